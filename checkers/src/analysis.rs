@@ -1,0 +1,104 @@
+//! What a checker found.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::Verdict;
+
+/// The result of one checker on one history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// The checker's name.
+    pub checker: String,
+    pub verdict: Verdict,
+    /// One sentence: what was checked and how it came out, or why it could not be decided.
+    pub summary: String,
+    /// What speaks against the history, the most telling first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anomalies: Vec<Anomaly>,
+    /// What was measured on the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<Figure>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// Its name in the literature: `stale read`, `lost update`, `G1c`.
+    pub kind: String,
+    /// Which object it concerns, where a history has many: the key, the slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Indices of the invocations to point at, few, in the order in which the sentence names them.
+    pub ops: Vec<u64>,
+    /// Why these operations cannot all be right, in one or two sentences.
+    pub reason: String,
+}
+
+/// Something measured: a name, a number or a structure, and its unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    pub name: String,
+    pub value: Json,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+}
+
+impl Figure {
+    pub fn new(name: &str, value: impl Into<Json>, unit: &str) -> Figure {
+        Figure {
+            name: name.to_string(),
+            value: value.into(),
+            unit: unit.to_string(),
+        }
+    }
+}
+
+impl Analysis {
+    fn new(checker: &str, verdict: Verdict, summary: String) -> Analysis {
+        Analysis {
+            checker: checker.to_string(),
+            verdict,
+            summary,
+            anomalies: Vec::new(),
+            figures: Vec::new(),
+        }
+    }
+
+    pub fn valid(checker: &str, summary: impl Into<String>) -> Analysis {
+        Analysis::new(checker, Verdict::Valid, summary.into())
+    }
+
+    pub fn unknown(checker: &str, why: impl Into<String>) -> Analysis {
+        Analysis::new(checker, Verdict::Unknown, why.into())
+    }
+
+    pub fn vacuous(checker: &str, why: impl Into<String>) -> Analysis {
+        Analysis::new(checker, Verdict::Vacuous, why.into())
+    }
+
+    pub fn infra(checker: &str, why: impl Into<String>) -> Analysis {
+        Analysis::new(checker, Verdict::Infra, why.into())
+    }
+
+    /// Invalid if there is any anomaly, else valid.
+    pub fn of_anomalies(
+        checker: &str,
+        summary: impl Into<String>,
+        anomalies: Vec<Anomaly>,
+    ) -> Analysis {
+        let verdict = match anomalies.is_empty() {
+            true => Verdict::Valid,
+            false => Verdict::Invalid,
+        };
+        Analysis {
+            anomalies,
+            ..Analysis::new(checker, verdict, summary.into())
+        }
+    }
+
+    pub fn with_figure(mut self, figure: Figure) -> Analysis {
+        self.figures.push(figure);
+        self
+    }
+}

@@ -1,0 +1,67 @@
+//! Hard limits of time and memory.
+
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+/// How much a check may cost. Past either limit the answer is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    pub time: Duration,
+    /// Bytes that a search may hold beyond the history itself.
+    pub memory_bytes: u64,
+}
+
+impl Default for Budget {
+    /// A minute and a gigabyte: what a laptop and a CI job can spare.
+    fn default() -> Budget {
+        Budget {
+            time: Duration::from_secs(60),
+            memory_bytes: 1 << 30,
+        }
+    }
+}
+
+impl Budget {
+    /// Starts the clock.
+    pub fn start(&self) -> Meter {
+        Meter {
+            deadline: Instant::now().checked_add(self.time),
+            memory_bytes: self.memory_bytes,
+            ticks: 0,
+        }
+    }
+}
+
+/// A running budget. A search calls [`Meter::tick`] in its innermost loop.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    /// None: a limit too far off to be a moment in time.
+    deadline: Option<Instant>,
+    memory_bytes: u64,
+    ticks: u32,
+}
+
+/// Which limit was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Exhausted {
+    #[error("the time limit was reached")]
+    Time,
+    #[error("the memory limit was reached")]
+    Memory,
+}
+
+impl Meter {
+    /// Fails once a limit is passed. `bytes` is what the search holds now. The clock is read every
+    /// 256th time: a step of a search takes about a microsecond, reading the clock a tenth of that.
+    pub fn tick(&mut self, bytes: u64) -> Result<(), Exhausted> {
+        if bytes > self.memory_bytes {
+            return Err(Exhausted::Memory);
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks % 256 == 1 && self.deadline.is_some_and(|d| Instant::now() >= d) {
+            return Err(Exhausted::Time);
+        }
+        Ok(())
+    }
+}

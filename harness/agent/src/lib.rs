@@ -1,0 +1,1 @@
+//! The node side: supervises daemons and applies faults through an undo journal.

@@ -1,0 +1,136 @@
+//! The nemesis's own events, read back as spans of time.
+//!
+//! Every fault is four events of process `nemesis`, all carrying a [`Note`] as their value:
+//!
+//! ```text
+//! invoke f=partition {fault 3, action "inject", label "majority | minority", targets [..]}
+//! ok     f=partition {fault 3, action "inject", ..., receipt {..}}     the fault is in force
+//! invoke f=partition {fault 3, action "heal"}
+//! ok     f=partition {fault 3, action "heal", receipt {..}}            it is undone
+//! ```
+//!
+//! `fail` in place of `ok` means that it did not take hold (or could not be undone); `info` that the
+//! harness does not know. A fault with no span of its own (kill and restart of a daemon) is the time
+//! from kill to restart.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, History, Kind, Name, Process, Time};
+
+/// What the nemesis did in an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Inject,
+    Heal,
+}
+
+/// The value of a nemesis event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Number of the fault in the schedule, from 0.
+    pub fault: u64,
+    pub action: Action,
+    /// One line for people: `majority [n1 n2 n3] | minority [n4 n5]`.
+    pub label: String,
+    /// Nodes that the fault acts on.
+    #[serde(default)]
+    pub targets: Vec<Name>,
+    /// Evidence by a second path that it took hold, or that it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// Evidence by a second path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whether the evidence shows what the action wanted.
+    pub held: bool,
+    /// How it was seen, one line for each observation: `n1 -> n4: no answer in 200 ms (probe)`.
+    pub evidence: Vec<String>,
+}
+
+/// One fault, from injection to healing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    pub fault: u64,
+    /// `partition`, `pause`, `kill`, `clock`, `packet`, ...
+    pub family: Name,
+    pub label: String,
+    pub targets: Vec<Name>,
+    /// When injection began.
+    pub from: Time,
+    /// When it was in force; none if it never was.
+    pub held_from: Option<Time>,
+    /// When healing was finished; [`Time::MAX`] if it never was.
+    pub until: Time,
+    pub inject: Option<Receipt>,
+    pub heal: Option<Receipt>,
+    /// What went wrong with the injection or the healing.
+    pub error: Option<String>,
+}
+
+impl Span {
+    /// Whether the evidence says that the fault was in force.
+    pub fn held(&self) -> bool {
+        self.held_from.is_some() && self.inject.as_ref().is_some_and(|r| r.held)
+    }
+
+    pub fn healed(&self) -> bool {
+        self.until != Time::MAX
+    }
+}
+
+impl Note {
+    /// The note of a nemesis event; none if the event is a client's or carries something else.
+    pub fn of(event: &Event) -> Option<Note> {
+        match event.process {
+            Process::Nemesis => event.value.to_serde().ok(),
+            Process::Client(_) => None,
+        }
+    }
+}
+
+/// Every fault of a history, by the time of its injection.
+pub fn spans(history: &History) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for event in history.events() {
+        let Some(note) = Note::of(event) else {
+            continue;
+        };
+        let known = spans.iter_mut().rev().find(|s| s.fault == note.fault);
+        match (note.action, event.kind, known) {
+            (Action::Inject, Kind::Invoke, None) => spans.push(Span {
+                fault: note.fault,
+                family: event.f.clone(),
+                label: note.label,
+                targets: note.targets,
+                from: event.time,
+                held_from: None,
+                until: Time::MAX,
+                inject: None,
+                heal: None,
+                error: None,
+            }),
+            (Action::Inject, kind, Some(span)) => {
+                if kind == Kind::Ok {
+                    span.held_from = Some(event.time);
+                    // What a target such as "the leader" turned out to be is known only now.
+                    span.label = note.label;
+                    span.targets = note.targets;
+                }
+                span.inject = note.receipt.or(span.inject.take());
+                span.error = event.error.clone().or(span.error.take());
+            }
+            (Action::Heal, kind, Some(span)) => {
+                if kind == Kind::Ok {
+                    span.until = event.time;
+                }
+                span.heal = note.receipt.or(span.heal.take());
+                span.error = event.error.clone().or(span.error.take());
+            }
+            (_, _, None) => {}
+        }
+    }
+    spans
+}

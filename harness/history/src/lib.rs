@@ -1,0 +1,20 @@
+//! A run at rest: what happened, in the order in which it was seen, and where it is kept.
+//!
+//! Start with [`Event`] and [`History`]; [`Op`] is an invocation joined to its completion;
+//! [`fault`] reads the nemesis's own events back; [`jsonl`] is the stored form and [`store`]
+//! the folder of a run. Nothing here is asynchronous, and nothing judges.
+
+mod event;
+pub mod fault;
+mod op;
+mod value;
+
+pub mod jsonl;
+pub mod store;
+
+pub use event::{Event, Kind, Process, Time};
+pub use op::{History, Malformed, Op, Outcome};
+pub use value::Value;
+
+/// A short name, cheap to copy: the `f` of an operation, the name of a node.
+pub use smol_str::SmolStr as Name;

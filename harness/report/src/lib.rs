@@ -1,0 +1,1 @@
+//! A judged run to one HTML page.

@@ -1,0 +1,1 @@
+//! Runs a test: generators, clients, clusters, recording.

@@ -1,0 +1,1 @@
+//! Fault families and the schedules that are drawn from them.
