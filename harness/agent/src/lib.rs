@@ -1,1 +1,3 @@
 //! The node side: supervises daemons and applies faults through an undo journal.
+
+pub mod protocol;
