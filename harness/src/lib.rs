@@ -1,1 +1,14 @@
-//! Runs a test: generators, clients, clusters, recording.
+//! Runs a test. Knows no concrete system, fault or checker.
+//!
+//! Read [`run`] first: it tells a run in numbered steps. What a test is made of: a
+//! [`cluster::Cluster`] of [`cluster::Node`]s, each with an [`control::Agent`]; a
+//! [`system::System`] installed on them; [`client::Client`]s that a [`generator::Generator`] keeps
+//! busy; [`nemesis::Fault`]s on a schedule; and one recorder that puts everything in order.
+
+pub mod client;
+pub mod cluster;
+pub mod control;
+pub mod generator;
+pub mod nemesis;
+pub mod seed;
+pub mod system;

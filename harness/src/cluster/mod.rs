@@ -1,0 +1,73 @@
+//! Clusters: machines with an agent on each. The lab makes them out of namespaces.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use history::Name;
+use thiserror::Error;
+
+use crate::control::Agent;
+
+/// A machine of the cluster.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// `n1`, `n2`, ...
+    pub name: Name,
+    /// Where its peers and the controller reach it.
+    pub address: IpAddr,
+    pub agent: Agent,
+    /// A folder on the node, as the node sees it: `bin/` has the provided programs, `data/` is for
+    /// daemons, `log/` is collected into the run's folder at the end.
+    pub dir: PathBuf,
+}
+
+impl Node {
+    /// A provided program, as the node sees it.
+    pub fn bin(&self, program: &str) -> PathBuf {
+        self.dir.join("bin").join(program)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    pub fn log(&self, file: &str) -> PathBuf {
+        self.dir.join("log").join(file)
+    }
+}
+
+/// A program that a system needs on every node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// What it is called in the node's `bin/`.
+    pub name: String,
+    /// Where the controller has it.
+    pub from: PathBuf,
+}
+
+/// Machines that can be brought up and taken down.
+#[async_trait]
+pub trait Cluster: Send {
+    /// `lab`, `ssh`, `vagrant`.
+    fn name(&self) -> &str;
+
+    /// Brings all nodes up, with a greeted agent and the programs in place. Every node's failure is
+    /// in the error, not the first.
+    async fn up(&mut self, programs: &[Program]) -> Result<Vec<Node>, ClusterError>;
+
+    /// Brings what the nodes wrote under `log/` into the run's `nodes/NAME/` folders.
+    async fn collect(&mut self) -> Result<(), ClusterError>;
+
+    /// Takes everything away that [`Cluster::up`] made.
+    async fn down(&mut self) -> Result<(), ClusterError>;
+}
+
+/// What went wrong, node by node.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    #[error("{}", .0.iter().map(|(node, why)| format!("{node}: {why}")).collect::<Vec<_>>().join("; "))]
+    Nodes(Vec<(Name, String)>),
+    #[error("{0}")]
+    Whole(String),
+}

@@ -1,0 +1,43 @@
+//! Generators: what to ask next. Pure: time, free processes and randomness come in.
+
+use std::time::Duration;
+
+use history::{Event, Name, Value};
+use rand_chacha::ChaCha8Rng;
+
+/// What a generator may know.
+pub struct Context<'a> {
+    /// Since the start of the phase.
+    pub now: Duration,
+    /// How many workers are free.
+    pub free: usize,
+    pub rng: &'a mut ChaCha8Rng,
+}
+
+/// An operation to be offered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    pub f: Name,
+    pub value: Value,
+    /// Not before this, since the start of the phase.
+    pub at: Duration,
+}
+
+/// What a generator has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    Offer(Offer),
+    /// Nothing now; ask again when something has happened, or at this time.
+    Pending(Option<Duration>),
+    /// Nothing ever again.
+    Done,
+}
+
+/// A stream of operations. The engine asks for the next one, gives it to a free worker at its time,
+/// and tells the generator every completion.
+pub trait Generator: Send {
+    fn next(&mut self, context: &mut Context<'_>) -> Next;
+
+    /// Something of ours was completed.
+    fn update(&mut self, _event: &Event) {}
+}

@@ -1,0 +1,52 @@
+//! Systems under test.
+
+use std::time::Duration;
+
+use agent::protocol::Daemon;
+use async_trait::async_trait;
+use history::{Name, Value};
+
+use crate::cluster::{Node, Program};
+use crate::control::ControlError;
+
+/// A distributed system that can be put on trial: how to install it, start it, and ask it things
+/// that are not operations. What can be asked *of* it is the business of the interfaces in
+/// `workloads`.
+#[async_trait]
+pub trait System: Send + Sync {
+    fn name(&self) -> &str;
+
+    /// Programs to be provided on every node.
+    fn programs(&self) -> Vec<Program>;
+
+    /// The daemon of one node, ready to be started; called once all nodes are up.
+    fn daemon(&self, node: &Node, all: &[Node]) -> Daemon;
+
+    /// Writes what the daemon wants to find, before its first start.
+    async fn install(&self, node: &Node, all: &[Node]) -> Result<(), ControlError>;
+
+    /// Whether the node serves clients now. Asked again until all nodes do or time is out.
+    async fn ready(&self, node: &Node) -> bool;
+
+    /// How long the whole system may take from start to ready.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// Who leads, in the opinion of most nodes, if the system has leaders and they agree.
+    async fn leader(&self, nodes: &[Node]) -> Option<Name>;
+
+    /// TCP port on which clients are answered: where replies are dropped.
+    fn client_port(&self) -> u16;
+
+    /// Wall clock of the node's daemon in nanoseconds since 1970, if it can be asked: evidence for
+    /// clock faults by a second path.
+    async fn wall_clock(&self, node: &Node) -> Option<i64>;
+
+    /// What is read from the node at the end, as events for the history: pairs of `f` and value,
+    /// such as its decided log. The node may be asked over its agent too.
+    async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)>;
+
+    /// Versions of what was tested, for the report: asked of the programs, never assumed.
+    async fn version(&self, node: &Node) -> Result<String, ControlError>;
+}
