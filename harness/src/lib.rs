@@ -10,5 +10,7 @@ pub mod cluster;
 pub mod control;
 pub mod generator;
 pub mod nemesis;
+pub mod recorder;
+pub mod scheduler;
 pub mod seed;
 pub mod system;

@@ -1,5 +1,10 @@
 //! Generators: what to ask next. Pure: time, free processes and randomness come in.
 
+mod combinators;
+pub mod sim;
+
+pub use combinators::{Combine, FromFn, Limit, Mix, Rate, Then, Until, from_fn, mix};
+
 use std::time::Duration;
 
 use history::{Event, Name, Value};
