@@ -8,9 +8,14 @@
 pub mod client;
 pub mod cluster;
 pub mod control;
+pub mod dummy;
 pub mod generator;
+pub mod injector;
+pub mod interpreter;
 pub mod nemesis;
+pub mod progress;
 pub mod recorder;
+pub mod run;
 pub mod scheduler;
 pub mod seed;
 pub mod system;

@@ -1,0 +1,75 @@
+//! A world without machines: nodes whose agents refuse everything, and a client that answers at
+//! once. For tests of the engine, and to measure it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use agent::protocol::{Envelope, Line};
+use async_trait::async_trait;
+use history::{Name, Value};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
+
+use crate::client::{Client, Completion, Connect, Invocation};
+use crate::cluster::Node;
+use crate::control::Agent;
+
+/// `n1` to `nN`, all on loopback. Must be called within a tokio runtime.
+pub fn nodes(n: usize) -> Vec<Node> {
+    (1..=n)
+        .map(|i| {
+            let name = Name::from(format!("n{i}"));
+            Node {
+                agent: refusing_agent(name.clone()),
+                name,
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                dir: "/nonexistent".into(),
+            }
+        })
+        .collect()
+}
+
+fn refusing_agent(name: Name) -> Agent {
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let (from, to) = tokio::io::split(ours);
+    tokio::spawn(async move {
+        let (from, mut to) = tokio::io::split(theirs);
+        let mut lines = BufReader::new(from).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let Ok(Envelope { id, .. }) = serde_json::from_str(&line) else {
+                return;
+            };
+            let refusal = Line::Refusal {
+                id,
+                error: "this node is a dummy".into(),
+            };
+            let mut text = serde_json::to_vec(&refusal).expect("a refusal has only text keys");
+            text.push(b'\n');
+            if to.write_all(&text).await.is_err() {
+                return;
+            }
+        }
+    });
+    Agent::new(name, from, to, mpsc::unbounded_channel().0)
+}
+
+/// Every operation succeeds at once; reads find nothing.
+pub struct NullConnect;
+
+struct NullClient;
+
+#[async_trait]
+impl Connect for NullConnect {
+    async fn connect(&self, _node: &Node, _process: u64) -> Box<dyn Client> {
+        Box::new(NullClient)
+    }
+}
+
+#[async_trait]
+impl Client for NullClient {
+    async fn invoke(&mut self, operation: &Invocation) -> Completion {
+        match operation.f.as_str() {
+            "read" => Completion::ok(Value::Nil),
+            _ => Completion::ok(operation.value.clone()),
+        }
+    }
+}

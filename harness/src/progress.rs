@@ -1,0 +1,127 @@
+//! What a run is doing, for whoever shows it. Counters only: showing is not the harness's business.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use history::Kind;
+use tokio::sync::watch;
+
+/// Shared by the run, which writes, and a display, which reads now and then.
+pub struct Progress {
+    ok: AtomicU64,
+    fail: AtomicU64,
+    info: AtomicU64,
+    now: Mutex<Now>,
+}
+
+/// The part of a run, and what is in force.
+#[derive(Clone, Debug)]
+pub struct Now {
+    pub phase: String,
+    pub since: Instant,
+    /// How long the phase will take, where that is known.
+    pub limit: Option<Duration>,
+    /// Number and label of each fault in force.
+    pub faults: Vec<(u64, String)>,
+    /// Things that a person should know, such as a daemon that died by itself.
+    pub remarks: Vec<String>,
+}
+
+/// How operations ended so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub ok: u64,
+    pub fail: u64,
+    pub info: u64,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress {
+            ok: AtomicU64::new(0),
+            fail: AtomicU64::new(0),
+            info: AtomicU64::new(0),
+            now: Mutex::new(Now {
+                phase: "starting".into(),
+                since: Instant::now(),
+                limit: None,
+                faults: Vec::new(),
+                remarks: Vec::new(),
+            }),
+        }
+    }
+}
+
+impl Progress {
+    pub fn phase(&self, name: impl Into<String>, limit: Option<Duration>) {
+        let mut now = self.now.lock().expect("no panic while held");
+        now.phase = name.into();
+        now.since = Instant::now();
+        now.limit = limit;
+    }
+
+    pub fn fault_on(&self, number: u64, label: &str) {
+        let mut now = self.now.lock().expect("no panic while held");
+        now.faults.push((number, label.to_string()));
+    }
+
+    pub fn fault_off(&self, number: u64) {
+        let mut now = self.now.lock().expect("no panic while held");
+        now.faults.retain(|(n, _)| *n != number);
+    }
+
+    pub fn remark(&self, text: impl Into<String>) {
+        let mut now = self.now.lock().expect("no panic while held");
+        now.remarks.push(text.into());
+    }
+
+    /// Remarks made since this was last asked.
+    pub fn take_remarks(&self) -> Vec<String> {
+        std::mem::take(&mut self.now.lock().expect("no panic while held").remarks)
+    }
+
+    pub fn count(&self, kind: Kind) {
+        match kind {
+            Kind::Ok => &self.ok,
+            Kind::Fail => &self.fail,
+            Kind::Info => &self.info,
+            Kind::Invoke => return,
+        }
+        .fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn counts(&self) -> Counts {
+        Counts {
+            ok: self.ok.load(Ordering::Relaxed),
+            fail: self.fail.load(Ordering::Relaxed),
+            info: self.info.load(Ordering::Relaxed),
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        self.now.lock().expect("no panic while held").clone()
+    }
+}
+
+/// A wish to end the run early.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    #[default]
+    GoOn,
+    /// Offer nothing more, heal, collect, judge what there is.
+    WindUp,
+    /// Leave at once. The nodes heal themselves.
+    Abandon,
+}
+
+/// Whoever holds it sees the wish change.
+pub type Stop = watch::Receiver<Wish>;
+
+/// Resolves once the wish is at least this.
+pub async fn wished(stop: &mut Stop, at_least: Wish) {
+    // An owner that is gone wishes nothing any more.
+    if stop.wait_for(|wish| *wish >= at_least).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
