@@ -28,6 +28,7 @@ impl Budget {
         Meter {
             deadline: Instant::now().checked_add(self.time),
             memory_bytes: self.memory_bytes,
+            steps: u64::MAX,
             ticks: 0,
         }
     }
@@ -39,6 +40,7 @@ pub struct Meter {
     /// None: a limit too far off to be a moment in time.
     deadline: Option<Instant>,
     memory_bytes: u64,
+    steps: u64,
     ticks: u32,
 }
 
@@ -49,15 +51,32 @@ pub enum Exhausted {
     Time,
     #[error("the memory limit was reached")]
     Memory,
+    #[error("the limit on steps was reached")]
+    Steps,
 }
 
 impl Meter {
+    /// The same limits and one on steps, which the same history always meets at the same place:
+    /// for work whose result should not depend on the machine's speed.
+    pub fn with_steps(&self, steps: u64) -> Meter {
+        Meter {
+            steps,
+            ..self.clone()
+        }
+    }
+
+    /// Steps that are left.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Fails once a limit is passed. `bytes` is what the search holds now. The clock is read every
     /// 256th time: a step of a search takes about a microsecond, reading the clock a tenth of that.
     pub fn tick(&mut self, bytes: u64) -> Result<(), Exhausted> {
         if bytes > self.memory_bytes {
             return Err(Exhausted::Memory);
         }
+        self.steps = self.steps.checked_sub(1).ok_or(Exhausted::Steps)?;
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks % 256 == 1 && self.deadline.is_some_and(|d| Instant::now() >= d) {
             return Err(Exhausted::Time);

@@ -6,6 +6,8 @@
 
 mod analysis;
 mod budget;
+pub mod drawing;
+pub mod linearizable;
 mod verdict;
 
 pub use analysis::{Analysis, Anomaly, Figure};

@@ -1,0 +1,330 @@
+//! Linearizability of registers with compare-and-set (Herlihy and Wing 1990).
+//!
+//! Every key is judged by itself, by one of two engines:
+//!
+//! - [`zones`] where written values are unique: linear, at any concurrency, whatever was lost;
+//! - [`search`] otherwise: exponential in the concurrency, so it can run out of its budget.
+//!
+//! `valid` can be had with a [`Certificate`], which [`verify`] accepts or refuses on its own;
+//! `invalid` comes with the few operations that cannot be ordered.
+
+mod certificate;
+mod core;
+pub mod model;
+mod parts;
+mod reason;
+pub mod search;
+pub mod zones;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use history::{History, Value};
+
+pub use certificate::{Certificate, verify};
+
+use self::core::Core;
+use self::model::Register;
+use self::parts::Part;
+use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
+
+/// As many as a report shows; the number of wrong keys is a figure.
+const MOST_ANOMALIES: usize = 16;
+
+/// Below so many operations a second thread costs more than it brings.
+const WORTH_A_THREAD: usize = 50_000;
+
+/// Judges operations `read`, `write` and `cas`; it passes over all others.
+///
+/// | f | invoked with | answered with |
+/// | --- | --- | --- |
+/// | `read` | nil | the value |
+/// | `write` | the value | |
+/// | `cas` | `[from, to]` | |
+///
+/// With keys, each is wrapped: `[key, nil]`, `[key, value]`, `[key, [from, to]]`. A `cas` that found
+/// something else is `fail`, and did not happen.
+#[derive(Clone, Debug)]
+pub struct Registers {
+    keyed: bool,
+    initial: Value,
+    engine: Option<Engine>,
+}
+
+/// How a key is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Zones,
+    Search,
+}
+
+impl Registers {
+    /// Many registers, each with a key.
+    pub fn keyed() -> Registers {
+        Registers {
+            keyed: true,
+            ..Registers::single()
+        }
+    }
+
+    /// One register.
+    pub fn single() -> Registers {
+        Registers {
+            keyed: false,
+            initial: Value::Nil,
+            engine: None,
+        }
+    }
+
+    /// What a register holds before it is written; nil unless this says otherwise.
+    pub fn with_initial(mut self, initial: Value) -> Registers {
+        self.initial = initial;
+        self
+    }
+
+    /// Uses one engine for all keys, instead of the one that fits each. Zones do not fit every history.
+    pub fn with_engine(mut self, engine: Engine) -> Registers {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// An order for every key.
+    ///
+    /// # Errors
+    /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
+    pub fn certify(
+        &self,
+        history: &History,
+        budget: &Budget,
+    ) -> Result<Vec<Certificate>, Analysis> {
+        let parts = parts::split(self, history).map_err(|e| unreadable(&e))?;
+        let judged = self.judge(&parts, budget);
+        let orders = judged.iter().map(|j| match &j.found {
+            Found::Order(order) => Some(order),
+            _ => None,
+        });
+        match orders.collect::<Option<Vec<_>>>() {
+            None => Err(self.analysis(&parts, &judged)),
+            Some(orders) => Ok(parts
+                .iter()
+                .zip(orders)
+                .map(|(part, order)| Certificate {
+                    key: part.key.cloned(),
+                    order: order.iter().map(|i| part.ids[*i as usize]).collect(),
+                })
+                .collect()),
+        }
+    }
+
+    /// Key and content of a value.
+    fn unwrap<'h>(&self, value: &'h Value) -> Result<(Option<&'h Value>, &'h Value), String> {
+        match (self.keyed, value.as_pair()) {
+            (false, _) => Ok((None, value)),
+            (true, Some((key, value))) => Ok((Some(key), value)),
+            (true, None) => Err(format!("{value} is not [key, value]")),
+        }
+    }
+
+    fn judge(&self, parts: &[Part], budget: &Budget) -> Vec<Judged> {
+        let ops: usize = parts.iter().map(|p| p.ops.len()).sum();
+        let cores = thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = cores.min(parts.len()).min(ops / WORTH_A_THREAD).max(1);
+        let meter = Budget {
+            memory_bytes: budget.memory_bytes / threads as u64,
+            ..*budget
+        }
+        .start();
+        if threads == 1 {
+            return parts
+                .iter()
+                .map(|p| self.judge_part(p, meter.clone()))
+                .collect();
+        }
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let at = next.fetch_add(1, Ordering::Relaxed)
+                && let Some(part) = parts.get(at)
+            {
+                done.push((at, self.judge_part(part, meter.clone())));
+            }
+            done
+        };
+        let mut judged: Vec<(usize, Judged)> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .flat_map(|w| {
+                    w.join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
+        });
+        judged.sort_by_key(|(at, _)| *at);
+        judged.into_iter().map(|(_, judged)| judged).collect()
+    }
+
+    fn judge_part(&self, part: &Part, mut meter: Meter) -> Judged {
+        let mut not_unique = None;
+        if self.engine != Some(Engine::Search) {
+            match zones::check(&part.ops, part.values.len(), &mut meter) {
+                Err(why) => return Judged::new(Engine::Zones, Found::NoRoom(why)),
+                Ok(Ok(zones::Found::Order(order))) => {
+                    return Judged::new(Engine::Zones, Found::Order(order));
+                }
+                Ok(Ok(zones::Found::Violations(found))) => {
+                    return Judged::new(Engine::Zones, Found::Violations(found));
+                }
+                Ok(Err(why)) => not_unique = Some(why),
+            }
+        }
+        if let (Some(why), Some(Engine::Zones)) = (not_unique, self.engine) {
+            return Judged::new(Engine::Zones, Found::DoesNotFit(why));
+        }
+        let found = match search::search(&Register, &part.ops, &mut meter) {
+            Ok(search::Found::Order(order)) => Found::Order(order),
+            Ok(search::Found::Blocked(op)) => {
+                Found::Blocked(op, core::core(&Register, &part.ops, op, &meter))
+            }
+            Err(gave_up) => Found::GaveUp(gave_up),
+        };
+        Judged {
+            not_unique,
+            ..Judged::new(Engine::Search, found)
+        }
+    }
+
+    fn analysis(&self, parts: &[Part], judged: &[Judged]) -> Analysis {
+        let operations: usize = parts.iter().map(|p| p.ops.len()).sum();
+        if operations == 0 {
+            return Analysis::vacuous(
+                self.name(),
+                "the history has no read, write or cas that happened or may have",
+            );
+        }
+        let mut anomalies: Vec<Anomaly> = Vec::new();
+        let mut unknown: Vec<String> = Vec::new();
+        let mut searched: Option<String> = None;
+        let mut wrong_keys = 0;
+        for (part, judged) in parts.iter().zip(judged) {
+            match &judged.found {
+                Found::Order(_) => {}
+                Found::Violations(violations) => {
+                    wrong_keys += 1;
+                    anomalies.extend(violations.iter().map(|v| reason::of_violation(part, v)));
+                }
+                Found::Blocked(op, core) => {
+                    wrong_keys += 1;
+                    anomalies.push(reason::of_core(part, *op, core));
+                }
+                Found::GaveUp(gave_up) => unknown.push(reason::of_giving_up(part, gave_up)),
+                Found::DoesNotFit(why) => unknown.push(reason::of_searching(part, why)),
+                Found::NoRoom(why) => {
+                    unknown.push(format!(
+                        "{}{why} while values were sorted",
+                        reason::object(part)
+                    ));
+                }
+            }
+            if let (None, Some(why)) = (&searched, &judged.not_unique) {
+                searched = Some(reason::of_searching(part, why));
+            }
+        }
+        anomalies.sort_by_key(|a| a.ops.iter().copied().max());
+        anomalies.truncate(MOST_ANOMALIES);
+        let by = |engine| judged.iter().filter(|j| j.engine == engine).count();
+        let of = match self.keyed {
+            true => format!("{operations} operations on {} keys", parts.len()),
+            false => format!("{operations} operations"),
+        };
+        let how = match (by(Engine::Zones), &searched) {
+            (0, None) => "by search".to_string(),
+            (_, None) => "by zones".to_string(),
+            (0, Some(why)) => format!("by search: {why}"),
+            (zones, Some(why)) => {
+                format!("{zones} by zones, {} by search: {why}", by(Engine::Search))
+            }
+        };
+        let mut analysis = match (anomalies.is_empty(), unknown.first()) {
+            (true, None) => Analysis::valid(
+                self.name(),
+                format!("{of} have an order that explains every answer ({how})"),
+            ),
+            (true, Some(why)) => {
+                let rest = match unknown.len() - 1 {
+                    0 => String::new(),
+                    n => format!(" (and {n} more keys)"),
+                };
+                Analysis::unknown(self.name(), format!("{of}: {why}{rest}"))
+            }
+            (false, _) => {
+                let first = &anomalies[0].kind;
+                let summary = match self.keyed {
+                    true => format!("{of}: {wrong_keys} keys are wrong, first a {first} ({how})"),
+                    false => format!("{of}: no order explains them, first a {first} ({how})"),
+                };
+                Analysis::of_anomalies(self.name(), summary, anomalies)
+            }
+        };
+        let lost = |p: &Part| p.ops.iter().filter(|o| o.ret == search::NEVER).count();
+        for (name, count) in [
+            ("operations judged", operations),
+            ("of unknown outcome", parts.iter().map(lost).sum()),
+            ("keys", parts.len()),
+            ("keys judged by zones", by(Engine::Zones)),
+            ("keys judged by search", by(Engine::Search)),
+            ("keys found wrong", wrong_keys),
+            ("keys undecided", unknown.len()),
+        ] {
+            analysis = analysis.with_figure(Figure::new(name, count, ""));
+        }
+        analysis
+    }
+}
+
+impl Checker for Registers {
+    fn name(&self) -> &str {
+        "linearizable"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        match parts::split(self, history) {
+            Ok(parts) => self.analysis(&parts, &self.judge(&parts, budget)),
+            Err(e) => unreadable(&e),
+        }
+    }
+}
+
+fn unreadable(e: &parts::Unreadable) -> Analysis {
+    Analysis::unknown(
+        "linearizable",
+        format!("operation {} cannot be read: {}", e.op, e.reason),
+    )
+}
+
+/// What came of one key.
+struct Judged {
+    engine: Engine,
+    /// Why zones did not fit, if they were tried.
+    not_unique: Option<zones::NotUnique>,
+    found: Found,
+}
+
+enum Found {
+    Order(Vec<u32>),
+    Violations(Vec<zones::Violation>),
+    Blocked(u32, Core),
+    GaveUp(search::GaveUp),
+    NoRoom(Exhausted),
+    DoesNotFit(zones::NotUnique),
+}
+
+impl Judged {
+    fn new(engine: Engine, found: Found) -> Judged {
+        Judged {
+            engine,
+            not_unique: None,
+            found,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a correct object does, one operation at a time.
+
+use std::hash::Hash;
+
+/// A sequential object: the whole meaning of a type, against which a concurrent history is judged.
+///
+/// `init` and `step` say what is right. The other three only make the search faster, and their
+/// defaults are right for any object.
+pub trait Model {
+    type State: Clone + Eq + Hash;
+    /// An operation together with its answer.
+    type Op: Clone + Eq + Hash;
+
+    fn init(&self) -> Self::State;
+
+    /// The state after `op`; none if its answer is impossible in `state`.
+    fn step(&self, state: &Self::State, op: &Self::Op) -> Option<Self::State>;
+
+    /// Whether `op` leaves every state as it is. Such an operation is put in its place as soon as it
+    /// fits: moving it forward from wherever a solution has it disturbs nobody.
+    fn reads_only(&self, _op: &Self::Op) -> bool {
+        false
+    }
+
+    /// What `op` brings about. `a` can make a later `b` possible only if `gives(a) == needs(b)`.
+    fn gives(&self, _op: &Self::Op) -> Option<u32> {
+        Some(0)
+    }
+
+    /// What `op` depends on; none if it is possible in any state and leads to the same one.
+    fn needs(&self, _op: &Self::Op) -> Option<u32> {
+        Some(0)
+    }
+}
+
+/// A register with compare-and-set. Values are small numbers that stand for the history's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Register;
+
+/// Before any write. Number 0 stands for the initial value.
+pub const INITIAL: u32 = 0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It returned this.
+    Read(u32),
+    Write(u32),
+    /// It found the first and put the second in its place. One that found something else did not
+    /// happen, and is no operation.
+    Cas(u32, u32),
+}
+
+impl Action {
+    /// The value that it leaves, if it writes.
+    pub fn written(self) -> Option<u32> {
+        match self {
+            Action::Read(_) => None,
+            Action::Write(v) | Action::Cas(_, v) => Some(v),
+        }
+    }
+
+    /// The value that it found, if it looks.
+    pub fn found(self) -> Option<u32> {
+        match self {
+            Action::Write(_) => None,
+            Action::Read(v) | Action::Cas(v, _) => Some(v),
+        }
+    }
+}
+
+impl Model for Register {
+    type State = u32;
+    type Op = Action;
+
+    fn init(&self) -> u32 {
+        INITIAL
+    }
+
+    fn step(&self, state: &u32, op: &Action) -> Option<u32> {
+        match *op {
+            Action::Read(v) => (*state == v).then_some(v),
+            Action::Write(v) => Some(v),
+            Action::Cas(from, to) => (*state == from).then_some(to),
+        }
+    }
+
+    fn reads_only(&self, op: &Action) -> bool {
+        matches!(op, Action::Read(_))
+    }
+
+    fn gives(&self, op: &Action) -> Option<u32> {
+        op.written()
+    }
+
+    fn needs(&self, op: &Action) -> Option<u32> {
+        op.found()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Action::{Cas, Read, Write};
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn register() {
+        //  state  op          then
+        for (s,    op,         t) in [
+            (0,    Read(0),    Some(0)),
+            (0,    Read(1),    None),
+            (1,    Read(1),    Some(1)),
+            (0,    Write(1),   Some(1)),
+            (1,    Write(1),   Some(1)),
+            (1,    Write(0),   Some(0)),
+            (1,    Cas(1, 2),  Some(2)),
+            (1,    Cas(2, 3),  None),
+            (2,    Cas(2, 2),  Some(2)),
+        ] {
+            assert_eq!(Register.step(&s, &op), t, "{op:?} in {s}");
+        }
+        assert_eq!(Register.init(), 0);
+    }
+}

@@ -1,0 +1,238 @@
+//! Findings in words. An operation is named by its index, a value as the history writes it.
+
+use super::core::Core;
+use super::model::Action;
+use super::parts::Part;
+use super::search::GaveUp;
+use super::zones::{Kind, NotUnique, Violation};
+use crate::Anomaly;
+
+/// `write 5 (op 12)`
+fn op(part: &Part, at: u32) -> String {
+    let value = |v: u32| part.values[v as usize];
+    let id = part.ids[at as usize];
+    match part.ops[at as usize].op {
+        Action::Read(v) => format!("read of {} (op {id})", value(v)),
+        Action::Write(v) => format!("write {} (op {id})", value(v)),
+        Action::Cas(a, b) => format!("cas {} to {} (op {id})", value(a), value(b)),
+    }
+}
+
+/// `key 3: `, or nothing where there is one register.
+pub fn object(part: &Part) -> String {
+    part.key
+        .map(|key| format!("key {key}: "))
+        .unwrap_or_default()
+}
+
+pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
+    let value = |v: u32| part.values[v as usize];
+    let named: Vec<String> = violation.ops.iter().map(|at| op(part, *at)).collect();
+    let mut ops: Vec<u64> = violation
+        .ops
+        .iter()
+        .map(|at| part.ids[*at as usize])
+        .collect();
+    let last = violation.ops.last().map(|at| part.ops[*at as usize].op);
+    let is_read = |action: Option<Action>| matches!(action, Some(Action::Read(_)));
+    let (kind, reason) = match violation.kind {
+        Kind::FromNowhere { value: v } => match part.aborted.get(&v) {
+            Some(write) => {
+                ops.push(*write);
+                let reason = format!(
+                    "the {} saw {}, whose only writer, op {write}, failed: it did not happen",
+                    named[0],
+                    value(v)
+                );
+                ("aborted read", reason)
+            }
+            None => {
+                let reason = format!(
+                    "the {} depends on {}, which nobody wrote",
+                    named[0],
+                    value(v)
+                );
+                ("value from nowhere", reason)
+            }
+        },
+        Kind::LostUpdate { value: v } => {
+            let seen = match named.len() {
+                2 => String::new(),
+                _ => format!(
+                    "; what was lost has been seen by {}",
+                    named[2..].join(" and ")
+                ),
+            };
+            let reason = format!(
+                "{} and {} both replaced {}, which was written once: one of the two updates is lost{seen}",
+                named[0],
+                named[1],
+                value(v)
+            );
+            ("lost update", reason)
+        }
+        Kind::Circle { value: v, length } => {
+            let reason = format!(
+                "{length} compare-and-sets feed each other in a circle through {}, and none can be the first: {}",
+                value(v),
+                named.join(", ")
+            );
+            ("circular compare-and-set", reason)
+        }
+        Kind::Future { value: v, origin } => {
+            let derives = match v == origin
+                || part.ops[violation.ops[1] as usize].op.found() == Some(origin)
+            {
+                true => String::new(),
+                false => format!(", from which {} derives,", value(v)),
+            };
+            let reason = format!(
+                "the {} had returned before {}{derives} was invoked",
+                named[1], named[0]
+            );
+            ("future read", reason)
+        }
+        Kind::StaleInChain { newer, stale } => {
+            let reason = format!(
+                "the {} was invoked after {} had returned, and {} had replaced {}",
+                named[1],
+                named[0],
+                value(newer),
+                value(stale)
+            );
+            ("stale read", reason)
+        }
+        Kind::Interrupted { value: v, between } => {
+            let (before, middle, after) = match &named[..] {
+                [before, middle, after] => (format!("{before} had returned"), middle, after),
+                [middle, after, ..] => (
+                    format!("{} was there from the start", value(v)),
+                    middle,
+                    after,
+                ),
+                _ => unreachable!("an interruption names two or three operations"),
+            };
+            let reason = format!(
+                "{before} before {middle} was invoked, which returned before {after} was invoked: {} was written once, and {} had taken its place",
+                value(v),
+                value(between)
+            );
+            (stale_or_inverted(is_read(last)), reason)
+        }
+        Kind::InterruptedByTwo { value: v, between } => {
+            let reason = format!(
+                "{} had returned before {} was invoked, and {} returned before {} was invoked: {} was written once, and {} stood between",
+                named[0],
+                named[1],
+                named[2],
+                named[3],
+                value(v),
+                value(between)
+            );
+            (stale_or_inverted(is_read(last)), reason)
+        }
+        Kind::Crossed { one, other } => {
+            let reason = format!(
+                "{} had returned before {} was invoked, so {} came before {}; {} had returned before {} was invoked, so it came after: each was written once",
+                named[0],
+                named[1],
+                value(one),
+                value(other),
+                named[2],
+                named[3]
+            );
+            ("order inverted", reason)
+        }
+    };
+    Anomaly {
+        kind: kind.to_string(),
+        object: part.key.map(|key| key.to_string()),
+        ops,
+        reason,
+    }
+}
+
+fn stale_or_inverted(read: bool) -> &'static str {
+    match read {
+        true => "stale read",
+        false => "order inverted",
+    }
+}
+
+pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
+    // Beyond this, a sentence helps nobody; the operations are all in the list.
+    const NAMED: usize = 6;
+    let others: Vec<u32> = core
+        .ops
+        .iter()
+        .copied()
+        .filter(|at| *at != blocked)
+        .collect();
+    let mut named: Vec<String> = others.iter().take(NAMED).map(|at| op(part, *at)).collect();
+    if others.len() > NAMED {
+        named.push(format!("{} more", others.len() - NAMED));
+    }
+    let last = op(part, blocked);
+    let with = match named.is_empty() {
+        true => "whatever else happened".to_string(),
+        false => format!("together with {}", named.join(", ")),
+    };
+    let minimal = match core.minimal {
+        true => "",
+        false => " (the budget ended before the list could be made shorter)",
+    };
+    let explained = part
+        .ops
+        .iter()
+        .filter(|o| o.ret < part.ops[blocked as usize].ret)
+        .count();
+    Anomaly {
+        kind: "not linearizable".to_string(),
+        object: part.key.map(|key| key.to_string()),
+        ops: [blocked]
+            .iter()
+            .chain(&others)
+            .map(|at| part.ids[*at as usize])
+            .collect(),
+        reason: format!(
+            "the {explained} operations that returned before {last} have an order, but with it there is none: it cannot be placed {with}, wherever all others are put{minimal}"
+        ),
+    }
+}
+
+pub fn of_giving_up(part: &Part, gave_up: &GaveUp) -> String {
+    let GaveUp {
+        why,
+        explained,
+        open,
+        lost,
+        configurations,
+    } = gave_up;
+    format!(
+        "{}{why} after {configurations} configurations; the first {explained} operations to return have an order; up to {open} operations were open at once and {lost} writes were lost, with values that are not unique",
+        object(part)
+    )
+}
+
+pub fn of_searching(part: &Part, why: &NotUnique) -> String {
+    let id = |at: &u32| part.ids[*at as usize];
+    match why {
+        NotUnique::Twice {
+            value,
+            first,
+            second,
+        } => format!(
+            "{}{} is written twice, by ops {} and {}",
+            object(part),
+            part.values[*value as usize],
+            id(first),
+            id(second)
+        ),
+        NotUnique::Initial { op } => format!(
+            "{}the initial value, {}, is written by op {}",
+            object(part),
+            part.values[0],
+            id(op)
+        ),
+    }
+}

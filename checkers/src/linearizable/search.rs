@@ -1,0 +1,515 @@
+//! The general engine: a search for an order, after Wing and Gong 1993 with Lowe's 2017 memory of
+//! what was tried.
+//!
+//! ```text
+//! operations that returned, by return      op0 op1 op2 | op3 op4 op5 ...
+//!                                     all placed <──── ^ base: first that is not placed
+//! placed beyond the base: only operations open at the moment when the base returns
+//! ```
+//!
+//! So a configuration is the base, one bit for each of the operations open at its return, the state,
+//! and how many operations of each class of lost ones were used: some forty bytes, where the usual
+//! form of the search keeps a bit for every operation of the history. Exponential in the number of
+//! operations open at once (deciding is NP-complete: Gibbons and Korach 1997), linear in the length
+//! when few are open.
+//!
+//! Three rules shorten it:
+//!
+//! - an operation that only reads is placed as soon as it fits;
+//! - a lost operation is placed only if one that must be placed now waits for what it gives, perhaps
+//!   through other lost ones: otherwise the order without it is as good;
+//! - lost operations that are equal are interchangeable, the earliest first, and are forgotten when
+//!   nothing that follows needs what they give.
+
+use std::hash::{Hash, Hasher};
+
+use hashbrown::HashTable;
+use rustc_hash::{FxHashMap, FxHasher};
+
+use super::model::Model;
+use crate::{Exhausted, Meter};
+
+/// Return of an operation that may take effect at any time, or never.
+pub const NEVER: u32 = u32::MAX;
+
+/// An operation and its interval. Ranks of simultaneous events: calls before returns, so that
+/// intervals that touch overlap. `a` precedes `b` if `a.ret < b.call`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed<O> {
+    pub op: O,
+    pub call: u32,
+    pub ret: u32,
+}
+
+/// What the search found. Operations are named by their position in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// In this order, with lost operations where they are needed.
+    Order(Vec<u32>),
+    /// There is an order for everything up to any earlier return, but none up to this one's.
+    Blocked(u32),
+}
+
+/// The search ended without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GaveUp {
+    pub why: Exhausted,
+    /// The first so many operations to return have an order.
+    pub explained: usize,
+    /// The most operations open at once, lost ones aside.
+    pub open: usize,
+    /// Lost operations that may have happened.
+    pub lost: usize,
+    /// Configurations that were remembered.
+    pub configurations: usize,
+}
+
+/// Looks for an order of `ops`, which are sorted by call.
+pub fn search<M: Model>(
+    model: &M,
+    ops: &[Timed<M::Op>],
+    meter: &mut Meter,
+) -> Result<Found, GaveUp> {
+    let mut search = Search::new(model, ops);
+    match search.run(meter) {
+        Ok(found) => Ok(found),
+        Err(why) => Err(GaveUp {
+            why,
+            explained: search.furthest as usize,
+            open: search.slots as usize,
+            lost: search.classes.iter().map(|c| c.members.len()).sum(),
+            configurations: search.seen.table.len(),
+        }),
+    }
+}
+
+/// Lost operations that are equal.
+struct Class<O> {
+    op: O,
+    /// By call.
+    members: Vec<u32>,
+    used: u32,
+    /// No operation after this one, in order of returns, is helped by it.
+    needed_until: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Move {
+    Place(u32),
+    Lost(u32),
+}
+
+struct Frame {
+    /// Moves not tried yet: `moves[next..]`; they are the last frame's, so the end is the vector's.
+    first: u32,
+    next: u32,
+    trail: u32,
+    base: u32,
+    state: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+struct Search<'a, M: Model> {
+    model: &'a M,
+    ops: &'a [Timed<M::Op>],
+    /// Operations that returned, by return.
+    by_ret: Vec<u32>,
+    /// Their bit in the mask; no two that overlap have the same.
+    slot: Vec<u32>,
+    slots: u32,
+    placed: Vec<bool>,
+    mask: Vec<u64>,
+    base: u32,
+    furthest: u32,
+    /// Unplaced operations by call, as a doubly linked list; the last entry is the anchor.
+    after: Vec<u32>,
+    before: Vec<u32>,
+    classes: Vec<Class<M::Op>>,
+    /// Classes by what they give.
+    givers: FxHashMap<u32, Vec<u32>>,
+    states: Vec<M::State>,
+    state_ids: FxHashMap<M::State, u32>,
+    state: u32,
+    /// What was placed, in order; classes stand behind the operations.
+    trail: Vec<u32>,
+    moves: Vec<Move>,
+    seen: Seen,
+    key: Vec<u64>,
+    /// Classes of the lost operations in the trail, in its order.
+    used: Vec<u32>,
+    demands: Vec<u32>,
+}
+
+impl<'a, M: Model> Search<'a, M> {
+    fn new(model: &'a M, ops: &'a [Timed<M::Op>]) -> Self {
+        let n = ops.len();
+        debug_assert!(ops.is_sorted_by_key(|o| o.call));
+        let mut by_ret: Vec<u32> = (0..n as u32)
+            .filter(|i| ops[*i as usize].ret != NEVER)
+            .collect();
+        let mut after = vec![n as u32; n + 1];
+        let mut before = vec![n as u32; n + 1];
+        for (i, op) in by_ret.iter().enumerate() {
+            let previous = if i == 0 { n as u32 } else { by_ret[i - 1] };
+            after[previous as usize] = *op;
+            before[*op as usize] = previous;
+            before[n] = *op;
+        }
+        by_ret.sort_by_key(|i| ops[*i as usize].ret);
+        let (slot, slots) = slots(ops, &by_ret);
+
+        let mut classes: Vec<Class<M::Op>> = Vec::new();
+        let mut class_ids: FxHashMap<&M::Op, u32> = FxHashMap::default();
+        let mut givers: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        for (i, timed) in ops.iter().enumerate().filter(|(_, o)| o.ret == NEVER) {
+            // A lost read helps nobody.
+            if model.reads_only(&timed.op) {
+                continue;
+            }
+            let id = *class_ids.entry(&timed.op).or_insert_with(|| {
+                let id = classes.len() as u32;
+                if let Some(token) = model.gives(&timed.op) {
+                    givers.entry(token).or_default().push(id);
+                }
+                classes.push(Class {
+                    op: timed.op.clone(),
+                    members: Vec::new(),
+                    used: 0,
+                    needed_until: 0,
+                });
+                id
+            });
+            classes[id as usize].members.push(i as u32);
+        }
+        let mut needed_until: FxHashMap<u32, u32> = FxHashMap::default();
+        for (position, op) in by_ret.iter().enumerate() {
+            if let Some(token) = model.needs(&ops[*op as usize].op) {
+                needed_until.insert(token, position as u32 + 1);
+            }
+        }
+        // What a lost operation needs is needed as long as what it gives.
+        let mut changed: Vec<u32> = needed_until.keys().copied().collect();
+        while let Some(token) = changed.pop() {
+            let until = needed_until[&token];
+            for id in givers.get(&token).into_iter().flatten() {
+                let class = &mut classes[*id as usize];
+                class.needed_until = class.needed_until.max(until);
+                if let Some(needs) = model.needs(&class.op) {
+                    let known = needed_until.entry(needs).or_default();
+                    if *known < until {
+                        *known = until;
+                        changed.push(needs);
+                    }
+                }
+            }
+        }
+
+        let init = model.init();
+        let mut state_ids = FxHashMap::default();
+        state_ids.insert(init.clone(), 0);
+        Search {
+            model,
+            ops,
+            slot,
+            slots,
+            placed: vec![false; n],
+            mask: vec![0; slots.div_ceil(64) as usize],
+            by_ret,
+            base: 0,
+            furthest: 0,
+            after,
+            before,
+            classes,
+            givers,
+            states: vec![init],
+            state_ids,
+            state: 0,
+            trail: Vec::new(),
+            moves: Vec::new(),
+            seen: Seen::default(),
+            key: Vec::new(),
+            used: Vec::new(),
+            demands: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, meter: &mut Meter) -> Result<Found, Exhausted> {
+        let mut frames: Vec<Frame> = Vec::new();
+        self.enter(&mut frames, 0, 0, 0);
+        while let Some(frame) = frames.last_mut() {
+            if self.base as usize == self.by_ret.len() {
+                return Ok(Found::Order(self.order()));
+            }
+            // Arrays by operation, and the path of the search, which is a few words a step.
+            let arrays = 64 * self.ops.len() + 48 * (self.moves.len() + self.trail.len());
+            meter.tick(arrays as u64 + self.seen.bytes())?;
+            let Some(&next) = self.moves.get(frame.next as usize) else {
+                let frame = frames.pop().expect("the loop's condition saw it");
+                self.moves.truncate(frame.first as usize);
+                self.undo(frame.trail, frame.base, frame.state);
+                continue;
+            };
+            frame.next += 1;
+            let (trail, base, state) = (self.trail.len() as u32, self.base, self.state);
+            self.apply(next);
+            if self.remember() {
+                self.enter(&mut frames, trail, base, state);
+            } else {
+                self.undo(trail, base, state);
+            }
+        }
+        Ok(Found::Blocked(self.by_ret[self.furthest as usize]))
+    }
+
+    /// Opens a frame for the configuration reached; `trail`, `base` and `state` are those to return to.
+    fn enter(&mut self, frames: &mut Vec<Frame>, trail: u32, base: u32, state: u32) {
+        if frames.is_empty() {
+            self.place_reads();
+        }
+        let first = self.moves.len() as u32;
+        self.list_moves();
+        frames.push(Frame {
+            first,
+            next: first,
+            trail,
+            base,
+            state,
+        });
+    }
+
+    fn apply(&mut self, next: Move) {
+        let op = match next {
+            Move::Place(op) => &self.ops[op as usize].op,
+            Move::Lost(class) => &self.classes[class as usize].op,
+        };
+        let state = self
+            .model
+            .step(&self.states[self.state as usize], op)
+            .expect("only possible moves are listed");
+        self.state = match self.state_ids.get(&state) {
+            Some(id) => *id,
+            None => {
+                let id = self.states.len() as u32;
+                self.states.push(state.clone());
+                self.state_ids.insert(state, id);
+                id
+            }
+        };
+        match next {
+            Move::Place(op) => self.place(op),
+            Move::Lost(class) => {
+                self.classes[class as usize].used += 1;
+                self.used.push(class);
+                self.trail.push(self.ops.len() as u32 + class);
+            }
+        }
+        self.place_reads();
+    }
+
+    fn place(&mut self, op: u32) {
+        let i = op as usize;
+        self.placed[i] = true;
+        let (before, after) = (self.before[i], self.after[i]);
+        self.after[before as usize] = after;
+        self.before[after as usize] = before;
+        self.trail.push(op);
+        let slot = self.slot[i];
+        self.mask[slot as usize / 64] |= 1 << (slot % 64);
+        while let Some(op) = self.by_ret.get(self.base as usize)
+            && self.placed[*op as usize]
+        {
+            let slot = self.slot[*op as usize];
+            self.mask[slot as usize / 64] &= !(1 << (slot % 64));
+            self.base += 1;
+        }
+        self.furthest = self.furthest.max(self.base);
+    }
+
+    fn undo(&mut self, trail: u32, base: u32, state: u32) {
+        while self.base > base {
+            self.base -= 1;
+            let slot = self.slot[self.by_ret[self.base as usize] as usize];
+            self.mask[slot as usize / 64] |= 1 << (slot % 64);
+        }
+        while self.trail.len() > trail as usize {
+            let op = self.trail.pop().expect("it is longer than the frame's") as usize;
+            if op >= self.ops.len() {
+                self.classes[op - self.ops.len()].used -= 1;
+                self.used.pop();
+                continue;
+            }
+            let slot = self.slot[op];
+            self.mask[slot as usize / 64] &= !(1 << (slot % 64));
+            self.placed[op] = false;
+            let (before, after) = (self.before[op], self.after[op]);
+            self.after[before as usize] = op as u32;
+            self.before[after as usize] = op as u32;
+        }
+        self.state = state;
+    }
+
+    /// When the first operation not placed returns: whatever is called later must wait for it.
+    fn horizon(&self) -> u32 {
+        match self.by_ret.get(self.base as usize) {
+            Some(op) => self.ops[*op as usize].ret,
+            None => NEVER,
+        }
+    }
+
+    fn place_reads(&mut self) {
+        let anchor = self.ops.len() as u32;
+        let mut op = self.after[anchor as usize];
+        while op != anchor {
+            let timed = &self.ops[op as usize];
+            // Placing a read can move the horizon, so it is asked anew.
+            if timed.call > self.horizon() {
+                break;
+            }
+            let next = self.after[op as usize];
+            if self.model.reads_only(&timed.op)
+                && self
+                    .model
+                    .step(&self.states[self.state as usize], &timed.op)
+                    .is_some()
+            {
+                self.place(op);
+            }
+            op = next;
+        }
+    }
+
+    fn list_moves(&mut self) {
+        let first = self.moves.len();
+        let horizon = self.horizon();
+        let anchor = self.ops.len() as u32;
+        let state = &self.states[self.state as usize];
+        let mut op = self.after[anchor as usize];
+        self.demands.clear();
+        while op != anchor {
+            let timed = &self.ops[op as usize];
+            if timed.call > horizon {
+                break;
+            }
+            if let Some(token) = self.model.needs(&timed.op)
+                && !self.demands.contains(&token)
+            {
+                self.demands.push(token);
+            }
+            // A read that fits is placed already; one that does not is no move.
+            if !self.model.reads_only(&timed.op) && self.model.step(state, &timed.op).is_some() {
+                self.moves.push(Move::Place(op));
+            }
+            op = self.after[op as usize];
+        }
+        // The one that must return first is the likeliest to be next.
+        self.moves[first..].sort_by_key(|m| match m {
+            Move::Place(op) => self.ops[*op as usize].ret,
+            Move::Lost(_) => NEVER,
+        });
+        let mut at = 0;
+        while let Some(token) = self.demands.get(at).copied() {
+            at += 1;
+            for id in self.givers.get(&token).into_iter().flatten() {
+                let class = &self.classes[*id as usize];
+                match class.members.get(class.used as usize) {
+                    Some(member) if self.ops[*member as usize].call < horizon => {}
+                    _ => continue,
+                }
+                match self.model.step(state, &class.op) {
+                    Some(next) if next != *state => self.moves.push(Move::Lost(*id)),
+                    _ => {}
+                }
+                if let Some(token) = self.model.needs(&class.op)
+                    && !self.demands.contains(&token)
+                {
+                    self.demands.push(token);
+                }
+            }
+        }
+    }
+
+    /// Whether the configuration is new.
+    fn remember(&mut self) -> bool {
+        self.key.clear();
+        self.key
+            .push(u64::from(self.base) << 32 | u64::from(self.state));
+        self.key.extend_from_slice(&self.mask);
+        let fixed = self.key.len();
+        for id in &self.used {
+            let class = &self.classes[*id as usize];
+            if class.needed_until > self.base {
+                self.key.push(u64::from(*id) << 32 | u64::from(class.used));
+            }
+        }
+        self.key[fixed..].sort_unstable();
+        self.seen.insert(&self.key)
+    }
+
+    fn order(&self) -> Vec<u32> {
+        let n = self.ops.len() as u32;
+        let mut used = vec![0; self.classes.len()];
+        self.trail
+            .iter()
+            .map(|&at| match at.checked_sub(n) {
+                None => at,
+                Some(class) => {
+                    used[class as usize] += 1;
+                    self.classes[class as usize].members[used[class as usize] - 1]
+                }
+            })
+            .collect()
+    }
+}
+
+/// Gives each operation that returned a bit of its own among those that overlap it.
+fn slots<O>(ops: &[Timed<O>], by_ret: &[u32]) -> (Vec<u32>, u32) {
+    let mut slot = vec![NONE; ops.len()];
+    let mut free: Vec<u32> = Vec::new();
+    let mut slots = 0;
+    let mut returned = by_ret.iter().peekable();
+    for (i, timed) in ops.iter().enumerate().filter(|(_, o)| o.ret != NEVER) {
+        while let Some(r) = returned.next_if(|r| ops[**r as usize].ret < timed.call) {
+            free.push(slot[*r as usize]);
+        }
+        slot[i] = free.pop().unwrap_or_else(|| {
+            slots += 1;
+            slots - 1
+        });
+    }
+    (slot, slots)
+}
+
+/// A set of configurations in one piece of memory.
+#[derive(Default)]
+struct Seen {
+    words: Vec<u64>,
+    /// Where each begins, and its length.
+    table: HashTable<(u32, u32)>,
+}
+
+impl Seen {
+    fn insert(&mut self, key: &[u64]) -> bool {
+        fn hash(key: &[u64]) -> u64 {
+            let mut hasher = FxHasher::default();
+            key.hash(&mut hasher);
+            hasher.finish()
+        }
+        let words = &self.words;
+        let at = |(from, len): (u32, u32)| &words[from as usize..(from + len) as usize];
+        let hashed = hash(key);
+        if self.table.find(hashed, |known| at(*known) == key).is_some() {
+            return false;
+        }
+        let place = (self.words.len() as u32, key.len() as u32);
+        self.table
+            .insert_unique(hashed, place, |known| hash(at(*known)));
+        self.words.extend_from_slice(key);
+        true
+    }
+
+    /// What is allocated, and what the next doubling will hold beside it while it copies.
+    fn bytes(&self) -> u64 {
+        (self.words.capacity() * 8 + self.table.capacity() * 10) as u64
+    }
+}

@@ -1,0 +1,537 @@
+//! The engine for registers whose written values are unique: linear after sorting, at any
+//! concurrency, with any number of lost operations.
+//!
+//! After Gibbons and Korach, "Testing shared memories", SIAM J. Comput. 26(4), 1997: where every
+//! value is written once, all operations on a value stand together in any order that explains the
+//! history, so whole blocks are ordered and not operations. A block spans
+//!
+//! ```text
+//!           f: first return in it     s: last call in it
+//!
+//! forward   f ───────────── s         one has returned before another is called (f < s):
+//!                                     the value is current from f to s, whatever else happens
+//! backward  s ───────────── f         all are open at once (s < f): the value is current at some
+//!                                     moment, anywhere in between
+//! ```
+//!
+//! and the history is linearizable iff no two forward blocks overlap and no backward block lies
+//! within a forward one.
+//!
+//! Compare-and-set joins blocks: what follows `a -> b` follows everything on `a`, and no other value
+//! comes between. A block is then a chain of values in a known order, which is checked by itself by
+//! one sweep, and takes part as one.
+//!
+//! A lost write that nobody saw can be dropped: an order with it is one without it. One that was
+//! seen happened, and has no return. A lost compare-and-set happened iff its value was seen, by a
+//! reader or by another compare-and-set that happened.
+//!
+//! Every violation shows in two to four operations: these alone, together with the fact that no
+//! other operation writes these values, cannot be ordered.
+
+use super::model::{Action, INITIAL};
+use super::search::{NEVER, Timed};
+use crate::{Exhausted, Meter};
+
+/// An operation of a register.
+pub type Op = Timed<Action>;
+
+/// What is wrong, with operations named by their position in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub kind: Kind,
+    /// In the order in which the reason names them.
+    pub ops: Vec<u32>,
+}
+
+/// Why operations cannot be ordered. Fields are values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `[reader]`: nobody wrote it.
+    FromNowhere { value: u32 },
+    /// `[first, second, seen, seen]`: two compare-and-sets replaced the same value.
+    LostUpdate { value: u32 },
+    /// `[cas, cas, ...]`: they feed each other, and none can be first.
+    Circle { value: u32, length: u32 },
+    /// `[producer, reader]`: the reader returned before the value, or one that it derives from, was written.
+    Future { value: u32, origin: u32 },
+    /// `[newer, stale]`: the newer value had been there, derived from the stale one, before the call.
+    StaleInChain { newer: u32, stale: u32 },
+    /// `[before, between, after]`: `between` belongs to another value, and stands between two of this
+    /// one; `before` is missing if this is the initial value.
+    Interrupted { value: u32, between: u32 },
+    /// `[before, first, last, after]`: the same, with two operations of the value in between.
+    InterruptedByTwo { value: u32, between: u32 },
+    /// `[a, d, c, b]`: a precedes d, c precedes b, where a and b are of one value and c and d of another.
+    Crossed { one: u32, other: u32 },
+}
+
+/// The answer, where the engine applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// In this order; lost operations that nobody saw are left out.
+    Order(Vec<u32>),
+    /// In order of time.
+    Violations(Vec<Violation>),
+}
+
+/// Why the engine does not apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotUnique {
+    Twice { value: u32, first: u32, second: u32 },
+    Initial { op: u32 },
+}
+
+const NONE: u32 = u32::MAX;
+
+/// As many as a person will look at.
+const MOST_VIOLATIONS: usize = 8;
+
+/// What the history says of one value.
+#[derive(Clone, Copy)]
+struct Value {
+    producer: u32,
+    /// An operation that has seen it, which proves that it was written; the reader if there is one.
+    seen_by: u32,
+    /// The compare-and-set that replaced it.
+    replaced_by: u32,
+    /// Its readers: the last to be called, and the first to return.
+    last_read: u32,
+    first_read: u32,
+}
+
+/// A chain of values, or a single one.
+#[derive(Clone, Copy)]
+struct Block {
+    root: u32,
+    /// Which operation returns first, and when; none for the initial value, which was always there.
+    first: u32,
+    f: u32,
+    /// Which is called last, and when.
+    last: u32,
+    s: u32,
+}
+
+/// Judges the operations of one register; values are numbers below `values`, and 0 is the initial
+/// one. Reads that did not return are not among the operations.
+pub fn check(
+    ops: &[Op],
+    values: usize,
+    meter: &mut Meter,
+) -> Result<Result<Found, NotUnique>, Exhausted> {
+    // Tables by value, and the final order, whether or not it is asked for.
+    meter.tick(
+        (size_of::<Value>() + size_of::<Block>()) as u64 * values as u64 + 8 * ops.len() as u64,
+    )?;
+    let mut table = match Table::new(ops, values, meter)? {
+        Ok(table) => table,
+        Err(not_unique) => return Ok(Err(not_unique)),
+    };
+    let mut violations = table.nowhere();
+    if violations.is_empty() {
+        violations = table.link();
+    }
+    let mut blocks = Vec::new();
+    if violations.is_empty() {
+        (blocks, violations) = table.blocks(meter)?;
+    }
+    if violations.is_empty() {
+        blocks.sort_unstable_by_key(|b| b.f.min(b.s));
+        violations = table.zones(&blocks);
+    }
+    if violations.is_empty() {
+        return Ok(Ok(Found::Order(table.order(blocks))));
+    }
+    // A violation is there to be seen when the last of its operations has been called.
+    violations.sort_by_key(|v| v.ops.iter().map(|i| ops[*i as usize].call).max());
+    violations.truncate(MOST_VIOLATIONS);
+    Ok(Ok(Found::Violations(violations)))
+}
+
+struct Table<'a> {
+    ops: &'a [Op],
+    values: Vec<Value>,
+}
+
+impl<'a> Table<'a> {
+    fn new(
+        ops: &'a [Op],
+        values: usize,
+        meter: &mut Meter,
+    ) -> Result<Result<Table<'a>, NotUnique>, Exhausted> {
+        let unknown = Value {
+            producer: NONE,
+            seen_by: NONE,
+            replaced_by: NONE,
+            last_read: NONE,
+            first_read: NONE,
+        };
+        let mut table = Table {
+            ops,
+            values: vec![unknown; values],
+        };
+        for (i, op) in ops.iter().enumerate() {
+            meter.tick(0)?;
+            let i = i as u32;
+            match op.op {
+                Action::Write(v) | Action::Cas(_, v) => {
+                    let first = table.values[v as usize].producer;
+                    if v == INITIAL {
+                        return Ok(Err(NotUnique::Initial { op: i }));
+                    }
+                    if first != NONE {
+                        let second = i;
+                        return Ok(Err(NotUnique::Twice {
+                            value: v,
+                            first,
+                            second,
+                        }));
+                    }
+                    table.values[v as usize].producer = i;
+                }
+                Action::Read(v) => {
+                    let value = &mut table.values[v as usize];
+                    value.seen_by = i;
+                    // By call, so the last so far is the last called.
+                    value.last_read = i;
+                    if value.first_read == NONE || op.ret < ops[value.first_read as usize].ret {
+                        value.first_read = i;
+                    }
+                }
+            }
+        }
+        // An operation that returned has happened, and so has what it found.
+        for (i, op) in ops.iter().enumerate() {
+            if let Action::Cas(from, _) = op.op
+                && op.ret != NEVER
+                && table.values[from as usize].seen_by == NONE
+            {
+                table.values[from as usize].seen_by = i as u32;
+            }
+        }
+        // Through lost compare-and-sets that were seen, back to what they found.
+        for v in 0..values {
+            let mut v = v;
+            while let Some(op) = table.producer(v as u32)
+                && let Action::Cas(from, _) = op.op
+                && op.ret == NEVER
+                && table.values[v].seen_by != NONE
+                && table.values[from as usize].seen_by == NONE
+            {
+                table.values[from as usize].seen_by = table.values[v].seen_by;
+                v = from as usize;
+            }
+        }
+        Ok(Ok(table))
+    }
+
+    fn producer(&self, value: u32) -> Option<&'a Op> {
+        self.ops.get(self.values[value as usize].producer as usize)
+    }
+
+    /// Whether the operation that writes this value happened.
+    fn happened(&self, value: u32) -> bool {
+        match self.producer(value) {
+            None => value == INITIAL,
+            Some(op) => op.ret != NEVER || self.values[value as usize].seen_by != NONE,
+        }
+    }
+
+    /// Values that were seen and that nobody wrote.
+    fn nowhere(&self) -> Vec<Violation> {
+        (INITIAL + 1..self.values.len() as u32)
+            .filter(|v| self.values[*v as usize].producer == NONE)
+            .filter(|v| self.values[*v as usize].seen_by != NONE)
+            .map(|value| Violation {
+                kind: Kind::FromNowhere { value },
+                ops: vec![self.values[value as usize].seen_by],
+            })
+            .collect()
+    }
+
+    /// Joins values by the compare-and-sets that happened.
+    fn link(&mut self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        for v in 0..self.values.len() as u32 {
+            let Some(Action::Cas(from, _)) = self.producer(v).map(|op| op.op) else {
+                continue;
+            };
+            if !self.happened(v) {
+                continue;
+            }
+            let (this, other) = (
+                self.values[v as usize].producer,
+                self.values[from as usize].replaced_by,
+            );
+            if other == NONE {
+                self.values[from as usize].replaced_by = this;
+                continue;
+            }
+            let (first, second) = (this.min(other), this.max(other));
+            let mut ops = vec![first, second];
+            // What proves that a lost one happened.
+            for op in [first, second] {
+                let Some(to) = self.ops[op as usize].op.written() else {
+                    continue;
+                };
+                let seen_by = self.values[to as usize].seen_by;
+                if self.ops[op as usize].ret == NEVER && !ops.contains(&seen_by) {
+                    ops.push(seen_by);
+                }
+            }
+            violations.push(Violation {
+                kind: Kind::LostUpdate { value: from },
+                ops,
+            });
+        }
+        violations
+    }
+
+    /// The values of the chain that begins with `root`.
+    fn chain(&self, root: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(root), |v| {
+            let next = self
+                .ops
+                .get(self.values[*v as usize].replaced_by as usize)?;
+            next.op.written()
+        })
+    }
+
+    /// Walks every chain, checking its own order against time.
+    fn blocks(&self, meter: &mut Meter) -> Result<(Vec<Block>, Vec<Violation>), Exhausted> {
+        let mut blocks = Vec::new();
+        let mut violations = Vec::new();
+        let mut reached = vec![false; self.values.len()];
+        for root in 0..self.values.len() as u32 {
+            let begins = match self.producer(root).map(|op| op.op) {
+                None => root == INITIAL,
+                Some(action) => matches!(action, Action::Write(_)),
+            };
+            if !begins || !self.happened(root) {
+                continue;
+            }
+            let mut block = Block {
+                root,
+                first: NONE,
+                f: if root == INITIAL { 0 } else { NEVER },
+                last: NONE,
+                s: 0,
+            };
+            for value in self.chain(root) {
+                meter.tick(0)?;
+                reached[value as usize] = true;
+                let Value {
+                    producer,
+                    last_read,
+                    first_read,
+                    ..
+                } = self.values[value as usize];
+                // The producer follows all before it, and every reader follows the producer;
+                // readers among themselves are free.
+                for (first, last) in [(producer, producer), (first_read, last_read)] {
+                    let (Some(one), Some(other)) =
+                        (self.ops.get(first as usize), self.ops.get(last as usize))
+                    else {
+                        continue;
+                    };
+                    if one.ret < block.s {
+                        violations.push(self.inverted(block.last, first));
+                    }
+                    if one.ret < block.f {
+                        (block.first, block.f) = (first, one.ret);
+                    }
+                    if other.call > block.s || block.last == NONE {
+                        (block.last, block.s) = (last, other.call);
+                    }
+                }
+            }
+            blocks.push(block);
+        }
+        for v in INITIAL + 1..self.values.len() as u32 {
+            if !reached[v as usize] && self.happened(v) && self.producer(v).is_some() {
+                violations.push(self.circle(v, &mut reached));
+            }
+        }
+        Ok((blocks, violations))
+    }
+
+    /// `early` returned before `late` was called, and must stand behind it.
+    fn inverted(&self, late: u32, early: u32) -> Violation {
+        let (origin, value) = (self.value(late), self.value(early));
+        match self.ops[late as usize].op {
+            Action::Read(stale) => Violation {
+                kind: Kind::StaleInChain {
+                    newer: value,
+                    stale,
+                },
+                ops: vec![early, late],
+            },
+            Action::Write(_) | Action::Cas(..) => Violation {
+                kind: Kind::Future { value, origin },
+                ops: vec![late, early],
+            },
+        }
+    }
+
+    /// A value that no write leads to: going back by what was found comes round.
+    fn circle(&self, from: u32, reached: &mut [bool]) -> Violation {
+        let before = |v: u32| match self.producer(v).map(|op| op.op) {
+            Some(Action::Cas(found, _)) => found,
+            _ => unreachable!("only compare-and-sets lead to a value that no chain reaches"),
+        };
+        // Each value has one predecessor and one successor, so this one is on the circle itself.
+        let mut circle = vec![from];
+        reached[from as usize] = true;
+        let mut at = before(from);
+        while at != from {
+            reached[at as usize] = true;
+            circle.push(at);
+            at = before(at);
+        }
+        circle.reverse();
+        let producers = circle.iter().map(|v| self.values[*v as usize].producer);
+        Violation {
+            kind: Kind::Circle {
+                value: circle[0],
+                length: circle.len() as u32,
+            },
+            ops: producers.take(4).collect(),
+        }
+    }
+
+    /// The value that an operation leaves current.
+    fn value(&self, op: u32) -> u32 {
+        match self.ops[op as usize].op {
+            Action::Read(v) | Action::Write(v) | Action::Cas(_, v) => v,
+        }
+    }
+
+    /// Gibbons and Korach's two conditions; blocks by their beginning.
+    fn zones(&self, blocks: &[Block]) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let mut forward: Vec<&Block> = Vec::new();
+        for block in blocks.iter().filter(|b| b.f < b.s) {
+            // The zone that reaches furthest covers whatever an earlier one does.
+            match forward.last() {
+                Some(before) if block.f < before.s => {
+                    violations.push(self.crossed(before, block));
+                    if block.s > before.s {
+                        forward.push(block);
+                    }
+                }
+                _ => forward.push(block),
+            }
+        }
+        if !violations.is_empty() {
+            return violations;
+        }
+        for block in blocks.iter().filter(|b| b.s < b.f) {
+            let at = forward.partition_point(|z| z.f < block.s);
+            if let Some(zone) = at.checked_sub(1).map(|i| forward[i])
+                && block.f < zone.s
+            {
+                violations.push(self.interrupted(zone.first, block.last, block.first, zone.last));
+            }
+        }
+        violations
+    }
+
+    /// `one.f <= other.f < one.s`, and both are forward.
+    fn crossed(&self, one: &Block, other: &Block) -> Violation {
+        let ops = self.ops;
+        let call = |op: u32| ops[op as usize].call;
+        let (x, y, z, w) = (one.first, one.last, other.first, other.last);
+        // Three are enough if an operation stands by itself between two of the other value.
+        if call(z) > one.f {
+            return self.interrupted(x, z, z, y);
+        }
+        if ops[w as usize].ret < one.s {
+            return self.interrupted(x, w, w, y);
+        }
+        if ops[y as usize].ret < other.s {
+            return self.interrupted(z, y, y, w);
+        }
+        Violation {
+            kind: Kind::Crossed {
+                one: self.value(y),
+                other: self.value(w),
+            },
+            // An initial value has none that comes first, but then z by itself was enough.
+            ops: vec![x, w, z, y],
+        }
+    }
+
+    /// `before` returned ahead of `first`'s call, `last` ahead of `after`'s.
+    fn interrupted(&self, before: u32, first: u32, last: u32, after: u32) -> Violation {
+        let precedes = |a: u32, b: u32| self.ops[a as usize].ret < self.ops[b as usize].call;
+        // One of the two may stand between by itself.
+        let (first, last) = match before {
+            NONE => (last, last),
+            _ if precedes(before, last) => (last, last),
+            _ if precedes(first, after) => (first, first),
+            _ => (first, last),
+        };
+        let (value, between) = (self.value(after), self.value(last));
+        let (ops, kind) = if before == NONE {
+            // The initial value was there before everything, so it does not matter when it began.
+            (vec![last, after], Kind::Interrupted { value, between })
+        } else if first == last {
+            (
+                vec![before, last, after],
+                Kind::Interrupted { value, between },
+            )
+        } else {
+            (
+                vec![before, first, last, after],
+                Kind::InterruptedByTwo { value, between },
+            )
+        };
+        Violation { kind, ops }
+    }
+
+    /// An order that explains everything: forward blocks by their zones, backward ones wherever they
+    /// reach out of them.
+    fn order(&self, mut blocks: Vec<Block>) -> Vec<u32> {
+        let mut zone_end = 0;
+        for block in &mut blocks {
+            // They are sorted by their beginning, so the zone seen last is the one that may cover this.
+            match block.f < block.s {
+                true => {
+                    zone_end = block.s;
+                    block.s = block.f;
+                }
+                false => block.s = block.s.max(zone_end),
+            }
+        }
+        // Now s is each block's place, stable for those of equal place.
+        blocks.sort_by_key(|b| b.s);
+        // Readers of each value, by call: counted, then dealt.
+        let mut ends = vec![0u32; self.values.len() + 1];
+        for op in self.ops {
+            if let Action::Read(v) = op.op {
+                ends[v as usize + 1] += 1;
+            }
+        }
+        for v in 0..self.values.len() {
+            ends[v + 1] += ends[v];
+        }
+        let mut readers = vec![0u32; ends[self.values.len()] as usize];
+        let mut next = ends.clone();
+        for (i, op) in self.ops.iter().enumerate() {
+            if let Action::Read(v) = op.op {
+                readers[next[v as usize] as usize] = i as u32;
+                next[v as usize] += 1;
+            }
+        }
+        let mut order = Vec::with_capacity(self.ops.len());
+        for block in &blocks {
+            for value in self.chain(block.root) {
+                let v = value as usize;
+                if self.values[v].producer != NONE {
+                    order.push(self.values[v].producer);
+                }
+                order.extend_from_slice(&readers[ends[v] as usize..ends[v + 1] as usize]);
+            }
+        }
+        order
+    }
+}

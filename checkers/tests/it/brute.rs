@@ -1,0 +1,72 @@
+//! Linearizability by trying everything: the definition, written down.
+
+use std::collections::HashSet;
+
+use history::{History, Op, Outcome, Time, Value};
+
+/// Whether some order explains the operations of `key`. If there are `kept` ones, all others are
+/// relaxed: they may have happened at any time, or never, and what they read does not matter.
+pub fn linearizable(history: &History, key: i64, kept: Option<&[u64]>) -> bool {
+    linearizable_until(history, key, kept, Time::MAX)
+}
+
+/// The same of the history as it was at `end`.
+pub fn linearizable_until(history: &History, key: i64, kept: Option<&[u64]>, end: Time) -> bool {
+    let ops: Vec<(&Op, Option<bool>)> = history
+        .ops()
+        .iter()
+        .filter(|op| {
+            op.input
+                .as_pair()
+                .is_some_and(|(k, _)| *k == Value::Int(key))
+        })
+        .filter(|op| op.outcome != Outcome::Fail)
+        .map(|op| {
+            let kept = kept.is_none_or(|kept| kept.contains(&op.index));
+            // None: relaxed. An operation that must have happened has returned.
+            (
+                op,
+                kept.then_some(op.ret <= end && op.outcome == Outcome::Ok),
+            )
+        })
+        .collect();
+    assert!(ops.len() <= 32, "brute force is for small histories");
+    explore(&ops, 0, &Value::Nil, &mut HashSet::new())
+}
+
+fn explore(
+    ops: &[(&Op, Option<bool>)],
+    placed: u32,
+    now: &Value,
+    seen: &mut HashSet<(u32, Value)>,
+) -> bool {
+    let is_open = |i: usize| placed & (1 << i) == 0;
+    let must = |i: usize| ops[i].1 == Some(true);
+    if (0..ops.len()).all(|i| !is_open(i) || !must(i)) {
+        return true;
+    }
+    if !seen.insert((placed, now.clone())) {
+        return false;
+    }
+    (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
+        let (op, kept) = ops[i];
+        let precedes = |j: usize| is_open(j) && must(j) && ops[j].0.ret < op.call;
+        let waits = kept.is_some() && (0..ops.len()).any(precedes);
+        let then = match op.f.as_str() {
+            "write" => content(&op.input).cloned(),
+            "cas" => {
+                let (from, to) = content(&op.input).and_then(Value::as_pair).expect("a pair");
+                (from == now).then(|| to.clone())
+            }
+            _ => (must(i) && content(&op.output) == Some(now)).then(|| now.clone()),
+        };
+        match then {
+            Some(then) if !waits => explore(ops, placed | (1 << i), &then, seen),
+            _ => false,
+        }
+    })
+}
+
+fn content(value: &Value) -> Option<&Value> {
+    value.as_pair().map(|(_, content)| content)
+}

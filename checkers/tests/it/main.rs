@@ -1,0 +1,5 @@
+//! The checkers from outside: against brute force, against drawn histories, against the corpus.
+
+mod brute;
+mod random;
+mod registers;

@@ -1,0 +1,199 @@
+//! Random histories of registers, most of them nearly right.
+
+use history::{Event, History, Kind, Process, Time, Value};
+
+/// SplitMix64 (Steele, Lea, Flood 2014): a history is named by its seed for ever.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    pub fn percent(&mut self, n: u64) -> bool {
+        self.below(100) < n
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+}
+
+/// How many histories a test tries: `SCHISM_FUZZ_HISTORIES`, else `usually`. The first one's seed
+/// is `SCHISM_FUZZ_SEED`, else 0.
+pub fn seeds(usually: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let from = number("SCHISM_FUZZ_SEED").unwrap_or(0);
+    from..from + number("SCHISM_FUZZ_HISTORIES").unwrap_or(usually)
+}
+
+/// Numbered events at their times.
+#[derive(Default)]
+pub struct Recorder {
+    events: Vec<Event>,
+    time: u64,
+}
+
+impl Recorder {
+    pub fn advance(&mut self, ns: u64) {
+        self.time += ns;
+    }
+
+    pub fn record(&mut self, process: u64, kind: Kind, f: &str, value: Value) {
+        self.events.push(Event {
+            index: self.events.len() as u64,
+            time: Time(self.time),
+            process: Process::Client(process),
+            kind,
+            f: f.into(),
+            value,
+            error: None,
+            node: None,
+        });
+    }
+
+    pub fn history(self) -> History {
+        History::new(self.events).expect("events are recorded in order, one operation a process")
+    }
+}
+
+/// What kind of histories.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub ops: u64,
+    pub processes: u64,
+    /// Values are written once; otherwise there are so few that they are not.
+    pub unique: bool,
+    pub cas_percent: u64,
+    pub lost_percent: u64,
+    /// Answers replaced by arbitrary ones, and operations that claim an effect that they did not
+    /// have, or the reverse.
+    pub wrong_percent: u64,
+    pub keys: u64,
+}
+
+struct Open {
+    f: &'static str,
+    key: u64,
+    args: Value,
+    answer: Option<Value>,
+    /// Whether its moment has come; a cas that found something else has an answer and no effect.
+    done: bool,
+    failed: bool,
+}
+
+/// Plays processes against real registers, one step at a time, and then spoils some answers.
+pub fn history(random: &mut Random, shape: Shape) -> History {
+    let mut recorder = Recorder::default();
+    let mut registers = vec![Value::Nil; shape.keys as usize];
+    let mut open: Vec<Option<Open>> = (0..shape.processes).map(|_| None).collect();
+    let mut names: Vec<u64> = (0..shape.processes).collect();
+    let mut fresh = 0;
+    let mut written = vec![Value::Nil];
+    let mut invoked = 0;
+    while invoked < shape.ops || open.iter().any(Option::is_some) {
+        recorder.advance(random.below(3));
+        let who = random.below(shape.processes) as usize;
+        let keyed = |key: u64, value: Value| Value::pair(key as i64, value);
+        match open[who].take() {
+            None if invoked < shape.ops => {
+                invoked += 1;
+                let key = random.below(shape.keys);
+                let mut value = |random: &mut Random| {
+                    fresh += 1;
+                    match shape.unique {
+                        true => Value::Int(fresh),
+                        false if random.percent(4) => Value::Nil,
+                        false => Value::Int(random.below(3) as i64 + 1),
+                    }
+                };
+                let (f, args) = match random.below(100) {
+                    n if n < shape.cas_percent => {
+                        let from = match random.percent(70) {
+                            true => registers[key as usize].clone(),
+                            false => random.pick(&written).clone(),
+                        };
+                        ("cas", Value::pair(from, value(random)))
+                    }
+                    n if n < (100 + shape.cas_percent) / 2 => ("write", value(random)),
+                    _ => ("read", Value::Nil),
+                };
+                match (f, args.as_pair()) {
+                    ("write", _) => written.push(args.clone()),
+                    ("cas", Some((_, to))) => written.push(to.clone()),
+                    _ => {}
+                }
+                recorder.record(names[who], Kind::Invoke, f, keyed(key, args.clone()));
+                open[who] = Some(Open {
+                    f,
+                    key,
+                    args,
+                    answer: None,
+                    done: false,
+                    failed: false,
+                });
+            }
+            None => {}
+            Some(mut op) if random.percent(shape.lost_percent) => {
+                // It is lost now; it may still happen, at once or never (a later moment would need
+                // a process that goes on without its client, and the next branch gives those).
+                if !op.done && random.percent(50) {
+                    apply(&mut op, &mut registers);
+                }
+                recorder.record(names[who], Kind::Info, op.f, keyed(op.key, op.args));
+                names[who] = names.iter().max().expect("there are processes") + 1;
+            }
+            Some(mut op) if !op.done => {
+                if random.percent(8) {
+                    recorder.record(names[who], Kind::Fail, op.f, keyed(op.key, op.args));
+                    continue;
+                }
+                if random.percent(shape.wrong_percent / 4) {
+                    op.done = true;
+                    op.failed = random.percent(30);
+                    op.answer = Some(registers[op.key as usize].clone()).filter(|_| op.f == "read");
+                } else {
+                    apply(&mut op, &mut registers);
+                }
+                open[who] = Some(op);
+            }
+            Some(mut op) => {
+                op.failed ^= random.percent(shape.wrong_percent / 8);
+                let (kind, mut value) = match op.failed {
+                    true => (Kind::Fail, op.args),
+                    false => (Kind::Ok, op.answer.unwrap_or(op.args)),
+                };
+                if op.f == "read" && random.percent(shape.wrong_percent) {
+                    value = random.pick(&written).clone();
+                }
+                recorder.record(names[who], kind, op.f, keyed(op.key, value));
+            }
+        }
+    }
+    recorder.history()
+}
+
+fn apply(op: &mut Open, registers: &mut [Value]) {
+    let register = &mut registers[op.key as usize];
+    op.done = true;
+    match (op.f, op.args.as_pair()) {
+        ("read", _) => op.answer = Some(register.clone()),
+        ("cas", Some((from, to))) => match register == from {
+            true => *register = to.clone(),
+            false => op.failed = true,
+        },
+        _ => *register = op.args.clone(),
+    }
+}
