@@ -1,0 +1,44 @@
+# The two commands are `make demo` and `make test`; everything else is a part of them.
+
+CARGO ?= cargo
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+STATIC := target/$(TARGET)/release/schism-agent
+SCHISM := target/release/schism
+SEED ?= 4
+STORE ?= store
+# nextest gives every test a process and a time limit; without it plain `cargo test` does.
+TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+
+.PHONY: demo test build agent lint bench setup-demo setup-test clean
+
+# The main job on the lab: the healthy cluster passes, the same seed with a planted flaw does not.
+demo: setup-demo build
+	@.ci/demo $(SCHISM) $(SEED) $(STORE)
+
+test: setup-test agent
+	$(CARGO) $(TESTS) --workspace
+
+build: agent
+	$(CARGO) build --release --workspace --bins
+	@cp -f $(STATIC) target/release/schism-agent
+
+# Static, so that it runs on any node with the same processor: it needs no libc there.
+agent:
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release -p agent --target $(TARGET)
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: build
+	$(CARGO) bench -p harness --bench engine
+	$(CARGO) bench -p checkers
+
+setup-demo:
+	@.ci/setup demo
+
+setup-test:
+	@.ci/setup test
+
+clean:
+	$(CARGO) clean

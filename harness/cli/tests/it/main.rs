@@ -1,0 +1,3 @@
+//! The product through its real binary.
+
+mod edges;
