@@ -3,7 +3,7 @@
 mod combinators;
 pub mod sim;
 
-pub use combinators::{Combine, FromFn, Limit, Mix, Rate, Then, Until, from_fn, mix};
+pub use combinators::{Combine, FromFn, Limit, Mix, Rate, SLACK, Then, Until, from_fn, mix};
 
 use std::time::Duration;
 
