@@ -1,1 +1,23 @@
 //! What is asked of a system, and the systems.
+//!
+//! Start with [`interface`]: what workloads may ask, and systems may offer. A [`Workload`] is a
+//! generator, a translation of its operations into calls of an interface, and checkers;
+//! [`workload`] lists them. [`systems`] lists the systems that can be set up by name, and
+//! [`scenario`] reads the files that put one of each together with a fault and an expected verdict.
+
+#[cfg(test)]
+mod fake;
+pub mod http;
+pub mod interface;
+mod nearest;
+pub mod params;
+pub mod systems;
+pub mod workload;
+
+mod cas_register;
+mod kv;
+mod register;
+mod registers;
+
+pub use nearest::nearest;
+pub use workload::Workload;

@@ -1,0 +1,143 @@
+//! What a system can be asked, independent of which system it is.
+//!
+//! A workload is written once against an interface and a system implements the interfaces that it
+//! has, so that systems and workloads add up and do not multiply. Whether a failed call is known to
+//! have had no effect is decided by whoever implements the interface, error by error, with the codes
+//! of [`harness::client`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use harness::client::OpError;
+use harness::cluster::Node;
+use history::{Name, Value};
+
+/// The interfaces there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interface {
+    /// Keys and values: [`Kv`].
+    Kv,
+    /// A replicated log that every node has a copy of: [`Log`].
+    Log,
+}
+
+impl Interface {
+    pub fn word(self) -> &'static str {
+        match self {
+            Interface::Kv => "kv",
+            Interface::Log => "log",
+        }
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// How much a read wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// What the system is set up to give to clients that want the newest value.
+    Linearizable,
+    /// What the node that is asked has itself, however old.
+    Local,
+}
+
+/// Keys and values. One client's side of it, bound to one node; one call at a time.
+///
+/// Values are integers, text, and lists and maps of such. A key that was never written has no value,
+/// which compares equal to no value only.
+#[async_trait]
+pub trait Kv: Send {
+    async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError>;
+
+    async fn put(&mut self, key: &str, value: &Value) -> Result<(), OpError>;
+
+    /// Puts `to` if the key's value is `from`. False: it is not, and nothing was done.
+    async fn cas(&mut self, key: &str, from: Option<&Value>, to: &Value) -> Result<bool, OpError>;
+
+    /// Adds `element` at the end of the key's list; a key without a value is an empty list.
+    async fn append(&mut self, key: &str, element: &Value) -> Result<(), OpError>;
+
+    /// Every key that begins with `prefix`, with its value, in no order that means anything.
+    async fn scan(
+        &mut self,
+        prefix: &str,
+        consistency: Consistency,
+    ) -> Result<Vec<(String, Value)>, OpError>;
+}
+
+/// Opens a [`Kv`]. It connects when the first call is made: a refused connection is an outcome.
+pub trait OpenKv: Send + Sync {
+    fn open(&self, node: &Node) -> Box<dyn Kv>;
+}
+
+/// A replicated log.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// What the node holds for decided, read from the node itself.
+    ///
+    /// # Errors
+    /// Why it could not be read, for the history.
+    async fn decided(&self, node: &Node) -> Result<DecidedLog, String>;
+}
+
+/// One node's copy of the log, as far as it knows it decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecidedLog {
+    pub node: Name,
+    /// In the order of slots. What a snapshot has replaced is not there any more.
+    pub entries: Vec<LogEntry>,
+    /// Every slot up to this one is decided.
+    pub decided_upto: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    pub slot: i64,
+    /// Round and proposer.
+    pub ballot: (i64, Name),
+    /// Hash of the entry.
+    pub digest: String,
+    /// Hash of all entries up to this one, so that two logs can be compared where snapshots have
+    /// replaced what led there.
+    pub chain: String,
+}
+
+impl DecidedLog {
+    /// `{"node": "n1", "entries": [[slot, [round, "n1"], digest, chain], ...], "decided_upto": n}`:
+    /// the value of the event `log`, which the checker of logs reads.
+    pub fn to_value(&self) -> Value {
+        let entries = self.entries.iter().map(|entry| {
+            Value::List(vec![
+                entry.slot.into(),
+                Value::pair(entry.ballot.0, entry.ballot.1.clone()),
+                Value::text(&entry.digest),
+                Value::text(&entry.chain),
+            ])
+        });
+        Value::Map(vec![
+            ("node".into(), self.node.clone().into()),
+            ("entries".into(), Value::List(entries.collect())),
+            ("decided_upto".into(), self.decided_upto.into()),
+        ])
+    }
+}
+
+/// What one system, set up, offers to workloads.
+#[derive(Clone, Default)]
+pub struct Offers {
+    pub kv: Option<Arc<dyn OpenKv>>,
+    pub log: Option<Arc<dyn Log>>,
+}
+
+impl Offers {
+    pub fn list(&self) -> Vec<Interface> {
+        let kv = self.kv.as_ref().map(|_| Interface::Kv);
+        let log = self.log.as_ref().map(|_| Interface::Log);
+        kv.into_iter().chain(log).collect()
+    }
+}

@@ -1,0 +1,82 @@
+//! Registers that are read and written: the plainest question that can be asked of a store.
+
+use std::sync::Arc;
+
+use checkers::Checker;
+use checkers::linearizable::Registers;
+use harness::client::Connect;
+
+use crate::interface::{Interface, Offers};
+use crate::params::{Kind, Param, Params};
+use crate::registers::{self, Keys, Mix, Operations};
+use crate::workload::{self, Lacking, Load, Workload};
+
+pub(crate) struct Register;
+
+/// Keys in use at a time. Few, so that clients meet.
+pub(crate) const KEYS: Param = Param {
+    name: "keys",
+    kind: Kind::Count {
+        min: 1,
+        max: 100_000,
+    },
+    default: "5",
+    about: "keys in use at a time",
+};
+
+pub(crate) const OPS_PER_KEY: Param = Param {
+    name: "ops-per-key",
+    kind: Kind::Count {
+        min: 1,
+        max: 1_000_000_000,
+    },
+    default: "1000",
+    about: "operations on a key before a new key takes its place",
+};
+
+/// A few keys in rotation.
+pub(crate) fn keys(params: &Params) -> Keys {
+    Keys::Rotating {
+        count: params.count(KEYS.name),
+        operations: params.count(OPS_PER_KEY.name),
+    }
+}
+
+impl Workload for Register {
+    fn name(&self) -> &'static str {
+        "register"
+    }
+
+    fn about(&self) -> &'static str {
+        "reads and writes of a few registers; every value is written once"
+    }
+
+    fn params(&self) -> Vec<Param> {
+        vec![KEYS, OPS_PER_KEY, workload::CONSISTENCY]
+    }
+
+    fn needs(&self) -> &'static [Interface] {
+        &[Interface::Kv]
+    }
+
+    fn load(&self, params: &Params) -> Load {
+        let mix = Mix {
+            reads: 1,
+            writes: 1,
+            swaps: 0,
+        };
+        registers::load(keys(params), mix)
+    }
+
+    fn connect(&self, params: &Params, offers: &Offers) -> Result<Arc<dyn Connect>, Lacking> {
+        let operations = Operations {
+            prefix: "register",
+            consistency: workload::consistency(params),
+        };
+        workload::kv_clients(self.name(), offers, operations)
+    }
+
+    fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
+        vec![Box::new(Registers::keyed())]
+    }
+}

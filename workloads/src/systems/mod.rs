@@ -1,0 +1,243 @@
+//! The systems that can be put on trial, and how to set one up by name.
+
+pub mod paxos_kv;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agent::protocol::{Ran, Request};
+use harness::client::{MALFORMED, OpError};
+use harness::cluster::Node;
+use harness::control::ControlError;
+use harness::system::System;
+use history::Name;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::interface::{Interface, Offers};
+use crate::nearest::nearest;
+use crate::params::{Param, ParamError, Params, hint};
+
+/// What is known of a system before it is set up.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    pub interfaces: &'static [Interface],
+    pub params: &'static [Param],
+    flaws: fn() -> Result<Vec<Flaw>, SetupError>,
+    set_up: fn(&Setup) -> Result<Ready, SetupError>,
+}
+
+/// What a system is set up with.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Resolved from [`Entry::params`].
+    pub params: Params,
+    /// Planted bugs to switch on, by name.
+    pub flaws: Vec<String>,
+}
+
+/// A system ready to be installed on a cluster.
+#[derive(Clone)]
+pub struct Ready {
+    pub system: Arc<dyn System>,
+    pub offers: Offers,
+}
+
+/// A bug that a system can be started with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flaw {
+    pub name: String,
+    /// What it does wrong.
+    pub summary: String,
+    /// The fault that is needed to see it: families joined by `+`.
+    pub fault: String,
+    /// The kind of reads under which it shows; empty if it does not matter.
+    #[serde(default)]
+    pub reads: String,
+    /// Parameters that it needs, `NAME=VALUE` each.
+    #[serde(default)]
+    pub params: Vec<String>,
+}
+
+/// Why a system could not be set up.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    #[error("there is no system {name:?}{}; `schism systems` lists them", hint(.nearest))]
+    NoSystem {
+        name: String,
+        nearest: Option<String>,
+    },
+    #[error(transparent)]
+    Param(#[from] ParamError),
+    #[error("{system} has no flaw {name:?}{}; `schism flaws {system}` lists them", hint(.nearest))]
+    NoFlaw {
+        system: &'static str,
+        name: String,
+        nearest: Option<String>,
+    },
+    #[error("{program} was not found ({looked}): {remedy}")]
+    NoProgram {
+        program: &'static str,
+        looked: String,
+        remedy: &'static str,
+    },
+    #[error("{program} {args}: {reason}")]
+    Program {
+        program: String,
+        args: &'static str,
+        reason: String,
+    },
+}
+
+/// Every system there is.
+pub const SYSTEMS: &[Entry] = &[paxos_kv::ENTRY];
+
+/// The system of this name.
+///
+/// # Errors
+/// With the nearest name, if there is no such system.
+pub fn find(name: &str) -> Result<&'static Entry, SetupError> {
+    SYSTEMS
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| SetupError::NoSystem {
+            name: name.into(),
+            nearest: nearest(name, SYSTEMS.iter().map(|entry| entry.name)),
+        })
+}
+
+impl Entry {
+    /// The bugs that it can be started with, as the program itself tells them.
+    ///
+    /// # Errors
+    /// If the program is not there or does not tell.
+    pub fn flaws(&self) -> Result<Vec<Flaw>, SetupError> {
+        (self.flaws)()
+    }
+
+    /// Finds the programs, checks the flaws' names, and makes the system.
+    ///
+    /// # Errors
+    /// If a program is missing or a flaw is unknown; the error says what to do.
+    pub fn set_up(&self, setup: &Setup) -> Result<Ready, SetupError> {
+        if !setup.flaws.is_empty() {
+            let known = self.flaws()?;
+            for name in &setup.flaws {
+                if !known.iter().any(|flaw| flaw.name == *name) {
+                    return Err(SetupError::NoFlaw {
+                        system: self.name,
+                        name: name.clone(),
+                        nearest: nearest(name, known.iter().map(|flaw| flaw.name.as_str())),
+                    });
+                }
+            }
+        }
+        (self.set_up)(setup)
+    }
+}
+
+/// Looks for a program where the environment variable says, else in `folders`, in order.
+fn locate(
+    program: &'static str,
+    variable: &str,
+    folders: &[PathBuf],
+    remedy: &'static str,
+) -> Result<PathBuf, SetupError> {
+    let candidates: Vec<PathBuf> = match std::env::var_os(variable) {
+        Some(path) => vec![path.into()],
+        None => folders.iter().map(|folder| folder.join(program)).collect(),
+    };
+    let found = candidates.iter().find(|path| is_executable(path));
+    found.cloned().ok_or_else(|| SetupError::NoProgram {
+        program,
+        looked: match std::env::var_os(variable) {
+            Some(path) => format!("{variable} is {}", path.display()),
+            None => {
+                let looked = candidates.iter().map(|path| path.display().to_string());
+                format!("looked for {}", looked.collect::<Vec<_>>().join(", "))
+            }
+        },
+        remedy,
+    })
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Runs a short command on the node.
+async fn run(node: &Node, argv: Vec<String>) -> Result<Ran, ControlError> {
+    let command = argv.join(" ");
+    let ran: Ran = node
+        .agent
+        .call(Request::Run {
+            argv,
+            stdin: String::new(),
+            timeout_ms: 10_000,
+        })
+        .await?;
+    match ran.success {
+        true => Ok(ran),
+        false => Err(ControlError::Refused {
+            node: node.name.clone(),
+            request: command,
+            reason: format!("{}: {}", ran.status, ran.stderr.trim()),
+        }),
+    }
+}
+
+/// Makes the folders that a daemon writes to.
+async fn make_folders(node: &Node) -> Result<(), ControlError> {
+    let logs = node.dir.join("log");
+    let folders = [node.data(), logs].map(|path| path.display().to_string());
+    run(
+        node,
+        ["mkdir".into(), "-p".into()]
+            .into_iter()
+            .chain(folders)
+            .collect(),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Asks all nodes at once; those that did not answer are left out.
+async fn ask_all<T: Send + 'static, F>(nodes: &[Node], ask: impl Fn(&Node) -> F) -> Vec<(Name, T)>
+where
+    F: Future<Output = Option<T>> + Send + 'static,
+{
+    let mut asking = JoinSet::new();
+    for node in nodes {
+        let name = node.name.clone();
+        let answer = ask(node);
+        asking.spawn(async move { Some((name, answer.await?)) });
+    }
+    asking.join_all().await.into_iter().flatten().collect()
+}
+
+/// What more than half of `all` say, if they do.
+fn majority<T: PartialEq + Clone>(opinions: &[T], all: usize) -> Option<T> {
+    opinions
+        .iter()
+        .find(|one| opinions.iter().filter(|other| other == one).count() * 2 > all)
+        .cloned()
+}
+
+/// Reads the body of an answer.
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, OpError> {
+    serde_json::from_slice(body).map_err(|e| {
+        let begins = String::from_utf8_lossy(&body[..body.len().min(120)]);
+        OpError::new(MALFORMED, format!("{e} in {begins:?}"))
+    })
+}
+
+fn at(node: &Node, port: u16) -> SocketAddr {
+    SocketAddr::new(node.address, port)
+}

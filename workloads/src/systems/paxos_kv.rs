@@ -1,0 +1,638 @@
+//! The Multi-Paxos node of this workspace, over its documented HTTP surface and nothing else.
+//!
+//! It is asked as a stranger would ask it: no type is shared with the node, so a mistake in its
+//! encoding cannot hide on both sides. The surface is described in `harness/docs/paxos-kv.md`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use agent::protocol::Daemon;
+use async_trait::async_trait;
+use harness::client::{
+    CONFLICT, ERRORS, MALFORMED, NOT_FOUND, OVERLOADED, OpError, REJECTED, TIMEOUT, UNAVAILABLE,
+    UNKNOWN,
+};
+use harness::cluster::{Node, Program};
+use harness::control::ControlError;
+use harness::system::System;
+use history::{Name, Value};
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::{
+    Entry, Flaw, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
+};
+use crate::http::{Answer, Http, Patience, segment};
+use crate::interface::{Consistency, DecidedLog, Interface, Kv, Log, LogEntry, Offers, OpenKv};
+use crate::params::{Kind, Param, Params};
+
+const NAME: &str = "paxos-kv";
+
+/// The flags of the daemon, by the same names, except `reads=local`, which is asked for read by read.
+const PARAMS: &[Param] = &[
+    Param {
+        name: "election-timeout",
+        kind: Kind::Duration,
+        default: "500ms",
+        about: "silence of the leader after which another node stands for election",
+    },
+    Param {
+        name: "heartbeat-interval",
+        kind: Kind::Duration,
+        default: "100ms",
+        about: "how often the leader says that it is there",
+    },
+    Param {
+        name: "lease",
+        kind: Kind::Duration,
+        default: "400ms",
+        about: "how long a quorum's promise lets the leader read alone",
+    },
+    Param {
+        name: "request-timeout",
+        kind: Kind::Duration,
+        default: "2s",
+        about: "how long a node tries before it answers that it does not know",
+    },
+    Param {
+        name: "reads",
+        kind: Kind::Choice(&["quorum", "log", "lease", "local"]),
+        default: "quorum",
+        about: "how reads are served; local ones may be stale by design",
+    },
+    Param {
+        name: "snapshot-every",
+        kind: Kind::Count {
+            min: 1,
+            max: 1_000_000_000,
+        },
+        default: "10000",
+        about: "decided slots after which the log is replaced by a snapshot",
+    },
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    name: NAME,
+    about: "Multi-Paxos key-value store, with bugs that can be switched on",
+    interfaces: &[Interface::Kv, Interface::Log],
+    params: PARAMS,
+    flaws,
+    set_up,
+};
+
+/// TCP ports of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub client: u16,
+    pub peer: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Ports {
+        Ports {
+            client: 7000,
+            peer: 7001,
+        }
+    }
+}
+
+fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
+    Ok(PaxosKv::new(program()?, setup.clone(), Ports::default()).ready())
+}
+
+/// The node's program: where `SCHISM_PAXOS_KV` says, else beside the running program (where cargo
+/// puts it, for tests one folder up).
+///
+/// # Errors
+/// If it is in neither place.
+pub fn program() -> Result<PathBuf, SetupError> {
+    let beside = std::env::current_exe().ok();
+    let folders: Vec<PathBuf> = beside
+        .iter()
+        .flat_map(|exe| exe.ancestors().skip(1).take(2))
+        .map(PathBuf::from)
+        .collect();
+    locate(
+        NAME,
+        "SCHISM_PAXOS_KV",
+        &folders,
+        "build it with `cargo build -p paxos-kv`, or say where it is in SCHISM_PAXOS_KV",
+    )
+}
+
+fn flaws() -> Result<Vec<Flaw>, SetupError> {
+    let program = program()?;
+    let fail = |reason: String| SetupError::Program {
+        program: program.display().to_string(),
+        args: "flaws",
+        reason,
+    };
+    let output = Command::new(&program)
+        .arg("flaws")
+        .output()
+        .map_err(|e| fail(e.to_string()))?;
+    if !output.status.success() {
+        return Err(fail(format!(
+            "{}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).map_err(|e| fail(format!("{e} in {line:?}"))))
+        .collect()
+}
+
+/// The system, set up.
+#[derive(Clone)]
+pub struct PaxosKv {
+    program: PathBuf,
+    setup: Setup,
+    ports: Ports,
+}
+
+impl PaxosKv {
+    pub fn new(program: PathBuf, setup: Setup, ports: Ports) -> PaxosKv {
+        PaxosKv {
+            program,
+            setup,
+            ports,
+        }
+    }
+
+    /// As a system with its interfaces.
+    pub fn ready(self) -> Ready {
+        let system = Arc::new(self);
+        Ready {
+            offers: Offers {
+                kv: Some(system.clone()),
+                log: Some(system.clone()),
+            },
+            system,
+        }
+    }
+
+    fn params(&self) -> &Params {
+        &self.setup.params
+    }
+
+    fn http(&self, node: &Node, patience: Patience) -> Http {
+        Http::new(at(node, self.ports.client), patience)
+    }
+
+    fn trace(&self, node: &Node) -> PathBuf {
+        node.log("trace.jsonl")
+    }
+}
+
+/// `GET /debug/status`, the part that is used.
+#[derive(Deserialize)]
+struct Status {
+    leader: Option<Name>,
+    clock: Clock,
+}
+
+#[derive(Deserialize)]
+struct Clock {
+    wall_ns: i64,
+}
+
+async fn status(mut http: Http) -> Option<Status> {
+    let answer = http.get("/debug/status").await.ok()?;
+    serde_json::from_slice(&answer.body).ok()
+}
+
+#[async_trait]
+impl System for PaxosKv {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn programs(&self) -> Vec<Program> {
+        vec![Program {
+            name: NAME.into(),
+            from: self.program.clone(),
+        }]
+    }
+
+    fn daemon(&self, node: &Node, all: &[Node]) -> Daemon {
+        let peer = |node: &Node| at(node, self.ports.peer).to_string();
+        let peers: Vec<String> = all
+            .iter()
+            .map(|node| format!("{}={}", node.name, peer(node)))
+            .collect();
+        let mut argv = vec![node.bin(NAME).display().to_string()];
+        let mut flag = |name: &str, value: String| argv.extend([format!("--{name}"), value]);
+        flag("id", node.name.to_string());
+        flag("data", node.data().display().to_string());
+        flag("client-addr", at(node, self.ports.client).to_string());
+        flag("peer-addr", peer(node));
+        flag("peers", peers.join(","));
+        flag("trace", self.trace(node).display().to_string());
+        for (name, value) in self.params().iter() {
+            if (name, value) != ("reads", "local") {
+                flag(name, value.to_string());
+            }
+        }
+        for name in &self.setup.flaws {
+            flag("flaw", name.clone());
+        }
+        Daemon {
+            name: NAME.into(),
+            argv,
+            env: Default::default(),
+            cwd: node.data(),
+            log: node.log("paxos-kv.log"),
+        }
+    }
+
+    async fn install(&self, node: &Node, _all: &[Node]) -> Result<(), ControlError> {
+        make_folders(node).await
+    }
+
+    /// A quorum read succeeds only when a quorum can be reached from this node.
+    async fn ready(&self, node: &Node) -> bool {
+        let mut http = self.http(node, Patience::QUESTION);
+        let answer = http.get("/kv/ready?read=quorum").await;
+        answer.is_ok_and(|a| a.status == StatusCode::OK || a.status == StatusCode::NOT_FOUND)
+    }
+
+    async fn leader(&self, nodes: &[Node]) -> Option<Name> {
+        let statuses = ask_all(nodes, |node| status(self.http(node, Patience::QUESTION))).await;
+        let opinions: Vec<Name> = statuses.into_iter().filter_map(|(_, s)| s.leader).collect();
+        majority(&opinions, nodes.len())
+    }
+
+    fn client_port(&self) -> u16 {
+        self.ports.client
+    }
+
+    async fn wall_clock(&self, node: &Node) -> Option<i64> {
+        let status = status(self.http(node, Patience::QUESTION)).await?;
+        Some(status.clock.wall_ns)
+    }
+
+    async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
+        let log = self.decided(node).await.map(|log| log.to_value());
+        let trace = node
+            .agent
+            .get(self.trace(node))
+            .await
+            .map_err(|e| e.to_string())
+            .and_then(|text| trace_value(&node.name, &text));
+        vec![("log".into(), log), ("trace".into(), trace)]
+    }
+
+    async fn version(&self, node: &Node) -> Result<String, ControlError> {
+        let program = node.bin(NAME).display().to_string();
+        let ran = run(node, vec![program, "--version".into()]).await?;
+        Ok(ran.stdout.trim().to_string())
+    }
+}
+
+/// `{"node": "n1", "events": [...]}` out of the trace file, one JSON value a line.
+fn trace_value(node: &Name, text: &[u8]) -> Result<Value, String> {
+    let mut events = Vec::new();
+    let mut lines = text
+        .split_inclusive(|byte| *byte == b'\n')
+        .enumerate()
+        .peekable();
+    while let Some((number, line)) = lines.next() {
+        match serde_json::from_slice::<Value>(line) {
+            Ok(event) => events.push(event),
+            // A killed node tears its last line; the next start goes on behind it.
+            Err(_) if line.last() != Some(&b'\n') && lines.peek().is_none() => {}
+            Err(e) => return Err(format!("line {} of the trace: {e}", number + 1)),
+        }
+    }
+    Ok(Value::Map(vec![
+        ("node".into(), node.clone().into()),
+        ("events".into(), Value::List(events)),
+    ]))
+}
+
+/// Entries that are asked for at once.
+const PAGE: u64 = 5_000;
+
+#[derive(Deserialize)]
+struct LogPage {
+    entries: Vec<PageEntry>,
+    decided_upto: i64,
+}
+
+#[derive(Deserialize)]
+struct PageEntry {
+    slot: i64,
+    ballot: (i64, Name),
+    digest: String,
+    chain: String,
+}
+
+#[async_trait]
+impl Log for PaxosKv {
+    async fn decided(&self, node: &Node) -> Result<DecidedLog, String> {
+        let mut http = self.http(node, Patience::COLLECT);
+        let mut log = DecidedLog {
+            node: node.name.clone(),
+            entries: Vec::new(),
+            decided_upto: 0,
+        };
+        let mut from = 0;
+        loop {
+            let path = format!("/debug/log?from={from}&limit={PAGE}");
+            let answer = http.get(&path).await.map_err(|e| describe(&e))?;
+            if answer.status != StatusCode::OK {
+                return Err(describe(&error_of(&answer)));
+            }
+            let page: LogPage = parse(&answer.body).map_err(|e| describe(&e))?;
+            log.decided_upto = page.decided_upto;
+            let Some(last) = page.entries.last() else {
+                return Ok(log);
+            };
+            from = last.slot + 1;
+            log.entries
+                .extend(page.entries.into_iter().map(|entry| LogEntry {
+                    slot: entry.slot,
+                    ballot: entry.ballot,
+                    digest: entry.digest,
+                    chain: entry.chain,
+                }));
+            if from > log.decided_upto {
+                return Ok(log);
+            }
+        }
+    }
+}
+
+fn describe(error: &OpError) -> String {
+    format!("{}: {}", error.code.code, error.detail)
+}
+
+impl OpenKv for PaxosKv {
+    fn open(&self, node: &Node) -> Box<dyn Kv> {
+        Box::new(Client {
+            http: self.http(node, Patience::CLIENT),
+            always_local: self.params().text("reads") == "local",
+        })
+    }
+}
+
+struct Client {
+    http: Http,
+    always_local: bool,
+}
+
+impl Client {
+    fn local(&self, consistency: Consistency) -> bool {
+        self.always_local || consistency == Consistency::Local
+    }
+}
+
+#[derive(Deserialize)]
+struct Found {
+    value: Value,
+}
+
+#[derive(Serialize)]
+struct Swap<'a> {
+    from: Option<&'a Value>,
+    to: &'a Value,
+}
+
+#[derive(Deserialize)]
+struct Swapped {
+    swapped: bool,
+}
+
+#[derive(Deserialize)]
+struct Entries {
+    entries: Vec<(String, Value)>,
+}
+
+#[async_trait]
+impl Kv for Client {
+    async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError> {
+        let query = match self.local(consistency) {
+            true => "?read=local",
+            false => "",
+        };
+        let answer = self
+            .http
+            .get(&format!("/kv/{}{query}", segment(key)))
+            .await?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(parse::<Found>(&answer.body)?.value)),
+            StatusCode::NOT_FOUND => match error_of(&answer) {
+                // Only the node's own "not-found" says that the key has no value.
+                error if error.code == NOT_FOUND => Ok(None),
+                error => Err(error),
+            },
+            _ => Err(error_of(&answer)),
+        }
+    }
+
+    async fn put(&mut self, key: &str, value: &Value) -> Result<(), OpError> {
+        let answer = self
+            .http
+            .put(&format!("/kv/{}", segment(key)), json(value))
+            .await?;
+        done(&answer)
+    }
+
+    async fn cas(&mut self, key: &str, from: Option<&Value>, to: &Value) -> Result<bool, OpError> {
+        let path = format!("/kv/{}/cas", segment(key));
+        let answer = self.http.post(&path, json(&Swap { from, to })).await?;
+        let swapped = match answer.status {
+            StatusCode::OK | StatusCode::CONFLICT => parse::<Swapped>(&answer.body)?.swapped,
+            _ => return Err(error_of(&answer)),
+        };
+        match swapped == (answer.status == StatusCode::OK) {
+            true => Ok(swapped),
+            false => Err(OpError::new(
+                MALFORMED,
+                format!("status {} with swapped {swapped}", answer.status),
+            )),
+        }
+    }
+
+    async fn append(&mut self, key: &str, element: &Value) -> Result<(), OpError> {
+        let path = format!("/kv/{}/append", segment(key));
+        let answer = self.http.post(&path, json(element)).await?;
+        done(&answer)
+    }
+
+    async fn scan(
+        &mut self,
+        prefix: &str,
+        consistency: Consistency,
+    ) -> Result<Vec<(String, Value)>, OpError> {
+        let read = match self.local(consistency) {
+            true => "&read=local",
+            false => "",
+        };
+        let path = format!("/kv?prefix={}{read}", segment(prefix));
+        let answer = self.http.get(&path).await?;
+        match answer.status {
+            StatusCode::OK => Ok(parse::<Entries>(&answer.body)?.entries),
+            _ => Err(error_of(&answer)),
+        }
+    }
+}
+
+fn json(thing: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(thing).expect("values and maps with text keys are JSON")
+}
+
+fn done(answer: &Answer) -> Result<(), OpError> {
+    match answer.status {
+        StatusCode::OK => Ok(()),
+        _ => Err(error_of(answer)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+    #[serde(default)]
+    definite: Option<bool>,
+    #[serde(default)]
+    message: Json,
+}
+
+/// What an answer other than 200 says. The status decides; the body can only take definiteness away.
+fn error_of(answer: &Answer) -> OpError {
+    let status = answer.status;
+    let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
+    let Some(refusal) = refusal else {
+        let begins = String::from_utf8_lossy(&answer.body[..answer.body.len().min(120)]);
+        return OpError::new(MALFORMED, format!("status {status} with {begins:?}"));
+    };
+    let by_status = match status {
+        StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => REJECTED,
+        StatusCode::NOT_FOUND => NOT_FOUND,
+        StatusCode::CONFLICT => CONFLICT,
+        StatusCode::TOO_MANY_REQUESTS => OVERLOADED,
+        StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT => TIMEOUT,
+        _ => UNKNOWN,
+    };
+    // A code of our registry that is as definite as the status says more than the status does.
+    let named = ERRORS
+        .iter()
+        .find(|code| code.code == refusal.error && code.definite == by_status.definite);
+    let code = match (named, refusal.definite) {
+        (_, Some(false)) if by_status.definite => UNKNOWN,
+        (Some(named), _) => *named,
+        (None, _) => by_status,
+    };
+    let message = match &refusal.message {
+        Json::String(message) => message.clone(),
+        _ => format!("{} (status {status})", refusal.error),
+    };
+    OpError::new(code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Act, Fake};
+
+    async fn client(acts: Vec<Act>) -> (Client, Fake) {
+        let fake = Fake::start(acts).await;
+        let client = Client {
+            http: Http::new(fake.address, Patience::COLLECT),
+            always_local: false,
+        };
+        (client, fake)
+    }
+
+    fn answer(status: u16, body: &str) -> Act {
+        Act::Answer(status, body.into())
+    }
+
+    #[tokio::test]
+    async fn calls_are_asked_and_answered_as_the_protocol_says() {
+        let (mut kv, fake) = client(vec![
+            answer(200, r#"{"value":[1,"x"],"slot":3}"#),
+            answer(404, r#"{"error":"not-found","slot":3}"#),
+            answer(200, r#"{"slot":4}"#),
+            answer(200, r#"{"swapped":true,"slot":5}"#),
+            answer(409, r#"{"swapped":false,"actual":7,"slot":6}"#),
+            answer(200, r#"{"length":2,"slot":7}"#),
+            answer(200, r#"{"entries":[["a-1",1],["a-2",2]],"slot":8}"#),
+        ])
+        .await;
+        let one_x = Value::pair(1, "x");
+        let linear = Consistency::Linearizable;
+        assert_eq!(kv.get("a b", linear).await, Ok(Some(one_x)));
+        assert_eq!(kv.get("c", Consistency::Local).await, Ok(None));
+        assert_eq!(kv.put("c", &Value::Int(5)).await, Ok(()));
+        assert_eq!(kv.cas("c", None, &Value::Int(6)).await, Ok(true));
+        assert_eq!(
+            kv.cas("c", Some(&Value::Int(5)), &Value::Int(8)).await,
+            Ok(false)
+        );
+        assert_eq!(kv.append("l", &Value::Int(9)).await, Ok(()));
+        let found = vec![("a-1".into(), Value::Int(1)), ("a-2".into(), Value::Int(2))];
+        assert_eq!(kv.scan("a-", linear).await, Ok(found));
+        assert_eq!(
+            fake.requests(),
+            [
+                "GET /kv/a%20b",
+                "GET /kv/c?read=local",
+                "PUT /kv/c 5",
+                r#"POST /kv/c/cas {"from":null,"to":6}"#,
+                r#"POST /kv/c/cas {"from":5,"to":8}"#,
+                "POST /kv/l/append 9",
+                "GET /kv?prefix=a-",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    #[rustfmt::skip]
+    async fn errors_are_definite_only_when_status_and_body_agree() {
+        let unavailable = r#"{"error":"unavailable","definite":true,"message":"no leader"}"#;
+        for (status, body, code) in [
+            (503, unavailable, UNAVAILABLE),
+            (503, r#"{"error":"no-leader"}"#, UNAVAILABLE),
+            (503, r#"{"error":"unavailable","definite":false,"message":""}"#, UNKNOWN),
+            (429, r#"{"error":"overloaded","definite":true,"message":""}"#, OVERLOADED),
+            (400, r#"{"error":"rejected","definite":true,"message":""}"#, REJECTED),
+            (504, r#"{"error":"timeout","definite":false,"message":""}"#, TIMEOUT),
+            (504, r#"{"error":"timeout","definite":true,"message":""}"#, TIMEOUT),
+            (500, r#"{"error":"internal","definite":false,"message":""}"#, UNKNOWN),
+            // A definite code under an indefinite status is not believed.
+            (500, unavailable, UNKNOWN),
+            (418, r#"{"error":"teapot","definite":true,"message":""}"#, UNKNOWN),
+            (503, "upstream not ready", MALFORMED),
+            (200, "gibberish", MALFORMED),
+            (200, r#"{"swapped":false,"slot":1}"#, MALFORMED),
+            (409, r#"{"swapped":true,"slot":1}"#, MALFORMED),
+        ] {
+            let (mut kv, _fake) = client(vec![answer(status, body)]).await;
+            let error = kv.cas("k", None, &Value::Int(1)).await.unwrap_err();
+            assert_eq!(error.code, code, "{status} {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_page_is_not_a_missing_key() {
+        let (mut kv, _fake) = client(vec![answer(404, "404 page not found")]).await;
+        let error = kv.get("k", Consistency::Linearizable).await.unwrap_err();
+        assert_eq!(error.code, MALFORMED);
+    }
+
+    #[test]
+    fn a_trace_may_end_in_a_torn_line_and_only_there() {
+        let node = Name::from("n1");
+        let value = trace_value(&node, b"{\"t\":1}\n{\"t\":2}\n{\"t\"").unwrap();
+        let events = value.get("events").unwrap().as_list().unwrap();
+        assert_eq!(events.len(), 2);
+        let error = trace_value(&node, b"{\"t\":1}\n{\"t\"\n{\"t\":2}\n").unwrap_err();
+        assert!(error.starts_with("line 2 of the trace"), "{error}");
+    }
+}
