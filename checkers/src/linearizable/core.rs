@@ -22,11 +22,12 @@ pub struct Core {
 /// take away its times and its outcome, so that what it writes can still be read: leaving it out
 /// would make every reader wrong.
 pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Meter) -> Core {
-    let end = ops[blocked as usize].ret;
+    // Of those that return together, the ones in front of it in the history come first.
+    let end = (ops[blocked as usize].ret, blocked);
     // What has not returned by then does not matter, unless it writes: a read may be wrong just
     // because what it saw was written later.
     let fixed: Vec<u32> = (0..ops.len() as u32)
-        .filter(|i| ops[*i as usize].ret <= end || !model.reads_only(&ops[*i as usize].op))
+        .filter(|i| (ops[*i as usize].ret, *i) <= end || !model.reads_only(&ops[*i as usize].op))
         .collect();
     let mut kept = vec![false; ops.len()];
     for i in &fixed {
@@ -74,11 +75,16 @@ pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Met
 }
 
 /// The operations that are kept, as they are seen until `end`, and the others without their times.
-fn relax<M: Model>(model: &M, ops: &[Timed<M::Op>], kept: &[bool], end: u32) -> Vec<Timed<M::Op>> {
+fn relax<M: Model>(
+    model: &M,
+    ops: &[Timed<M::Op>],
+    kept: &[bool],
+    end: (u32, u32),
+) -> Vec<Timed<M::Op>> {
     let (mut relaxed, mut rest) = (Vec::new(), Vec::new());
-    for (timed, kept) in ops.iter().zip(kept) {
+    for (i, (timed, kept)) in ops.iter().zip(kept).enumerate() {
         let (call, ret, to) = match kept {
-            true if timed.ret <= end => (timed.call, timed.ret, &mut rest),
+            true if (timed.ret, i as u32) <= end => (timed.call, timed.ret, &mut rest),
             true => (timed.call, NEVER, &mut rest),
             false if model.reads_only(&timed.op) => continue,
             false => (0, NEVER, &mut relaxed),

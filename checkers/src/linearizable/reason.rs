@@ -35,7 +35,18 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
         .collect();
     let last = violation.ops.last().map(|at| part.ops[*at as usize].op);
     let is_read = |action: Option<Action>| matches!(action, Some(Action::Read(_)));
-    let (kind, reason) = match violation.kind {
+    let apart = |v: u32, between: u32, later: u32| {
+        let how = match v == later {
+            true => format!("{} was written once", value(v)),
+            false => format!(
+                "{} was made from {} by compare-and-set",
+                value(later),
+                value(v)
+            ),
+        };
+        format!("{how}, and {} stood between", value(between))
+    };
+    let (kind, mut reason) = match violation.kind {
         Kind::FromNowhere { value: v } => match part.aborted.get(&v) {
             Some(write) => {
                 ops.push(*write);
@@ -56,15 +67,8 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
             }
         },
         Kind::LostUpdate { value: v } => {
-            let seen = match named.len() {
-                2 => String::new(),
-                _ => format!(
-                    "; what was lost has been seen by {}",
-                    named[2..].join(" and ")
-                ),
-            };
             let reason = format!(
-                "{} and {} both replaced {}, which was written once: one of the two updates is lost{seen}",
+                "{} and {} both replaced {}, which was written once: one of the two updates is lost",
                 named[0],
                 named[1],
                 value(v)
@@ -102,7 +106,11 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
             );
             ("stale read", reason)
         }
-        Kind::Interrupted { value: v, between } => {
+        Kind::Interrupted {
+            value: v,
+            between,
+            later,
+        } => {
             let (before, middle, after) = match &named[..] {
                 [before, middle, after] => (format!("{before} had returned"), middle, after),
                 [middle, after, ..] => (
@@ -110,30 +118,32 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
                     middle,
                     after,
                 ),
-                _ => unreachable!("an interruption names two or three operations"),
+                _ => unreachable!("two or three operations are named"),
             };
             let reason = format!(
-                "{before} before {middle} was invoked, which returned before {after} was invoked: {} was written once, and {} had taken its place",
-                value(v),
-                value(between)
+                "{before} before {middle} was invoked, which returned before {after} was invoked: {}",
+                apart(v, between, later)
             );
             (stale_or_inverted(is_read(last)), reason)
         }
-        Kind::InterruptedByTwo { value: v, between } => {
+        Kind::InterruptedByTwo {
+            value: v,
+            between,
+            later,
+        } => {
             let reason = format!(
-                "{} had returned before {} was invoked, and {} returned before {} was invoked: {} was written once, and {} stood between",
+                "{} had returned before {} was invoked, and {} returned before {} was invoked: {}",
                 named[0],
                 named[1],
                 named[2],
                 named[3],
-                value(v),
-                value(between)
+                apart(v, between, later)
             );
             (stale_or_inverted(is_read(last)), reason)
         }
         Kind::Crossed { one, other } => {
             let reason = format!(
-                "{} had returned before {} was invoked, so {} came before {}; {} had returned before {} was invoked, so it came after: each was written once",
+                "{} had returned before {} was invoked, so {} came before {}; {} had returned before {} was invoked, so it came after: a value, with what is made from it by compare-and-set, is current only once",
                 named[0],
                 named[1],
                 value(one),
@@ -144,6 +154,16 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
             ("order inverted", reason)
         }
     };
+    for (lost, by) in &violation.shown {
+        let lost = part.ids[*lost as usize];
+        if !ops.contains(&part.ids[*by as usize]) {
+            ops.push(part.ids[*by as usize]);
+        }
+        reason += &format!(
+            "; nobody was told how op {lost} ended, but the {} shows that it happened",
+            op(part, *by)
+        );
+    }
     Anomaly {
         kind: kind.to_string(),
         object: part.key.map(|key| key.to_string()),
@@ -181,10 +201,9 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
         true => "",
         false => " (the budget ended before the list could be made shorter)",
     };
-    let explained = part
-        .ops
-        .iter()
-        .filter(|o| o.ret < part.ops[blocked as usize].ret)
+    let rank = |at: usize| (part.ops[at].ret, at);
+    let explained = (0..part.ops.len())
+        .filter(|at| rank(*at) < rank(blocked as usize))
         .count();
     Anomaly {
         kind: "not linearizable".to_string(),

@@ -41,6 +41,15 @@ pub struct Violation {
     pub kind: Kind,
     /// In the order in which the reason names them.
     pub ops: Vec<u32>,
+    /// Those of them whose outcome nobody knows, each with an operation that shows that it happened.
+    pub shown: Vec<(u32, u32)>,
+}
+
+impl Violation {
+    fn new(kind: Kind, ops: Vec<u32>) -> Violation {
+        let shown = Vec::new();
+        Violation { kind, ops, shown }
+    }
 }
 
 /// Why operations cannot be ordered. Fields are values.
@@ -48,7 +57,7 @@ pub struct Violation {
 pub enum Kind {
     /// `[reader]`: nobody wrote it.
     FromNowhere { value: u32 },
-    /// `[first, second, seen, seen]`: two compare-and-sets replaced the same value.
+    /// `[first, second]`: two compare-and-sets replaced the same value.
     LostUpdate { value: u32 },
     /// `[cas, cas, ...]`: they feed each other, and none can be first.
     Circle { value: u32, length: u32 },
@@ -57,10 +66,18 @@ pub enum Kind {
     /// `[newer, stale]`: the newer value had been there, derived from the stale one, before the call.
     StaleInChain { newer: u32, stale: u32 },
     /// `[before, between, after]`: `between` belongs to another value, and stands between two of this
-    /// one; `before` is missing if this is the initial value.
-    Interrupted { value: u32, between: u32 },
+    /// one, or of it and a later one derived from it; `before` is missing if this is the initial value.
+    Interrupted {
+        value: u32,
+        between: u32,
+        later: u32,
+    },
     /// `[before, first, last, after]`: the same, with two operations of the value in between.
-    InterruptedByTwo { value: u32, between: u32 },
+    InterruptedByTwo {
+        value: u32,
+        between: u32,
+        later: u32,
+    },
     /// `[a, d, c, b]`: a precedes d, c precedes b, where a and b are of one value and c and d of another.
     Crossed { one: u32, other: u32 },
 }
@@ -144,6 +161,13 @@ pub fn check(
     // A violation is there to be seen when the last of its operations has been called.
     violations.sort_by_key(|v| v.ops.iter().map(|i| ops[*i as usize].call).max());
     violations.truncate(MOST_VIOLATIONS);
+    for violation in &mut violations {
+        let lost = violation
+            .ops
+            .iter()
+            .filter(|op| ops[**op as usize].ret == NEVER);
+        violation.shown = lost.map(|op| (*op, table.shown_by(*op))).collect();
+    }
     Ok(Ok(Found::Violations(violations)))
 }
 
@@ -236,14 +260,19 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// What shows that a write of unknown outcome happened.
+    fn shown_by(&self, op: u32) -> u32 {
+        self.values[self.value(op) as usize].seen_by
+    }
+
     /// Values that were seen and that nobody wrote.
     fn nowhere(&self) -> Vec<Violation> {
         (INITIAL + 1..self.values.len() as u32)
             .filter(|v| self.values[*v as usize].producer == NONE)
             .filter(|v| self.values[*v as usize].seen_by != NONE)
-            .map(|value| Violation {
-                kind: Kind::FromNowhere { value },
-                ops: vec![self.values[value as usize].seen_by],
+            .map(|value| {
+                let seen_by = self.values[value as usize].seen_by;
+                Violation::new(Kind::FromNowhere { value }, vec![seen_by])
             })
             .collect()
     }
@@ -266,22 +295,8 @@ impl<'a> Table<'a> {
                 self.values[from as usize].replaced_by = this;
                 continue;
             }
-            let (first, second) = (this.min(other), this.max(other));
-            let mut ops = vec![first, second];
-            // What proves that a lost one happened.
-            for op in [first, second] {
-                let Some(to) = self.ops[op as usize].op.written() else {
-                    continue;
-                };
-                let seen_by = self.values[to as usize].seen_by;
-                if self.ops[op as usize].ret == NEVER && !ops.contains(&seen_by) {
-                    ops.push(seen_by);
-                }
-            }
-            violations.push(Violation {
-                kind: Kind::LostUpdate { value: from },
-                ops,
-            });
+            let kind = Kind::LostUpdate { value: from };
+            violations.push(Violation::new(kind, vec![this.min(other), this.max(other)]));
         }
         violations
     }
@@ -358,17 +373,16 @@ impl<'a> Table<'a> {
     fn inverted(&self, late: u32, early: u32) -> Violation {
         let (origin, value) = (self.value(late), self.value(early));
         match self.ops[late as usize].op {
-            Action::Read(stale) => Violation {
-                kind: Kind::StaleInChain {
+            Action::Read(stale) => Violation::new(
+                Kind::StaleInChain {
                     newer: value,
                     stale,
                 },
-                ops: vec![early, late],
-            },
-            Action::Write(_) | Action::Cas(..) => Violation {
-                kind: Kind::Future { value, origin },
-                ops: vec![late, early],
-            },
+                vec![early, late],
+            ),
+            Action::Write(_) | Action::Cas(..) => {
+                Violation::new(Kind::Future { value, origin }, vec![late, early])
+            }
         }
     }
 
@@ -389,13 +403,8 @@ impl<'a> Table<'a> {
         }
         circle.reverse();
         let producers = circle.iter().map(|v| self.values[*v as usize].producer);
-        Violation {
-            kind: Kind::Circle {
-                value: circle[0],
-                length: circle.len() as u32,
-            },
-            ops: producers.take(4).collect(),
-        }
+        let (value, length) = (circle[0], circle.len() as u32);
+        Violation::new(Kind::Circle { value, length }, producers.take(4).collect())
     }
 
     /// The value that an operation leaves current.
@@ -450,14 +459,13 @@ impl<'a> Table<'a> {
         if ops[y as usize].ret < other.s {
             return self.interrupted(z, y, y, w);
         }
-        Violation {
-            kind: Kind::Crossed {
+        Violation::new(
+            Kind::Crossed {
                 one: self.value(y),
                 other: self.value(w),
             },
-            // An initial value has none that comes first, but then z by itself was enough.
-            ops: vec![x, w, z, y],
-        }
+            vec![x, w, z, y],
+        )
     }
 
     /// `before` returned ahead of `first`'s call, `last` ahead of `after`'s.
@@ -470,22 +478,42 @@ impl<'a> Table<'a> {
             _ if precedes(first, after) => (first, first),
             _ => (first, last),
         };
-        let (value, between) = (self.value(after), self.value(last));
+        let value = if before == NONE {
+            INITIAL
+        } else {
+            self.value(before)
+        };
+        let (between, later) = (self.value(last), self.value(after));
         let (ops, kind) = if before == NONE {
             // The initial value was there before everything, so it does not matter when it began.
-            (vec![last, after], Kind::Interrupted { value, between })
+            (
+                vec![last, after],
+                Kind::Interrupted {
+                    value,
+                    between,
+                    later,
+                },
+            )
         } else if first == last {
             (
                 vec![before, last, after],
-                Kind::Interrupted { value, between },
+                Kind::Interrupted {
+                    value,
+                    between,
+                    later,
+                },
             )
         } else {
             (
                 vec![before, first, last, after],
-                Kind::InterruptedByTwo { value, between },
+                Kind::InterruptedByTwo {
+                    value,
+                    between,
+                    later,
+                },
             )
         };
-        Violation { kind, ops }
+        Violation::new(kind, ops)
     }
 
     /// An order that explains everything: forward blocks by their zones, backward ones wherever they

@@ -2,16 +2,24 @@
 
 use std::collections::HashSet;
 
-use history::{History, Op, Outcome, Time, Value};
+use history::{History, Op, Outcome, Value};
 
 /// Whether some order explains the operations of `key`. If there are `kept` ones, all others are
 /// relaxed: they may have happened at any time, or never, and what they read does not matter.
 pub fn linearizable(history: &History, key: i64, kept: Option<&[u64]>) -> bool {
-    linearizable_until(history, key, kept, Time::MAX)
+    linearizable_until(history, key, kept, None)
 }
 
-/// The same of the history as it was at `end`.
-pub fn linearizable_until(history: &History, key: i64, kept: Option<&[u64]>, end: Time) -> bool {
+/// The same of the history as it was when operation `last` had returned.
+pub fn linearizable_until(
+    history: &History,
+    key: i64,
+    kept: Option<&[u64]>,
+    last: Option<u64>,
+) -> bool {
+    let end = last
+        .and_then(|op| history.op(op))
+        .map(|op| (op.ret, op.index));
     let ops: Vec<(&Op, Option<bool>)> = history
         .ops()
         .iter()
@@ -24,10 +32,8 @@ pub fn linearizable_until(history: &History, key: i64, kept: Option<&[u64]>, end
         .map(|op| {
             let kept = kept.is_none_or(|kept| kept.contains(&op.index));
             // None: relaxed. An operation that must have happened has returned.
-            (
-                op,
-                kept.then_some(op.ret <= end && op.outcome == Outcome::Ok),
-            )
+            let returned = end.is_none_or(|end| (op.ret, op.index) <= end);
+            (op, kept.then_some(returned && op.outcome == Outcome::Ok))
         })
         .collect();
     assert!(ops.len() <= 32, "brute force is for small histories");
