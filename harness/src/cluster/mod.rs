@@ -1,5 +1,7 @@
 //! Clusters: machines with an agent on each. The lab makes them out of namespaces.
 
+pub mod lab;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
