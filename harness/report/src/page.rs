@@ -1,0 +1,327 @@
+//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was asked, operations.
+
+use std::fmt::{self, Write};
+
+use checkers::{Analysis, Anomaly, Verdict};
+use history::fault::Span;
+
+use crate::Run;
+use crate::charts;
+use crate::tables::{self, anomalies, families, sign};
+use crate::text::{Esc, clip, count, counted};
+use crate::timeline;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// Most anomalies shown in full.
+const MAX_ANOMALIES: usize = 20;
+
+/// Writes the whole page.
+pub fn write(out: &mut String, run: &Run) -> fmt::Result {
+    let input = &run.input;
+    let word = input.verdict.word();
+    let title = match (input.system, input.workload) {
+        (system, "") => clip(system, 80),
+        (system, workload) => format!("{} · {}", clip(system, 80), clip(workload, 80)),
+    };
+    // The policy forbids every request: whatever a hostile history slips in, nothing leaves the page.
+    writeln!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\" class=\"verdict-{word}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+         script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{} {word}: {}</title>\n<link rel=\"icon\" href=\"{}\">\n<style>\n{STYLE}</style>\n</head>\n<body>",
+        sign(input.verdict),
+        Esc(&title),
+        icon(input.verdict),
+    )?;
+    // Shared by all pictures: bars without an answer fade, faults that did not hold are hatched.
+    writeln!(
+        out,
+        "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>\
+         <linearGradient id=\"fade-ramp\"><stop offset=\"0\" stop-color=\"#fff\"/>\
+         <stop offset=\"0.85\" stop-color=\"#fff\" stop-opacity=\"0.12\"/>\
+         <stop offset=\"1\" stop-color=\"#fff\" stop-opacity=\"0\"/></linearGradient>\
+         <mask id=\"fade\" maskContentUnits=\"objectBoundingBox\">\
+         <rect width=\"1\" height=\"1\" fill=\"url(#fade-ramp)\"/></mask></defs></svg>"
+    )?;
+    writeln!(out, "<main>")?;
+    verdict(out, run, &title)?;
+    if !findings(run).is_empty() {
+        section(out, "why", "Why")?;
+        why(out, run)?;
+        writeln!(out, "</section>")?;
+    }
+    section(out, "glance", "The run at a glance")?;
+    match input.history.ops().is_empty() {
+        true => writeln!(out, "<p class=\"lead\">No operation was recorded.</p>")?,
+        false => charts::glance(out, run)?,
+    }
+    writeln!(out, "</section>")?;
+    section(out, "faults", "Faults and their receipts")?;
+    match run.spans.is_empty() {
+        true => writeln!(out, "<p class=\"lead\">No fault was injected.</p>")?,
+        false => tables::faults(out, run)?,
+    }
+    writeln!(out, "</section>")?;
+    section(out, "checkers", "Checkers")?;
+    match input.analyses.is_empty() {
+        true => writeln!(out, "<p class=\"lead\">Nothing was checked.</p>")?,
+        false => tables::checkers(out, run)?,
+    }
+    if !input.history.ops().is_empty() {
+        writeln!(out, "<h3>Operations by kind</h3>")?;
+        tables::by_f(out, run)?;
+    }
+    if !run.stats.errors.is_empty() {
+        writeln!(out, "<h3>Errors by code</h3>")?;
+        tables::errors(out, run)?;
+    }
+    writeln!(out, "</section>")?;
+    section(out, "spec", "What was asked")?;
+    tables::spec(out, input.spec)?;
+    if let Some(text) = input.schedule {
+        tables::schedule(out, text)?;
+    }
+    writeln!(out, "</section>")?;
+    if !input.history.ops().is_empty() {
+        section(out, "operations", "Operations")?;
+        tables::operations(out, run)?;
+        writeln!(out, "</section>")?;
+    }
+    writeln!(
+        out,
+        "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
+    )
+}
+
+fn section(out: &mut String, id: &str, heading: &str) -> fmt::Result {
+    writeln!(out, "<section id=\"{id}\">\n<h2>{heading}</h2>")
+}
+
+/// The verdict as the tab's picture.
+fn icon(verdict: Verdict) -> String {
+    let colour = match verdict {
+        Verdict::Valid => "0f766e",
+        Verdict::Invalid => "b42318",
+        Verdict::Unknown => "8a5a00",
+        Verdict::Vacuous => "6b4fa0",
+        Verdict::Infra => "475569",
+    };
+    format!(
+        "data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/svg%27 viewBox=%270 0 16 16%27%3E%3Crect width=%2716%27 \
+         height=%2716%27 rx=%274%27 fill=%27%23{colour}%27/%3E%3Ctext x=%278%27 y=%2712%27 font-size=%2711%27 fill=%27white%27 \
+         text-anchor=%27middle%27%3E{}%3C/text%3E%3C/svg%3E",
+        sign(verdict)
+    )
+}
+
+/// Every anomaly with the checker that found it, the checkers in their order.
+fn findings<'a>(run: &Run<'a>) -> Vec<(&'a Analysis, &'a Anomaly)> {
+    run.input
+        .analyses
+        .iter()
+        .flat_map(|analysis| {
+            analysis
+                .anomalies
+                .iter()
+                .map(move |anomaly| (analysis, anomaly))
+        })
+        .collect()
+}
+
+fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
+    let input = &run.input;
+    let word = input.verdict.word();
+    writeln!(
+        out,
+        "<header class=\"verdict {word}\"><p class=\"what\">{}</p>\
+         <h1><span class=\"mark\" aria-hidden=\"true\">{}</span>{word}</h1><p class=\"meaning\">{}.</p>",
+        Esc(title),
+        sign(input.verdict),
+        Esc(capital(input.verdict.meaning())),
+    )?;
+    because(out, run)?;
+    let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
+    let tally = run.stats.tally;
+    let faults = match run.spans.len() {
+        0 => "none".to_string(),
+        n => format!("{} of {n} held", held.len()),
+    };
+    let kinds = families(&run.spans.iter().collect::<Vec<_>>());
+    let facts = [
+        (
+            "operations",
+            count(tally.total()),
+            format!(
+                "{} ok, {} fail, {} info",
+                count(tally.ok),
+                count(tally.fail),
+                count(tally.info)
+            ),
+        ),
+        (
+            "recorded",
+            tables::length(run.stats.end),
+            counted(run.stats.nodes.len(), "node"),
+        ),
+        ("faults", faults, kinds),
+        (
+            "anomalies",
+            count(findings(run).len()),
+            counted(input.analyses.len(), "checker"),
+        ),
+    ];
+    writeln!(out, "<dl class=\"facts\">")?;
+    for (name, value, detail) in facts {
+        writeln!(
+            out,
+            "<div><dt>{name}</dt><dd>{}<small>{}</small></dd></div>",
+            Esc(value),
+            Esc(detail)
+        )?;
+    }
+    writeln!(out, "</dl>")?;
+    if !input.warnings.is_empty() {
+        writeln!(out, "<ul class=\"warnings\">")?;
+        for warning in input.warnings.iter().take(20) {
+            writeln!(out, "<li>{}</li>", Esc(clip(warning, 1000)))?;
+        }
+        writeln!(out, "</ul>")?;
+    }
+    if !input.command.is_empty() {
+        writeln!(
+            out,
+            "<div class=\"again\"><span>Run it again</span><code id=\"command\">{}</code>\
+             <button type=\"button\" id=\"copy\" hidden>Copy</button></div>",
+            Esc(clip(input.command, 4000))
+        )?;
+    }
+    writeln!(out, "</header>")
+}
+
+/// The reason for the verdict, in words.
+fn because(out: &mut String, run: &Run) -> fmt::Result {
+    let verdict = run.input.verdict;
+    let of_verdict: Vec<&Analysis> = run
+        .input
+        .analyses
+        .iter()
+        .filter(|a| a.verdict == verdict)
+        .collect();
+    if verdict == Verdict::Invalid
+        && let Some((analysis, anomaly)) = findings(run)
+            .into_iter()
+            .find(|(analysis, _)| analysis.verdict == Verdict::Invalid)
+    {
+        return writeln!(
+            out,
+            "<p class=\"because\"><b>{}{}</b> {} <small>found by {}</small></p>",
+            Esc(capital(&clip(&anomaly.kind, 80))),
+            Esc(object(anomaly)),
+            Esc(clip(&anomaly.reason, 1200)),
+            Esc(clip(&analysis.checker, 60)),
+        );
+    }
+    if verdict == Verdict::Valid {
+        let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
+        let under = match (run.spans.is_empty(), held.is_empty()) {
+            (true, _) => "No fault was injected.".to_string(),
+            (false, true) => "No fault took hold.".to_string(),
+            (false, false) => format!("Faults that took hold: {}.", families(&held)),
+        };
+        writeln!(out, "<p class=\"because\">{}</p>", Esc(under))?;
+    }
+    if of_verdict.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "<ul class=\"because\">")?;
+    for analysis in of_verdict.iter().take(8) {
+        writeln!(
+            out,
+            "<li><b>{}</b> {}</li>",
+            Esc(clip(&analysis.checker, 60)),
+            Esc(clip(&analysis.summary, 600))
+        )?;
+    }
+    writeln!(out, "</ul>")
+}
+
+fn object(anomaly: &Anomaly) -> String {
+    match &anomaly.object {
+        Some(object) => format!(" of {}:", clip(object, 80)),
+        None => ":".to_string(),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+fn why(out: &mut String, run: &Run) -> fmt::Result {
+    let findings = findings(run);
+    if findings.len() > 1 {
+        let shown = match findings.len() > MAX_ANOMALIES {
+            true => format!(" The first {MAX_ANOMALIES} are shown; results.json has all."),
+            false => String::new(),
+        };
+        writeln!(
+            out,
+            "<p class=\"lead\">{} were found.{shown}</p>",
+            anomalies(findings.len())
+        )?;
+    }
+    for (i, (analysis, anomaly)) in findings.into_iter().take(MAX_ANOMALIES).enumerate() {
+        writeln!(
+            out,
+            "<details class=\"anomaly\" id=\"anomaly-{i}\"{}><summary><b>{}</b>{}<small>{}</small></summary>\
+             <p class=\"reason\">{}</p>",
+            if i == 0 { " open" } else { "" },
+            Esc(capital(&clip(&anomaly.kind, 80))),
+            match &anomaly.object {
+                Some(object) => format!(" <code>{}</code>", Esc(clip(object, 80))),
+                None => String::new(),
+            },
+            Esc(clip(&analysis.checker, 60)),
+            Esc(clip(&anomaly.reason, 4000)),
+        )?;
+        let named = timeline::named(run, anomaly);
+        if !named.is_empty() {
+            timeline::draw(out, run, anomaly)?;
+            timeline::list(out, run, anomaly)?;
+        }
+        if named.len() < anomaly.ops.len() {
+            writeln!(
+                out,
+                "<p class=\"caption\">Of the {} it points at, {} in this history.</p>",
+                counted(anomaly.ops.len(), "operation"),
+                match named.len() {
+                    0 => "none is".to_string(),
+                    1 => "one is".to_string(),
+                    n => format!("{n} are"),
+                }
+            )?;
+        }
+        writeln!(out, "</details>")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_begin_with_a_capital() {
+        assert_eq!(capital("stale read"), "Stale read");
+        assert_eq!(capital("öl"), "Öl");
+        assert_eq!(capital(""), "");
+    }
+}

@@ -1,0 +1,494 @@
+//! The tables: faults with their receipts, checkers, operations by f, errors, what was asked, and
+//! the operations themselves.
+
+use std::fmt::{self, Write};
+
+use checkers::{Figure, Verdict};
+use history::fault::{Receipt, Span};
+use history::{Outcome, Time};
+use serde_json::{Value as Json, json};
+
+use crate::Run;
+use crate::sample;
+use crate::stats;
+use crate::text::{Esc, clip, count, counted, moment, script_json, span};
+
+/// Most faults listed.
+const MAX_FAULTS: usize = 500;
+
+/// Most lines of evidence shown of one receipt.
+const MAX_EVIDENCE: usize = 24;
+
+/// Most error codes listed.
+const MAX_ERRORS: usize = 30;
+
+/// Most operations in the table.
+const MAX_OPS: usize = 3000;
+
+/// Most rows of what was asked, and the longest text shown whole.
+const MAX_SPEC_ROWS: usize = 200;
+const MAX_TEXT: usize = 100_000;
+
+/// An outcome as a word that is also coloured.
+pub struct Badge(pub Outcome);
+
+impl fmt::Display for Badge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = word(self.0);
+        write!(f, "<span class=\"outcome {word}\">{word}</span>")
+    }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Fail => "fail",
+        Outcome::Info => "info",
+    }
+}
+
+/// A verdict as a sign and a word, so that it does not hang on its colour.
+pub struct Sign(pub Verdict);
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.0.word();
+        write!(
+            f,
+            "<span class=\"sign {word}\"><i>{}</i>{word}</span>",
+            sign(self.0)
+        )
+    }
+}
+
+pub fn sign(verdict: Verdict) -> char {
+    match verdict {
+        Verdict::Valid => '✓',
+        Verdict::Invalid => '✗',
+        Verdict::Unknown => '?',
+        Verdict::Vacuous => '∅',
+        Verdict::Infra => '!',
+    }
+}
+
+pub fn faults(out: &mut String, run: &Run) -> fmt::Result {
+    writeln!(
+        out,
+        "<div class=\"scroll\"><table><thead><tr><th class=\"n\">#</th><th>fault</th><th>targets</th>\
+         <th class=\"n\">from</th><th class=\"n\">in force</th><th class=\"n\">healed</th>\
+         <th>took hold?</th><th>undone?</th></tr></thead><tbody>"
+    )?;
+    for fault in run.spans.iter().take(MAX_FAULTS) {
+        fault_row(out, fault)?;
+    }
+    writeln!(out, "</tbody></table></div>")?;
+    left_out(out, run.spans.len().saturating_sub(MAX_FAULTS), "fault")
+}
+
+fn fault_row(out: &mut String, fault: &Span) -> fmt::Result {
+    let targets: Vec<&str> = fault.targets.iter().map(|n| n.as_str()).collect();
+    let held_after = match fault.held_from {
+        Some(t) => format!(
+            "{}<small>after {}</small>",
+            moment(t),
+            span(t.since(fault.from))
+        ),
+        None => "never".to_string(),
+    };
+    let healed = match (fault.healed(), fault.held_from) {
+        (true, Some(t)) => {
+            format!(
+                "{}<small>in force {}</small>",
+                moment(fault.until),
+                span(fault.until.since(t))
+            )
+        }
+        (true, None) => moment(fault.until),
+        (false, _) => "not recorded".to_string(),
+    };
+    write!(
+        out,
+        "<tr><td class=\"n\">{}</td><td><span class=\"family fam-{}\">{}</span><small>{}</small></td><td>{}</td>\
+         <td class=\"n\">{}</td><td class=\"n\">{held_after}</td><td class=\"n\">{healed}</td><td>",
+        fault.fault,
+        crate::svg::family(&fault.family),
+        Esc(clip(&fault.family, 40)),
+        Esc(clip(&fault.label, 200)),
+        Esc(clip(targets.join(" "), 120)),
+        moment(fault.from),
+    )?;
+    receipt(out, fault.inject.as_ref(), fault.held())?;
+    if let Some(error) = &fault.error {
+        write!(out, "<p class=\"error\">{}</p>", Esc(clip(error, 400)))?;
+    }
+    write!(out, "</td><td>")?;
+    receipt(
+        out,
+        fault.heal.as_ref(),
+        fault.healed() && fault.heal.as_ref().is_some_and(|r| r.held),
+    )?;
+    writeln!(out, "</td></tr>")
+}
+
+/// A tick or a cross, and what was seen.
+fn receipt(out: &mut String, receipt: Option<&Receipt>, shown: bool) -> fmt::Result {
+    let (class, sign, word) = match (receipt, shown) {
+        (_, true) => ("valid", '✓', "yes"),
+        (Some(_), false) => ("invalid", '✗', "no"),
+        (None, false) => ("unknown", '?', "no receipt"),
+    };
+    write!(
+        out,
+        "<span class=\"sign {class}\"><i>{sign}</i>{word}</span>"
+    )?;
+    let Some(receipt) = receipt.filter(|r| !r.evidence.is_empty()) else {
+        return Ok(());
+    };
+    let item = |out: &mut String, line: &str| write!(out, "<li>{}</li>", Esc(clip(line, 300)));
+    write!(out, "<ul class=\"evidence\">")?;
+    // The first lines in sight, the rest on demand.
+    let (first, rest) = receipt.evidence.split_at(receipt.evidence.len().min(2));
+    for line in first {
+        item(out, line)?;
+    }
+    write!(out, "</ul>")?;
+    if !rest.is_empty() {
+        write!(
+            out,
+            "<details class=\"more\"><summary>{} more</summary><ul class=\"evidence\">",
+            rest.len()
+        )?;
+        for line in rest.iter().take(MAX_EVIDENCE) {
+            item(out, line)?;
+        }
+        if rest.len() > MAX_EVIDENCE {
+            write!(
+                out,
+                "<li>… and {} in the history</li>",
+                rest.len() - MAX_EVIDENCE
+            )?;
+        }
+        write!(out, "</ul></details>")?;
+    }
+    Ok(())
+}
+
+fn left_out(out: &mut String, n: usize, what: &str) -> fmt::Result {
+    match n {
+        0 => Ok(()),
+        n => writeln!(
+            out,
+            "<p class=\"caption\">{} left out here.</p>",
+            counted(n, &format!("more {what}"))
+        ),
+    }
+}
+
+pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
+    writeln!(
+        out,
+        "<div class=\"scroll\"><table><thead><tr><th>checker</th><th>verdict</th><th>finding</th><th>figures</th>\
+         </tr></thead><tbody>"
+    )?;
+    for analysis in run.input.analyses {
+        write!(
+            out,
+            "<tr><td><b>{}</b></td><td>{}</td><td>{}",
+            Esc(clip(&analysis.checker, 60)),
+            Sign(analysis.verdict),
+            Esc(clip(&analysis.summary, 1000)),
+        )?;
+        if !analysis.anomalies.is_empty() {
+            write!(
+                out,
+                "<small>{}</small>",
+                anomalies(analysis.anomalies.len())
+            )?;
+        }
+        write!(out, "</td><td>")?;
+        figures(out, &analysis.figures)?;
+        writeln!(out, "</td></tr>")?;
+    }
+    writeln!(out, "</tbody></table></div>")
+}
+
+pub fn anomalies(n: usize) -> String {
+    match n {
+        1 => "1 anomaly".to_string(),
+        n => format!("{} anomalies", count(n)),
+    }
+}
+
+fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
+    if figures.is_empty() {
+        return Ok(());
+    }
+    write!(out, "<dl class=\"figures\">")?;
+    for figure in figures.iter().take(40) {
+        let value = match &figure.value {
+            Json::String(s) => clip(s, 200),
+            Json::Number(n) => number(n),
+            other => clip(other, 400),
+        };
+        write!(
+            out,
+            "<dt>{}</dt><dd>{} {}</dd>",
+            Esc(clip(&figure.name, 80)),
+            Esc(value),
+            Esc(clip(&figure.unit, 20))
+        )?;
+    }
+    write!(out, "</dl>")
+}
+
+/// Integers grouped; others with as many digits as anybody reads.
+fn number(n: &serde_json::Number) -> String {
+    match (n.as_u64(), n.as_f64()) {
+        (Some(n), _) => count(n as usize),
+        (None, Some(x)) if x.fract() != 0.0 && x.abs() >= 0.001 => {
+            let text = format!("{x:.3}");
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        }
+        _ => n.to_string(),
+    }
+}
+
+pub fn by_f(out: &mut String, run: &Run) -> fmt::Result {
+    writeln!(
+        out,
+        "<div class=\"scroll\"><table><thead><tr><th>operation</th><th class=\"n\">ok</th><th class=\"n\">fail</th>\
+         <th class=\"n\">info</th><th class=\"n\">p50</th><th class=\"n\">p99</th><th class=\"n\">max</th>\
+         </tr></thead><tbody>"
+    )?;
+    for (i, of_f) in run.stats.by_f.iter().enumerate() {
+        let latency = of_f.latency.map(|l| [l.p50, l.p99, l.max].map(span));
+        write!(
+            out,
+            "<tr><td><i class=\"dot f{i}\"></i>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>",
+            Esc(clip(&of_f.f, 40)),
+            count(of_f.tally.ok),
+            count(of_f.tally.fail),
+            count(of_f.tally.info),
+        )?;
+        for i in 0..3 {
+            write!(
+                out,
+                "<td class=\"n\">{}</td>",
+                latency.as_ref().map_or("", |l| l[i].as_str())
+            )?;
+        }
+        writeln!(out, "</tr>")?;
+    }
+    writeln!(out, "</tbody></table></div>")
+}
+
+pub fn errors(out: &mut String, run: &Run) -> fmt::Result {
+    let errors = &run.stats.errors;
+    writeln!(
+        out,
+        "<div class=\"scroll\"><table><thead><tr><th>error</th><th class=\"n\">fail</th><th class=\"n\">info</th>\
+         <th class=\"n\">first at</th><th>the first in full</th></tr></thead><tbody>"
+    )?;
+    for error in errors.iter().take(MAX_ERRORS) {
+        writeln!(
+            out,
+            "<tr><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
+            Esc(&error.code),
+            count(error.fail),
+            count(error.info),
+            moment(error.first),
+            Esc(&error.example),
+        )?;
+    }
+    writeln!(out, "</tbody></table></div>")?;
+    left_out(out, errors.len().saturating_sub(MAX_ERRORS), "error code")
+}
+
+/// What was asked, as dotted names and their values.
+pub fn spec(out: &mut String, spec: &Json) -> fmt::Result {
+    let mut rows = Vec::new();
+    flatten(spec, String::new(), &mut rows);
+    writeln!(out, "<dl class=\"spec\">")?;
+    for (name, value) in rows.iter().take(MAX_SPEC_ROWS) {
+        writeln!(
+            out,
+            "<dt>{}</dt><dd>{}</dd>",
+            Esc(clip(name, 120)),
+            Esc(clip(value, 2000))
+        )?;
+    }
+    writeln!(out, "</dl>")?;
+    left_out(out, rows.len().saturating_sub(MAX_SPEC_ROWS), "setting")
+}
+
+fn flatten(json: &Json, name: String, rows: &mut Vec<(String, String)>) {
+    match json {
+        Json::Object(entries) => {
+            for (key, value) in entries {
+                let name = match name.as_str() {
+                    "" => key.clone(),
+                    name => format!("{name}.{key}"),
+                };
+                flatten(value, name, rows);
+            }
+        }
+        Json::Null => {}
+        Json::String(s) => rows.push((name, s.clone())),
+        Json::Array(items) if items.iter().all(|i| !i.is_object() && !i.is_array()) => {
+            let items: Vec<String> = items
+                .iter()
+                .map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_string))
+                .collect();
+            rows.push((name, items.join(", ")));
+        }
+        Json::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                flatten(item, format!("{name}[{i}]"), rows);
+            }
+        }
+        other => rows.push((name, other.to_string())),
+    }
+}
+
+pub fn schedule(out: &mut String, text: &str) -> fmt::Result {
+    writeln!(
+        out,
+        "<details class=\"box\"><summary>The schedule as it was run</summary><pre>{}</pre></details>",
+        Esc(clip(text, MAX_TEXT))
+    )
+}
+
+/// The data of the operations table, which the script draws, filters and pages through.
+pub fn operations(out: &mut String, run: &Run) -> fmt::Result {
+    let history = run.input.history;
+    let ops = history.ops();
+    let chosen = sample::notable(history, run.input.analyses, &run.spans, MAX_OPS);
+    let named: Vec<u64> = run
+        .input
+        .analyses
+        .iter()
+        .flat_map(|a| &a.anomalies)
+        .flat_map(|a| a.ops.iter().copied())
+        .collect();
+    let rows: Vec<Json> = chosen
+        .iter()
+        .map(|&at| {
+            let op = &ops[at];
+            let ended = stats::ended(history, op);
+            json!([
+                at,
+                op.index,
+                op.call.as_secs_f64(),
+                ended.map(|t| span(t.since(op.call))),
+                format!("{}", op.process),
+                op.node.as_ref().map(|n| clip(n, 40)),
+                clip(&op.f, 40),
+                clip(&op.input, 90),
+                match op.outcome {
+                    Outcome::Ok => clip(&op.output, 90),
+                    _ => String::new(),
+                },
+                word(op.outcome),
+                op.error.as_ref().map(|e| clip(e, 140)),
+                u8::from(named.contains(&op.index)),
+            ])
+        })
+        .collect();
+    let out_of = match ops.len() - chosen.len() {
+        0 => format!("All {} are here.", counted(ops.len(), "operation")),
+        rest => format!(
+            "{} of {} operations: those around anomalies, faults and errors, then the first of the run. {} are left \
+             out here; the history has them.",
+            count(chosen.len()),
+            count(ops.len()),
+            count(rest),
+        ),
+    };
+    writeln!(
+        out,
+        "<p class=\"lead\">{out_of}</p><noscript><p>The table needs its script to be shown.</p></noscript>\
+         <div id=\"ops\" hidden><div class=\"controls\">\
+         <label>Search <input type=\"search\" id=\"ops-text\" placeholder=\"value, error, node…\"></label>\
+         <label>f <select id=\"ops-f\"><option value=\"\">all</option></select></label>\
+         <label>outcome <select id=\"ops-outcome\"><option value=\"\">all</option><option>ok</option>\
+         <option>fail</option><option>info</option></select></label>\
+         <label>node <select id=\"ops-node\"><option value=\"\">all</option></select></label>\
+         <label>go to # <input type=\"number\" id=\"ops-go\" min=\"0\"></label>\
+         <button type=\"button\" id=\"ops-anomaly\">first anomaly</button>\
+         <button type=\"button\" id=\"ops-error\">next error</button></div>\
+         <div class=\"scroll\"><table class=\"ops\"><thead><tr><th class=\"n\">index</th><th class=\"n\">call</th>\
+         <th class=\"n\">took</th><th>process</th><th>node</th><th>f</th><th>asked</th><th>answered</th><th>outcome</th>\
+         <th>error</th></tr></thead><tbody id=\"ops-body\"></tbody></table></div>\
+         <div class=\"controls pager\"><button type=\"button\" id=\"ops-back\">← earlier</button>\
+         <span id=\"ops-where\" role=\"status\"></span>\
+         <button type=\"button\" id=\"ops-on\">later →</button></div></div>"
+    )?;
+    writeln!(
+        out,
+        "<script type=\"application/json\" id=\"ops-data\">{}</script>",
+        script_json(&Json::Array(rows))
+    )
+}
+
+/// `partition ×2, pause ×1`: the faults that took hold, by family.
+pub fn families(spans: &[&Span]) -> String {
+    let mut families: Vec<(&str, usize)> = Vec::new();
+    for span in spans {
+        match families.iter_mut().find(|f| f.0 == span.family) {
+            Some((_, n)) => *n += 1,
+            None => families.push((&span.family, 1)),
+        }
+    }
+    let words: Vec<String> = families
+        .into_iter()
+        .map(|(name, n)| match n {
+            1 => clip(name, 40),
+            n => format!("{} ×{n}", clip(name, 40)),
+        })
+        .collect();
+    words.join(", ")
+}
+
+/// When the last client event was seen, for people.
+pub fn length(end: Time) -> String {
+    span(end.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_is_flattened_to_dotted_names() {
+        let spec = json!({
+            "seed": 7,
+            "params": {"lease_ms": 500, "reads": "lease"},
+            "nodes": ["n1", "n2"],
+            "nemeses": [{"family": "pause"}],
+            "flaw": null,
+        });
+        let mut rows = Vec::new();
+        flatten(&spec, String::new(), &mut rows);
+        let mut rows: Vec<String> = rows.into_iter().map(|(k, v)| format!("{k}={v}")).collect();
+        rows.sort();
+        assert_eq!(
+            rows,
+            [
+                "nemeses[0].family=pause",
+                "nodes=n1, n2",
+                "params.lease_ms=500",
+                "params.reads=lease",
+                "seed=7"
+            ]
+        );
+    }
+
+    #[test]
+    fn figures_are_readable_numbers() {
+        let number = |json: Json| number(json.as_number().unwrap());
+        assert_eq!(number(json!(1204117)), "1,204,117");
+        assert_eq!(number(json!(0.123456)), "0.123");
+        assert_eq!(number(json!(2.5)), "2.5");
+        assert_eq!(number(json!(-3)), "-3");
+    }
+}

@@ -1,0 +1,5 @@
+//! Whole pages from made-up runs.
+
+mod fabricated;
+mod page;
+mod wellformed;

@@ -1,0 +1,384 @@
+//! What a page must have, for runs of every kind.
+
+use checkers::{Analysis, Anomaly, Verdict};
+use history::fault::{Action, Note, Receipt};
+use history::{Event, History, Kind, Process, Time, Value, fault};
+use report::{Input, render};
+use serde_json::json;
+
+use crate::fabricated;
+use crate::wellformed::{check, json as data};
+
+/// An input with nothing but a history and what was found.
+fn bare<'a>(history: &'a History, analyses: &'a [Analysis], verdict: Verdict) -> Input<'a> {
+    Input {
+        system: "s",
+        workload: "w",
+        command: "",
+        spec: &serde_json::Value::Null,
+        schedule: None,
+        nodes: &[],
+        history,
+        analyses,
+        verdict,
+        warnings: &[],
+    }
+}
+
+/// Client events: time in ms, process, kind, f, value.
+fn client(rows: Vec<(u64, u64, Kind, &str, Value)>) -> History {
+    let events = rows
+        .into_iter()
+        .enumerate()
+        .map(|(i, (at, p, kind, f, value))| Event {
+            index: i as u64,
+            time: Time(at * 1_000_000),
+            process: Process::Client(p),
+            kind,
+            f: f.into(),
+            value,
+            error: None,
+            node: None,
+        });
+    History::new(events.collect()).unwrap()
+}
+
+fn count(page: &str, what: &str) -> usize {
+    page.matches(what).count()
+}
+
+/// The part of a page from one text to another.
+fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
+    let start = page.find(from).unwrap_or_else(|| panic!("no {from}"));
+    &page[start
+        ..start
+            + page[start..]
+                .find(to)
+                .unwrap_or_else(|| panic!("no {to} after {from}"))]
+}
+
+#[test]
+fn a_valid_run_says_what_was_checked_and_under_which_faults() {
+    let made = fabricated::run(20, 100, 0);
+    assert_eq!(made.verdict, Verdict::Valid);
+    let page = render(&made.input());
+    check(&page);
+    let top = between(&page, "<header", "</header>");
+    assert!(top.contains("valid</h1>"), "{top}");
+    assert!(
+        top.contains("Faults that took hold: partition, pause, clock, kill."),
+        "{top}"
+    );
+    assert!(top.contains("4 of 4 held"));
+    assert!(top.contains(&made.analyses[0].summary));
+    assert!(top.contains("schism run paxos-kv"));
+    assert!(!page.contains("id=\"why\""));
+}
+
+#[test]
+fn every_fault_is_a_band_a_bar_and_a_row() {
+    let made = fabricated::run(20, 100, 0);
+    let faults = fault::spans(&made.history).len();
+    assert_eq!(faults, 4);
+    let page = render(&made.input());
+    let glance = between(&page, "<svg id=\"glance-chart\"", "</svg>");
+    assert_eq!(count(glance, "<rect class=\"band "), faults);
+    assert_eq!(count(glance, "<g class=\"fault "), faults);
+    let table = between(&page, "<section id=\"faults\"", "</section>");
+    assert_eq!(count(table, "<tr><td"), faults);
+    assert!(table.contains("n4 -&gt; n1: no answer in 200 ms (probe)"));
+}
+
+#[test]
+fn every_operation_of_an_anomaly_is_in_its_timeline_and_its_list() {
+    let made = fabricated::run(60, 100, 4);
+    let anomalies = &made.analyses[0].anomalies;
+    assert!(anomalies.len() >= 2, "the made-up run has stale reads");
+    let page = render(&made.input());
+    check(&page);
+    for (i, anomaly) in anomalies.iter().enumerate() {
+        let part = between(&page, &format!("id=\"anomaly-{i}\""), "</details>");
+        assert_eq!(part.contains("\" open>"), i == 0);
+        for op in &anomaly.ops {
+            assert_eq!(
+                count(part, &format!("data-op=\"{op}\"")),
+                1,
+                "{op} in {part}"
+            );
+            assert_eq!(count(part, &format!("data-jump=\"{op}\"")), 1);
+        }
+        // The value that was read has its arrow, and so has the write that the read missed.
+        assert!(part.contains("its value is read"), "{part}");
+        assert!(part.contains("before 3 began"), "{part}");
+    }
+    // The table of operations holds them, marked.
+    let rows = data(&page, "ops-data");
+    let marked: Vec<u64> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|r| r[11] == 1)
+        .map(|r| r[1].as_u64().unwrap())
+        .collect();
+    for op in anomalies.iter().flat_map(|a| &a.ops) {
+        assert!(marked.contains(op));
+    }
+}
+
+#[test]
+fn an_empty_history_is_a_page() {
+    let history = History::default();
+    let page = render(&bare(&history, &[], Verdict::Vacuous));
+    check(&page);
+    assert!(page.contains("No operation was recorded."));
+    assert!(page.contains("No fault was injected."));
+    assert!(page.contains("vacuous</h1>"));
+}
+
+#[test]
+fn the_reason_stands_beside_every_verdict() {
+    let history = client(vec![(0, 0, Kind::Invoke, "read", Value::Nil)]);
+    for verdict in Verdict::ALL {
+        let why = format!("because of {verdict}");
+        let analysis = Analysis {
+            verdict,
+            ..Analysis::valid("c", why.as_str())
+        };
+        let page = render(&bare(&history, &[analysis], verdict));
+        check(&page);
+        let top = between(&page, "<header", "</header>");
+        assert!(top.contains(&format!("{verdict}</h1>")));
+        assert!(top.contains(&why), "{top}");
+    }
+}
+
+#[test]
+fn warnings_stand_with_the_verdict() {
+    let history = History::default();
+    let warnings = ["line 12 was torn: 40 bytes were dropped".to_string()];
+    let input = Input {
+        warnings: &warnings,
+        ..bare(&history, &[], Verdict::Valid)
+    };
+    let page = render(&input);
+    assert!(between(&page, "<header", "</header>").contains(&warnings[0]));
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let evil = "</script></style></title><b onclick=\"x\">&\0\u{202e}<!--";
+    let mut events = Vec::new();
+    let mut event = |process, kind, f: &str, value, error: Option<&str>| {
+        events.push(Event {
+            index: events.len() as u64,
+            time: Time(events.len() as u64 * 1_000_000),
+            process,
+            kind,
+            f: f.into(),
+            value,
+            error: error.map(str::to_string),
+            node: match process {
+                Process::Nemesis => None,
+                Process::Client(_) => Some(evil.into()),
+            },
+        });
+    };
+    let note = |action| {
+        Value::from_serde(&Note {
+            fault: 0,
+            action,
+            label: evil.to_string(),
+            targets: vec![evil.into()],
+            receipt: Some(Receipt {
+                held: true,
+                evidence: vec![evil.to_string(); 40],
+            }),
+        })
+        .unwrap()
+    };
+    let long = Value::text(evil.repeat(10_000));
+    event(
+        Process::Nemesis,
+        Kind::Invoke,
+        evil,
+        note(Action::Inject),
+        None,
+    );
+    event(
+        Process::Nemesis,
+        Kind::Ok,
+        evil,
+        note(Action::Inject),
+        Some(evil),
+    );
+    event(
+        Process::Client(0),
+        Kind::Invoke,
+        evil,
+        Value::pair(evil, long),
+        None,
+    );
+    event(
+        Process::Client(1),
+        Kind::Invoke,
+        "read",
+        Value::pair(evil, Value::Nil),
+        None,
+    );
+    event(
+        Process::Client(0),
+        Kind::Fail,
+        evil,
+        Value::Nil,
+        Some(&evil.repeat(1000)),
+    );
+    event(
+        Process::Client(1),
+        Kind::Ok,
+        "read",
+        Value::pair(evil, Value::text(evil)),
+        None,
+    );
+    let history = History::new(events).unwrap();
+    let anomaly = Anomaly {
+        kind: evil.to_string(),
+        object: Some(evil.to_string()),
+        ops: vec![2, 3, 999],
+        reason: evil.repeat(1000),
+    };
+    let analyses = [Analysis::of_anomalies(evil, evil, vec![anomaly])];
+    let spec = json!({ evil: [evil], "nested": { evil: { evil: 1 } } });
+    let warnings = [evil.to_string()];
+    let page = render(&Input {
+        system: evil,
+        workload: evil,
+        command: evil,
+        spec: &spec,
+        schedule: Some(evil),
+        nodes: &[],
+        history: &history,
+        analyses: &analyses,
+        verdict: Verdict::Invalid,
+        warnings: &warnings,
+    });
+    check(&page);
+    assert!(!page.contains("<b onclick"));
+    assert!(!page.contains('\0') && !page.contains('\u{202e}'));
+    // The page's own three: two of data, one program.
+    assert_eq!(count(&page, "</script>"), 3);
+    assert_eq!(data(&page, "ops-data").as_array().unwrap().len(), 2);
+    assert!(page.len() < 400_000, "{}", page.len());
+}
+
+#[test]
+fn an_operation_without_an_answer_is_drawn_open() {
+    let key = |v: Value| Value::List(vec![1.into(), v]);
+    let history = client(vec![
+        (0, 0, Kind::Invoke, "write", key(7.into())),
+        (3, 1, Kind::Invoke, "read", key(Value::Nil)),
+        (5, 1, Kind::Ok, "read", key(Value::Nil)),
+        (9, 0, Kind::Info, "write", Value::Nil),
+    ]);
+    let anomaly = Anomaly {
+        kind: "k".into(),
+        object: Some("1".into()),
+        ops: vec![0, 1],
+        reason: String::new(),
+    };
+    let analyses = [Analysis::of_anomalies("c", "s", vec![anomaly])];
+    let page = render(&bare(&history, &analyses, Verdict::Invalid));
+    check(&page);
+    assert!(page.contains("<g class=\"named writes open v0\""));
+    assert!(page.contains("write 7 ?"));
+    assert!(page.contains("read → nil"));
+}
+
+#[test]
+fn operations_that_the_history_does_not_have_are_counted() {
+    let history = client(vec![(0, 0, Kind::Invoke, "read", Value::Nil)]);
+    let anomaly = |ops| Anomaly {
+        kind: "k".into(),
+        object: None,
+        ops,
+        reason: "r".into(),
+    };
+    let analyses = [Analysis::of_anomalies(
+        "c",
+        "s",
+        vec![anomaly(vec![0, 77]), anomaly(vec![88, 99])],
+    )];
+    let page = render(&bare(&history, &analyses, Verdict::Invalid));
+    check(&page);
+    assert!(page.contains("Of the 2 operations it points at, one is in this history."));
+    assert!(page.contains("Of the 2 operations it points at, none is in this history."));
+}
+
+#[test]
+fn ninety_thousand_operations_make_a_page_of_bounded_size() {
+    let made = fabricated::run(60, 2_000, 4);
+    let ops = made.history.ops().len();
+    assert!(ops > 80_000, "{ops}");
+    let page = render(&made.input());
+    check(&page);
+    assert!(page.len() < 2_000_000, "{}", page.len());
+    assert_eq!(data(&page, "ops-data").as_array().unwrap().len(), 3_000);
+    assert!(page.contains("left out here; the history has them."));
+}
+
+#[test]
+fn many_faults_and_many_anomalies_are_cut_and_counted() {
+    let mut events = Vec::new();
+    for fault in 0..1_200u64 {
+        for (kind, action) in [
+            (Kind::Invoke, Action::Inject),
+            (Kind::Ok, Action::Inject),
+            (Kind::Invoke, Action::Heal),
+            (Kind::Ok, Action::Heal),
+        ] {
+            let note = Note {
+                fault,
+                action,
+                label: format!("n{fault}"),
+                targets: vec!["n1".into()],
+                receipt: None,
+            };
+            events.push(Event {
+                index: events.len() as u64,
+                time: Time(events.len() as u64 * 1_000_000),
+                process: Process::Nemesis,
+                kind,
+                f: "pause".into(),
+                value: Value::from_serde(&note).unwrap(),
+                error: None,
+                node: None,
+            });
+        }
+    }
+    for kind in [Kind::Invoke, Kind::Ok] {
+        events.push(Event {
+            index: events.len() as u64,
+            time: Time(events.len() as u64 * 1_000_000),
+            process: Process::Client(0),
+            kind,
+            f: "read".into(),
+            value: Value::Nil,
+            error: None,
+            node: Some("n1".into()),
+        });
+    }
+    let history = History::new(events).unwrap();
+    let anomaly = Anomaly {
+        kind: "k".into(),
+        object: None,
+        ops: vec![4_800],
+        reason: "r".into(),
+    };
+    let analyses = [Analysis::of_anomalies("c", "s", vec![anomaly; 50])];
+    let page = render(&bare(&history, &analyses, Verdict::Invalid));
+    check(&page);
+    assert_eq!(count(&page, "<details class=\"anomaly\""), 20);
+    assert!(page.contains("50 anomalies were found. The first 20 are shown"));
+    assert!(page.contains("700 more faults left out here."));
+    assert!(page.contains("0 of 1200 held"));
+    assert!(page.len() < 1_500_000, "{}", page.len());
+}
