@@ -1,0 +1,575 @@
+//! etcd, from the distribution's package, over its JSON gateway.
+//!
+//! The gateway (`/v3/kv/range`, `/v3/kv/put`, `/v3/kv/txn`) is etcd's gRPC interface spoken in JSON:
+//! keys and values are base64, 64-bit numbers are text, and what is false, zero or empty is left out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent::protocol::Daemon;
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use harness::client::{
+    CONFLICT, ErrorCode, MALFORMED, OVERLOADED, OpError, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN,
+};
+use harness::cluster::{Node, Program};
+use harness::control::ControlError;
+use harness::system::System;
+use history::{Name, Value};
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+
+use super::{
+    Entry, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
+};
+use crate::http::{Answer, Http, Patience};
+use crate::interface::{Consistency, Interface, Kv, Offers, OpenKv};
+use crate::params::{Kind, Param, Params};
+
+const NAME: &str = "etcd";
+
+const PARAMS: &[Param] = &[
+    Param {
+        name: "reads",
+        kind: Kind::Choice(&["linearizable", "serializable"]),
+        default: "linearizable",
+        about: "serializable reads are answered by the node alone and may be stale",
+    },
+    Param {
+        name: "election-timeout",
+        kind: Kind::Duration,
+        default: "1s",
+        about: "silence of the leader after which another node stands for election",
+    },
+    Param {
+        name: "heartbeat-interval",
+        kind: Kind::Duration,
+        default: "100ms",
+        about: "how often the leader says that it is there",
+    },
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    name: NAME,
+    about: "etcd of the distribution's package (Raft)",
+    interfaces: &[Interface::Kv],
+    params: PARAMS,
+    flaws: || Ok(Vec::new()),
+    set_up,
+};
+
+/// TCP ports of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub client: u16,
+    pub peer: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Ports {
+        Ports {
+            client: 2379,
+            peer: 2380,
+        }
+    }
+}
+
+fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
+    Ok(Etcd::new(program()?, setup.params.clone(), Ports::default()).ready())
+}
+
+/// etcd's program: where `SCHISM_ETCD` says, else where packages and people put programs.
+///
+/// # Errors
+/// If it is in none of these places.
+pub fn program() -> Result<PathBuf, SetupError> {
+    let folders = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from);
+    locate(
+        NAME,
+        "SCHISM_ETCD",
+        &folders,
+        "install it with `apt-get install --no-install-recommends etcd-server`",
+    )
+}
+
+/// The system, set up.
+#[derive(Clone)]
+pub struct Etcd {
+    program: PathBuf,
+    params: Params,
+    ports: Ports,
+}
+
+impl Etcd {
+    pub fn new(program: PathBuf, params: Params, ports: Ports) -> Etcd {
+        Etcd {
+            program,
+            params,
+            ports,
+        }
+    }
+
+    /// As a system with its interfaces.
+    pub fn ready(self) -> Ready {
+        let system = Arc::new(self);
+        Ready {
+            offers: Offers {
+                kv: Some(system.clone()),
+                log: None,
+            },
+            system,
+        }
+    }
+
+    fn http(&self, node: &Node, patience: Patience) -> Http {
+        Http::new(at(node, self.ports.client), patience)
+    }
+
+    fn milliseconds(&self, param: &str) -> String {
+        self.params.duration(param).as_millis().to_string()
+    }
+}
+
+/// Who leads, in one member's opinion, by the name that it knows the leader by.
+async fn leader_of(mut http: Http) -> Option<Name> {
+    #[derive(Deserialize)]
+    struct Status {
+        leader: String,
+    }
+    #[derive(Deserialize)]
+    struct Members {
+        members: Vec<Member>,
+    }
+    #[derive(Deserialize)]
+    struct Member {
+        #[serde(rename = "ID")]
+        id: String,
+        name: Name,
+    }
+    let status: Status = ask(&mut http, "/v3/maintenance/status", &json!({}))
+        .await
+        .ok()?;
+    let members: Members = ask(&mut http, "/v3/cluster/member/list", &json!({}))
+        .await
+        .ok()?;
+    let mut members = members.members.into_iter();
+    members.find(|m| m.id == status.leader).map(|m| m.name)
+}
+
+#[async_trait]
+impl System for Etcd {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn programs(&self) -> Vec<Program> {
+        vec![Program {
+            name: NAME.into(),
+            from: self.program.clone(),
+        }]
+    }
+
+    fn daemon(&self, node: &Node, all: &[Node]) -> Daemon {
+        let clients = format!("http://{}", at(node, self.ports.client));
+        let peer = |node: &Node| format!("http://{}", at(node, self.ports.peer));
+        let cluster: Vec<String> = all
+            .iter()
+            .map(|node| format!("{}={}", node.name, peer(node)))
+            .collect();
+        let mut argv = vec![node.bin(NAME).display().to_string()];
+        for (flag, value) in [
+            ("name", node.name.to_string()),
+            ("data-dir", node.data().join("etcd").display().to_string()),
+            ("listen-client-urls", clients.clone()),
+            ("advertise-client-urls", clients),
+            ("listen-peer-urls", peer(node)),
+            ("initial-advertise-peer-urls", peer(node)),
+            ("initial-cluster", cluster.join(",")),
+            // Ignored once there is data, so that a restart uses the same command.
+            ("initial-cluster-state", "new".into()),
+            (
+                "heartbeat-interval",
+                self.milliseconds("heartbeat-interval"),
+            ),
+            ("election-timeout", self.milliseconds("election-timeout")),
+            ("logger", "zap".into()),
+            ("log-outputs", "stderr".into()),
+        ] {
+            argv.extend([format!("--{flag}"), value]);
+        }
+        Daemon {
+            name: NAME.into(),
+            argv,
+            env: Default::default(),
+            cwd: node.data(),
+            log: node.log("etcd.log"),
+        }
+    }
+
+    async fn install(&self, node: &Node, _all: &[Node]) -> Result<(), ControlError> {
+        make_folders(node).await
+    }
+
+    /// etcd calls itself healthy after a linearizable read of its own.
+    async fn ready(&self, node: &Node) -> bool {
+        #[derive(Deserialize)]
+        struct Health {
+            health: String,
+        }
+        let patience = Patience {
+            answer: std::time::Duration::from_secs(2),
+            ..Patience::QUESTION
+        };
+        let answer = self.http(node, patience).get("/health").await;
+        answer.is_ok_and(|a| parse::<Health>(&a.body).is_ok_and(|h| h.health == "true"))
+    }
+
+    async fn leader(&self, nodes: &[Node]) -> Option<Name> {
+        let opinions = ask_all(nodes, |node| leader_of(self.http(node, Patience::QUESTION))).await;
+        let opinions: Vec<Name> = opinions.into_iter().map(|(_, leader)| leader).collect();
+        majority(&opinions, nodes.len())
+    }
+
+    fn client_port(&self) -> u16 {
+        self.ports.client
+    }
+
+    /// The only time that etcd tells is the `Date` of its answers, which has whole seconds: too
+    /// coarse to be evidence.
+    async fn wall_clock(&self, _node: &Node) -> Option<i64> {
+        None
+    }
+
+    async fn final_reads(&self, _node: &Node) -> Vec<(Name, Result<Value, String>)> {
+        Vec::new()
+    }
+
+    async fn version(&self, node: &Node) -> Result<String, ControlError> {
+        let program = node.bin(NAME).display().to_string();
+        let ran = run(node, vec![program, "--version".into()]).await?;
+        // "etcd Version: 3.4.23", then lines about its build.
+        let first = ran.stdout.lines().next().unwrap_or_default();
+        Ok(first.replace(" Version:", "").trim().to_string())
+    }
+}
+
+impl OpenKv for Etcd {
+    fn open(&self, node: &Node) -> Box<dyn Kv> {
+        Box::new(Client {
+            http: self.http(node, Patience::CLIENT),
+            serializable: self.params.text("reads") == "serializable",
+        })
+    }
+}
+
+struct Client {
+    http: Http,
+    serializable: bool,
+}
+
+/// How often an append that lost against another is tried again.
+const APPEND_ATTEMPTS: usize = 10;
+
+#[derive(Deserialize)]
+struct Range {
+    #[serde(default)]
+    kvs: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    key: String,
+    value: String,
+    mod_revision: String,
+}
+
+#[derive(Deserialize)]
+struct Put {
+    #[serde(rename = "header")]
+    _header: Json,
+}
+
+#[derive(Deserialize)]
+struct Txn {
+    #[serde(rename = "header")]
+    _header: Json,
+    #[serde(default)]
+    succeeded: bool,
+}
+
+impl Client {
+    async fn range(
+        &mut self,
+        key: &str,
+        end: Option<Vec<u8>>,
+        consistency: Consistency,
+    ) -> Result<Vec<Pair>, OpError> {
+        let serializable = self.serializable || consistency == Consistency::Local;
+        let mut request = json!({"key": BASE64.encode(key), "serializable": serializable});
+        if let Some(end) = end {
+            request["range_end"] = BASE64.encode(end).into();
+        }
+        let range: Range = ask(&mut self.http, "/v3/kv/range", &request).await?;
+        Ok(range.kvs)
+    }
+
+    /// Puts `value` if `compare` holds; whether it did.
+    async fn put_if(&mut self, compare: Json, key: &str, value: &Value) -> Result<bool, OpError> {
+        let put = json!({"request_put": {"key": BASE64.encode(key), "value": encode(value)}});
+        let request = json!({"compare": [compare], "success": [put]});
+        let txn: Txn = ask(&mut self.http, "/v3/kv/txn", &request).await?;
+        Ok(txn.succeeded)
+    }
+}
+
+fn absent(key: &str) -> Json {
+    let key = BASE64.encode(key);
+    json!({"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": "0"})
+}
+
+/// Values are kept as the JSON that this program writes, which is the same for equal values: etcd
+/// compares bytes.
+fn encode(value: &Value) -> String {
+    BASE64.encode(serde_json::to_vec(value).expect("values are JSON"))
+}
+
+fn decode(pair: &Pair) -> Result<Value, OpError> {
+    let bytes = BASE64
+        .decode(&pair.value)
+        .map_err(|e| OpError::new(MALFORMED, format!("a value is not base64: {e}")))?;
+    parse(&bytes)
+}
+
+#[async_trait]
+impl Kv for Client {
+    async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError> {
+        let found = self.range(key, None, consistency).await?;
+        found.first().map(decode).transpose()
+    }
+
+    async fn put(&mut self, key: &str, value: &Value) -> Result<(), OpError> {
+        let request = json!({"key": BASE64.encode(key), "value": encode(value)});
+        ask::<Put>(&mut self.http, "/v3/kv/put", &request).await?;
+        Ok(())
+    }
+
+    async fn cas(&mut self, key: &str, from: Option<&Value>, to: &Value) -> Result<bool, OpError> {
+        let compare = match from {
+            None => absent(key),
+            Some(from) => json!({
+                "key": BASE64.encode(key),
+                "target": "VALUE",
+                "result": "EQUAL",
+                "value": encode(from),
+            }),
+        };
+        self.put_if(compare, key, to).await
+    }
+
+    async fn append(&mut self, key: &str, element: &Value) -> Result<(), OpError> {
+        for _ in 0..APPEND_ATTEMPTS {
+            // The read may be stale; the comparison below is not.
+            let found = self.range(key, None, Consistency::Linearizable).await;
+            // Nothing has been written so far, whatever became of the read.
+            let found = found.map_err(|e| match e.code.definite {
+                true => e,
+                false => OpError::new(
+                    UNAVAILABLE,
+                    format!("reading before the append: {}: {}", e.code.code, e.detail),
+                ),
+            })?;
+            let (compare, mut list) = match found.first() {
+                None => (absent(key), Vec::new()),
+                Some(pair) => {
+                    let compare = json!({
+                        "key": BASE64.encode(key),
+                        "target": "MOD",
+                        "result": "EQUAL",
+                        "mod_revision": pair.mod_revision,
+                    });
+                    match decode(pair) {
+                        Ok(Value::List(list)) => (compare, list),
+                        _ => return Err(OpError::new(REJECTED, format!("{key} has no list"))),
+                    }
+                }
+            };
+            list.push(element.clone());
+            if self.put_if(compare, key, &Value::List(list)).await? {
+                return Ok(());
+            }
+        }
+        let lost = format!("lost against other appends {APPEND_ATTEMPTS} times");
+        Err(OpError::new(CONFLICT, lost))
+    }
+
+    async fn scan(
+        &mut self,
+        prefix: &str,
+        consistency: Consistency,
+    ) -> Result<Vec<(String, Value)>, OpError> {
+        let found = self.range(prefix, Some(after(prefix)), consistency).await?;
+        let entry = |pair: &Pair| {
+            let key = BASE64.decode(&pair.key).ok();
+            let key = key.and_then(|bytes| String::from_utf8(bytes).ok());
+            let key = key.ok_or_else(|| OpError::new(MALFORMED, "a key is not base64 of text"))?;
+            Ok((key, decode(pair)?))
+        };
+        found.iter().map(entry).collect()
+    }
+}
+
+/// The first key behind all that begin with `prefix`: etcd's own rule, its last byte plus one.
+fn after(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    // UTF-8 has no byte 0xff, so adding one never carries.
+    match end.last_mut() {
+        Some(last) => *last += 1,
+        // By etcd's rule a zero byte means "all that follow".
+        None => end.push(0),
+    }
+    end
+}
+
+async fn ask<T: DeserializeOwned>(
+    http: &mut Http,
+    path: &str,
+    request: &Json,
+) -> Result<T, OpError> {
+    let answer = http.post(path, request.to_string().into_bytes()).await?;
+    match answer.status {
+        StatusCode::OK => parse(&answer.body),
+        _ => Err(error_of(&answer)),
+    }
+}
+
+/// What etcd's errors say of the operation, by the beginning of their text. Everything else is
+/// unknown, also where it looks definite: `database space exceeded`, for one, comes from a put that
+/// has been applied (quotaApplierV3 in etcdserver/apply.go of 3.4).
+const TEXTS: &[(&str, ErrorCode)] = &[
+    // Said before anything is proposed: too far behind in applying.
+    ("etcdserver: too many requests", OVERLOADED),
+    ("etcdserver: request is too large", REJECTED),
+    // Raft has no leader or is handing over, and does not take the proposal (ErrProposalDropped).
+    ("raft proposal dropped", UNAVAILABLE),
+    // Said by an interceptor that looks for a leader before it passes the request on.
+    ("etcdserver: no leader", UNAVAILABLE),
+    // The proposal may be in the log; also "... possibly due to previous leader failure".
+    ("etcdserver: request timed out", TIMEOUT),
+    ("context deadline exceeded", TIMEOUT),
+];
+
+/// gRPC's code for requests that are wrong in themselves.
+const INVALID_ARGUMENT: i64 = 3;
+
+fn error_of(answer: &Answer) -> OpError {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+        #[serde(default)]
+        code: i64,
+    }
+    let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) else {
+        let begins = String::from_utf8_lossy(&answer.body[..answer.body.len().min(120)]);
+        let what = format!("status {} with {begins:?}", answer.status);
+        return OpError::new(MALFORMED, what);
+    };
+    let by_text = TEXTS
+        .iter()
+        .find(|(text, _)| refusal.error.starts_with(text));
+    let code = match by_text {
+        Some((_, code)) => *code,
+        None if refusal.code == INVALID_ARGUMENT => REJECTED,
+        None => UNKNOWN,
+    };
+    OpError::new(code, refusal.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Act, Fake};
+
+    async fn client(acts: Vec<(u16, &str)>) -> (Client, Fake) {
+        let acts = acts
+            .into_iter()
+            .map(|(s, body)| Act::Answer(s, body.into()));
+        let fake = Fake::start(acts).await;
+        let client = Client {
+            http: Http::new(fake.address, Patience::COLLECT),
+            serializable: false,
+        };
+        (client, fake)
+    }
+
+    /// `[1]` at revision 7.
+    const ONE: &str = r#"{"header":{},"kvs":[{"key":"bA==","value":"WzFd","mod_revision":"7"}]}"#;
+    const LOST: &str = r#"{"header":{}}"#;
+    const WON: &str = r#"{"header":{},"succeeded":true}"#;
+
+    #[tokio::test]
+    async fn an_append_that_loses_reads_again() {
+        let (mut kv, fake) = client(vec![(200, ONE), (200, LOST), (200, ONE), (200, WON)]).await;
+        assert_eq!(kv.append("l", &Value::Int(2)).await, Ok(()));
+        let requests = fake.requests();
+        assert_eq!(requests.len(), 4);
+        assert!(
+            requests[3].contains(r#""mod_revision":"7""#),
+            "{}",
+            requests[3]
+        );
+        // [1,2]
+        assert!(requests[3].contains("WzEsMl0="), "{}", requests[3]);
+    }
+
+    #[tokio::test]
+    async fn an_append_that_always_loses_is_a_conflict() {
+        let rounds = [(200, ONE), (200, LOST)].repeat(APPEND_ATTEMPTS);
+        let (mut kv, fake) = client(rounds).await;
+        let error = kv.append("l", &Value::Int(2)).await.unwrap_err();
+        assert_eq!(error.code, CONFLICT);
+        assert_eq!(fake.requests().len(), 2 * APPEND_ATTEMPTS);
+    }
+
+    #[tokio::test]
+    async fn an_append_is_indefinite_only_if_its_write_is() {
+        let timed_out = r#"{"error":"etcdserver: request timed out","code":14}"#;
+        let (mut kv, _fake) = client(vec![(503, timed_out)]).await;
+        let error = kv.append("l", &Value::Int(2)).await.unwrap_err();
+        assert!(error.code.definite, "{error:?}");
+        let (mut kv, _fake) = client(vec![(200, ONE), (503, timed_out)]).await;
+        let error = kv.append("l", &Value::Int(2)).await.unwrap_err();
+        assert_eq!(error.code, TIMEOUT);
+    }
+
+    #[tokio::test]
+    #[rustfmt::skip]
+    async fn errors_are_told_apart_by_their_text() {
+        for (status, body, code) in [
+            (503, r#"{"error":"etcdserver: request timed out","code":14}"#, TIMEOUT),
+            (503, r#"{"error":"etcdserver: request timed out, possibly due to previous leader failure","code":14}"#, TIMEOUT),
+            (429, r#"{"error":"etcdserver: too many requests","code":8}"#, OVERLOADED),
+            (400, r#"{"error":"etcdserver: key is not provided","code":3}"#, REJECTED),
+            (500, r#"{"error":"raft proposal dropped","code":2}"#, UNAVAILABLE),
+            (503, r#"{"error":"etcdserver: server stopped","code":14}"#, UNKNOWN),
+            (503, r#"{"error":"transport is closing","code":14}"#, UNKNOWN),
+            (429, r#"{"error":"etcdserver: mvcc: database space exceeded","code":8}"#, UNKNOWN),
+            (404, "Not Found", MALFORMED),
+            (200, "[]", MALFORMED),
+            (200, "{}", MALFORMED),
+        ] {
+            let (mut kv, _fake) = client(vec![(status, body)]).await;
+            let error = kv.put("k", &Value::Int(1)).await.unwrap_err();
+            assert_eq!(error.code, code, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_scan_ends_behind_the_prefix() {
+        assert_eq!(after("set-"), b"set.");
+        assert_eq!(after("é"), [0xc3, 0xaa]);
+        assert_eq!(after(""), [0]);
+    }
+}

@@ -1,5 +1,6 @@
 //! The systems that can be put on trial, and how to set one up by name.
 
+pub mod etcd;
 pub mod paxos_kv;
 
 use std::net::SocketAddr;
@@ -95,7 +96,7 @@ pub enum SetupError {
 }
 
 /// Every system there is.
-pub const SYSTEMS: &[Entry] = &[paxos_kv::ENTRY];
+pub const SYSTEMS: &[Entry] = &[paxos_kv::ENTRY, etcd::ENTRY];
 
 /// The system of this name.
 ///
