@@ -327,11 +327,6 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn undo(&mut self, trail: u32, base: u32, state: u32) {
-        while self.base > base {
-            self.base -= 1;
-            let slot = self.slot[self.by_ret[self.base as usize] as usize];
-            self.mask[slot as usize / 64] |= 1 << (slot % 64);
-        }
         while self.trail.len() > trail as usize {
             let op = self.trail.pop().expect("it is longer than the frame's") as usize;
             if op >= self.ops.len() {
@@ -345,6 +340,14 @@ impl<'a, M: Model> Search<'a, M> {
             let (before, after) = (self.before[op], self.after[op]);
             self.after[before as usize] = op as u32;
             self.before[after as usize] = op as u32;
+        }
+        // Only now: a bit that was freed when the base moved may since have stood for another.
+        while self.base > base {
+            self.base -= 1;
+            let op = self.by_ret[self.base as usize] as usize;
+            if self.placed[op] {
+                self.mask[self.slot[op] as usize / 64] |= 1 << (self.slot[op] % 64);
+            }
         }
         self.state = state;
     }
