@@ -14,10 +14,12 @@ pub mod params;
 pub mod systems;
 pub mod workload;
 
+mod append;
 mod cas_register;
 mod kv;
 mod register;
 mod registers;
+mod set;
 
 pub use nearest::nearest;
 pub use workload::Workload;

@@ -12,12 +12,14 @@ use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
 use thiserror::Error;
 
+use crate::append::Append;
 use crate::cas_register::CasRegister;
 use crate::interface::{Consistency, Interface, Kv, Offers, OpenKv};
 use crate::kv::Store;
 use crate::nearest::nearest;
 use crate::params::{Kind, Param, Params, hint};
 use crate::register::Register;
+use crate::set::Set;
 
 /// A way to put a system under load, for which correct answers can be told from wrong ones.
 pub trait Workload: Send + Sync {
@@ -105,7 +107,7 @@ pub struct NoWorkload {
 }
 
 /// Every workload there is.
-pub const WORKLOADS: &[&dyn Workload] = &[&Register, &CasRegister, &Store];
+pub const WORKLOADS: &[&dyn Workload] = &[&Register, &CasRegister, &Store, &Set, &Append];
 
 /// The workload of this name.
 ///
@@ -202,4 +204,41 @@ pub(crate) fn not_ours(operation: &Invocation) -> OpError {
             operation.f, operation.value
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::systems::SYSTEMS;
+
+    #[test]
+    fn names_are_found_and_wrong_ones_answered_with_the_nearest() {
+        for workload in WORKLOADS {
+            assert_eq!(find(workload.name()).unwrap().name(), workload.name());
+        }
+        let error = find("cas-registr").err().unwrap();
+        assert_eq!(error.nearest.as_deref(), Some("cas-register"));
+    }
+
+    #[test]
+    fn parameters_do_not_overlap_and_can_be_their_defaults() {
+        for workload in WORKLOADS {
+            for system in SYSTEMS {
+                let params = [system.params.to_vec(), workload.params()].concat();
+                let defaults = params.iter().map(|param| (param.name, param.default));
+                let resolved = Params::resolve(&params, defaults).unwrap();
+                let names = resolved.iter().count();
+                assert_eq!(names, params.len(), "{} {}", system.name, workload.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_system_without_the_interface_is_turned_away() {
+        for workload in WORKLOADS {
+            let params = Params::resolve(&workload.params(), []).unwrap();
+            let error = workload.connect(&params, &Offers::default()).err().unwrap();
+            assert_eq!(error.interface, workload.needs()[0]);
+        }
+    }
 }
