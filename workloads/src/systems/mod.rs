@@ -3,6 +3,7 @@
 pub mod etcd;
 pub mod paxos_kv;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,14 +56,17 @@ pub struct Flaw {
     pub name: String,
     /// What it does wrong.
     pub summary: String,
-    /// The fault that is needed to see it: families joined by `+`.
+    /// The family of faults that is needed to see it.
     pub fault: String,
-    /// The kind of reads under which it shows; empty if it does not matter.
+    /// The kind of reads under which it shows; none if it does not matter.
     #[serde(default)]
-    pub reads: String,
-    /// Parameters that it needs, `NAME=VALUE` each.
+    pub reads: Option<String>,
+    /// Other parameters that it needs.
     #[serde(default)]
-    pub params: Vec<String>,
+    pub params: BTreeMap<String, String>,
+    /// What shows it: properties that are judged.
+    #[serde(default)]
+    pub evidence: Vec<String>,
 }
 
 /// Why a system could not be set up.

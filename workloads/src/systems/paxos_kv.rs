@@ -30,7 +30,9 @@ use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "paxos-kv";
 
-/// The flags of the daemon, by the same names, except `reads=local`, which is asked for read by read.
+const TRACE: &str = "trace";
+
+/// The flags of the daemon by the same names, except `trace`, which is a file there.
 const PARAMS: &[Param] = &[
     Param {
         name: "election-timeout",
@@ -51,6 +53,12 @@ const PARAMS: &[Param] = &[
         about: "how long a quorum's promise lets the leader read alone",
     },
     Param {
+        name: "max-drift",
+        kind: Kind::Duration,
+        default: "50ms",
+        about: "how much sooner than its followers the leader takes its lease to end",
+    },
+    Param {
         name: "request-timeout",
         kind: Kind::Duration,
         default: "2s",
@@ -65,11 +73,26 @@ const PARAMS: &[Param] = &[
     Param {
         name: "snapshot-every",
         kind: Kind::Count {
-            min: 1,
+            min: 2,
             max: 1_000_000_000,
         },
         default: "10000",
         about: "decided slots after which the log is replaced by a snapshot",
+    },
+    Param {
+        name: "max-batch",
+        kind: Kind::Count {
+            min: 1,
+            max: 65_535,
+        },
+        default: "512",
+        about: "commands in one slot at most",
+    },
+    Param {
+        name: TRACE,
+        kind: Kind::Choice(&["on", "off"]),
+        default: "on",
+        about: "whether promises, accepts, decisions and leases are recorded and judged",
     },
 ];
 
@@ -183,8 +206,8 @@ impl PaxosKv {
         Http::new(at(node, self.ports.client), patience)
     }
 
-    fn trace(&self, node: &Node) -> PathBuf {
-        node.log("trace.jsonl")
+    fn trace(&self, node: &Node) -> Option<PathBuf> {
+        (self.params().text(TRACE) == "on").then(|| node.log("trace.jsonl"))
     }
 }
 
@@ -231,11 +254,16 @@ impl System for PaxosKv {
         flag("client-addr", at(node, self.ports.client).to_string());
         flag("peer-addr", peer(node));
         flag("peers", peers.join(","));
-        flag("trace", self.trace(node).display().to_string());
-        for (name, value) in self.params().iter() {
-            if (name, value) != ("reads", "local") {
-                flag(name, value.to_string());
-            }
+        if let Some(trace) = self.trace(node) {
+            flag("trace", trace.display().to_string());
+        }
+        for param in PARAMS.iter().filter(|param| param.name != TRACE) {
+            let value = match param.kind {
+                // The daemon knows fewer ways to write a duration.
+                Kind::Duration => format!("{}us", self.params().duration(param.name).as_micros()),
+                _ => self.params().text(param.name).to_string(),
+            };
+            flag(param.name, value);
         }
         for name in &self.setup.flaws {
             flag("flaw", name.clone());
@@ -277,13 +305,13 @@ impl System for PaxosKv {
 
     async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
         let log = self.decided(node).await.map(|log| log.to_value());
-        let trace = node
-            .agent
-            .get(self.trace(node))
-            .await
-            .map_err(|e| e.to_string())
-            .and_then(|text| trace_value(&node.name, &text));
-        vec![("log".into(), log), ("trace".into(), trace)]
+        let mut reads = vec![("log".into(), log)];
+        if let Some(path) = self.trace(node) {
+            let trace = node.agent.get(path).await.map_err(|e| e.to_string());
+            let trace = trace.and_then(|text| trace_value(&node.name, &text));
+            reads.push(("trace".into(), trace));
+        }
+        reads
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
@@ -293,18 +321,18 @@ impl System for PaxosKv {
     }
 }
 
-/// `{"node": "n1", "events": [...]}` out of the trace file, one JSON value a line.
+/// `{"node": "n1", "events": [...]}` out of the trace file, one JSON object a line.
+///
+/// A node that is killed can tear the line that it is writing, and after its restart goes on behind
+/// it. No event has an object in it, so the last brace of a line begins the line's whole event.
 fn trace_value(node: &Name, text: &[u8]) -> Result<Value, String> {
     let mut events = Vec::new();
-    let mut lines = text
-        .split_inclusive(|byte| *byte == b'\n')
-        .enumerate()
-        .peekable();
-    while let Some((number, line)) = lines.next() {
-        match serde_json::from_slice::<Value>(line) {
+    for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let begins = line.iter().rposition(|byte| *byte == b'{').unwrap_or(0);
+        match serde_json::from_slice::<Value>(&line[begins..]) {
             Ok(event) => events.push(event),
-            // A killed node tears its last line; the next start goes on behind it.
-            Err(_) if line.last() != Some(&b'\n') && lines.peek().is_none() => {}
+            // Torn, and the file ends.
+            Err(_) if line.last() != Some(&b'\n') => {}
             Err(e) => return Err(format!("line {} of the trace: {e}", number + 1)),
         }
     }
@@ -375,19 +403,20 @@ impl OpenKv for PaxosKv {
     fn open(&self, node: &Node) -> Box<dyn Kv> {
         Box::new(Client {
             http: self.http(node, Patience::CLIENT),
-            always_local: self.params().text("reads") == "local",
         })
     }
 }
 
 struct Client {
     http: Http,
-    always_local: bool,
 }
 
-impl Client {
-    fn local(&self, consistency: Consistency) -> bool {
-        self.always_local || consistency == Consistency::Local
+/// What to add to a read's query.
+fn read_mode(consistency: Consistency) -> Option<&'static str> {
+    match consistency {
+        // As the daemon was told with `--reads`.
+        Consistency::Linearizable => None,
+        Consistency::Local => Some("read=local"),
     }
 }
 
@@ -415,14 +444,11 @@ struct Entries {
 #[async_trait]
 impl Kv for Client {
     async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError> {
-        let query = match self.local(consistency) {
-            true => "?read=local",
-            false => "",
-        };
-        let answer = self
-            .http
-            .get(&format!("/kv/{}{query}", segment(key)))
-            .await?;
+        let mut path = format!("/kv/{}", segment(key));
+        if let Some(mode) = read_mode(consistency) {
+            path.extend(["?", mode]);
+        }
+        let answer = self.http.get(&path).await?;
         match answer.status {
             StatusCode::OK => Ok(Some(parse::<Found>(&answer.body)?.value)),
             StatusCode::NOT_FOUND => match error_of(&answer) {
@@ -469,11 +495,10 @@ impl Kv for Client {
         prefix: &str,
         consistency: Consistency,
     ) -> Result<Vec<(String, Value)>, OpError> {
-        let read = match self.local(consistency) {
-            true => "&read=local",
-            false => "",
-        };
-        let path = format!("/kv?prefix={}{read}", segment(prefix));
+        let mut path = format!("/kv?prefix={}", segment(prefix));
+        if let Some(mode) = read_mode(consistency) {
+            path.extend(["&", mode]);
+        }
         let answer = self.http.get(&path).await?;
         match answer.status {
             StatusCode::OK => Ok(parse::<Entries>(&answer.body)?.entries),
@@ -544,7 +569,6 @@ mod tests {
         let fake = Fake::start(acts).await;
         let client = Client {
             http: Http::new(fake.address, Patience::COLLECT),
-            always_local: false,
         };
         (client, fake)
     }
@@ -627,12 +651,25 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_may_end_in_a_torn_line_and_only_there() {
+    fn torn_lines_of_a_trace_cost_only_themselves() {
         let node = Name::from("n1");
-        let value = trace_value(&node, b"{\"t\":1}\n{\"t\":2}\n{\"t\"").unwrap();
-        let events = value.get("events").unwrap().as_list().unwrap();
-        assert_eq!(events.len(), 2);
-        let error = trace_value(&node, b"{\"t\":1}\n{\"t\"\n{\"t\":2}\n").unwrap_err();
+        let events = |text: &str| {
+            let value = trace_value(&node, text.as_bytes())?;
+            let events = value.get("events").unwrap().as_list().unwrap().to_vec();
+            Ok::<_, String>(
+                events
+                    .iter()
+                    .map(|e| e.get("t").unwrap().clone())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let (one, two) = (Value::Int(1), Value::Int(2));
+        assert_eq!(
+            events("{\"t\":1}\n{\"t\":2}\n{\"t\""),
+            Ok(vec![one.clone(), two.clone()])
+        );
+        assert_eq!(events("{\"t\":1}\n{\"t\"{\"t\":2}\n"), Ok(vec![one, two]));
+        let error = events("{\"t\":1}\nnonsense\n").unwrap_err();
         assert!(error.starts_with("line 2 of the trace"), "{error}");
     }
 }
