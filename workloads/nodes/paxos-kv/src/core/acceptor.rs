@@ -1,0 +1,252 @@
+//! The acceptor: promises and accepts, and says so only when the disk has it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::message::*;
+use super::{Core, Effect, Entry, Event};
+use crate::flaws::Flaw;
+
+/// So long the flaws `unsynced-accept` and `unsynced-promise` keep records in memory.
+const ACCEPT_DELAY_NS: u64 = 3_000_000_000;
+const PROMISE_DELAY_NS: u64 = 15_000_000_000;
+
+/// What waits for the disk.
+#[derive(Debug)]
+pub(super) enum Gated {
+    Promise {
+        to: NodeIndex,
+        ballot: Ballot,
+    },
+    Accept {
+        ballot: Ballot,
+        slot: Slot,
+        digest: Digest,
+    },
+}
+
+impl Core {
+    /// Phase 1a. Grants over the whole log, unless a higher ballot or another leader's lease forbids it.
+    pub(super) fn on_prepare(&mut self, from: NodeIndex, ballot: Ballot) {
+        self.round = self.round.max(ballot.round);
+        if self.refuses(from, ballot) {
+            return;
+        }
+        if self.granted_to_other(ballot.node) {
+            return;
+        }
+        if ballot > self.promised {
+            self.promised = ballot;
+            self.step_down_below(ballot);
+            self.reset_election();
+            self.persist_promise(ballot);
+        }
+        self.gate(Gated::Promise { to: from, ballot });
+    }
+
+    /// Whether a lease given to another node still runs.
+    pub(super) fn granted_to_other(&self, node: NodeIndex) -> bool {
+        self.now < self.grant_until && self.grant_to != node
+    }
+
+    /// Phase 2a.
+    pub(super) fn on_accept(
+        &mut self,
+        from: NodeIndex,
+        ballot: Ballot,
+        slot: Slot,
+        batch: Arc<Batch>,
+        decided: Slot,
+    ) {
+        self.round = self.round.max(ballot.round);
+        if self.refuses(from, ballot) {
+            return;
+        }
+        self.follow(ballot);
+        if ballot > self.promised {
+            self.promised = ballot;
+            self.persist_promise(ballot);
+        }
+        if slot > self.kv.applied {
+            let known = self
+                .log
+                .get(&slot)
+                .is_some_and(|entry| entry.ballot == ballot);
+            if !known {
+                let accepted = Accepted {
+                    slot,
+                    ballot,
+                    batch,
+                };
+                self.keep(accepted.clone());
+                self.persist(Record::Accepted(accepted));
+            }
+            let digest = self.log[&slot].digest;
+            self.gate(Gated::Accept {
+                ballot,
+                slot,
+                digest,
+            });
+        } else {
+            // The slot is decided here, so what this leader proposes is the same value: nothing to store.
+            self.send(
+                from,
+                Message::AcceptReply {
+                    ballot,
+                    slots: vec![slot],
+                },
+            );
+        }
+        self.learn_commit(from, ballot, decided);
+    }
+
+    /// Puts an accepted batch into the log, unless a higher ballot's is there.
+    pub(super) fn keep(&mut self, accepted: Accepted) {
+        let Accepted {
+            slot,
+            ballot,
+            batch,
+        } = accepted;
+        if self
+            .log
+            .get(&slot)
+            .is_some_and(|entry| entry.ballot > ballot)
+        {
+            return;
+        }
+        let digest = batch.digest();
+        self.log.insert(
+            slot,
+            Entry {
+                ballot,
+                batch,
+                digest,
+                chain: None,
+            },
+        );
+    }
+
+    fn persist_promise(&mut self, ballot: Ballot) {
+        self.persist(Record::Promised { ballot });
+    }
+
+    /// Queues a record for the disk.
+    pub(super) fn persist(&mut self, record: Record) {
+        // FLAW unsynced-accept, unsynced-promise: it stays in memory for a while and nobody waits for it.
+        let delay_ns = match &record {
+            Record::Accepted(_) if self.config.flaws.has(Flaw::UnsyncedAccept) => {
+                Some(ACCEPT_DELAY_NS)
+            }
+            Record::Promised { .. } if self.config.flaws.has(Flaw::UnsyncedPromise) => {
+                Some(PROMISE_DELAY_NS)
+            }
+            _ => None,
+        };
+        match delay_ns {
+            Some(delay_ns) => self.effects.push(Effect::Persist {
+                records: vec![record],
+                durability: Err(delay_ns),
+            }),
+            None => self.records.push(record),
+        }
+    }
+
+    /// Holds something back until all records so far are on the disk.
+    fn gate(&mut self, gated: Gated) {
+        let number = if self.records.is_empty() {
+            self.persisted
+        } else {
+            self.persisted + 1
+        };
+        if number <= self.durable {
+            let mut replies = BTreeMap::new();
+            self.release(gated, &mut replies);
+            self.send_accept_replies(replies);
+        } else {
+            self.gated.push_back((number, gated));
+        }
+    }
+
+    /// Hands the collected records to the disk, as one write.
+    pub(super) fn flush_records(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        self.persisted += 1;
+        // Not worth a write of its own, but it spares a restarted node a catch-up.
+        if self.decided_written < self.kv.applied {
+            self.decided_written = self.kv.applied;
+            self.records.push(Record::Decided {
+                slot: self.kv.applied,
+            });
+        }
+        let records = std::mem::take(&mut self.records);
+        self.effects.push(Effect::Persist {
+            records,
+            durability: Ok(self.persisted),
+        });
+    }
+
+    /// The disk has caught up.
+    pub(super) fn on_durable(&mut self, number: u64) {
+        self.durable = self.durable.max(number);
+        let mut replies = BTreeMap::new();
+        while self
+            .gated
+            .front()
+            .is_some_and(|(number, _)| *number <= self.durable)
+        {
+            if let Some((_, gated)) = self.gated.pop_front() {
+                self.release(gated, &mut replies);
+            }
+        }
+        self.send_accept_replies(replies);
+    }
+
+    fn release(&mut self, gated: Gated, replies: &mut BTreeMap<Ballot, Vec<Slot>>) {
+        match gated {
+            Gated::Promise { to, ballot } => {
+                self.trace(Event::Promise { ballot });
+                // A higher ballot may have come meanwhile; then this one's candidate is better not helped.
+                if ballot == self.promised {
+                    let decided = self.kv.applied;
+                    let accepted = self
+                        .log
+                        .range(decided + 1..)
+                        .map(|(&slot, entry)| Accepted {
+                            slot,
+                            ballot: entry.ballot,
+                            batch: entry.batch.clone(),
+                        })
+                        .collect();
+                    self.send(
+                        to,
+                        Message::Promise {
+                            ballot,
+                            decided,
+                            accepted,
+                        },
+                    );
+                }
+            }
+            Gated::Accept {
+                ballot,
+                slot,
+                digest,
+            } => {
+                self.trace(Event::Accept {
+                    slot,
+                    ballot,
+                    digest,
+                });
+                replies.entry(ballot).or_default().push(slot);
+            }
+        }
+    }
+
+    fn send_accept_replies(&mut self, replies: BTreeMap<Ballot, Vec<Slot>>) {
+        for (ballot, slots) in replies {
+            self.send(ballot.node, Message::AcceptReply { ballot, slots });
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Standing for election: asking around first, then phase 1, and stepping down.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::leader::Leader;
+use super::message::*;
+use super::{Core, Event, nanos};
+use crate::flaws::Flaw;
+
+/// The role a node plays beside being an acceptor.
+pub(super) enum State {
+    Follower,
+    /// Asks whether a candidacy would succeed.
+    PreCandidate {
+        ballot: Ballot,
+        granted: BTreeSet<NodeIndex>,
+    },
+    /// Runs phase 1.
+    Candidate {
+        ballot: Ballot,
+        promises: BTreeMap<NodeIndex, (Slot, Vec<Accepted>)>,
+    },
+    Leader(Box<Leader>),
+}
+
+impl Core {
+    /// Sets the time at which this node gives up waiting for a leader.
+    pub(super) fn reset_election(&mut self) {
+        let timeout = nanos(self.config.election_timeout);
+        self.election_due = self.now + timeout + self.random.below(timeout / 2);
+    }
+
+    pub(super) fn tick_election(&mut self) {
+        if matches!(self.role, State::Leader(_)) || self.now < self.election_due {
+            return;
+        }
+        self.leader = None;
+        // Whoever tried and failed tries again sooner than at first, and after a random time, so that of two
+        // candidates one is first.
+        let timeout = nanos(self.config.election_timeout);
+        self.election_due = self.now + timeout / 2 + self.random.below(timeout / 2);
+        let ballot = Ballot {
+            round: self.round.max(self.promised.round) + 1,
+            node: self.config.me,
+        };
+        self.role = State::PreCandidate {
+            ballot,
+            granted: BTreeSet::new(),
+        };
+        self.broadcast(Message::PreVote { ballot });
+    }
+
+    pub(super) fn on_pre_vote(&mut self, from: NodeIndex, ballot: Ballot) {
+        let hears_a_leader = matches!(self.role, State::Leader(_))
+            || self.leader.is_some() && self.now < self.heard + nanos(self.config.election_timeout);
+        let granted =
+            ballot > self.promised && !hears_a_leader && !self.granted_to_other(ballot.node);
+        let promised = self.promised;
+        self.send(
+            from,
+            Message::PreVoteReply {
+                ballot,
+                granted,
+                promised,
+            },
+        );
+    }
+
+    pub(super) fn on_pre_vote_reply(
+        &mut self,
+        from: NodeIndex,
+        asked: Ballot,
+        yes: bool,
+        promised: Ballot,
+    ) {
+        self.round = self.round.max(promised.round);
+        let quorum = self.quorum();
+        let State::PreCandidate { ballot, granted } = &mut self.role else {
+            return;
+        };
+        if *ballot != asked || !yes {
+            return;
+        }
+        granted.insert(from);
+        if granted.len() >= quorum {
+            self.elections += 1;
+            self.role = State::Candidate {
+                ballot: asked,
+                promises: BTreeMap::new(),
+            };
+            self.broadcast(Message::Prepare { ballot: asked });
+        }
+    }
+
+    pub(super) fn on_promise(
+        &mut self,
+        from: NodeIndex,
+        promised: Ballot,
+        decided: Slot,
+        accepted: Vec<Accepted>,
+    ) {
+        let quorum = self.quorum();
+        let State::Candidate { ballot, promises } = &mut self.role else {
+            return;
+        };
+        if *ballot != promised {
+            return;
+        }
+        promises.insert(from, (decided, accepted));
+        if promises.len() >= quorum {
+            let promises = std::mem::take(promises);
+            self.become_leader(promised, promises);
+        }
+    }
+
+    /// Somebody promised a higher ballot than one of ours.
+    pub(super) fn on_reject(&mut self, ballot: Ballot, promised: Ballot) {
+        self.round = self.round.max(promised.round);
+        if self.own_ballot() == Some(ballot) && promised > ballot {
+            self.step_down_below(promised);
+        }
+    }
+
+    fn own_ballot(&self) -> Option<Ballot> {
+        match &self.role {
+            State::Follower => None,
+            State::PreCandidate { ballot, .. } | State::Candidate { ballot, .. } => Some(*ballot),
+            State::Leader(leader) => Some(leader.ballot),
+        }
+    }
+
+    /// Gives up whatever this node does in a ballot below `ballot`.
+    pub(super) fn step_down_below(&mut self, ballot: Ballot) {
+        match &self.role {
+            State::Leader(leader) if leader.ballot < ballot => {
+                self.step_down("a higher ballot was promised")
+            }
+            State::Candidate { ballot: own, .. } | State::PreCandidate { ballot: own, .. }
+                if *own < ballot =>
+            {
+                self.role = State::Follower;
+            }
+            _ => {}
+        }
+    }
+
+    /// A leader becomes a follower; requests it has not proposed go back to where they came from.
+    pub(super) fn step_down(&mut self, reason: &str) {
+        let State::Leader(leader) = std::mem::replace(&mut self.role, State::Follower) else {
+            return;
+        };
+        self.trace(Event::StepDown {
+            ballot: leader.ballot,
+        });
+        self.note(format!(
+            "follower: {reason} (ballot {})",
+            leader.ballot.round
+        ));
+        if self.leader == Some(leader.ballot) {
+            self.leader = None;
+        }
+        self.reset_election();
+        self.hand_back(*leader);
+    }
+
+    /// Says no to a ballot that is below what was promised, or below that of a leader already known.
+    pub(super) fn refuses(&mut self, from: NodeIndex, ballot: Ballot) -> bool {
+        let highest = self
+            .leader
+            .map_or(self.promised, |leader| leader.max(self.promised));
+        if ballot < highest {
+            self.send(
+                from,
+                Message::Reject {
+                    ballot,
+                    promised: highest,
+                },
+            );
+        }
+        ballot < highest
+    }
+
+    /// Takes the owner of `ballot`, which was not refused, for the leader.
+    pub(super) fn follow(&mut self, ballot: Ballot) {
+        self.step_down_below(ballot);
+        if ballot.node != self.config.me {
+            self.role = State::Follower;
+        }
+        if self.leader != Some(ballot) {
+            if ballot.node != self.config.me {
+                let name = self.name(ballot.node).to_owned();
+                self.note(format!("follower of {name} (ballot {})", ballot.round));
+            }
+            self.leader = Some(ballot);
+            self.heard = self.now;
+            self.reset_election();
+            self.route_all();
+        }
+    }
+
+    pub(super) fn on_heartbeat(
+        &mut self,
+        from: NodeIndex,
+        ballot: Ballot,
+        round: u64,
+        decided: Slot,
+    ) {
+        self.round = self.round.max(ballot.round);
+        if self.refuses(from, ballot) {
+            return;
+        }
+        // A lease that this node gave to another does not matter now: the new leader's quorum had to wait for it.
+        self.follow(ballot);
+        self.heard = self.now;
+        self.reset_election();
+        self.grant_to = ballot.node;
+        self.grant_until = self.now + nanos(self.config.lease);
+        self.send(from, Message::HeartbeatReply { ballot, round });
+        self.learn_commit(from, ballot, decided);
+    }
+
+    /// FLAW wall-clock-lease, lease-checked-early: "while I hold the lease nobody else can lead", so a leader takes
+    /// no notice of messages which say otherwise.
+    pub(super) fn trusts_its_lease_over(&self, message: &Message) -> bool {
+        let flaws = self.config.flaws;
+        if !flaws.has(Flaw::WallClockLease) && !flaws.has(Flaw::LeaseCheckedEarly) {
+            return false;
+        }
+        let State::Leader(leader) = &self.role else {
+            return false;
+        };
+        let other = match message {
+            Message::Prepare { ballot }
+            | Message::Accept { ballot, .. }
+            | Message::Heartbeat { ballot, .. } => *ballot,
+            Message::Reject { promised, .. } => *promised,
+            _ => return false,
+        };
+        other > leader.ballot && self.now < leader.lease_until
+    }
+}

@@ -1,0 +1,418 @@
+//! The replicated state: a map of JSON values, and the sessions that make requests exactly-once.
+//!
+//! Everything here must come out the same on every node, so it depends on nothing but the commands and their order.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+use super::message::{Batch, Command, Digest, Op, Outcome, Query, Slot};
+
+/// So many sessions are remembered; beyond it the quarter that was silent for longest is forgotten.
+pub const SESSIONS: usize = 8192;
+
+/// A value as JSON text, with its length if it is known to be a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Item {
+    json: String,
+    /// Saves counting the elements at each append.
+    length: Option<u64>,
+}
+
+/// What is remembered of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Session {
+    /// Requests below this are settled: they are never applied (again).
+    settled: u64,
+    /// Outcomes of the others that were applied, with their slots.
+    outcomes: BTreeMap<u64, (Slot, Outcome)>,
+    /// When it was last heard of, for forgetting.
+    last: Slot,
+}
+
+/// The state after all slots up to `applied`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kv {
+    /// The last slot that was applied.
+    pub applied: Slot,
+    /// The rolling hash of all batches up to there.
+    pub chain: Digest,
+    map: BTreeMap<String, Item>,
+    sessions: BTreeMap<String, Session>,
+}
+
+/// The one text that stands for a JSON value: no spaces, object keys sorted. Comparisons compare these texts.
+///
+/// # Errors
+/// The parser's message, when `bytes` are not JSON.
+pub fn canonical(bytes: &[u8]) -> Result<String, String> {
+    let value: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    Ok(value.to_string())
+}
+
+impl Kv {
+    /// Applies the next slot and returns each command's outcome, with the slot in which it really happened: a
+    /// repeated command gets the answer of its first application.
+    ///
+    /// With `dedup` off (the flaw `duplicate-apply`) sessions are not consulted.
+    pub fn apply(
+        &mut self,
+        slot: Slot,
+        batch: &Batch,
+        digest: Digest,
+        dedup: bool,
+    ) -> Vec<(Slot, Outcome)> {
+        assert_eq!(slot, self.applied + 1, "slots are applied in order");
+        self.applied = slot;
+        self.chain = self.chain.chain(slot, digest);
+        batch
+            .commands
+            .iter()
+            .map(|command| self.apply_one(slot, command, dedup))
+            .collect()
+    }
+
+    fn apply_one(&mut self, slot: Slot, command: &Command, dedup: bool) -> (Slot, Outcome) {
+        if let Op::Read(query) = &command.op {
+            // A read leaves no trace, so to run it twice does no harm and there is nothing to remember.
+            return (slot, self.read(query));
+        }
+        if dedup && let Some(known) = self.remembered(&command.session, command.sequence) {
+            return known;
+        }
+        let outcome = self.run(&command.op);
+        let session = self.sessions.entry(command.session.clone()).or_default();
+        session.last = slot;
+        if command.settled > session.settled {
+            session.settled = command.settled;
+            session.outcomes = session.outcomes.split_off(&command.settled);
+        }
+        session
+            .outcomes
+            .insert(command.sequence, (slot, outcome.clone()));
+        if self.sessions.len() > SESSIONS {
+            self.forget_sessions();
+        }
+        (slot, outcome)
+    }
+
+    /// The outcome of a request that was applied before, or `Superseded` for one that is settled.
+    pub fn remembered(&self, session: &str, sequence: u64) -> Option<(Slot, Outcome)> {
+        let known = self.sessions.get(session)?;
+        if let Some(outcome) = known.outcomes.get(&sequence) {
+            return Some(outcome.clone());
+        }
+        (sequence < known.settled).then_some((self.applied, Outcome::Superseded))
+    }
+
+    fn forget_sessions(&mut self) {
+        let mut last: Vec<Slot> = self.sessions.values().map(|session| session.last).collect();
+        last.sort_unstable();
+        let bound = last[last.len() / 4];
+        self.sessions.retain(|_, session| session.last > bound);
+    }
+
+    fn run(&mut self, op: &Op) -> Outcome {
+        match op {
+            Op::Put { key, value } => {
+                self.set(key, value);
+                Outcome::Written
+            }
+            Op::Cas { key, from, to } => {
+                let actual = self.map.get(key).map(|item| &item.json);
+                if actual == from.as_ref() {
+                    self.set(key, to);
+                    Outcome::Swapped
+                } else {
+                    Outcome::NotSwapped {
+                        actual: actual.cloned(),
+                    }
+                }
+            }
+            Op::SwapUnchecked { key, to } => {
+                self.set(key, to);
+                Outcome::Swapped
+            }
+            Op::Append { key, element } => self.append(key, element),
+            Op::Delete { key } => {
+                self.map.remove(key);
+                Outcome::Written
+            }
+            Op::Read(query) => self.read(query),
+        }
+    }
+
+    fn set(&mut self, key: &str, json: &str) {
+        self.map.insert(
+            key.to_owned(),
+            Item {
+                json: json.to_owned(),
+                length: None,
+            },
+        );
+    }
+
+    fn append(&mut self, key: &str, element: &str) -> Outcome {
+        let Some(item) = self.map.get_mut(key) else {
+            self.map.insert(
+                key.to_owned(),
+                Item {
+                    json: format!("[{element}]"),
+                    length: Some(1),
+                },
+            );
+            return Outcome::Appended { length: 1 };
+        };
+        let length = match item.length {
+            Some(length) => length,
+            None => match serde_json::from_str::<Vec<serde::de::IgnoredAny>>(&item.json) {
+                Ok(list) => list.len() as u64,
+                Err(_) => return Outcome::NotAList,
+            },
+        };
+        item.json.pop();
+        if length > 0 {
+            item.json.push(',');
+        }
+        item.json.push_str(element);
+        item.json.push(']');
+        item.length = Some(length + 1);
+        Outcome::Appended { length: length + 1 }
+    }
+
+    /// Answers a query from this state.
+    pub fn read(&self, query: &Query) -> Outcome {
+        match query {
+            Query::Get { key } => Outcome::Value(self.map.get(key).map(|item| item.json.clone())),
+            Query::Range { prefix } => Outcome::Entries(
+                self.map
+                    .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
+                    .take_while(|(key, _)| key.starts_with(prefix.as_str()))
+                    .map(|(key, item)| (key.clone(), item.json.clone()))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Whether a compare-and-set from `from` would swap now, and the value there is.
+    pub fn compare(&self, key: &str, from: Option<&String>) -> (bool, Option<String>) {
+        let actual = self.map.get(key).map(|item| &item.json);
+        (actual == from, actual.cloned())
+    }
+
+    /// The state as bytes, for a snapshot.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("plain data has an encoding")
+    }
+
+    /// The state from a snapshot's bytes.
+    ///
+    /// # Errors
+    /// The decoder's message when they are none.
+    pub fn decode(bytes: &[u8]) -> Result<Kv, String> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((kv, [])) => Ok(kv),
+            Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(session: &str, sequence: u64, settled: u64, op: Op) -> Command {
+        Command {
+            session: session.into(),
+            sequence,
+            settled,
+            op,
+        }
+    }
+
+    fn append(element: &str) -> Op {
+        Op::Append {
+            key: "k".into(),
+            element: element.into(),
+        }
+    }
+
+    fn apply(kv: &mut Kv, command: Command) -> (Slot, Outcome) {
+        let batch = Batch {
+            commands: vec![command],
+        };
+        kv.apply(kv.applied + 1, &batch, batch.digest(), true)
+            .remove(0)
+    }
+
+    #[test]
+    fn a_repeated_command_is_answered_as_before_and_applied_once() {
+        let mut kv = Kv::default();
+        assert_eq!(
+            apply(&mut kv, command("a", 1, 1, append("7"))),
+            (1, Outcome::Appended { length: 1 })
+        );
+        assert_eq!(
+            apply(&mut kv, command("b", 1, 1, append("8"))),
+            (2, Outcome::Appended { length: 2 })
+        );
+        assert_eq!(
+            apply(&mut kv, command("a", 1, 1, append("7"))),
+            (1, Outcome::Appended { length: 1 })
+        );
+        assert_eq!(
+            kv.read(&Query::Get { key: "k".into() }),
+            Outcome::Value(Some("[7,8]".into()))
+        );
+    }
+
+    #[test]
+    fn what_is_settled_is_forgotten_and_never_applied_late() {
+        let mut kv = Kv::default();
+        apply(&mut kv, command("a", 3, 3, append("3")));
+        assert_eq!(
+            apply(&mut kv, command("a", 2, 2, append("2"))).1,
+            Outcome::Superseded
+        );
+        apply(&mut kv, command("a", 4, 3, append("4")));
+        assert_eq!(
+            kv.remembered("a", 3),
+            Some((1, Outcome::Appended { length: 1 })),
+            "3 is not settled yet"
+        );
+        apply(&mut kv, command("a", 5, 5, append("5")));
+        assert_eq!(
+            kv.remembered("a", 3).map(|known| known.1),
+            Some(Outcome::Superseded)
+        );
+        assert_eq!(
+            kv.read(&Query::Get { key: "k".into() }),
+            Outcome::Value(Some("[3,4,5]".into()))
+        );
+    }
+
+    #[test]
+    fn compare_and_set_compares_canonical_texts() {
+        let mut kv = Kv::default();
+        let cas = |from: Option<&str>, to: &str| Op::Cas {
+            key: "k".into(),
+            from: from.map(|text| canonical(text.as_bytes()).unwrap()),
+            to: canonical(to.as_bytes()).unwrap(),
+        };
+        assert_eq!(
+            apply(
+                &mut kv,
+                command("a", 1, 1, cas(None, "{\"b\": 1, \"a\": [ 2 ]}"))
+            )
+            .1,
+            Outcome::Swapped
+        );
+        assert_eq!(
+            apply(&mut kv, command("a", 2, 2, cas(None, "1"))).1,
+            Outcome::NotSwapped {
+                actual: Some("{\"a\":[2],\"b\":1}".into())
+            }
+        );
+        assert_eq!(
+            apply(
+                &mut kv,
+                command("a", 3, 3, cas(Some("{\"a\":[2],\"b\":1}"), "1"))
+            )
+            .1,
+            Outcome::Swapped
+        );
+        assert_eq!(
+            apply(&mut kv, command("a", 4, 4, append("1"))).1,
+            Outcome::NotAList
+        );
+    }
+
+    #[test]
+    fn appends_go_on_from_a_list_that_was_put() {
+        let mut kv = Kv::default();
+        apply(
+            &mut kv,
+            command(
+                "a",
+                1,
+                1,
+                Op::Put {
+                    key: "k".into(),
+                    value: "[]".into(),
+                },
+            ),
+        );
+        assert_eq!(
+            apply(&mut kv, command("a", 2, 2, append("[1]"))).1,
+            Outcome::Appended { length: 1 }
+        );
+        apply(
+            &mut kv,
+            command(
+                "a",
+                3,
+                3,
+                Op::Put {
+                    key: "k".into(),
+                    value: "[1,[2,3]]".into(),
+                },
+            ),
+        );
+        assert_eq!(
+            apply(&mut kv, command("a", 4, 4, append("4"))).1,
+            Outcome::Appended { length: 3 }
+        );
+        assert_eq!(
+            kv.read(&Query::Get { key: "k".into() }),
+            Outcome::Value(Some("[1,[2,3],4]".into()))
+        );
+    }
+
+    #[test]
+    fn ranges_hold_exactly_the_prefix() {
+        let mut kv = Kv::default();
+        for (sequence, key) in ["a", "b", "b/1", "b/2", "c"].iter().enumerate() {
+            let op = Op::Put {
+                key: (*key).into(),
+                value: "1".into(),
+            };
+            apply(&mut kv, command("s", sequence as u64, 0, op));
+        }
+        let keys = |prefix: &str| match kv.read(&Query::Range {
+            prefix: prefix.into(),
+        }) {
+            Outcome::Entries(entries) => {
+                entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(keys("b/"), ["b/1", "b/2"]);
+        assert_eq!(keys("b"), ["b", "b/1", "b/2"]);
+        assert_eq!(keys("d"), [""; 0]);
+        assert_eq!(keys("").len(), 5);
+    }
+
+    #[test]
+    fn old_sessions_are_forgotten_in_a_bounded_table() {
+        let mut kv = Kv::default();
+        for n in 0..SESSIONS + 10 {
+            apply(&mut kv, command(&format!("s{n}"), 1, 1, append("1")));
+            assert!(kv.sessions.len() <= SESSIONS);
+        }
+        assert_eq!(kv.remembered("s0", 1), None);
+        assert!(kv.remembered(&format!("s{SESSIONS}"), 1).is_some());
+    }
+
+    #[test]
+    fn snapshots_round_trip_and_refuse_garbage() {
+        let mut kv = Kv::default();
+        apply(&mut kv, command("a", 1, 1, append("7")));
+        let bytes = kv.encode();
+        assert_eq!(Kv::decode(&bytes), Ok(kv));
+        assert!(Kv::decode(&bytes[..bytes.len() - 1]).is_err());
+        assert!(Kv::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+    }
+}

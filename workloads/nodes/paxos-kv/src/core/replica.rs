@@ -1,0 +1,344 @@
+//! The learner: applies what is decided, in order, fetches what it missed, and makes and installs snapshots.
+
+use std::sync::Arc;
+
+use super::kv::Kv;
+use super::message::*;
+use super::{Core, Effect, Entry, Event, election, nanos};
+use crate::flaws::Flaw;
+
+/// Entries and bytes in one reply to a fetch.
+const FETCH_ENTRIES: usize = 256;
+const FETCH_BYTES: usize = 1 << 20;
+/// Bytes in one piece of a snapshot.
+const CHUNK: usize = 256 << 10;
+/// No snapshot is larger; a peer that says so is not believed.
+const SNAPSHOT_MAX: u64 = 1 << 30;
+
+/// Catching up from a peer.
+pub(super) struct Fetching {
+    peer: NodeIndex,
+    /// When the last request went out or the last answer came in.
+    pub(super) since: u64,
+    /// The snapshot on its way, if it is one.
+    snapshot: Option<(Slot, Vec<u8>)>,
+}
+
+impl Core {
+    /// Takes in the leader's commit index: what was accepted in its ballot or a higher one is what was chosen.
+    pub(super) fn learn_commit(&mut self, from: NodeIndex, ballot: Ballot, decided: Slot) {
+        // FLAW commit-any-ballot: whatever is in the log counts.
+        let any = self.config.flaws.has(Flaw::CommitAnyBallot);
+        while self.kv.applied < decided {
+            match self.log.get(&(self.kv.applied + 1)) {
+                Some(entry) if entry.ballot >= ballot || any => self.decide_next(),
+                _ => return self.fetch(from),
+            }
+        }
+    }
+
+    /// Decides the next slot, whose chosen batch is in the log.
+    pub(super) fn decide_next(&mut self) {
+        self.apply_next(true);
+        self.maybe_snapshot();
+    }
+
+    /// Applies the next slot; `live` when it is news, not the log being read back at the start.
+    pub(super) fn apply_next(&mut self, live: bool) {
+        let slot = self.kv.applied + 1;
+        let entry = self
+            .log
+            .get_mut(&slot)
+            .expect("the caller saw the slot in the log");
+        let dedup = !self.config.flaws.has(Flaw::DuplicateApply);
+        let outcomes = self.kv.apply(slot, &entry.batch, entry.digest, dedup);
+        entry.chain = Some(self.kv.chain);
+        if !live {
+            return;
+        }
+        let Entry {
+            ballot,
+            digest,
+            batch,
+            ..
+        } = entry.clone();
+        self.trace(Event::Decide {
+            slot,
+            ballot,
+            digest,
+        });
+        for (command, (slot, outcome)) in batch.commands.iter().zip(outcomes) {
+            let name = (command.session.clone(), command.sequence);
+            self.forget_proposed(&name);
+            for waiter in self.awaiting.remove(&name).unwrap_or_default() {
+                self.answer(
+                    waiter,
+                    Answer {
+                        slot,
+                        outcome: outcome.clone(),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Asks a peer for what was decided, unless that is under way.
+    pub(super) fn fetch(&mut self, peer: NodeIndex) {
+        if self.fetching.is_none() && peer != self.config.me {
+            self.fetching = Some(Fetching {
+                peer,
+                since: self.now,
+                snapshot: None,
+            });
+            let from = self.kv.applied + 1;
+            self.send(peer, Message::Fetch { from });
+        }
+    }
+
+    /// A peer that does not answer is given up; the next heartbeat tells whether there is still something to fetch.
+    pub(super) fn tick_fetch(&mut self) {
+        let patience = 2 * nanos(self.config.heartbeat_interval);
+        let Some(fetching) = &mut self.fetching else {
+            return;
+        };
+        if self.now < fetching.since.saturating_add(patience) {
+            return;
+        }
+        let peer = fetching.peer;
+        match &fetching.snapshot {
+            // Half a snapshot is worth another question.
+            Some((slot, bytes)) if Some(peer) == self.leader.map(|ballot| ballot.node) => {
+                fetching.since = self.now;
+                let (slot, offset) = (*slot, bytes.len() as u64);
+                self.send(peer, Message::FetchSnapshot { slot, offset });
+            }
+            _ => {
+                self.fetching = None;
+                // A leader that learned in phase 1 of decided slots hears of them from nobody else.
+                let behind = match &self.role {
+                    election::State::Leader(leader) => self.kv.applied < leader.floor,
+                    _ => false,
+                };
+                if behind {
+                    self.fetch(peer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_fetch(&mut self, to: NodeIndex, from: Slot) {
+        if from <= self.truncated {
+            return self.on_fetch_snapshot(to, 0, 0);
+        }
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for (_, entry) in self.log.range(from..=self.kv.applied.max(from - 1)) {
+            entries.push((entry.ballot, entry.batch.clone()));
+            bytes += entry
+                .batch
+                .commands
+                .iter()
+                .map(|command| 64 + super::leader::size(&command.op))
+                .sum::<usize>();
+            if entries.len() >= FETCH_ENTRIES || bytes >= FETCH_BYTES {
+                break;
+            }
+        }
+        let decided = self.kv.applied;
+        self.send(
+            to,
+            Message::Entries {
+                first: from,
+                entries,
+                decided,
+            },
+        );
+    }
+
+    pub(super) fn on_entries(
+        &mut self,
+        from: NodeIndex,
+        first: Slot,
+        entries: Vec<(Ballot, Arc<Batch>)>,
+        decided: Slot,
+    ) {
+        if self
+            .fetching
+            .as_ref()
+            .is_some_and(|fetching| fetching.peer == from)
+        {
+            self.fetching = None;
+        }
+        let nothing = entries.is_empty();
+        for (slot, (ballot, batch)) in (first..).zip(entries) {
+            if slot != self.kv.applied + 1 {
+                continue;
+            }
+            let digest = batch.digest();
+            let learned = match self.log.get(&slot) {
+                // The same value in a higher ballot: keep the ballot, which phase 1 may have to report.
+                Some(entry) if entry.ballot >= ballot && entry.digest == digest => None,
+                _ => Some(Accepted {
+                    slot,
+                    ballot,
+                    batch,
+                }),
+            };
+            if let Some(accepted) = learned {
+                let (ballot, batch) = (accepted.ballot, accepted.batch.clone());
+                self.log.insert(
+                    slot,
+                    Entry {
+                        ballot,
+                        batch,
+                        digest,
+                        chain: None,
+                    },
+                );
+                self.persist(Record::Accepted(accepted));
+            }
+            self.decide_next();
+        }
+        self.decide_proposals();
+        if self.kv.applied < decided && !nothing {
+            self.fetch(from);
+        }
+    }
+
+    fn maybe_snapshot(&mut self) {
+        let (applied, every) = (self.kv.applied, self.config.snapshot_every);
+        // FLAW snapshot-loses-tail: the state is captured a quarter early and labelled with the later slot.
+        if self.config.flaws.has(Flaw::SnapshotLosesTail)
+            && applied - self.snapshot_begun >= every - every / 4
+            && self.snapshot_early.is_none()
+        {
+            self.snapshot_early = Some(self.kv.encode());
+        }
+        if applied - self.snapshot_begun < every {
+            return;
+        }
+        self.snapshot_begun = applied;
+        let bytes = match self.snapshot_early.take() {
+            Some(early) => {
+                let mut kv = Kv::decode(&early).expect("encoded above");
+                kv.applied = applied;
+                kv.encode()
+            }
+            None => self.kv.encode(),
+        };
+        self.save_snapshot(applied, Arc::new(bytes));
+    }
+
+    fn save_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
+        self.snapshot = Some((slot, bytes.clone()));
+        self.effects.push(Effect::SaveSnapshot { slot, bytes });
+    }
+
+    /// The snapshot is safe: the log before it can go, but for one interval, for peers that are a little behind.
+    pub(super) fn on_snapshot_saved(&mut self, slot: Slot) {
+        let until = slot.saturating_sub(self.config.snapshot_every);
+        if until > self.truncated {
+            self.truncated = until;
+            self.log = self.log.split_off(&(until + 1));
+        }
+        self.effects.push(Effect::Truncate(self.truncated));
+    }
+
+    pub(super) fn on_fetch_snapshot(&mut self, to: NodeIndex, slot: Slot, offset: u64) {
+        let Some((have, bytes)) = &self.snapshot else {
+            return;
+        };
+        // Another snapshot than the one that was begun starts from its beginning.
+        let offset = if slot == *have {
+            offset.min(bytes.len() as u64)
+        } else {
+            0
+        };
+        let start = usize::try_from(offset).unwrap_or(bytes.len());
+        let piece = bytes[start..bytes.len().min(start + CHUNK)].to_vec();
+        let (slot, total) = (*have, bytes.len() as u64);
+        self.send(
+            to,
+            Message::SnapshotChunk {
+                slot,
+                offset,
+                total,
+                bytes: piece,
+            },
+        );
+    }
+
+    pub(super) fn on_snapshot_chunk(
+        &mut self,
+        from: NodeIndex,
+        slot: Slot,
+        offset: u64,
+        total: u64,
+        bytes: &[u8],
+    ) {
+        let Some(fetching) = &mut self.fetching else {
+            return;
+        };
+        if fetching.peer != from || slot <= self.kv.applied || total > SNAPSHOT_MAX {
+            return;
+        }
+        fetching.since = self.now;
+        let (begun, mut have) = fetching.snapshot.take().unwrap_or((slot, Vec::new()));
+        if begun != slot {
+            have.clear();
+        }
+        if have.len() as u64 == offset {
+            have.extend_from_slice(bytes);
+        }
+        let offset = have.len() as u64;
+        if offset < total {
+            fetching.snapshot = Some((slot, have));
+            return self.send(from, Message::FetchSnapshot { slot, offset });
+        }
+        self.fetching = None;
+        match Kv::decode(&have) {
+            Ok(kv) if kv.applied == slot => self.install(from, kv, have),
+            Ok(kv) => self.note(format!(
+                "snapshot {slot} of {} is of slot {}",
+                self.name(from),
+                kv.applied
+            )),
+            Err(error) => self.note(format!(
+                "snapshot {slot} of {} is damaged: {error}",
+                self.name(from)
+            )),
+        }
+    }
+
+    fn install(&mut self, from: NodeIndex, kv: Kv, bytes: Vec<u8>) {
+        let slot = kv.applied;
+        self.note(format!(
+            "snapshot {slot} installed from {}",
+            self.name(from)
+        ));
+        self.kv = kv;
+        self.log = self.log.split_off(&(slot + 1));
+        self.truncated = slot;
+        self.snapshot_begun = slot;
+        self.snapshot_early = None;
+        self.save_snapshot(slot, Arc::new(bytes));
+        // Requests of this node's clients may have been applied in slots that were never seen here.
+        let known: Vec<_> = self
+            .awaiting
+            .keys()
+            .filter_map(|name| Some((name.clone(), self.kv.remembered(&name.0, name.1)?)))
+            .collect();
+        for (name, (slot, outcome)) in known {
+            for waiter in self.awaiting.remove(&name).unwrap_or_default() {
+                self.answer(
+                    waiter,
+                    Answer {
+                        slot,
+                        outcome: outcome.clone(),
+                    },
+                );
+            }
+        }
+        self.decide_proposals();
+        self.fetch(from);
+    }
+}

@@ -1,0 +1,311 @@
+//! The bugs this node can be told to have, so that a test harness can prove that it finds them.
+//!
+//! Each is a bug that real systems have had, is off by default, and is one small marked branch in the code
+//! (`flaws.has(Flaw::X)`). The catalogue below says which family of faults brings each to light.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// One planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flaw {
+    /// A leader answers reads from its own state without asking a quorum whether it still leads, and does not
+    /// step down when it loses the quorum. As in the first Consul and etcd, which Jepsen found in 2014.
+    StaleReadLeader,
+    /// Followers answer reads from their own state. As with `serializable` reads in etcd or reads from a
+    /// ZooKeeper follower without `sync`, sold as linearizable.
+    StaleReadFollower,
+    /// Leases and timers are measured with the wall clock, and a leader that trusts its lease takes no notice of
+    /// others. As in ceph-mon, whose leases follow the wall clock.
+    WallClockLease,
+    /// The lease is checked against a count of timer ticks, which stands still while the process is stopped, and
+    /// is used after the pause. As in `ReadOnlyLeaseBased` of etcd's raft, whose clock is a count of ticks.
+    LeaseCheckedEarly,
+    /// A promise is answered before it is on the disk, and reaches it much later. As in systems that flush their
+    /// "hard state" in the background.
+    UnsyncedPromise,
+    /// An accept is answered before it is on the disk. As in any database with `fsync` off or a write-behind log.
+    UnsyncedAccept,
+    /// The promised ballot is not restored after a restart, so ballots are used twice.
+    BallotReuse,
+    /// A new leader does not carry on the values which the promises of phase 1 report. The classic error in
+    /// home-made Paxos: phase 1 taken for a mere election.
+    IgnoreAccepted,
+    /// The leader counts its own accept as enough and answers before a quorum has accepted. As with MongoDB's
+    /// `w: 1` or asynchronous replication sold as durable.
+    EarlyAck,
+    /// A majority is taken to be n/2 (rounded down), so that two halves can both lead and decide.
+    HalfQuorum,
+    /// What was sent before a connection broke is sent again when it is back, and nothing recognises it: a retried
+    /// request is applied twice. At-least-once delivery taken for exactly-once.
+    DuplicateApply,
+    /// A snapshot holds the state of some slots ago under the label of the current one, so entries between them
+    /// are lost on restart or transfer. As in snapshots captured before, and labelled after, a write goes through.
+    SnapshotLosesTail,
+    /// Compare-and-set compares when it is proposed, against the leader's state, and swaps without comparing when
+    /// it is applied.
+    CasNotAtomic,
+    /// A follower takes the leader's commit index for its own log, without regard to whether its entries are of
+    /// that leader's ballot. The mistake which the figure 8 of the Raft paper warns of, on the follower's side.
+    CommitAnyBallot,
+    /// A new leader serves reads before it has decided what phase 1 told it, so it may not know the last
+    /// acknowledged writes. Raft, section 8: the no-op at the start of a term.
+    ReadBeforeRecovery,
+}
+
+/// What a person or a harness should know to bring a flaw to light. Printed by `paxos-kv flaws`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// The name for `--flaw`.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`.
+    pub fault: &'static str,
+    /// The mode for `--reads` that it needs, if any.
+    pub reads: Option<&'static str>,
+    /// Other flags of this program that make it likely to be seen, without the dashes.
+    pub params: BTreeMap<&'static str, &'static str>,
+    /// What shows it: `linearizability`, `ballots` (the trace's promises never sink), `agreement` (decided logs).
+    pub evidence: &'static [&'static str],
+}
+
+impl Flaw {
+    /// Every flaw, in the order of the catalogue.
+    pub const ALL: [Flaw; 15] = [
+        Flaw::StaleReadLeader,
+        Flaw::StaleReadFollower,
+        Flaw::WallClockLease,
+        Flaw::LeaseCheckedEarly,
+        Flaw::UnsyncedPromise,
+        Flaw::UnsyncedAccept,
+        Flaw::BallotReuse,
+        Flaw::IgnoreAccepted,
+        Flaw::EarlyAck,
+        Flaw::HalfQuorum,
+        Flaw::DuplicateApply,
+        Flaw::SnapshotLosesTail,
+        Flaw::CasNotAtomic,
+        Flaw::CommitAnyBallot,
+        Flaw::ReadBeforeRecovery,
+    ];
+
+    /// The catalogue's entry.
+    pub fn entry(self) -> Entry {
+        let (name, summary, fault, reads, params, evidence): (
+            _,
+            _,
+            _,
+            _,
+            &[(_, _)],
+            &'static [&'static str],
+        ) = match self {
+            Flaw::StaleReadLeader => (
+                "stale-read-leader",
+                "a deposed leader answers reads from its own state without confirming that it still leads",
+                "partition",
+                None,
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::StaleReadFollower => (
+                "stale-read-follower",
+                "followers answer reads from their own state",
+                "partition",
+                None,
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::WallClockLease => (
+                "wall-clock-lease",
+                "the lease is measured with the wall clock: a jump back keeps it alive",
+                "clock",
+                Some("lease"),
+                &[],
+                &["linearizability", "leases"],
+            ),
+            Flaw::LeaseCheckedEarly => (
+                "lease-checked-early",
+                "the lease is checked against the last tick, before a pause, and used after it",
+                "pause",
+                Some("lease"),
+                &[],
+                &["linearizability", "leases"],
+            ),
+            Flaw::UnsyncedPromise => (
+                "unsynced-promise",
+                "promises are answered long before they are on the disk",
+                "kill",
+                None,
+                &[],
+                &["ballots"],
+            ),
+            Flaw::UnsyncedAccept => (
+                "unsynced-accept",
+                "accepts are answered seconds before they are on the disk",
+                "kill",
+                None,
+                &[],
+                &["ballots", "agreement", "linearizability"],
+            ),
+            Flaw::BallotReuse => (
+                "ballot-reuse",
+                "the promised ballot is not restored after a restart, so ballots are used twice",
+                "kill",
+                None,
+                &[],
+                &["ballots"],
+            ),
+            Flaw::IgnoreAccepted => (
+                "ignore-accepted",
+                "a new leader ignores the highest accepted values which phase 1 reports",
+                "kill",
+                None,
+                &[],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::EarlyAck => (
+                "early-ack",
+                "the leader decides and answers when it alone has accepted",
+                "partition",
+                None,
+                &[],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::HalfQuorum => (
+                "half-quorum",
+                "a majority is n/2, so two halves can both decide",
+                "partition",
+                None,
+                &[],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::DuplicateApply => (
+                "duplicate-apply",
+                "requests sent before a connection broke are sent again after it, and applied twice",
+                "partition",
+                None,
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::SnapshotLosesTail => (
+                "snapshot-loses-tail",
+                "a snapshot lacks the entries between its capture and its label",
+                "kill",
+                None,
+                &[("snapshot-every", "100")],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::CasNotAtomic => (
+                "cas-not-atomic",
+                "compare-and-set compares when proposed and swaps blindly when applied",
+                "pause",
+                None,
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::CommitAnyBallot => (
+                "commit-any-ballot",
+                "a follower decides its own entries up to the leader's commit index, whatever their ballot",
+                "partition",
+                None,
+                &[],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::ReadBeforeRecovery => (
+                "read-before-recovery",
+                "a new leader answers reads before it has decided what phase 1 told it",
+                "kill",
+                None,
+                &[],
+                &["linearizability"],
+            ),
+        };
+        Entry {
+            name,
+            summary,
+            fault,
+            reads,
+            params: params.iter().copied().collect(),
+            evidence,
+        }
+    }
+
+    /// The name for `--flaw`.
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Flaw {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Flaw::ALL
+            .into_iter()
+            .find(|flaw| flaw.name() == text)
+            .ok_or_else(|| {
+                let names: Vec<_> = Flaw::ALL.iter().map(|flaw| flaw.name()).collect();
+                format!("unknown flaw {text:?}; there are: {}", names.join(", "))
+            })
+    }
+}
+
+/// The flaws that are switched on in this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flaws(u32);
+
+impl Flaws {
+    /// Whether `flaw` is switched on.
+    pub fn has(self, flaw: Flaw) -> bool {
+        self.0 & (1 << flaw as u32) != 0
+    }
+
+    /// The names of those switched on.
+    pub fn names(self) -> Vec<&'static str> {
+        Flaw::ALL
+            .into_iter()
+            .filter(|&flaw| self.has(flaw))
+            .map(Flaw::name)
+            .collect()
+    }
+}
+
+impl FromIterator<Flaw> for Flaws {
+    fn from_iter<I: IntoIterator<Item = Flaw>>(flaws: I) -> Self {
+        Flaws(
+            flaws
+                .into_iter()
+                .fold(0, |bits, flaw| bits | 1 << flaw as u32),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flaw_is_found_by_its_name_and_has_its_own_bit() {
+        for flaw in Flaw::ALL {
+            assert_eq!(flaw.name().parse(), Ok(flaw));
+            let only = Flaws::from_iter([flaw]);
+            assert_eq!(only.names(), [flaw.name()]);
+        }
+        assert!(
+            "half-quorums"
+                .parse::<Flaw>()
+                .unwrap_err()
+                .contains("half-quorum")
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! A replicated key-value node: Multi-Paxos over real sockets and a real disk.
+//!
+//! [`core`] is the protocol without clock, disk or network; [`node`] drives it. The wire protocol for clients is
+//! described in `harness/docs/paxos-kv.md`.
+
+pub mod codec;
+pub mod core;
+pub mod flaws;
+pub mod http;
+pub mod node;
+pub mod params;
+pub mod snapshot;
+pub mod trace;
+pub mod transport;
+pub mod wal;

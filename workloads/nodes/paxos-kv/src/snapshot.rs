@@ -1,0 +1,130 @@
+//! Snapshots on disk: `snapshot-SLOT.bin`, written beside, synced and renamed, so that a name always stands for a
+//! whole file.
+//!
+//! A file is one magic line and then frames (`codec.rs`) of at most a few megabytes, the last one empty.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::codec;
+use crate::core::message::Slot;
+use crate::wal::sync_folder;
+
+const MAGIC: &[u8] = b"paxos-kv snapshot 1\n";
+const PIECE: usize = 4 << 20;
+
+/// Why there is no snapshot although there is a file.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The operating system's error.
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    /// The file is not what was written.
+    #[error("{path}: corrupt at byte {offset}: {reason}")]
+    Corrupt {
+        path: PathBuf,
+        offset: usize,
+        reason: String,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SnapshotError + '_ {
+    move |error| SnapshotError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+fn snapshot_path(folder: &Path, slot: Slot) -> PathBuf {
+    folder.join(format!("snapshot-{slot:020}.bin"))
+}
+
+fn slots(folder: &Path) -> Result<Vec<Slot>, SnapshotError> {
+    let mut slots = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io_error(folder))? {
+        let name = entry.map_err(io_error(folder))?.file_name();
+        slots.extend(name.to_str().and_then(|name| {
+            name.strip_prefix("snapshot-")?
+                .strip_suffix(".bin")?
+                .parse::<Slot>()
+                .ok()
+        }));
+    }
+    slots.sort_unstable();
+    Ok(slots)
+}
+
+/// Saves a snapshot and removes the older ones.
+///
+/// # Errors
+/// The operating system's; the older snapshots are then still there.
+pub fn save(folder: &Path, slot: Slot, bytes: &[u8]) -> Result<(), SnapshotError> {
+    let mut content = MAGIC.to_vec();
+    bytes
+        .chunks(PIECE)
+        .for_each(|piece| codec::push_frame(&mut content, piece));
+    codec::push_frame(&mut content, &[]);
+    let path = snapshot_path(folder, slot);
+    let beside = path.with_extension("tmp");
+    let mut file = File::create(&beside).map_err(io_error(&beside))?;
+    file.write_all(&content)
+        .and_then(|()| file.sync_all())
+        .map_err(io_error(&beside))?;
+    fs::rename(&beside, &path)
+        .and_then(|()| sync_folder(folder))
+        .map_err(io_error(&path))?;
+    for older in slots(folder)?.into_iter().filter(|&older| older < slot) {
+        let path = snapshot_path(folder, older);
+        fs::remove_file(&path).map_err(io_error(&path))?;
+    }
+    Ok(())
+}
+
+/// The newest snapshot, if there is one. What a crash left half written is removed.
+///
+/// # Errors
+/// When it is damaged, or cannot be read.
+pub fn load(folder: &Path) -> Result<Option<(Slot, Vec<u8>)>, SnapshotError> {
+    for entry in fs::read_dir(folder).map_err(io_error(folder))? {
+        let path = entry.map_err(io_error(folder))?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name.starts_with("snapshot-") && name.ends_with(".tmp") {
+            fs::remove_file(&path).map_err(io_error(&path))?;
+        }
+    }
+    let Some(&slot) = slots(folder)?.last() else {
+        return Ok(None);
+    };
+    let path = snapshot_path(folder, slot);
+    let content = fs::read(&path).map_err(io_error(&path))?;
+    let corrupt = |offset, reason: &str| SnapshotError::Corrupt {
+        path: path.clone(),
+        offset,
+        reason: reason.to_owned(),
+    };
+    if !content.starts_with(MAGIC) {
+        return Err(corrupt(0, "it does not begin like a snapshot"));
+    }
+    let (mut offset, mut bytes) = (MAGIC.len(), Vec::new());
+    loop {
+        match codec::split_frame(&content[offset..], codec::PAYLOAD_MAX) {
+            Ok(Some((piece, length))) => {
+                offset += length;
+                bytes.extend_from_slice(piece);
+                if piece.is_empty() {
+                    break;
+                }
+            }
+            Ok(None) => return Err(corrupt(offset, "the file ends too early")),
+            Err(error) => return Err(corrupt(offset, &error.to_string())),
+        }
+    }
+    if offset < content.len() {
+        return Err(corrupt(offset, "there are bytes after the end"));
+    }
+    Ok(Some((slot, bytes)))
+}

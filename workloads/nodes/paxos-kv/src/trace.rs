@@ -1,0 +1,156 @@
+//! The safety-relevant events of a node, one JSON line each, for whoever judges it.
+//!
+//! The times are those of the kernel's monotonic clock, fetched by a direct system call. The ordinary way goes
+//! through the vDSO, which a harness may have shifted for this process; the node's own timers are meant to feel
+//! that, this record is not.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::core::Event;
+use crate::core::message::Ballot;
+
+/// The kernel's CLOCK_MONOTONIC in nanoseconds, past the vDSO.
+pub fn kernel_monotonic_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec that lives through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clock_gettime,
+            libc::CLOCK_MONOTONIC,
+            &raw mut time,
+        )
+    };
+    assert_eq!(result, 0, "CLOCK_MONOTONIC exists on every Linux");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The file that events go to. Each batch of events is one `write`, so that a killed process loses nothing that it
+/// had begun to act upon.
+pub struct Trace {
+    file: File,
+    node: String,
+    names: Vec<String>,
+    buffer: Vec<u8>,
+}
+
+impl Trace {
+    /// Opens the file for appending.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn open(path: &Path, node: &str, names: &[String]) -> io::Result<Trace> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Trace {
+            file,
+            node: node.to_owned(),
+            names: names.to_vec(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Adds an event, stamped now. It is written by the next [`Trace::flush`].
+    pub fn push(&mut self, event: &Event) {
+        let now = kernel_monotonic_ns();
+        let ballot_json = |ballot: &Ballot| ballot_json(*ballot, &self.names);
+        let mut line = match event {
+            Event::Start {
+                promised,
+                accepted,
+                decided,
+            } => json!({
+                "event": "start", "ballot": ballot_json(promised), "accepted_upto": accepted, "decided_upto": decided,
+            }),
+            Event::Promise { ballot } => json!({"event": "promise", "ballot": ballot_json(ballot)}),
+            Event::Accept {
+                slot,
+                ballot,
+                digest,
+            } => json!({
+                "event": "accept", "slot": slot, "ballot": ballot_json(ballot), "digest": digest.to_string(),
+            }),
+            Event::Lead { ballot } => json!({"event": "lead", "ballot": ballot_json(ballot)}),
+            Event::Lease { ballot, age, left } => json!({
+                "event": "lease", "ballot": ballot_json(ballot),
+                "from_ns": now.saturating_sub(age.as_nanos() as u64),
+                "until_ns": now.saturating_add(left.as_nanos() as u64),
+            }),
+            Event::Decide {
+                slot,
+                ballot,
+                digest,
+            } => json!({
+                "event": "decide", "slot": slot, "ballot": ballot_json(ballot), "digest": digest.to_string(),
+            }),
+            Event::StepDown { ballot } => {
+                json!({"event": "step-down", "ballot": ballot_json(ballot)})
+            }
+        };
+        line["t_ns"] = now.into();
+        line["node"] = self.node.clone().into();
+        // Writing to memory cannot fail.
+        let _ = writeln!(self.buffer, "{line}");
+    }
+
+    /// Writes what was added.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// `[round, "name"]`; the ballot before all others has no owner.
+pub fn ballot_json(ballot: Ballot, names: &[String]) -> serde_json::Value {
+    let name = if ballot.round == 0 {
+        ""
+    } else {
+        names
+            .get(usize::from(ballot.node))
+            .map_or("", String::as_str)
+    };
+    json!([ballot.round, name])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_lines_in_the_order_they_were_pushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace");
+        let names = ["n1".to_owned(), "n2".to_owned()];
+        let mut trace = Trace::open(&path, "n2", &names).unwrap();
+        let before = kernel_monotonic_ns();
+        trace.push(&Event::Promise {
+            ballot: Ballot { round: 3, node: 1 },
+        });
+        trace.push(&Event::Lead {
+            ballot: Ballot { round: 3, node: 0 },
+        });
+        trace.flush().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["ballot"], json!([3, "n2"]));
+        assert_eq!(lines[1]["event"], "lead");
+        assert!(lines[0]["t_ns"].as_u64().unwrap() >= before);
+        assert!(lines[1]["t_ns"].as_u64() >= lines[0]["t_ns"].as_u64());
+    }
+}

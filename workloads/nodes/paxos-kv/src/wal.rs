@@ -1,0 +1,377 @@
+//! The write-ahead log: what the acceptor must not forget, on disk before anybody hears of it.
+//!
+//! A folder of segments `wal-0000000001.log`, `wal-0000000002.log`, ... Each is a row of frames (`codec.rs`). The
+//! first frame of a segment names its cluster, node and number; every other holds the records of one group commit,
+//! and is written and synced before the next one begins. So after a crash only the last frame of the last segment
+//! can be incomplete: it is cut off, and the cut is reported. Damage anywhere else is not repaired but refused,
+//! for a node that guesses what it promised is worse than one that is down.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, FrameError};
+use crate::core::message::{Ballot, Record, Slot};
+
+const VERSION: u32 = 1;
+/// A segment that grew beyond this is followed by a new one.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Why the log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// The operating system's error.
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    /// Bytes that were synced are not what they were.
+    #[error(
+        "{path}: corrupt at byte {offset}: {reason}. It was on the disk once, so what this node promised is unknown: \
+             restore the file, or remove the whole data folder and start the node under a new name"
+    )]
+    Corrupt {
+        path: PathBuf,
+        offset: usize,
+        reason: String,
+    },
+    /// A segment is not there.
+    #[error("{folder}: segment {number} is missing")]
+    Missing { folder: PathBuf, number: u64 },
+    /// The segment is another node's or cluster's, or of another version of this program.
+    #[error("{path}: belongs to {found}, not to {expected}")]
+    Foreign {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Head {
+    version: u32,
+    owner: String,
+    segment: u64,
+}
+
+/// What every segment begins with, so that earlier ones can go.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    incarnation: u64,
+    promised: Ballot,
+    decided: Slot,
+}
+
+impl State {
+    fn take_in(&mut self, record: &Record) -> Slot {
+        match record {
+            Record::Started { incarnation } => {
+                self.incarnation = self.incarnation.max(*incarnation)
+            }
+            Record::Promised { ballot } => self.promised = self.promised.max(*ballot),
+            Record::Decided { slot } => self.decided = self.decided.max(*slot),
+            Record::Accepted(accepted) => return accepted.slot,
+        }
+        0
+    }
+}
+
+struct Segment {
+    number: u64,
+    /// The highest slot in it.
+    last: Slot,
+}
+
+/// The log, open for appending.
+pub struct Wal {
+    folder: PathBuf,
+    owner: String,
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+    segments: VecDeque<Segment>,
+    state: State,
+}
+
+/// What was in the log.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// How often this node was started, this time included.
+    pub incarnation: u64,
+    /// All records in the order of writing.
+    pub records: Vec<Record>,
+    /// What was cut off, as a sentence.
+    pub cut: Option<String>,
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> WalError + '_ {
+    move |error| WalError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("wal-{number:010}.log"))
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+impl Wal {
+    /// Reads the log in `folder` and opens it for appending, in a new segment. `owner` names node and cluster.
+    ///
+    /// # Errors
+    /// When the log cannot be read, is damaged, or is another node's.
+    pub fn open(folder: &Path, owner: &str) -> Result<(Wal, Contents), WalError> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(folder).map_err(io_error(folder))? {
+            let name = entry.map_err(io_error(folder))?.file_name();
+            let number: Option<u64> = name.to_str().and_then(|name| {
+                name.strip_prefix("wal-")?
+                    .strip_suffix(".log")?
+                    .parse()
+                    .ok()
+            });
+            numbers.extend(number);
+        }
+        numbers.sort_unstable();
+        let (mut contents, mut state, mut segments) =
+            (Contents::default(), State::default(), VecDeque::new());
+        for (index, &number) in numbers.iter().enumerate() {
+            if number != numbers[0] + index as u64 {
+                return Err(WalError::Missing {
+                    folder: folder.to_owned(),
+                    number: numbers[0] + index as u64,
+                });
+            }
+            let is_last = index + 1 == numbers.len();
+            if let Some(last) =
+                read_segment(folder, number, owner, is_last, &mut state, &mut contents)?
+            {
+                segments.push_back(Segment { number, last });
+            } else {
+                // It was just being created when the node died; nothing was ever in it.
+                let path = segment_path(folder, number);
+                fs::remove_file(&path).map_err(io_error(&path))?;
+            }
+        }
+        state.incarnation += 1;
+        contents.incarnation = state.incarnation;
+        let number = segments
+            .back()
+            .map_or(1, |segment: &Segment| segment.number + 1);
+        let (file, path, bytes) = create_segment(folder, number, owner, state)?;
+        segments.push_back(Segment { number, last: 0 });
+        Ok((
+            Wal {
+                folder: folder.to_owned(),
+                owner: owner.to_owned(),
+                file,
+                path,
+                bytes,
+                segments,
+                state,
+            },
+            contents,
+        ))
+    }
+
+    /// Writes the records as one frame and waits until the disk has them.
+    ///
+    /// # Errors
+    /// The operating system's; after one the log must not be used any more, for nobody knows what is on the disk.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), WalError> {
+        let frame = codec::encode(&records);
+        self.file
+            .write_all(&frame)
+            .and_then(|()| self.file.sync_data())
+            .map_err(io_error(&self.path))?;
+        self.bytes += frame.len() as u64;
+        if let Some(segment) = self.segments.back_mut() {
+            for record in records {
+                segment.last = segment.last.max(self.state.take_in(record));
+            }
+        }
+        if self.bytes > SEGMENT_BYTES {
+            self.rotate()?;
+        }
+        Ok(())
+    }
+
+    /// Records of slots up to `slot` are not needed any more: removes the segments that hold nothing else.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn truncate(&mut self, slot: Slot) -> Result<(), WalError> {
+        if self.segments.back().is_some_and(|segment| segment.last > 0) {
+            self.rotate()?;
+        }
+        let mut removed = false;
+        while self.segments.len() > 1 && self.segments[0].last <= slot {
+            if let Some(segment) = self.segments.pop_front() {
+                let path = segment_path(&self.folder, segment.number);
+                fs::remove_file(&path).map_err(io_error(&path))?;
+                removed = true;
+            }
+        }
+        if removed {
+            sync_folder(&self.folder).map_err(io_error(&self.folder))?;
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), WalError> {
+        let number = self.segments.back().map_or(1, |segment| segment.number + 1);
+        (self.file, self.path, self.bytes) =
+            create_segment(&self.folder, number, &self.owner, self.state)?;
+        self.segments.push_back(Segment { number, last: 0 });
+        Ok(())
+    }
+}
+
+fn create_segment(
+    folder: &Path,
+    number: u64,
+    owner: &str,
+    state: State,
+) -> Result<(File, PathBuf, u64), WalError> {
+    let path = segment_path(folder, number);
+    let mut bytes = codec::encode(&Head {
+        version: VERSION,
+        owner: owner.to_owned(),
+        segment: number,
+    });
+    bytes.extend(codec::encode(
+        &[
+            Record::Started {
+                incarnation: state.incarnation,
+            },
+            Record::Promised {
+                ballot: state.promised,
+            },
+            Record::Decided {
+                slot: state.decided,
+            },
+        ]
+        .as_slice(),
+    ));
+    let file = OpenOptions::new()
+        .create_new(true)
+        .append(true)
+        .open(&path)
+        .map_err(io_error(&path))?;
+    (&file)
+        .write_all(&bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(io_error(&path))?;
+    sync_folder(folder).map_err(io_error(folder))?;
+    Ok((file, path, bytes.len() as u64))
+}
+
+/// Reads one segment and returns its highest slot, or nothing if it has not even a head.
+fn read_segment(
+    folder: &Path,
+    number: u64,
+    owner: &str,
+    is_last: bool,
+    state: &mut State,
+    contents: &mut Contents,
+) -> Result<Option<Slot>, WalError> {
+    let path = segment_path(folder, number);
+    let bytes = fs::read(&path).map_err(io_error(&path))?;
+    let (mut offset, mut last) = (0, 0);
+    while offset < bytes.len() {
+        let corrupt = |reason: String| WalError::Corrupt {
+            path: path.clone(),
+            offset,
+            reason,
+        };
+        let frame = match codec::split_frame(&bytes[offset..], codec::PAYLOAD_MAX) {
+            // A payload is never empty, but a hole in a file reads as zeros.
+            Ok(Some((payload, length))) if !payload.is_empty() => Ok((payload, length)),
+            Ok(Some(_)) => Err("an empty frame".to_owned()),
+            Ok(None) => Err("the file ends within a frame".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        match frame {
+            Ok((payload, length)) => {
+                // The checksum held, so what is wrong inside was written so.
+                let inside = |error: FrameError| corrupt(error.to_string());
+                if offset == 0 {
+                    check_head(
+                        &path,
+                        codec::decode(payload).map_err(inside)?,
+                        owner,
+                        number,
+                    )?;
+                } else {
+                    let records: Vec<Record> = codec::decode(payload).map_err(inside)?;
+                    last = records
+                        .iter()
+                        .map(|record| state.take_in(record))
+                        .fold(last, Slot::max);
+                    contents.records.extend(records);
+                }
+                offset += length;
+            }
+            Err(reason) if is_last && !whole_frame_after(&bytes, offset + 1) => {
+                let file = OpenOptions::new()
+                    .write(true)
+                    .open(&path)
+                    .map_err(io_error(&path))?;
+                file.set_len(offset as u64)
+                    .and_then(|()| file.sync_all())
+                    .map_err(io_error(&path))?;
+                let cut = bytes.len() - offset;
+                contents.cut = Some(format!(
+                    "{}: {cut} bytes after byte {offset} cut off: {reason}",
+                    path.display()
+                ));
+                break;
+            }
+            Err(reason) => return Err(corrupt(reason)),
+        }
+    }
+    if offset == 0 && !is_last {
+        return Err(WalError::Corrupt {
+            path,
+            offset: 0,
+            reason: "the segment is empty".to_owned(),
+        });
+    }
+    Ok((offset > 0).then_some(last))
+}
+
+fn check_head(path: &Path, head: Head, owner: &str, number: u64) -> Result<(), WalError> {
+    let expected = Head {
+        version: VERSION,
+        owner: owner.to_owned(),
+        segment: number,
+    };
+    if head == expected {
+        return Ok(());
+    }
+    let text = |head: &Head| {
+        format!(
+            "{} (segment {}, format {})",
+            head.owner, head.segment, head.version
+        )
+    };
+    Err(WalError::Foreign {
+        path: path.to_owned(),
+        found: text(&head),
+        expected: text(&expected),
+    })
+}
+
+/// Whether a whole frame begins anywhere from `start` on. A frame is only begun when the one before it is on the
+/// disk, so then the damage before it is not a torn write.
+fn whole_frame_after(bytes: &[u8], start: usize) -> bool {
+    (start..bytes.len()).any(|offset| {
+        matches!(codec::split_frame(&bytes[offset..], codec::PAYLOAD_MAX), Ok(Some((payload, _))) if !payload.is_empty())
+    })
+}
