@@ -1,3 +1,18 @@
 //! The node side: supervises daemons and applies faults through an undo journal.
+//!
+//! [`protocol`] is what controller and agent say to each other, and all that a controller needs.
+//! The rest is the agent itself: [`serve`] the session, [`ledger`] what is in force and how it is
+//! undone, [`fault`] the mechanisms. `harness/docs/agent.md` describes all of it.
 
+mod clocks;
+pub mod error;
+pub mod fault;
+pub mod files;
+pub mod journal;
+pub mod ledger;
+pub mod nursery;
+pub mod probe;
 pub mod protocol;
+pub mod serve;
+pub mod supervise;
+pub mod tree;

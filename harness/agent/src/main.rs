@@ -1,1 +1,147 @@
-fn main() {}
+//! The program on the node. See `harness/docs/agent.md`.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use agent::error::{Error, Result, doing, io};
+use agent::ledger::{Ledger, Recovered, identity};
+use agent::nursery::Nursery;
+use agent::serve;
+use rustix::fs::{FlockOperation, flock};
+
+const USAGE: &str = "\
+Supervises daemons and applies faults, told by a controller on stdio.
+
+usage: schism-agent --dir DIR [--probe-port PORT]   serve until the input ends, then heal and exit
+       schism-agent heal --dir DIR                  undo what a dead agent left; may be repeated
+       schism-agent --version
+
+DIR holds the undo journal; one agent at a time may use it. PORT is UDP, any free one by default.
+exit: 0 done, 1 it failed (the reason is on stderr), 64 usage";
+
+/// How long a new agent waits for its predecessor to finish healing.
+const PREDECESSOR: Duration = Duration::from_secs(15);
+
+enum Task {
+    Serve { dir: PathBuf, probe_port: u16 },
+    Heal { dir: PathBuf },
+    Say(String),
+}
+
+fn main() -> ExitCode {
+    let task = match task(std::env::args().skip(1)) {
+        Ok(task) => task,
+        Err(why) => {
+            eprintln!("schism-agent: {why}\n\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    let done = match task {
+        Task::Say(text) => {
+            println!("{text}");
+            Ok(())
+        }
+        Task::Serve { dir, probe_port } => serve(&dir, probe_port),
+        Task::Heal { dir } => heal(&dir),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("schism-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
+    let (mut heal, mut dir, mut probe_port) = (false, None, 0);
+    let value = |of: &str, args: &mut dyn Iterator<Item = String>| {
+        args.next().ok_or(format!("{of} needs a value"))
+    };
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--version" => {
+                return Ok(Task::Say(format!(
+                    "schism-agent {}",
+                    env!("CARGO_PKG_VERSION")
+                )));
+            }
+            "--help" | "-h" => return Ok(Task::Say(USAGE.into())),
+            "heal" if !heal => heal = true,
+            "--dir" => dir = Some(PathBuf::from(value("--dir", &mut args)?)),
+            "--probe-port" => {
+                let port = value("--probe-port", &mut args)?;
+                probe_port = port
+                    .parse()
+                    .map_err(|_| format!("{port:?} is no port number"))?;
+            }
+            other => return Err(format!("unknown argument {other:?}")),
+        }
+    }
+    let dir = dir.ok_or("--dir DIR is missing")?;
+    Ok(match heal {
+        true => Task::Heal { dir },
+        false => Task::Serve { dir, probe_port },
+    })
+}
+
+fn serve(dir: &Path, probe_port: u16) -> Result<()> {
+    let signals = serve::signals().map_err(doing("hold signals back"))?;
+    let dir = folder(dir)?;
+    let _lock = lock(&dir, PREDECESSOR)?;
+    // Orphans of daemons come to the agent, not to the machine's process 1, and are reaped here.
+    let own = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(own))
+        .map_err(|error| doing("become the reaper of orphans")(error.into()))?;
+    let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
+    serve::serve(&dir, probe_port, nursery, &signals)
+}
+
+fn heal(dir: &Path) -> Result<()> {
+    let dir = folder(dir)?;
+    let _lock = lock(&dir, Duration::ZERO)?;
+    let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
+    // Nothing is started here, so no news of daemons will come.
+    let (ended, _endings) = mpsc::channel();
+    let (_, Recovered { faults, deeds }) = Ledger::open(&dir, nursery, ended)?;
+    for deed in &deeds {
+        println!("{deed}");
+    }
+    match faults.as_slice() {
+        [] => println!("no fault was left"),
+        faults => println!("undone: {faults:?}"),
+    }
+    Ok(())
+}
+
+/// DIR, made if it is not there, by its one true name.
+fn folder(dir: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(dir).map_err(io("make the folder", dir))?;
+    fs::canonicalize(dir).map_err(io("find the folder", dir))
+}
+
+/// Held while the process lives, however it dies.
+fn lock(dir: &Path, patience: Duration) -> Result<File> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(io("open", &path))?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Error::Refused(format!(
+                    "an agent is alive in {}; close its input, and it heals by itself",
+                    dir.display()
+                )));
+            }
+            Err(error) => return Err(io("lock", &path)(error.into())),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Why the agent could not do what it was asked.
+
+use std::io;
+use std::path::Path;
+
+/// Said to the controller as the text of a refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no daemon {0:?} on this node")]
+    NoDaemon(String),
+    /// Could be done, but makes no sense now: says why, and what would.
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot {doing}: {source}")]
+    Io { doing: String, source: io::Error },
+    /// A tool of the node's failed.
+    #[error("{command}: {status}: {said}")]
+    Tool {
+        command: String,
+        status: String,
+        said: String,
+    },
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// `map_err(io("read", path))`: what was being done, and to what.
+pub fn io<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| Error::Io {
+        doing: format!("{doing} {}", path.display()),
+        source,
+    }
+}
+
+/// `map_err(doing("sync the journal"))`, where there is no path to name.
+pub fn doing(doing: &str) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |source| Error::Io {
+        doing: doing.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,6 @@
+//! The mechanisms of the faults, each beside its inverse.
+
+pub mod cut;
+pub mod kill;
+pub mod packet;
+pub mod pause;

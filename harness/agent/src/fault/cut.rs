@@ -1,0 +1,465 @@
+//! Packets dropped by nftables, in tables of our own that are replaced in one transaction.
+//!
+//! Incoming packets are dropped in the `input` hook. Outgoing ones must not be: a packet dropped
+//! there, or in `output` or `postrouting`, makes `sendto` fail with EPERM, and one dropped in the
+//! `egress` hook makes it fail with ENOBUFS (where `IP_RECVERR` is set) and makes TCP believe in
+//! local congestion: it tries again every half second and does not back off. No network tells a
+//! sender that it lost a packet. So outgoing packets are not dropped but *misdirected* on egress,
+//! by a link-layer address that nobody has; the sender sees a packet sent, and TCP backs off as it
+//! would (measured: retransmission timeout 3.3 s after 5 s, against 0.2 s with a drop).
+//!
+//! ```text
+//! table inet schism   { chain in  { type filter hook input priority raw;
+//!     ip saddr 10.1.0.2 numgen random mod 1000000 < 300000 counter drop comment "fault 7" } }
+//! table netdev schism { chain out { type filter hook egress devices = { eth0, lo } priority 0;
+//!     ip daddr 10.1.0.2 counter ether daddr set 02:53:43:48:49:53 accept comment "fault 7" } }
+//! ```
+//!
+//! Every rule names a peer or a local port, so none can match the control path of a controller that
+//! is neither.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::ledger::Ledger;
+use crate::nursery::Nursery;
+use crate::protocol::{Direction, Drop, Evidence, Fault, Ran};
+
+/// `nft` that takes longer than this is not going to end.
+const NFT: Duration = Duration::from_secs(10);
+/// A locally administered address (second bit of the first byte) that no device is given.
+const NOBODY: &str = "02:53:43:48:49:53";
+const MILLION: u32 = 1_000_000;
+
+/// What this node can do, and what the counters said before they were last replaced.
+#[derive(Debug, Default)]
+pub(crate) struct Cuts {
+    /// Why it cannot be done; `None`: it can.
+    nft: Option<String>,
+    /// Why senders would notice drops; `None`: they do not.
+    egress: Option<String>,
+    dropped: BTreeMap<u64, u64>,
+}
+
+impl Cuts {
+    /// Tries it: adds tables and deletes them in the same transaction.
+    pub(crate) fn probe(nursery: &Arc<Nursery>) -> Cuts {
+        let attempt = |text: &str| nft(nursery, text).err().map(|error| error.to_string());
+        Cuts {
+            nft: attempt(
+                "table inet schism-probe { chain in { type filter hook input priority -300; \
+                 ip saddr 192.0.2.1 numgen random mod 1000000 < 1 counter drop; }; }\n\
+                 delete table inet schism-probe\n",
+            ),
+            egress: attempt(&format!(
+                "table netdev schism-probe {{ chain out {{ \
+                 type filter hook egress device \"lo\" priority 0; \
+                 ip daddr 192.0.2.1 counter ether daddr set {NOBODY} accept; }}; }}\n\
+                 delete table netdev schism-probe\n",
+            )),
+            dropped: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn offers(&self) -> Option<&'static str> {
+        self.nft.is_none().then_some("nft")
+    }
+
+    /// Refuses what the node cannot do, and rules that would match everything.
+    pub(crate) fn check(&self, rules: &[Drop]) -> Result<()> {
+        if let Some(why) = &self.nft {
+            return Err(Error::Refused(format!(
+                "this node cannot drop packets: {why}"
+            )));
+        }
+        if rules.is_empty() {
+            return Err(Error::Refused("a cut without rules cuts nothing".into()));
+        }
+        for rule in rules {
+            if rule.peer.is_none() && rule.local_port.is_none() {
+                return Err(Error::Refused(
+                    "a rule names neither a peer nor a port: it would cut the control path too"
+                        .into(),
+                ));
+            }
+            if !(1..=MILLION).contains(&rule.per_million) {
+                return Err(Error::Refused(format!(
+                    "{} per million is no share of packets (1 to {MILLION})",
+                    rule.per_million
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts the rules of all cuts in force. Evidence: the kernel's ruleset, read back.
+pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
+    replace(ledger)?;
+    let counts = counters(&ledger.nursery)?;
+    let Some(Fault::Cut { rules }) = ledger.faults.get(&fault) else {
+        unreachable!("the ledger enters a fault before it applies it");
+    };
+    let found = counts.get(&fault).map_or(0, |count| count.rules);
+    let mut evidence = vec![format!(
+        "the kernel's ruleset holds {found} of {} rules of this fault",
+        rules.len()
+    )];
+    evidence.extend(
+        rules
+            .iter()
+            .map(|rule| format!("{:?}: {}", rule.direction, matches(rule))),
+    );
+    let outgoing = rules.iter().any(|rule| rule.direction == Direction::Out);
+    if let (true, Some(why)) = (outgoing, &ledger.cuts.egress) {
+        evidence.push(format!(
+            "senders on this node notice drops (EPERM): no egress hook: {why}"
+        ));
+    }
+    Ok(Evidence {
+        held: found == rules.len(),
+        evidence,
+    })
+}
+
+/// Takes the rules of this fault, which is no longer in the ledger, out of the kernel.
+pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
+    let before = replace(ledger)?;
+    let after = counters(&ledger.nursery)?;
+    let dropped = ledger.cuts.dropped.remove(&fault).unwrap_or_default();
+    let mut evidence = vec![format!("{dropped} packets were dropped")];
+    if !before.contains_key(&fault) {
+        evidence.push("its rules were not in the kernel any more: somebody removed them".into());
+    }
+    let rest = after.get(&fault).map_or(0, |count| count.rules);
+    evidence.push(format!(
+        "the kernel's ruleset holds {rest} rules of this fault"
+    ));
+    Ok(Evidence {
+        held: rest == 0,
+        evidence,
+    })
+}
+
+/// Deletes our tables, and nothing else.
+pub(crate) fn clear(nursery: &Arc<Nursery>) -> Result<()> {
+    for family in ["inet", "netdev"] {
+        // Declared first, so that deleting what is not there is fine. A kernel without the family
+        // has no such table either.
+        if tables(nursery)?.contains(&format!("table {family} schism")) {
+            nft(nursery, &format!("delete table {family} schism\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the kernel's tables in line with the ledger; what the counters said is kept.
+fn replace(ledger: &mut Ledger) -> Result<BTreeMap<u64, Count>> {
+    let before = counters(&ledger.nursery)?;
+    for (fault, count) in &before {
+        *ledger.cuts.dropped.entry(*fault).or_default() += count.packets;
+    }
+    let cuts = ledger.faults.iter().filter_map(|(fault, kind)| match kind {
+        Fault::Cut { rules } => Some((*fault, rules.as_slice())),
+        _ => None,
+    });
+    let cuts: Vec<(u64, &[Drop])> = cuts.collect();
+    if cuts.is_empty() {
+        clear(&ledger.nursery)?;
+    } else {
+        let hooks = Hooks {
+            devices: match ledger.cuts.egress {
+                None => Some(devices()?),
+                Some(_) => None,
+            },
+        };
+        nft(&ledger.nursery, &ruleset(&cuts, &hooks))?;
+    }
+    Ok(before)
+}
+
+/// Where outgoing packets are caught.
+struct Hooks {
+    /// On egress of these devices; `None`: in `postrouting`, where the sender notices.
+    devices: Option<Vec<String>>,
+}
+
+/// The transaction that puts these rules in the place of whatever we had before.
+fn ruleset(cuts: &[(u64, &[Drop])], hooks: &Hooks) -> String {
+    let chain = |direction: Direction, verdict: &str| {
+        let mut text = String::new();
+        for (fault, rules) in cuts {
+            for rule in rules.iter().filter(|rule| rule.direction == direction) {
+                writeln!(
+                    text,
+                    "    {} counter {verdict} comment \"fault {fault}\"",
+                    matches(rule)
+                )
+                .expect("a string takes all");
+            }
+        }
+        text
+    };
+    let incoming = chain(Direction::In, "drop");
+    let mut text = String::from("table inet schism {}\ndelete table inet schism\n");
+    text += "table inet schism {\n  chain in {\n    type filter hook input priority -300\n";
+    text += &incoming;
+    text += "  }\n";
+    match &hooks.devices {
+        None => {
+            text += "  chain out {\n    type filter hook postrouting priority 0\n";
+            text += &chain(Direction::Out, "drop");
+            text += "  }\n}\n";
+        }
+        Some(devices) => {
+            let outgoing = chain(Direction::Out, &format!("ether daddr set {NOBODY} accept"));
+            let devices = devices.join(", ");
+            text += "}\ntable netdev schism {}\ndelete table netdev schism\n";
+            text += "table netdev schism {\n  chain out {\n";
+            writeln!(
+                text,
+                "    type filter hook egress devices = {{ {devices} }} priority 0"
+            )
+            .expect("a string takes all");
+            text += &outgoing;
+            text += "  }\n}\n";
+        }
+    }
+    text
+}
+
+/// What a rule matches, in nft's words.
+fn matches(rule: &Drop) -> String {
+    let (address, port) = match rule.direction {
+        Direction::In => ("saddr", "dport"),
+        Direction::Out => ("daddr", "sport"),
+    };
+    let mut parts = Vec::new();
+    match rule.peer {
+        Some(IpAddr::V4(peer)) => parts.push(format!("ip {address} {peer}")),
+        Some(IpAddr::V6(peer)) => parts.push(format!("ip6 {address} {peer}")),
+        None => {}
+    }
+    if let Some(number) = rule.local_port {
+        parts.push(format!("tcp {port} {number}"));
+    }
+    if rule.per_million < MILLION {
+        parts.push(format!(
+            "numgen random mod {MILLION} < {}",
+            rule.per_million
+        ));
+    }
+    parts.join(" ")
+}
+
+/// Network devices of this namespace. Those that carry no Ethernet frames have no address to
+/// misdirect; on them the kernel passes over the rule, so they are left out.
+fn devices() -> Result<Vec<String>> {
+    let path = "/proc/net/dev";
+    let text = fs::read_to_string(path).map_err(|source| Error::Io {
+        doing: format!("read {path}"),
+        source,
+    })?;
+    let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
+    Ok(names
+        .map(|(name, _)| name.trim().to_owned())
+        .filter(|name| framed(name))
+        .collect())
+}
+
+/// Whether a device has link-layer addresses of Ethernet's kind.
+fn framed(name: &str) -> bool {
+    use std::os::fd::AsRawFd;
+    let Ok(socket) = std::net::UdpSocket::bind(("127.0.0.1", 0)) else {
+        return false;
+    };
+    // SAFETY: all zeros is a valid `ifreq`; the ioctl reads the name and writes the address.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request
+            .ifr_name
+            .iter_mut()
+            .zip(name.bytes())
+            .take(libc::IFNAMSIZ - 1)
+        {
+            *to = from as libc::c_char;
+        }
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR as _, &mut request) == 0
+            && matches!(
+                request.ifr_ifru.ifru_hwaddr.sa_family,
+                libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK
+            )
+    }
+}
+
+/// What the kernel holds of one fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    rules: usize,
+    packets: u64,
+}
+
+/// Reads our rules back from the kernel.
+fn counters(nursery: &Arc<Nursery>) -> Result<BTreeMap<u64, Count>> {
+    let mut counts = BTreeMap::new();
+    let tables = tables(nursery)?;
+    for family in ["inet", "netdev"] {
+        if tables.contains(&format!("table {family} schism")) {
+            let list = ["-j", "list", "table", family, "schism"];
+            count(&run(nursery, &list, "")?.stdout, &mut counts);
+        }
+    }
+    Ok(counts)
+}
+
+fn count(json: &str, counts: &mut BTreeMap<u64, Count>) {
+    let list: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    for entry in list["nftables"].as_array().into_iter().flatten() {
+        let rule = &entry["rule"];
+        let fault = rule["comment"]
+            .as_str()
+            .and_then(|comment| comment.strip_prefix("fault ")?.parse().ok());
+        let Some(fault) = fault else { continue };
+        let count: &mut Count = counts.entry(fault).or_default();
+        count.rules += 1;
+        for part in rule["expr"].as_array().into_iter().flatten() {
+            count.packets += part["counter"]["packets"].as_u64().unwrap_or_default();
+        }
+    }
+}
+
+fn tables(nursery: &Arc<Nursery>) -> Result<Vec<String>> {
+    let listed = run(nursery, &["list", "tables"], "")?.stdout;
+    Ok(listed.lines().map(str::to_owned).collect())
+}
+
+fn nft(nursery: &Arc<Nursery>, text: &str) -> Result<Ran> {
+    run(nursery, &["-f", "-"], text)
+}
+
+fn run(nursery: &Arc<Nursery>, args: &[&str], stdin: &str) -> Result<Ran> {
+    let mut command = Command::new("nft");
+    command.args(args);
+    tool(nursery, command, stdin, NFT)
+}
+
+/// Runs a tool of the node's that must succeed.
+pub(crate) fn tool(
+    nursery: &Arc<Nursery>,
+    command: Command,
+    stdin: &str,
+    timeout: Duration,
+) -> Result<Ran> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let words = words.join(" ");
+    let ran = nursery
+        .run(command, stdin.as_bytes().to_vec(), timeout)
+        .map_err(|source| Error::Io {
+            doing: format!("run `{name}` (is it installed on this node?)"),
+            source,
+        })?;
+    if !ran.success {
+        return Err(Error::Tool {
+            command: words,
+            status: ran.status,
+            said: ran.stderr.trim().to_owned(),
+        });
+    }
+    Ok(ran)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(direction: Direction, peer: Option<&str>, port: Option<u16>, share: u32) -> Drop {
+        Drop {
+            direction,
+            peer: peer.map(|peer| peer.parse().expect("an address")),
+            local_port: port,
+            per_million: share,
+        }
+    }
+
+    #[test]
+    fn the_transaction_replaces_our_tables_and_names_every_peer() {
+        let first = [
+            rule(Direction::In, Some("10.1.0.2"), None, 300_000),
+            rule(Direction::Out, Some("fd00::2"), Some(2379), MILLION),
+        ];
+        let second = [rule(Direction::Out, None, Some(80), MILLION)];
+        let cuts: [(u64, &[Drop]); 2] = [(7, &first), (8, &second)];
+        let hooks = Hooks {
+            devices: Some(vec!["eth0".into(), "lo".into()]),
+        };
+        assert_eq!(
+            ruleset(&cuts, &hooks),
+            "table inet schism {}
+delete table inet schism
+table inet schism {
+  chain in {
+    type filter hook input priority -300
+    ip saddr 10.1.0.2 numgen random mod 1000000 < 300000 counter drop comment \"fault 7\"
+  }
+}
+table netdev schism {}
+delete table netdev schism
+table netdev schism {
+  chain out {
+    type filter hook egress devices = { eth0, lo } priority 0
+    ip6 daddr fd00::2 tcp sport 2379 counter ether daddr set 02:53:43:48:49:53 accept comment \"fault 7\"
+    tcp sport 80 counter ether daddr set 02:53:43:48:49:53 accept comment \"fault 8\"
+  }
+}
+"
+        );
+        let without = ruleset(&cuts, &Hooks { devices: None });
+        assert!(!without.contains("netdev"));
+        assert!(without.contains("    tcp sport 80 counter drop comment \"fault 8\"\n"));
+    }
+
+    #[test]
+    fn rules_that_match_everything_or_nothing_are_refused() {
+        let cuts = Cuts::default();
+        for bad in [
+            vec![],
+            vec![rule(Direction::In, None, None, MILLION)],
+            vec![rule(Direction::In, Some("10.1.0.2"), None, 0)],
+            vec![rule(Direction::In, Some("10.1.0.2"), None, MILLION + 1)],
+        ] {
+            assert!(cuts.check(&bad).is_err(), "{bad:?}");
+        }
+        let good = [rule(Direction::In, Some("10.1.0.2"), None, 1)];
+        cuts.check(&good).expect("good");
+        let cannot = Cuts {
+            nft: Some("no nft".into()),
+            ..Cuts::default()
+        };
+        assert!(cannot.check(&good).is_err());
+    }
+
+    #[test]
+    fn counters_are_read_by_fault() {
+        let json = r#"{"nftables":[{"metainfo":{}},{"rule":{"comment":"fault 7","expr":
+            [{"match":{}},{"counter":{"packets":3,"bytes":9}},{"drop":null}]}},
+            {"rule":{"comment":"fault 7","expr":[{"counter":{"packets":4}}]}},
+            {"rule":{"comment":"somebody's","expr":[{"counter":{"packets":5}}]}}]}"#;
+        let mut counts = BTreeMap::new();
+        count(json, &mut counts);
+        let seven = Count {
+            rules: 2,
+            packets: 7,
+        };
+        assert_eq!(counts, BTreeMap::from([(7, seven)]));
+    }
+}

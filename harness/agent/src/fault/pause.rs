@@ -1,0 +1,122 @@
+//! SIGSTOP to a daemon's whole tree, and SIGCONT.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Signal;
+
+use crate::error::{Error, Result};
+use crate::journal::Record;
+use crate::ledger::{Ledger, TAKES_HOLD, failpoint, wait_until};
+use crate::protocol::{Evidence, Fault};
+use crate::tree::{self, Ident};
+
+pub(crate) fn is_of(kind: &Fault, name: &str) -> bool {
+    matches!(kind, Fault::Pause { daemon } if daemon == name)
+}
+
+/// Stops the tree. Evidence: `/proc` says of every thread that it is stopped.
+pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
+    hold(ledger, name)?;
+    let members = ledger.daemon(name)?.members()?;
+    if members.is_empty() {
+        return Ok(Evidence {
+            held: false,
+            evidence: vec![format!(
+                "daemon {name:?} does not run; it is stopped if it starts"
+            )],
+        });
+    }
+    Ok(show(&members, true))
+}
+
+/// Lets the tree run, unless another pause holds it. Evidence: `/proc` again.
+pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
+    if let Some(other) = ledger.demanded(|kind| is_of(kind, name)).first() {
+        return Ok(Evidence {
+            held: true,
+            evidence: vec![format!("daemon {name:?} stays stopped: fault {other}")],
+        });
+    }
+    let resumed = release(ledger, name)?;
+    if resumed.is_empty() {
+        return Ok(Evidence {
+            held: true,
+            evidence: vec![format!("no process of daemon {name:?} was stopped")],
+        });
+    }
+    Ok(show(&resumed, false))
+}
+
+/// Stops the tree until nobody is left in it who runs and could fork. Processes that were stopped
+/// by somebody else before are not ours to resume, and are left out.
+pub(crate) fn hold(ledger: &mut Ledger, name: &str) -> Result<()> {
+    let mut sent = false;
+    wait_until(TAKES_HOLD, || {
+        let daemon = ledger.daemon(name)?;
+        let members = daemon.members()?;
+        let fresh: Vec<Ident> = members
+            .iter()
+            .filter(|ident| !daemon.stopped.contains(ident))
+            .filter(|ident| tree::stopped(**ident) == Some(false))
+            .copied()
+            .collect();
+        if fresh.is_empty() {
+            let rest = members.iter().find(|id| tree::stopped(**id) == Some(false));
+            return Ok(rest.is_none());
+        }
+        ledger.write(Record::Stopping {
+            pids: fresh.clone(),
+        })?;
+        failpoint("pause:stopping");
+        let daemon = ledger.daemon(name)?;
+        for ident in fresh {
+            daemon.stopped.insert(ident);
+            signal(ident, Signal::STOP)?;
+            if !std::mem::replace(&mut sent, true) {
+                failpoint("pause:half");
+            }
+        }
+        Ok(false)
+    })?;
+    Ok(())
+}
+
+/// Resumes what [`hold`] stopped, and waits until it is seen to run.
+pub(crate) fn release(ledger: &mut Ledger, name: &str) -> Result<Vec<Ident>> {
+    let stopped: BTreeSet<Ident> = std::mem::take(&mut ledger.daemon(name)?.stopped);
+    let pids: Vec<Ident> = stopped.into_iter().filter(|id| tree::alive(*id)).collect();
+    for ident in &pids {
+        signal(*ident, Signal::CONT)?;
+    }
+    wait_until(TAKES_HOLD, || {
+        Ok(!pids.iter().any(|id| tree::stopped(*id) == Some(true)))
+    })?;
+    if !pids.is_empty() {
+        ledger.write(Record::Resumed { pids: pids.clone() })?;
+    }
+    Ok(pids)
+}
+
+fn signal(ident: Ident, signal: Signal) -> Result<bool> {
+    tree::signal(ident, signal).map_err(|source| Error::Io {
+        doing: format!("signal {ident}"),
+        source,
+    })
+}
+
+/// What `/proc` says of each.
+fn show(members: &[Ident], wanted: bool) -> Evidence {
+    let states: Vec<Option<bool>> = members.iter().map(|ident| tree::stopped(*ident)).collect();
+    let line = |(ident, state): (&Ident, &Option<bool>)| match state {
+        Some(true) => format!("{ident}: every thread in state T (stopped)"),
+        Some(false) => format!("{ident}: not stopped"),
+        None => format!("{ident}: gone"),
+    };
+    Evidence {
+        held: states
+            .iter()
+            .all(|state| state.is_none_or(|is| is == wanted))
+            && (!wanted || states.contains(&Some(true))),
+        evidence: members.iter().zip(&states).map(line).collect(),
+    }
+}

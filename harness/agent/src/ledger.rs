@@ -1,0 +1,405 @@
+//! What is done to this node: the daemons, the faults in force, and how each is undone.
+//!
+//! Faults are kept as demands on a state, not as a stack of deeds: a daemon is dead while any fault
+//! kills it, stopped while any pauses it, and its clocks are off by the sum of what shifts them.
+//! Whatever comes or goes, the state is brought in line with the demands that remain. So faults may
+//! overlap and be healed in any order.
+//!
+//! ```text
+//!   inject: check ─▶ journal (synced) ─▶ enter ─▶ apply ─▶ evidence      an error on the way: undo
+//!   heal:   take out ─▶ bring in line ─▶ evidence ─▶ journal             nothing in force: clear it
+//!   start:  what the journal of a dead agent says ─▶ undo ─▶ clear it    ([`recover`])
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::error::{Error, Result, doing, io};
+use crate::fault::{cut, kill, packet, pause};
+use crate::journal::{Journal, Left, Record};
+use crate::nursery::{Exit, Nursery};
+use crate::protocol::{Daemon, Evidence, Fault, Started};
+use crate::supervise::{self, LOG_MAX, Supervised};
+use crate::tree::{self, Ident, Tree};
+
+/// How long a signal may take to show in `/proc`.
+pub const TAKES_HOLD: Duration = Duration::from_secs(5);
+
+/// The end of a daemon's root process.
+#[derive(Debug)]
+pub struct Ended {
+    pub daemon: String,
+    pub ident: Ident,
+    pub exit: Exit,
+}
+
+pub struct Ledger {
+    pub(crate) journal: Journal,
+    pub(crate) faults: BTreeMap<u64, Fault>,
+    pub(crate) daemons: BTreeMap<String, Supervised>,
+    pub(crate) nursery: Arc<Nursery>,
+    pub(crate) cuts: cut::Cuts,
+    pub(crate) shaper: packet::Shaper,
+    ended: Sender<Ended>,
+}
+
+impl Ledger {
+    /// Takes over DIR, undoing what a dead predecessor left. `ended` gets the news of daemons.
+    pub fn open(
+        dir: &Path,
+        nursery: Arc<Nursery>,
+        ended: Sender<Ended>,
+    ) -> Result<(Ledger, Recovered)> {
+        let (mut journal, left) = Journal::open(dir).map_err(io("open the journal in", dir))?;
+        let recovered = recover(&left, &nursery)?;
+        journal
+            .clear()
+            .map_err(io("clear the journal", journal.path()))?;
+        let ledger = Ledger {
+            journal,
+            faults: BTreeMap::new(),
+            daemons: BTreeMap::new(),
+            cuts: cut::Cuts::probe(&nursery),
+            shaper: packet::Shaper::probe(&nursery),
+            nursery,
+            ended,
+        };
+        Ok((ledger, recovered))
+    }
+
+    /// What this node can do to itself, as [`crate::protocol::Hello`] says it.
+    pub fn offers(&self) -> Vec<String> {
+        let mut offers = Vec::new();
+        offers.extend(self.cuts.offers());
+        offers.extend(self.shaper.offers());
+        offers.into_iter().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn write(&mut self, record: Record) -> Result<()> {
+        self.journal
+            .write(record)
+            .map_err(doing("write the undo journal"))
+    }
+
+    pub(crate) fn daemon(&mut self, name: &str) -> Result<&mut Supervised> {
+        self.daemons
+            .get_mut(name)
+            .ok_or_else(|| Error::NoDaemon(name.to_owned()))
+    }
+
+    /// The faults in force for which `is` holds.
+    pub(crate) fn demanded(&self, is: impl Fn(&Fault) -> bool) -> Vec<u64> {
+        let wanted = self.faults.iter().filter(|(_, kind)| is(kind));
+        wanted.map(|(fault, _)| *fault).collect()
+    }
+
+    /// Starts a daemon that does not run.
+    pub fn start(&mut self, spec: Daemon) -> Result<Started> {
+        supervise::check(&spec)?;
+        let name = spec.name.clone();
+        let killed = self.demanded(|kind| kill::is_of(kind, &name));
+        if let Some(fault) = killed.first() {
+            return Err(Error::Refused(format!(
+                "daemon {name:?} is held dead by fault {fault}; heal that, which starts it again"
+            )));
+        }
+        if let Some(known) = self.daemons.get_mut(&name) {
+            if let Some(first) = known.members()?.first() {
+                return Err(Error::Refused(format!(
+                    "daemon {name:?} runs already ({first}); stop it first"
+                )));
+            }
+            known.spec = spec;
+        } else {
+            self.daemons.insert(name.clone(), Supervised::new(spec));
+        }
+        let root = self.launch(&name)?;
+        self.daemon(&name)?.wanted = true;
+        Ok(Started { pid: root.pid })
+    }
+
+    /// Starts a known daemon as its description says, under the faults that are in force for it.
+    pub(crate) fn launch(&mut self, name: &str) -> Result<Ident> {
+        let marker = self.nursery.marker(name);
+        let daemon = self.daemon(name)?;
+        let program = daemon.spec.argv[0].clone();
+        let mut command = supervise::command(&daemon.spec, &marker)?;
+        let ended = self.ended.clone();
+        let (tell, told) = std::sync::mpsc::channel::<Ident>();
+        let of = name.to_owned();
+        let root = self
+            .nursery
+            .spawn(
+                move || {
+                    let pid = command.spawn()?.id();
+                    let start = tree::read(pid).map_or(0, |process| process.ident.start);
+                    let ident = Ident { pid, start };
+                    // The receiver is in the closure below, which outlives this.
+                    let _ = tell.send(ident);
+                    Ok::<_, std::io::Error>((pid, ident))
+                },
+                move |exit| {
+                    if let Ok(ident) = told.recv() {
+                        let news = Ended {
+                            daemon: of,
+                            ident,
+                            exit,
+                        };
+                        // Nobody listens any more when the agent is on its way out.
+                        let _ = ended.send(news);
+                    }
+                },
+            )
+            .map_err(|source| Error::Io {
+                doing: format!("start daemon {name:?} ({program})"),
+                source,
+            })?;
+        let daemon = self.daemon(name)?;
+        daemon.root = Some(root);
+        daemon.tree = Some(Tree::new(root, marker));
+        daemon.stopped.clear();
+        if !self.demanded(|kind| pause::is_of(kind, name)).is_empty() {
+            pause::hold(self, name)?;
+        }
+        Ok(root)
+    }
+
+    /// Asks a daemon to end; the caller waits, and insists if it must.
+    pub fn terminate(&mut self, name: &str) -> Result<()> {
+        let daemon = self.daemon(name)?;
+        daemon.wanted = false;
+        daemon.signal(Signal::TERM)?;
+        Ok(())
+    }
+
+    /// Applies a fault.
+    pub fn inject(&mut self, fault: u64, kind: Fault) -> Result<Evidence> {
+        if self.faults.contains_key(&fault) {
+            return Err(Error::Refused(format!("fault {fault} is in force already")));
+        }
+        match &kind {
+            Fault::Cut { rules } => self.cuts.check(rules)?,
+            Fault::Packet { netem, .. } => self.shaper.check(netem)?,
+            Fault::Pause { daemon } | Fault::Kill { daemon } => {
+                self.daemon(daemon)?;
+            }
+            Fault::Clock { .. } => {
+                return Err(Error::Refused(
+                    "clock faults are not built into this agent".into(),
+                ));
+            }
+        }
+        let name = name(&kind);
+        self.write(Record::Inject {
+            fault,
+            kind: kind.clone(),
+        })?;
+        failpoint(&format!("{name}:journalled"));
+        self.faults.insert(fault, kind.clone());
+        let applied = match kind {
+            Fault::Cut { .. } => cut::inject(self, fault),
+            Fault::Packet { .. } => packet::inject(self, fault),
+            Fault::Pause { daemon } => pause::inject(self, &daemon),
+            Fault::Kill { daemon } => kill::inject(self, &daemon),
+            Fault::Clock { .. } => unreachable!("refused above"),
+        };
+        failpoint(&format!("{name}:applied"));
+        applied.map_err(|error| match self.heal(fault) {
+            Ok(_) => error,
+            Err(also) => Error::Refused(format!("{error}; and it could not be undone: {also}")),
+        })
+    }
+
+    /// Undoes one fault. If that fails it stays in the ledger, to be tried again.
+    pub fn heal(&mut self, fault: u64) -> Result<Evidence> {
+        let Some(kind) = self.faults.remove(&fault) else {
+            return Ok(Evidence {
+                held: true,
+                evidence: vec![format!("fault {fault} is not in force")],
+            });
+        };
+        let undone = match &kind {
+            Fault::Cut { .. } => cut::heal(self, fault),
+            Fault::Packet { .. } => packet::heal(self, fault),
+            Fault::Pause { daemon } => pause::heal(self, daemon),
+            Fault::Kill { daemon } => kill::heal(self, daemon),
+            Fault::Clock { .. } => unreachable!("never entered"),
+        };
+        let evidence = match undone {
+            Ok(evidence) => evidence,
+            Err(error) => {
+                self.faults.insert(fault, kind);
+                return Err(error);
+            }
+        };
+        failpoint(&format!("{}:healed", name(&kind)));
+        if self.faults.is_empty() {
+            self.journal
+                .clear()
+                .map_err(doing("clear the undo journal"))?;
+        } else {
+            self.write(Record::Healed { fault })?;
+        }
+        Ok(evidence)
+    }
+
+    /// Undoes every fault, the youngest first. One that cannot be undone does not keep the others.
+    pub fn heal_all(&mut self) -> Evidence {
+        let mut all = Evidence {
+            held: true,
+            evidence: Vec::new(),
+        };
+        let faults: Vec<u64> = self.faults.keys().rev().copied().collect();
+        for fault in faults {
+            match self.heal(fault) {
+                Ok(one) => {
+                    all.held &= one.held;
+                    let lines = one.evidence.into_iter();
+                    all.evidence
+                        .extend(lines.map(|line| format!("fault {fault}: {line}")));
+                }
+                Err(error) => {
+                    all.held = false;
+                    all.evidence.push(format!("fault {fault}: {error}"));
+                }
+            }
+        }
+        if all.evidence.is_empty() {
+            all.evidence.push("no fault was in force".into());
+        }
+        all
+    }
+
+    pub fn in_force(&self) -> Vec<u64> {
+        self.faults.keys().copied().collect()
+    }
+
+    /// What must be looked after while nothing is asked. Returns what went wrong.
+    pub fn tick(&mut self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        for (name, daemon) in &mut self.daemons {
+            if let Err(error) = supervise::rotate(&daemon.spec.log, LOG_MAX) {
+                troubles.push(format!("cannot rotate the log of {name}: {error}"));
+            }
+            // Remembers members before their parents die.
+            if let Err(error) = daemon.members() {
+                troubles.push(error.to_string());
+            }
+        }
+        troubles
+    }
+}
+
+/// A fault's name in failpoints.
+fn name(kind: &Fault) -> &'static str {
+    match kind {
+        Fault::Cut { .. } => "cut",
+        Fault::Packet { .. } => "packet",
+        Fault::Pause { .. } => "pause",
+        Fault::Kill { .. } => "kill",
+        Fault::Clock { .. } => "clock",
+    }
+}
+
+/// Dies here, if a test asks for it: what follows a SIGKILL at the worst moment must be seen, and
+/// that moment is a few microseconds long. Not in release builds.
+pub(crate) fn failpoint(name: &str) {
+    if cfg!(debug_assertions) && std::env::var("SCHISM_AGENT_DIE_AT").is_ok_and(|at| at == name) {
+        // Whatever it answers, the process is dead.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    }
+}
+
+/// Waits until `is`, at most `limit`; says whether it came.
+pub(crate) fn wait_until(limit: Duration, mut is: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if is()? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What was undone of a dead agent's doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    pub faults: Vec<u64>,
+    /// One deed a line.
+    pub deeds: Vec<String>,
+}
+
+/// Undoes what a dead agent's journal says is left, and ends what is left of its daemons: they end
+/// with their agent, however that ends. Idempotent.
+fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
+    let mut recovered = Recovered {
+        faults: left.faults.keys().copied().collect(),
+        deeds: Vec::new(),
+    };
+    let deeds = &mut recovered.deeds;
+    if left.cut {
+        cut::clear(nursery)?;
+        deeds.push("deleted the packet filter tables named schism".into());
+    }
+    for device in &left.devices {
+        if packet::clear(nursery, device)? {
+            deeds.push(format!("deleted the queueing discipline of {device}"));
+        }
+    }
+    for ident in &left.stopped {
+        let resumed = tree::signal(*ident, Signal::CONT).map_err(|source| Error::Io {
+            doing: format!("resume {ident}"),
+            source,
+        })?;
+        if resumed {
+            deeds.push(format!("resumed {ident}"));
+        }
+    }
+    let strays = || {
+        tree::marked_with_prefix(&format!("{}/", nursery.prefix()))
+            .map_err(io("list", Path::new("/proc")))
+    };
+    for ident in strays()? {
+        deeds.push(format!("killed {ident}, left of a daemon"));
+    }
+    let ended = wait_until(TAKES_HOLD, || {
+        let strays = strays()?;
+        for ident in &strays {
+            tree::signal(*ident, Signal::KILL).map_err(|source| Error::Io {
+                doing: format!("kill {ident}"),
+                source,
+            })?;
+        }
+        Ok(strays.is_empty())
+    })?;
+    if !ended {
+        deeds.push("some processes of its daemons do not die".into());
+    }
+    Ok(recovered)
+}
+
+/// DIR's own name, by which what was started from it is found: drawn once, kept in `DIR/id`.
+pub fn identity(dir: &Path) -> Result<String> {
+    let path: PathBuf = dir.join("id");
+    if let Ok(id) = fs::read_to_string(&path)
+        && !id.is_empty()
+    {
+        return Ok(id);
+    }
+    let source = Path::new("/proc/sys/kernel/random/uuid");
+    let id = fs::read_to_string(source).map_err(io("read", source))?;
+    let id = id.trim();
+    let beside = dir.join("id.new");
+    fs::write(&beside, id).map_err(io("write", &beside))?;
+    fs::rename(&beside, &path).map_err(io("write", &path))?;
+    Ok(id.to_owned())
+}

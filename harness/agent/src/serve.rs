@@ -1,0 +1,651 @@
+//! The session: lines in, answers and notes out, and the lease that ends it all.
+//!
+//! ```text
+//!   stdin ─ poll ─▶ parse ─┬─ hand thread: daemons and faults, one after the other, as sent
+//!   signals ──┘            ├─ file thread: put, get, remove, as sent
+//!   lease ────┘            └─ a thread each: run, probe, connect, the waiting part of stop
+//!                                       └──▶ writer thread ──▶ stdout
+//! ```
+//!
+//! Only the main thread reads, and it never waits for anything but the three on the left: a slow
+//! command or a controller that does not read its answers cannot keep the lease from running out.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clocks;
+use crate::error::{Error, Result, doing};
+use crate::files;
+use crate::ledger::{Ended, Ledger, Recovered, wait_until};
+use crate::nursery::Nursery;
+use crate::probe::{self, Responder};
+use crate::protocol::{self, Hello, Line, Note, Request, State};
+use crate::supervise;
+
+/// Longest line that is read. Longer ones are refused and skipped.
+const LINE_MAX: usize = 64 << 20;
+/// How often logs are looked at and trees remembered.
+const TICK: Duration = Duration::from_millis(100);
+/// What daemons are given to end by themselves when the agent ends.
+const GRACE: Duration = Duration::from_secs(2);
+/// What a killed tree is given to vanish.
+const VANISH: Duration = Duration::from_secs(5);
+/// Requests of one kind that may be waiting at once.
+const THREADS_MAX: usize = 256;
+/// Shortest lease that is accepted.
+const LEASE_MIN_MS: u64 = 100;
+
+/// What all threads share.
+struct Agent {
+    ledger: Mutex<Ledger>,
+    nursery: Arc<Nursery>,
+    responder: Responder,
+    out: Sender<Out>,
+    dir: PathBuf,
+    recovered: Recovered,
+    threads: AtomicUsize,
+    /// Told to end by request.
+    leave: Mutex<Option<u64>>,
+    /// Wakes the main thread up.
+    wake: OwnedFd,
+}
+
+/// For the writer.
+enum Out {
+    Line(Line),
+    /// Everything before has been written when this is answered.
+    Flush(Sender<()>),
+}
+
+type Job = Box<dyn FnOnce(&Arc<Agent>) + Send>;
+
+/// Serves the controller on stdio until the input ends, a signal comes, or it says so. Then heals
+/// the node and stops every daemon.
+pub fn serve(dir: &Path, probe_port: u16, nursery: Arc<Nursery>, signals: &OwnedFd) -> Result<()> {
+    let (ended, endings) = mpsc::channel();
+    let (ledger, recovered) = Ledger::open(dir, nursery.clone(), ended)?;
+    let (out, lines) = mpsc::channel();
+    thread::spawn(move || write(lines));
+    let (woken, wake) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| doing("make a pipe")(error.into()))?;
+    let agent = Arc::new(Agent {
+        ledger: Mutex::new(ledger),
+        nursery,
+        responder: Responder::open(probe_port)?,
+        out,
+        dir: dir.to_owned(),
+        recovered,
+        threads: AtomicUsize::new(0),
+        leave: Mutex::new(None),
+        wake,
+    });
+    let watcher = agent.clone();
+    thread::spawn(move || watch(&watcher, endings));
+    let (hand, file) = (worker(&agent), worker(&agent));
+    let why = read(&agent, &hand, &file, signals, &woken);
+    agent.end(&why);
+    Ok(())
+}
+
+/// Runs jobs one after the other.
+fn worker(agent: &Arc<Agent>) -> Sender<Job> {
+    let (jobs, to_do) = mpsc::channel::<Job>();
+    let agent = agent.clone();
+    thread::spawn(move || to_do.into_iter().for_each(|job| job(&agent)));
+    jobs
+}
+
+/// Writes lines, so that nobody else waits for a controller that does not read.
+fn write(lines: Receiver<Out>) {
+    let mut stdout = io::stdout().lock();
+    for line in lines {
+        match line {
+            Out::Line(line) => {
+                let mut text = serde_json::to_vec(&line).expect("lines have string keys only");
+                text.push(b'\n');
+                // A controller that is gone is noticed on its input.
+                let _ = stdout.write_all(&text).and_then(|()| stdout.flush());
+            }
+            Out::Flush(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// Passes on the ends of daemons, and looks after what must be looked after.
+fn watch(agent: &Arc<Agent>, endings: Receiver<Ended>) {
+    let mut said = BTreeSet::new();
+    let mut next = Instant::now() + TICK;
+    loop {
+        let wait = next.saturating_duration_since(Instant::now());
+        match endings.recv_timeout(wait) {
+            Ok(news) => {
+                let mut ledger = agent.ledger();
+                let Ok(daemon) = ledger.daemon(&news.daemon) else {
+                    continue;
+                };
+                let expected = daemon.ended(news.ident, news.exit);
+                drop(ledger);
+                agent.note(Note::Exited {
+                    daemon: news.daemon,
+                    pid: news.ident.pid,
+                    status: news.exit.to_string(),
+                    expected,
+                });
+            }
+            Err(_) => {
+                let troubles = agent.ledger().tick();
+                next = Instant::now() + TICK;
+                for what in troubles {
+                    // Once each: what goes wrong at every look says nothing new.
+                    if said.insert(what.clone()) {
+                        agent.note(Note::Trouble { what });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads and dispatches until the session is over; says why it is.
+fn read(
+    agent: &Arc<Agent>,
+    hand: &Sender<Job>,
+    file: &Sender<Job>,
+    signals: &OwnedFd,
+    woken: &OwnedFd,
+) -> String {
+    let stdin = io::stdin();
+    let mut lines = Lines::default();
+    let mut lease: Option<Duration> = None;
+    let mut heard = Instant::now();
+    let mut expired = false;
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        let deadline = lease.filter(|_| !expired).map(|lease| heard + lease);
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()) as _,
+            }
+        });
+        let mut fds = [
+            PollFd::new(&stdin, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(woken, PollFlags::IN),
+        ];
+        if let Err(error) = poll(&mut fds, timeout.as_ref())
+            && error != rustix::io::Errno::INTR
+        {
+            return format!("cannot wait for input: {error}");
+        }
+        let ready = fds.each_ref().map(|fd| !fd.revents().is_empty());
+        if ready[1] {
+            return "a signal".into();
+        }
+        if ready[2] {
+            return "told to".into();
+        }
+        // Input first: a machine that was suspended finds both its lease run out and the lines
+        // that renew it.
+        if ready[0] {
+            let length = match rustix::io::read(&stdin, &mut piece) {
+                Ok(0) => return "the controller closed its end".into(),
+                Ok(length) => length,
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
+                Err(error) => return format!("cannot read from the controller: {error}"),
+            };
+            heard = Instant::now();
+            expired = false;
+            for line in lines.feed(&piece[..length]) {
+                agent.dispatch(line, &mut lease, hand, file);
+            }
+        } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            expired = true;
+            let silent = heard.elapsed();
+            let faults = agent.ledger().in_force();
+            let healed = agent.ledger().heal_all();
+            let why = format!(
+                "no line from the controller for {} ms; undid faults {faults:?}",
+                silent.as_millis()
+            );
+            agent.note(Note::Healed { why });
+            if !healed.held {
+                let what = healed.evidence.join("; ");
+                agent.note(Note::Trouble { what });
+            }
+        }
+    }
+}
+
+/// Cuts input into lines of bounded length.
+#[derive(Default)]
+struct Lines {
+    number: u64,
+    begun: Vec<u8>,
+    /// The line that is being read is too long; its rest is thrown away.
+    skipping: bool,
+}
+
+/// A line of input with its number, or the fact that it was too long.
+type Numbered = (u64, Option<Vec<u8>>);
+
+impl Lines {
+    fn feed(&mut self, mut bytes: &[u8]) -> Vec<Numbered> {
+        let mut whole = Vec::new();
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.take(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            self.number += 1;
+            let line = std::mem::take(&mut self.begun);
+            let too_long = std::mem::take(&mut self.skipping);
+            whole.push((self.number, (!too_long).then_some(line)));
+        }
+        self.take(bytes);
+        whole
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if self.begun.len() + bytes.len() > LINE_MAX {
+            self.skipping = true;
+        }
+        if self.skipping {
+            self.begun = Vec::new();
+        } else {
+            self.begun.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The number and the request of a line; for a bad one, the number as far as it can be read, 0
+/// otherwise, and what is wrong and where.
+fn parse((number, line): Numbered) -> Result<(u64, Request), (u64, String)> {
+    let Some(line) = line else {
+        let max = LINE_MAX >> 20;
+        return Err((0, format!("line {number} is longer than {max} MiB")));
+    };
+    let value: Value = serde_json::from_slice(&line).map_err(|error| {
+        // serde_json counts from the start of the line it was given.
+        let column = error.column();
+        (0, format!("line {number}, column {column}: {error}"))
+    })?;
+    let Some(id) = value.get("id").and_then(Value::as_u64) else {
+        return Err((0, format!("line {number}: no `id` (a number from 0)")));
+    };
+    match serde_json::from_value(value) {
+        Ok(request) => Ok((id, request)),
+        Err(error) => Err((id, format!("line {number}: {error}"))),
+    }
+}
+
+impl Agent {
+    /// A panic while it was held is a bug, but the node must still be healed.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, line: Line) {
+        // The writer lives as long as the process.
+        let _ = self.out.send(Out::Line(line));
+    }
+
+    fn note(&self, note: Note) {
+        self.say(Line::Note(note));
+    }
+
+    /// Answers request `id` with what `work` returns. A panic in it is answered too.
+    fn answer<T: Serialize>(&self, id: u64, work: impl FnOnce() -> Result<T>) {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        let line = match done {
+            Ok(Ok(value)) => match serde_json::to_value(value) {
+                Ok(ok) => Line::Answer { id, ok },
+                Err(error) => Line::Refusal {
+                    id,
+                    error: format!("the answer cannot be written: {error}"),
+                },
+            },
+            Ok(Err(error)) => Line::Refusal {
+                id,
+                error: error.to_string(),
+            },
+            Err(_) => Line::Refusal {
+                id,
+                error: "a bug in the agent; what it said is on its stderr".into(),
+            },
+        };
+        self.say(line);
+    }
+
+    /// Answers in a thread of its own what may take long.
+    fn answer_aside<T: Serialize>(
+        self: &Arc<Self>,
+        id: u64,
+        work: impl FnOnce(&Arc<Agent>) -> Result<T> + Send + 'static,
+    ) {
+        let agent = self.clone();
+        let refuse = |error: String| self.say(Line::Refusal { id, error });
+        if self.threads.fetch_add(1, Ordering::Relaxed) >= THREADS_MAX {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            return refuse(format!("{THREADS_MAX} requests are waiting already"));
+        }
+        let started = thread::Builder::new().spawn(move || {
+            agent.answer(id, || work(&agent));
+            agent.threads.fetch_sub(1, Ordering::Relaxed);
+        });
+        if let Err(error) = started {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            refuse(format!("cannot start a thread: {error}"));
+        }
+    }
+
+    fn dispatch(
+        self: &Arc<Self>,
+        line: Numbered,
+        lease: &mut Option<Duration>,
+        hand: &Sender<Job>,
+        file: &Sender<Job>,
+    ) {
+        let (id, request) = match parse(line) {
+            Ok(parsed) => parsed,
+            Err((id, error)) => return self.say(Line::Refusal { id, error }),
+        };
+        let in_turn = |to: &Sender<Job>, job: Job| {
+            to.send(job).expect("workers live as long as the process");
+        };
+        match request {
+            Request::Hello {
+                version, lease_ms, ..
+            } => self.answer(id, || {
+                let hello = self.hello(version, lease_ms)?;
+                *lease = Some(Duration::from_millis(lease_ms));
+                Ok(hello)
+            }),
+            _ if lease.is_none() => self.say(Line::Refusal {
+                id,
+                error: "say `hello` first".into(),
+            }),
+            Request::Renew => self.answer(id, || Ok(())),
+            Request::Seen { nonce } => self.answer(id, || Ok(self.responder.seen(nonce))),
+
+            Request::Run {
+                argv,
+                stdin,
+                timeout_ms,
+            } => self.answer_aside(id, move |agent| {
+                let [program, args @ ..] = argv.as_slice() else {
+                    return Err(Error::Refused("no program to run".into()));
+                };
+                let mut command = Command::new(program);
+                command.args(args);
+                let timeout = Duration::from_millis(timeout_ms);
+                agent
+                    .nursery
+                    .run(command, stdin.into_bytes(), timeout)
+                    .map_err(doing(&format!("run {program:?}")))
+            }),
+            Request::Probe {
+                peers,
+                nonce,
+                count,
+                wait_ms,
+            } => self.answer_aside(id, move |_| {
+                probe::probe(&peers, nonce, count, Duration::from_millis(wait_ms))
+            }),
+            Request::Connect { to, timeout_ms } => self.answer_aside(id, move |_| {
+                probe::connect(to, Duration::from_millis(timeout_ms))
+            }),
+
+            Request::Put {
+                path,
+                mode,
+                append,
+                base64,
+            } => in_turn(
+                file,
+                Box::new(move |agent| {
+                    agent.answer(id, || files::put(&path, mode, append, &base64));
+                }),
+            ),
+            Request::Get {
+                path,
+                offset,
+                limit,
+            } => in_turn(
+                file,
+                Box::new(move |agent| agent.answer(id, || files::get(&path, offset, limit))),
+            ),
+            Request::Remove { path } => in_turn(
+                file,
+                Box::new(move |agent| agent.answer(id, || files::remove(&path, &agent.dir))),
+            ),
+
+            Request::Stop { daemon, grace_ms } => in_turn(
+                hand,
+                Box::new(move |agent| {
+                    let asked = agent.ledger().terminate(&daemon);
+                    match asked {
+                        Ok(()) => agent.answer_aside(id, move |agent| {
+                            agent.stopped(&daemon, Duration::from_millis(grace_ms))
+                        }),
+                        Err(error) => agent.answer(id, || Err::<(), _>(error)),
+                    }
+                }),
+            ),
+            Request::Shutdown => in_turn(
+                hand,
+                Box::new(move |agent| {
+                    *agent.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+                    // One byte fits into an empty pipe; a second request finds it awake.
+                    let _ = rustix::io::write(&agent.wake, b"x");
+                }),
+            ),
+            other => in_turn(
+                hand,
+                Box::new(move |agent| agent.answer(id, || agent.by_hand(other))),
+            ),
+        }
+    }
+
+    fn hello(&self, version: u32, lease_ms: u64) -> Result<Hello> {
+        if version != protocol::VERSION {
+            return Err(Error::Refused(format!(
+                "this agent ({}) speaks version {} of the protocol, the controller version {version}",
+                env!("CARGO_PKG_VERSION"),
+                protocol::VERSION
+            )));
+        }
+        if lease_ms < LEASE_MIN_MS {
+            return Err(Error::Refused(format!(
+                "a lease of {lease_ms} ms is too short (at least {LEASE_MIN_MS} ms)"
+            )));
+        }
+        let system = rustix::system::uname();
+        Ok(Hello {
+            agent: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            hostname: system.nodename().to_string_lossy().into_owned(),
+            arch: system.machine().to_string_lossy().into_owned(),
+            kernel: system.release().to_string_lossy().into_owned(),
+            probe_port: self.responder.port(),
+            offers: self.ledger().offers(),
+            undone: self.recovered.faults.clone(),
+        })
+    }
+
+    /// What is done in the order in which it was sent.
+    fn by_hand(&self, request: Request) -> Result<Value> {
+        let mut ledger = self.ledger();
+        match request {
+            Request::Start { daemon } => value(ledger.start(daemon)?),
+            Request::State { daemon } => value(ledger.daemon(&daemon)?.state()?),
+            Request::Tail { daemon, lines } => {
+                let log = ledger.daemon(&daemon)?.spec.log.clone();
+                drop(ledger);
+                value(supervise::tail(&log, lines)?)
+            }
+            Request::Inject { fault, kind } => value(ledger.inject(fault, kind)?),
+            Request::Heal { fault } => value(ledger.heal(fault)?),
+            Request::HealAll => value(ledger.heal_all()),
+            Request::Clocks { daemon } => value(clocks::read(&mut ledger, daemon.as_deref())?),
+            Request::InForce => value(ledger.in_force()),
+            other => Err(Error::Refused(format!("{other:?} is not for this thread"))),
+        }
+    }
+
+    /// Waits for a daemon that was asked to end, and kills it after `grace`.
+    fn stopped(&self, name: &str, grace: Duration) -> Result<State> {
+        let ended = || {
+            let mut ledger = self.ledger();
+            let daemon = ledger.daemon(name)?;
+            // The root's end must have been told too, or its status would be that of before.
+            Ok(daemon.root.is_none() && daemon.members()?.is_empty())
+        };
+        if !wait_until(grace, ended)? {
+            let deadline = Instant::now() + VANISH;
+            while !ended()? {
+                if Instant::now() >= deadline {
+                    return Err(Error::Refused(format!(
+                        "daemon {name:?} does not die, not even of SIGKILL"
+                    )));
+                }
+                self.ledger().daemon(name)?.signal(Signal::KILL)?;
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        self.ledger().daemon(name)?.state()
+    }
+
+    /// Leaves the node whole and empty.
+    fn end(self: &Arc<Self>, why: &str) {
+        let names: Vec<String> = {
+            let mut ledger = self.ledger();
+            // First, so that healing does not start again what is about to be stopped.
+            for daemon in ledger.daemons.values_mut() {
+                daemon.wanted = false;
+            }
+            let healed = ledger.heal_all();
+            if !healed.held {
+                self.note(Note::Trouble {
+                    what: healed.evidence.join("; "),
+                });
+            }
+            ledger.daemons.keys().cloned().collect()
+        };
+        thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(move || {
+                    let stop = self.ledger().terminate(name);
+                    let done = stop.and_then(|()| self.stopped(name, GRACE).map(|_| ()));
+                    if let Err(error) = done {
+                        let what = error.to_string();
+                        self.note(Note::Trouble { what });
+                    }
+                });
+            }
+        });
+        self.note(Note::Healed {
+            why: format!("{why}; every fault is undone and every daemon stopped"),
+        });
+        if let Some(id) = *self.leave.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.answer(id, || Ok(()));
+        }
+        let (done, flushed) = mpsc::channel();
+        // A controller that does not read is not waited for.
+        if self.out.send(Out::Flush(done)).is_ok() {
+            let _ = flushed.recv_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+fn value(what: impl Serialize) -> Result<Value> {
+    serde_json::to_value(what)
+        .map_err(|error| Error::Refused(format!("the answer cannot be written: {error}")))
+}
+
+/// SIGTERM, SIGINT and SIGHUP as a readable descriptor. Call it before any thread is started: they
+/// inherit that the signals are held back. Children do not; the standard library sees to it.
+pub fn signals() -> io::Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the set is initialised by sigemptyset; signalfd returns a new descriptor or -1.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&mut set, signal);
+        }
+        if libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        match libc::signalfd(-1, &set, libc::SFD_CLOEXEC) {
+            -1 => Err(io::Error::last_os_error()),
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> (u64, String) {
+        parse((3, Some(text.into()))).expect_err("is refused")
+    }
+
+    #[test]
+    fn bad_lines_are_refused_by_position_and_reason() {
+        assert_eq!(refusal("{\"id\":1,").0, 0);
+        assert!(refusal("{\"id\":1,").1.starts_with("line 3, column 8: EOF"));
+        assert_eq!(
+            refusal("{\"do\":\"renew\"}"),
+            (0, "line 3: no `id` (a number from 0)".into())
+        );
+        let (id, error) = refusal("{\"id\":9,\"do\":\"dance\"}");
+        assert_eq!(id, 9);
+        assert!(
+            error.starts_with("line 3: unknown variant `dance`"),
+            "{error}"
+        );
+        let (id, error) = refusal("{\"id\":9,\"do\":\"heal\"}");
+        assert_eq!((id, error), (9, "line 3: missing field `fault`".into()));
+        assert!(parse((4, None)).expect_err("too long").1.contains("line 4"));
+        let renew = parse((1, Some(b"{\"id\":2,\"do\":\"renew\"}".to_vec())));
+        assert!(matches!(renew, Ok((2, Request::Renew))));
+    }
+
+    #[test]
+    fn lines_are_cut_wherever_the_pieces_end() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.feed(b"ab"), []);
+        assert_eq!(lines.feed(b"c\nd"), [(1, Some(b"abc".to_vec()))]);
+        let two = [(2, Some(b"d".to_vec())), (3, Some(Vec::new()))];
+        assert_eq!(lines.feed(b"\n\n"), two);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory_and_the_next_is_read() {
+        let mut lines = Lines::default();
+        let piece = vec![b'x'; 1 << 20];
+        for _ in 0..=LINE_MAX / piece.len() {
+            assert_eq!(lines.feed(&piece), []);
+        }
+        assert!(lines.begun.capacity() == 0);
+        let next = [(1, None), (2, Some(b"ok".to_vec()))];
+        assert_eq!(lines.feed(b"x\nok\n"), next);
+    }
+}
