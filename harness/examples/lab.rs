@@ -4,9 +4,10 @@
 //! started, and then does what it is told, a line each:
 //!
 //! ```text
-//! n1 ip route      runs a command on node n1 and answers with a line of JSON
-//! down             takes the lab down and brings it up again, and says `ready`
-//! exit 3           takes the lab down and exits with this code; the end of the input does it with 0
+//! n1 ip route              runs a command on node n1 and answers with a line of JSON
+//! connect n1 10.77.0.2:9   has node n1 connect to this address, and says what came of it
+//! down                     takes the lab down and brings it up again, and says `ready`
+//! exit 3                   takes the lab down and exits with this code; the end of the input does it with 0
 //! ```
 //!
 //! SIGINT and SIGTERM are answered with their names, each time they arrive.
@@ -14,7 +15,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use agent::protocol::{Ran, Request};
+use agent::protocol::{Connected, Ran, Request};
 use harness::cluster::lab::{self, Entered, Lab};
 use harness::cluster::{Cluster, Node};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -90,6 +91,18 @@ async fn talk() -> Result<u8, Box<dyn std::error::Error>> {
                 let before = now_ms();
                 nodes = lab.up(&[]).await?;
                 println!("ready {}", now_ms() - before);
+            }
+            Some(("connect", what)) => {
+                let (node, to) = what.split_once(' ').ok_or("connect NODE ADDRESS")?;
+                let node = nodes
+                    .iter()
+                    .find(|n| n.name == node)
+                    .ok_or("no such node")?;
+                let request = Request::Connect {
+                    to: to.parse()?,
+                    timeout_ms: 30_000,
+                };
+                println!("{:?}", node.agent.call::<Connected>(request).await?);
             }
             Some((node, command)) => match nodes.iter().find(|n| n.name == node) {
                 Some(node) => println!("{}", run(node, command).await?),

@@ -90,20 +90,27 @@ impl Signals {
 }
 
 /// Waits until the child ends, passing on what arrives meanwhile as `pass` says.
+///
+/// A child that had to be killed in place of a signal counts as ended by that signal.
 pub(super) fn wait(child: pid_t, signals: &Signals, pass: impl Fn(c_int) -> c_int) -> Ended {
+    let mut killed_for = None;
     loop {
         let mut status = 0;
         // SAFETY: a plain system call.
         if unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child {
             return match libc::WIFSIGNALED(status) {
-                true => Ended::Signal(libc::WTERMSIG(status)),
+                true => Ended::Signal(killed_for.unwrap_or(libc::WTERMSIG(status))),
                 false => Ended::Code(libc::WEXITSTATUS(status)),
             };
         }
         let signal = signals.next();
         if signal != libc::SIGCHLD {
+            let passed = pass(signal);
+            if passed == libc::SIGKILL {
+                killed_for = Some(signal);
+            }
             // SAFETY: the child has not been waited for, so the number is still its own.
-            unsafe { libc::kill(child, pass(signal)) };
+            unsafe { libc::kill(child, passed) };
         }
     }
 }

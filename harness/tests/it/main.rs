@@ -1,0 +1,4 @@
+//! Tests that need processes of their own.
+
+mod lab;
+mod talk;
