@@ -11,6 +11,7 @@ pub mod http;
 pub mod interface;
 mod nearest;
 pub mod params;
+pub mod scenario;
 pub mod systems;
 pub mod workload;
 

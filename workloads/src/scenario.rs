@@ -1,0 +1,448 @@
+//! Scenarios: files that put a system, a workload and faults together, and say what must come of it.
+//!
+//! ```toml
+//! about = "a deposed leader answers reads from its own state"
+//! system = "paxos-kv"
+//! workload = "register"
+//! nodes = 5
+//! nemesis = "partition"
+//! time-limit = "60s"
+//! rate = 200                  # operations offered a second
+//! concurrency = 10            # clients
+//!
+//! [params]                    # of the system and of the workload
+//! reads = "lease"
+//!
+//! [planted]                   # what makes it go wrong
+//! flaw = "stale-read-leader"  # a flaw of the system, or
+//! params = { keys = "1" }     # parameters that override those above
+//!
+//! [expect]
+//! verdict = "invalid"
+//! anomalies = ["stale read"]  # at least one of these kinds is found
+//! clean = "valid"             # the verdict of the clean twin: the same without [planted]
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use checkers::Verdict;
+use serde::Deserialize;
+use thiserror::Error;
+use toml::Spanned;
+
+use crate::params::{ParamError, Params, parse_duration};
+use crate::systems::{self, Entry, Setup};
+use crate::workload::{self, Workload};
+
+/// One run, with what must come of it.
+#[derive(Clone)]
+pub struct Scenario {
+    /// Name of the file, without `.toml`.
+    pub name: String,
+    /// One line for people.
+    pub about: String,
+    pub system: &'static Entry,
+    pub workload: &'static dyn Workload,
+    pub nodes: usize,
+    /// Families of faults, as the command line takes them: `partition`, `pause,clock`, `kill+clock`;
+    /// empty for none.
+    pub nemesis: String,
+    pub time_limit: Duration,
+    /// Operations offered a second.
+    pub rate: f64,
+    pub concurrency: usize,
+    /// What is set, the planted parameters included.
+    pub setup: Setup,
+    pub workload_params: Params,
+    pub expect: Expect,
+    twin: Option<Box<Scenario>>,
+}
+
+/// What must come of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expect {
+    pub verdict: Verdict,
+    /// Kinds of anomalies, at least one of which is found; empty if it does not matter which.
+    pub anomalies: Vec<String>,
+}
+
+impl Scenario {
+    /// The same without what was planted, and with the verdict that is due then. None if nothing
+    /// was planted.
+    pub fn twin(&self) -> Option<&Scenario> {
+        self.twin.as_deref()
+    }
+
+    /// The families of faults that it names.
+    pub fn families(&self) -> impl Iterator<Item = &str> {
+        let families = self.nemesis.split([',', '+']).map(str::trim);
+        families.filter(|family| !family.is_empty())
+    }
+}
+
+/// Where a scenario file is wrong. Lines and columns count from 1.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{}:{line}:{column}: {message}", .path.display())]
+pub struct ScenarioError {
+    pub path: PathBuf,
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    about: String,
+    system: Spanned<String>,
+    workload: Spanned<String>,
+    nodes: Spanned<usize>,
+    #[serde(default)]
+    nemesis: String,
+    time_limit: Spanned<String>,
+    rate: Spanned<f64>,
+    concurrency: Spanned<usize>,
+    #[serde(default)]
+    params: Given,
+    planted: Option<Spanned<Planted>>,
+    expect: Spanned<FileExpect>,
+}
+
+type Given = BTreeMap<Spanned<String>, Spanned<String>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Planted {
+    flaw: Option<String>,
+    #[serde(default)]
+    params: Given,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileExpect {
+    verdict: Verdict,
+    #[serde(default)]
+    anomalies: Vec<String>,
+    clean: Option<Verdict>,
+}
+
+/// What is wrong, and where in the text.
+struct Wrong {
+    at: Range<usize>,
+    message: String,
+}
+
+fn wrong(at: Range<usize>, message: impl ToString) -> Wrong {
+    Wrong {
+        at,
+        message: message.to_string(),
+    }
+}
+
+impl Scenario {
+    /// Reads a scenario from a file.
+    ///
+    /// # Errors
+    /// What is wrong with it and where; whether the system has the flaw is found out when it is set
+    /// up.
+    pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Scenario::parse(path, &text),
+            Err(e) => Err(ScenarioError {
+                path: path.to_path_buf(),
+                line: 1,
+                column: 1,
+                message: format!("cannot be read: {e}"),
+            }),
+        }
+    }
+
+    /// Reads a scenario from the text of a file; `path` is for its name and for messages.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Scenario, ScenarioError> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        read(&name, text).map_err(|Wrong { at, message }| {
+            let before = &text[..at.start.min(text.len())];
+            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            ScenarioError {
+                path: path.to_path_buf(),
+                line: before.matches('\n').count() + 1,
+                column: before[line_start..].chars().count() + 1,
+                message,
+            }
+        })
+    }
+}
+
+fn read(name: &str, text: &str) -> Result<Scenario, Wrong> {
+    let file: File =
+        toml::from_str(text).map_err(|e| wrong(e.span().unwrap_or_default(), e.message()))?;
+    let system = systems::find(file.system.get_ref()).map_err(|e| wrong(file.system.span(), e))?;
+    let workload =
+        workload::find(file.workload.get_ref()).map_err(|e| wrong(file.workload.span(), e))?;
+    if let Some(lacks) = workload
+        .needs()
+        .iter()
+        .find(|needed| !system.interfaces.contains(needed))
+    {
+        let message = format!(
+            "it needs the interface {lacks}, which {} lacks",
+            system.name
+        );
+        return Err(wrong(file.workload.span(), message));
+    }
+    let nodes = *file.nodes.get_ref();
+    if !(1..=9).contains(&nodes) {
+        return Err(wrong(file.nodes.span(), "there can be 1 to 9 nodes"));
+    }
+    let rate = *file.rate.get_ref();
+    if !(rate.is_finite() && rate > 0.0) {
+        return Err(wrong(file.rate.span(), "the rate must be above zero"));
+    }
+    let concurrency = *file.concurrency.get_ref();
+    if !(1..=10_000).contains(&concurrency) {
+        let message = "there can be 1 to 10000 clients";
+        return Err(wrong(file.concurrency.span(), message));
+    }
+    let time_limit = parse_duration(file.time_limit.get_ref()).ok_or_else(|| {
+        let message = "this is not a duration such as 30s or 2m";
+        wrong(file.time_limit.span(), message)
+    })?;
+    let resolve = |given: &[&Given]| resolve(system, workload, given);
+    let expected = file.expect.get_ref();
+    let scenario = |(params, workload_params), flaws, expect, twin| Scenario {
+        name: name.to_string(),
+        about: file.about.clone(),
+        system,
+        workload,
+        nodes,
+        nemesis: file.nemesis.clone(),
+        time_limit,
+        rate,
+        concurrency,
+        setup: Setup { params, flaws },
+        workload_params,
+        expect,
+        twin,
+    };
+    let expect = Expect {
+        verdict: expected.verdict,
+        anomalies: expected.anomalies.clone(),
+    };
+    let clean = |verdict| Expect {
+        verdict,
+        anomalies: Vec::new(),
+    };
+    match (&file.planted, expected.clean) {
+        (None, None) => Ok(scenario(
+            resolve(&[&file.params])?,
+            Vec::new(),
+            expect,
+            None,
+        )),
+        (None, Some(_)) => {
+            let message = "`clean` is the verdict without [planted], and nothing is planted";
+            Err(wrong(file.expect.span(), message))
+        }
+        (Some(planted), None) => {
+            let message = "something is planted: [expect] must say `clean`, the verdict without it";
+            Err(wrong(planted.span(), message))
+        }
+        (Some(planted), Some(verdict)) => {
+            let Planted { flaw, params } = planted.get_ref();
+            let twin = scenario(resolve(&[&file.params])?, Vec::new(), clean(verdict), None);
+            let flaws = flaw.iter().cloned().collect();
+            let params = resolve(&[&file.params, params])?;
+            Ok(scenario(params, flaws, expect, Some(Box::new(twin))))
+        }
+    }
+}
+
+/// Parameters of the system and of the workload; later ones override earlier ones.
+fn resolve(
+    system: &Entry,
+    workload: &dyn Workload,
+    given: &[&Given],
+) -> Result<(Params, Params), Wrong> {
+    let all = || given.iter().flat_map(|given| given.iter());
+    let pairs = all().map(|(name, value)| (name.get_ref().as_str(), value.get_ref().as_str()));
+    Params::resolve_both(system.params, &workload.params(), pairs).map_err(|e| {
+        let (wanted, in_value) = match &e {
+            ParamError::Unknown { name, .. } => (name, false),
+            ParamError::Value { name, .. } => (name, true),
+        };
+        let found = all()
+            .filter(|(name, _)| name.get_ref() == wanted)
+            .next_back();
+        let at = found.map(|(name, value)| match in_value {
+            true => value.span(),
+            false => name.span(),
+        });
+        wrong(at.unwrap_or_default(), e)
+    })
+}
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        /// The scenarios that come with the program: name and text.
+        pub const BUILT_IN: &[(&str, &str)] = &[
+            $(($name, include_str!(concat!("../scenarios/", $name, ".toml")))),*
+        ];
+    };
+}
+
+built_in! {
+    "paxos-kv-healthy",
+}
+
+/// Every scenario that comes with the program.
+///
+/// # Panics
+/// If one is wrong, which a test rules out.
+pub fn built_in() -> Vec<Scenario> {
+    let parse = |(name, text): &(&str, &str)| {
+        let path = PathBuf::from(format!("{name}.toml"));
+        Scenario::parse(&path, text).unwrap_or_else(|e| panic!("built-in scenario: {e}"))
+    };
+    BUILT_IN.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"about = "an example"
+system = "etcd"
+workload = "register"
+nodes = 3
+nemesis = "partition,pause+clock"
+time-limit = "30s"
+rate = 100
+concurrency = 6
+
+[params]
+election-timeout = "2s"
+keys = "7"
+
+[planted]
+params = { reads = "serializable" }
+
+[expect]
+verdict = "invalid"
+anomalies = ["stale read"]
+clean = "valid"
+"#;
+
+    fn parse(text: &str) -> Result<Scenario, String> {
+        Scenario::parse(Path::new("dir/example.toml"), text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_scenario_has_a_clean_twin() {
+        let scenario = parse(GOOD).unwrap();
+        assert_eq!(scenario.name, "example");
+        assert_eq!(
+            scenario.families().collect::<Vec<_>>(),
+            ["partition", "pause", "clock"]
+        );
+        assert_eq!(scenario.time_limit, Duration::from_secs(30));
+        assert_eq!(scenario.setup.params.text("reads"), "serializable");
+        assert_eq!(scenario.setup.params.text("election-timeout"), "2s");
+        assert_eq!(scenario.workload_params.count("keys"), 7);
+        assert_eq!(scenario.expect.verdict, Verdict::Invalid);
+        assert_eq!(scenario.expect.anomalies, ["stale read"]);
+        let twin = scenario.twin().unwrap();
+        assert_eq!(twin.setup.params.text("reads"), "linearizable");
+        assert_eq!(twin.setup.params.text("election-timeout"), "2s");
+        assert_eq!(twin.expect.verdict, Verdict::Valid);
+        assert!(twin.twin().is_none());
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_their_place() {
+        for (wrong, right, says) in [
+            (
+                "system = \"ectd\"",
+                "system = \"etcd\"",
+                "2:10: there is no system \"ectd\"; did you mean \"etcd\"?",
+            ),
+            (
+                "workload = \"registr\"",
+                "workload = \"register\"",
+                "3:12: there is no workload \"registr\"; did you mean \"register\"?",
+            ),
+            ("nodes = 0", "nodes = 3", "4:9: there can be 1 to 9 nodes"),
+            (
+                "nodes = 2000",
+                "nodes = 3",
+                "4:9: there can be 1 to 9 nodes",
+            ),
+            ("nodez = 3", "nodes = 3", "4:1: unknown field `nodez`"),
+            (
+                "time-limit = \"30\"",
+                "time-limit = \"30s\"",
+                "6:14: this is not a duration",
+            ),
+            ("rate = 0", "rate = 100", "7:8: the rate must be above zero"),
+            (
+                "rate = nan",
+                "rate = 100",
+                "7:8: the rate must be above zero",
+            ),
+            (
+                "concurrency = 0",
+                "concurrency = 6",
+                "8:15: there can be 1 to",
+            ),
+            (
+                "key = \"7\"",
+                "keys = \"7\"",
+                "12:1: there is no parameter \"key\"; did you mean \"keys\"?",
+            ),
+            (
+                "keys = \"0\"",
+                "keys = \"7\"",
+                "12:8: parameter keys cannot be \"0\"",
+            ),
+            (
+                "reads = \"stale\"",
+                "reads = \"serializable\"",
+                "15:20: parameter reads cannot be \"stale\"",
+            ),
+            (
+                "verdict = \"bad\"",
+                "verdict = \"invalid\"",
+                "18:11: unknown variant `bad`",
+            ),
+            ("", "clean = \"valid\"", "something is planted"),
+            ("[expect", "[expect]", "17:8:"),
+        ] {
+            assert!(GOOD.contains(right), "{right}");
+            let error = parse(&GOOD.replace(right, wrong)).err().expect(wrong);
+            assert!(error.contains(says), "{wrong}: {error}");
+            assert!(error.starts_with("dir/example.toml:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_scenarios_are_those_of_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut found: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        found.sort();
+        let mut known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        known.sort_unstable();
+        assert_eq!(found, known);
+        assert_eq!(built_in().len(), known.len());
+    }
+}
