@@ -4,10 +4,15 @@
 //! checker does I/O or reads a clock other than its budget's: the same history and a sufficient
 //! budget give the same verdict.
 
+pub mod agreement;
 mod analysis;
+pub mod availability;
 mod budget;
+pub mod compose;
 pub mod drawing;
 pub mod linearizable;
+pub mod set;
+pub mod vacuity;
 mod verdict;
 
 pub use analysis::{Analysis, Anomaly, Figure};

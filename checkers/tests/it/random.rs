@@ -39,6 +39,22 @@ pub fn seeds(usually: u64) -> std::ops::Range<u64> {
     from..from + number("SCHISM_FUZZ_HISTORIES").unwrap_or(usually)
 }
 
+/// Operations one a line, for a failing test.
+pub fn show(history: &History) -> String {
+    let line = |o: &history::Op| {
+        let ret = if o.ret == Time::MAX {
+            String::new()
+        } else {
+            o.ret.0.to_string()
+        };
+        format!(
+            "{} {:?} {}..{ret} {} {} -> {}\n",
+            o.index, o.outcome, o.call.0, o.f, o.input, o.output
+        )
+    };
+    history.ops().iter().map(line).collect()
+}
+
 /// Numbered events at their times.
 #[derive(Default)]
 pub struct Recorder {

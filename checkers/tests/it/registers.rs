@@ -26,18 +26,7 @@ fn judge(seed: u64, unique: bool) -> Verdict {
     let history = random::history(&mut random, shape);
     let right = (0..shape.keys as i64).all(|key| brute::linearizable(&history, key, None));
     let budget = Budget::default();
-    let say = || {
-        let ops = history.ops().iter().map(|o| {
-            format!(
-                "{} {:?} {}..{} {} {} -> {}",
-                o.index, o.outcome, o.call.0, o.ret.0, o.f, o.input, o.output
-            )
-        });
-        format!(
-            "seed {seed}, unique {unique}\n{}",
-            ops.collect::<Vec<_>>().join("\n")
-        )
-    };
+    let say = || format!("seed {seed}, unique {unique}\n{}", random::show(&history));
     let registers = Registers::keyed();
     let found = registers.check(&history, &budget);
     if found.verdict == Verdict::Vacuous {

@@ -1,0 +1,410 @@
+//! Linearizability of a set that only grows and is read whole (Jepsen's `set-full`, made exact).
+//!
+//! Reads of one growing set form a chain by inclusion, and an element belongs in front of the first
+//! read that has it:
+//!
+//! ```text
+//! adds of what is in the first read | reads equal to the first | adds of what is new in the next | ...
+//! ```
+//!
+//! Any order that explains the history is of this form, up to the order within a column, so one
+//! sweep against real time decides: nothing may have returned before something that stands ahead of
+//! it was invoked. Linear in the sum of the reads' lengths, after sorting.
+//!
+//! An element may be added more than once: only the first that takes effect matters, and it does so
+//! between the first call and the first return. An add of unknown outcome happened iff it was seen.
+
+use history::{History, Op, Outcome, Value};
+use rustc_hash::FxHashMap;
+
+use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
+
+/// Judges operations `add` (with the element) and `read` (answered with a list of all elements).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrowOnlySet;
+
+/// As many of each kind as a person will look at.
+const MOST_OF_A_KIND: usize = 4;
+
+/// Never read.
+const NEVER: usize = usize::MAX;
+
+struct Element<'h> {
+    value: &'h Value,
+    /// The add that was invoked first among those that did not fail.
+    first_call: Option<&'h Op>,
+    /// The add that returned first.
+    first_ret: Option<&'h Op>,
+    failed: Option<&'h Op>,
+    /// Which group of equal reads has it first.
+    since: usize,
+}
+
+struct Read<'h> {
+    op: &'h Op,
+    /// Numbers of elements, without repetition.
+    elements: Vec<u32>,
+    group: usize,
+}
+
+impl Checker for GrowOnlySet {
+    fn name(&self) -> &str {
+        "set"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        match judge(history, &mut budget.start()) {
+            Ok(analysis) => analysis,
+            Err(why) => Analysis::unknown(self.name(), why.to_string()),
+        }
+    }
+}
+
+fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
+    let name = GrowOnlySet.name();
+    let mut numbers: FxHashMap<&Value, u32> = FxHashMap::default();
+    let mut elements: Vec<Element> = Vec::new();
+    let mut number = |value| {
+        *numbers.entry(value).or_insert_with(|| {
+            elements.push(Element {
+                value,
+                first_call: None,
+                first_ret: None,
+                failed: None,
+                since: NEVER,
+            });
+            elements.len() as u32 - 1
+        })
+    };
+    let mut adds: Vec<(u32, &Op)> = Vec::new();
+    let mut reads: Vec<Read> = Vec::new();
+    let mut found = Findings::default();
+    let mut bytes = 0;
+    for op in history.ops() {
+        match (op.f.as_str(), op.outcome) {
+            ("add", _) => adds.push((number(&op.input), op)),
+            ("read", Outcome::Ok) => {
+                let Some(list) = op.output.as_list() else {
+                    let why = format!("operation {} read {}, not a list", op.index, op.output);
+                    return Ok(Analysis::unknown(name, why));
+                };
+                let mut all = Vec::with_capacity(list.len());
+                for element in list {
+                    meter.tick(bytes)?;
+                    all.push(number(element));
+                }
+                bytes += 4 * list.len() as u64;
+                let length = all.len();
+                all.sort_unstable();
+                if let Some(pair) = all.windows(2).find(|pair| pair[0] == pair[1]) {
+                    let twice = list.iter().find(|e| number(e) == pair[0]);
+                    let twice = twice.map(|e| e.to_string()).unwrap_or_default();
+                    let reason = format!("the read (op {}) has {twice} more than once", op.index);
+                    found.add("duplicate element", vec![op.index], reason);
+                }
+                all.dedup();
+                debug_assert!(all.len() <= length);
+                reads.push(Read {
+                    op,
+                    elements: all,
+                    group: 0,
+                });
+            }
+            _ => {}
+        }
+    }
+    if adds.is_empty() || reads.is_empty() {
+        let why =
+            "the history lacks adds, or reads that were answered: there is nothing to compare";
+        return Ok(Analysis::vacuous(name, why));
+    }
+    for (element, add) in &adds {
+        let element = &mut elements[*element as usize];
+        match add.outcome {
+            Outcome::Fail => element.failed = Some(add),
+            Outcome::Ok | Outcome::Info => {
+                if element.first_call.is_none_or(|first| add.call < first.call) {
+                    element.first_call = Some(add);
+                }
+                if element.first_ret.is_none_or(|first| add.ret < first.ret) {
+                    element.first_ret = Some(add);
+                }
+            }
+        }
+    }
+    created(&elements, &reads, &mut found);
+    let lost = lost(&elements, &reads, &mut found);
+    let reads = chain(&mut elements, reads, &mut found, meter)?;
+    sweep(&elements, &reads, &mut found);
+
+    let acknowledged = adds
+        .iter()
+        .filter(|(_, op)| op.outcome == Outcome::Ok)
+        .count();
+    let summary = format!(
+        "{} adds ({acknowledged} acknowledged) and {} reads: {}",
+        adds.len(),
+        reads.len(),
+        match (lost, found.anomalies.first()) {
+            (0, None) => "an order explains them all".to_string(),
+            (0, Some(first)) => format!("no order explains them, first a {}", first.kind),
+            (n, _) => format!("{n} elements are lost"),
+        }
+    );
+    let analysis = Analysis::of_anomalies(name, summary, found.anomalies)
+        .with_figure(Figure::new("adds", adds.len(), ""))
+        .with_figure(Figure::new("adds acknowledged", acknowledged, ""))
+        .with_figure(Figure::new("reads", reads.len(), ""))
+        .with_figure(Figure::new("elements lost", lost, ""));
+    Ok(analysis)
+}
+
+/// Anomalies, few of each kind.
+#[derive(Default)]
+struct Findings {
+    anomalies: Vec<Anomaly>,
+    counts: FxHashMap<&'static str, usize>,
+}
+
+impl Findings {
+    fn add(&mut self, kind: &'static str, ops: Vec<u64>, reason: String) {
+        // What is lost is stale too; once is enough.
+        if self.anomalies.iter().any(|known| known.ops == ops) {
+            return;
+        }
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        if *count <= MOST_OF_A_KIND {
+            let kind = kind.to_string();
+            self.anomalies.push(Anomaly {
+                kind,
+                object: None,
+                ops,
+                reason,
+            });
+        }
+    }
+}
+
+/// Elements that are there although nobody added them.
+fn created(elements: &[Element], reads: &[Read], found: &mut Findings) {
+    let mut told = vec![false; elements.len()];
+    for read in reads {
+        for e in &read.elements {
+            let element = &elements[*e as usize];
+            if element.first_call.is_some() || std::mem::replace(&mut told[*e as usize], true) {
+                continue;
+            }
+            let (value, op) = (element.value, read.op.index);
+            match element.failed {
+                None => {
+                    let reason = format!("the read (op {op}) has {value}, which nobody added");
+                    found.add("element from nowhere", vec![op], reason);
+                }
+                Some(add) => {
+                    let reason = format!(
+                        "the read (op {op}) has {value}, but its add (op {}) failed: it did not happen",
+                        add.index
+                    );
+                    found.add("aborted read", vec![op, add.index], reason);
+                }
+            }
+        }
+    }
+}
+
+/// Elements that were known to be there before the last read was invoked, and are not in it.
+fn lost(elements: &[Element], reads: &[Read], found: &mut Findings) -> usize {
+    let Some(last) = reads.iter().max_by_key(|read| read.op.call) else {
+        return 0;
+    };
+    // The read that returned first with each element.
+    let mut seen: Vec<Option<&Op>> = vec![None; elements.len()];
+    for read in reads {
+        for e in &read.elements {
+            let seen = &mut seen[*e as usize];
+            if seen.is_none_or(|known| read.op.ret < known.ret) {
+                *seen = Some(read.op);
+            }
+        }
+    }
+    let mut lost = 0;
+    for (e, element) in elements.iter().enumerate() {
+        let add = element.first_ret.filter(|add| add.outcome == Outcome::Ok);
+        let known = [add, seen[e]].into_iter().flatten().min_by_key(|op| op.ret);
+        let Some(known) = known.filter(|op| op.ret < last.op.call) else {
+            continue;
+        };
+        if last.elements.binary_search(&(e as u32)).is_ok() {
+            continue;
+        }
+        lost += 1;
+        let how = match known.f.as_str() {
+            "add" => "was acknowledged",
+            _ => "was read",
+        };
+        let reason = format!(
+            "{} {how} (op {}) before the last read (op {}) was invoked, which does not have it",
+            element.value, known.index, last.op.index
+        );
+        found.add("lost element", vec![known.index, last.op.index], reason);
+    }
+    lost
+}
+
+/// Orders reads by inclusion, and finds for each element where it begins. Reads that do not fit are
+/// reported and left out.
+fn chain<'h>(
+    elements: &mut [Element],
+    mut reads: Vec<Read<'h>>,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<Vec<Read<'h>>, Exhausted> {
+    reads.sort_by_key(|read| read.elements.len());
+    let mut chain: Vec<Read> = Vec::with_capacity(reads.len());
+    for mut read in reads {
+        let (group, before) = match chain.last() {
+            None => (0, 0),
+            Some(last) if last.elements.len() == read.elements.len() => {
+                (last.group, last.elements.len())
+            }
+            Some(last) => (last.group + 1, last.elements.len()),
+        };
+        meter.tick(0)?;
+        let known = read
+            .elements
+            .iter()
+            .filter(|e| elements[**e as usize].since != NEVER)
+            .count();
+        if let Some(last) = chain.last().filter(|_| known < before) {
+            let lacks = last
+                .elements
+                .iter()
+                .find(|e| read.elements.binary_search(e).is_err());
+            let has = read
+                .elements
+                .iter()
+                .find(|e| last.elements.binary_search(e).is_err());
+            let (Some(lacks), Some(has)) = (lacks, has) else {
+                unreachable!(
+                    "it is no smaller and does not contain the other, so both lack something"
+                );
+            };
+            let reason = format!(
+                "one read (op {}) has {} and not {}, another (op {}) has {} and not {}: a set that \
+                 only grows cannot have been both",
+                last.op.index,
+                elements[*lacks as usize].value,
+                elements[*has as usize].value,
+                read.op.index,
+                elements[*has as usize].value,
+                elements[*lacks as usize].value
+            );
+            found.add(
+                "incomparable reads",
+                vec![last.op.index, read.op.index],
+                reason,
+            );
+            continue;
+        }
+        for e in &read.elements {
+            let since = &mut elements[*e as usize].since;
+            *since = (*since).min(group);
+        }
+        read.group = group;
+        chain.push(read);
+    }
+    Ok(chain)
+}
+
+/// An operation in its column: what returned first and what was invoked last, of those that are one.
+#[derive(Clone, Copy)]
+struct Item<'h> {
+    column: usize,
+    ret: &'h Op,
+    call: &'h Op,
+    element: Option<&'h Value>,
+}
+
+/// Holds the columns against real time.
+fn sweep(elements: &[Element], reads: &[Read], found: &mut Findings) {
+    let adds = elements.iter().filter_map(|element| {
+        let (call, ret) = (element.first_call?, element.first_ret?);
+        let column = element.since.saturating_mul(2);
+        // What nobody saw and nobody was told of did not happen.
+        let happened = element.since != NEVER || ret.outcome == Outcome::Ok;
+        happened.then_some(Item {
+            column,
+            ret,
+            call,
+            element: Some(element.value),
+        })
+    });
+    let reads_items = reads.iter().map(|read| Item {
+        column: 2 * read.group + 1,
+        ret: read.op,
+        call: read.op,
+        element: None,
+    });
+    let mut items: Vec<Item> = adds.chain(reads_items).collect();
+    items.sort_by_key(|item| (item.column, item.call.call));
+    // The last call in earlier columns, and in those before the current one.
+    let mut latest: Option<Item> = None;
+    let mut pending: Option<Item> = None;
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 && items[i - 1].column != item.column {
+            latest = pending;
+        }
+        if let Some(late) = latest.filter(|late| item.ret.ret < late.call.call) {
+            inverted(&late, item, reads, found);
+        }
+        if pending.is_none_or(|p| p.call.call < item.call.call) {
+            pending = Some(*item);
+        }
+    }
+}
+
+/// `early` returned before `late` was invoked, but belongs behind it.
+fn inverted(late: &Item, early: &Item, reads: &[Read], found: &mut Findings) {
+    let (late_op, early_op) = (late.call.index, early.ret.index);
+    match (late.element, early.element) {
+        (None, Some(value)) => found.add(
+            "stale read",
+            vec![early_op, late_op],
+            format!(
+                "the add of {value} (op {early_op}) had returned before the read (op {late_op}) was \
+                 invoked, which does not have it"
+            ),
+        ),
+        (None, None) => found.add(
+            "stale read",
+            vec![early_op, late_op],
+            format!(
+                "the read (op {late_op}) was invoked after another (op {early_op}) had returned, and \
+                 has less"
+            ),
+        ),
+        (Some(value), None) => found.add(
+            "future read",
+            vec![early_op, late_op],
+            format!(
+                "the read (op {early_op}) has {value}, or follows one that does, and had returned \
+                 before its add (op {late_op}) was invoked"
+            ),
+        ),
+        (Some(second), Some(first)) => {
+            // Some read has the second and not the first, or they would be in one column.
+            let group = late.column / 2;
+            let witness = reads.iter().find(|read| read.group == group).map(|read| read.op.index);
+            let between = witness.map(|op| format!(" (op {op})")).unwrap_or_default();
+            found.add(
+                "order inverted",
+                [early_op, late_op].into_iter().chain(witness).collect(),
+                format!(
+                    "the add of {first} (op {early_op}) had returned before the add of {second} (op \
+                     {late_op}) was invoked, but a read{between} has {second} and not {first}"
+                ),
+            );
+        }
+    }
+}
