@@ -61,7 +61,7 @@ pub fn glance(out: &mut String, run: &Run) -> fmt::Result {
         heading(
             out,
             strips_top - 9.0,
-            "answers by node: succeeded (below) and not (above)",
+            "of the answers of each node, the part that is ok; below it, the faults aimed at it",
         )?;
         for (i, node) in nodes.iter().enumerate() {
             strip(out, run, &axis, node, strips_top + i as f64 * STRIP_STEP_PX)?;
@@ -85,11 +85,11 @@ pub fn glance(out: &mut String, run: &Run) -> fmt::Result {
     hover_data(out, run, &axis)
 }
 
+/// `text` is markup.
 fn heading(out: &mut String, y: f64, text: &str) -> fmt::Result {
     writeln!(
         out,
-        "<text class=\"heading\" x=\"{LEFT}\" y=\"{y:.1}\">{}</text>",
-        Esc(text)
+        "<text class=\"heading\" x=\"{LEFT}\" y=\"{y:.1}\">{text}</text>"
     )
 }
 
@@ -225,10 +225,13 @@ fn rate(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) -> 
         .fold(1.0, f64::max);
     let (_, ticks) = scale::ticks(0.0, max, 4);
     let y_of = |v: f64| bottom - v / max * (bottom - top);
+    let key = |class, word| format!("<tspan class=\"swatch {class}\" dx=\"10\">■</tspan> {word}");
+    let keys =
+        [("ok", "ok"), ("fail", "fail"), ("info", "info")].map(|(class, word)| key(class, word));
     heading(
         out,
         top - 9.0,
-        "answers a second: ok, fail and info on top of each other",
+        &format!("answers a second {}", keys.concat()),
     )?;
     for tick in ticks {
         let y = y_of(tick);

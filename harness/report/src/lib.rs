@@ -11,11 +11,12 @@
 //! anomalies, errors and faults and says how many it leaves out. The pictures are drawn here, so
 //! the page can be printed and read without its script, which adds the hovering and the table.
 //!
-//! Read `page` for the order of things, `timeline` for the drawing of an anomaly, `charts` for the
+//! Read `page` for the order of things, `reading` and `timeline` for the drawing of an anomaly, `charts` for the
 //! run at a glance.
 
 mod charts;
 mod page;
+mod reading;
 mod sample;
 mod scale;
 mod stats;

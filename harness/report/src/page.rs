@@ -50,6 +50,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     )?;
     writeln!(out, "<main>")?;
     verdict(out, run, &title)?;
+    contents(out, run)?;
     if !findings(run).is_empty() {
         section(out, "why", "Why")?;
         why(out, run)?;
@@ -96,6 +97,23 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         out,
         "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
     )
+}
+
+fn contents(out: &mut String, run: &Run) -> fmt::Result {
+    let operations = !run.input.history.ops().is_empty();
+    let links = [
+        ("why", "Why", !findings(run).is_empty()),
+        ("glance", "At a glance", true),
+        ("faults", "Faults", true),
+        ("checkers", "Checkers", true),
+        ("spec", "What was asked", true),
+        ("operations", "Operations", operations),
+    ];
+    write!(out, "<nav aria-label=\"Contents\">")?;
+    for (id, text, _) in links.iter().filter(|l| l.2) {
+        write!(out, "<a href=\"#{id}\">{text}</a>")?;
+    }
+    writeln!(out, "</nav>")
 }
 
 fn section(out: &mut String, id: &str, heading: &str) -> fmt::Result {
@@ -222,7 +240,7 @@ fn because(out: &mut String, run: &Run) -> fmt::Result {
             "<p class=\"because\"><b>{}{}</b> {} <small>found by {}</small></p>",
             Esc(capital(&clip(&anomaly.kind, 80))),
             Esc(object(anomaly)),
-            Esc(clip(&anomaly.reason, 1200)),
+            Reason(anomaly, 1200),
             Esc(clip(&analysis.checker, 60)),
         );
     }
@@ -252,9 +270,51 @@ fn because(out: &mut String, run: &Run) -> fmt::Result {
 
 fn object(anomaly: &Anomaly) -> String {
     match &anomaly.object {
-        Some(object) => format!(" of {}:", clip(object, 80)),
+        Some(object) => format!(" (object {}):", clip(object, 80)),
         None => ":".to_string(),
     }
+}
+
+/// An anomaly's sentence, in which `op 12` is the number that its timeline gives the operation.
+struct Reason<'a>(&'a Anomaly, usize);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reason(anomaly, max) = *self;
+        let sentence = capital(&clip(&anomaly.reason, max));
+        let mut rest = sentence.as_str();
+        while let Some((before, index, after)) = mention(rest) {
+            match anomaly.ops.iter().position(|op| *op == index) {
+                Some(at) => write!(
+                    f,
+                    "{}<a href=\"#op-{index}\" data-jump=\"{index}\" title=\"op {index}\">\
+                     <b class=\"badge\">{}</b></a>",
+                    Esc(before),
+                    at + 1
+                )?,
+                None => write!(f, "{}op {index}", Esc(before))?,
+            }
+            rest = after;
+        }
+        write!(f, "{}", Esc(rest))?;
+        match sentence.ends_with(['.', '…', '!', '?']) || sentence.is_empty() {
+            true => Ok(()),
+            false => f.write_str("."),
+        }
+    }
+}
+
+/// The first `op 12` of a text: what stands before it, the index, and what follows.
+fn mention(text: &str) -> Option<(&str, u64, &str)> {
+    text.match_indices("op ").find_map(|(at, _)| {
+        let digits = &text[at + 3..];
+        let end = digits
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(digits.len());
+        let alone = !text[..at].ends_with(char::is_alphanumeric);
+        let index = digits[..end].parse().ok().filter(|_| alone)?;
+        Some((&text[..at], index, &digits[end..]))
+    })
 }
 
 fn capital(text: &str) -> String {
@@ -286,11 +346,11 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
             if i == 0 { " open" } else { "" },
             Esc(capital(&clip(&anomaly.kind, 80))),
             match &anomaly.object {
-                Some(object) => format!(" <code>{}</code>", Esc(clip(object, 80))),
+                Some(object) => format!(" of object <code>{}</code>", Esc(clip(object, 80))),
                 None => String::new(),
             },
             Esc(clip(&analysis.checker, 60)),
-            Esc(clip(&anomaly.reason, 4000)),
+            Reason(anomaly, 4000),
         )?;
         let named = timeline::named(run, anomaly);
         if !named.is_empty() {
@@ -317,6 +377,35 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn operations_in_a_sentence_are_found() {
+        assert_eq!(
+            mention("write 5 (op 12) and"),
+            Some(("write 5 (", 12, ") and"))
+        );
+        assert_eq!(mention("op 7"), Some(("", 7, "")));
+        for none in ["stop 5", "op x", "op ", "", "op 99999999999999999999999"] {
+            assert_eq!(mention(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_operation_that_the_anomaly_names_becomes_its_number() {
+        let anomaly = Anomaly {
+            kind: "k".into(),
+            object: None,
+            ops: vec![40, 12],
+            reason: "read of <1> (op 12) after op 3".into(),
+        };
+        let text = Reason(&anomaly, 100).to_string();
+        assert!(
+            text.starts_with("Read of &lt;1&gt; (<a href=\"#op-12\""),
+            "{text}"
+        );
+        assert!(text.contains("<b class=\"badge\">2</b>"), "{text}");
+        assert!(text.ends_with(") after op 3."), "{text}");
+    }
 
     #[test]
     fn sentences_begin_with_a_capital() {

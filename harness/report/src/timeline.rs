@@ -23,17 +23,21 @@ use checkers::Anomaly;
 use history::{Name, Op, Outcome, Process, Time, Value};
 
 use crate::Run;
+use crate::reading::{Arrow, Flow, Reading, arrows};
 use crate::scale::{TimeAxis, lanes};
 use crate::stats;
 use crate::svg::{CHAR_PX, Faults, in_force};
 use crate::text::{Esc, clip, moment, span};
 
 const WIDTH: f64 = 1200.0;
-const LEFT: f64 = 128.0;
+const LEFT: f64 = 150.0;
 const RIGHT: f64 = 20.0;
 const BAR_PX: f64 = 18.0;
 const CONTEXT_BAR_PX: f64 = 13.0;
 const LABEL_PX: f64 = 17.0;
+
+/// Room below a lane within which an arrow goes from one bar to another.
+const SAG_PX: f64 = 20.0;
 
 /// Most operations of one anomaly that are drawn.
 const MAX_NAMED: usize = 24;
@@ -47,85 +51,6 @@ const MAX_FAULTS: usize = 16;
 
 /// Colours told apart by value; further values share the neutral one.
 const MAX_COLOURS: usize = 4;
-
-/// Longest text of an operation, in characters.
-const MAX_TEXT: usize = 44;
-
-/// What an operation says and does, seen from one object.
-pub struct Reading<'a> {
-    object: Option<&'a str>,
-}
-
-impl<'a> Reading<'a> {
-    /// `object` is the key that an anomaly concerns, as the checker printed it.
-    pub fn new(object: Option<&'a str>) -> Reading<'a> {
-        Reading { object }
-    }
-
-    /// Whether an operation is `[key, ..]` of the object.
-    pub fn concerns(&self, op: &Op) -> bool {
-        let Some((object, (key, _))) = self.object.zip(op.input.as_pair()) else {
-            return false;
-        };
-        key.as_text() == Some(object) || clip(key, object.len() + 1) == object
-    }
-
-    /// A value without its key, if the operation concerns the object.
-    fn bare<'v>(&self, op: &Op, value: &'v Value) -> &'v Value {
-        match value.as_pair() {
-            Some((_, rest)) if self.concerns(op) => rest,
-            _ => value,
-        }
-    }
-
-    /// What the operation leaves behind, if it changes anything.
-    fn writes<'v>(&self, op: &'v Op) -> Option<&'v Value> {
-        let input = self.bare(op, &op.input);
-        match input.as_pair() {
-            Some((_, to)) if op.f.contains("cas") => Some(to),
-            _ if input.is_nil() || op.f.contains("read") => None,
-            _ => Some(input),
-        }
-    }
-
-    /// What the operation found, if it says so.
-    fn reads<'v>(&self, op: &'v Op) -> Option<&'v Value> {
-        if op.outcome != Outcome::Ok {
-            return None;
-        }
-        let input = self.bare(op, &op.input);
-        match input.as_pair() {
-            Some((from, _)) if op.f.contains("cas") => Some(from),
-            _ if self.writes(op).is_none() => Some(self.bare(op, &op.output)),
-            _ => None,
-        }
-    }
-
-    /// `write 17`, `read → 17`, `cas 3 → 5`, `append 9 ✗ refused`, `write 4 ?`.
-    pub fn text(&self, op: &Op) -> String {
-        let input = self.bare(op, &op.input);
-        let output = self.bare(op, &op.output);
-        let mut text = clip(&op.f, 20);
-        match input.as_pair() {
-            Some((from, to)) if op.f.contains("cas") => text.push_str(&format!(
-                " {} → {}",
-                clip(from, MAX_TEXT / 3),
-                clip(to, MAX_TEXT / 3)
-            )),
-            _ if !input.is_nil() => text.push_str(&format!(" {}", clip(input, MAX_TEXT / 2))),
-            _ => {}
-        }
-        match op.outcome {
-            Outcome::Ok if input.is_nil() || (output != input && !output.is_nil()) => {
-                text.push_str(&format!(" → {}", clip(output, MAX_TEXT / 2)))
-            }
-            Outcome::Ok => {}
-            Outcome::Fail => text.push_str(" ✗"),
-            Outcome::Info => text.push_str(" ?"),
-        }
-        clip(text, MAX_TEXT)
-    }
-}
 
 /// Everything about an operation, for the pointer and for screen readers.
 pub fn tip(run: &Run, op: &Op) -> String {
@@ -173,14 +98,13 @@ pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
     let scene = Scene::new(run, anomaly, &all_named);
     scene.draw(out)?;
     let mut caption = vec![
-        "Time runs to the right. Bars reach from call to answer; a bar that fades has no answer and may take effect at \
-         any later time. Colours are values: filled bars write them, outlined bars read them; grey is the neighbourhood."
+        "Bars reach from call to answer; one that fades had no answer. Colours follow values: filled bars write them, \
+         outlined bars read them. Grey is the neighbourhood."
             .to_string(),
     ];
     if !scene.axis.is_linear() {
         caption.push(
-            "The axis is stretched around these operations: order is exact, lengths are not, and ≈ marks a span that \
-             was shortened."
+            "Time is stretched around these operations: order is exact, lengths are not, and ≈ marks what was shortened."
                 .to_string(),
         );
     }
@@ -210,12 +134,15 @@ struct Scene<'a> {
     keyed: bool,
     axis: TimeAxis,
     colours: Vec<&'a Value>,
+    arrows: Vec<Arrow>,
 }
 
 /// One process's row.
 struct Lane<'a> {
     node: Option<&'a Name>,
     process: Process,
+    /// Whether it is its node's first.
+    first: bool,
     /// Top of the bars; the labels of named operations stand above.
     top: f64,
     bar_px: f64,
@@ -245,7 +172,9 @@ impl<'a> Scene<'a> {
                 }
             }
         }
+        let arrows = arrows(&reading, &named);
         let mut scene = Scene {
+            arrows,
             run,
             reading,
             named,
@@ -379,13 +308,24 @@ impl<'a> Scene<'a> {
                 .unwrap_or(0);
             let bar_px = if rows > 0 { BAR_PX } else { CONTEXT_BAR_PX };
             y += rows as f64 * LABEL_PX;
+            // A node's name stands before the first of its lanes.
+            let first = lanes.last().is_none_or(|l: &Lane| l.node != node);
             lanes.push(Lane {
                 node,
+                first,
                 process,
                 top: y,
                 bar_px,
             });
             y += bar_px + if rows > 0 { 14.0 } else { 8.0 };
+            let sags = |a: &Arrow| {
+                [a.from, a.to]
+                    .iter()
+                    .all(|i| self.named[*i].process == process)
+            };
+            if self.arrows.iter().any(sags) {
+                y += SAG_PX;
+            }
         }
         (lanes, y)
     }
@@ -491,7 +431,7 @@ impl<'a> Scene<'a> {
                 x0 + 6.0,
                 (x1 - x0 - 12.0).max(1.0),
                 bottom - top,
-                bottom - 6.0,
+                bottom + 20.0,
                 span(to.since(from)),
             )?;
         }
@@ -510,7 +450,11 @@ impl<'a> Scene<'a> {
 
     fn draw_lane(&self, out: &mut String, lane: &Lane) -> fmt::Result {
         let mid = lane.top + lane.bar_px / 2.0;
-        let node = lane.node.map(|n| clip(n, 8)).unwrap_or_default();
+        let node = lane
+            .node
+            .filter(|_| lane.first)
+            .map(|n| clip(n, 8))
+            .unwrap_or_default();
         writeln!(
             out,
             "<line class=\"lane\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{mid:.1}\" y2=\"{mid:.1}\"/>\
@@ -522,7 +466,7 @@ impl<'a> Scene<'a> {
             Esc(node),
             self.axis.left() - 10.0,
             mid + 4.0,
-            Esc(format_args!("p{}", lane.process)),
+            Esc(format_args!("process {}", lane.process)),
         )
     }
 
@@ -582,7 +526,7 @@ impl<'a> Scene<'a> {
     }
 
     fn draw_arrows(&self, out: &mut String, words: &mut String, placed: &[Placed]) -> fmt::Result {
-        for arrow in arrows(&self.reading, &self.named) {
+        for arrow in &self.arrows {
             let (from, to) = (self.named[arrow.from], self.named[arrow.to]);
             let (a, b) = (placed[arrow.from], placed[arrow.to]);
             let (class, text) = match arrow.what {
@@ -614,11 +558,15 @@ impl<'a> Scene<'a> {
                 from.call > to.ret,
             )?;
             writeln!(out, "<path class=\"head {class} {colour}\" d=\"{head}\"/>")?;
-            let half = text.chars().count() as f64 * CHAR_PX / 2.0;
+            // A plate behind the words, so that no line strikes them through.
+            let width = text.chars().count() as f64 * CHAR_PX + 8.0;
+            let x = label.0.clamp(LEFT + width / 2.0, WIDTH - 2.0 - width / 2.0);
             writeln!(
                 words,
-                "<text class=\"arrow {class} {colour}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                label.0.clamp(LEFT + half, WIDTH - 4.0 - half),
+                "<rect class=\"plate\" x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"14\" rx=\"3\"/>\
+                 <text class=\"arrow {class} {colour}\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                x - width / 2.0,
+                label.1 - 11.0,
                 label.1,
                 Esc(text),
             )?;
@@ -659,7 +607,7 @@ fn curve(
     let reach = ((x1 - x0).abs() / 2.0).max(26.0) * sign;
     let tip = x1 - 2.0 * sign;
     // Within one lane the line sags below the bars; the words lie where the curve is lowest.
-    let sag = if a.lane == b.lane { BAR_PX + 10.0 } else { 0.0 };
+    let sag = if a.lane == b.lane { BAR_PX + 14.0 } else { 0.0 };
     writeln!(
         out,
         "<path class=\"arrow {class} {colour}\" d=\"M{x0:.1} {:.1}C{:.1} {:.1} {:.1} {:.1} {:.1} {:.1}\"/>",
@@ -676,70 +624,6 @@ fn curve(
         head,
         ((x0 + x1) / 2.0, (a.mid + b.mid) / 2.0 + sag * 0.75 + 4.0),
     ))
-}
-
-/// What an arrow means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    /// The second operation read what the first wrote.
-    Read,
-    /// The first had ended before the second began, and yet the second does not know of it.
-    Missed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Arrow {
-    from: usize,
-    to: usize,
-    what: Flow,
-}
-
-/// What flowed between the operations of an anomaly, and what should have and did not.
-fn arrows(reading: &Reading, ops: &[&Op]) -> Vec<Arrow> {
-    let mut arrows = Vec::new();
-    for (to, reader) in ops.iter().enumerate() {
-        let Some(found) = reading.reads(reader) else {
-            continue;
-        };
-        let contains = |v: &Value| match found {
-            Value::List(items) => items.contains(v),
-            found => found == v,
-        };
-        let is_list = matches!(found, Value::List(_));
-        let source = ops.iter().enumerate().position(|(i, op)| {
-            i != to && reading.writes(op).is_some_and(|v| !is_list && contains(v))
-        });
-        if let Some(from) = source {
-            arrows.push(Arrow {
-                from,
-                to,
-                what: Flow::Read,
-            });
-        }
-        // A value that nobody here wrote and that is not nil has no known age: nothing is missed.
-        if source.is_none() && !found.is_nil() && !is_list {
-            continue;
-        }
-        let written = source.map_or(Time(0), |from| ops[from].ret);
-        let missed = ops.iter().enumerate().filter(|(i, op)| {
-            let knows = reading.writes(op).or_else(|| reading.reads(op));
-            *i != to
-                && Some(*i) != source
-                && op.outcome == Outcome::Ok
-                && op.ret < reader.call
-                && (source.is_none() || written < op.call)
-                && knows.is_some_and(|v| !matches!(v, Value::Nil | Value::List(_)) && !contains(v))
-        });
-        // The latest of them says it best.
-        if let Some((from, _)) = missed.max_by_key(|(_, op)| op.ret) {
-            arrows.push(Arrow {
-                from,
-                to,
-                what: Flow::Missed,
-            });
-        }
-    }
-    arrows
 }
 
 /// How far apart in time two operations are; zero if they overlap.
@@ -815,15 +699,15 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn op(index: u64, f: &str, input: Value, output: Value, call: u64, ret: u64) -> Op {
+    fn op(call: u64, ret: u64) -> Op {
         Op {
-            index,
-            completion: Some(index + 1),
-            process: Process::Client(index),
-            node: Some("n1".into()),
-            f: f.into(),
-            input,
-            output,
+            index: 0,
+            completion: Some(1),
+            process: Process::Client(0),
+            node: None,
+            f: "read".into(),
+            input: Value::Nil,
+            output: Value::Nil,
             outcome: Outcome::Ok,
             call: Time(call * MS),
             ret: Time(ret * MS),
@@ -831,121 +715,35 @@ mod tests {
         }
     }
 
-    fn write(index: u64, v: i64, call: u64, ret: u64) -> Op {
-        op(
-            index,
-            "write",
-            Value::pair(5, v),
-            Value::pair(5, v),
-            call,
-            ret,
-        )
-    }
-
-    fn read(index: u64, v: impl Into<Value>, call: u64, ret: u64) -> Op {
-        let input = Value::List(vec![5.into(), Value::Nil]);
-        op(
-            index,
-            "read",
-            input,
-            Value::List(vec![5.into(), v.into()]),
-            call,
-            ret,
-        )
-    }
-
-    fn arrows_of(ops: &[Op]) -> Vec<(usize, usize, Flow)> {
-        let refs: Vec<&Op> = ops.iter().collect();
-        let arrows = arrows(&Reading::new(Some("5")), &refs);
-        arrows.into_iter().map(|a| (a.from, a.to, a.what)).collect()
-    }
-
-    #[test]
-    fn operations_are_told_without_their_key() {
-        let on_key = Reading::new(Some("5"));
-        assert_eq!(on_key.text(&write(0, 17, 0, 1)), "write 17");
-        assert_eq!(on_key.text(&read(0, 17, 0, 1)), "read → 17");
-        assert_eq!(on_key.text(&read(0, Value::Nil, 0, 1)), "read → nil");
-        assert_eq!(Reading::new(None).text(&write(0, 17, 0, 1)), "write [5 17]");
-        assert_eq!(
-            Reading::new(Some("6")).text(&write(0, 17, 0, 1)),
-            "write [5 17]"
-        );
-        let cas = op(0, "cas", Value::pair(3, 4), Value::pair(3, 4), 0, 1);
-        assert_eq!(Reading::new(None).text(&cas), "cas 3 → 4");
-        let mut unknown = write(0, 17, 0, 1);
-        unknown.outcome = Outcome::Info;
-        assert_eq!(on_key.text(&unknown), "write 17 ?");
-    }
-
-    #[test]
-    fn keys_may_be_text() {
-        let op = op(0, "write", Value::pair("a", 1), Value::Nil, 0, 1);
-        assert!(Reading::new(Some("a")).concerns(&op));
-        assert!(Reading::new(Some("\"a\"")).concerns(&op));
-        assert!(!Reading::new(Some("b")).concerns(&op));
-        assert!(!Reading::new(None).concerns(&op));
-    }
-
-    #[test]
-    fn a_stale_read_has_its_source_and_what_it_missed() {
-        // w1 |--|   w2 |--|   read -> 1 |--|
-        let ops = [write(0, 1, 0, 2), write(2, 2, 5, 7), read(4, 1, 10, 12)];
-        assert_eq!(arrows_of(&ops), [(0, 2, Flow::Read), (1, 2, Flow::Missed)]);
-    }
-
-    #[test]
-    fn a_lawful_read_misses_nothing() {
-        let ops = [write(0, 1, 0, 2), write(2, 2, 5, 7), read(4, 2, 10, 12)];
-        assert_eq!(arrows_of(&ops), [(1, 2, Flow::Read)]);
-        // Concurrent with the write it does not know of.
-        let ops = [write(0, 1, 0, 2), write(2, 2, 5, 11), read(4, 1, 10, 12)];
-        assert_eq!(arrows_of(&ops), [(0, 2, Flow::Read)]);
-    }
-
-    #[test]
-    fn a_read_of_the_past_after_a_read_of_the_present() {
-        // The new value is read while its write is open, then the old one by a later read.
-        let ops = [
-            write(0, 1, 0, 2),
-            write(2, 2, 5, 30),
-            read(4, 2, 8, 10),
-            read(6, 1, 12, 14),
-        ];
-        assert_eq!(
-            arrows_of(&ops),
-            [(1, 2, Flow::Read), (0, 3, Flow::Read), (2, 3, Flow::Missed)]
-        );
-    }
-
-    #[test]
-    fn an_empty_read_misses_a_write() {
-        let ops = [write(0, 1, 0, 2), read(2, Value::Nil, 5, 6)];
-        assert_eq!(arrows_of(&ops), [(0, 1, Flow::Missed)]);
-    }
-
-    #[test]
-    fn a_set_that_lost_an_element_misses_its_addition() {
-        let add = |i, v: i64, call, ret| op(i, "add", v.into(), v.into(), call, ret);
-        let found = Value::List(vec![1.into()]);
-        let ops = [
-            add(0, 1, 0, 1),
-            add(2, 2, 2, 3),
-            op(4, "read", Value::Nil, found, 5, 6),
-        ];
-        assert_eq!(arrows_of(&ops), [(1, 2, Flow::Missed)]);
-    }
-
-    #[test]
-    fn a_value_from_nowhere_accuses_nobody() {
-        let ops = [write(0, 1, 0, 2), read(2, 9, 5, 6)];
-        assert_eq!(arrows_of(&ops), []);
-    }
-
     #[test]
     fn distance_is_zero_for_operations_that_overlap() {
-        assert_eq!(distance(&write(0, 1, 0, 5), &write(2, 1, 3, 9)), 0);
-        assert_eq!(distance(&write(0, 1, 0, 5), &write(2, 1, 7, 9)), 2 * MS);
-        assert_eq!(distance(&write(0, 1, 7, 9), &write(2, 1, 0, 5)), 2 * MS);
+        assert_eq!(distance(&op(0, 5), &op(3, 9)), 0);
+        assert_eq!(distance(&op(0, 5), &op(7, 9)), 2 * MS);
+        assert_eq!(distance(&op(7, 9), &op(0, 5)), 2 * MS);
+    }
+
+    #[test]
+    fn the_axis_tells_the_ends_of_all_operations_apart() {
+        let ops = [op(1_000, 1_004), op(30_000, 30_002), op(30_002, 31_000)];
+        let refs: Vec<&Op> = ops.iter().collect();
+        let axis = axis(&refs, Time(60_000 * MS));
+        let mut ends: Vec<Time> = ops.iter().flat_map(|op| [op.call, op.ret]).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        for pair in ends.windows(2) {
+            assert!(
+                axis.at(pair[1]) - axis.at(pair[0]) > 20.0,
+                "{pair:?} on {axis:?}"
+            );
+        }
+        assert_eq!(axis.shortened().len(), 2);
+    }
+
+    #[test]
+    fn an_operation_without_an_answer_has_room_to_stay_open() {
+        let mut open = op(1_000, 1_004);
+        open.ret = Time::MAX;
+        let axis = axis(&[&open], Time(2_000 * MS));
+        assert!(axis.at(open.call) < axis.right() - 100.0, "{axis:?}");
     }
 }

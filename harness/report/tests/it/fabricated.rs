@@ -263,11 +263,10 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
                         object: Some(op.key.to_string()),
                         ops: vec![old_index, new_index, invoked[&client]],
                         reason: format!(
-                            "The read on n3 returned {old}, but {} had been written and acknowledged {} ms before the \
-                             read began: no order of the three puts the read after the write of {old} and before the \
-                             write of {}.",
+                            "write {old} (op {old_index}) had returned before write {} (op {new_index}) was invoked, which \
+                             returned before read of {old} (op {}) was invoked: {old} was written once, and {} stood between",
                             old + 1,
-                            lag / MS,
+                            invoked[&client],
                             old + 1,
                         ),
                     });
@@ -282,10 +281,9 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
                 };
                 if !op.read
                     && let Some(past) = past.get_mut(&op.key)
+                    && let Some(write) = past.iter_mut().rev().find(|w| w.1 == invoked[&client])
                 {
-                    if let Some(write) = past.iter_mut().rev().find(|w| w.1 == invoked[&client]) {
-                        write.2 = Some(now);
-                    }
+                    write.2 = Some(now);
                 }
                 events.push(Event {
                     index,

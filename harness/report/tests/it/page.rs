@@ -105,7 +105,8 @@ fn every_operation_of_an_anomaly_is_in_its_timeline_and_its_list() {
                 1,
                 "{op} in {part}"
             );
-            assert_eq!(count(part, &format!("data-jump=\"{op}\"")), 1);
+            // Once in the sentence, as its number, and once in the list.
+            assert_eq!(count(part, &format!("data-jump=\"{op}\"")), 2);
         }
         // The value that was read has its arrow, and so has the write that the read missed.
         assert!(part.contains("its value is read"), "{part}");
