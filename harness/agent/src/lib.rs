@@ -4,6 +4,7 @@
 //! The rest is the agent itself: [`serve`] the session, [`ledger`] what is in force and how it is
 //! undone, [`fault`] the mechanisms. `harness/docs/agent.md` describes all of it.
 
+pub mod clock;
 mod clocks;
 pub mod error;
 pub mod fault;

@@ -1,0 +1,286 @@
+//! The payload's code, run in a page of this process with a clock of the test's own behind it: the
+//! very bytes that go into other processes, against the definition in [`Line::show`].
+
+use std::cell::Cell;
+use std::ptr;
+
+use proptest::prelude::*;
+
+use super::line::{Line, Shift};
+use super::payload::{self, Header};
+
+thread_local! {
+    /// What the "original" clock_gettime answers: result, seconds, nanoseconds; and whom it was asked for.
+    static TRUTH: Cell<(i32, i64, i64)> = const { Cell::new((0, 0, 0)) };
+    static ASKED: Cell<i32> = const { Cell::new(-1) };
+}
+
+/// Stands where the original function does. It also leaves rubbish in every register that the
+/// calling convention gives it, as the original may.
+extern "C" fn truth(clock: libc::clockid_t, time: *mut libc::timespec) -> i32 {
+    let (result, tv_sec, tv_nsec) = TRUTH.get();
+    ASKED.set(clock);
+    if result == 0 {
+        // SAFETY: the hooks pass their caller's pointer or one to their own stack.
+        unsafe { *time = libc::timespec { tv_sec, tv_nsec } };
+    }
+    result
+}
+
+/// The payload in memory of its own, callable.
+struct Page {
+    at: *mut u8,
+    len: usize,
+}
+
+impl Page {
+    fn new(shift: &Shift, sequence: u64) -> Page {
+        let mut bytes = payload::code();
+        #[cfg(target_arch = "x86_64")]
+        let way: Vec<u8> = [
+            &[0x48, 0xb8][..],
+            &(truth as *const () as u64).to_le_bytes(),
+            &[0xff, 0xe0],
+        ]
+        .concat(); // mov rax, ..; jmp rax
+        #[cfg(target_arch = "aarch64")]
+        let way: Vec<u8> = [
+            &[0x50, 0, 0, 0x58, 0, 2, 0x1f, 0xd6][..],
+            &(truth as *const () as u64).to_le_bytes(),
+        ]
+        .concat(); // ldr x16, .+8; br x16
+        bytes[payload::original_at()..][..way.len()].copy_from_slice(&way);
+        let header = Header {
+            version: payload::VERSION,
+            len: bytes.len(),
+            sequence,
+            trampoline: true,
+            jumps: vec![],
+        }
+        .encode();
+        let data = payload::data_at();
+        bytes[data..][..header.len()].copy_from_slice(&header);
+        // The slot that is not in use holds what must never be seen.
+        bytes[data + payload::slot_at(sequence + 1)..][..payload::SLOT_LEN].fill(0x5a);
+        bytes[data + payload::slot_at(sequence)..][..payload::SLOT_LEN]
+            .copy_from_slice(&payload::encode(shift));
+
+        let len = bytes.len().next_multiple_of(4096);
+        // SAFETY: a fresh private mapping of our own, filled before it becomes executable.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let at = libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            );
+            assert_ne!(at, libc::MAP_FAILED);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), at.cast(), bytes.len());
+            assert_eq!(
+                libc::mprotect(at, len, libc::PROT_READ | libc::PROT_EXEC),
+                0
+            );
+            Page { at: at.cast(), len }
+        }
+    }
+
+    fn hook(&self, index: usize) -> *const () {
+        // SAFETY: the hook lies in the mapping.
+        unsafe {
+            self.at
+                .add(payload::targets()[index].hook)
+                .cast_const()
+                .cast()
+        }
+    }
+
+    fn clock_gettime(&self, clock: i32) -> (i32, i64, i64) {
+        let mut time = libc::timespec {
+            tv_sec: -7,
+            tv_nsec: -7,
+        };
+        // SAFETY: the bytes at the hook are a function of this signature.
+        let result = unsafe {
+            let call: extern "C" fn(i32, *mut libc::timespec) -> i32 =
+                std::mem::transmute(self.hook(0));
+            call(clock, &raw mut time)
+        };
+        (result, time.tv_sec, time.tv_nsec)
+    }
+
+    fn gettimeofday(&self, time: *mut libc::timeval, zone: *mut [i32; 2]) -> i32 {
+        // SAFETY: the bytes at the hook are a function of this signature.
+        unsafe {
+            let call: extern "C" fn(*mut libc::timeval, *mut [i32; 2]) -> i32 =
+                std::mem::transmute(self.hook(1));
+            call(time, zone)
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn time(&self, into: *mut i64) -> i64 {
+        // SAFETY: the bytes at the hook are a function of this signature.
+        unsafe {
+            let call: extern "C" fn(*mut i64) -> i64 = std::mem::transmute(self.hook(2));
+            call(into)
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, and nobody runs in it any more.
+        unsafe { libc::munmap(self.at.cast(), self.len) };
+    }
+}
+
+const NANOS: i64 = 1_000_000_000;
+const REALTIME: [i32; 4] = [0, 5, 8, 11];
+const MONOTONIC: [i32; 5] = [1, 4, 6, 7, 9];
+
+/// True times from the epoch to 2080, offsets of years, every rate, and bases on both sides: past
+/// the documented bounds of what is useful, within what [`Line::check`] accepts.
+fn lines() -> impl Strategy<Value = Line> {
+    let offset = prop_oneof![
+        Just(0),
+        -4_000 * NANOS..4_000 * NANOS,
+        -(1_i64 << 60)..1_i64 << 60
+    ];
+    let rate = prop_oneof![
+        Just(0),
+        Just(-NANOS),
+        Just(NANOS),
+        Just(10 * NANOS),
+        -1_000..1_000_i64,
+        -NANOS..=10 * NANOS
+    ];
+    let base = prop_oneof![
+        Just(0),
+        0..3_000_000_000 * NANOS,
+        -(1_i64 << 62)..1_i64 << 62
+    ];
+    (offset, rate, base).prop_map(|(offset_ns, rate_ppb, base_ns)| Line {
+        offset_ns,
+        rate_ppb,
+        base_ns,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn every_clock_shows_what_its_line_says(
+        realtime in lines(), monotonic in lines(), sequence in 0_u64..4,
+        sec in prop_oneof![0..10_i64, 0..2_300_000_000_i64], nsec in 0..NANOS,
+    ) {
+        let shift = Shift { realtime, monotonic };
+        let page = Page::new(&shift, sequence);
+        let true_ns = sec * NANOS + nsec;
+        TRUTH.set((0, sec, nsec));
+        for (clocks, line) in [(&REALTIME[..], realtime), (&MONOTONIC[..], monotonic)] {
+            let shown = line.show(true_ns);
+            for &clock in clocks {
+                prop_assert_eq!(page.clock_gettime(clock), (0, shown / NANOS, shown % NANOS), "clock {}", clock);
+                prop_assert_eq!(ASKED.get(), clock);
+            }
+        }
+        let shown = realtime.show(true_ns);
+        let mut time = libc::timeval { tv_sec: -7, tv_usec: -7 };
+        prop_assert_eq!(page.gettimeofday(&raw mut time, ptr::null_mut()), 0);
+        prop_assert_eq!((time.tv_sec, time.tv_usec), (shown / NANOS, shown % NANOS / 1_000));
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut seconds = -7;
+            prop_assert_eq!(page.time(&raw mut seconds), shown / NANOS);
+            prop_assert_eq!(seconds, shown / NANOS);
+            prop_assert_eq!(page.time(ptr::null_mut()), shown / NANOS);
+        }
+    }
+}
+
+#[test]
+fn other_clocks_and_failures_pass_untouched() {
+    let page = Page::new(
+        &Shift {
+            realtime: Line::offset(NANOS),
+            monotonic: Line::offset(NANOS),
+        },
+        0,
+    );
+    TRUTH.set((0, 5, 6));
+    // CPU time of process and thread, a hole, the auxiliary clocks, beyond the table, and the
+    // dynamic ones, which are negative.
+    for clock in [
+        2,
+        3,
+        10,
+        12,
+        16,
+        23,
+        31,
+        32,
+        33,
+        64,
+        i32::MAX,
+        -1,
+        -6,
+        i32::MIN,
+        i32::MIN + 1,
+    ] {
+        assert_eq!(page.clock_gettime(clock), (0, 5, 6), "clock {clock}");
+        assert_eq!(ASKED.get(), clock);
+    }
+    TRUTH.set((-libc::EINVAL, 5, 6));
+    assert_eq!(page.clock_gettime(0), (-libc::EINVAL, -7, -7));
+    let mut time = libc::timeval {
+        tv_sec: -7,
+        tv_usec: -7,
+    };
+    assert_eq!(
+        page.gettimeofday(&raw mut time, ptr::null_mut()),
+        -libc::EINVAL
+    );
+    assert_eq!((time.tv_sec, time.tv_usec), (-7, -7));
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(page.time(ptr::null_mut()), i64::from(-libc::EINVAL));
+}
+
+#[test]
+fn gettimeofday_takes_null_for_either() {
+    let page = Page::new(
+        &Shift {
+            realtime: Line::offset(NANOS),
+            ..Shift::IDENTITY
+        },
+        1,
+    );
+    TRUTH.set((0, 5, 6_000));
+    assert_eq!(page.gettimeofday(ptr::null_mut(), ptr::null_mut()), 0);
+    let mut zone = [77; 2];
+    assert_eq!(page.gettimeofday(ptr::null_mut(), &raw mut zone), 0);
+    // The kernel's answer, which the test asks for itself.
+    let mut kernel = [78; 2];
+    // SAFETY: the kernel fills two words.
+    assert_eq!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_gettimeofday,
+                ptr::null_mut::<libc::timeval>(),
+                &raw mut kernel,
+            )
+        },
+        0
+    );
+    assert_eq!(zone, kernel);
+    let mut time = libc::timeval {
+        tv_sec: -7,
+        tv_usec: -7,
+    };
+    zone = [77; 2];
+    assert_eq!(page.gettimeofday(&raw mut time, &raw mut zone), 0);
+    assert_eq!((time.tv_sec, time.tv_usec, zone), (6, 6, kernel));
+}

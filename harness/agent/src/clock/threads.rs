@@ -1,0 +1,360 @@
+//! Holding a process's threads still with ptrace(2), and letting them go as they were.
+//!
+//! Code must not change under a thread that stands in the midst of it, so all threads are stopped
+//! for the tens of microseconds in which the jumps are written. `PTRACE_SEIZE` leaves no trace: a
+//! process that was stopped by a signal before is stopped afterwards, a signal that arrives
+//! meanwhile is handed on, and if this program dies the kernel lets the threads run on.
+//!
+//! Two things that others can notice. Blocking calls which return `EINTR` when a stopped process is
+//! continued (epoll_wait and a few more, see signal(7)) do so here too. And a `wait` for the
+//! process anywhere in *this* program may report a stop: only `WIFEXITED` and `WIFSIGNALED` are the
+//! end. (`std::process::Child::wait` does not make that distinction; a pidfd that polls readable
+//! does.) This file itself never waits: it asks for registers, which are only to be had of a thread
+//! that is stopped, so that no other waiter can take its answer away.
+
+use std::io;
+use std::marker::PhantomData;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use super::process::{self, Mapping, Memory, Stat, access};
+use super::{ClockError, Result};
+
+/// How long a thread may take to stop. It does so within microseconds unless it is in an
+/// uninterruptible sleep.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) type Registers = libc::user_regs_struct;
+
+pub(super) fn pc(registers: &Registers) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    return registers.rip;
+    #[cfg(target_arch = "aarch64")]
+    return registers.pc;
+}
+
+pub(super) fn sp(registers: &Registers) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    return registers.rsp;
+    #[cfg(target_arch = "aarch64")]
+    return registers.sp;
+}
+
+/// A stopped thread; dropping it lets it go.
+pub(super) struct Held {
+    pub tid: u32,
+    pub registers: Registers,
+    /// It was stopped by a signal already, and will be again.
+    pub group_stopped: bool,
+    /// A signal on its way to the thread when it stopped: handed on at the end.
+    signal: i32,
+    /// A tracer is a thread, not a process: all requests must come from the one that attached.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Held {
+    /// Stops one thread. `None` if it has ended.
+    pub fn seize(pid: u32, tid: u32) -> Result<Option<Held>> {
+        let Some(mut held) = Held::begin(pid, tid)? else {
+            return Ok(None);
+        };
+        Ok(held.await_stop(pid)?.then_some(held))
+    }
+
+    /// Tells one thread to stop, which [`Held::await_stop`] then waits for.
+    fn begin(pid: u32, tid: u32) -> Result<Option<Held>> {
+        let lives = || Stat::of(pid, tid).is_some_and(|stat| stat.lives());
+        if !lives() {
+            return Ok(None);
+        }
+        if let Err(error) = ptrace(libc::PTRACE_SEIZE, tid, 0, 0) {
+            return match (error.raw_os_error(), process::tracer(pid)) {
+                (Some(libc::ESRCH), _) => Ok(None),
+                (Some(libc::EPERM), tracer) if tracer != 0 => {
+                    Err(ClockError::Traced { pid, tracer })
+                }
+                // It ended between the two looks.
+                (Some(libc::EPERM), _) if !lives() => Ok(None),
+                _ => Err(access(pid, "trace it", error)),
+            };
+        }
+        // From here on it is traced: the guard lets go of it whatever happens.
+        let held = Held::attached(tid);
+        match held.interrupt() {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            Err(error) => Err(access(pid, "interrupt it", error)),
+            Ok(()) => Ok(Some(held)),
+        }
+    }
+
+    /// A guard for a thread that is traced by this thread already, but perhaps not stopped yet.
+    pub fn attached(tid: u32) -> Held {
+        // SAFETY: the struct is plain integers.
+        let registers = unsafe { std::mem::zeroed() };
+        Held {
+            tid,
+            registers,
+            group_stopped: false,
+            signal: 0,
+            not_send: PhantomData,
+        }
+    }
+
+    /// Waits until the thread is stopped and notes its registers and why it stopped. False if it
+    /// has ended.
+    pub fn await_stop(&mut self, pid: u32) -> Result<bool> {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            match self.fetch_registers() {
+                Ok(()) => break,
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                Err(error) => return Err(access(pid, "read its registers", error)),
+            }
+            if !Stat::of(pid, self.tid).is_some_and(|stat| stat.lives()) {
+                return Ok(false);
+            }
+            if Instant::now() > limit {
+                return Err(ClockError::Stuck {
+                    pid,
+                    tid: self.tid,
+                    state: "does not stop (uninterruptible sleep?)",
+                });
+            }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        // SAFETY: the struct is plain integers and is only read after the kernel filled it.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        if let Err(error) = ptrace(
+            libc::PTRACE_GETSIGINFO,
+            self.tid,
+            0,
+            (&raw mut info) as usize,
+        ) {
+            return Err(access(pid, "see why it stopped", error));
+        }
+        if info.si_code >> 8 == libc::PTRACE_EVENT_STOP {
+            self.signal = 0;
+            self.group_stopped = info.si_code & 0xff != libc::SIGTRAP;
+        } else {
+            self.signal = info.si_signo;
+        }
+        Ok(true)
+    }
+
+    /// The signal that stopped it, if it was one on its way to the thread.
+    pub fn signal(&self) -> i32 {
+        self.signal
+    }
+
+    /// Keeps that signal from the thread: it was the tracer's.
+    pub fn swallow_signal(&mut self) {
+        self.signal = 0;
+    }
+
+    fn fetch_registers(&mut self) -> io::Result<()> {
+        let mut io = libc::iovec {
+            iov_base: (&raw mut self.registers).cast(),
+            iov_len: size_of::<Registers>(),
+        };
+        ptrace(
+            libc::PTRACE_GETREGSET,
+            self.tid,
+            libc::NT_PRSTATUS as usize,
+            (&raw mut io) as usize,
+        )
+    }
+
+    pub fn set_registers(&self, registers: &Registers) -> io::Result<()> {
+        let mut registers = *registers;
+        let mut io = libc::iovec {
+            iov_base: (&raw mut registers).cast(),
+            iov_len: size_of::<Registers>(),
+        };
+        ptrace(
+            libc::PTRACE_SETREGSET,
+            self.tid,
+            libc::NT_PRSTATUS as usize,
+            (&raw mut io) as usize,
+        )
+    }
+
+    /// Blocks the given signals, a set as one word; gives the set that was blocked before.
+    pub fn set_signal_mask(&self, mask: u64) -> io::Result<u64> {
+        let mut old = 0_u64;
+        ptrace(
+            libc::PTRACE_GETSIGMASK,
+            self.tid,
+            8,
+            (&raw mut old) as usize,
+        )?;
+        ptrace(
+            libc::PTRACE_SETSIGMASK,
+            self.tid,
+            8,
+            (&raw const mask) as usize,
+        )?;
+        Ok(old)
+    }
+
+    /// Lets it run on, still traced, with the signal that it was about to get.
+    pub fn resume(&mut self) -> io::Result<()> {
+        ptrace(libc::PTRACE_CONT, self.tid, 0, self.signal as usize)?;
+        self.signal = 0;
+        Ok(())
+    }
+
+    /// Stops it again after [`Held::resume`].
+    pub fn interrupt(&self) -> io::Result<()> {
+        ptrace(libc::PTRACE_INTERRUPT, self.tid, 0, 0)
+    }
+
+    /// Writes memory as a tracer, which is allowed where /proc/PID/mem is read-only.
+    pub fn poke(&self, memory: &Memory, address: u64, bytes: &[u8]) -> Result<()> {
+        let mut at = address & !7;
+        while at < address + bytes.len() as u64 {
+            let mut word = [0; 8];
+            memory.read(at, &mut word)?;
+            for (i, byte) in word.iter_mut().enumerate() {
+                if let Some(&new) = (at + i as u64)
+                    .checked_sub(address)
+                    .and_then(|index| bytes.get(index as usize))
+                {
+                    *byte = new;
+                }
+            }
+            ptrace(
+                libc::PTRACE_POKEDATA,
+                self.tid,
+                at as usize,
+                usize::from_ne_bytes(word),
+            )
+            .map_err(|error| access(memory.pid, "write its memory as its tracer", error))?;
+            at += 8;
+        }
+        Ok(())
+    }
+
+    /// Whether the thread may come back to an address that is `inside`: it stands there, or it runs
+    /// a signal handler now that interrupted it there. Other ways there are none, as the code in
+    /// question calls nothing outside of itself.
+    ///
+    /// The interrupted place is found in the frame that the kernel put on the handler's stack.
+    /// `stack` is the mapping in which that lies.
+    pub fn may_enter(
+        &self,
+        memory: &Memory,
+        stack: Option<Mapping>,
+        inside: impl Fn(u64) -> bool,
+    ) -> bool {
+        /// Handlers' stacks are a few pages; a handler that is this deep has no business to be.
+        const DEPTH_MAX: u64 = 256 * 1024;
+        if inside(pc(&self.registers)) {
+            return true;
+        }
+        let Some(stack) = stack else { return true };
+        let from = sp(&self.registers) & !7;
+        let mut live = vec![0; (stack.end - from).min(DEPTH_MAX) as usize];
+        if memory.read(from, &mut live).is_err() {
+            return true;
+        }
+        let words: Vec<u64> = live
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
+            .collect();
+        words
+            .windows(3)
+            .any(|window| inside(window[interrupted::PC]) && interrupted::is_context(window))
+    }
+}
+
+/// Three words of the registers that the kernel saves for a handler to return to (struct sigcontext
+/// of asm/sigcontext.h). Nothing else on a stack looks like them.
+#[cfg(target_arch = "x86_64")]
+mod interrupted {
+    /// rip, eflags, and a word with the segment registers.
+    pub const PC: usize = 0;
+
+    pub fn is_context(words: &[u64]) -> bool {
+        // Bit 1 of the flags is always set, none above 21 is; 0x33 is the code segment of user mode.
+        words[1] & 2 != 0 && words[1] >> 22 == 0 && words[2] & 0xffff == 0x33
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod interrupted {
+    /// sp, pc, pstate.
+    pub const PC: usize = 1;
+
+    pub fn is_context(words: &[u64]) -> bool {
+        // User mode has its lowest five bits clear, and the stack pointer is a multiple of 16.
+        words[2] & 0x1f == 0 && words[2] >> 32 == 0 && words[0] % 16 == 0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It can only fail because the thread has ended, or does not stop; then the kernel lets go
+        // of it when the tracing thread ends, which is why `tracing` makes one for each occasion.
+        let _ = ptrace(libc::PTRACE_DETACH, self.tid, 0, self.signal as usize);
+    }
+}
+
+/// All threads of a process, stopped.
+pub(super) fn hold_all(pid: u32) -> Result<Vec<Held>> {
+    let mut held: Vec<Held> = Vec::new();
+    loop {
+        // A thread that is not stopped yet may start another, so until a look finds no new one.
+        let known = held.len();
+        for tid in process::threads(pid)? {
+            if held.iter().all(|thread| thread.tid != tid) {
+                held.extend(Held::begin(pid, tid)?);
+            }
+        }
+        if held.is_empty() {
+            return Err(ClockError::Gone { pid });
+        }
+        if held.len() == known {
+            return Ok(held);
+        }
+        // All were told before any is waited for, so they stop at the same time.
+        let mut i = known;
+        while i < held.len() {
+            if held[i].await_stop(pid)? {
+                i += 1;
+            } else {
+                held.swap_remove(i);
+            }
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own, at whose end the kernel lets go of everything it traces.
+pub(super) fn tracing<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+/// Asks to be traced by the parent: for a child between fork and exec.
+pub(super) fn trace_me() -> io::Result<()> {
+    ptrace(libc::PTRACE_TRACEME, 0, 0, 0)
+}
+
+fn ptrace(request: libc::c_uint, tid: u32, address: usize, data: usize) -> io::Result<()> {
+    // SAFETY: the callers pass pointers to live structs of the size that the request names, or
+    // numbers where the request takes numbers.
+    let result = unsafe {
+        libc::ptrace(
+            request,
+            tid as libc::pid_t,
+            ptr::without_provenance_mut::<libc::c_void>(address),
+            ptr::without_provenance_mut::<libc::c_void>(data),
+        )
+    };
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
