@@ -20,6 +20,8 @@ pub enum Error {
         status: String,
         said: String,
     },
+    #[error(transparent)]
+    Clock(#[from] crate::clock::ClockError),
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,5 +1,6 @@
 //! The mechanisms of the faults, each beside its inverse.
 
+pub mod clock;
 pub mod cut;
 pub mod kill;
 pub mod packet;

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::clock::ClockError;
 use crate::error::{Error, Result, doing, io};
-use crate::fault::{cut, kill, packet, pause};
+use crate::fault::{clock, cut, kill, packet, pause};
 use crate::journal::{Journal, Left, Record};
 use crate::nursery::{Exit, Nursery};
 use crate::protocol::{Daemon, Evidence, Fault, Started};
@@ -31,12 +32,17 @@ use crate::tree::{self, Ident, Tree};
 /// How long a signal may take to show in `/proc`.
 pub const TAKES_HOLD: Duration = Duration::from_secs(5);
 
-/// The end of a daemon's root process.
+/// What happens by itself and must be looked after.
 #[derive(Debug)]
-pub struct Ended {
-    pub daemon: String,
-    pub ident: Ident,
-    pub exit: Exit,
+pub enum Event {
+    /// The end of a daemon's root process.
+    Ended {
+        daemon: String,
+        ident: Ident,
+        exit: Exit,
+    },
+    /// [`Ledger::next_tick`] has changed.
+    Look,
 }
 
 pub struct Ledger {
@@ -46,15 +52,20 @@ pub struct Ledger {
     pub(crate) nursery: Arc<Nursery>,
     pub(crate) cuts: cut::Cuts,
     pub(crate) shaper: packet::Shaper,
-    ended: Sender<Ended>,
+    pub(crate) dials: clock::Dials,
+    /// Freezes that are not over, by fault.
+    pub(crate) frozen: BTreeMap<u64, clock::Frozen>,
+    /// Why clocks cannot be turned; `None`: they can.
+    pub(crate) clock_trouble: Option<String>,
+    events: Sender<Event>,
 }
 
 impl Ledger {
-    /// Takes over DIR, undoing what a dead predecessor left. `ended` gets the news of daemons.
+    /// Takes over DIR, undoing what a dead predecessor left. `events` gets what happens by itself.
     pub fn open(
         dir: &Path,
         nursery: Arc<Nursery>,
-        ended: Sender<Ended>,
+        events: Sender<Event>,
     ) -> Result<(Ledger, Recovered)> {
         let (mut journal, left) = Journal::open(dir).map_err(io("open the journal in", dir))?;
         let recovered = recover(&left, &nursery)?;
@@ -67,8 +78,11 @@ impl Ledger {
             daemons: BTreeMap::new(),
             cuts: cut::Cuts::probe(&nursery),
             shaper: packet::Shaper::probe(&nursery),
+            dials: clock::Dials::default(),
+            frozen: BTreeMap::new(),
+            clock_trouble: crate::clock::support().err().map(|error| error.to_string()),
             nursery,
-            ended,
+            events,
         };
         Ok((ledger, recovered))
     }
@@ -78,6 +92,7 @@ impl Ledger {
         let mut offers = Vec::new();
         offers.extend(self.cuts.offers());
         offers.extend(self.shaper.offers());
+        offers.extend(self.clock_trouble.is_none().then_some("vdso"));
         offers.into_iter().map(str::to_owned).collect()
     }
 
@@ -130,41 +145,48 @@ impl Ledger {
         let daemon = self.daemon(name)?;
         let program = daemon.spec.argv[0].clone();
         let mut command = supervise::command(&daemon.spec, &marker)?;
-        let ended = self.ended.clone();
+        let events = self.events.clone();
         let (tell, told) = std::sync::mpsc::channel::<Ident>();
         let of = name.to_owned();
-        let root = self
-            .nursery
-            .spawn(
-                move || {
-                    let pid = command.spawn()?.id();
-                    let start = tree::read(pid).map_or(0, |process| process.ident.start);
-                    let ident = Ident { pid, start };
-                    // The receiver is in the closure below, which outlives this.
-                    let _ = tell.send(ident);
-                    Ok::<_, std::io::Error>((pid, ident))
+        let shift = clock::for_start(self, name);
+        let failed = |source| Error::Io {
+            doing: format!("start daemon {name:?} ({program})"),
+            source,
+        };
+        let birth = move || {
+            let (pid, patch) = match shift {
+                None => (command.spawn()?.id(), None),
+                Some(shift) => match crate::clock::spawn(&mut command, &shift) {
+                    Ok((child, patch)) => (child.id(), Some(patch)),
+                    Err(ClockError::Spawn { source, .. }) => return Err(source),
+                    Err(error) => return Err(std::io::Error::other(error)),
                 },
-                move |exit| {
-                    if let Ok(ident) = told.recv() {
-                        let news = Ended {
-                            daemon: of,
-                            ident,
-                            exit,
-                        };
-                        // Nobody listens any more when the agent is on its way out.
-                        let _ = ended.send(news);
-                    }
-                },
-            )
-            .map_err(|source| Error::Io {
-                doing: format!("start daemon {name:?} ({program})"),
-                source,
-            })?;
+            };
+            let start = tree::read(pid).map_or(0, |process| process.ident.start);
+            let ident = Ident { pid, start };
+            // The receiver is in the closure below, which outlives this.
+            let _ = tell.send(ident);
+            Ok((pid, (ident, patch)))
+        };
+        let on_exit = move |exit| {
+            if let Ok(ident) = told.recv() {
+                // Nobody listens any more when the agent is on its way out.
+                let _ = events.send(Event::Ended {
+                    daemon: of,
+                    ident,
+                    exit,
+                });
+            }
+        };
+        let (root, patch) = self.nursery.spawn(birth, on_exit).map_err(failed)?;
         let daemon = self.daemon(name)?;
         daemon.root = Some(root);
         daemon.tree = Some(Tree::new(root, marker));
         daemon.stopped.clear();
-        if !self.demanded(|kind| pause::is_of(kind, name)).is_empty() {
+        if let Some(patch) = patch {
+            clock::started(self, name, root, patch)?;
+        }
+        if !pause::stoppers(self, name).is_empty() {
             pause::hold(self, name)?;
         }
         Ok(root)
@@ -189,11 +211,7 @@ impl Ledger {
             Fault::Pause { daemon } | Fault::Kill { daemon } => {
                 self.daemon(daemon)?;
             }
-            Fault::Clock { .. } => {
-                return Err(Error::Refused(
-                    "clock faults are not built into this agent".into(),
-                ));
-            }
+            Fault::Clock { daemon, how } => clock::check(self, daemon, how)?,
         }
         let name = name(&kind);
         self.write(Record::Inject {
@@ -207,7 +225,7 @@ impl Ledger {
             Fault::Packet { .. } => packet::inject(self, fault),
             Fault::Pause { daemon } => pause::inject(self, &daemon),
             Fault::Kill { daemon } => kill::inject(self, &daemon),
-            Fault::Clock { .. } => unreachable!("refused above"),
+            Fault::Clock { daemon, .. } => clock::inject(self, fault, &daemon),
         };
         failpoint(&format!("{name}:applied"));
         applied.map_err(|error| match self.heal(fault) {
@@ -229,7 +247,7 @@ impl Ledger {
             Fault::Packet { .. } => packet::heal(self, fault),
             Fault::Pause { daemon } => pause::heal(self, daemon),
             Fault::Kill { daemon } => kill::heal(self, daemon),
-            Fault::Clock { .. } => unreachable!("never entered"),
+            Fault::Clock { daemon, how } => clock::heal(self, fault, daemon, how),
         };
         let evidence = match undone {
             Ok(evidence) => evidence,
@@ -239,14 +257,19 @@ impl Ledger {
             }
         };
         failpoint(&format!("{}:healed", name(&kind)));
-        if self.faults.is_empty() {
+        self.write(Record::Healed { fault })?;
+        self.clear_if_whole()?;
+        Ok(evidence)
+    }
+
+    /// Empties the journal when nothing is left to undo.
+    fn clear_if_whole(&mut self) -> Result<()> {
+        if self.faults.is_empty() && !clock::lags(self) {
             self.journal
                 .clear()
                 .map_err(doing("clear the undo journal"))?;
-        } else {
-            self.write(Record::Healed { fault })?;
         }
-        Ok(evidence)
+        Ok(())
     }
 
     /// Undoes every fault, the youngest first. One that cannot be undone does not keep the others.
@@ -270,6 +293,16 @@ impl Ledger {
                 }
             }
         }
+        match clock::forget_kept(self).and_then(|deeds| {
+            self.clear_if_whole()?;
+            Ok(deeds)
+        }) {
+            Ok(deeds) => all.evidence.extend(deeds),
+            Err(error) => {
+                all.held = false;
+                all.evidence.push(error.to_string());
+            }
+        }
         if all.evidence.is_empty() {
             all.evidence.push("no fault was in force".into());
         }
@@ -281,8 +314,12 @@ impl Ledger {
     }
 
     /// What must be looked after while nothing is asked. Returns what went wrong.
-    pub fn tick(&mut self) -> Vec<String> {
-        let mut troubles = Vec::new();
+    /// `whole`: logs and trees too, not only what cannot wait.
+    pub fn tick(&mut self, whole: bool) -> Vec<String> {
+        let mut troubles = clock::tick(self);
+        if !whole {
+            return troubles;
+        }
         for (name, daemon) in &mut self.daemons {
             if let Err(error) = supervise::rotate(&daemon.spec.log, LOG_MAX) {
                 troubles.push(format!("cannot rotate the log of {name}: {error}"));
@@ -293,6 +330,18 @@ impl Ledger {
             }
         }
         troubles
+    }
+}
+
+impl Ledger {
+    /// When [`Ledger::tick`] is due, if anything cannot wait.
+    pub fn next_tick(&self) -> Option<Instant> {
+        clock::next_tick(self)
+    }
+
+    pub(crate) fn wake(&self, event: Event) {
+        // Nobody listens any more when the agent is on its way out.
+        let _ = self.events.send(event);
     }
 }
 
@@ -362,6 +411,14 @@ fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
         })?;
         if resumed {
             deeds.push(format!("resumed {ident}"));
+        }
+    }
+    for ident in &left.shifted {
+        match clock::remove(*ident) {
+            Ok(deed) => deeds.push(deed),
+            Err(ClockError::Gone { .. }) => {}
+            // Most likely it is no descendant and may not be touched; it is killed below.
+            Err(error) => deeds.push(format!("cannot set its clocks right: {error}")),
         }
     }
     let strays = || {

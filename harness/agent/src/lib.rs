@@ -5,7 +5,6 @@
 //! undone, [`fault`] the mechanisms. `harness/docs/agent.md` describes all of it.
 
 pub mod clock;
-mod clocks;
 pub mod error;
 pub mod fault;
 pub mod files;

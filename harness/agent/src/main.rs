@@ -105,9 +105,9 @@ fn heal(dir: &Path) -> Result<()> {
     let dir = folder(dir)?;
     let _lock = lock(&dir, Duration::ZERO)?;
     let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
-    // Nothing is started here, so no news of daemons will come.
-    let (ended, _endings) = mpsc::channel();
-    let (_, Recovered { faults, deeds }) = Ledger::open(&dir, nursery, ended)?;
+    // Nothing is started here, so nothing will happen by itself.
+    let (events, _unheard) = mpsc::channel();
+    let (_, Recovered { faults, deeds }) = Ledger::open(&dir, nursery, events)?;
     for deed in &deeds {
         println!("{deed}");
     }

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Requests may be sent without waiting; answers carry the request's id and may come in another
-//! order. Lines with `note` come unasked. End of input is the dead man's switch: the agent undoes
+//! order; what is asked about daemons and faults is done in the order in which it was sent. A line
+//! that makes no sense is refused with its number and the reason, with id 0 if it has none that can
+//! be read. Lines with `note` come unasked. End of input is the dead man's switch: the agent undoes
 //! every fault, stops every daemon it started, and exits.
 
 use std::collections::BTreeMap;
@@ -43,7 +45,8 @@ pub enum Request {
     },
     /// Renews the lease; any other request does too. Answer: null.
     Renew,
-    /// Starts a daemon, or starts it again with a new description. Answer: [`Started`].
+    /// Starts a daemon, or starts it again with a new description after it has ended. Refused while
+    /// it runs, and while a fault holds it dead. Answer: [`Started`].
     Start { daemon: Daemon },
     /// Stops a daemon: SIGTERM to its tree, SIGKILL after `grace_ms`. Answer: [`State`].
     Stop { daemon: String, grace_ms: u64 },
@@ -72,7 +75,8 @@ pub enum Request {
         offset: u64,
         limit: u64,
     },
-    /// Removes a file, or a folder with all that is in it; fine if it is not there. Answer: null.
+    /// Removes a file, or a folder with all that is in it; fine if it is not there. Refused for the
+    /// root, what lies right below it, and what holds the agent's own folder. Answer: null.
     Remove { path: PathBuf },
     /// Applies a fault, journalled before it is applied. Answer: [`Evidence`].
     Inject {
@@ -85,7 +89,7 @@ pub enum Request {
     /// Undoes every fault, those of a dead predecessor too. Answer: [`Evidence`].
     HealAll,
     /// Sends `count` datagrams, numbered with `nonce`, to each peer's probe port. Answer: [`Probed`]
-    /// after `wait_ms`: which peers answered.
+    /// as soon as all are answered, else after `wait_ms`: which peers answered.
     Probe {
         peers: Vec<SocketAddr>,
         nonce: u64,
@@ -100,7 +104,8 @@ pub enum Request {
     Clocks { daemon: Option<String> },
     /// What faults are in force. Answer: list of fault numbers.
     InForce,
-    /// Heals, stops all daemons, answers null, exits.
+    /// Heals, stops all daemons, answers null, exits. As at the end of input, daemons get SIGTERM and
+    /// two seconds.
     Shutdown,
 }
 
@@ -131,7 +136,7 @@ pub enum Fault {
     },
     /// SIGSTOP to a daemon's tree; undone by SIGCONT.
     Pause { daemon: String },
-    /// SIGKILL to a daemon's tree; undone by starting it again.
+    /// SIGKILL to a daemon's tree; undone by starting it again, unless it was stopped since.
     Kill { daemon: String },
     /// Shifts the clocks that a daemon's tree sees, those it starts later included.
     Clock {
@@ -232,7 +237,7 @@ pub struct Hello {
     pub kernel: String,
     /// UDP port on which this agent answers probes.
     pub probe_port: u16,
-    /// What this node can do to itself: `nft`, `netem`, `tbf`, `vdso`, `set-clock`.
+    /// What this node can do to itself, as tried out: `nft`, `netem`, `tbf`, `vdso`.
     pub offers: Vec<String>,
     /// Faults of a dead predecessor that were found in the journal and undone.
     pub undone: Vec<u64>,
@@ -285,7 +290,7 @@ pub struct Evidence {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probed {
-    /// Peers that answered, with the fastest round trip.
+    /// Peers that answered, with the fastest round trip in ns.
     pub answered: BTreeMap<SocketAddr, u64>,
 }
 
@@ -304,12 +309,14 @@ pub enum Connected {
     Unreachable,
 }
 
-/// Clock readings, all taken within `window_ns` of each other.
+/// Clock readings. The node's are taken within `window_ns` of each other; the daemon's offsets are
+/// off by at most that much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {
     pub monotonic_ns: u64,
     pub realtime_ns: i64,
     pub window_ns: u64,
-    /// What the daemon's clocks show beyond the node's: realtime and monotonic.
+    /// What the clocks of the daemon's first process show beyond the node's: realtime and monotonic.
+    /// None: it does not run.
     pub daemon_offset_ns: Option<(i64, i64)>,
 }

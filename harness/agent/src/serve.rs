@@ -27,10 +27,10 @@ use rustix::process::Signal;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::clocks;
 use crate::error::{Error, Result, doing};
+use crate::fault::clock;
 use crate::files;
-use crate::ledger::{Ended, Ledger, Recovered, wait_until};
+use crate::ledger::{Event, Ledger, Recovered, wait_until};
 use crate::nursery::Nursery;
 use crate::probe::{self, Responder};
 use crate::protocol::{self, Hello, Line, Note, Request, State};
@@ -76,8 +76,8 @@ type Job = Box<dyn FnOnce(&Arc<Agent>) + Send>;
 /// Serves the controller on stdio until the input ends, a signal comes, or it says so. Then heals
 /// the node and stops every daemon.
 pub fn serve(dir: &Path, probe_port: u16, nursery: Arc<Nursery>, signals: &OwnedFd) -> Result<()> {
-    let (ended, endings) = mpsc::channel();
-    let (ledger, recovered) = Ledger::open(dir, nursery.clone(), ended)?;
+    let (tell, events) = mpsc::channel();
+    let (ledger, recovered) = Ledger::open(dir, nursery.clone(), tell)?;
     let (out, lines) = mpsc::channel();
     thread::spawn(move || write(lines));
     let (woken, wake) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -94,7 +94,7 @@ pub fn serve(dir: &Path, probe_port: u16, nursery: Arc<Nursery>, signals: &Owned
         wake,
     });
     let watcher = agent.clone();
-    thread::spawn(move || watch(&watcher, endings));
+    thread::spawn(move || watch(&watcher, events));
     let (hand, file) = (worker(&agent), worker(&agent));
     let why = read(&agent, &hand, &file, signals, &woken);
     agent.end(&why);
@@ -128,29 +128,40 @@ fn write(lines: Receiver<Out>) {
 }
 
 /// Passes on the ends of daemons, and looks after what must be looked after.
-fn watch(agent: &Arc<Agent>, endings: Receiver<Ended>) {
+fn watch(agent: &Arc<Agent>, events: Receiver<Event>) {
     let mut said = BTreeSet::new();
-    let mut next = Instant::now() + TICK;
+    let mut last = Instant::now();
     loop {
-        let wait = next.saturating_duration_since(Instant::now());
-        match endings.recv_timeout(wait) {
-            Ok(news) => {
+        let next = agent.ledger().next_tick().unwrap_or(last + TICK);
+        let wait = next
+            .min(last + TICK)
+            .saturating_duration_since(Instant::now());
+        match events.recv_timeout(wait) {
+            Ok(Event::Ended {
+                daemon: name,
+                ident,
+                exit,
+            }) => {
                 let mut ledger = agent.ledger();
-                let Ok(daemon) = ledger.daemon(&news.daemon) else {
+                let Ok(daemon) = ledger.daemon(&name) else {
                     continue;
                 };
-                let expected = daemon.ended(news.ident, news.exit);
+                let expected = daemon.ended(ident, exit);
                 drop(ledger);
                 agent.note(Note::Exited {
-                    daemon: news.daemon,
-                    pid: news.ident.pid,
-                    status: news.exit.to_string(),
+                    daemon: name,
+                    pid: ident.pid,
+                    status: exit.to_string(),
                     expected,
                 });
             }
+            // There is a new time to wait for.
+            Ok(Event::Look) => {}
             Err(_) => {
-                let troubles = agent.ledger().tick();
-                next = Instant::now() + TICK;
+                let troubles = agent.ledger().tick(last.elapsed() >= TICK);
+                if last.elapsed() >= TICK {
+                    last = Instant::now();
+                }
                 for what in troubles {
                     // Once each: what goes wrong at every look says nothing new.
                     if said.insert(what.clone()) {
@@ -502,7 +513,7 @@ impl Agent {
             Request::Inject { fault, kind } => value(ledger.inject(fault, kind)?),
             Request::Heal { fault } => value(ledger.heal(fault)?),
             Request::HealAll => value(ledger.heal_all()),
-            Request::Clocks { daemon } => value(clocks::read(&mut ledger, daemon.as_deref())?),
+            Request::Clocks { daemon } => value(clock::read(&mut ledger, daemon.as_deref())?),
             Request::InForce => value(ledger.in_force()),
             other => Err(Error::Refused(format!("{other:?} is not for this thread"))),
         }

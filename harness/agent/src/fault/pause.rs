@@ -14,6 +14,18 @@ pub(crate) fn is_of(kind: &Fault, name: &str) -> bool {
     matches!(kind, Fault::Pause { daemon } if daemon == name)
 }
 
+/// The faults that keep a daemon stopped: pauses, and freezes that are not over.
+pub(crate) fn stoppers(ledger: &Ledger, name: &str) -> Vec<u64> {
+    let mut faults = ledger.demanded(|kind| is_of(kind, name));
+    let frozen = ledger.frozen.iter();
+    faults.extend(
+        frozen
+            .filter(|(_, frozen)| frozen.daemon == name)
+            .map(|(fault, _)| fault),
+    );
+    faults
+}
+
 /// Stops the tree. Evidence: `/proc` says of every thread that it is stopped.
 pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
     hold(ledger, name)?;
@@ -31,7 +43,7 @@ pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
 
 /// Lets the tree run, unless another pause holds it. Evidence: `/proc` again.
 pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
-    if let Some(other) = ledger.demanded(|kind| is_of(kind, name)).first() {
+    if let Some(other) = stoppers(ledger, name).first() {
         return Ok(Evidence {
             held: true,
             evidence: vec![format!("daemon {name:?} stays stopped: fault {other}")],
