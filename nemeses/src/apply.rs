@@ -1,0 +1,290 @@
+//! What all families share: tell the agents, remember whom, take it back, and put the evidence
+//! together.
+//!
+//! A family is a [`Policy`]: it decides whom and what, and looks by a second path. [`Applied`] makes a
+//! [`Fault`] of it. Healing goes to every node that injection was sent to, whether or not that node
+//! said that it worked: an agent that did not answer may have applied it all the same.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use agent::protocol::{self, Evidence, Request, State};
+use async_trait::async_trait;
+use harness::cluster::Node;
+use harness::control::ControlError;
+use harness::nemesis::{Fault, FaultError, Injected, World};
+use history::Name;
+use history::fault::Receipt;
+use tokio::task::JoinSet;
+
+use crate::registry::Family;
+
+/// What an injection is going to do, with everything decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    pub label: String,
+    pub targets: Vec<Name>,
+    /// What each agent is told. Not only targets: a node is cut off by what its peers drop.
+    pub mechanisms: Vec<(Node, protocol::Fault)>,
+    /// How far the daemons' wall clocks were off before, where a family has to know: a fault whose
+    /// lag is kept may have gone before.
+    pub offsets_before_ns: BTreeMap<Name, i64>,
+}
+
+/// A family's part of a fault.
+#[async_trait]
+pub(crate) trait Policy: Send + Sync {
+    fn family(&self) -> Family;
+
+    /// One line for people, before anything is decided.
+    fn label(&self) -> String;
+
+    /// Decides what is left to decide.
+    async fn orders(&self, world: &World) -> Result<Orders, FaultError>;
+
+    /// Looks, by another path than the one that did it, whether the fault is in force.
+    async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights);
+
+    /// Looks at what can only be seen before the fault is taken back.
+    async fn witness_last(&self, _orders: &Orders, _world: &World, _sights: &mut Sights) {}
+
+    /// Looks whether the fault is gone.
+    async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights);
+}
+
+/// Evidence as it comes in. One contradiction is enough: then the receipt does not hold.
+#[derive(Debug, Default)]
+pub(crate) struct Sights {
+    lines: Vec<String>,
+    contradicted: bool,
+}
+
+impl Sights {
+    pub fn agrees(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+    }
+
+    pub fn contradicts(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+        self.contradicted = true;
+    }
+
+    pub fn see(&mut self, agrees: bool, line: impl Into<String>) {
+        match agrees {
+            true => self.agrees(line),
+            false => self.contradicts(line),
+        }
+    }
+
+    /// An agent's own evidence.
+    fn agent(&mut self, node: &Name, evidence: Evidence) {
+        self.contradicted |= !evidence.held;
+        if evidence.evidence.is_empty() {
+            self.lines.push(match evidence.held {
+                true => format!("{node}: the agent says so"),
+                false => format!("{node}: the agent saw no effect"),
+            });
+        }
+        for line in evidence.evidence {
+            self.lines.push(format!("{node}: {line}"));
+        }
+    }
+
+    /// Looking itself failed: what was not seen does not count as seen.
+    pub fn blind(&mut self, error: &ControlError) {
+        self.contradicts(format!("no evidence: {error}"));
+    }
+
+    fn receipt(self) -> Receipt {
+        Receipt {
+            held: !self.contradicted,
+            evidence: self.lines,
+        }
+    }
+}
+
+/// Held while a fault of a family is injected or healed and looked at: what one fault's healing shows
+/// must not be the next one's beginning, however short the gap between them.
+pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// A policy as a fault: with a memory of what was injected under which number.
+pub(crate) struct Applied<P> {
+    policy: P,
+    turn: Turn,
+    injected: Mutex<BTreeMap<u64, Orders>>,
+}
+
+impl<P> Applied<P> {
+    pub fn new(policy: P, turn: Turn) -> Applied<P> {
+        Applied {
+            policy,
+            turn,
+            injected: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Fault for Applied<P> {
+    fn family(&self) -> &str {
+        self.policy.family().name()
+    }
+
+    fn label(&self) -> String {
+        self.policy.label()
+    }
+
+    async fn inject(&self, number: u64, world: &World) -> Result<Injected, FaultError> {
+        let _turn = self.turn.lock().await;
+        let orders = self.policy.orders(world).await?;
+        // Remembered before anything is sent, so that a failure half way is healed too.
+        self.injected
+            .lock()
+            .expect("no panic while held")
+            .insert(number, orders.clone());
+        let requests = orders.mechanisms.iter().map(|(node, kind)| {
+            let kind = kind.clone();
+            (
+                node.clone(),
+                Request::Inject {
+                    fault: number,
+                    kind,
+                },
+            )
+        });
+        let mut sights = tell(requests).await?;
+        self.policy.witness(&orders, world, &mut sights).await;
+        Ok(Injected {
+            label: orders.label,
+            targets: orders.targets,
+            receipt: sights.receipt(),
+        })
+    }
+
+    async fn heal(&self, number: u64, world: &World) -> Result<Receipt, FaultError> {
+        let _turn = self.turn.lock().await;
+        let orders = self
+            .injected
+            .lock()
+            .expect("no panic while held")
+            .get(&number)
+            .cloned();
+        let nodes: Vec<Node> = match &orders {
+            Some(orders) => orders.mechanisms.iter().map(|(n, _)| n.clone()).collect(),
+            // Nothing is known of it here, and undoing what is not there is fine.
+            None => world.nodes.clone(),
+        };
+        let mut last = Sights::default();
+        if let Some(orders) = &orders {
+            self.policy.witness_last(orders, world, &mut last).await;
+        }
+        let requests = nodes
+            .into_iter()
+            .map(|node| (node, Request::Heal { fault: number }));
+        let mut sights = tell(requests).await?;
+        sights.lines.splice(0..0, last.lines);
+        sights.contradicted |= last.contradicted;
+        if let Some(orders) = &orders {
+            self.policy.witness_healed(orders, world, &mut sights).await;
+            // Forgotten only now: a heal that failed is tried again with the same nodes.
+            self.injected
+                .lock()
+                .expect("no panic while held")
+                .remove(&number);
+        }
+        Ok(sights.receipt())
+    }
+}
+
+/// Tells all agents at once and waits for all of them: one that fails must not leave the others in
+/// the middle of it. Every failure is in the error.
+async fn tell(requests: impl Iterator<Item = (Node, Request)>) -> Result<Sights, FaultError> {
+    let answers = at_once(requests.map(|(node, request)| async move {
+        let answer = node.agent.call::<Evidence>(request).await;
+        (node.name, answer)
+    }))
+    .await;
+    let mut sights = Sights::default();
+    let mut errors = Vec::new();
+    for (node, answer) in answers {
+        match answer {
+            Ok(evidence) => sights.agent(&node, evidence),
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(sights),
+        false => Err(FaultError::Control(errors)),
+    }
+}
+
+/// Runs all of them concurrently; the answers are in the order of the questions.
+pub(crate) async fn at_once<F, T>(questions: impl Iterator<Item = F>) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for (place, question) in questions.enumerate() {
+        running.spawn(async move { (place, question.await) });
+    }
+    let mut answers = running.join_all().await;
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// The nodes of these names. A name without a node is an error of whoever made the schedule.
+pub(crate) fn nodes(world: &World, names: &[Name]) -> Result<Vec<Node>, FaultError> {
+    names
+        .iter()
+        .map(|name| {
+            let node = world.node(name).cloned();
+            node.ok_or_else(|| FaultError::NoTarget(format!("there is no node {name}")))
+        })
+        .collect()
+}
+
+/// The same mechanism on every target.
+pub(crate) fn on_each(
+    world: &World,
+    targets: &[Name],
+    mechanism: &protocol::Fault,
+) -> Result<Vec<(Node, protocol::Fault)>, FaultError> {
+    let nodes = nodes(world, targets)?;
+    Ok(nodes
+        .into_iter()
+        .map(|node| (node, mechanism.clone()))
+        .collect())
+}
+
+/// Asks every target's agent how the daemon is, and compares.
+pub(crate) async fn witness_state(
+    orders: &Orders,
+    world: &World,
+    sights: &mut Sights,
+    wanted: fn(&State) -> bool,
+) {
+    let daemon = &world.daemon;
+    let states = at_once(orders.mechanisms.iter().map(|(node, _)| {
+        let (node, daemon) = (node.clone(), daemon.clone());
+        async move {
+            let state = node.agent.call::<State>(Request::State { daemon }).await;
+            (node.name, state)
+        }
+    }))
+    .await;
+    for (node, state) in states {
+        match state {
+            Err(error) => sights.blind(&error),
+            Ok(state) => {
+                let line = match &state {
+                    State::Running { pid } => format!("{node}: {daemon} runs, pid {pid}"),
+                    State::Paused { pid } => format!("{node}: {daemon} is stopped, pid {pid}"),
+                    State::Stopped { status } => format!("{node}: {daemon} is gone ({status})"),
+                };
+                sights.see(wanted(&state), line);
+            }
+        }
+    }
+}

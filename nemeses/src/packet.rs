@@ -1,0 +1,382 @@
+//! Packet: packets between the targets and their peers come late, not at all, twice, out of order,
+//! damaged or through a thin pipe.
+//!
+//! Loss is made by the firewall, where packets arrive, because every kernel can do that; everything
+//! else is `tc`'s, which disturbs what *leaves* a target. Evidence is statistical: a number of probes,
+//! and what became of them. Where chance could explain the figures, the receipt says that it cannot
+//! tell, and rests on the agent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use agent::protocol::{self, Direction, Drop, Netem};
+use async_trait::async_trait;
+use harness::cluster::Node;
+use harness::nemesis::{FaultError, World};
+use history::Name;
+
+use crate::apply::{Orders, Policy, Sights, nodes};
+use crate::probes::{self, Matrix};
+use crate::registry::{Family, Shape};
+use crate::targets::{Targets, join};
+use crate::units::{write_duration, write_share};
+
+/// Probes to each peer: few enough for a socket's buffer, many enough for shares of a few percent.
+const PROBES: u32 = 50;
+const ROUNDS: u32 = 4;
+const WAIT: Duration = Duration::from_millis(200);
+
+/// What happens to packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Delay {
+        delay: Duration,
+        jitter: Duration,
+    },
+    Loss {
+        share_per_million: u32,
+    },
+    Duplicate {
+        share_per_million: u32,
+    },
+    /// The share goes at once, all others come `delay` late.
+    Reorder {
+        share_per_million: u32,
+        delay: Duration,
+    },
+    Corrupt {
+        share_per_million: u32,
+    },
+    Rate {
+        rate_kbit: u64,
+    },
+}
+
+impl Effect {
+    pub fn shape(&self) -> &'static Shape {
+        let name = match self {
+            Effect::Delay { .. } => "delay",
+            Effect::Loss { .. } => "loss",
+            Effect::Duplicate { .. } => "duplicate",
+            Effect::Reorder { .. } => "reorder",
+            Effect::Corrupt { .. } => "corrupt",
+            Effect::Rate { .. } => "rate",
+        };
+        Family::Packet
+            .shape(name)
+            .expect("every effect is in the table: a test walks them")
+    }
+
+    fn label(&self) -> String {
+        match *self {
+            Effect::Delay { delay, jitter } => {
+                format!(
+                    "delay {} ± {}",
+                    write_duration(delay),
+                    write_duration(jitter)
+                )
+            }
+            Effect::Loss { share_per_million } => {
+                format!("loss {}", write_share(share_per_million))
+            }
+            Effect::Duplicate { share_per_million } => {
+                format!("duplicate {}", write_share(share_per_million))
+            }
+            Effect::Reorder {
+                share_per_million,
+                delay,
+            } => format!(
+                "reorder {} by {}",
+                write_share(share_per_million),
+                write_duration(delay)
+            ),
+            Effect::Corrupt { share_per_million } => {
+                format!("corrupt {}", write_share(share_per_million))
+            }
+            Effect::Rate { rate_kbit } => format!("rate {rate_kbit} kbit/s"),
+        }
+    }
+
+    fn netem(&self) -> Netem {
+        let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let none = Netem::default();
+        match *self {
+            Effect::Delay { delay, jitter } => Netem {
+                delay_us: us(delay),
+                jitter_us: us(jitter),
+                ..none
+            },
+            Effect::Loss { share_per_million } => Netem {
+                loss_per_million: share_per_million,
+                ..none
+            },
+            Effect::Duplicate { share_per_million } => Netem {
+                duplicate_per_million: share_per_million,
+                ..none
+            },
+            Effect::Reorder {
+                share_per_million,
+                delay,
+            } => Netem {
+                reorder_per_million: share_per_million,
+                delay_us: us(delay),
+                ..none
+            },
+            Effect::Corrupt { share_per_million } => Netem {
+                corrupt_per_million: share_per_million,
+                ..none
+            },
+            Effect::Rate { rate_kbit } => Netem { rate_kbit, ..none },
+        }
+    }
+
+    /// Whether it acts on packets from one node to another.
+    fn acts(&self, targets: &[Name], from: &Name, to: &Name) -> bool {
+        match self {
+            Effect::Loss { .. } => targets.contains(from) || targets.contains(to),
+            _ => targets.contains(from),
+        }
+    }
+}
+
+/// Disturbs the packets of some nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    pub effect: Effect,
+    pub targets: Targets,
+}
+
+#[async_trait]
+impl Policy for Packet {
+    fn family(&self) -> Family {
+        Family::Packet
+    }
+
+    fn label(&self) -> String {
+        format!("packets of {}: {}", self.targets, self.effect.label())
+    }
+
+    async fn orders(&self, world: &World) -> Result<Orders, FaultError> {
+        let targets = self.targets.resolve(world).await?;
+        Ok(Orders {
+            label: match self.targets {
+                Targets::Leader => format!(
+                    "packets of the leader {}: {}",
+                    join(&targets),
+                    self.effect.label()
+                ),
+                Targets::Nodes(_) => self.label(),
+            },
+            mechanisms: match self.effect {
+                Effect::Loss { share_per_million } => losses(world, &targets, share_per_million)?,
+                _ => disturbances(world, &targets, &self.effect)?,
+            },
+            targets,
+            offsets_before_ns: BTreeMap::new(),
+        })
+    }
+
+    async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+        self.look(orders, world, true, sights).await;
+    }
+
+    async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+        self.look(orders, world, false, sights).await;
+    }
+}
+
+impl Packet {
+    async fn look(&self, orders: &Orders, world: &World, disturbed: bool, sights: &mut Sights) {
+        let wait = match self.effect {
+            Effect::Delay { delay, jitter } => WAIT + 2 * (delay + jitter),
+            Effect::Loss { .. } | Effect::Duplicate { .. } | Effect::Corrupt { .. } => WAIT,
+            // What overtakes what, and how fast a pipe fills, probes do not show.
+            Effect::Reorder { .. } | Effect::Rate { .. } => return,
+        };
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            match probes::ask(&world.nodes, PROBES, wait).await {
+                Ok(matrix) => rounds.push(matrix),
+                Err(errors) => return errors.iter().for_each(|e| sights.blind(e)),
+            }
+        }
+        let names: Vec<&Name> = world.nodes.iter().map(|n| &n.name).collect();
+        let (agrees, line) = match self.effect {
+            Effect::Delay { delay, jitter } => {
+                let least = delay.saturating_sub(jitter);
+                judge_delay(&fastest(&rounds, &names, &orders.targets), least, disturbed)
+            }
+            Effect::Duplicate { share_per_million } => {
+                let (sent, arrived) = self.counts(&rounds, &names, &orders.targets);
+                let extra = i64::from(arrived) - i64::from(sent);
+                judge_share("too many", sent, extra, share_per_million, disturbed)
+            }
+            Effect::Loss { share_per_million } | Effect::Corrupt { share_per_million } => {
+                let (sent, arrived) = self.counts(&rounds, &names, &orders.targets);
+                let lost = i64::from(sent) - i64::from(arrived);
+                judge_share("lost", sent, lost, share_per_million, disturbed)
+            }
+            Effect::Reorder { .. } | Effect::Rate { .. } => return,
+        };
+        sights.see(agrees, line);
+    }
+
+    /// Probes sent and arrived where the fault acts. Directions in which nothing at all arrived are
+    /// left out: they are cut, by another fault.
+    fn counts(&self, rounds: &[Matrix], names: &[&Name], targets: &[Name]) -> (u32, u32) {
+        let (mut sent, mut arrived) = (0, 0);
+        for from in names {
+            for to in names.iter().filter(|to| *to != from) {
+                let here: u32 = rounds.iter().map(|m| m.arrived(from, to)).sum();
+                if self.effect.acts(targets, from, to) && here > 0 {
+                    sent += rounds.iter().map(|m| m.sent).sum::<u32>();
+                    arrived += here;
+                }
+            }
+        }
+        (sent, arrived)
+    }
+}
+
+/// The fastest round trip between a target and any peer, with the number of targets on its way.
+fn fastest(rounds: &[Matrix], names: &[&Name], targets: &[Name]) -> Vec<(Duration, u32)> {
+    let mut all = Vec::new();
+    for from in names {
+        for to in names.iter().filter(|to| *to != from) {
+            let legs = u32::from(targets.contains(from)) + u32::from(targets.contains(to));
+            let pair = ((*from).clone(), (*to).clone());
+            let best = rounds
+                .iter()
+                .filter_map(|m| m.round_trip_ns.get(&pair))
+                .min();
+            if let (1.., Some(ns)) = (legs, best) {
+                all.push((Duration::from_nanos(*ns), legs));
+            }
+        }
+    }
+    all
+}
+
+fn judge_delay(trips: &[(Duration, u32)], least: Duration, disturbed: bool) -> (bool, String) {
+    let Some((best, legs)) = trips.iter().min_by_key(|(trip, legs)| *trip / *legs) else {
+        return (true, "no probe was answered: cannot tell the delay".into());
+    };
+    let line = format!("fastest round trip {} (probes)", write_duration(*best));
+    let slow = *best >= least * *legs;
+    match (disturbed, slow) {
+        (true, true) | (false, false) => (true, line),
+        (true, false) => {
+            let due = write_duration(least * *legs);
+            (false, format!("{line}, where it cannot be under {due}"))
+        }
+        // A busy machine is slow too, and a heal is not refuted by that.
+        (false, true) => (
+            true,
+            format!("{line}: too slow to tell that the delay is gone"),
+        ),
+    }
+}
+
+/// Whether so many of so many can be, at six standard deviations of a binomial distribution: one false
+/// alarm in about a thousand million.
+fn judge_share(
+    what: &str,
+    sent: u32,
+    counted: i64,
+    share_per_million: u32,
+    disturbed: bool,
+) -> (bool, String) {
+    let line = format!("{counted} of {sent} probes {what}");
+    if sent == 0 {
+        return (true, "no probe arrived: cannot tell the share".into());
+    }
+    let share = f64::from(share_per_million) / 1e6;
+    let expected = f64::from(sent) * share;
+    let least = expected - 6.0 * (expected * (1.0 - share)).sqrt();
+    if least < 1.0 {
+        return (
+            true,
+            format!("{line}: too few to tell {}", write_share(share_per_million)),
+        );
+    }
+    match (disturbed, counted as f64 >= least) {
+        (true, true) | (false, false) => (true, line),
+        (true, false) => (false, format!("{line}, where {expected:.0} were due")),
+        (false, true) => (false, format!("{line}, as if it were still in force")),
+    }
+}
+
+/// Each packet passes one rule, where it arrives, if either end is a target.
+fn losses(
+    world: &World,
+    targets: &[Name],
+    per_million: u32,
+) -> Result<Vec<(Node, protocol::Fault)>, FaultError> {
+    nodes(world, targets)?;
+    let mut mechanisms = Vec::new();
+    for node in &world.nodes {
+        let rules: Vec<Drop> = world
+            .nodes
+            .iter()
+            .filter(|peer| peer.name != node.name)
+            .filter(|peer| targets.contains(&peer.name) || targets.contains(&node.name))
+            .map(|peer| Drop {
+                direction: Direction::In,
+                peer: Some(peer.address),
+                local_port: None,
+                per_million,
+            })
+            .collect();
+        if !rules.is_empty() {
+            mechanisms.push((node.clone(), protocol::Fault::Cut { rules }));
+        }
+    }
+    Ok(mechanisms)
+}
+
+/// Peers are named, so that the controller's own packets are left alone.
+fn disturbances(
+    world: &World,
+    targets: &[Name],
+    effect: &Effect,
+) -> Result<Vec<(Node, protocol::Fault)>, FaultError> {
+    let disturb = |node: Node| {
+        let others = world.nodes.iter().filter(|peer| peer.name != node.name);
+        let peers = others.map(|peer| peer.address).collect();
+        let netem = effect.netem();
+        (node, protocol::Fault::Packet { peers, netem })
+    };
+    Ok(nodes(world, targets)?.into_iter().map(disturb).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_judged_only_where_chance_cannot_explain_it() {
+        for (sent, counted, share, disturbed, agrees, says) in [
+            (1_600, 320, 200_000, true, true, "320 of 1600"),
+            (1_600, 0, 200_000, true, false, "320 were due"),
+            (1_600, 150, 200_000, true, false, "320 were due"),
+            (1_600, 3, 200_000, false, true, "3 of 1600"),
+            (1_600, 320, 200_000, false, false, "still in force"),
+            (100, 0, 10_000, true, true, "too few"),
+            (0, 0, 200_000, true, true, "cannot tell"),
+        ] {
+            let (agreed, line) = judge_share("lost", sent, counted, share, disturbed);
+            assert_eq!(agreed, agrees, "{line}");
+            assert!(line.contains(says), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_delay_is_due_once_for_every_target_on_the_way() {
+        let ms = Duration::from_millis;
+        let least = ms(40);
+        assert!(judge_delay(&[(ms(45), 1), (ms(90), 2)], least, true).0);
+        assert!(!judge_delay(&[(ms(45), 1), (ms(45), 2)], least, true).0);
+        assert!(!judge_delay(&[(ms(1), 1)], least, true).0);
+        assert!(judge_delay(&[(ms(1), 1)], least, false).0);
+    }
+}

@@ -1,0 +1,244 @@
+//! What a schedule may not say: times out of order, nodes that do not exist, faults that would undo
+//! each other.
+
+use std::time::Duration;
+
+use history::Name;
+
+use super::{Entry, Schedule, What};
+use crate::clock::Warp;
+use crate::packet::Effect;
+use crate::partition::Topology;
+use crate::registry::Family;
+use crate::targets::{self, Targets, join};
+use crate::units::write_duration;
+
+/// A strobe is waited for by its receipt; and a slower one is a series of jumps.
+const LONGEST_STROBE_PERIOD: Duration = Duration::from_secs(10);
+
+/// Something wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Which entry, from 0.
+    pub entry: usize,
+    /// The key of the file at which to look.
+    pub key: &'static str,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Schedule {
+    /// Everything that is wrong with it on these nodes. A drawn schedule has nothing wrong.
+    pub fn check(&self, nodes: &[Name]) -> Vec<Complaint> {
+        let mut complaints = Vec::new();
+        let mut complain = |entry, key, message: String, hint: Option<&str>| {
+            complaints.push(Complaint {
+                entry,
+                key,
+                message,
+                hint: hint.map(str::to_string),
+            });
+        };
+        for (i, entry) in self.entries.iter().enumerate() {
+            if let Err((key, message)) = check_alone(entry, nodes) {
+                complain(i, key, message, None);
+            }
+            if i > 0 && entry.at < self.entries[i - 1].at {
+                let message = format!(
+                    "begins at {}, before the fault above it ({})",
+                    write_duration(entry.at),
+                    write_duration(self.entries[i - 1].at)
+                );
+                complain(
+                    i,
+                    "at",
+                    message,
+                    Some("faults stand in the order of their times"),
+                );
+            }
+            for (j, earlier) in self.entries[..i].iter().enumerate() {
+                if !overlap(earlier, entry) {
+                    continue;
+                }
+                if let Some((why, hint)) = conflict(earlier, entry, nodes) {
+                    let message = format!("overlaps fault {}: {why}", j + 1);
+                    complain(i, "at", message, Some(hint));
+                }
+            }
+        }
+        complaints
+    }
+}
+
+/// What can be said of an entry without its neighbours: the key at fault, and why.
+fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, String)> {
+    if entry.lasts == Some(Duration::ZERO) {
+        return Err(("lasts", "lasts no time at all".into()));
+    }
+    let named = |targets: &Targets| match targets {
+        Targets::Leader => Ok(()),
+        Targets::Nodes(names) => targets::check(names, nodes).map_err(|e| ("targets", e)),
+    };
+    let positive = |key: &'static str, figure: u64| match figure {
+        0 => Err((key, format!("{key} of nothing does nothing"))),
+        _ => Ok(()),
+    };
+    match &entry.what {
+        What::Partition(p) => {
+            let key = match p.topology {
+                _ if nodes.len() < p.topology.shape().least_nodes => "shape",
+                Topology::Bridge { ref bridge, .. } if !nodes.contains(bridge) => "bridge",
+                _ => "targets",
+            };
+            p.topology.check(nodes).map_err(|e| (key, e))
+        }
+        What::Pause(p) => named(&p.targets),
+        What::Kill(k) => named(&k.targets),
+        What::Clock(c) => {
+            named(&c.targets)?;
+            match c.warp {
+                Warp::Jump { delta_ns } => positive("delta", delta_ns.unsigned_abs()),
+                Warp::Strobe { delta_ns, period } => {
+                    positive("delta", delta_ns.unsigned_abs())?;
+                    positive(
+                        "period",
+                        u64::try_from(period.as_micros()).unwrap_or(u64::MAX),
+                    )?;
+                    match period <= LONGEST_STROBE_PERIOD {
+                        true => Ok(()),
+                        false => Err(("period", "a strobe's period is 10s at most".into())),
+                    }
+                }
+                // At -1,000,000 ppm the clock stands still, and beyond it would run backwards.
+                Warp::Drift { rate_ppm } if !(-999_999..=10_000_000).contains(&rate_ppm) => Err((
+                    "rate_ppm",
+                    "a drift is between -999999 and 10000000 ppm".into(),
+                )),
+                Warp::Drift { rate_ppm } => positive("rate_ppm", rate_ppm.unsigned_abs()),
+                Warp::Freeze { pause, .. } => {
+                    positive(
+                        "pause",
+                        u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    )?;
+                    match entry.lasts.is_none_or(|lasts| pause <= lasts) {
+                        true => Ok(()),
+                        false => Err(("pause", "the stop is longer than the whole fault".into())),
+                    }
+                }
+            }
+        }
+        What::Packet(p) => {
+            named(&p.targets)?;
+            if nodes.len() < p.effect.shape().least_nodes {
+                return Err((
+                    "family",
+                    "with one node there are no packets to disturb".into(),
+                ));
+            }
+            match p.effect {
+                Effect::Delay { delay, jitter } if jitter > delay => Err((
+                    "jitter",
+                    "more jitter than delay: packets cannot come early".into(),
+                )),
+                Effect::Delay { delay, .. } => positive(
+                    "delay",
+                    u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+                ),
+                Effect::Reorder {
+                    share_per_million,
+                    delay,
+                } => {
+                    positive("share", share_per_million.into())?;
+                    positive(
+                        "delay",
+                        u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+                    )
+                }
+                Effect::Loss { share_per_million }
+                | Effect::Duplicate { share_per_million }
+                | Effect::Corrupt { share_per_million } => {
+                    positive("share", share_per_million.into())
+                }
+                Effect::Rate { rate_kbit } => positive("rate_kbit", rate_kbit),
+            }
+        }
+    }
+}
+
+fn overlap(a: &Entry, b: &Entry) -> bool {
+    a.ends().is_none_or(|end| b.at < end) && b.ends().is_none_or(|end| a.at < end)
+}
+
+/// Why two faults cannot be in force together, and what to do.
+fn conflict(earlier: &Entry, later: &Entry, nodes: &[Name]) -> Option<(String, &'static str)> {
+    let family = later.what.family();
+    if earlier.what.family() == family {
+        return Some((
+            format!("two faults of one family ({family}) would undo each other"),
+            "let the first end before the second begins",
+        ));
+    }
+    let shared = shared(&earlier.what, &later.what, nodes);
+    if shared.is_empty() {
+        return None;
+    }
+    let frozen =
+        |what: &What| matches!(what, What::Clock(c) if matches!(c.warp, Warp::Freeze { .. }));
+    let pair = [&earlier.what, &later.what];
+    let has = |f: Family| pair.iter().any(|w| w.family() == f);
+    let both = join(&shared);
+    if has(Family::Kill) && has(Family::Pause) {
+        let why = format!("{both} cannot be both killed and paused");
+        return Some((why, "name other targets, or let them follow each other"));
+    }
+    if pair.iter().any(|w| frozen(w)) && (has(Family::Kill) || has(Family::Pause)) {
+        let why = format!(
+            "{both} cannot be frozen and {} too",
+            match has(Family::Kill) {
+                true => "killed",
+                false => "paused",
+            }
+        );
+        return Some((why, "name other targets, or let them follow each other"));
+    }
+    // A clock can only be read, and be put right, in a daemon that runs.
+    if has(Family::Kill) && has(Family::Clock) {
+        let (clock, kill) = match earlier.what.family() {
+            Family::Clock => (earlier, later),
+            _ => (later, earlier),
+        };
+        let inside = clock.at <= kill.at
+            && match (kill.ends(), clock.ends()) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some(kill), Some(clock)) => kill <= clock,
+            };
+        if !inside {
+            let why = format!("{both} would be dead when its clock is to be changed");
+            return Some((
+                why,
+                "let the clock's fault begin first and end last, or name other targets",
+            ));
+        }
+    }
+    None
+}
+
+/// Nodes whose daemons both act on. A leader is not known yet, and is left to the run.
+fn shared(a: &What, b: &What, nodes: &[Name]) -> Vec<Name> {
+    let of = |what: &What| -> Vec<Name> {
+        let targets = match what {
+            What::Pause(p) => &p.targets,
+            What::Kill(k) => &k.targets,
+            What::Clock(c) => &c.targets,
+            What::Partition(_) | What::Packet(_) => return Vec::new(),
+        };
+        match targets {
+            Targets::Nodes(names) => names.clone(),
+            Targets::Leader => Vec::new(),
+        }
+    };
+    let (a, b) = (of(a), of(b));
+    let in_both = |n: &&Name| a.contains(n) && b.contains(n);
+    nodes.iter().filter(in_both).cloned().collect()
+}
