@@ -6,6 +6,7 @@
 
 pub mod agreement;
 mod analysis;
+pub mod append;
 pub mod availability;
 mod budget;
 pub mod compose;

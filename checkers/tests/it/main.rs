@@ -1,6 +1,7 @@
 //! The checkers from outside: against brute force, against drawn histories, against the corpus.
 
 mod brute;
+mod lists;
 mod random;
 mod registers;
 mod sets;
