@@ -81,7 +81,8 @@ async fn converse(
                     }
                 }
                 Ok(None) => {
-                    return refuse(&mut stream, bad_request("the head is longer than 16 KiB")).await;
+                    return refuse(&mut stream, bad_request("the head is longer than 16 KiB"))
+                        .await;
                 }
                 Err(message) => return refuse(&mut stream, bad_request(message)).await,
             }

@@ -38,6 +38,8 @@ pub struct Trace {
     node: String,
     names: Vec<String>,
     buffer: Vec<u8>,
+    /// The last lease that was told: its ballot, start and end.
+    lease: Option<(Ballot, u64, u64)>,
 }
 
 impl Trace {
@@ -52,6 +54,7 @@ impl Trace {
             node: node.to_owned(),
             names: names.to_vec(),
             buffer: Vec::new(),
+            lease: None,
         })
     }
 
@@ -76,11 +79,22 @@ impl Trace {
                 "event": "accept", "slot": slot, "ballot": ballot_json(ballot), "digest": digest.to_string(),
             }),
             Event::Lead { ballot } => json!({"event": "lead", "ballot": ballot_json(ballot)}),
-            Event::Lease { ballot, age, left } => json!({
-                "event": "lease", "ballot": ballot_json(ballot),
-                "from_ns": now.saturating_sub(age.as_nanos() as u64),
-                "until_ns": now.saturating_add(left.as_nanos() as u64),
-            }),
+            Event::Lease { ballot, age, left } => {
+                let from = now.saturating_sub(age.as_nanos() as u64);
+                let until = now.saturating_add(left.as_nanos() as u64);
+                self.lease = Some((*ballot, from, until));
+                json!({"event": "lease", "ballot": ballot_json(ballot), "from_ns": from, "until_ns": until})
+            }
+            Event::LeaseUsed { ballot } => {
+                // Only news if the lease is used for longer than was told.
+                let told = self.lease.filter(|(known, ..)| known == ballot);
+                let (_, from, until) = told.unwrap_or((*ballot, now, 0));
+                if now <= until {
+                    return;
+                }
+                self.lease = Some((*ballot, from, now));
+                json!({"event": "lease", "ballot": ballot_json(ballot), "from_ns": from, "until_ns": now})
+            }
             Event::Decide {
                 slot,
                 ballot,

@@ -50,6 +50,7 @@ pub(super) struct Leader {
     contact: u64,
     pub(super) lease_until: u64,
     pub(super) lease_traced: u64,
+    pub(super) use_traced: u64,
     pub(super) reads: Vec<PendingRead>,
 }
 
@@ -110,6 +111,7 @@ impl Core {
             contact: self.now,
             lease_until: 0,
             lease_traced: 0,
+            use_traced: 0,
             reads: Vec::new(),
         }));
         self.send_heartbeat();
@@ -393,6 +395,7 @@ impl Core {
             leader.since = now;
             leader.lease_until = 0;
             leader.lease_traced = 0;
+            leader.use_traced = 0;
             leader
                 .proposals
                 .values_mut()

@@ -144,6 +144,8 @@ pub enum Event {
         age: Duration,
         left: Duration,
     },
+    /// A read was answered under the lease.
+    LeaseUsed { ballot: Ballot },
     /// The slot is decided and applied.
     Decide {
         slot: Slot,

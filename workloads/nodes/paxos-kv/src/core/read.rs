@@ -84,8 +84,8 @@ impl Core {
         }
     }
 
-    /// Tells the trace how far the lease reaches: when it was prolonged, or when it was used. Not every time, for
-    /// one event in half a heartbeat tells the same.
+    /// Tells the trace how far the lease reaches when it was prolonged, and that it was used. Not every
+    /// time, for one event in half a heartbeat tells the same.
     pub(super) fn trace_lease(&mut self, used: bool) {
         let (now, lease_reads) = (self.now, self.config.lease_reads);
         let lease = nanos(self.config.lease).saturating_sub(nanos(self.config.max_drift));
@@ -93,26 +93,22 @@ impl Core {
         let election::State::Leader(leader) = &mut self.role else {
             return;
         };
-        let due = now.abs_diff(leader.lease_traced) >= step;
-        if !due || !lease_reads && !used {
+        let traced = if used {
+            &mut leader.use_traced
+        } else {
+            &mut leader.lease_traced
+        };
+        if now.abs_diff(*traced) < step || !lease_reads && !used {
             return;
         }
-        leader.lease_traced = now;
+        *traced = now;
         let ballot = leader.ballot;
-        let (age, left) = if used {
-            // The moment of use: that the lease is believed to hold right now is what matters.
-            (0, 0)
-        } else {
-            let from = leader.lease_until.saturating_sub(lease);
-            (
-                now.saturating_sub(from),
-                leader.lease_until.saturating_sub(now),
-            )
-        };
-        self.trace(Event::Lease {
-            ballot,
-            age: Duration::from_nanos(age),
-            left: Duration::from_nanos(left),
-        });
+        if used {
+            return self.trace(Event::LeaseUsed { ballot });
+        }
+        let from = leader.lease_until.saturating_sub(lease);
+        let age = Duration::from_nanos(now.saturating_sub(from));
+        let left = Duration::from_nanos(leader.lease_until.saturating_sub(now));
+        self.trace(Event::Lease { ballot, age, left });
     }
 }
