@@ -1,7 +1,9 @@
 //! The checkers from outside: against brute force, against drawn histories, against the corpus.
 
 mod brute;
+mod corpus;
 mod lists;
 mod random;
 mod registers;
+mod run;
 mod sets;

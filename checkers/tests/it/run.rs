@@ -1,0 +1,147 @@
+//! What is said of a run as a whole.
+
+use std::time::Duration;
+
+use checkers::availability::Availability;
+use checkers::vacuity::Vacuity;
+use checkers::{Analysis, Budget, Checker, Verdict, drawing};
+use history::fault::{Action, Note, Receipt};
+use history::{Event, History, Kind, Process, Time, Value};
+use serde_json::json;
+
+fn figure<'a>(found: &'a Analysis, name: &str) -> &'a serde_json::Value {
+    &found
+        .figures
+        .iter()
+        .find(|f| f.name == name)
+        .expect("the figure is there")
+        .value
+}
+
+/// The drawn history, with a fault that holds from one time to another.
+fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
+    let mut events = drawing::history(drawn).unwrap().events().to_vec();
+    let note = |action| Note {
+        fault: 0,
+        action,
+        label: "n1 | n2".into(),
+        targets: vec!["n1".into()],
+        receipt: Some(Receipt {
+            held: true,
+            evidence: vec![],
+        }),
+    };
+    for (time, kind, action) in [
+        (held - 1, Kind::Invoke, Action::Inject),
+        (held, Kind::Ok, Action::Inject),
+        (healed - 1, Kind::Invoke, Action::Heal),
+        (healed, Kind::Ok, Action::Heal),
+    ] {
+        events.push(Event {
+            index: 0,
+            time: Time(time),
+            process: Process::Nemesis,
+            kind,
+            f: "partition".into(),
+            value: Value::from_serde(&note(action)).unwrap(),
+            error: None,
+            node: None,
+        });
+    }
+    events.sort_by_key(|event| event.time);
+    for (index, event) in events.iter_mut().enumerate() {
+        event.index = index as u64;
+        // A column of the drawing is a tenth of a second.
+        event.time = Time(event.time.0 * 100_000_000);
+    }
+    History::new(events).unwrap()
+}
+
+#[test]
+fn availability_measures_service_and_recovery() {
+    //   0         1         2         3         4         5
+    //   0123456789012345678901234567890123456789012345678901234
+    let history = with_fault(
+        "P0  |write 1|  |write 2!         |write 3|   |write 4?",
+        18,
+        30,
+    );
+    let found = Availability::default().check(&history, &Budget::default());
+    assert_eq!(found.verdict, Verdict::Valid);
+    assert_eq!(
+        figure(&found, "operations"),
+        &json!({"write": {"ok": 2, "fail": 1, "info": 1}})
+    );
+    // Columns 4..12 and 33..41, so both took 0.8 s.
+    assert_eq!(
+        figure(&found, "latency"),
+        &json!({"write": {"p50": 800.0, "p90": 800.0, "p99": 800.0, "max": 800.0}})
+    );
+    assert_eq!(figure(&found, "ok per second"), &json!([0, 1, 0, 0, 1, 0]));
+    // From the second success to the last event of a client, the call in column 45, is no second.
+    assert_eq!(
+        figure(&found, "without success"),
+        &json!([{"from": 1.2, "until": 4.1}])
+    );
+    let recovery = &figure(&found, "first ok after faults")[0];
+    assert_eq!(recovery["after injection"], json!(2.3));
+    assert_eq!(recovery["after heal"], json!(1.1));
+    assert_eq!(
+        found.summary,
+        "2 of 4 operations succeeded; 1 times 1.0 s or more without a success, at most 2.9 s"
+    );
+}
+
+#[test]
+fn quantiles_are_of_the_nearest_rank() {
+    // Latencies of 11, 16, ..., 56 columns.
+    let drawn: String = (1..=10)
+        .map(|n| format!("P{n}  |read 1{}|\n", " ".repeat(5 * n - 1)))
+        .collect();
+    let found =
+        Availability::default().check(&drawing::history(&drawn).unwrap(), &Budget::default());
+    let ns = |columns: f64| columns / 1e6;
+    assert_eq!(
+        figure(&found, "latency")["read"],
+        json!({"p50": ns(31.0), "p90": ns(51.0), "p99": ns(56.0), "max": ns(56.0)})
+    );
+}
+
+#[test]
+fn each_lack_is_named() {
+    let drawn = "P0 |write 1| |read 1| |cas 1 2!";
+    let vacuity = Vacuity {
+        least_ok: 3,
+        least_ok_of_each: 1,
+        nodes: vec!["n7".into()],
+        faults: true,
+    };
+    let found = vacuity.check(&drawing::history(drawn).unwrap(), &Budget::default());
+    assert_eq!(found.verdict, Verdict::Vacuous);
+    let reasons: Vec<&str> = found.anomalies.iter().map(|a| a.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "faults were asked for, and none was injected",
+            "2 operations succeeded, and 3 are the least",
+            "0 operations cas succeeded, and 1 are the least",
+            "n7 never served an operation",
+        ]
+    );
+}
+
+#[test]
+fn no_time_is_unknown_and_not_a_guess() {
+    let history = drawing::history("P0 |write 1| |read 1|").unwrap();
+    let none = Budget {
+        time: Duration::ZERO,
+        memory_bytes: 1 << 20,
+    };
+    let found = checkers::linearizable::Registers::single().check(&history, &none);
+    assert_eq!(found.verdict, Verdict::Unknown);
+    assert!(
+        found.summary.contains("the time limit was reached"),
+        "{}",
+        found.summary
+    );
+}
