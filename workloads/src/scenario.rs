@@ -277,9 +277,7 @@ fn resolve(
             ParamError::Unknown { name, .. } => (name, false),
             ParamError::Value { name, .. } => (name, true),
         };
-        let found = all()
-            .filter(|(name, _)| name.get_ref() == wanted)
-            .next_back();
+        let found = all().rfind(|(name, _)| name.get_ref() == wanted);
         let at = found.map(|(name, value)| match in_value {
             true => value.span(),
             false => name.span(),

@@ -1,13 +1,13 @@
-//! Sets that only grow: is anything that was added ever missing?
+//! A set that only grows: is anything that was added ever missing?
 //!
-//! `add [k v]` adds v to set k, `read [k nil]` gives all of set k. Each element is a key of its own
-//! under the set's prefix, so that adding is a blind write and reading is a scan.
+//! `add v` adds v, `read` gives all of the set. Each element is a key of its own under the set's
+//! prefix, so that adding is a blind write and reading is a scan.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use checkers::Checker;
+use checkers::set::GrowOnlySet;
 use harness::client::{Connect, Invocation, OpError};
 use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
@@ -19,25 +19,14 @@ use crate::workload::{self, Closing, KvOperations, Lacking, Load, Workload, not_
 
 pub(crate) struct Set;
 
-/// Bounds the size of a set, and with it what a read costs.
-const ADDS_PER_SET: Param = Param {
-    name: "adds-per-set",
+const ELEMENTS_PER_OP: Param = Param {
+    name: "elements-per-op",
     kind: Kind::Count {
         min: 1,
         max: 1_000_000,
     },
-    default: "1000",
-    about: "elements added to a set before a new set takes its place",
-};
-
-const ADDS_PER_READ: Param = Param {
-    name: "adds-per-read",
-    kind: Kind::Count {
-        min: 1,
-        max: 1_000_000,
-    },
-    default: "5",
-    about: "adds for each read, on average",
+    default: "100",
+    about: "elements read for each operation, on average: the larger the set, the rarer its reads",
 };
 
 impl Workload for Set {
@@ -46,11 +35,11 @@ impl Workload for Set {
     }
 
     fn about(&self) -> &'static str {
-        "adds to sets and reads of whole sets; every element is added once"
+        "adds to a set and reads of all of it; every element is added once"
     }
 
     fn params(&self) -> Vec<Param> {
-        vec![ADDS_PER_SET, ADDS_PER_READ, workload::CONSISTENCY]
+        vec![ELEMENTS_PER_OP, workload::CONSISTENCY]
     }
 
     fn needs(&self) -> &'static [Interface] {
@@ -58,22 +47,12 @@ impl Workload for Set {
     }
 
     fn load(&self, params: &Params) -> Load {
-        let used = Arc::new(Mutex::new(BTreeSet::new()));
-        let main = Sets {
-            set: 0,
-            added: 0,
-            adds_per_set: params.count(ADDS_PER_SET.name) as i64,
-            adds_per_read: params.count(ADDS_PER_READ.name),
-            used: used.clone(),
-        };
-        let reads = move || {
-            let used = used.lock().expect("no panic while held");
-            let read = |set: &i64| ("read", Value::pair(*set, Value::Nil));
-            used.iter().map(read).collect()
-        };
         Load {
-            main: Box::new(main),
-            closing: Box::new(Closing::new(reads)),
+            main: Box::new(Elements {
+                next: 0,
+                per_op: params.count(ELEMENTS_PER_OP.name) as f64,
+            }),
+            closing: Box::new(Closing::new(|| vec![("read", Value::Nil)])),
         }
     }
 
@@ -85,42 +64,40 @@ impl Workload for Set {
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
-        Vec::new()
+        vec![Box::new(GrowOnlySet)]
     }
 }
 
-struct Sets {
-    set: i64,
-    /// Elements that the set was asked to take: 0, 1, 2, ...
-    added: i64,
-    adds_per_set: i64,
-    adds_per_read: u64,
-    used: Arc<Mutex<BTreeSet<i64>>>,
+struct Elements {
+    next: i64,
+    per_op: f64,
 }
 
-impl Generator for Sets {
+/// A read costs as many elements as there are. Were reads as frequent in a large set as in a small
+/// one, the cost of a run would grow with the square of its length.
+fn read_share(elements: i64, per_op: f64) -> f64 {
+    (per_op / elements.max(1) as f64).min(0.5)
+}
+
+impl Generator for Elements {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
-        if self.added == self.adds_per_set {
-            (self.set, self.added) = (self.set + 1, 0);
-        }
-        self.used
-            .lock()
-            .expect("no panic while held")
-            .insert(self.set);
-        let (f, value) = match context.rng.random_range(0..=self.adds_per_read) {
-            0 => ("read", Value::Nil),
-            _ => {
-                self.added += 1;
-                ("add", Value::Int(self.added - 1))
+        let read = context.rng.random_bool(read_share(self.next, self.per_op));
+        let (f, value) = match read {
+            true => ("read", Value::Nil),
+            false => {
+                self.next += 1;
+                ("add", Value::Int(self.next - 1))
             }
         };
         Next::Offer(Offer {
             f: f.into(),
-            value: Value::pair(self.set, value),
+            value,
             at: context.now,
         })
     }
 }
+
+const PREFIX: &str = "set-";
 
 struct Operations {
     consistency: Consistency,
@@ -129,20 +106,17 @@ struct Operations {
 #[async_trait]
 impl KvOperations for Operations {
     async fn perform(&self, kv: &mut dyn Kv, operation: &Invocation) -> Result<Value, OpError> {
-        let Some((set, element)) = operation.value.as_pair() else {
-            return Err(not_ours(operation));
-        };
-        let prefix = format!("set-{set}-");
         match operation.f.as_str() {
             "add" => {
-                kv.put(&format!("{prefix}{element}"), element).await?;
-                Ok(operation.value.clone())
+                let element = &operation.value;
+                kv.put(&format!("{PREFIX}{element}"), element).await?;
+                Ok(element.clone())
             }
             "read" => {
-                let entries = kv.scan(&prefix, self.consistency).await?;
+                let entries = kv.scan(PREFIX, self.consistency).await?;
                 let mut elements: Vec<Value> = entries.into_iter().map(|(_, v)| v).collect();
                 elements.sort_unstable();
-                Ok(Value::pair(set.clone(), elements))
+                Ok(Value::List(elements))
             }
             _ => Err(not_ours(operation)),
         }
@@ -163,26 +137,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_element_is_added_once_and_sets_stay_small() {
-        let given = [("adds-per-set", "30"), ("adds-per-read", "2")];
-        let params = Params::resolve(&Set.params(), given).unwrap();
+    fn every_element_is_added_once_and_reads_cost_what_was_asked() {
+        let params = Params::resolve(&Set.params(), [("elements-per-op", "20")]).unwrap();
         let Load { main, closing } = Set.load(&params);
-        let events = sim::imperfect(main.limit(1_000), 10, 1);
-        let asked = events.iter().filter(|event| event.kind == Kind::Invoke);
-        let (adds, reads): (Vec<_>, Vec<_>) = asked.partition(|event| event.f == "add");
-        let elements: HashSet<&Value> = adds.iter().map(|event| &event.value).collect();
-        assert_eq!(elements.len(), adds.len());
-        assert!((600..=730).contains(&adds.len()), "{} of 1000", adds.len());
-        assert_eq!(adds.len() + reads.len(), 1_000);
-        let sets: BTreeSet<i64> = elements
-            .iter()
-            .map(|value| value.as_pair().unwrap().0.as_int().unwrap())
-            .collect();
-        // A new set begins when the one before it is full, and not sooner.
-        assert_eq!(sets.len(), adds.len().div_ceil(30));
+        let events = sim::imperfect(main.limit(10_000), 10, 1);
+        let mut elements = HashSet::new();
+        let (mut reads, mut cost) = (0, 0);
+        for event in events.iter().filter(|event| event.kind == Kind::Invoke) {
+            match event.f.as_str() {
+                "add" => assert!(elements.insert(event.value.clone()), "{}", event.value),
+                _ => (reads, cost) = (reads + 1, cost + elements.len()),
+            }
+        }
+        assert_eq!(elements.len() + reads, 10_000);
+        assert!(
+            (150_000..250_000).contains(&cost),
+            "{reads} reads of {cost} elements"
+        );
 
         let reads = sim::perfect(closing, 3);
         let asked = reads.iter().filter(|event| event.kind == Kind::Invoke);
-        assert_eq!(asked.count(), 3 * sets.len());
+        assert_eq!(asked.count(), 3);
     }
 }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use checkers::Checker;
+use checkers::agreement::Agreement;
+use checkers::availability::Availability;
+use checkers::vacuity::Vacuity;
 use harness::client::{Client, Completion, Connect, Invocation, OpError, REJECTED};
 use harness::cluster::Node;
 use harness::generator::{Context, Generator, Next, Offer};
-use history::Value;
+use history::{Name, Value};
 use thiserror::Error;
 
 use crate::append::Append;
@@ -122,6 +125,42 @@ pub fn find(name: &str) -> Result<&'static dyn Workload, NoWorkload> {
             name: name.into(),
             nearest: nearest(name, WORKLOADS.iter().map(|workload| workload.name())),
         })
+}
+
+/// What the judges want to know of a run beyond its history.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// What the system offered.
+    pub offered: Vec<Interface>,
+    /// Every node of the cluster.
+    pub nodes: Vec<Name>,
+    /// Whether faults were asked for.
+    pub faults: bool,
+}
+
+/// Everybody who judges a run of `workload`: the workload's own checkers, those of the interfaces
+/// that the system offers, and those that every run has.
+pub fn judges(
+    workload: &dyn Workload,
+    params: &Params,
+    circumstances: Circumstances,
+) -> Vec<Box<dyn Checker>> {
+    let Circumstances {
+        offered,
+        nodes,
+        faults,
+    } = circumstances;
+    let mut judges = workload.checkers(params);
+    if offered.contains(&Interface::Log) {
+        judges.push(Box::new(Agreement::new().with_nodes(nodes.len())));
+    }
+    judges.push(Box::new(Availability::default()));
+    judges.push(Box::new(Vacuity {
+        nodes,
+        faults,
+        ..Vacuity::default()
+    }));
+    judges
 }
 
 /// Every workload over [`Kv`] has this parameter.

@@ -1,0 +1,109 @@
+//! Whole runs, from generator to verdict, of every workload against real systems.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkers::compose::check_all;
+use checkers::{Budget, Verdict};
+use harness::progress::{Progress, Wish};
+use harness::run::{Test, record};
+use harness::seed::Seed;
+use history::store::Store;
+use history::{History, Outcome};
+use workloads::Workload;
+use workloads::params::Params;
+use workloads::systems::Ready;
+use workloads::workload::{self, Circumstances, WORKLOADS};
+
+use crate::contract::{etcd, paxos_kv, setup};
+use crate::loopback::{LIMIT, Loopback};
+
+/// Three seconds at 300 operations a second by six clients, without faults.
+async fn run(workload: &dyn Workload, ready: Ready, mut cluster: Loopback) -> History {
+    let params = Params::resolve(&workload.params(), []).unwrap();
+    let load = workload.load(&params);
+    let circumstances = Circumstances {
+        offered: ready.offers.list(),
+        nodes: vec!["n1".into(), "n2".into(), "n3".into()],
+        faults: false,
+    };
+    let checkers = workload::judges(workload, &params, circumstances);
+    let test = Test {
+        seed: Seed(1),
+        connect: workload.connect(&params, &ready.offers).unwrap(),
+        system: ready.system,
+        generator: load.main,
+        final_generator: Some(load.closing),
+        schedule: Vec::new(),
+        rate: 300.0,
+        workers: 6,
+        time_limit: Duration::from_secs(3),
+        op_timeout: LIMIT,
+    };
+    let store = Store::new(cluster.folder().join("store"));
+    let run = store.create(workload.name()).unwrap();
+    let stop = tokio::sync::watch::channel(Wish::GoOn).1;
+    let notes = record(
+        test,
+        &mut cluster,
+        &run,
+        Arc::new(Progress::default()),
+        stop,
+    )
+    .await
+    .unwrap();
+    assert_eq!(notes.failures, Vec::<String>::new());
+    assert_eq!(notes.warnings, Vec::<String>::new());
+    assert_eq!(notes.versions.len(), 1);
+    let history = run.load().unwrap().history;
+    for analysis in check_all(&checkers, &history, &Budget::default()) {
+        println!("{}: {}", analysis.checker, analysis.summary);
+        assert_eq!(analysis.verdict, Verdict::Valid, "{analysis:#?}");
+    }
+    history
+}
+
+fn succeeded(history: &History, f: &str) -> usize {
+    let ok = |op: &&history::Op| op.f == f && op.outcome == Outcome::Ok;
+    history.ops().iter().filter(ok).count()
+}
+
+#[tokio::test]
+async fn every_workload_is_valid_on_a_healthy_paxos_kv() {
+    for workload in WORKLOADS {
+        let (cluster, ports) = Loopback::new(3);
+        let ready = paxos_kv(setup("paxos-kv", &[], &[]), ports);
+        let history = run(*workload, ready, cluster).await;
+        // Nothing is wrong with the system, so what is not ok lost a comparison.
+        let unknown = history.ops().iter().find(|op| op.outcome == Outcome::Info);
+        assert_eq!(unknown, None, "{}", workload.name());
+        for (f, workloads) in [
+            ("read", "register cas-register kv set"),
+            ("write", "register cas-register kv"),
+            ("cas", "cas-register kv"),
+            ("add", "set"),
+            ("txn", "append"),
+        ] {
+            let expected = workloads.split(' ').any(|name| name == workload.name());
+            let count = succeeded(&history, f);
+            assert_eq!(count > 20, expected, "{}: {count} {f}", workload.name());
+        }
+        assert_eq!(succeeded(&history, "log"), 3);
+        assert_eq!(succeeded(&history, "trace"), 3);
+    }
+}
+
+#[tokio::test]
+async fn every_workload_is_valid_on_a_healthy_etcd() {
+    for workload in WORKLOADS {
+        let (cluster, ports) = Loopback::new(3);
+        let ready = etcd(setup("etcd", &[], &[]), ports);
+        let history = run(*workload, ready, cluster).await;
+        let ok = history
+            .ops()
+            .iter()
+            .filter(|op| op.outcome == Outcome::Ok)
+            .count();
+        assert!(ok > 200, "{}: {ok}", workload.name());
+    }
+}
