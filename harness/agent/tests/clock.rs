@@ -657,6 +657,33 @@ fn threads_survive_a_thousand_patches() {
     assert_eq!(image(program.pid()), clean);
 }
 
+/// Signals of a kind that queues: as many arrive as were sent, though the process is stopped and
+/// released all the while.
+#[test]
+fn no_signal_is_lost() {
+    const COUNT: u64 = 3_000;
+    let mut program = Program::ready(&mut rust());
+    program.say("signals");
+    assert_eq!(program.hear(), "ready");
+    let pid = program.pid();
+    let sender = std::thread::spawn(move || {
+        for _ in 0..COUNT {
+            signal(pid, libc::SIGRTMIN());
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    });
+    let mut rounds = 0;
+    while rounds < 20 || !sender.is_finished() {
+        let patch = Patch::install(pid).unwrap();
+        patch.ask(Clock::Realtime).unwrap();
+        patch.remove().unwrap();
+        rounds += 1;
+    }
+    sender.join().unwrap();
+    program.say(&format!("signalled {COUNT}"));
+    assert_eq!(program.hear(), COUNT.to_string(), "after {rounds} rounds");
+}
+
 #[test]
 fn what_cannot_be_patched_is_said() {
     // No such process; this process itself; one that is traced by somebody else.

@@ -34,9 +34,11 @@
 //! Read next: [`line`] (what is shown), `payload` (the code), `patch` (putting it there).
 
 mod ask;
+mod cover;
 pub mod line;
 mod patch;
 mod payload;
+mod plan;
 mod process;
 mod relocate;
 mod spawn;
@@ -46,9 +48,11 @@ mod vdso;
 use std::io;
 
 pub use ask::Reading;
+pub use cover::{Covered, cover, rehearse};
 pub use line::{Clock, Line, LineError, Shift, now};
-pub use patch::{Covered, Layout, Patch, Removal, cover, rehearse, support};
+pub use patch::{Patch, Removal};
 pub use payload::Route;
+pub use plan::{Layout, support};
 pub use process::{start_time, tree};
 pub use spawn::spawn;
 

@@ -1,14 +1,13 @@
 //! Putting the payload into a process, turning its clocks, and taking it out again.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use super::line::Shift;
-use super::payload::{self, Header, Jump, Route};
-use super::process::{self, Mapping, Memory, start_time, tree};
-use super::relocate;
+use super::payload::{self, Header, Jump};
+use super::plan::{jump_bytes, jumps_stand, plan};
+use super::process::{self, Mapping, Memory, start_time};
 use super::threads::{Held, hold_all, tracing};
-use super::vdso::{Function, Image};
+use super::vdso::Image;
 use super::{ClockError, Result};
 
 /// For how long a process is looked at again when a thread stands where bytes are to change. A
@@ -37,56 +36,6 @@ pub enum Removal {
     /// The functions are as they were, but a thread may still return through the payload, so its
     /// bytes were left behind the vDSO's end.
     Inert,
-}
-
-/// The vDSO of this machine, as far as patching goes: what `doctor` shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    /// `x86_64` or `aarch64`.
-    pub arch: &'static str,
-    /// Length of the mapping in bytes.
-    pub image_len: usize,
-    /// Bytes at its end that nobody uses.
-    pub free_len: usize,
-    /// Bytes of them that the payload takes.
-    pub payload_len: usize,
-    /// The functions that are led to the payload, with their offsets.
-    pub functions: Vec<(String, usize)>,
-    /// How the shifted functions get at the true time.
-    pub route: Route,
-}
-
-/// All that is to be written, worked out from an unpatched image.
-struct Plan {
-    /// Offset of the payload in the image.
-    at: usize,
-    payload: Vec<u8>,
-    free_len: usize,
-    route: Route,
-    jumps: Vec<Jump>,
-    functions: Vec<(String, usize)>,
-}
-
-/// This machine's vDSO, and whether processes like this one can be patched. It looks at this
-/// process's own vDSO, which is the same in all 64-bit processes, and changes nothing;
-/// [`rehearse`] tries it out.
-///
-/// # Errors
-/// [`ClockError::Unsupported`] says what is missing.
-pub fn support() -> Result<Layout> {
-    let pid = std::process::id();
-    let vdso = process::vdso(pid)?;
-    let image = read_image(&Memory::open(pid)?, vdso)?;
-    let plan =
-        plan(&image, vdso.start).map_err(|reason| ClockError::Unsupported { pid, reason })?;
-    Ok(Layout {
-        arch: std::env::consts::ARCH,
-        image_len: image.bytes.len(),
-        free_len: plan.free_len,
-        payload_len: plan.payload.len(),
-        functions: plan.functions,
-        route: plan.route,
-    })
 }
 
 impl Patch {
@@ -175,7 +124,7 @@ impl Patch {
     /// with [`Patch::get`] the evidence of the bytes.
     pub fn in_force(&self) -> Result<bool> {
         let header = self.header()?;
-        let image = read_image(&self.memory, self.vdso)?;
+        let image = Image::read(&self.memory, self.vdso)?;
         let at = (self.data - self.vdso.start) as usize - payload::data_at();
         let ours = payload::code();
         let theirs = &image.bytes[at..at + payload::data_at()];
@@ -212,7 +161,7 @@ impl Patch {
 
     /// Address of the process's `clock_gettime`, by its vDSO's own symbols.
     pub(super) fn clock_gettime(&self) -> Result<u64> {
-        let image = read_image(&self.memory, self.vdso)?;
+        let image = Image::read(&self.memory, self.vdso)?;
         let names = payload::targets()[0].names;
         let unsupported = || ClockError::Unsupported {
             pid: self.pid,
@@ -292,7 +241,7 @@ impl Target {
 
     /// The patch that is there, if any, and whether all its jumps stand.
     fn find(&self) -> Result<Option<(Found, bool)>> {
-        let image = read_image(&self.memory, self.vdso)?;
+        let image = Image::read(&self.memory, self.vdso)?;
         let Some((at, header)) = self.find_in(&image)? else {
             return Ok(None);
         };
@@ -322,7 +271,7 @@ impl Target {
 
     /// Writes payload and jumps while all threads are held.
     fn write(&self, threads: &[Held]) -> Result<Found> {
-        let image = read_image(&self.memory, self.vdso)?;
+        let image = Image::read(&self.memory, self.vdso)?;
         let (at, jumps) = match self.find_in(&image)? {
             // What a removal had to leave behind serves again.
             Some((at, header)) => (at, header.jumps),
@@ -352,7 +301,7 @@ impl Target {
         }
         // A thread can be in the payload, in the original function that returns to it, or in a
         // signal handler that interrupted either.
-        let image = read_image(&self.memory, self.vdso)?;
+        let image = Image::read(&self.memory, self.vdso)?;
         let inside = |address: u64| {
             let Some(offset) = address
                 .checked_sub(self.vdso.start)
@@ -423,202 +372,4 @@ fn until_not<T>(attempt: impl Fn() -> T, bad: impl Fn(&T) -> bool) -> T {
         }
         std::thread::sleep(Duration::from_micros(50));
     }
-}
-
-fn read_image(memory: &Memory, vdso: Mapping) -> Result<Image> {
-    let mut bytes = vec![0; (vdso.end - vdso.start) as usize];
-    memory.read(vdso.start, &mut bytes)?;
-    Image::parse(bytes).map_err(|reason| ClockError::Unsupported {
-        pid: memory.pid,
-        reason,
-    })
-}
-
-/// The bytes of the jumps to a payload at `at`, in the order of [`payload::targets`].
-fn jump_bytes(jumps: &[Jump], at: usize) -> impl Iterator<Item = [u8; relocate::JUMP_LEN]> {
-    jumps
-        .iter()
-        .zip(payload::targets())
-        .map(move |(jump, target)| {
-            relocate::jump(jump.at as u64, (at + target.hook) as u64)
-                .expect("both lie in one image of a few pages")
-        })
-}
-
-fn jumps_stand(image: &Image, jumps: &[Jump], at: usize) -> bool {
-    jumps
-        .iter()
-        .zip(jump_bytes(jumps, at))
-        .all(|(jump, bytes)| image.bytes.get(jump.at..jump.at + bytes.len()) == Some(&bytes[..]))
-}
-
-/// Works out payload and jumps for an unpatched image at address `base`. The error is half a sentence.
-fn plan(image: &Image, base: u64) -> Result<Plan, String> {
-    let at = image.end().next_multiple_of(payload::ALIGN);
-    let free_len = image.bytes.len().saturating_sub(at);
-    let mut payload = payload::code();
-    if free_len < payload.len() {
-        return Err(format!(
-            "{} bytes are free at its end, {} are needed",
-            free_len,
-            payload.len()
-        ));
-    }
-    let targets = payload::targets();
-    let functions: Vec<&Function> = targets
-        .iter()
-        .map(|target| {
-            image
-                .function(target.names)
-                .ok_or_else(|| format!("it has no {}", target.names[0]))
-        })
-        .collect::<Result<_, _>>()?;
-    let body = |function: &Function| &image.bytes[function.at..function.at + function.len];
-    let jumps: Vec<Jump> = functions
-        .iter()
-        .map(|function| {
-            let start = function.at + relocate::jump_at(body(function));
-            let displaced = image
-                .bytes
-                .get(start..start + 8)
-                .and_then(|bytes| bytes.try_into().ok());
-            Some(Jump {
-                at: start,
-                len: relocate::JUMP_LEN,
-                displaced: displaced?,
-            })
-        })
-        .collect::<Option<_>>()
-        .ok_or("a function ends outside it")?;
-    if let Some(short) = functions
-        .iter()
-        .find(|function| function.len < relocate::JUMP_LEN + 4)
-    {
-        return Err(format!(
-            "{} has {} bytes: no room for a jump",
-            short.name, short.len
-        ));
-    }
-
-    // Only the first function is called by the hooks. The others could be called by it, or jump to
-    // its head, which would shift a time twice: so their code is looked through as well.
-    let original = functions[0];
-    let others = image
-        .functions
-        .iter()
-        .filter(|function| function.at != original.at);
-    let moved = relocate::relocate(
-        body(original),
-        base + original.at as u64,
-        jumps[0].at - original.at,
-        base + (at + payload::original_at()) as u64,
-        others.map(|function| (body(function), base + function.at as u64)),
-    );
-    let (bytes, route) = match moved {
-        Ok(moved) if moved.bytes.len() <= payload::ORIGINAL_LEN => (moved.bytes, Route::Trampoline),
-        Ok(_) => (
-            relocate::system_call(),
-            Route::SystemCall {
-                reason: "its first instructions grew too long".into(),
-            },
-        ),
-        Err(reason) => (relocate::system_call(), Route::SystemCall { reason }),
-    };
-    payload[payload::original_at()..][..bytes.len()].copy_from_slice(&bytes);
-    let header = Header {
-        version: payload::VERSION,
-        len: payload.len(),
-        sequence: 0,
-        trampoline: route == Route::Trampoline,
-        jumps: jumps.clone(),
-    };
-    let header = header.encode();
-    payload[payload::data_at()..][..header.len()].copy_from_slice(&header);
-    let functions = functions
-        .iter()
-        .map(|function| (function.name.clone(), function.at))
-        .collect();
-    Ok(Plan {
-        at,
-        payload,
-        free_len,
-        route,
-        jumps,
-        functions,
-    })
-}
-
-/// What [`cover`] did to one process.
-#[derive(Debug)]
-pub struct Covered {
-    pub pid: u32,
-    /// The patch, or why this process keeps true clocks.
-    pub patch: Result<Patch>,
-}
-
-/// Patches a process and all its descendants and gives them one shift: those that are new since
-/// the last time, and those that lost their patch by exec, too. Repeat it while a fault lasts.
-/// Processes that end meanwhile are left out.
-pub fn cover(pid: u32, shift: &Shift) -> Vec<Covered> {
-    let apply = |pid| {
-        let patch = Patch::install(pid)?;
-        if patch.get()? != *shift {
-            patch.set(shift)?;
-        }
-        Ok(patch)
-    };
-    let all = tree(pid).into_iter().map(|pid| Covered {
-        pid,
-        patch: apply(pid),
-    });
-    all.filter(|covered| !matches!(covered.patch, Err(ClockError::Gone { .. })))
-        .collect()
-}
-
-/// Tries the whole thing out on a child process that lives for milliseconds: whether this machine
-/// lets us trace, write and turn clocks, which [`support`] cannot see.
-pub fn rehearse() -> Result<()> {
-    use super::line::{Clock, Line};
-    const HOUR_NS: i64 = 3_600_000_000_000;
-
-    // SAFETY: the child only calls pause, which is safe after fork in any program.
-    let pid = match unsafe { libc::fork() } {
-        -1 => {
-            return Err(ClockError::Spawn {
-                program: "a child to try on".into(),
-                source: io::Error::last_os_error(),
-            });
-        }
-        0 => loop {
-            // SAFETY: as above.
-            unsafe { libc::pause() };
-        },
-        pid => pid as u32,
-    };
-    let result = (|| {
-        let patch = Patch::install(pid)?;
-        patch.set(&Shift {
-            realtime: Line::offset(HOUR_NS),
-            ..Shift::IDENTITY
-        })?;
-        let reading = patch.ask(Clock::Realtime)?;
-        patch.remove()?;
-        let (lie, error) = (reading.lie_ns(), reading.error_ns());
-        if (lie - HOUR_NS).abs() > error {
-            let reason = format!(
-                "a clock that should be off by {HOUR_NS} ns is off by {lie} ns (within {error})"
-            );
-            return Err(ClockError::Unsupported { pid, reason });
-        }
-        Ok(())
-    })();
-    // SAFETY: the child is ours and not reaped yet, so the number is still its own.
-    unsafe {
-        libc::kill(pid as libc::pid_t, libc::SIGKILL);
-        let mut status = 0;
-        while libc::waitpid(pid as libc::pid_t, &raw mut status, 0) != -1
-            && !libc::WIFSIGNALED(status)
-        {}
-    }
-    result
 }

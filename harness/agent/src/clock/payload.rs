@@ -169,7 +169,7 @@ impl Header {
         out
     }
 
-    /// `None` where there is no payload.
+    /// `None` where there is no payload, or none that makes sense.
     pub fn decode(data: &[u8]) -> Option<Header> {
         let data: &[u8; SLOTS_AT] = data.get(..SLOTS_AT)?.try_into().ok()?;
         if data[..8] != MAGIC {
@@ -178,7 +178,7 @@ impl Header {
         let word = |at: usize| u32::from_le_bytes(data[at..at + 4].try_into().expect("four bytes"));
         let long =
             |at: usize| u64::from_le_bytes(data[at..at + 8].try_into().expect("eight bytes"));
-        let jumps = (0..JUMPS_MAX)
+        let jumps: Vec<Jump> = (0..JUMPS_MAX)
             .map(|i| JUMPS_AT + i * JUMP_LEN)
             .filter(|&at| word(at + 4) != 0)
             .map(|at| Jump {
@@ -187,6 +187,9 @@ impl Header {
                 displaced: long(at + 8).to_le_bytes(),
             })
             .collect();
+        if jumps.iter().any(|jump| jump.len > jump.displaced.len()) {
+            return None;
+        }
         Some(Header {
             version: word(8),
             len: word(12) as usize,

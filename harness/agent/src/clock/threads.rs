@@ -358,3 +358,94 @@ fn ptrace(request: libc::c_uint, tid: u32, address: usize, data: usize) -> io::R
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A child that surely runs its own program by now.
+    fn cat() -> Child {
+        let mut cat = Command::new("cat");
+        let mut child = cat
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
+
+    /// The way for kernels that leave /proc/PID/mem to tracers, or forbid it to write over code.
+    #[test]
+    fn a_tracer_pokes_any_bytes_at_any_place() {
+        let mut child = cat();
+        let pid = child.id();
+        tracing(|| {
+            let memory = Memory::open(pid).unwrap();
+            let end = process::vdso(pid).unwrap().end;
+            let thread = Held::seize(pid, pid).unwrap().unwrap();
+            for (at, bytes) in [
+                (end - 64, &b"abcdefgh"[..]),
+                (end - 45, b"x"),
+                (end - 35, b"0123456789abc"),
+            ] {
+                thread.poke(&memory, at, bytes).unwrap();
+            }
+            let mut seen = [0; 64];
+            memory.read(end - 64, &mut seen).unwrap();
+            let mut expected = [0; 64];
+            expected[..8].copy_from_slice(b"abcdefgh");
+            expected[19] = b'x';
+            expected[29..42].copy_from_slice(b"0123456789abc");
+            assert_eq!(seen, expected);
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// A handler's frame on the stack tells where the thread will go back to, though it stands
+    /// elsewhere now.
+    #[test]
+    fn an_interrupted_place_is_found_on_the_stack() {
+        let mut child = cat();
+        let pid = child.id();
+        tracing(|| {
+            let memory = Memory::open(pid).unwrap();
+            let thread = Held::seize(pid, pid).unwrap().unwrap();
+            let from = sp(&thread.registers) & !7;
+            let all = process::mappings(pid).unwrap();
+            let stack = all
+                .iter()
+                .map(|(mapping, _)| *mapping)
+                .find(|mapping| mapping.contains(from));
+            const PLACE: u64 = 0x7777_0000_1234;
+            let inside = |address: u64| address == PLACE;
+            assert!(!thread.may_enter(&memory, stack, inside));
+            let mut kept = [0; 24];
+            memory.read(from + 4096, &mut kept).unwrap();
+            #[cfg(target_arch = "x86_64")]
+            let (context, other) = (
+                [PLACE, 0x246, 0x002b_0000_0000_0033],
+                [PLACE, 0x1234_5678_9abc, 0x33],
+            );
+            #[cfg(target_arch = "aarch64")]
+            let (context, other) = (
+                [0x7fff_0010, PLACE, 0x6000_0000],
+                [0x7fff_0010, PLACE, 0x1234_5678_9abc],
+            );
+            for (words, expected) in [(context, true), (other, false)] {
+                memory
+                    .write(from + 4096, &words.map(u64::to_le_bytes).concat())
+                    .unwrap();
+                assert_eq!(thread.may_enter(&memory, stack, inside), expected);
+            }
+            memory.write(from + 4096, &kept).unwrap();
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -3,6 +3,9 @@
 //! It is an ordinary ELF shared object. Only what the dynamic linker would use is used here, and
 //! nothing in it is believed: every offset is checked against the image's length.
 
+use super::ClockError;
+use super::process::{Mapping, Memory};
+
 /// A vDSO as it lies in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Image {
@@ -30,6 +33,16 @@ const STT_FUNC: u8 = 2;
 const SYMBOL_LEN: usize = 24;
 
 impl Image {
+    /// The image that a process has now.
+    pub fn read(memory: &Memory, vdso: Mapping) -> super::Result<Image> {
+        let mut bytes = vec![0; (vdso.end - vdso.start) as usize];
+        memory.read(vdso.start, &mut bytes)?;
+        Image::parse(bytes).map_err(|reason| ClockError::Unsupported {
+            pid: memory.pid,
+            reason,
+        })
+    }
+
     /// # Errors
     /// What is wrong with the image, as half a sentence.
     pub fn parse(bytes: Vec<u8>) -> Result<Image, String> {

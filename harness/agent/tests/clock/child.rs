@@ -270,6 +270,33 @@ fn program() {
                 say(&child.id().to_string());
                 family = Some((child, stdin, stdout));
             }
+            ["signals"] => {
+                extern "C" fn count(_: libc::c_int) {
+                    SIGNALS.fetch_add(1, Ordering::Relaxed);
+                }
+                // SAFETY: the handler only counts, and its flag lets system calls go on after it.
+                unsafe {
+                    let mut action: libc::sigaction = std::mem::zeroed();
+                    action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
+                    action.sa_flags = libc::SA_RESTART;
+                    assert_eq!(
+                        libc::sigaction(libc::SIGRTMIN(), &raw const action, std::ptr::null_mut()),
+                        0
+                    );
+                }
+                say("ready");
+            }
+            ["signalled", sent] => {
+                // All were sent before this line, but one may be on its way to another thread.
+                let sent: u64 = sent.parse().unwrap();
+                let limit = system_call(libc::CLOCK_MONOTONIC) + 10 * NANOS;
+                while SIGNALS.load(Ordering::Relaxed) < sent
+                    && system_call(libc::CLOCK_MONOTONIC) < limit
+                {
+                    thread::yield_now();
+                }
+                say(&SIGNALS.load(Ordering::Relaxed).to_string());
+            }
             ["report"] => {
                 let counts = watch.take().unwrap().end();
                 say(&counts.map(|count| count.to_string()).join(" "));
@@ -280,6 +307,8 @@ fn program() {
     // Nobody is there any more to read what the test runner would print.
     std::process::exit(0);
 }
+
+static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
 /// Set for the program behind an exec.
 const ANSWER_FIRST: &str = "SCHISM_CLOCK_TEST_ANSWER_FIRST";
