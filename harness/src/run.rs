@@ -1,5 +1,6 @@
 //! A run, told in numbered steps: [`record`] then [`judge`].
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -424,22 +425,19 @@ pub struct Judged {
 /// Step 8: reads the history back from disk, for that is what happened, and lets every checker see
 /// it. Needs no cluster.
 pub fn judge(
-    run: &Run,
+    history: &Path,
     checkers: &[Box<dyn Checker>],
     budget: &Budget,
     mut notes: Notes,
 ) -> Result<(history::History, Judged), StoreError> {
-    let loaded = run.load()?;
+    let loaded = history::store::load(history)?;
     if let Some(torn) = &loaded.torn {
         notes.warnings.push(format!(
             "line {} of the history is torn and was left out ({} bytes): the run was cut short",
             torn.line, torn.bytes
         ));
     }
-    let mut analyses: Vec<_> = checkers
-        .iter()
-        .map(|c| c.check(&loaded.history, budget))
-        .collect();
+    let mut analyses = checkers::compose::check_all(checkers, &loaded.history, budget);
     if !notes.failures.is_empty() {
         analyses.push(Analysis::infra("harness", notes.failures.join("; ")));
     }

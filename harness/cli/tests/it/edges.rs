@@ -18,7 +18,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "history", "agent", "checkers", "report", "harness", "nemeses", "workloads",
+            "history",
+            "agent",
+            "checkers",
+            "report",
+            "harness",
+            "nemeses",
+            "workloads",
         ],
     ),
 ];
@@ -64,7 +70,10 @@ fn imports_only_lean_down() {
     let members: BTreeSet<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(members, family, "a package is not in this test's table");
     for (package, allowed) in ALLOWED {
-        for used in found[*package].iter().filter(|d| family.contains(d.as_str())) {
+        for used in found[*package]
+            .iter()
+            .filter(|d| family.contains(d.as_str()))
+        {
             assert!(
                 allowed.contains(&used.as_str()),
                 "{package} must not use {used}"

@@ -1,0 +1,237 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Puts consensus systems on trial: real nodes, real faults, a verdict with its evidence.
+#[derive(Debug, Parser)]
+#[command(name = "schism", version, after_help = crate::exit::table(), max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a test and judge it
+    Run(Box<Run>),
+    /// Judge a recorded run, or a history file, again
+    Check(Check),
+    /// Write a run's report again
+    Report(Report),
+    /// List the recorded runs
+    List(List),
+    /// List the systems that can be tested, with their parameters
+    Systems(Listing),
+    /// List the workloads
+    Workloads(Listing),
+    /// List the fault families and their shapes
+    Nemeses(Listing),
+    /// List the flaws that can be planted in a system
+    Flaws(Flaws),
+    /// List the error codes of operations, and what each says of the operation
+    Errors(Listing),
+    /// Run every planted flaw, and its clean twin, over many seeds: does the instrument work?
+    Prove(Prove),
+    /// Undo what a dead agent left on this machine
+    Heal(Heal),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Faults of a run that says nothing of them: all that every machine can do.
+pub const NEMESIS: &str = "partition,pause,clock,kill";
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  schism run paxos-kv --nemesis partition,pause --time-limit 60s
+  schism run paxos-kv --flaw stale-read-leader --nemesis partition:leader --seed 7
+  schism run etcd --workload register --nemesis partition --param reads=serializable
+  schism run --scenario workloads/scenarios/stale-read-leader.toml
+  schism run paxos-kv --schedule store/latest/schedule.toml --seed 7")]
+pub struct Run {
+    /// What to test: see `schism systems`
+    #[arg(required_unless_present = "scenario")]
+    pub system: Option<String>,
+    /// Take everything not given here from a scenario file
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Leave out the flaw that the scenario plants
+    #[arg(long, requires = "scenario")]
+    pub clean: bool,
+    /// What to ask of it: see `schism workloads` [default: register]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    /// Faults: families by comma, together by plus, shapes after a colon: `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]
+    #[arg(long, short = 'f')]
+    pub nemesis: Option<String>,
+    /// Run exactly these faults instead of drawing some
+    #[arg(long, value_name = "FILE", conflicts_with = "nemesis")]
+    pub schedule: Option<PathBuf>,
+    /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub flaw: Vec<String>,
+    /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several times
+    #[arg(long, short, value_name = "K=V", value_parser = pair)]
+    pub param: Vec<(String, String)>,
+    /// Number of nodes, 1 to 9 [default: 5]
+    #[arg(long, short)]
+    pub nodes: Option<usize>,
+    /// Length of the main phase [default: 60s]
+    #[arg(long, short, value_parser = duration)]
+    pub time_limit: Option<Duration>,
+    /// Operations offered a second, on average [default: 200]
+    #[arg(long, short)]
+    pub rate: Option<f64>,
+    /// Operations open at once: number of workers [default: 10, at least one a node]
+    #[arg(long, short)]
+    pub concurrency: Option<usize>,
+    /// After this an operation is given up, its outcome unknown [default: 3s]
+    #[arg(long, value_parser = duration)]
+    pub op_timeout: Option<Duration>,
+    /// Seed of everything random [default: drawn, and shown]
+    #[arg(long, short)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// A run's name, `latest`, a run's folder, or a history file
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Judge as this workload would [default: the run's own; required for a bare file]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// A run's name, `latest`, or a run's folder
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Write it here instead of into the run's folder
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the list as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Listing {
+    /// Print the list as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Flaws {
+    /// Of which system
+    #[arg(default_value = "paxos-kv")]
+    pub system: String,
+    /// Print the list as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  schism prove --seeds 20 --clean-seeds 100
+  schism prove --only stale-read-leader --seeds 3")]
+pub struct Prove {
+    /// Folder of scenario files
+    #[arg(long, default_value = "workloads/scenarios", value_name = "DIR")]
+    pub scenarios: PathBuf,
+    /// Only these scenarios, by name
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Seeds for each flaw
+    #[arg(long, default_value_t = 20)]
+    pub seeds: u64,
+    /// Clean runs in all, spread over the scenarios
+    #[arg(long, default_value_t = 100)]
+    pub clean_seeds: u64,
+    /// First seed
+    #[arg(long, default_value_t = 1)]
+    pub first_seed: u64,
+    /// Runs at a time, each in a lab of its own [default: one for every two cores]
+    #[arg(long, short)]
+    pub jobs: Option<usize>,
+    /// Also run each flaw under the fault families that it does not need
+    #[arg(long)]
+    pub matrix: bool,
+    /// Write the table, as Markdown, here
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Heal {
+    /// The agent's folder: where its undo journal lies
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Where runs are kept
+    #[arg(long, default_value = "store", value_name = "DIR")]
+    pub store: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// How long each checker may take
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    pub check_time: Duration,
+    /// How much memory each checker may use beyond the history, in MiB
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub check_memory: u64,
+}
+
+impl BudgetArgs {
+    pub fn budget(&self) -> checkers::Budget {
+        checkers::Budget {
+            time: self.check_time,
+            memory_bytes: self.check_memory << 20,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    workloads::params::parse_duration(text)
+        .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((k, v)) if !k.is_empty() => Ok((k.to_string(), v.to_string())),
+        _ => Err("write it as `name=value`".into()),
+    }
+}

@@ -1,0 +1,112 @@
+//! `schism check` and `schism report`: what was recorded, judged and shown again.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use checkers::agreement::Agreement;
+use checkers::availability::Availability;
+use checkers::vacuity::Vacuity;
+use checkers::{Checker, Verdict};
+use harness::run::{Judged, Notes, judge};
+use history::History;
+use history::store::Store;
+use workloads::params::Params;
+use workloads::workload;
+
+use crate::args;
+use crate::exit::Failure;
+use crate::run::{conclude, load_results, write_report};
+use crate::spec::Spec;
+use crate::summary;
+
+/// Judges again. A run's results and report are replaced; a bare file's go to the terminal only.
+pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
+    let budget = args.budget.budget();
+    let path = Path::new(&args.run);
+    if path.is_file() {
+        let name = args.workload.as_deref().ok_or_else(|| {
+            Failure::Usage(format!(
+                "{}: a bare history does not say what was asked: add --workload NAME (`schism workloads` lists them)",
+                path.display()
+            ))
+        })?;
+        let checkers = judges(name, &[], None)?;
+        let (history, judged) =
+            judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?;
+        return print(&args.run, &judged, &history, args.json);
+    }
+    let store = Store::new(&args.store.store);
+    let run = store.open(&args.run).map_err(Failure::usage)?;
+    let spec = Spec::load(&run)?;
+    // A run that was killed has no results yet; its history is what there is.
+    let notes = load_results(&run).map(|j| j.notes).unwrap_or_default();
+    let name = args.workload.as_deref().unwrap_or(&spec.workload);
+    let params: Vec<_> = spec.params.clone().into_iter().collect();
+    let checkers = judges(name, &params, Some(&spec))?;
+    let (history, judged) =
+        judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?;
+    if args.workload.is_some() {
+        return print(&spec.title(), &judged, &history, args.json);
+    }
+    conclude(&run, &spec, &history, &judged)?;
+    print(&spec.title(), &judged, &history, args.json)
+}
+
+/// Writes the report of a judged run again.
+pub fn report(args: args::Report) -> Result<ExitCode, Failure> {
+    let store = Store::new(&args.store.store);
+    let run = store.open(&args.run).map_err(Failure::usage)?;
+    let spec = Spec::load(&run)?;
+    let judged = load_results(&run)?;
+    let history = run.load().map_err(Failure::usage)?.history;
+    let path = args.output.unwrap_or_else(|| run.report());
+    write_report(&run, &spec, &history, &judged, &path)?;
+    println!("{}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The checkers of a workload, and those that every run has.
+pub fn judges(
+    workload: &str,
+    params: &[(String, String)],
+    spec: Option<&Spec>,
+) -> Result<Vec<Box<dyn Checker>>, Failure> {
+    let workload = workload::find(workload).map_err(Failure::usage)?;
+    let own = workload.params();
+    let given = params
+        .iter()
+        .filter(|(k, _)| own.iter().any(|p| p.name == k))
+        .map(|(k, v)| (k.as_str(), v.as_str()));
+    let params = Params::resolve(&own, given).map_err(Failure::usage)?;
+    let mut checkers = workload.checkers(&params);
+    let agreement = Agreement::new();
+    checkers.push(Box::new(match spec {
+        Some(spec) => agreement.with_nodes(spec.nodes),
+        None => agreement,
+    }));
+    checkers.push(Box::new(Availability::default()));
+    checkers.push(Box::new(Vacuity {
+        nodes: spec.map(Spec::node_names).unwrap_or_default(),
+        faults: spec.is_some_and(|s| s.nemesis.as_deref() != Some("none")),
+        ..Vacuity::default()
+    }));
+    Ok(checkers)
+}
+
+/// The result on stdout, the verdict as the exit code.
+pub fn print(
+    title: &str,
+    judged: &Judged,
+    history: &History,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    match json {
+        true => println!("{}", serde_json::to_string(judged).map_err(Failure::infra)?),
+        false => print!("{}", summary::text(title, judged, history)),
+    }
+    Ok(code(judged.verdict))
+}
+
+pub fn code(verdict: Verdict) -> ExitCode {
+    ExitCode::from(verdict.exit_code())
+}

@@ -1,0 +1,131 @@
+//! Progress on stderr: one live line on a terminal, a plain line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use harness::progress::{Counts, Now, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+/// How often the live line is drawn.
+const LIVE: Duration = Duration::from_millis(200);
+/// How often a plain line is printed while nothing changes.
+const PLAIN: Duration = Duration::from_secs(10);
+
+/// Shows a run's progress until it is dropped.
+pub struct Display {
+    task: JoinHandle<()>,
+    bar: ProgressBar,
+}
+
+impl Display {
+    /// Must be called within a tokio runtime.
+    pub fn start(progress: Arc<Progress>) -> Display {
+        let live = std::io::stderr().is_terminal();
+        let bar = match live {
+            true => ProgressBar::new_spinner(),
+            false => ProgressBar::hidden(),
+        };
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is constant"),
+        );
+        let task = match live {
+            true => tokio::spawn(draw(progress, bar.clone())),
+            false => tokio::spawn(print(progress)),
+        };
+        Display { task, bar }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+async fn draw(progress: Arc<Progress>, bar: ProgressBar) {
+    let mut beat = tokio::time::interval(LIVE);
+    loop {
+        beat.tick().await;
+        for remark in progress.take_remarks() {
+            bar.println(remark);
+        }
+        bar.set_message(line(&progress.now(), progress.counts()));
+        bar.tick();
+    }
+}
+
+async fn print(progress: Arc<Progress>) {
+    let mut beat = tokio::time::interval(LIVE);
+    let mut shown: Option<(String, Vec<u64>)> = None;
+    let mut last = Instant::now();
+    loop {
+        beat.tick().await;
+        for remark in progress.take_remarks() {
+            eprintln!("{remark}");
+        }
+        let now = progress.now();
+        let state = (
+            now.phase.clone(),
+            now.faults.iter().map(|(n, _)| *n).collect(),
+        );
+        if shown.as_ref() != Some(&state) || last.elapsed() >= PLAIN {
+            eprintln!("{}", line(&now, progress.counts()));
+            shown = Some(state);
+            last = Instant::now();
+        }
+    }
+}
+
+fn line(now: &Now, counts: Counts) -> String {
+    let elapsed = now.since.elapsed().as_secs();
+    let time = match now.limit {
+        Some(limit) => format!("{elapsed}/{} s", limit.as_secs()),
+        None => format!("{elapsed} s"),
+    };
+    let mut text = format!("{} {time}", now.phase);
+    if counts != Counts::default() {
+        text += &format!(
+            "  ok {} fail {} info {}",
+            counts.ok, counts.fail, counts.info
+        );
+    }
+    if !now.faults.is_empty() {
+        let labels: Vec<_> = now.faults.iter().map(|(_, l)| l.as_str()).collect();
+        text += &format!("  in force: {}", labels.join("; "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_phase_time_counts_and_faults() {
+        let now = Now {
+            phase: "main phase".into(),
+            since: Instant::now(),
+            limit: Some(Duration::from_secs(60)),
+            faults: vec![(0, "pause n1".into()), (2, "n2 clock +3 s".into())],
+            remarks: Vec::new(),
+        };
+        let counts = Counts {
+            ok: 10,
+            fail: 2,
+            info: 1,
+        };
+        assert_eq!(
+            line(&now, counts),
+            "main phase 0/60 s  ok 10 fail 2 info 1  in force: pause n1; n2 clock +3 s"
+        );
+        let quiet = Now {
+            limit: None,
+            faults: Vec::new(),
+            ..now
+        };
+        assert_eq!(line(&quiet, Counts::default()), "main phase 0 s");
+    }
+}

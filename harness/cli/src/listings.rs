@@ -1,0 +1,176 @@
+//! What there is: systems, workloads, nemeses, flaws, errors, and what this machine offers.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use harness::client::ERRORS;
+use serde_json::{Value as Json, json};
+use workloads::params::Param;
+use workloads::{systems, workload};
+
+use crate::exit::Failure;
+
+/// Prints rows as JSON lines, or as `text` shows them.
+fn show(rows: &[Json], as_json: bool, text: impl Fn(&Json) -> String) -> ExitCode {
+    for row in rows {
+        match as_json {
+            true => println!("{row}"),
+            false => println!("{}", text(row)),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn word<'a>(row: &'a Json, key: &str) -> &'a str {
+    row[key].as_str().unwrap_or_default()
+}
+
+fn params(params: &[Param]) -> Json {
+    params
+        .iter()
+        .map(|p| {
+            json!({
+                "name": p.name, "default": p.default, "about": p.about,
+                "accepts": p.kind.describe(),
+            })
+        })
+        .collect()
+}
+
+fn params_text(row: &Json) -> String {
+    let params = row["params"].as_array().map_or(&[][..], Vec::as_slice);
+    params
+        .iter()
+        .map(|p| {
+            format!(
+                "\n    {:<22} {} [default: {}; {}]",
+                word(p, "name"),
+                word(p, "about"),
+                word(p, "default"),
+                word(p, "accepts")
+            )
+        })
+        .collect()
+}
+
+pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
+    let rows: Vec<Json> = systems::SYSTEMS
+        .iter()
+        .map(|entry| {
+            let interfaces: Vec<_> = entry.interfaces.iter().map(|i| i.word()).collect();
+            json!({
+                "name": entry.name, "about": entry.about, "interfaces": interfaces,
+                "params": params(entry.params),
+            })
+        })
+        .collect();
+    Ok(show(&rows, as_json, |row| {
+        format!(
+            "{:<12} {}{}",
+            word(row, "name"),
+            word(row, "about"),
+            params_text(row)
+        )
+    }))
+}
+
+pub fn workloads(as_json: bool) -> Result<ExitCode, Failure> {
+    let rows: Vec<Json> = workload::WORKLOADS
+        .iter()
+        .map(|w| json!({ "name": w.name(), "about": w.about(), "params": params(&w.params()) }))
+        .collect();
+    Ok(show(&rows, as_json, |row| {
+        format!(
+            "{:<12} {}{}",
+            word(row, "name"),
+            word(row, "about"),
+            params_text(row)
+        )
+    }))
+}
+
+pub fn nemeses(as_json: bool) -> Result<ExitCode, Failure> {
+    let rows: Vec<Json> = nemeses::FAMILIES
+        .iter()
+        .map(|listing| {
+            let shapes: Vec<Json> = listing
+                .shapes
+                .iter()
+                .map(|s| {
+                    let needs: Vec<_> = s.needs.iter().map(|n| n.join(" or ")).collect();
+                    json!({ "name": s.name, "does": s.does, "needs": needs, "percent": s.percent })
+                })
+                .collect();
+            json!({
+                "name": listing.family.name(), "does": listing.does,
+                "example": listing.example, "shapes": shapes,
+            })
+        })
+        .collect();
+    Ok(show(&rows, as_json, |row| {
+        let shapes = row["shapes"].as_array().map_or(&[][..], Vec::as_slice);
+        let shapes: String = shapes
+            .iter()
+            .map(|s| format!("\n    {:<22} {}", word(s, "name"), word(s, "does")))
+            .collect();
+        format!(
+            "{:<12} {}, as in --nemesis {}{shapes}",
+            word(row, "name"),
+            word(row, "does"),
+            word(row, "example")
+        )
+    }))
+}
+
+pub fn flaws(system: &str, as_json: bool) -> Result<ExitCode, Failure> {
+    let entry = systems::find(system).map_err(Failure::usage)?;
+    let flaws = entry.flaws().map_err(Failure::infra)?;
+    let rows: Vec<Json> = flaws
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<_, _>>()
+        .map_err(Failure::infra)?;
+    if rows.is_empty() && !as_json {
+        eprintln!("{system} has no flaws that can be planted");
+    }
+    Ok(show(&rows, as_json, |row| {
+        format!(
+            "{:<24} {} (found under: {})",
+            word(row, "name"),
+            word(row, "summary"),
+            word(row, "fault")
+        )
+    }))
+}
+
+pub fn errors(as_json: bool) -> Result<ExitCode, Failure> {
+    let rows: Vec<Json> = ERRORS
+        .iter()
+        .map(|e| json!({ "code": e.code, "definite": e.definite, "meaning": e.meaning }))
+        .collect();
+    Ok(show(&rows, as_json, |row| {
+        let kind = match row["definite"].as_bool() {
+            Some(true) => "fail",
+            _ => "info",
+        };
+        format!("{:<14} {kind}  {}", word(row, "code"), word(row, "meaning"))
+    }))
+}
+
+/// Undoes by hand what a dead agent left: the agent itself knows how.
+pub fn heal(dir: &Path) -> Result<ExitCode, Failure> {
+    let agent = harness::cluster::lab::agent_program().map_err(Failure::Infra)?;
+    let status = Command::new(&agent)
+        .arg("heal")
+        .arg("--dir")
+        .arg(dir)
+        .status()
+        .map_err(|e| Failure::Infra(format!("cannot start {}: {e}", agent.display())))?;
+    match status.success() {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(Failure::Infra(format!(
+            "{} heal: {status}",
+            agent.display()
+        ))),
+    }
+}

@@ -1,0 +1,210 @@
+//! From flags and scenario files to a test: names become things, defaults are filled in, and
+//! everything that is wrong is said before anything starts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use checkers::Checker;
+use harness::run::Test;
+use harness::seed::Seed;
+use nemeses::schedule::{NemesisSpec, Schedule, Tuning, draw};
+use workloads::params::Param;
+use workloads::params::Params;
+use workloads::scenario::Scenario;
+use workloads::systems::{self, Ready, Setup};
+use workloads::workload::{self, Workload};
+
+use crate::args;
+use crate::check;
+use crate::exit::Failure;
+use crate::spec::{Machine, Spec};
+
+/// Everything that a run needs, checked.
+pub struct Plan {
+    pub spec: Spec,
+    pub schedule: Schedule,
+    ready: Ready,
+    workload: &'static dyn Workload,
+    params: Params,
+}
+
+/// Shorter, and a run would be over before its system has settled.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+pub fn resolve(args: &args::Run) -> Result<Plan, Failure> {
+    let scenario = args.scenario.as_deref().map(Scenario::load).transpose();
+    let scenario = scenario.map_err(Failure::usage)?;
+    let chosen =
+        match (&scenario, args.clean) {
+            (Some(planted), true) => Some(planted.twin().ok_or_else(|| {
+                Failure::Usage(format!("--clean: {} plants nothing", planted.name))
+            })?),
+            (scenario, _) => scenario.as_ref(),
+        };
+    let spec = specify(args, chosen)?;
+
+    let entry = systems::find(&spec.system).map_err(Failure::usage)?;
+    let workload = workload::find(&spec.workload).map_err(Failure::usage)?;
+    let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    let (system_params, params) =
+        Params::resolve_both(entry.params, &workload.params(), given).map_err(Failure::usage)?;
+    let ready = entry
+        .set_up(&Setup {
+            params: system_params,
+            flaws: spec.flaws.clone(),
+        })
+        .map_err(Failure::usage)?;
+    // Asked for its error only: a workload that the system cannot serve.
+    workload
+        .connect(&params, &ready.offers)
+        .map_err(Failure::usage)?;
+
+    let nodes = spec.node_names();
+    let schedule = match (&args.schedule, &spec.nemesis) {
+        (Some(file), _) => Schedule::load(file, &nodes).map_err(Failure::usage)?,
+        (None, Some(text)) => {
+            let wanted: NemesisSpec = text.parse().map_err(Failure::usage)?;
+            draw(
+                Seed(spec.seed),
+                &wanted,
+                &nodes,
+                spec.time_limit(),
+                &Tuning::default(),
+            )
+            .map_err(Failure::usage)?
+        }
+        (None, None) => unreachable!("there is a default"),
+    };
+    if schedule.ends() > spec.time_limit() {
+        return Err(Failure::Usage(format!(
+            "the schedule's last fault ends at {:?}, after the time limit of {:?}: give --time-limit",
+            schedule.ends(),
+            spec.time_limit()
+        )));
+    }
+    Ok(Plan {
+        spec,
+        schedule,
+        ready,
+        workload,
+        params,
+    })
+}
+
+/// What was asked for, with the scenario's values under the flags', and defaults under both.
+fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failure> {
+    let system = args.system.clone();
+    let system = system.or_else(|| scenario.map(|s| s.system.name.to_string()));
+    let system =
+        system.ok_or_else(|| Failure::Usage("say which system: `schism systems`".into()))?;
+    let nodes = args.nodes.or(scenario.map(|s| s.nodes)).unwrap_or(5);
+    if !(1..=harness::cluster::lab::MOST).contains(&nodes) {
+        return Err(Failure::Usage(format!(
+            "--nodes {nodes}: a lab has 1 to {} nodes",
+            harness::cluster::lab::MOST
+        )));
+    }
+    let rate = args.rate.or(scenario.map(|s| s.rate)).unwrap_or(200.0);
+    if !(rate.is_finite() && rate > 0.0 && rate <= 1e6) {
+        return Err(Failure::Usage(format!(
+            "--rate {rate}: operations a second, more than 0 and at most 1,000,000"
+        )));
+    }
+    let time_limit = args.time_limit.or(scenario.map(|s| s.time_limit));
+    let time_limit = time_limit.unwrap_or(Duration::from_secs(60));
+    if time_limit < SHORTEST {
+        return Err(Failure::Usage(format!(
+            "--time-limit {time_limit:?}: at least {SHORTEST:?}, or the run is over before it has begun"
+        )));
+    }
+    let op_timeout = args.op_timeout.unwrap_or(Duration::from_secs(3));
+    if op_timeout.is_zero() {
+        return Err(Failure::Usage(
+            "--op-timeout 0: nothing could succeed".into(),
+        ));
+    }
+    let concurrency = args.concurrency.or(scenario.map(|s| s.concurrency));
+    let concurrency = concurrency.unwrap_or(10.max(nodes));
+    if !(1..=10_000).contains(&concurrency) {
+        return Err(Failure::Usage(format!(
+            "--concurrency {concurrency}: 1 to 10,000 workers"
+        )));
+    }
+    let mut params = BTreeMap::new();
+    if let Some(scenario) = scenario {
+        params.extend(changed(&scenario.setup.params, scenario.system.params));
+        params.extend(changed(
+            &scenario.workload_params,
+            &scenario.workload.params(),
+        ));
+    }
+    params.extend(args.param.iter().cloned());
+    let mut flaws = scenario.map(|s| s.setup.flaws.clone()).unwrap_or_default();
+    flaws.extend(args.flaw.iter().cloned());
+    let nemesis = match (&args.schedule, &args.nemesis, scenario) {
+        (Some(_), ..) => None,
+        (None, Some(given), _) => Some(given.clone()),
+        (None, None, Some(scenario)) if scenario.nemesis.is_empty() => Some("none".into()),
+        (None, None, Some(scenario)) => Some(scenario.nemesis.clone()),
+        (None, None, None) => Some(args::NEMESIS.into()),
+    };
+    Ok(Spec {
+        schism: env!("CARGO_PKG_VERSION").into(),
+        created: chrono::Local::now().to_rfc3339(),
+        machine: Machine::this(),
+        cluster: "lab".into(),
+        system,
+        workload: args
+            .workload
+            .clone()
+            .or_else(|| scenario.map(|s| s.workload.name().to_string()))
+            .unwrap_or_else(|| "register".into()),
+        nemesis,
+        nodes,
+        time_limit_ms: time_limit.as_millis() as u64,
+        op_timeout_ms: op_timeout.as_millis() as u64,
+        rate,
+        concurrency,
+        seed: args
+            .seed
+            .unwrap_or_else(|| u64::from(rand::random::<u32>())),
+        params,
+        flaws,
+        scenario: args.scenario.as_ref().map(|p| p.display().to_string()),
+    })
+}
+
+/// What differs from the defaults.
+fn changed(params: &Params, declared: &[Param]) -> Vec<(String, String)> {
+    declared
+        .iter()
+        .filter(|p| params.text(p.name) != p.default)
+        .map(|p| (p.name.to_string(), params.text(p.name).to_string()))
+        .collect()
+}
+
+impl Plan {
+    pub fn checkers(&self) -> Result<Vec<Box<dyn Checker>>, Failure> {
+        let params: Vec<_> = self.spec.params.clone().into_iter().collect();
+        check::judges(&self.spec.workload, &params, Some(&self.spec))
+    }
+
+    pub fn into_test(self) -> Test {
+        let load = self.workload.load(&self.params);
+        Test {
+            seed: Seed(self.spec.seed),
+            connect: self
+                .workload
+                .connect(&self.params, &self.ready.offers)
+                .unwrap_or_else(|e| unreachable!("it was asked before: {e}")),
+            system: self.ready.system,
+            generator: load.main,
+            final_generator: Some(load.closing),
+            schedule: self.schedule.plan(),
+            rate: self.spec.rate,
+            workers: self.spec.concurrency,
+            time_limit: self.spec.time_limit(),
+            op_timeout: self.spec.op_timeout(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `schism run`: from a specification to a verdict.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::protocol::Note;
+use harness::cluster::lab::{self, Entered, Lab};
+use harness::progress::{Progress, Stop, Wish};
+use harness::run::{Judged, Notes, RunError, judge, record};
+use history::store::{Run, Store};
+use history::{History, Name};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+
+use crate::args;
+use crate::check;
+use crate::display::Display;
+use crate::exit::Failure;
+use crate::plan::{self, Plan};
+use crate::spec::Spec;
+
+/// How long a node may be without a word from the controller before it heals itself.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// What `--json` prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    pub run: String,
+    pub verdict: checkers::Verdict,
+    /// Kinds of all anomalies, the most telling first.
+    pub anomalies: Vec<String>,
+    /// When the first anomaly was complete, in seconds since the start of the main phase.
+    pub found_at_s: Option<f64>,
+    pub seed: u64,
+    pub judged: Judged,
+}
+
+pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
+    // Everything that a person can have got wrong is found before anything starts.
+    let plan = plan::resolve(&args)?;
+    match lab::enter().map_err(Failure::infra)? {
+        Entered::Outside(code) => return Ok(code),
+        Entered::Inside => {}
+    }
+    let store = Store::new(&args.store.store);
+    let label = format!("{}-{}", plan.spec.system, plan.spec.workload);
+    let run = store.create(&label).map_err(Failure::infra)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::infra)?;
+    let spec = plan.spec.clone();
+    let checkers = plan.checkers()?;
+    let notes = runtime.block_on(drive(plan, &run))?;
+    // Stragglers, such as a connection attempt to a node that is gone, have nothing more to say.
+    runtime.shutdown_background();
+
+    let (history, judged) =
+        judge(&run.history(), &checkers, &args.budget.budget(), notes).map_err(Failure::infra)?;
+    conclude(&run, &spec, &history, &judged)?;
+    if args.json {
+        let outcome = outcome(&run, &spec, &history, judged);
+        println!(
+            "{}",
+            serde_json::to_string(&outcome).map_err(Failure::infra)?
+        );
+        return Ok(check::code(outcome.verdict));
+    }
+    let code = check::print(&spec.title(), &judged, &history, false)?;
+    println!("\nreport   {}", run.report().display());
+    println!("again    {}", command_line(&run, &spec));
+    Ok(code)
+}
+
+/// Steps 1 to 7, with the progress shown and Ctrl-C heard.
+async fn drive(plan: Plan, run: &Run) -> Result<Notes, Failure> {
+    let spec_json = serde_json::to_vec_pretty(&plan.spec).map_err(Failure::infra)?;
+    run.write(&run.spec(), &spec_json).map_err(Failure::infra)?;
+    plan.schedule
+        .save(&run.schedule())
+        .map_err(Failure::infra)?;
+
+    let progress = Arc::new(Progress::default());
+    let display = Display::start(progress.clone());
+    let stop = listen(progress.clone());
+    let (notes_tx, notes_rx) = mpsc::unbounded_channel();
+    tokio::spawn(remark(notes_rx, progress.clone()));
+    let names: Vec<Name> = plan.spec.node_names();
+    let mut lab =
+        Lab::new(names, run.path().join("nodes"), LEASE, notes_tx).map_err(Failure::usage)?;
+    let test = plan.into_test();
+    let recorded = record(test, &mut lab, run, progress, stop).await;
+    drop(display);
+    recorded.map_err(|e| match e {
+        RunError::Stopped => Failure::Infra(e.to_string()),
+        e => Failure::Infra(format!(
+            "{e}\nthe nodes' logs are in {}",
+            run.path().display()
+        )),
+    })
+}
+
+/// What agents say unasked, for the person who watches.
+async fn remark(mut notes: mpsc::UnboundedReceiver<(Name, Note)>, progress: Arc<Progress>) {
+    while let Some((node, note)) = notes.recv().await {
+        match note {
+            // Somebody asked for it.
+            Note::Exited { expected: true, .. } => {}
+            Note::Exited {
+                daemon,
+                pid,
+                status,
+                ..
+            } => progress.remark(format!("{node}: {daemon} (pid {pid}) has ended: {status}")),
+            Note::Healed { why } => progress.remark(format!("{node}: healed itself: {why}")),
+            Note::Trouble { what } => progress.remark(format!("{node}: {what}")),
+        }
+    }
+}
+
+/// The first Ctrl-C or SIGTERM winds the run up, the second abandons it.
+fn listen(progress: Arc<Progress>) -> Stop {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (wish, stop) = watch::channel(Wish::GoOn);
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        ) else {
+            progress.remark("signals cannot be heard: Ctrl-C ends without a verdict");
+            // Kept, so that nobody takes the silence for a wish.
+            return std::future::pending::<()>().await;
+        };
+        for next in [Wish::WindUp, Wish::Abandon] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            if next == Wish::WindUp {
+                progress.remark(
+                    "stopping: healing, then judging what there is (again to leave at once)",
+                );
+            }
+            wish.send_replace(next);
+        }
+        std::future::pending::<()>().await;
+    });
+    stop
+}
+
+/// Step 9, the files: results and report.
+pub fn conclude(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Result<(), Failure> {
+    let results = serde_json::to_vec_pretty(judged).map_err(Failure::infra)?;
+    run.write(&run.results(), &results)
+        .map_err(Failure::infra)?;
+    write_report(run, spec, history, judged, &run.report())
+}
+
+pub fn write_report(
+    run: &Run,
+    spec: &Spec,
+    history: &History,
+    judged: &Judged,
+    path: &Path,
+) -> Result<(), Failure> {
+    let mut shown = serde_json::to_value(spec).map_err(Failure::infra)?;
+    shown["versions"] = judged.notes.versions.clone().into();
+    if let Some(delay) = judged.notes.recorder_delay {
+        shown["recorder_delay"] = serde_json::to_value(delay).map_err(Failure::infra)?;
+    }
+    let schedule = std::fs::read_to_string(run.schedule()).ok();
+    let page = report::render(&report::Input {
+        system: &spec.system,
+        workload: &spec.workload,
+        command: &command_line(run, spec),
+        spec: &shown,
+        schedule: schedule.as_deref(),
+        nodes: &spec.node_names(),
+        history,
+        analyses: &judged.analyses,
+        verdict: judged.verdict,
+        warnings: &judged.notes.warnings,
+    });
+    run.write(path, page.as_bytes()).map_err(Failure::infra)
+}
+
+/// A drawn schedule follows from the seed; one from a file is in the run's folder.
+fn command_line(run: &Run, spec: &Spec) -> String {
+    spec.command(Some(&run.schedule().display().to_string()))
+}
+
+pub fn load_results(run: &Run) -> Result<Judged, Failure> {
+    let path = run.results();
+    let text = std::fs::read(&path).map_err(|e| {
+        Failure::Usage(format!(
+            "cannot read {}: {e}; `schism check {}` judges the run",
+            path.display(),
+            run.name()
+        ))
+    })?;
+    serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+}
+
+fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome {
+    let all = || judged.analyses.iter().flat_map(|a| &a.anomalies);
+    let complete = |ops: &[u64]| {
+        let times = ops.iter().map(|index| {
+            let completion = history.op(*index).and_then(|op| op.completion);
+            let event = history.events().get(completion.unwrap_or(*index) as usize);
+            event.map_or(0, |e| e.time.as_nanos())
+        });
+        times.max()
+    };
+    let found = all().filter_map(|anomaly| complete(&anomaly.ops)).min();
+    Outcome {
+        run: run.path().display().to_string(),
+        verdict: judged.verdict,
+        anomalies: all().map(|a| a.kind.clone()).collect(),
+        found_at_s: found.map(|at| at.saturating_sub(judged.notes.main_from_ns) as f64 / 1e9),
+        seed: spec.seed,
+        judged,
+    }
+}

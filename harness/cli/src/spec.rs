@@ -1,0 +1,119 @@
+//! `spec.json`: what was asked for, whole, so that a run can be judged, reported and repeated.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use history::store::Run;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+
+/// A run's specification with nothing left open: defaults filled in, the seed drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Version of this program.
+    pub schism: String,
+    /// When the run was started, for people; nothing is ordered by it.
+    pub created: String,
+    pub machine: Machine,
+    pub cluster: String,
+    pub system: String,
+    pub workload: String,
+    /// As given on the command line; none if a schedule file was given.
+    pub nemesis: Option<String>,
+    pub nodes: usize,
+    pub time_limit_ms: u64,
+    pub op_timeout_ms: u64,
+    pub rate: f64,
+    pub concurrency: usize,
+    pub seed: u64,
+    /// Parameters that differ from their defaults.
+    pub params: BTreeMap<String, String>,
+    pub flaws: Vec<String>,
+    /// The scenario that the run was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    pub kernel: String,
+    pub arch: String,
+    pub cores: usize,
+}
+
+impl Machine {
+    pub fn this() -> Machine {
+        let uname = rustix::system::uname();
+        Machine {
+            kernel: uname.release().to_string_lossy().into_owned(),
+            arch: std::env::consts::ARCH.to_string(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+impl Spec {
+    pub fn time_limit(&self) -> Duration {
+        Duration::from_millis(self.time_limit_ms)
+    }
+
+    pub fn op_timeout(&self) -> Duration {
+        Duration::from_millis(self.op_timeout_ms)
+    }
+
+    /// Names of the nodes: n1, n2, ...
+    pub fn node_names(&self) -> Vec<history::Name> {
+        (1..=self.nodes).map(|i| format!("n{i}").into()).collect()
+    }
+
+    /// One line that names the run.
+    pub fn title(&self) -> String {
+        let mut title = format!("{} {}", self.system, self.workload);
+        if !self.flaws.is_empty() {
+            title += &format!(" with {}", self.flaws.join(", "));
+        }
+        title
+    }
+
+    /// The command that repeats the run. `schedule` is where its schedule lies, if it cannot be
+    /// drawn again from the seed.
+    pub fn command(&self, schedule: Option<&str>) -> String {
+        let mut words = vec![
+            "schism run".to_string(),
+            self.system.clone(),
+            format!("--workload {}", self.workload),
+        ];
+        match (&self.nemesis, schedule) {
+            (Some(nemesis), _) => words.push(format!("--nemesis {nemesis}")),
+            (None, Some(file)) => words.push(format!("--schedule {file}")),
+            (None, None) => {}
+        }
+        words.extend(self.flaws.iter().map(|flaw| format!("--flaw {flaw}")));
+        words.extend(self.params.iter().map(|(k, v)| format!("--param {k}={v}")));
+        words.push(format!("--nodes {}", self.nodes));
+        words.push(format!("--time-limit {}", span(self.time_limit_ms)));
+        words.push(format!("--op-timeout {}", span(self.op_timeout_ms)));
+        words.push(format!("--rate {}", self.rate));
+        words.push(format!("--concurrency {}", self.concurrency));
+        words.push(format!("--seed {}", self.seed));
+        words.join(" ")
+    }
+
+    pub fn load(run: &Run) -> Result<Spec, Failure> {
+        let path = run.spec();
+        let text = std::fs::read(&path)
+            .map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
+        serde_json::from_slice(&text)
+            .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+    }
+}
+
+/// Milliseconds as a duration that the command line reads.
+fn span(ms: u64) -> String {
+    match ms.is_multiple_of(1000) {
+        true => format!("{}s", ms / 1000),
+        false => format!("{ms}ms"),
+    }
+}

@@ -1,0 +1,122 @@
+//! What a person reads on the terminal when a run has been judged.
+
+use std::fmt::Write;
+
+use checkers::{Anomaly, Verdict};
+use harness::run::Judged;
+use history::{History, Op, Outcome, Time, fault};
+
+/// Anomalies that are shown; the report has more.
+const SHOWN: usize = 3;
+
+/// The verdict first, then why, then where the rest is.
+pub fn text(title: &str, judged: &Judged, history: &History) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{}  {title}", judged.verdict.word().to_uppercase());
+    let _ = writeln!(out, "  {}", counts(history));
+    let worst = judged
+        .analyses
+        .iter()
+        .filter(|a| a.verdict == judged.verdict && a.verdict != Verdict::Valid);
+    for analysis in worst {
+        let _ = writeln!(out, "\n{}: {}", analysis.checker, analysis.summary);
+        for anomaly in analysis.anomalies.iter().take(SHOWN) {
+            let _ = write!(out, "{}", anomaly_text(anomaly, history));
+        }
+        let more = analysis.anomalies.len().saturating_sub(SHOWN);
+        if more > 0 {
+            let _ = writeln!(out, "  and {more} more in the report");
+        }
+    }
+    let _ = writeln!(out, "\ncheckers");
+    for analysis in &judged.analyses {
+        let _ = writeln!(
+            out,
+            "  {:<8} {:<14} {}",
+            analysis.verdict.word(),
+            analysis.checker,
+            first_line(&analysis.summary)
+        );
+    }
+    for warning in &judged.notes.warnings {
+        let _ = writeln!(out, "note: {warning}");
+    }
+    out
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn counts(history: &History) -> String {
+    let count = |outcome| {
+        let ops = history.ops().iter();
+        ops.filter(|op| op.outcome == outcome).count()
+    };
+    let spans = fault::spans(history);
+    let held = spans.iter().filter(|s| s.held()).count();
+    format!(
+        "{} operations ({} ok, {} fail, {} info) in {:.0} s, under {held} faults that held{}",
+        history.ops().len(),
+        count(Outcome::Ok),
+        count(Outcome::Fail),
+        count(Outcome::Info),
+        history.end().as_secs_f64(),
+        match spans.len() - held {
+            0 => String::new(),
+            n => format!(" and {n} that did not"),
+        }
+    )
+}
+
+fn anomaly_text(anomaly: &Anomaly, history: &History) -> String {
+    let mut out = String::new();
+    let object = anomaly.object.as_ref();
+    let object = object.map_or(String::new(), |o| format!(" of {o}"));
+    let _ = writeln!(out, "\n  {}{object}: {}", anomaly.kind, anomaly.reason);
+    for index in &anomaly.ops {
+        match history.op(*index) {
+            Some(op) => {
+                let _ = writeln!(out, "    {}", op_text(op));
+            }
+            // Completions and the nemesis's events can be pointed at too.
+            None => {
+                if let Some(event) = history.events().get(*index as usize) {
+                    let _ = writeln!(out, "    {index:>6}  {}  {}", event.time, event.f);
+                }
+            }
+        }
+    }
+    out
+}
+
+fn op_text(op: &Op) -> String {
+    let result = match op.outcome {
+        Outcome::Ok if op.output == op.input => "ok".to_string(),
+        Outcome::Ok => format!("ok {}", clipped(&op.output.to_string())),
+        Outcome::Fail => format!("fail {}", op.error.as_deref().unwrap_or_default()),
+        Outcome::Info => format!("info {}", op.error.as_deref().unwrap_or_default()),
+    };
+    let until = match op.ret {
+        Time::MAX => "…".to_string(),
+        ret => format!("{:.3}", ret.as_secs_f64()),
+    };
+    format!(
+        "{:>6}  {:.3}–{until} s  {}  process {}  {} {}  {result}",
+        op.index,
+        op.call.as_secs_f64(),
+        op.node.as_deref().unwrap_or("-"),
+        op.process,
+        op.f,
+        clipped(&op.input.to_string()),
+    )
+}
+
+/// A log or a long list is looked at elsewhere.
+fn clipped(text: &str) -> String {
+    const ENOUGH: usize = 100;
+    match text.char_indices().nth(ENOUGH) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_string(),
+    }
+}
