@@ -1,4 +1,5 @@
-//! A lab to look at: `cargo run --example lab -- NODES FOLDER`.
+//! A lab to look at: `cargo run --example lab -- NODES FOLDER`; or, with the one argument
+//! `doctor`, what this machine offers, as JSON.
 //!
 //! Brings the nodes up, says `ready` and how many milliseconds after the process outside was
 //! started, and then does what it is told, a line each:
@@ -12,6 +13,7 @@
 //!
 //! SIGINT and SIGTERM are answered with their names, each time they arrive.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +28,17 @@ const STARTED: &str = "LAB_EXAMPLE_STARTED";
 
 fn main() -> ExitCode {
     lab::helper();
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|first| first == "doctor")
+    {
+        let findings = harness::doctor::examine(Path::new("."));
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&findings).expect("text and nothing else")
+        );
+        return ExitCode::SUCCESS;
+    }
     if std::env::var_os(STARTED).is_none() {
         // SAFETY: there is no other thread yet.
         unsafe { std::env::set_var(STARTED, now_ms().to_string()) };

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod cluster;
 pub mod control;
+pub mod doctor;
 pub mod dummy;
 pub mod generator;
 pub mod injector;

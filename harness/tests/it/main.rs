@@ -1,4 +1,5 @@
 //! Tests that need processes of their own.
 
+mod doctor;
 mod lab;
 mod talk;

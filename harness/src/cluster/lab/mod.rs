@@ -9,6 +9,7 @@ mod enter;
 mod ip;
 mod net;
 mod node;
+mod trial;
 
 use std::collections::HashSet;
 use std::fs;
@@ -30,6 +31,8 @@ use super::{Cluster, ClusterError, Node, Program};
 use crate::control::Agent;
 
 pub use enter::{Entered, LabError, enter, inside, step};
+pub use ip::path;
+pub use trial::{Trial, trial, what};
 
 /// Most nodes that a lab may have.
 pub const MOST: usize = 9;
@@ -46,11 +49,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Does the work of a helper process, and ends it, if that is what this process was started for.
 /// To be called before anything else in `main` of every program that uses a [`Lab`].
 pub fn helper() {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == KEEPER)
-    {
-        node::main()
+    match std::env::args_os().nth(1) {
+        Some(first) if first == KEEPER => node::main(),
+        Some(first) if first == trial::TRIAL => trial::main(),
+        _ => {}
     }
 }
 
@@ -195,7 +197,7 @@ impl Cluster for Lab {
         match self.raise(programs).await {
             Ok(up) => self.up = up,
             Err(why) => {
-                // The nodes that did come up are gone by now: their keepers were dropped.
+                // The nodes that did come up go: their keepers were dropped, and so killed.
                 let _ = self.uncable().await;
                 return Err(why);
             }
@@ -416,4 +418,66 @@ fn check_names(names: &[Name]) -> Result<(), String> {
 
 fn last_line(text: &str) -> Option<&str> {
     text.lines().rev().find(|line| !line.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str]) -> Result<(), String> {
+        check_names(
+            &names
+                .iter()
+                .map(|name| Name::new(*name))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn names_that_cannot_be_host_names_are_refused() {
+        assert_eq!(named(&["n1", "a-b", "zookeeper-2"]), Ok(()));
+        let long = "n".repeat(33);
+        for wrong in [
+            "",
+            "N1",
+            "1n",
+            "-n",
+            "a_b",
+            "a b",
+            "../n1",
+            "controller",
+            "localhost",
+            &long,
+        ] {
+            let why = named(&["n1", wrong]).expect_err(wrong);
+            assert!(why.contains(&format!("{wrong:?}")), "{why}");
+        }
+        assert_eq!(
+            named(&["n1", "n2", "n1"]),
+            Err("two nodes are called n1".into())
+        );
+    }
+
+    #[test]
+    fn a_lab_has_one_to_nine_nodes() {
+        let names: Vec<String> = (1..=10).map(|n| format!("n{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(named(&[]).is_err());
+        assert!(named(&names[..1]).is_ok());
+        assert!(named(&names[..9]).is_ok());
+        assert!(named(&names).is_err());
+    }
+
+    #[test]
+    fn data_is_discarded_and_logs_are_kept() {
+        let nodes = tempfile::tempdir().expect("a folder");
+        for part in ["n1/data/deep", "n1/log", "n2/log"] {
+            fs::create_dir_all(nodes.path().join(part)).expect("a folder");
+        }
+        fs::write(nodes.path().join("n1/data/deep/wal"), "x").expect("a file");
+        fs::write(nodes.path().join("n1/log/agent.log"), "x").expect("a file");
+        discard_data(nodes.path()).expect("n2 has none, which is fine");
+        assert!(!nodes.path().join("n1/data").exists());
+        assert!(nodes.path().join("n1/log/agent.log").exists());
+    }
 }

@@ -23,7 +23,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -81,10 +81,7 @@ pub(super) fn main() -> ! {
 
 fn keep() -> Result<child::Ended, String> {
     let signals = child::Signals::block().map_err(to("signals"))?;
-    let all =
-        UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
-    // SAFETY: file descriptors, the only thing that threads could miss, are not unshared.
-    unsafe { rustix::thread::unshare_unsafe(all) }.map_err(to("namespaces"))?;
+    unshare(NAMESPACES)?;
     eprintln!("{READY}");
 
     // The controller sends nothing after the plan until the agent runs, so that a buffer cannot
@@ -100,9 +97,7 @@ fn keep() -> Result<child::Ended, String> {
     rustix::system::sethostname(plan.name.as_bytes()).map_err(to("the host name"))?;
 
     // Only now: the first child from here on is the node's pid 1, and `ip` above was a child too.
-    // SAFETY: file descriptors, the only thing that threads could miss, are not unshared.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWPID) }
-        .map_err(to("a pid namespace"))?;
+    unshare(UnshareFlags::NEWPID)?;
     // SAFETY: this process has one thread, so its copy is as whole as itself.
     match unsafe { libc::fork() } {
         -1 => Err(to("fork")(io::Error::last_os_error())),
@@ -114,6 +109,60 @@ fn keep() -> Result<child::Ended, String> {
             let_go().map_err(to("/dev/null"))?;
             // The keeper is asked to end only after the agent was asked politely and did not.
             Ok(child::wait(agent, &signals, |_| libc::SIGKILL))
+        }
+    }
+}
+
+/// A node's namespaces but that of its processes.
+const NAMESPACES: UnshareFlags = UnshareFlags::NEWNET
+    .union(UnshareFlags::NEWNS)
+    .union(UnshareFlags::NEWUTS)
+    .union(UnshareFlags::NEWIPC);
+
+fn unshare(which: UnshareFlags) -> Result<(), String> {
+    // SAFETY: file descriptors, the only thing that threads could miss, are not unshared.
+    unsafe { rustix::thread::unshare_unsafe(which) }.map_err(to("namespaces"))
+}
+
+/// Whether a node could be made here, found out in children that end at once.
+pub(super) fn trial() -> Result<(), String> {
+    let made = || {
+        unshare(NAMESPACES | UnshareFlags::NEWPID)?;
+        in_child(|| {
+            set_read_only(Path::new("/"), true, libc::AT_RECURSIVE as u32)?;
+            tmpfs(Path::new("/tmp"), "mode=1777")?;
+            fresh_proc()
+        })
+    };
+    in_child(made)
+}
+
+/// Runs this in a copy of the process, and returns what came of it.
+fn in_child(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let (mut from, to_us) = io::pipe().map_err(to("a pipe"))?;
+    // SAFETY: trials are made in a process of one thread, so its copy is as whole as itself.
+    match unsafe { libc::fork() } {
+        -1 => Err(to("fork")(io::Error::last_os_error())),
+        0 => {
+            let mut to_parent = to_us;
+            if let Err(why) = work() {
+                // If the parent cannot be told, it sees the exit code.
+                let _ = to_parent.write_all(why.as_bytes());
+                std::process::exit(1)
+            }
+            std::process::exit(0)
+        }
+        child => {
+            drop(to_us);
+            let mut why = String::new();
+            from.read_to_string(&mut why).map_err(to("a pipe"))?;
+            let mut status = 0;
+            // SAFETY: a plain system call.
+            unsafe { libc::waitpid(child, &mut status, 0) };
+            match status {
+                0 => Ok(()),
+                _ => Err(why),
+            }
         }
     }
 }
@@ -230,6 +279,10 @@ fn arrange(plan: &Plan) -> Result<(), String> {
         }
     }
     // Last, for the descriptors above are found through the old one.
+    fresh_proc()
+}
+
+fn fresh_proc() -> Result<(), String> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("proc", "/proc", "proc", flags, None).map_err(to("a /proc of its own"))
 }
