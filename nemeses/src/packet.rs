@@ -201,41 +201,67 @@ impl Packet {
             }
         }
         let names: Vec<&Name> = world.nodes.iter().map(|n| &n.name).collect();
-        let (agrees, line) = match self.effect {
+        let (what, share_per_million) = match self.effect {
             Effect::Delay { delay, jitter } => {
                 let least = delay.saturating_sub(jitter);
-                judge_delay(&fastest(&rounds, &names, &orders.targets), least, disturbed)
+                let trips = fastest(&rounds, &names, &orders.targets);
+                let (agrees, line) = judge_delay(&trips, least, disturbed);
+                return sights.see(agrees, line);
             }
-            Effect::Duplicate { share_per_million } => {
-                let (sent, arrived) = self.counts(&rounds, &names, &orders.targets);
-                let extra = i64::from(arrived) - i64::from(sent);
-                judge_share("too many", sent, extra, share_per_million, disturbed)
-            }
+            Effect::Duplicate { share_per_million } => ("too many", share_per_million),
             Effect::Loss { share_per_million } | Effect::Corrupt { share_per_million } => {
-                let (sent, arrived) = self.counts(&rounds, &names, &orders.targets);
-                let lost = i64::from(sent) - i64::from(arrived);
-                judge_share("lost", sent, lost, share_per_million, disturbed)
+                ("lost", share_per_million)
             }
             Effect::Reorder { .. } | Effect::Rate { .. } => return,
         };
+        let links = self.links(&rounds, &names, &orders.targets);
+        let judge = |sent, arrived| {
+            let counted = match self.effect {
+                Effect::Duplicate { .. } => i64::from(arrived) - i64::from(sent),
+                _ => i64::from(sent) - i64::from(arrived),
+            };
+            judge_share(what, sent, counted, share_per_million, disturbed)
+        };
+        let sum = |of: fn(&Link) -> u32| links.iter().map(of).sum();
+        let (agrees, line) = judge(sum(|l| l.sent), sum(|l| l.arrived));
         sights.see(agrees, line);
+        // A single node that does otherwise is lost in the sum.
+        for link in &links {
+            let (agrees, line) = judge(link.sent, link.arrived);
+            if !agrees {
+                sights.contradicts(format!("{} -> {}: {line}", link.from, link.to));
+            }
+        }
     }
 
-    /// Probes sent and arrived where the fault acts. Directions in which nothing at all arrived are
+    /// What became of the probes where the fault acts. Directions in which nothing at all arrived are
     /// left out: they are cut, by another fault.
-    fn counts(&self, rounds: &[Matrix], names: &[&Name], targets: &[Name]) -> (u32, u32) {
-        let (mut sent, mut arrived) = (0, 0);
+    fn links<'n>(&self, rounds: &[Matrix], names: &[&'n Name], targets: &[Name]) -> Vec<Link<'n>> {
+        let mut links = Vec::new();
         for from in names {
             for to in names.iter().filter(|to| *to != from) {
-                let here: u32 = rounds.iter().map(|m| m.arrived(from, to)).sum();
-                if self.effect.acts(targets, from, to) && here > 0 {
-                    sent += rounds.iter().map(|m| m.sent).sum::<u32>();
-                    arrived += here;
+                let arrived: u32 = rounds.iter().map(|m| m.arrived(from, to)).sum();
+                if self.effect.acts(targets, from, to) && arrived > 0 {
+                    let sent = rounds.iter().map(|m| m.sent).sum();
+                    links.push(Link {
+                        from,
+                        to,
+                        sent,
+                        arrived,
+                    });
                 }
             }
         }
-        (sent, arrived)
+        links
     }
+}
+
+/// Probes from one node to another.
+struct Link<'n> {
+    from: &'n Name,
+    to: &'n Name,
+    sent: u32,
+    arrived: u32,
 }
 
 /// The fastest round trip between a target and any peer, with the number of targets on its way.
