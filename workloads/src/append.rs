@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use checkers::Checker;
+use checkers::append::ListAppend;
 use harness::client::{Connect, Invocation, OpError};
 use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
@@ -76,7 +77,7 @@ impl Workload for Append {
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
-        Vec::new()
+        vec![Box::new(ListAppend)]
     }
 }
 

@@ -47,8 +47,8 @@ pub struct Scenario {
     pub system: &'static Entry,
     pub workload: &'static dyn Workload,
     pub nodes: usize,
-    /// Families of faults, as the command line takes them: `partition`, `pause,clock`, `kill+clock`;
-    /// empty for none.
+    /// Faults, as the command line takes them: `partition`, `pause,clock`, `kill:leader+clock`; empty
+    /// for none.
     pub nemesis: String,
     pub time_limit: Duration,
     /// Operations offered a second.
@@ -78,8 +78,9 @@ impl Scenario {
 
     /// The families of faults that it names.
     pub fn families(&self) -> impl Iterator<Item = &str> {
-        let families = self.nemesis.split([',', '+']).map(str::trim);
-        families.filter(|family| !family.is_empty())
+        let faults = self.nemesis.split([',', '+']);
+        let families = faults.filter_map(|fault| fault.split(':').next());
+        families.map(str::trim).filter(|family| !family.is_empty())
     }
 }
 
@@ -286,31 +287,6 @@ fn resolve(
     })
 }
 
-macro_rules! built_in {
-    ($($name:literal),* $(,)?) => {
-        /// The scenarios that come with the program: name and text.
-        pub const BUILT_IN: &[(&str, &str)] = &[
-            $(($name, include_str!(concat!("../scenarios/", $name, ".toml")))),*
-        ];
-    };
-}
-
-built_in! {
-    "paxos-kv-healthy",
-}
-
-/// Every scenario that comes with the program.
-///
-/// # Panics
-/// If one is wrong, which a test rules out.
-pub fn built_in() -> Vec<Scenario> {
-    let parse = |(name, text): &(&str, &str)| {
-        let path = PathBuf::from(format!("{name}.toml"));
-        Scenario::parse(&path, text).unwrap_or_else(|e| panic!("built-in scenario: {e}"))
-    };
-    BUILT_IN.iter().map(parse).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +295,7 @@ mod tests {
 system = "etcd"
 workload = "register"
 nodes = 3
-nemesis = "partition,pause+clock"
+nemesis = "partition:halves,pause+clock:jump:leader"
 time-limit = "30s"
 rate = 100
 concurrency = 6
@@ -426,21 +402,5 @@ clean = "valid"
             assert!(error.contains(says), "{wrong}: {error}");
             assert!(error.starts_with("dir/example.toml:"), "{error}");
         }
-    }
-
-    #[test]
-    fn the_built_in_scenarios_are_those_of_the_folder() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let mut found: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|e| e == "toml"))
-            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-            .collect();
-        found.sort();
-        let mut known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-        known.sort_unstable();
-        assert_eq!(found, known);
-        assert_eq!(built_in().len(), known.len());
     }
 }

@@ -1,19 +1,30 @@
 //! The scenarios that come with the program, against what the node says of itself.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use checkers::Verdict;
-use workloads::scenario::built_in;
+use workloads::scenario::Scenario;
 use workloads::systems;
+
+fn scenarios() -> Vec<Scenario> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let files = std::fs::read_dir(&folder).unwrap();
+    let scenarios: Vec<Scenario> = files
+        .map(|file| Scenario::load(&file.unwrap().path()).unwrap_or_else(|e| panic!("{e}")))
+        .collect();
+    assert!(!scenarios.is_empty());
+    scenarios
+}
 
 #[test]
 fn every_flaw_has_a_scenario_with_the_fault_that_it_needs() {
     let flaws = systems::find("paxos-kv").unwrap().flaws();
     let flaws = flaws.unwrap_or_else(|e| panic!("{e}"));
     assert!(flaws.len() >= 10);
-    let scenarios = built_in();
+    let all = scenarios();
     for flaw in &flaws {
-        let mine: Vec<_> = scenarios
+        let mine: Vec<_> = all
             .iter()
             .filter(|scenario| scenario.setup.flaws == [flaw.name.as_str()])
             .collect();
@@ -50,7 +61,7 @@ fn every_flaw_has_a_scenario_with_the_fault_that_it_needs() {
 
 #[test]
 fn every_flaw_of_a_scenario_can_be_switched_on() {
-    for scenario in built_in() {
+    for scenario in scenarios() {
         let ready = scenario.system.set_up(&scenario.setup);
         let ready = ready.unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
         assert_eq!(ready.offers.list(), scenario.system.interfaces);
@@ -70,4 +81,32 @@ fn a_wrong_flaw_is_answered_with_the_nearest() {
         text.contains("did you mean \"stale-read-leader\"?"),
         "{text}"
     );
+}
+
+/// The text of every file of the checkers.
+fn checkers() -> String {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../checkers/src")];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => text += &std::fs::read_to_string(path).unwrap(),
+            }
+        }
+    }
+    text
+}
+
+/// Kinds are plain text, so a wrong word in a scenario would only show after a run.
+#[test]
+fn the_kinds_of_anomalies_are_those_of_the_checkers() {
+    let checkers = checkers();
+    for scenario in scenarios() {
+        for kind in &scenario.expect.anomalies {
+            let known = checkers.contains(&format!("\"{kind}\""));
+            assert!(known, "{}: no checker finds {kind:?}", scenario.name);
+        }
+    }
 }
