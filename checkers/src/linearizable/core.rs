@@ -6,7 +6,10 @@ use crate::Meter;
 
 /// Steps of the search that may be spent on making a violation small. A fixed number, and not a
 /// time, so that the same history is always explained by the same operations.
-const STEPS: u64 = 4_000_000;
+const STEPS: u64 = 1_000_000;
+
+/// And on one attempt: what is not found to be impossible in as many is kept.
+const STEPS_OF_ONE: u64 = 50_000;
 
 /// Operations that cannot be ordered even if every other is allowed to have happened at any time,
 /// or never.
@@ -33,13 +36,18 @@ pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Met
     for i in &fixed {
         kept[*i as usize] = true;
     }
-    let mut meter = meter.with_steps(STEPS);
+    let mut left = STEPS;
     let mut is_bad = |kept: &[bool]| {
         let relaxed = relax(model, ops, kept, end);
-        // Building it costs a step for each operation, so that long prefixes end too.
-        let left = meter.steps().saturating_sub(relaxed.len() as u64);
-        meter = meter.with_steps(left);
-        search(model, &relaxed, &mut meter).map(|found| matches!(found, Found::Blocked(_)))
+        // To build it costs a step for each operation, so that long prefixes end too, and so does to
+        // walk through it once.
+        let length = relaxed.len() as u64;
+        left = left.checked_sub(length).ok_or(())?;
+        let most = left.min(STEPS_OF_ONE.max(2 * length));
+        let mut meter = meter.with_steps(most);
+        let found = search(model, &relaxed, &mut meter);
+        left -= most - meter.steps();
+        Ok(found.map(|found| matches!(found, Found::Blocked(_))))
     };
     // By halves, then quarters, down to single operations. What cannot be relaxed now cannot be
     // relaxed later, when fewer constraints are left, so one pass over the single ones is enough.
@@ -57,14 +65,17 @@ pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Met
             }
             relaxing.iter().for_each(|i| kept[*i as usize] = false);
             match is_bad(&kept) {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(_) => minimal = false,
+                Ok(Ok(true)) => continue,
+                Ok(Ok(false)) => {}
+                // Kept although it may not be needed.
+                Ok(Err(_)) => minimal &= chunk > 1,
+                Err(()) => {
+                    minimal = false;
+                    relaxing.iter().for_each(|i| kept[*i as usize] = true);
+                    break 'shrinking;
+                }
             }
             relaxing.iter().for_each(|i| kept[*i as usize] = true);
-            if !minimal {
-                break 'shrinking;
-            }
         }
         chunk /= 2;
     }

@@ -1,7 +1,7 @@
 //! Findings in words. An operation is named by its index, a value as the history writes it.
 
 use super::core::Core;
-use super::model::Action;
+use super::model::{Action, INITIAL};
 use super::parts::Part;
 use super::search::GaveUp;
 use super::zones::{Kind, NotUnique, Violation};
@@ -37,6 +37,7 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
     let is_read = |action: Option<Action>| matches!(action, Some(Action::Read(_)));
     let apart = |v: u32, between: u32, later: u32| {
         let how = match v == later {
+            true if v == INITIAL => format!("{} was there only at the start", value(v)),
             true => format!("{} was written once", value(v)),
             false => format!(
                 "{} was made from {} by compare-and-set",
@@ -67,8 +68,9 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
             }
         },
         Kind::LostUpdate { value: v } => {
+            let came = if v == INITIAL { "there" } else { "written" };
             let reason = format!(
-                "{} and {} both replaced {}, which was written once: one of the two updates is lost",
+                "{} and {} both replaced {}, which was {came} once: one of the two updates is lost",
                 named[0],
                 named[1],
                 value(v)
@@ -111,19 +113,16 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
             between,
             later,
         } => {
-            let (before, middle, after) = match &named[..] {
-                [before, middle, after] => (format!("{before} had returned"), middle, after),
-                [middle, after, ..] => (
-                    format!("{} was there from the start", value(v)),
-                    middle,
-                    after,
+            let apart = apart(v, between, later);
+            let reason = match &named[..] {
+                [middle, after] => {
+                    format!("{middle} had returned before {after} was invoked: {apart}")
+                }
+                _ => format!(
+                    "{} had returned before {} was invoked, which returned before {} was invoked: {apart}",
+                    named[0], named[1], named[2]
                 ),
-                _ => unreachable!("two or three operations are named"),
             };
-            let reason = format!(
-                "{before} before {middle} was invoked, which returned before {after} was invoked: {}",
-                apart(v, between, later)
-            );
             (stale_or_inverted(is_read(last)), reason)
         }
         Kind::InterruptedByTwo {
