@@ -128,3 +128,55 @@ pub fn load(folder: &Path) -> Result<Option<(Slot, Vec<u8>)>, SnapshotError> {
     }
     Ok(Some((slot, bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_snapshot_comes_back_and_older_ones_go() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(load(folder.path()).unwrap(), None);
+        let large: Vec<u8> = (0..PIECE * 2 + 7).map(|n| n as u8).collect();
+        save(folder.path(), 5, b"five").unwrap();
+        save(folder.path(), 40, &large).unwrap();
+        fs::write(
+            folder.path().join("snapshot-00000000000000000099.tmp"),
+            b"half",
+        )
+        .unwrap();
+        assert_eq!(load(folder.path()).unwrap(), Some((40, large)));
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "only the newest file is left"
+        );
+    }
+
+    #[test]
+    fn damage_anywhere_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), 5, b"some state").unwrap();
+        let path = snapshot_path(folder.path(), 5);
+        let bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(&path, &damaged).unwrap();
+            assert!(
+                matches!(load(folder.path()), Err(SnapshotError::Corrupt { .. })),
+                "bit flipped at {at}"
+            );
+            fs::write(&path, &bytes[..at]).unwrap();
+            assert!(
+                matches!(load(folder.path()), Err(SnapshotError::Corrupt { .. })),
+                "cut at {at}"
+            );
+        }
+        fs::write(&path, [bytes.as_slice(), b"x"].concat()).unwrap();
+        assert!(matches!(
+            load(folder.path()),
+            Err(SnapshotError::Corrupt { .. })
+        ));
+    }
+}
