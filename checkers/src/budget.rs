@@ -65,6 +65,14 @@ impl Meter {
         }
     }
 
+    /// The same moment, and a part of the memory: for one of `parts` threads.
+    pub fn share(&self, parts: usize) -> Meter {
+        Meter {
+            memory_bytes: self.memory_bytes / parts.max(1) as u64,
+            ..self.clone()
+        }
+    }
+
     /// Steps that are left.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -82,5 +90,31 @@ impl Meter {
             return Err(Exhausted::Time);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_its_name() {
+        let budget = Budget {
+            time: Duration::MAX,
+            memory_bytes: 100,
+        };
+        let mut meter = budget.start();
+        assert_eq!(meter.tick(100), Ok(()));
+        assert_eq!(meter.tick(101), Err(Exhausted::Memory));
+        assert_eq!(meter.share(3).tick(34), Err(Exhausted::Memory));
+        let mut few = meter.with_steps(2);
+        assert_eq!((few.tick(0), few.tick(0)), (Ok(()), Ok(())));
+        assert_eq!(few.tick(0), Err(Exhausted::Steps));
+        assert_eq!(few.steps(), 0);
+        let none = Budget {
+            time: Duration::ZERO,
+            ..budget
+        };
+        assert_eq!(none.start().tick(0), Err(Exhausted::Time));
     }
 }

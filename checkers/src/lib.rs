@@ -3,6 +3,28 @@
 //! A [`Checker`] reads a [`history::History`] under a [`Budget`] and returns an [`Analysis`]. No
 //! checker does I/O or reads a clock other than its budget's: the same history and a sufficient
 //! budget give the same verdict.
+//!
+//! | checker | judges operations | asks |
+//! | --- | --- | --- |
+//! | [`Registers`](linearizable::Registers) | `read` `write` `cas` | is there an order that explains every answer? |
+//! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
+//! | [`ListAppend`](append::ListAppend) | `txn` | are transactions strict-serializable? |
+//! | [`Agreement`](agreement::Agreement) | `log` `trace` | one value a slot, ballots kept, one lease at a time? |
+//! | [`Vacuity`](vacuity::Vacuity) | all, and faults | did the run test anything? |
+//! | [`Availability`](availability::Availability) | all, and faults | how much was served, and how soon after faults? |
+//!
+//! ```
+//! use checkers::linearizable::Registers;
+//! use checkers::{Budget, Verdict, compose, drawing};
+//!
+//! let history = drawing::history("
+//!     P0  |-write 1-|  |-write 2-|
+//!     P1                            |-read 1-|
+//! ").unwrap();
+//! let analyses = compose::check_all(&[Box::new(Registers::single())], &history, &Budget::default());
+//! assert_eq!(compose::overall(&analyses), Verdict::Invalid);
+//! assert_eq!(analyses[0].anomalies[0].kind, "stale read");
+//! ```
 
 pub mod agreement;
 mod analysis;

@@ -97,8 +97,9 @@ impl Registers {
         history: &History,
         budget: &Budget,
     ) -> Result<Vec<Certificate>, Analysis> {
-        let parts = parts::split(self, history).map_err(|e| unreadable(&e))?;
-        let judged = self.judge(&parts, budget);
+        let mut meter = budget.start();
+        let parts = parts::split(self, history, &mut meter).map_err(|e| unreadable(&e))?;
+        let judged = self.judge(&parts, &meter);
         let orders = judged.iter().map(|j| match &j.found {
             Found::Order(order) => Some(order),
             _ => None,
@@ -125,15 +126,11 @@ impl Registers {
         }
     }
 
-    fn judge(&self, parts: &[Part], budget: &Budget) -> Vec<Judged> {
+    fn judge(&self, parts: &[Part], meter: &Meter) -> Vec<Judged> {
         let ops: usize = parts.iter().map(|p| p.ops.len()).sum();
         let cores = thread::available_parallelism().map_or(1, |n| n.get());
         let threads = cores.min(parts.len()).min(ops / WORTH_A_THREAD).max(1);
-        let meter = Budget {
-            memory_bytes: budget.memory_bytes / threads as u64,
-            ..*budget
-        }
-        .start();
+        let meter = meter.share(threads);
         if threads == 1 {
             return parts
                 .iter()
@@ -288,18 +285,16 @@ impl Checker for Registers {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
-        match parts::split(self, history) {
-            Ok(parts) => self.analysis(&parts, &self.judge(&parts, budget)),
+        let mut meter = budget.start();
+        match parts::split(self, history, &mut meter) {
+            Ok(parts) => self.analysis(&parts, &self.judge(&parts, &meter)),
             Err(e) => unreadable(&e),
         }
     }
 }
 
 fn unreadable(e: &parts::Unreadable) -> Analysis {
-    Analysis::unknown(
-        "linearizable",
-        format!("operation {} cannot be read: {}", e.op, e.reason),
-    )
+    Analysis::unknown("linearizable", e.to_string())
 }
 
 /// What came of one key.

@@ -2,11 +2,13 @@
 
 use history::{History, Op as Recorded, Outcome, Value};
 use rustc_hash::FxHashMap;
+use thiserror::Error;
 
 use super::Registers;
 use super::model::{Action, INITIAL};
 use super::search::{NEVER, Timed};
 use super::zones::Op;
+use crate::{Exhausted, Meter};
 
 /// One register's share of a history. Linearizability is local (Herlihy and Wing 1990): the whole
 /// is linearizable iff each part is.
@@ -22,17 +24,20 @@ pub struct Part<'h> {
     pub aborted: FxHashMap<u32, u64>,
 }
 
-/// An operation that is not of the shape it should have.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    pub op: u64,
-    pub reason: String,
+/// Why a history cannot be taken apart.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    #[error("operation {index} cannot be read: {reason}")]
+    Op { index: u64, reason: String },
+    #[error("{0} while operations were read")]
+    NoRoom(#[from] Exhausted),
 }
 
 /// Takes the history apart by key, in order of first appearance.
 pub fn split<'h>(
     registers: &'h Registers,
     history: &'h History,
+    meter: &mut Meter,
 ) -> Result<Vec<Part<'h>>, Unreadable> {
     let moments = moments(history);
     let mut parts: Vec<Part<'h>> = Vec::new();
@@ -42,8 +47,9 @@ pub fn split<'h>(
         if !matches!(op.f.as_str(), "read" | "write" | "cas") {
             continue;
         }
-        let bad = |reason: String| Unreadable {
-            op: op.index,
+        meter.tick(0)?;
+        let bad = |reason: String| Unreadable::Op {
+            index: op.index,
             reason,
         };
         let (key, asked) = registers.unwrap(&op.input).map_err(bad)?;
