@@ -6,6 +6,7 @@ mod fabricated;
 use std::env;
 use std::fs;
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);
@@ -20,11 +21,13 @@ fn main() -> ExitCode {
     let seconds = args.next().and_then(|s| s.parse().ok()).unwrap_or(60);
     let rate = args.next().and_then(|s| s.parse().ok()).unwrap_or(170);
     let made = fabricated::run(seconds, rate, stale);
+    let begun = Instant::now();
     let page = report::render(&made.input());
+    let took = begun.elapsed();
     match fs::write(&path, &page) {
         Ok(()) => {
             println!(
-                "{path}: {} operations, {} bytes",
+                "{path}: {} operations, {} bytes, rendered in {took:.2?}",
                 made.history.ops().len(),
                 page.len()
             );

@@ -11,14 +11,16 @@
 //! anomalies, errors and faults and says how many it leaves out. The pictures are drawn here, so
 //! the page can be printed and read without its script, which adds the hovering and the table.
 //!
-//! Read `page` for the order of things, `reading` and `timeline` for the drawing of an anomaly, `charts` for the
+//! Read `page` for the order of things, `reading`, `scene` and `timeline` for the drawing of an anomaly, `charts` for the
 //! run at a glance.
 
+mod arrow;
 mod charts;
 mod page;
 mod reading;
 mod sample;
 mod scale;
+mod scene;
 mod stats;
 mod svg;
 mod tables;

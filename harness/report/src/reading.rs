@@ -86,9 +86,9 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What an arrow means.
+/// What one operation is to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub enum What {
     /// The second operation read what the first wrote.
     Read,
     /// The first had ended before the second began, and yet the second does not know of it.
@@ -96,15 +96,15 @@ pub enum Flow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrow {
+pub struct Flow {
     pub from: usize,
     pub to: usize,
-    pub what: Flow,
+    pub what: What,
 }
 
 /// What flowed between the operations of an anomaly, and what should have and did not.
-pub fn arrows(reading: &Reading, ops: &[&Op]) -> Vec<Arrow> {
-    let mut arrows = Vec::new();
+pub fn flows(reading: &Reading, ops: &[&Op]) -> Vec<Flow> {
+    let mut flows = Vec::new();
     for (to, reader) in ops.iter().enumerate() {
         let Some(found) = reading.reads(reader) else {
             continue;
@@ -118,10 +118,10 @@ pub fn arrows(reading: &Reading, ops: &[&Op]) -> Vec<Arrow> {
             i != to && reading.writes(op).is_some_and(|v| !is_list && contains(v))
         });
         if let Some(from) = source {
-            arrows.push(Arrow {
+            flows.push(Flow {
                 from,
                 to,
-                what: Flow::Read,
+                what: What::Read,
             });
         }
         // A value that nobody here wrote and that is not nil has no known age: nothing is missed.
@@ -140,14 +140,14 @@ pub fn arrows(reading: &Reading, ops: &[&Op]) -> Vec<Arrow> {
         });
         // The latest of them says it best.
         if let Some((from, _)) = missed.max_by_key(|(_, op)| op.ret) {
-            arrows.push(Arrow {
+            flows.push(Flow {
                 from,
                 to,
-                what: Flow::Missed,
+                what: What::Missed,
             });
         }
     }
-    arrows
+    flows
 }
 
 #[cfg(test)]
@@ -196,10 +196,10 @@ mod tests {
         )
     }
 
-    fn arrows_of(ops: &[Op]) -> Vec<(usize, usize, Flow)> {
+    fn flows_of(ops: &[Op]) -> Vec<(usize, usize, What)> {
         let refs: Vec<&Op> = ops.iter().collect();
-        let arrows = arrows(&Reading::new(Some("5")), &refs);
-        arrows.into_iter().map(|a| (a.from, a.to, a.what)).collect()
+        let flows = flows(&Reading::new(Some("5")), &refs);
+        flows.into_iter().map(|a| (a.from, a.to, a.what)).collect()
     }
 
     #[test]
@@ -233,16 +233,16 @@ mod tests {
     fn a_stale_read_has_its_source_and_what_it_missed() {
         // w1 |--|   w2 |--|   read -> 1 |--|
         let ops = [write(0, 1, 0, 2), write(2, 2, 5, 7), read(4, 1, 10, 12)];
-        assert_eq!(arrows_of(&ops), [(0, 2, Flow::Read), (1, 2, Flow::Missed)]);
+        assert_eq!(flows_of(&ops), [(0, 2, What::Read), (1, 2, What::Missed)]);
     }
 
     #[test]
     fn a_lawful_read_misses_nothing() {
         let ops = [write(0, 1, 0, 2), write(2, 2, 5, 7), read(4, 2, 10, 12)];
-        assert_eq!(arrows_of(&ops), [(1, 2, Flow::Read)]);
+        assert_eq!(flows_of(&ops), [(1, 2, What::Read)]);
         // Concurrent with the write it does not know of.
         let ops = [write(0, 1, 0, 2), write(2, 2, 5, 11), read(4, 1, 10, 12)];
-        assert_eq!(arrows_of(&ops), [(0, 2, Flow::Read)]);
+        assert_eq!(flows_of(&ops), [(0, 2, What::Read)]);
     }
 
     #[test]
@@ -255,15 +255,15 @@ mod tests {
             read(6, 1, 12, 14),
         ];
         assert_eq!(
-            arrows_of(&ops),
-            [(1, 2, Flow::Read), (0, 3, Flow::Read), (2, 3, Flow::Missed)]
+            flows_of(&ops),
+            [(1, 2, What::Read), (0, 3, What::Read), (2, 3, What::Missed)]
         );
     }
 
     #[test]
     fn an_empty_read_misses_a_write() {
         let ops = [write(0, 1, 0, 2), read(2, Value::Nil, 5, 6)];
-        assert_eq!(arrows_of(&ops), [(0, 1, Flow::Missed)]);
+        assert_eq!(flows_of(&ops), [(0, 1, What::Missed)]);
     }
 
     #[test]
@@ -275,12 +275,12 @@ mod tests {
             add(2, 2, 2, 3),
             op(4, "read", Value::Nil, found, 5, 6),
         ];
-        assert_eq!(arrows_of(&ops), [(1, 2, Flow::Missed)]);
+        assert_eq!(flows_of(&ops), [(1, 2, What::Missed)]);
     }
 
     #[test]
     fn a_value_from_nowhere_accuses_nobody() {
         let ops = [write(0, 1, 0, 2), read(2, 9, 5, 6)];
-        assert_eq!(arrows_of(&ops), []);
+        assert_eq!(flows_of(&ops), []);
     }
 }

@@ -185,9 +185,9 @@
     $("ops-back").addEventListener("click", () => turn(-PAGE));
     $("ops-on").addEventListener("click", () => turn(PAGE));
     $("ops-go").addEventListener("change", (e) => { if (e.target.value !== "") go(Number(e.target.value)); });
-    const anomaly = all.find((r) => r[NAMED]), error = $("ops-error");
+    const anomaly = document.querySelector(".anomaly [data-jump]"), error = $("ops-error");
     $("ops-anomaly").disabled = !anomaly;
-    $("ops-anomaly").addEventListener("click", () => go(anomaly[INDEX]));
+    $("ops-anomaly").addEventListener("click", () => go(Number(anomaly.dataset.jump)));
     error.disabled = !all.some((r) => r[OUTCOME] !== "ok");
     error.addEventListener("click", () => {
       const bad = all.filter((r) => r[OUTCOME] !== "ok");

@@ -228,6 +228,14 @@ fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
         let value = match &figure.value {
             Json::String(s) => clip(s, 200),
             Json::Number(n) => number(n),
+            Json::Array(items) if items.iter().all(Json::is_number) => {
+                let items: Vec<String> = items
+                    .iter()
+                    .filter_map(Json::as_number)
+                    .map(number)
+                    .collect();
+                clip(items.join(", "), 400)
+            }
             other => clip(other, 400),
         };
         write!(

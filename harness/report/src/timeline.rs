@@ -20,14 +20,16 @@ use std::collections::HashMap;
 use std::fmt::{self, Write};
 
 use checkers::Anomaly;
-use history::{Name, Op, Outcome, Process, Time, Value};
+use history::{Name, Op, Outcome, Process, Time};
 
 use crate::Run;
-use crate::reading::{Arrow, Flow, Reading, arrows};
-use crate::scale::{TimeAxis, lanes};
+use crate::arrow::{Area, Arrow, Bar, Order};
+use crate::reading::{Flow, Reading, What};
+use crate::scale::lanes;
+use crate::scene::{MAX_NAMED, Scene};
 use crate::stats;
 use crate::svg::{CHAR_PX, Faults, in_force};
-use crate::text::{Esc, clip, moment, span};
+use crate::text::{Esc, clip, span};
 
 const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 150.0;
@@ -39,18 +41,8 @@ const LABEL_PX: f64 = 17.0;
 /// Room below a lane within which an arrow goes from one bar to another.
 const SAG_PX: f64 = 20.0;
 
-/// Most operations of one anomaly that are drawn.
-const MAX_NAMED: usize = 24;
-
-/// Most operations drawn around them, and most processes they may be of.
-const MAX_CONTEXT: usize = 36;
-const MAX_LANES: usize = 14;
-
 /// Most faults drawn in one timeline.
 const MAX_FAULTS: usize = 16;
-
-/// Colours told apart by value; further values share the neutral one.
-const MAX_COLOURS: usize = 4;
 
 /// Everything about an operation, for the pointer and for screen readers.
 pub fn tip(run: &Run, op: &Op) -> String {
@@ -95,13 +87,16 @@ pub fn named<'a>(run: &Run<'a>, anomaly: &Anomaly) -> Vec<&'a Op> {
 /// Draws an anomaly that names at least one operation. Says in a caption what it does not show.
 pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
     let all_named = named(run, anomaly);
-    let scene = Scene::new(run, anomaly, &all_named);
+    let scene = Scene::new(run, anomaly, &all_named, LEFT, WIDTH - RIGHT);
     scene.draw(out)?;
     let mut caption = vec![
         "Bars reach from call to answer; one that fades had no answer. Colours follow values: filled bars write them, \
          outlined bars read them. Grey is the neighbourhood."
             .to_string(),
     ];
+    if !scene.flows.is_empty() {
+        caption.push("Solid arrows lead from a write to the read of its value.".to_string());
+    }
     if !scene.axis.is_linear() {
         caption.push(
             "Time is stretched around these operations: order is exact, lengths are not, and ≈ marks what was shortened."
@@ -124,19 +119,6 @@ pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
     writeln!(out, "<p class=\"caption\">{}</p>", Esc(caption.join(" ")))
 }
 
-/// What is drawn, before it is laid out.
-struct Scene<'a> {
-    run: &'a Run<'a>,
-    reading: Reading<'a>,
-    named: Vec<&'a Op>,
-    context: Vec<&'a Op>,
-    left_out: usize,
-    keyed: bool,
-    axis: TimeAxis,
-    colours: Vec<&'a Value>,
-    arrows: Vec<Arrow>,
-}
-
 /// One process's row.
 struct Lane<'a> {
     node: Option<&'a Name>,
@@ -148,127 +130,15 @@ struct Lane<'a> {
     bar_px: f64,
 }
 
-/// Where a named operation's bar came to lie.
-#[derive(Clone, Copy)]
-struct Placed {
-    x0: f64,
-    x1: f64,
-    mid: f64,
-    lane: usize,
-}
-
 impl<'a> Scene<'a> {
-    fn new(run: &'a Run<'a>, anomaly: &'a Anomaly, all_named: &[&'a Op]) -> Scene<'a> {
-        let reading = Reading::new(anomaly.object.as_deref());
-        let named = all_named[..all_named.len().min(MAX_NAMED)].to_vec();
-        let keyed = named.iter().any(|op| reading.concerns(op));
-        let axis = axis(&named, run.stats.end);
-        let mut colours: Vec<&Value> = Vec::new();
-        for op in &named {
-            for value in reading.writes(op).into_iter().chain(reading.reads(op)) {
-                let scalar = !matches!(value, Value::Nil | Value::List(_) | Value::Map(_));
-                if scalar && colours.len() < MAX_COLOURS && !colours.contains(&value) {
-                    colours.push(value);
-                }
-            }
-        }
-        let arrows = arrows(&reading, &named);
-        let mut scene = Scene {
-            arrows,
-            run,
-            reading,
-            named,
-            context: Vec::new(),
-            left_out: 0,
-            keyed,
-            axis,
-            colours,
-        };
-        scene.choose_context();
-        scene
-    }
-
-    /// The neighbours worth drawing: on the same key, not known to have failed, near in time; those
-    /// that handle the same values first.
-    fn choose_context(&mut self) {
-        let (from, to) = (self.axis.from(), self.axis.to());
-        let ops = self.run.input.history.ops();
-        let mut candidates: Vec<(bool, u64, &Op)> = Vec::new();
-        for op in &ops[..ops.partition_point(|op| op.call <= to)] {
-            // What is unknown stays possible for ever, but only what began in view is a neighbour.
-            let begun = if op.ret == Time::MAX { op.call } else { op.ret };
-            let says_nothing = match op.outcome {
-                Outcome::Ok => false,
-                Outcome::Fail => true,
-                Outcome::Info => self.reading.writes(op).is_none(),
-            };
-            if begun < from || says_nothing || (self.keyed && !self.reading.concerns(op)) {
-                continue;
-            }
-            if self.named.iter().any(|n| n.index == op.index) {
-                continue;
-            }
-            let values = self
-                .reading
-                .writes(op)
-                .into_iter()
-                .chain(self.reading.reads(op));
-            let related = values.into_iter().any(|v| self.colours.contains(&v));
-            let distance = self
-                .named
-                .iter()
-                .map(|n| distance(op, n))
-                .min()
-                .unwrap_or(0);
-            candidates.push((!related, distance, op));
-        }
-        let total = candidates.len();
-        // Half the room for operations on the same values, so that a popular value does not crowd
-        // out the neighbours in time.
-        candidates.sort_by_key(|(unrelated, distance, op)| (*unrelated, *distance, op.index));
-        let related = candidates
-            .iter()
-            .filter(|c| !c.0)
-            .count()
-            .min(MAX_CONTEXT / 2);
-        let mut rest = candidates.split_off(related);
-        rest.sort_by_key(|(_, distance, op)| (*distance, op.index));
-        candidates.extend(rest);
-
-        let mut processes: Vec<Process> = self.named.iter().map(|op| op.process).collect();
-        processes.sort_unstable();
-        processes.dedup();
-        for (_, _, op) in candidates {
-            if self.context.len() == MAX_CONTEXT {
-                break;
-            }
-            if !processes.contains(&op.process) {
-                if processes.len() >= MAX_LANES {
-                    continue;
-                }
-                processes.push(op.process);
-            }
-            self.context.push(op);
-        }
-        self.left_out = total - self.context.len();
-    }
-
-    fn colour(&self, op: &Op) -> String {
-        let value = self.reading.writes(op).or_else(|| self.reading.reads(op));
-        match value.and_then(|v| self.colours.iter().position(|c| *c == v)) {
-            Some(i) => format!("v{i}"),
-            None => "vx".to_string(),
-        }
-    }
-
     fn extent(&self, op: &Op) -> (f64, f64) {
         let x0 = self.axis.at(op.call);
         (x0, self.axis.at(op.ret).max(x0 + 3.0))
     }
 
-    /// The labels of a lane's named operations: number, text, left end, row above the bar (0 is nearest).
-    fn labels(&self, process: Process) -> Vec<(usize, String, f64, usize)> {
-        let mut labels: Vec<(usize, String, f64, f64)> = Vec::new();
+    /// The labels of a process's named operations, in as many rows as keep them apart.
+    fn labels(&self, process: Process) -> Vec<Label> {
+        let mut labels: Vec<Label> = Vec::new();
         for (i, op) in self
             .named
             .iter()
@@ -276,18 +146,22 @@ impl<'a> Scene<'a> {
             .filter(|(_, op)| op.process == process)
         {
             let text = self.reading.text(op);
-            let width = 22.0 + text.chars().count() as f64 * CHAR_PX;
-            let x = self.extent(op).0.min(WIDTH - 4.0 - width).max(LEFT);
-            labels.push((i, text, x, x + width + 6.0));
+            let x = self
+                .extent(op)
+                .0
+                .min(WIDTH - 4.0 - label_px(&text))
+                .max(LEFT);
+            labels.push(Label { i, text, x, row: 0 });
         }
-        labels.sort_by(|a, b| a.2.total_cmp(&b.2));
-        let extents: Vec<(f64, f64)> = labels.iter().map(|l| (l.2, l.3)).collect();
-        let rows = lanes(&extents);
+        labels.sort_by(|a, b| a.x.total_cmp(&b.x));
+        let extents: Vec<(f64, f64)> = labels
+            .iter()
+            .map(|l| (l.x, l.x + label_px(&l.text) + 4.0))
+            .collect();
+        for (label, row) in labels.iter_mut().zip(lanes(&extents)) {
+            label.row = row;
+        }
         labels
-            .into_iter()
-            .zip(rows)
-            .map(|((i, text, x, _), row)| (i, text, x, row))
-            .collect()
     }
 
     fn lanes(&self, mut y: f64) -> (Vec<Lane<'a>>, f64) {
@@ -303,7 +177,7 @@ impl<'a> Scene<'a> {
             let rows = self
                 .labels(process)
                 .iter()
-                .map(|l| l.3 + 1)
+                .map(|l| l.row + 1)
                 .max()
                 .unwrap_or(0);
             let bar_px = if rows > 0 { BAR_PX } else { CONTEXT_BAR_PX };
@@ -318,12 +192,12 @@ impl<'a> Scene<'a> {
                 bar_px,
             });
             y += bar_px + if rows > 0 { 14.0 } else { 8.0 };
-            let sags = |a: &Arrow| {
+            let sags = |a: &Flow| {
                 [a.from, a.to]
                     .iter()
                     .all(|i| self.named[*i].process == process)
             };
-            if self.arrows.iter().any(sags) {
+            if self.flows.iter().any(sags) {
                 y += SAG_PX;
             }
         }
@@ -369,46 +243,40 @@ impl<'a> Scene<'a> {
         for op in &self.context {
             self.draw_context(out, op, &lanes[lane_at[&op.process]])?;
         }
-        let placed: Vec<Placed> = self
+        let bars: Vec<Bar> = self
             .named
             .iter()
             .map(|op| {
-                let lane = lane_at[&op.process];
                 let (x0, x1) = self.extent(op);
-                Placed {
+                Bar {
                     x0,
                     x1,
-                    mid: lanes[lane].top + BAR_PX / 2.0,
-                    lane,
+                    y: lanes[lane_at[&op.process]].top + BAR_PX / 2.0,
+                    height: BAR_PX,
                 }
             })
             .collect();
+        let mut taken: Vec<Area> = bars.iter().map(|bar| bar.area()).collect();
+        for op in &self.context {
+            let (x0, x1) = self.extent(op);
+            let lane = &lanes[lane_at[&op.process]];
+            let (y0, y1) = (lane.top, lane.top + lane.bar_px);
+            taken.push(Area { x0, x1, y0, y1 });
+        }
+        let mut says = String::new();
+        for lane in &lanes {
+            for label in self.labels(lane.process) {
+                taken.push(self.draw_label(&mut says, label, lane.top)?);
+            }
+        }
         // Arrows lie under the bars, so that they never hide where one begins or ends, and their
         // words over everything.
         let mut words = String::new();
-        self.draw_arrows(out, &mut words, &placed)?;
-        for (i, (op, at)) in self.named.iter().zip(&placed).enumerate() {
-            self.draw_named(out, i, op, *at)?;
+        self.draw_arrows(out, &mut words, &bars, taken)?;
+        for (i, (op, bar)) in self.named.iter().zip(&bars).enumerate() {
+            self.draw_named(out, i, op, *bar)?;
         }
-        for lane in &lanes {
-            for (i, text, x, row) in self.labels(lane.process) {
-                let y = lane.top - 5.0 - row as f64 * LABEL_PX;
-                writeln!(
-                    out,
-                    "<g class=\"says {}\"><circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"7.5\"/>\
-                     <text class=\"number\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-                     <text class=\"what\" x=\"{:.1}\" y=\"{y:.1}\">{}</text></g>",
-                    self.colour(self.named[i]),
-                    x + 7.5,
-                    y - 4.0,
-                    x + 7.5,
-                    y,
-                    i + 1,
-                    x + 20.0,
-                    Esc(text),
-                )?;
-            }
-        }
+        out.push_str(&says);
         out.push_str(&words);
         writeln!(out, "</svg></div>")
     }
@@ -501,7 +369,7 @@ impl<'a> Scene<'a> {
         writeln!(out, "</g>")
     }
 
-    fn draw_named(&self, out: &mut String, i: usize, op: &Op, at: Placed) -> fmt::Result {
+    fn draw_named(&self, out: &mut String, i: usize, op: &Op, bar: Bar) -> fmt::Result {
         let shape = if self.reading.writes(op).is_some() {
             "writes"
         } else {
@@ -519,55 +387,96 @@ impl<'a> Scene<'a> {
             self.colour(op),
             op.index,
             Esc(format_args!("({}) {}", i + 1, tip(self.run, op))),
-            at.x0,
-            at.mid - BAR_PX / 2.0,
-            at.x1 - at.x0,
+            bar.x0,
+            bar.area().y0,
+            bar.x1 - bar.x0,
         )
     }
 
-    fn draw_arrows(&self, out: &mut String, words: &mut String, placed: &[Placed]) -> fmt::Result {
-        for arrow in &self.arrows {
-            let (from, to) = (self.named[arrow.from], self.named[arrow.to]);
-            let (a, b) = (placed[arrow.from], placed[arrow.to]);
-            let (class, text) = match arrow.what {
-                Flow::Read if from.call > to.ret => (
-                    "odd",
-                    format!(
-                        "read {} before it was written",
-                        span(from.call.since(to.ret))
-                    ),
-                ),
-                Flow::Read => ("flow", "its value is read".to_string()),
-                Flow::Missed => (
-                    "odd",
-                    format!(
-                        "had ended {} before {} began",
-                        span(to.call.since(from.ret)),
-                        arrow.to + 1
-                    ),
-                ),
+    /// A named operation's number and words; returns what they cover.
+    fn draw_label(&self, out: &mut String, label: Label, bar_top: f64) -> Result<Area, fmt::Error> {
+        let Label { i, text, x, row } = label;
+        let y = bar_top - 5.0 - row as f64 * LABEL_PX;
+        writeln!(
+            out,
+            "<g class=\"says {}\"><circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"7.5\"/>\
+             <text class=\"number\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+             <text class=\"what\" x=\"{:.1}\" y=\"{y:.1}\">{}</text></g>",
+            self.colour(self.named[i]),
+            x + 7.5,
+            y - 4.0,
+            x + 7.5,
+            y,
+            i + 1,
+            x + 20.0,
+            Esc(&text),
+        )?;
+        Ok(Area {
+            x0: x,
+            x1: x + label_px(&text),
+            y0: y - 13.0,
+            y1: y + 4.0,
+        })
+    }
+
+    fn draw_arrows(
+        &self,
+        out: &mut String,
+        words: &mut String,
+        bars: &[Bar],
+        mut taken: Vec<Area>,
+    ) -> fmt::Result {
+        for flow in &self.flows {
+            let (from, to) = (self.named[flow.from], self.named[flow.to]);
+            let order = match (from.ret <= to.call, from.call > to.ret) {
+                (true, _) => Order::Before,
+                (_, true) => Order::After,
+                _ => Order::Overlap,
+            };
+            let (class, text) = match flow.what {
+                What::Read if order == Order::After => {
+                    let early = span(from.call.since(to.ret));
+                    ("odd", format!("read {early} before it was written"))
+                }
+                What::Read => ("", "its value is read".to_string()),
+                What::Missed => {
+                    let earlier = span(to.call.since(from.ret));
+                    (
+                        "odd",
+                        format!("had ended {earlier} before {} began", flow.to + 1),
+                    )
+                }
             };
             let colour = self.colour(from);
-            let (head, label) = curve(
+            let arrow = Arrow::between(bars[flow.from], bars[flow.to], order);
+            writeln!(
                 out,
-                class,
-                &colour,
-                a,
-                b,
-                from.ret <= to.call,
-                from.call > to.ret,
+                "<path class=\"arrow {class} {colour}\" d=\"{}\"/><path class=\"head {class} {colour}\" d=\"{}\"/>",
+                arrow.line, arrow.head
             )?;
-            writeln!(out, "<path class=\"head {class} {colour}\" d=\"{head}\"/>")?;
+            // That a value is read goes without saying, where there is no room to say it.
+            let (chars, right) = (text.chars().count(), WIDTH - 2.0);
+            let place = arrow
+                .place(chars, LEFT, right, &taken)
+                .or_else(|| match class {
+                    "odd" => arrow.anywhere(chars, LEFT, right),
+                    _ => None,
+                });
+            let Some(place) = place else {
+                continue;
+            };
+            taken.push(place);
             // A plate behind the words, so that no line strikes them through.
-            let width = text.chars().count() as f64 * CHAR_PX + 8.0;
-            let x = label.0.clamp(LEFT + width / 2.0, WIDTH - 2.0 - width / 2.0);
             writeln!(
                 words,
-                "<rect class=\"plate\" x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"14\" rx=\"3\"/>\
-                 <text class=\"arrow {class} {colour}\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                x - width / 2.0,
-                label.1 - 11.0,
-                label.1,
+                "<rect class=\"plate\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"3\"/>\
+                 <text class=\"arrow {class} {colour}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                place.x0,
+                place.y0,
+                place.x1 - place.x0,
+                place.y1 - place.y0,
+                (place.x0 + place.x1) / 2.0,
+                place.y1 - 3.0,
                 Esc(text),
             )?;
         }
@@ -575,90 +484,19 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Draws the line of an arrow; returns its head's path and where its words go.
-fn curve(
-    out: &mut String,
-    class: &str,
-    colour: &str,
-    a: Placed,
-    b: Placed,
-    forward: bool,
-    backward: bool,
-) -> Result<(String, (f64, f64)), fmt::Error> {
-    if !forward && !backward {
-        // They overlap in time: straight down or up where they do.
-        let x = (a.x0.max(b.x0) + a.x1.min(b.x1)) / 2.0;
-        let sign = if b.mid > a.mid { 1.0 } else { -1.0 };
-        let end = b.mid - sign * (BAR_PX / 2.0 + 2.0);
-        writeln!(
-            out,
-            "<path class=\"arrow {class} {colour}\" d=\"M{x:.1} {:.1}L{x:.1} {:.1}\"/>",
-            a.mid,
-            end - sign * 6.0
-        )?;
-        let head = format!("M{x:.1} {end:.1}l-5 {0:.1}h10z", -sign * 9.0);
-        return Ok((head, (x, (a.mid + b.mid) / 2.0 + 4.0)));
-    }
-    let (x0, x1, sign) = if backward {
-        (a.x0, b.x1, -1.0)
-    } else {
-        (a.x1, b.x0, 1.0)
-    };
-    let reach = ((x1 - x0).abs() / 2.0).max(26.0) * sign;
-    let tip = x1 - 2.0 * sign;
-    // Within one lane the line sags below the bars; the words lie where the curve is lowest.
-    let sag = if a.lane == b.lane { BAR_PX + 14.0 } else { 0.0 };
-    writeln!(
-        out,
-        "<path class=\"arrow {class} {colour}\" d=\"M{x0:.1} {:.1}C{:.1} {:.1} {:.1} {:.1} {:.1} {:.1}\"/>",
-        a.mid,
-        x0 + reach,
-        a.mid + sag,
-        tip - 7.0 * sign - reach,
-        b.mid + sag,
-        tip - 7.0 * sign,
-        b.mid,
-    )?;
-    let head = format!("M{tip:.1} {:.1}l{1:.1} -5v10z", b.mid, -9.0 * sign);
-    Ok((
-        head,
-        ((x0 + x1) / 2.0, (a.mid + b.mid) / 2.0 + sag * 0.75 + 4.0),
-    ))
+/// A named operation's words: which it is, what they are, their left end, and the row above the
+/// bar, of which 0 is nearest.
+struct Label {
+    i: usize,
+    text: String,
+    x: f64,
+    row: usize,
 }
 
-/// How far apart in time two operations are; zero if they overlap.
-fn distance(a: &Op, b: &Op) -> u64 {
-    let gap = |first: &Op, second: &Op| second.call.0.saturating_sub(first.ret.0);
-    gap(a, b).max(gap(b, a))
-}
-
-/// An axis on which the ends of all named operations can be told apart, with some room around.
-fn axis(named: &[&Op], end: Time) -> TimeAxis {
-    let mut moments: Vec<Time> = Vec::new();
-    let mut logs = Vec::new();
-    for op in named {
-        moments.push(op.call);
-        if op.ret != Time::MAX {
-            moments.push(op.ret);
-            logs.push((op.ret.since(op.call).as_nanos() as f64).max(1e3).ln());
-        }
-    }
-    moments.sort_unstable();
-    let (first, last) = match (moments.first(), moments.last()) {
-        (Some(first), Some(last)) => (*first, *last),
-        _ => (Time(0), end),
-    };
-    // The geometric mean: one slow operation among fast ones must not make hairs of them.
-    let typical = match logs.len() {
-        0 => ((last.0 - first.0) as f64 / 4.0).max(10e6),
-        n => (logs.iter().sum::<f64>() / n as f64).exp(),
-    };
-    let open = named.iter().any(|op| op.ret == Time::MAX);
-    moments.insert(0, Time(first.0.saturating_sub(typical as u64)));
-    moments.push(Time(
-        last.0 + (typical * if open { 2.0 } else { 1.0 }) as u64,
-    ));
-    TimeAxis::stretched(&moments, typical, LEFT, WIDTH - RIGHT)
+/// Width of a number and its words.
+fn label_px(text: &str) -> f64 {
+    // The words are of 12 px, a little wider than the rest.
+    24.0 + text.chars().count() as f64 * CHAR_PX * 12.0 / 11.0
 }
 
 /// The named operations as a list: what the picture shows, in words.
@@ -684,66 +522,11 @@ pub fn list(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
             op.index,
             op.process,
             Esc(op.node.as_ref().map(|n| clip(n, 40)).unwrap_or_default()),
-            moment(op.call),
-            end.map_or("none".to_string(), moment),
+            format_args!("{:.6} s", op.call.as_secs_f64()),
+            end.map_or("none".to_string(), |t| format!("{:.6} s", t.as_secs_f64())),
             end.map_or(String::new(), |t| span(t.since(op.call))),
             crate::tables::Badge(op.outcome),
         )?;
     }
     writeln!(out, "</tbody></table></div>")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn op(call: u64, ret: u64) -> Op {
-        Op {
-            index: 0,
-            completion: Some(1),
-            process: Process::Client(0),
-            node: None,
-            f: "read".into(),
-            input: Value::Nil,
-            output: Value::Nil,
-            outcome: Outcome::Ok,
-            call: Time(call * MS),
-            ret: Time(ret * MS),
-            error: None,
-        }
-    }
-
-    #[test]
-    fn distance_is_zero_for_operations_that_overlap() {
-        assert_eq!(distance(&op(0, 5), &op(3, 9)), 0);
-        assert_eq!(distance(&op(0, 5), &op(7, 9)), 2 * MS);
-        assert_eq!(distance(&op(7, 9), &op(0, 5)), 2 * MS);
-    }
-
-    #[test]
-    fn the_axis_tells_the_ends_of_all_operations_apart() {
-        let ops = [op(1_000, 1_004), op(30_000, 30_002), op(30_002, 31_000)];
-        let refs: Vec<&Op> = ops.iter().collect();
-        let axis = axis(&refs, Time(60_000 * MS));
-        let mut ends: Vec<Time> = ops.iter().flat_map(|op| [op.call, op.ret]).collect();
-        ends.sort_unstable();
-        ends.dedup();
-        for pair in ends.windows(2) {
-            assert!(
-                axis.at(pair[1]) - axis.at(pair[0]) > 20.0,
-                "{pair:?} on {axis:?}"
-            );
-        }
-        assert_eq!(axis.shortened().len(), 2);
-    }
-
-    #[test]
-    fn an_operation_without_an_answer_has_room_to_stay_open() {
-        let mut open = op(1_000, 1_004);
-        open.ret = Time::MAX;
-        let axis = axis(&[&open], Time(2_000 * MS));
-        assert!(axis.at(open.call) < axis.right() - 100.0, "{axis:?}");
-    }
 }
