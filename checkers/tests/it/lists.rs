@@ -119,7 +119,7 @@ fn explained(ops: &[&Op], placed: u32, lists: &Lists, seen: &mut HashSet<(u32, L
 #[test]
 fn agrees_with_brute_force() {
     let (mut valid, mut invalid) = (0, 0);
-    for seed in seeds(4_000) {
+    for seed in seeds(2_000) {
         let history = random_history(&mut Random::new(seed));
         let found = ListAppend.check(&history, &Budget::default());
         if found.verdict == Verdict::Vacuous {
@@ -146,7 +146,7 @@ fn agrees_with_brute_force() {
         );
     }
     assert!(
-        valid > 400 && invalid > 400,
+        valid > 200 && invalid > 200,
         "{valid} valid, {invalid} invalid"
     );
 }

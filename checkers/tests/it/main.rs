@@ -2,6 +2,7 @@
 
 mod brute;
 mod corpus;
+mod garbage;
 mod lists;
 mod random;
 mod registers;

@@ -104,7 +104,7 @@ fn explained(
 #[test]
 fn agrees_with_brute_force() {
     let (mut valid, mut invalid) = (0, 0);
-    for seed in seeds(4_000) {
+    for seed in seeds(2_000) {
         let history = random_history(&mut Random::new(seed));
         let found = GrowOnlySet.check(&history, &Budget::default());
         if found.verdict == Verdict::Vacuous {
@@ -131,7 +131,7 @@ fn agrees_with_brute_force() {
         );
     }
     assert!(
-        valid > 400 && invalid > 400,
+        valid > 200 && invalid > 200,
         "{valid} valid, {invalid} invalid"
     );
 }

@@ -1,0 +1,119 @@
+//! No history makes a checker panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use checkers::agreement::Agreement;
+use checkers::append::ListAppend;
+use checkers::availability::Availability;
+use checkers::linearizable::Registers;
+use checkers::set::GrowOnlySet;
+use checkers::vacuity::Vacuity;
+use checkers::{Budget, Checker};
+use history::{Event, History, Kind, Process, Time, Value};
+
+use crate::random::{Random, seeds, show};
+
+/// Of the shapes that checkers look for, often put where they do not belong.
+fn value(random: &mut Random, depth: u64) -> Value {
+    match random.below(if depth == 0 { 4 } else { 8 }) {
+        0 => Value::Nil,
+        1 => Value::Bool(true),
+        2 => Value::Int(*random.pick(&[0, 1, 2, 3, -1, i64::MIN, i64::MAX])),
+        3 => Value::text(*random.pick(&["r", "append", "n1", "promise", "lease", "inject", ""])),
+        4 => Value::pair(value(random, depth - 1), value(random, depth - 1)),
+        5 => {
+            let mop = [value(random, 0), value(random, 0), value(random, depth - 1)];
+            Value::List(vec![Value::List(mop.to_vec())])
+        }
+        6 => Value::List(
+            (0..random.below(4))
+                .map(|_| value(random, depth - 1))
+                .collect(),
+        ),
+        _ => {
+            let names = [
+                "node", "entries", "events", "event", "t_ns", "ballot", "slot", "digest",
+                "from_ns", "until_ns", "fault", "action", "label",
+            ];
+            let mut entries = Vec::new();
+            for name in names {
+                if random.percent(60) {
+                    entries.push((Value::text(name), value(random, depth - 1)));
+                }
+            }
+            Value::Map(entries)
+        }
+    }
+}
+
+fn history(random: &mut Random) -> History {
+    let mut events: Vec<Event> = Vec::new();
+    let mut open: Vec<Option<&str>> = vec![None; 3];
+    let mut time = 0;
+    for index in 0..2 + random.below(20) {
+        time += match random.below(2000) {
+            // A wrong clock. Rarely, since availability has a number for each second up to there.
+            0 => 1 << 58,
+            n => n % 3 * 500_000_000,
+        };
+        let who = random.below(3) as usize;
+        let (kind, f) = match open[who].take() {
+            Some(f) => (
+                *random.pick(&[Kind::Ok, Kind::Ok, Kind::Ok, Kind::Fail, Kind::Info]),
+                f,
+            ),
+            None => {
+                let names = [
+                    "read", "write", "cas", "add", "txn", "log", "trace", "other",
+                ];
+                let f = *random.pick(&names);
+                open[who] = Some(f);
+                (Kind::Invoke, f)
+            }
+        };
+        let process = match random.below(8) {
+            0 if kind == Kind::Invoke => {
+                open[who] = None;
+                Process::Nemesis
+            }
+            _ => Process::Client(who as u64),
+        };
+        events.push(Event {
+            index,
+            time: Time(time),
+            process,
+            kind,
+            f: f.into(),
+            value: value(random, 4),
+            error: None,
+            node: None,
+        });
+    }
+    History::new(events).expect("events are in order, one operation a process")
+}
+
+#[test]
+fn no_history_makes_a_checker_panic() {
+    let checkers: Vec<Box<dyn Checker>> = vec![
+        Box::new(Registers::keyed()),
+        Box::new(Registers::single()),
+        Box::new(GrowOnlySet),
+        Box::new(ListAppend),
+        Box::new(Agreement::new()),
+        Box::new(Availability::default()),
+        Box::new(Vacuity::default()),
+    ];
+    for seed in seeds(2_000) {
+        let history = history(&mut Random::new(seed));
+        for checker in &checkers {
+            let check = || checker.check(&history, &Budget::default());
+            if catch_unwind(AssertUnwindSafe(check)).is_err() {
+                panic!(
+                    "{} panics on seed {seed}\n{}",
+                    checker.name(),
+                    show(&history)
+                );
+            }
+        }
+    }
+}
