@@ -420,23 +420,27 @@ fn leases(
     for (from, until, trace) in &leases {
         meter.tick(0)?;
         for (other_from, other_until, other) in &held {
-            let overlap = (*other_until).min(*until).saturating_sub(*from);
-            if other.node != trace.node && overlap > slack {
+            // A lease can be a single moment, that of its use, so what counts is not how long both
+            // were held but that neither ended before the other began.
+            let after = other_until.saturating_sub(*from) <= slack;
+            let before = until.saturating_sub(*other_from) <= slack;
+            if other.node != trace.node && !after && !before {
                 found.add(
                     "overlapping leases",
                     format!("{} and {}", other.node, trace.node),
                     vec![other.op, trace.op],
                     format!(
-                        "{} held the lease from {other_from} to {other_until} ns and {} from {from} \
-                         to {until} ns: together for {:.3} ms",
-                        other.node, trace.node, overlap as f64 / 1e6
+                        "{} held the lease from {other_from} to {other_until} ns, and {} from {from} \
+                         to {until} ns",
+                        other.node, trace.node
                     ),
                 );
             }
         }
         match held.iter_mut().find(|(_, _, t)| t.node == trace.node) {
-            Some(mine) if mine.1 < *until => *mine = (*from, *until, trace),
-            Some(_) => {}
+            // Renewed without a gap, it is one lease.
+            Some(mine) if *from <= mine.1 => mine.1 = mine.1.max(*until),
+            Some(mine) => *mine = (*from, *until, trace),
             None => held.push((*from, *until, trace)),
         }
     }
