@@ -43,6 +43,7 @@ enum Ops {
     Register,
     /// Half reads, a quarter writes, a quarter compare-and-sets.
     Cas,
+    /// One append or one read a transaction.
     Append,
     /// Adds, and a read of everything after each thousand.
     Set,
@@ -129,6 +130,7 @@ fn answer(shape: &Shape, ops: &mut [Op], random: &mut Random) {
                 if let (false, true, Some(old)) = (spoilt, i >= spoil_from, old) {
                     op.value = match shape.kind {
                         Ops::Set | Ops::Append => Value::List(past[1..=old].to_vec()),
+                        // Of few values an old one may be right again; this one nobody writes.
                         _ if shape.values.is_some() => Value::Int(99),
                         _ => past[old].clone(),
                     };
@@ -376,12 +378,11 @@ fn main() {
             },
         ),
         (
-            "append, 1000 lists, 30 clients, stale",
+            "append, 100000 lists, 30 clients",
             Shape {
                 ops: 1_000_000,
                 clients: 30,
-                keys: 1000,
-                stale: true,
+                keys: 100_000,
                 kind: Ops::Append,
                 ..base
             },
