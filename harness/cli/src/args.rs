@@ -35,6 +35,8 @@ pub enum Command {
     Errors(Listing),
     /// Run every planted flaw, and its clean twin, over many seeds: does the instrument work?
     Prove(Prove),
+    /// Say what this machine offers, and how to get what is missing
+    Doctor(Doctor),
     /// Undo what a dead agent left on this machine
     Heal(Heal),
     /// Print a completion script for a shell
@@ -189,6 +191,15 @@ pub struct Prove {
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the findings as JSON lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,8 +10,9 @@ use checkers::{Checker, Verdict};
 use harness::run::{Judged, Notes, judge};
 use history::History;
 use history::store::Store;
+use workloads::interface::Interface;
 use workloads::params::Params;
-use workloads::workload;
+use workloads::{systems, workload};
 
 use crate::args;
 use crate::exit::Failure;
@@ -79,11 +80,9 @@ pub fn judges(
         .map(|(k, v)| (k.as_str(), v.as_str()));
     let params = Params::resolve(&own, given).map_err(Failure::usage)?;
     let mut checkers = workload.checkers(&params);
-    let agreement = Agreement::new();
-    checkers.push(Box::new(match spec {
-        Some(spec) => agreement.with_nodes(spec.nodes),
-        None => agreement,
-    }));
+    if let Some(spec) = spec.filter(|s| has_log(&s.system)) {
+        checkers.push(Box::new(Agreement::new().with_nodes(spec.nodes)));
+    }
     checkers.push(Box::new(Availability::default()));
     checkers.push(Box::new(Vacuity {
         nodes: spec.map(Spec::node_names).unwrap_or_default(),
@@ -91,6 +90,11 @@ pub fn judges(
         ..Vacuity::default()
     }));
     Ok(checkers)
+}
+
+/// A system whose nodes keep a log that they show.
+fn has_log(system: &str) -> bool {
+    systems::find(system).is_ok_and(|entry| entry.interfaces.contains(&Interface::Log))
 }
 
 /// The result on stdout, the verdict as the exit code.

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod display;
+mod doctor;
 mod exit;
 mod list;
 mod listings;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Flaws(args) => listings::flaws(&args.system, args.json),
         Command::Errors(args) => listings::errors(args.json),
         Command::Prove(args) => prove::command(args),
+        Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => listings::heal(&args.dir),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "schism", &mut std::io::stdout());

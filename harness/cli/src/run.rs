@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::args;
 use crate::check;
 use crate::display::Display;
+use crate::doctor;
 use crate::exit::Failure;
 use crate::plan::{self, Plan};
 use crate::spec::Spec;
@@ -40,7 +41,7 @@ pub struct Outcome {
 pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     // Everything that a person can have got wrong is found before anything starts.
     let plan = plan::resolve(&args)?;
-    match lab::enter().map_err(Failure::infra)? {
+    match lab::enter().map_err(|e| doctor::explain(&e, &args.store.store))? {
         Entered::Outside(code) => return Ok(code),
         Entered::Inside => {}
     }

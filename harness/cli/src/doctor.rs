@@ -1,0 +1,60 @@
+//! `schism doctor`: what this machine offers.
+
+use std::process::ExitCode;
+
+use harness::cluster::lab::LabError;
+use harness::doctor::{self, Finding, State};
+
+use crate::args;
+use crate::exit::Failure;
+
+pub fn command(args: &args::Doctor) -> Result<ExitCode, Failure> {
+    let findings = doctor::examine(&args.store.store);
+    for finding in &findings {
+        match args.json {
+            true => println!(
+                "{}",
+                serde_json::to_string(finding).map_err(Failure::infra)?
+            ),
+            false => println!("{}", line(finding)),
+        }
+    }
+    let missing = doctor::missing(doctor::LAB, &findings);
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let names: Vec<_> = missing
+        .iter()
+        .map(|lacking| lacking.need.join(" or "))
+        .collect();
+    Err(Failure::Infra(format!(
+        "the lab cannot work here without {}",
+        names.join(", ")
+    )))
+}
+
+fn line(finding: &Finding) -> String {
+    let state = match finding.state {
+        State::Works => "works",
+        State::Missing => "missing",
+        State::Forbidden => "forbidden",
+        State::Unknown => "unknown",
+    };
+    let mut text = format!("{state:<10} {:<18} {}", finding.what, finding.detail);
+    if finding.state != State::Works {
+        text += &format!("\n{:>29} for {}", "", finding.purpose);
+        if let Some(remedy) = &finding.remedy {
+            text += &format!("\n{:>29} remedy: {remedy}", "");
+        }
+    }
+    text
+}
+
+/// The lab could not be set up: what is wrong with this machine, and what to do.
+pub fn explain(error: &LabError, store: &std::path::Path) -> Failure {
+    let mut text = error.to_string();
+    for lacking in doctor::missing(doctor::LAB, &doctor::examine(store)) {
+        text += &format!("\n{lacking}");
+    }
+    Failure::Infra(text)
+}
