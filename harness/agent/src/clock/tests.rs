@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
@@ -30,6 +31,8 @@ extern "C" fn truth(clock: libc::clockid_t, time: *mut libc::timespec) -> i32 {
 /// The payload in memory of its own, callable.
 struct Page {
     at: *mut u8,
+    /// The same memory, writable.
+    alias: *mut u8,
     len: usize,
 }
 
@@ -66,25 +69,28 @@ impl Page {
             .copy_from_slice(&payload::encode(shift));
 
         let len = bytes.len().next_multiple_of(4096);
-        // SAFETY: a fresh private mapping of our own, filled before it becomes executable.
+        // SAFETY: a file and two mappings of our own, filled before anybody runs in them.
         unsafe {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let at = libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            );
-            assert_ne!(at, libc::MAP_FAILED);
-            ptr::copy_nonoverlapping(bytes.as_ptr(), at.cast(), bytes.len());
-            assert_eq!(
-                libc::mprotect(at, len, libc::PROT_READ | libc::PROT_EXEC),
-                0
-            );
-            Page { at: at.cast(), len }
+            let file = libc::memfd_create(c"payload".as_ptr(), 0);
+            assert!(file >= 0 && libc::ftruncate(file, len as i64) == 0);
+            let map = |protection| {
+                let at = libc::mmap(ptr::null_mut(), len, protection, libc::MAP_SHARED, file, 0);
+                assert_ne!(at, libc::MAP_FAILED);
+                at.cast::<u8>()
+            };
+            let alias = map(libc::PROT_READ | libc::PROT_WRITE);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), alias, bytes.len());
+            let at = map(libc::PROT_READ | libc::PROT_EXEC);
+            libc::close(file);
+            Page { at, alias, len }
         }
+    }
+
+    /// The writable words of a part of the data.
+    fn words<const N: usize>(&self, at: usize) -> &[AtomicU64; N] {
+        assert!(at.is_multiple_of(8) && payload::data_at() + at + 8 * N <= self.len);
+        // SAFETY: the words lie in the mapping, aligned; the code reads them as the machine does.
+        unsafe { &*self.alias.add(payload::data_at() + at).cast() }
     }
 
     fn hook(&self, index: usize) -> *const () {
@@ -132,8 +138,11 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, and nobody runs in it any more.
-        unsafe { libc::munmap(self.at.cast(), self.len) };
+        // SAFETY: our own mappings, and nobody runs in them any more.
+        unsafe {
+            libc::munmap(self.at.cast(), self.len);
+            libc::munmap(self.alias.cast(), self.len);
+        }
     }
 }
 
@@ -283,4 +292,79 @@ fn gettimeofday_takes_null_for_either() {
     zone = [77; 2];
     assert_eq!(page.gettimeofday(&raw mut time, &raw mut zone), 0);
     assert_eq!((time.tv_sec, time.tv_usec, zone), (6, 6, kernel));
+}
+
+/// A writer at full speed, far faster than any agent. Its lines differ in offset and base, but all
+/// show twice the true time: offset - base is 0 and the rate is 2. A mixture of two does not.
+#[test]
+fn a_reader_never_sees_half_a_shift() {
+    let line = |i: i64| Line {
+        offset_ns: i * 1_000,
+        rate_ppb: NANOS,
+        base_ns: i * 1_000,
+    };
+    let shifts: Vec<[u64; 6]> = (0..1_024)
+        .map(|i| Shift {
+            realtime: line(i),
+            monotonic: line(-i),
+        })
+        .map(|shift| {
+            let bytes = payload::encode(&shift);
+            std::array::from_fn(|i| u64::from_le_bytes(bytes[8 * i..][..8].try_into().unwrap()))
+        })
+        .collect();
+    let page = Page::new(
+        &Shift {
+            realtime: line(0),
+            monotonic: line(0),
+        },
+        0,
+    );
+    let slots: [&[AtomicU64; 6]; 2] = [0, 1].map(|sequence| page.words(payload::slot_at(sequence)));
+    let [sequence] = page.words(payload::SEQUENCE_AT);
+    let stop = AtomicBool::new(false);
+    let hook = page.hook(0) as usize;
+    let clock_gettime = move |clock| {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the bytes at the hook are a function of this signature, and the page stays.
+        unsafe {
+            let call: extern "C" fn(i32, *mut libc::timespec) -> i32 =
+                std::mem::transmute(hook as *const ());
+            assert_eq!(call(clock, &raw mut time), 0);
+        }
+        (time.tv_sec, time.tv_nsec)
+    };
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        scope.spawn(move || {
+            let mut next = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                for words in &shifts {
+                    next += 1;
+                    let slot = slots[(next & 1) as usize];
+                    slot[0].store(words[0], Ordering::Release);
+                    slot[1].store(words[1], Ordering::Release);
+                    slot[2].store(words[2], Ordering::Release);
+                    slot[3].store(words[3], Ordering::Release);
+                    slot[4].store(words[4], Ordering::Release);
+                    slot[5].store(words[5], Ordering::Release);
+                    sequence.store(next, Ordering::Release);
+                }
+            }
+        });
+        TRUTH.set((0, 1, 500));
+        let mut wrong = 0;
+        for i in 0..3_000_000 {
+            wrong += u64::from(clock_gettime(i % 2) != (2, 1_000));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(wrong, 0);
+    });
+    assert!(
+        sequence.load(Ordering::Relaxed) > 10_000,
+        "the writer did not get to run"
+    );
 }
