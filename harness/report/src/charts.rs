@@ -133,7 +133,7 @@ fn latency(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) 
     heading(
         out,
         top - 9.0,
-        "latency: each operation (dots, crosses), median (line) and 99th percentile (thin line)",
+        "latency: operations (dots; crosses are fail and info), median (line) and 99th percentile (thin line)",
     )?;
     for decade in log.decades() {
         let y = log.at(decade);
