@@ -74,9 +74,6 @@ async fn every_workload_is_valid_on_a_healthy_paxos_kv() {
         let (cluster, ports) = Loopback::new(3);
         let ready = paxos_kv(setup("paxos-kv", &[], &[]), ports);
         let history = run(*workload, ready, cluster).await;
-        // Nothing is wrong with the system, so what is not ok lost a comparison.
-        let unknown = history.ops().iter().find(|op| op.outcome == Outcome::Info);
-        assert_eq!(unknown, None, "{}", workload.name());
         for (f, workloads) in [
             ("read", "register cas-register kv set"),
             ("write", "register cas-register kv"),
