@@ -38,7 +38,12 @@ pub struct Test {
     /// Length of the main phase.
     pub time_limit: Duration,
     pub op_timeout: Duration,
+    /// What the nodes lack, asked once they are up and before anything else is done: one line each.
+    pub lacking: Lacking,
 }
+
+/// See [`Test::lacking`].
+pub type Lacking = Box<dyn Fn(&[Node]) -> Vec<String> + Send>;
 
 /// What the harness itself has to say about a run, kept beside the history in `results.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +72,8 @@ pub enum RunError {
         what: &'static str,
         errors: Vec<String>,
     },
+    #[error("the nodes cannot do what is asked for:\n{}", .0.join("\n"))]
+    Lacking(Vec<String>),
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error("stopped before the run had begun")]
@@ -130,6 +137,10 @@ async fn on_cluster(
     stop: Stop,
 ) -> Result<Notes, RunError> {
     let mut notes = Notes::default();
+    let lacking = (test.lacking)(&nodes);
+    if !lacking.is_empty() {
+        return Err(RunError::Lacking(lacking));
+    }
     let system = test.system;
 
     // 3. The system: installed, started, ready.
@@ -243,7 +254,7 @@ async fn start(system: &Arc<dyn System>, nodes: &[Node]) -> Result<String, RunEr
     .await?;
     let daemon = system.daemon(&nodes[0], nodes).name;
     let mut not_ready = Vec::new();
-    for (node, ready) in wait_ready(system, nodes, system.patience()).await {
+    for (node, ready) in wait_ready(system, nodes, Some(&daemon), system.patience()).await {
         if !ready {
             let why = last_words(&node, &daemon).await;
             not_ready.push(format!("{}: {why}", node.name));
@@ -256,6 +267,13 @@ async fn start(system: &Arc<dyn System>, nodes: &[Node]) -> Result<String, RunEr
             errors: not_ready,
         }),
     }
+}
+
+async fn has_ended(node: &Node, daemon: &str) -> bool {
+    use agent::protocol::{Request, State};
+    let daemon = daemon.to_string();
+    let state = node.agent.call::<State>(Request::State { daemon }).await;
+    matches!(state, Ok(State::Stopped { .. }))
 }
 
 /// How the daemon is and what it said last: what a person wants to see when it does not start.
@@ -290,22 +308,29 @@ async fn last_words(node: &Node, daemon: &str) -> String {
     }
 }
 
-/// Asks every node until all are ready or the time is out.
+/// Asks every node until all are ready or the time is out. A node whose `daemon` has ended will not
+/// become ready.
 async fn wait_ready(
     system: &Arc<dyn System>,
     nodes: &[Node],
+    daemon: Option<&str>,
     patience: Duration,
 ) -> Vec<(Node, bool)> {
     let deadline = Instant::now() + patience;
     let mut asking = JoinSet::new();
     for (i, node) in nodes.iter().cloned().enumerate() {
         let system = system.clone();
+        let daemon = daemon.map(str::to_string);
         asking.spawn(async move {
             loop {
                 if system.ready(&node).await {
                     return (i, node, true);
                 }
-                if Instant::now() >= deadline {
+                let ended = match &daemon {
+                    Some(daemon) => has_ended(&node, daemon).await,
+                    None => false,
+                };
+                if ended || Instant::now() >= deadline {
                     return (i, node, false);
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -360,7 +385,7 @@ async fn finish(
     stop: Stop,
     notes: &mut Notes,
 ) -> Result<(), RecordError> {
-    for (node, ready) in wait_ready(system, nodes, QUIET).await {
+    for (node, ready) in wait_ready(system, nodes, None, QUIET).await {
         if !ready {
             let text = format!("{} does not serve {QUIET:?} after healing", node.name);
             progress.remark(text.clone());

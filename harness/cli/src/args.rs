@@ -85,7 +85,7 @@ pub struct Run {
     #[arg(long, short, value_parser = duration)]
     pub time_limit: Option<Duration>,
     /// Operations offered a second, on average [default: 200]
-    #[arg(long, short)]
+    #[arg(long, short, allow_negative_numbers = true)]
     pub rate: Option<f64>,
     /// Operations open at once: number of workers [default: 10, at least one a node]
     #[arg(long, short)]
@@ -94,7 +94,7 @@ pub struct Run {
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,
     /// Seed of everything random [default: drawn, and shown]
-    #[arg(long, short)]
+    #[arg(long, short, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     #[command(flatten)]
     pub store: StoreArgs,

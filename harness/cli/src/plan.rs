@@ -191,6 +191,7 @@ impl Plan {
 
     pub fn into_test(self) -> Test {
         let load = self.workload.load(&self.params);
+        let needs = self.schedule.needs();
         Test {
             seed: Seed(self.spec.seed),
             connect: self
@@ -205,6 +206,14 @@ impl Plan {
             workers: self.spec.concurrency,
             time_limit: self.spec.time_limit(),
             op_timeout: self.spec.op_timeout(),
+            lacking: Box::new(move |nodes| {
+                let offers = nodes
+                    .iter()
+                    .map(|node| (node.name.clone(), node.agent.offers().to_vec()))
+                    .collect();
+                let missing = nemeses::missing(&needs, &offers);
+                missing.iter().map(ToString::to_string).collect()
+            }),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use agent::protocol::{self, Envelope, Hello, Line, Note, Request};
@@ -68,6 +68,8 @@ pub struct Agent {
     out: mpsc::UnboundedSender<Vec<u8>>,
     waiting: Waiting,
     next_id: Arc<AtomicU64>,
+    /// What it said of itself when it was greeted.
+    hello: Arc<OnceLock<Hello>>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -93,6 +95,7 @@ impl Agent {
             out,
             waiting,
             next_id: Arc::new(AtomicU64::new(1)),
+            hello: Arc::default(),
         }
     }
 
@@ -102,13 +105,14 @@ impl Agent {
 
     /// Greets the agent, and from then on renews its lease until this session ends.
     pub async fn hello(&self, lease: Duration) -> Result<Hello, ControlError> {
-        let hello = self
+        let hello: Hello = self
             .call(Request::Hello {
                 version: protocol::VERSION,
                 node: self.node.to_string(),
                 lease_ms: lease.as_millis() as u64,
             })
             .await?;
+        let _ = self.hello.set(hello.clone());
         let out = self.out.downgrade();
         let next_id = self.next_id.clone();
         tokio::spawn(async move {
@@ -124,6 +128,11 @@ impl Agent {
             }
         });
         Ok(hello)
+    }
+
+    /// What its node can do to itself; nothing before it was greeted.
+    pub fn offers(&self) -> &[String] {
+        self.hello.get().map_or(&[], |hello| &hello.offers)
     }
 
     /// Asks one thing and waits for the answer.

@@ -1,0 +1,154 @@
+//! Whole runs: the healthy cluster passes, a planted flaw does not, and all of it can be repeated.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+const SHORT: &[&str] = &[
+    "run",
+    "paxos-kv",
+    "--nodes",
+    "3",
+    "--time-limit",
+    "8s",
+    "--seed",
+    "11",
+];
+
+fn with<'a>(args: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    [args, more].concat()
+}
+
+/// What was offered, in order.
+fn offered(place: &Place) -> Vec<(String, Value)> {
+    let text = std::fs::read_to_string(place.latest().join("history.jsonl")).unwrap();
+    let lines = text.lines().skip(1);
+    lines
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|e| e["type"] == "invoke" && e["process"] != "nemesis")
+        .map(|e| (e["f"].as_str().unwrap().to_string(), e["value"].clone()))
+        .collect()
+}
+
+#[test]
+fn a_healthy_cluster_is_valid_under_every_family_and_its_run_is_whole() {
+    let place = Place::new();
+    place
+        .schism(&with(SHORT, &["--nemesis", "partition,pause,clock,kill"]))
+        .exits(0)
+        .prints(&["VALID", "linearizable", "agreement", "report", "again"]);
+    place.assert_nothing_left();
+    let run = place.latest();
+    for file in [
+        "spec.json",
+        "schedule.toml",
+        "history.jsonl",
+        "results.json",
+        "report.html",
+        "nodes/n1/log/paxos-kv.log",
+        "nodes/n3/log/paxos-kv.log",
+    ] {
+        assert!(run.join(file).exists(), "{file}");
+    }
+    assert_eq!(place.results()["verdict"], "valid");
+
+    // Judged again, and shown again, without a cluster.
+    std::fs::remove_file(run.join("report.html")).unwrap();
+    place
+        .schism(&["check", "latest"])
+        .exits(0)
+        .prints(&["VALID"]);
+    assert!(run.join("report.html").exists());
+    place.schism(&["report"]).exits(0).prints(&["report.html"]);
+    place
+        .schism(&["list"])
+        .exits(0)
+        .prints(&["valid", "paxos-kv register", "seed 11"]);
+}
+
+#[test]
+fn a_deposed_leader_that_answers_reads_is_found_and_shown() {
+    let place = Place::new();
+    // The leader alone, three times: whoever is deposed goes on answering what it had.
+    let fault = |at: u32| {
+        format!(
+            "[[fault]]\nat = \"{at}s\"\nlasts = \"4s\"\nfamily = \"partition\"\nshape = \"leader\"\n"
+        )
+    };
+    let schedule = format!("version = 1\n{}{}{}", fault(1), fault(7), fault(13));
+    let schedule = place.file("leader.toml", schedule);
+    let ended = place.schism(&[
+        "run",
+        "paxos-kv",
+        "--time-limit",
+        "19s",
+        "--seed",
+        "5",
+        "--flaw",
+        "stale-read-leader",
+        "--schedule",
+        schedule.to_str().unwrap(),
+    ]);
+    let ended = ended
+        .exits(1)
+        .prints(&["INVALID", "stale read", "--schedule"]);
+    // The operations that show it are on the terminal.
+    assert!(ended.stdout.contains("read [") && ended.stdout.contains("write ["));
+    let page = std::fs::read_to_string(place.latest().join("report.html")).unwrap();
+    assert!(page.to_lowercase().contains("stale read"));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn same_seed_same_schedule_and_same_operations() {
+    let (one, two, other) = (Place::new(), Place::new(), Place::new());
+    let args = with(SHORT, &["--nemesis", "pause+clock"]);
+    one.schism(&args).exits(0);
+    two.schism(&args).exits(0);
+    let schedule = |p: &Place| std::fs::read_to_string(p.latest().join("schedule.toml")).unwrap();
+    assert_eq!(schedule(&one), schedule(&two));
+    let (a, b) = (offered(&one), offered(&two));
+    let common = a.len().min(b.len());
+    assert!(common > 200, "{common} operations");
+    // The last read of each node comes after however many were offered until then.
+    let main = common - 50;
+    assert_eq!(a[..main], b[..main]);
+
+    other
+        .schism(&with(
+            &args[..6],
+            &["--seed", "12", "--nemesis", "pause+clock"],
+        ))
+        .exits(0);
+    assert_ne!(schedule(&one), schedule(&other));
+}
+
+#[test]
+fn two_runs_at_once_do_not_disturb_each_other() {
+    let (one, two) = (Place::new(), Place::new());
+    let args = with(SHORT, &["--nemesis", "partition"]);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| two.schism(&args).exits(0));
+        one.schism(&args).exits(0);
+        other.join().unwrap();
+    });
+    one.assert_nothing_left();
+    two.assert_nothing_left();
+}
+
+#[test]
+fn json_is_one_object_on_stdout() {
+    let place = Place::new();
+    let ended = place
+        .schism(&with(SHORT, &["--nemesis", "none", "--json"]))
+        .exits(0);
+    let outcome: Value = serde_json::from_str(&ended.stdout).expect("stdout is JSON alone");
+    assert_eq!(outcome["verdict"], "valid");
+    assert_eq!(outcome["seed"], 11);
+    assert!(
+        outcome["run"]
+            .as_str()
+            .unwrap()
+            .contains("paxos-kv-register")
+    );
+}

@@ -1,0 +1,165 @@
+//! The program as a user has it, in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a store in it; gone when dropped.
+pub struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        for program in ["schism-agent", "paxos-kv"] {
+            let beside = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name(program);
+            assert!(
+                beside.exists(),
+                "{} is missing: build it with `cargo build --workspace --bins`",
+                beside.display()
+            );
+        }
+        Place {
+            dir: tempfile::tempdir().expect("the temporary folder is writable"),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path().join("store")
+    }
+
+    /// A file in the folder.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).expect("the folder is writable");
+        path
+    }
+
+    /// `schism` with these arguments, not started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_schism"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn schism(&self, args: &[&str]) -> Ended {
+        Ended::of(self.command(args).output().expect("schism starts"))
+    }
+
+    /// The folder of the latest run.
+    pub fn latest(&self) -> PathBuf {
+        std::fs::canonicalize(self.store().join("latest")).expect("there is a run")
+    }
+
+    pub fn results(&self) -> Value {
+        let text = std::fs::read(self.latest().join("results.json")).expect("it was judged");
+        serde_json::from_slice(&text).expect("results are JSON")
+    }
+
+    /// Processes that work in this folder or were told of it, by their command lines: what a run
+    /// must not leave behind.
+    pub fn processes(&self) -> Vec<String> {
+        let needle = self.path().to_string_lossy().into_owned();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc")
+            .expect("/proc is there")
+            .flatten()
+        {
+            let path = entry.path();
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+                continue;
+            };
+            let text = |file: &str| {
+                let bytes = std::fs::read(path.join(file)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).replace('\0', " ")
+            };
+            let cwd = std::fs::read_link(path.join("cwd")).unwrap_or_default();
+            let line = text("cmdline");
+            if pid != std::process::id()
+                && (line.contains(&needle)
+                    || cwd.starts_with(self.path())
+                    || text("mountinfo").contains(&needle))
+            {
+                found.push(format!("{pid}: {line}"));
+            }
+        }
+        found
+    }
+
+    /// Waits until nothing of a run is left. The kernel takes a lab away at once, but not within
+    /// the same instant.
+    pub fn assert_nothing_left(&self) {
+        eventually("nothing of the run is left", || self.processes().is_empty());
+    }
+}
+
+/// Waits for a condition, for as long as a very busy machine may need.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn of(output: Output) -> Ended {
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Asserts the exit code, and shows everything if it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Ended {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Asserts that stderr has all of these.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Ended {
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "{word:?} is not in:\n{}",
+                self.stderr
+            );
+        }
+        self
+    }
+
+    /// Asserts that stdout has all of these.
+    #[track_caller]
+    pub fn prints(self, words: &[&str]) -> Ended {
+        for word in words {
+            assert!(
+                self.stdout.contains(word),
+                "{word:?} is not in:\n{}",
+                self.stdout
+            );
+        }
+        self
+    }
+}
