@@ -18,6 +18,7 @@ use history::Name;
 use history::fault::Receipt;
 use tokio::task::JoinSet;
 
+use crate::clock::Reading;
 use crate::registry::Family;
 
 /// What an injection is going to do, with everything decided.
@@ -29,7 +30,7 @@ pub(crate) struct Orders {
     pub mechanisms: Vec<(Node, protocol::Fault)>,
     /// How far the daemons' wall clocks were off before, where a family has to know: a fault whose
     /// lag is kept may have gone before.
-    pub offsets_before_ns: BTreeMap<Name, i64>,
+    pub offsets_before: BTreeMap<Name, Reading>,
 }
 
 /// A family's part of a fault.
@@ -77,6 +78,12 @@ impl Sights {
         }
     }
 
+    /// What was seen elsewhere, after what is here.
+    pub fn merge(&mut self, other: Sights) {
+        self.lines.extend(other.lines);
+        self.contradicted |= other.contradicted;
+    }
+
     /// An agent's own evidence.
     fn agent(&mut self, node: &Name, evidence: Evidence) {
         self.contradicted |= !evidence.held;
@@ -94,6 +101,10 @@ impl Sights {
     /// Looking itself failed: what was not seen does not count as seen.
     pub fn blind(&mut self, error: &ControlError) {
         self.contradicts(format!("no evidence: {error}"));
+    }
+
+    pub fn agree(&self) -> bool {
+        !self.contradicted
     }
 
     fn receipt(self) -> Receipt {
@@ -182,9 +193,8 @@ impl<P: Policy> Fault for Applied<P> {
         let requests = nodes
             .into_iter()
             .map(|node| (node, Request::Heal { fault: number }));
-        let mut sights = tell(requests).await?;
-        sights.lines.splice(0..0, last.lines);
-        sights.contradicted |= last.contradicted;
+        last.merge(tell(requests).await?);
+        let mut sights = last;
         if let Some(orders) = &orders {
             self.policy.witness_healed(orders, world, &mut sights).await;
             // Forgotten only now: a heal that failed is tried again with the same nodes.

@@ -11,7 +11,8 @@
 //! synchronization", 1989). Where the fault is smaller than that error, the receipt says that it
 //! cannot tell, and rests on the agent.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use agent::protocol::{self, ClockFault, Clocks, Request};
@@ -21,7 +22,7 @@ use harness::control::ControlError;
 use harness::nemesis::{FaultError, World};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::apply::{Orders, Policy, Sights, on_each};
+use crate::apply::{Orders, Policy, Sights, at_once, on_each};
 use crate::registry::{Family, Shape};
 use crate::targets::{Targets, join};
 use crate::units::{write_delta, write_duration};
@@ -120,13 +121,11 @@ impl Policy for Clock {
             how: self.warp.mechanism(),
         };
         let mechanisms = on_each(world, &targets, &mechanism)?;
-        let mut offsets_before_ns = BTreeMap::new();
-        for (node, _) in &mechanisms {
-            // Where it cannot be read, such as at a dead daemon, the injection itself will say so.
-            if let Ok(Some((realtime, _, _))) = agents_view(node, world).await {
-                offsets_before_ns.insert(node.name.clone(), realtime);
-            }
-        }
+        let looks = at_once(mechanisms.iter().map(|(node, _)| {
+            let (node, world) = (node.clone(), world.clone());
+            async move { (node.name.clone(), before(&node, &world).await) }
+        }));
+        let offsets_before = looks.await.into_iter().collect();
         Ok(Orders {
             label: match self.targets {
                 Targets::Leader => {
@@ -140,90 +139,166 @@ impl Policy for Clock {
             },
             mechanisms,
             targets,
-            offsets_before_ns,
+            offsets_before,
         })
     }
 
     async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights) {
-        for (node, _) in &orders.mechanisms {
-            let before = orders
-                .offsets_before_ns
-                .get(&node.name)
-                .copied()
-                .unwrap_or(0);
-            match self.warp {
-                Warp::Jump { delta_ns } => {
-                    let expected = [before.saturating_add(delta_ns)];
-                    witness_offset(node, world, &expected, before, sights).await;
+        let warp = self.warp;
+        on_targets(
+            orders,
+            world,
+            sights,
+            move |node, world, before| async move {
+                let mut sights = Sights::default();
+                match warp {
+                    Warp::Jump { delta_ns } => {
+                        let expected = [before.plus(delta_ns)];
+                        witness_offset(&node, &world, &expected, before, &mut sights).await;
+                    }
+                    Warp::Strobe { delta_ns, period } => {
+                        let off = before.plus(delta_ns);
+                        witness_strobe(&node, &world, before, off, period, &mut sights).await;
+                    }
+                    Warp::Drift { rate_ppm } => {
+                        witness_drift(&node, &world, rate_ppm, &mut sights).await;
+                    }
+                    // It is stopped, so it cannot be asked; the agent saw it stop, and the lag is looked
+                    // at before it is healed.
+                    Warp::Freeze { .. } => {}
                 }
-                Warp::Strobe { delta_ns, period } => {
-                    let off = before.saturating_add(delta_ns);
-                    witness_strobe(node, world, before, off, period, sights).await;
-                }
-                Warp::Drift { rate_ppm } => witness_drift(node, world, rate_ppm, sights).await,
-                // It is stopped, so it cannot be asked; the agent saw it stop, and the lag is looked
-                // at before it is healed.
-                Warp::Freeze { .. } => {}
-            }
-        }
+                sights
+            },
+        )
+        .await;
     }
 
     async fn witness_last(&self, orders: &Orders, world: &World, sights: &mut Sights) {
-        if let Warp::Freeze { pause, .. } = self.warp {
-            let lag = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
-            for (node, _) in &orders.mechanisms {
-                let before = orders
-                    .offsets_before_ns
-                    .get(&node.name)
-                    .copied()
-                    .unwrap_or(0);
-                let expected = [before.saturating_sub(lag)];
-                witness_offset(node, world, &expected, before, sights).await;
-            }
-        }
+        let Warp::Freeze { pause, .. } = self.warp else {
+            return;
+        };
+        on_targets(
+            orders,
+            world,
+            sights,
+            move |node, world, before| async move {
+                let mut sights = Sights::default();
+                let expected = [before.plus(-nanos(pause))];
+                witness_offset(&node, &world, &expected, before, &mut sights).await;
+                sights
+            },
+        )
+        .await;
     }
 
     async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights) {
-        for (node, _) in &orders.mechanisms {
-            let before = orders
-                .offsets_before_ns
-                .get(&node.name)
-                .copied()
-                .unwrap_or(0);
-            let wrong = match self.warp {
-                Warp::Jump { delta_ns } | Warp::Strobe { delta_ns, .. } => delta_ns,
-                Warp::Drift { .. } => i64::MAX,
-                Warp::Freeze { pause, .. } => -i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX),
-            };
-            let expected = match self.warp {
-                Warp::Freeze { kept: true, .. } => vec![before.saturating_add(wrong)],
+        let warp = self.warp;
+        on_targets(
+            orders,
+            world,
+            sights,
+            move |node, world, before| async move {
+                let mut sights = Sights::default();
                 // A restart in between takes away what an earlier fault had left.
-                _ => vec![before, 0],
-            };
-            let not = match self.warp {
-                Warp::Freeze { kept: true, .. } => before,
-                _ => before.saturating_add(wrong),
-            };
-            witness_offset(node, world, &expected, not, sights).await;
-        }
+                let healed = vec![before, TRUE];
+                let (expected, not) = match warp {
+                    Warp::Freeze { pause, kept: true } => {
+                        (vec![before.plus(-nanos(pause))], before)
+                    }
+                    Warp::Freeze { pause, kept: false } => (healed, before.plus(-nanos(pause))),
+                    Warp::Jump { delta_ns } | Warp::Strobe { delta_ns, .. } => {
+                        (healed, before.plus(delta_ns))
+                    }
+                    // How far it had drifted by now is not known so well; anything else than before.
+                    Warp::Drift { .. } => (healed, before.plus(i64::MAX)),
+                };
+                witness_offset(&node, &world, &expected, not, &mut sights).await;
+                sights
+            },
+        )
+        .await;
     }
 }
 
-/// How far a daemon's wall clock is off, as it was seen from outside.
+/// Looks at all targets at once.
+async fn on_targets<F>(
+    orders: &Orders,
+    world: &World,
+    sights: &mut Sights,
+    look: impl Fn(Node, World, Reading) -> F,
+) where
+    F: Future<Output = Sights> + Send + 'static,
+{
+    let looks = at_once(orders.mechanisms.iter().map(|(node, _)| {
+        let before = orders.offsets_before.get(&node.name).copied();
+        look(node.clone(), world.clone(), before.unwrap_or(TRUE))
+    }));
+    for seen in looks.await {
+        sights.merge(seen);
+    }
+}
+
+fn nanos(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// How far a daemon's wall clock is off, as it was seen from outside, and how exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reading {
+pub(crate) struct Reading {
     offset_ns: i64,
     error_ns: i64,
 }
 
+/// Not off at all.
+const TRUE: Reading = Reading {
+    offset_ns: 0,
+    error_ns: 0,
+};
+
 impl Reading {
-    fn is(&self, expected_ns: i64) -> bool {
-        self.offset_ns.abs_diff(expected_ns) <= self.error_ns.unsigned_abs()
+    fn plus(self, delta_ns: i64) -> Reading {
+        let offset_ns = self.offset_ns.saturating_add(delta_ns);
+        Reading { offset_ns, ..self }
     }
 
-    /// Whether it can tell these two apart at all.
-    fn separates(&self, a_ns: i64, b_ns: i64) -> bool {
-        a_ns.abs_diff(b_ns) > 2 * self.error_ns.unsigned_abs()
+    /// Whether both may be readings of the same clock.
+    fn agrees(self, other: Reading) -> bool {
+        let apart = self.offset_ns.abs_diff(other.offset_ns);
+        apart <= self.error_ns.saturating_add(other.error_ns).unsigned_abs()
+    }
+
+    /// Whether, read so exactly, these two can be told apart at all.
+    fn separates(self, a: Reading, b: Reading) -> bool {
+        let errors = [self.error_ns, self.error_ns, a.error_ns, b.error_ns];
+        let errors = errors.into_iter().fold(0, i64::saturating_add);
+        a.offset_ns.abs_diff(b.offset_ns) > errors.unsigned_abs()
+    }
+}
+
+impl fmt::Display for Reading {
+    /// In whole milliseconds, which is as exact as a reading ever is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |ns: i64| ns.saturating_add(500_000).div_euclid(1_000_000);
+        f.write_str(&write_delta(ms(self.offset_ns).saturating_mul(1_000_000)))?;
+        match self.error_ns {
+            0 => Ok(()),
+            error => write!(f, " ± {} ms", ms(error)),
+        }
+    }
+}
+
+/// How far the clock is off before anything is done to it. Most often not at all; what is there is
+/// the lag of an earlier freeze, and never smaller than a reading's error.
+async fn before(node: &Node, world: &World) -> Reading {
+    let views = [
+        agents_view(node, world).await,
+        ask_system(node, world).await,
+    ];
+    // Where it cannot be read, such as at a dead daemon, the injection itself will say so.
+    let best = views.into_iter().flatten().flatten();
+    match best.min_by_key(|reading| reading.error_ns) {
+        Some(reading) if !reading.agrees(TRUE) => reading,
+        _ => TRUE,
     }
 }
 
@@ -252,38 +327,36 @@ fn reading(earliest_ns: i64, said_ns: i64, latest_ns: i64) -> Reading {
     }
 }
 
-/// What the agent reads in the daemon: offsets of realtime and monotonic, and their error.
-async fn agents_view(node: &Node, world: &World) -> Result<Option<(i64, i64, i64)>, ControlError> {
+/// What the agent reads in the daemon.
+async fn agents_view(node: &Node, world: &World) -> Result<Option<Reading>, ControlError> {
     let daemon = Some(world.daemon.clone());
     let clocks: Clocks = node.agent.call(Request::Clocks { daemon }).await?;
     let window = i64::try_from(clocks.window_ns).unwrap_or(i64::MAX);
-    Ok(clocks
-        .daemon_offset_ns
-        .map(|(realtime, monotonic)| (realtime, monotonic, window.saturating_add(RESOLUTION_NS))))
+    Ok(clocks.daemon_offset_ns.map(|(offset_ns, _)| Reading {
+        offset_ns,
+        error_ns: window.saturating_add(RESOLUTION_NS),
+    }))
 }
 
-/// Whether the wall clock is off by one of `expected`, and not by `not`.
+/// Whether the wall clock is off by one of `expected`, and not as by `not`.
 async fn witness_offset(
     node: &Node,
     world: &World,
-    expected_ns: &[i64],
-    not_ns: i64,
+    expected: &[Reading],
+    not: Reading,
     sights: &mut Sights,
 ) {
     let name = &node.name;
     let judge = |who: &str, reading: Reading, sights: &mut Sights| {
-        let agrees = expected_ns.iter().any(|e| reading.is(*e));
-        let text = format!(
-            "{name}: wall clock off by {} ± {} ({who})",
-            write_delta(reading.offset_ns),
-            write_duration(Duration::from_nanos(reading.error_ns.unsigned_abs()))
-        );
-        let tells = expected_ns.iter().all(|e| reading.separates(*e, not_ns));
+        let text = format!("{name}: wall clock off by {reading} ({who})");
+        let agrees = expected.iter().any(|e| reading.agrees(*e));
+        let tells = expected.iter().all(|e| reading.separates(*e, not));
         match (agrees, tells) {
             (true, true) => sights.agrees(text),
             (true, false) => sights.agrees(format!("{text}: too coarse to tell")),
             (false, _) => {
-                let wanted: Vec<String> = expected_ns.iter().map(|e| write_delta(*e)).collect();
+                let mut wanted: Vec<String> = expected.iter().map(Reading::to_string).collect();
+                wanted.dedup();
                 sights.contradicts(format!(
                     "{text}, where it should be {}",
                     wanted.join(" or ")
@@ -292,16 +365,7 @@ async fn witness_offset(
         }
     };
     match agents_view(node, world).await {
-        Ok(Some((offset_ns, _, error_ns))) => {
-            judge(
-                "agent",
-                Reading {
-                    offset_ns,
-                    error_ns,
-                },
-                sights,
-            );
-        }
+        Ok(Some(reading)) => judge("agent", reading, sights),
         Ok(None) => sights.agrees(format!("{name}: the agent cannot read the daemon's clocks")),
         Err(error) => sights.blind(&error),
     }
@@ -324,8 +388,8 @@ fn not_told(node: &Node, world: &World) -> String {
 async fn witness_strobe(
     node: &Node,
     world: &World,
-    before_ns: i64,
-    off_ns: i64,
+    before: Reading,
+    off: Reading,
     period: Duration,
     sights: &mut Sights,
 ) {
@@ -336,22 +400,17 @@ async fn witness_strobe(
             Ok(None) => return sights.agrees(not_told(node, world)),
             Err(error) => return sights.blind(&error),
         };
-        if !reading.separates(before_ns, off_ns) {
-            return sights.agrees(format!(
-                "{name}: the strobe is too small to be seen by asking"
-            ));
+        let text = format!("{name}: wall clock off by {reading} at look {look} (asked)");
+        match (reading.agrees(off), reading.agrees(before)) {
+            (true, true) => {
+                return sights.agrees(format!("{text}: too coarse to tell the strobe"));
+            }
+            (true, false) => return sights.agrees(text),
+            (false, true) => sleep(period / 3).await,
+            (false, false) => {
+                return sights.contradicts(format!("{text}, which is neither end of the strobe"));
+            }
         }
-        let text = format!(
-            "{name}: wall clock off by {} at look {look} (asked)",
-            write_delta(reading.offset_ns)
-        );
-        if reading.is(off_ns) {
-            return sights.agrees(text);
-        }
-        if !reading.is(before_ns) {
-            return sights.contradicts(format!("{text}, which is neither end of the strobe"));
-        }
-        sleep(period / 3).await;
     }
     sights.contradicts(format!(
         "{name}: wall clock never seen off in {STROBE_LOOKS} looks"
@@ -379,30 +438,24 @@ async fn witness_drift(node: &Node, world: &World, rate_ppm: i64, sights: &mut S
 fn judge_drift(first: Reading, second: Reading, went: Duration, rate_ppm: i64) -> (bool, String) {
     let went_us = i64::try_from(went.as_micros()).unwrap_or(i64::MAX);
     // Parts per million of microseconds are picoseconds.
-    let expected_ns = rate_ppm.saturating_mul(went_us) / 1_000;
-    let growth = Reading {
+    let due_ns = rate_ppm.saturating_mul(went_us) / 1_000;
+    let gained = Reading {
         offset_ns: second.offset_ns.saturating_sub(first.offset_ns),
-        // The looks themselves take time, in which the clock drifts too: at most `went`, of which
-        // the errors already have their share.
-        error_ns: (first.error_ns + second.error_ns).saturating_add(expected_ns.abs() / 10),
+        error_ns: first.error_ns.saturating_add(second.error_ns),
+    };
+    let due = Reading {
+        offset_ns: due_ns,
+        // The looks are not at the ends of the span, but up to their own length inside it.
+        error_ns: due_ns.abs() / 10,
     };
     let line = format!(
-        "wall clock went {} in {} (asked)",
-        write_delta(growth.offset_ns),
-        write_duration(Duration::from_millis(
-            u64::try_from(went.as_millis()).unwrap_or(u64::MAX)
-        ))
+        "wall clock gained {gained} in {} ms (asked)",
+        went.as_millis()
     );
-    match (growth.is(expected_ns), growth.separates(expected_ns, 0)) {
+    match (gained.agrees(due), gained.separates(due, TRUE)) {
         (true, true) => (true, line),
-        (true, false) => (
-            true,
-            format!("{line}: too slow a drift to be seen by asking"),
-        ),
-        (false, _) => (
-            false,
-            format!("{line}, where {} was due", write_delta(expected_ns)),
-        ),
+        (true, false) => (true, format!("{line}: too coarse to tell the drift")),
+        (false, _) => (false, format!("{line}, where {due} was due")),
     }
 }
 
@@ -417,10 +470,14 @@ mod tests {
         let seen = reading(1_000 * MS, 1_505 * MS, 1_010 * MS);
         assert_eq!(seen.offset_ns, 500 * MS);
         assert_eq!(seen.error_ns, 6 * MS);
-        assert!(seen.is(494 * MS) && seen.is(506 * MS));
-        assert!(!seen.is(493 * MS) && !seen.is(507 * MS));
-        assert!(seen.separates(500 * MS, 0));
-        assert!(!seen.separates(12 * MS, 0));
+        let off = |ms| TRUE.plus(ms * MS);
+        assert!(seen.agrees(off(494)) && seen.agrees(off(506)));
+        assert!(!seen.agrees(off(493)) && !seen.agrees(off(507)));
+        assert!(seen.separates(off(500), TRUE));
+        assert!(!seen.separates(off(12), TRUE));
+        // Known to 6 ms each, the two must be 24 ms apart, for all that is known of a third.
+        assert!(seen.separates(seen.plus(25 * MS), seen));
+        assert!(!seen.separates(seen.plus(24 * MS), seen));
     }
 
     #[test]
@@ -437,7 +494,7 @@ mod tests {
         assert!(judge_drift(at(0), at(-50 * MS), went, -100_000).0);
         // 1,000 ppm: half a millisecond, which nobody can see here.
         let (agrees, line) = judge_drift(at(0), at(0), went, 1_000);
-        assert!(agrees && line.contains("too slow"), "{line}");
+        assert!(agrees && line.contains("too coarse"), "{line}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Policy for Kill {
             },
             mechanisms: on_each(world, &targets, &mechanism)?,
             targets,
-            offsets_before_ns: BTreeMap::new(),
+            offsets_before: BTreeMap::new(),
         })
     }
 

@@ -21,10 +21,13 @@ use crate::registry::{Family, Shape};
 use crate::targets::{Targets, join};
 use crate::units::{write_duration, write_share};
 
-/// Probes to each peer: few enough for a socket's buffer, many enough for shares of a few percent.
-const PROBES: u32 = 50;
-const ROUNDS: u32 = 4;
-const WAIT: Duration = Duration::from_millis(200);
+/// Probes to each peer in a round: few enough that all peers' fit into a socket's buffer, and so many
+/// rounds that shares of a few percent show.
+const PROBES: u32 = 25;
+const ROUNDS: u32 = 6;
+const WAIT: Duration = Duration::from_millis(100);
+/// How often a healed network is looked at: a busy machine loses probes too.
+const HEALED_LOOKS: u32 = 4;
 
 /// What happens to packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +175,7 @@ impl Policy for Packet {
                 _ => disturbances(world, &targets, &self.effect)?,
             },
             targets,
-            offsets_before_ns: BTreeMap::new(),
+            offsets_before: BTreeMap::new(),
         })
     }
 
@@ -181,6 +184,14 @@ impl Policy for Packet {
     }
 
     async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+        for _ in 1..HEALED_LOOKS {
+            let mut look = Sights::default();
+            self.look(orders, world, false, &mut look).await;
+            // Once clean is proof enough: a disturbance that is in force does not pause.
+            if look.agree() {
+                return sights.merge(look);
+            }
+        }
         self.look(orders, world, false, sights).await;
     }
 }

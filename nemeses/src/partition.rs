@@ -343,7 +343,7 @@ impl Policy for Partition {
             label: self.topology.label(Some(&names), leader.as_ref()),
             targets,
             mechanisms,
-            offsets_before_ns: BTreeMap::new(),
+            offsets_before: BTreeMap::new(),
         })
     }
 
