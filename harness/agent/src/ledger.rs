@@ -404,23 +404,7 @@ fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
             deeds.push(format!("deleted the queueing discipline of {device}"));
         }
     }
-    for ident in &left.stopped {
-        let resumed = tree::signal(*ident, Signal::CONT).map_err(|source| Error::Io {
-            doing: format!("resume {ident}"),
-            source,
-        })?;
-        if resumed {
-            deeds.push(format!("resumed {ident}"));
-        }
-    }
-    for ident in &left.shifted {
-        match clock::remove(*ident) {
-            Ok(deed) => deeds.push(deed),
-            Err(ClockError::Gone { .. }) => {}
-            // Most likely it is no descendant and may not be touched; it is killed below.
-            Err(error) => deeds.push(format!("cannot set its clocks right: {error}")),
-        }
-    }
+    // Before the rest is resumed: what is stopped forks and execs nothing.
     let strays = || {
         tree::marked_with_prefix(&format!("{}/", nursery.prefix()))
             .map_err(io("list", Path::new("/proc")))
@@ -440,6 +424,23 @@ fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
     })?;
     if !ended {
         deeds.push("some processes of its daemons do not die".into());
+    }
+    for ident in &left.stopped {
+        let resumed = tree::signal(*ident, Signal::CONT).map_err(|source| Error::Io {
+            doing: format!("resume {ident}"),
+            source,
+        })?;
+        if resumed {
+            deeds.push(format!("resumed {ident}"));
+        }
+    }
+    for ident in &left.shifted {
+        match clock::remove(*ident) {
+            Ok(deed) => deeds.push(deed),
+            Err(ClockError::Gone { .. }) => {}
+            // Most likely it is no descendant and may not be touched; it is killed below.
+            Err(error) => deeds.push(format!("cannot set its clocks right: {error}")),
+        }
     }
     Ok(recovered)
 }

@@ -23,6 +23,8 @@ usage: schism-agent --dir DIR [--probe-port PORT]   serve until the input ends, 
 DIR holds the undo journal; one agent at a time may use it. PORT is UDP, any free one by default.
 exit: 0 done, 1 it failed (the reason is on stderr), 64 usage";
 
+/// A child of a dead agent that has not reached its exec still holds the lock, for a moment.
+const DEAD: Duration = Duration::from_secs(2);
 /// How long a new agent waits for its predecessor to finish healing.
 const PREDECESSOR: Duration = Duration::from_secs(15);
 
@@ -103,7 +105,7 @@ fn serve(dir: &Path, probe_port: u16) -> Result<()> {
 
 fn heal(dir: &Path) -> Result<()> {
     let dir = folder(dir)?;
-    let _lock = lock(&dir, Duration::ZERO)?;
+    let _lock = lock(&dir, DEAD)?;
     let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
     // Nothing is started here, so nothing will happen by itself.
     let (events, _unheard) = mpsc::channel();

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -120,27 +121,44 @@ pub fn signal(ident: Ident, signal: Signal) -> io::Result<bool> {
     }
 }
 
-/// Whether the process was started with this value of [`MARKER`].
-fn marked(pid: u32, value: &str) -> bool {
-    let wanted = format!("{MARKER}={value}");
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| {
-        env.split(|byte| *byte == 0)
-            .any(|var| var == wanted.as_bytes())
-    })
+/// The value of [`MARKER`] that a process was started with.
+fn marker(ident: Ident) -> Option<String> {
+    let env = environment(ident)?;
+    let mut vars = env.split(|byte| *byte == 0);
+    let value = vars.find_map(|var| var.strip_prefix(MARKER.as_bytes())?.strip_prefix(b"="))?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+/// A process's environment as it was started. In the midst of an exec there is none to be seen for
+/// a moment, and looking away then would lose the process.
+fn environment(ident: Ident) -> Option<Vec<u8>> {
+    for _ in 0..1_000 {
+        let env = fs::read(format!("/proc/{}/environ", ident.pid)).ok()?;
+        if !env.is_empty() || !in_exec(ident) {
+            return Some(env);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    None
+}
+
+/// Whether the process has memory, but its environment has no end yet (field 51 of
+/// `/proc/PID/stat`; 23 is the size of its memory).
+fn in_exec(ident: Ident) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", ident.pid)).unwrap_or_default();
+    let fields: Vec<&str> = match stat.rfind(')') {
+        Some(end) => stat[end + 1..].split_whitespace().collect(),
+        None => return false,
+    };
+    let field = |number: usize| fields.get(number - 3).copied().unwrap_or("0");
+    field(23) != "0" && field(51) == "0"
 }
 
 /// What was left by an agent whose daemons' markers begin with `prefix`.
 pub fn marked_with_prefix(prefix: &str) -> io::Result<Vec<Ident>> {
-    let wanted = format!("{MARKER}={prefix}");
-    Ok(all()?
-        .into_iter()
-        .map(|process| process.ident)
-        .filter(|ident| {
-            fs::read(format!("/proc/{}/environ", ident.pid)).is_ok_and(|env| {
-                env.split(|byte| *byte == 0)
-                    .any(|var| var.starts_with(wanted.as_bytes()))
-            })
-        })
+    let all = all()?.into_iter().map(|process| process.ident);
+    Ok(all
+        .filter(|ident| marker(*ident).is_some_and(|value| value.starts_with(prefix)))
         .collect())
 }
 
@@ -188,7 +206,7 @@ impl Tree {
                     self.known.contains(&process.ident)
                         || Some(process.session) == session
                         || members.contains_key(&process.parent)
-                        || marked(process.ident.pid, &self.marker)
+                        || marker(process.ident).as_ref() == Some(&self.marker)
                 })
                 .copied()
                 .collect();

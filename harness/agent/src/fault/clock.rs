@@ -349,15 +349,17 @@ fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
 /// Brings the tree in line after a turn was taken back: shows the sum of the rest, or takes the
 /// patches away.
 fn settle(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
+    // Children that were forked since the last look carry the patch too.
+    let members = ledger.daemon(name)?.members()?;
     let idle = lock(&ledger.dials).get(name).is_none_or(Dial::idle);
-    if !idle {
+    if !idle && !members.is_empty() {
         let troubles = cover(ledger, name)?;
         return ask(ledger, name, troubles);
     }
-    // Children that were forked since the last look carry the patch too.
-    let members = ledger.daemon(name)?.members()?;
     let mut dials = lock(&ledger.dials);
-    let dial = dials.remove(name).unwrap_or_default();
+    if idle {
+        dials.remove(name);
+    }
     let mut evidence = Evidence {
         held: true,
         evidence: Vec::new(),
@@ -372,7 +374,6 @@ fn settle(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
             }
         }
     }
-    drop(dial);
     if evidence.evidence.is_empty() {
         evidence.evidence.push(format!(
             "no process of daemon {name:?} is there to be set right"

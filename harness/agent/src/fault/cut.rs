@@ -6,12 +6,13 @@
 //! local congestion: it tries again every half second and does not back off. No network tells a
 //! sender that it lost a packet. So outgoing packets are not dropped but *misdirected* on egress,
 //! by a link-layer address that nobody has; the sender sees a packet sent, and TCP backs off as it
-//! would (measured: retransmission timeout 3.3 s after 5 s, against 0.2 s with a drop).
+//! would (measured: retransmission timeout 3.3 s after 5 s, against 0.2 s with a drop). Only devices
+//! that have no such addresses, and the loopback device, drop them.
 //!
 //! ```text
 //! table inet schism   { chain in  { type filter hook input priority raw;
 //!     ip saddr 10.1.0.2 numgen random mod 1000000 < 300000 counter drop comment "fault 7" } }
-//! table netdev schism { chain out { type filter hook egress devices = { eth0, lo } priority 0;
+//! table netdev schism { chain out { type filter hook egress devices = { eth0 } priority 0;
 //!     ip daddr 10.1.0.2 counter ether daddr set 02:53:43:48:49:53 accept comment "fault 7" } }
 //! ```
 //!
@@ -101,15 +102,15 @@ impl Cuts {
 
 /// Puts the rules of all cuts in force. Evidence: the kernel's ruleset, read back.
 pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
-    replace(ledger)?;
+    let (_, sent) = replace(ledger)?;
+    let wanted = sent.matches(&format!("{}\n", mark(fault))).count();
     let counts = counters(&ledger.nursery)?;
     let Some(Fault::Cut { rules }) = ledger.faults.get(&fault) else {
         unreachable!("the ledger enters a fault before it applies it");
     };
     let found = counts.get(&fault).map_or(0, |count| count.rules);
     let mut evidence = vec![format!(
-        "the kernel's ruleset holds {found} of {} rules of this fault",
-        rules.len()
+        "the kernel's ruleset holds {found} of {wanted} rules of this fault"
     )];
     evidence.extend(
         rules
@@ -123,14 +124,14 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
         ));
     }
     Ok(Evidence {
-        held: found == rules.len(),
+        held: found == wanted,
         evidence,
     })
 }
 
 /// Takes the rules of this fault, which is no longer in the ledger, out of the kernel.
 pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
-    let before = replace(ledger)?;
+    let (before, _) = replace(ledger)?;
     let after = counters(&ledger.nursery)?;
     let dropped = ledger.cuts.dropped.remove(&fault).unwrap_or_default();
     let mut evidence = vec![format!("{dropped} packets were dropped")];
@@ -159,8 +160,9 @@ pub(crate) fn clear(nursery: &Arc<Nursery>) -> Result<()> {
     Ok(())
 }
 
-/// Brings the kernel's tables in line with the ledger; what the counters said is kept.
-fn replace(ledger: &mut Ledger) -> Result<BTreeMap<u64, Count>> {
+/// Brings the kernel's tables in line with the ledger; what the counters said is kept. Returns what
+/// was there before, and the transaction.
+fn replace(ledger: &mut Ledger) -> Result<(BTreeMap<u64, Count>, String)> {
     let before = counters(&ledger.nursery)?;
     for (fault, count) in &before {
         *ledger.cuts.dropped.entry(*fault).or_default() += count.packets;
@@ -170,68 +172,80 @@ fn replace(ledger: &mut Ledger) -> Result<BTreeMap<u64, Count>> {
         _ => None,
     });
     let cuts: Vec<(u64, &[Drop])> = cuts.collect();
+    let mut sent = String::new();
     if cuts.is_empty() {
         clear(&ledger.nursery)?;
     } else {
-        let hooks = Hooks {
-            devices: match ledger.cuts.egress {
-                None => Some(devices()?),
-                Some(_) => None,
-            },
+        let devices = match ledger.cuts.egress {
+            None => Some(devices()?),
+            Some(_) => None,
         };
-        nft(&ledger.nursery, &ruleset(&cuts, &hooks))?;
+        sent = ruleset(&cuts, devices.as_ref());
+        nft(&ledger.nursery, &sent)?;
     }
-    Ok(before)
+    Ok((before, sent))
 }
 
-/// Where outgoing packets are caught.
-struct Hooks {
-    /// On egress of these devices; `None`: in `postrouting`, where the sender notices.
-    devices: Option<Vec<String>>,
+/// The devices on whose egress outgoing packets are caught.
+#[derive(Debug, Default)]
+struct Devices {
+    /// Those with link-layer addresses.
+    framed: Vec<String>,
+    others: Vec<String>,
 }
 
-/// The transaction that puts these rules in the place of whatever we had before.
-fn ruleset(cuts: &[(u64, &[Drop])], hooks: &Hooks) -> String {
-    let chain = |direction: Direction, verdict: &str| {
-        let mut text = String::new();
-        for (fault, rules) in cuts {
-            for rule in rules.iter().filter(|rule| rule.direction == direction) {
-                writeln!(
-                    text,
-                    "    {} counter {verdict} comment \"fault {fault}\"",
-                    matches(rule)
-                )
-                .expect("a string takes all");
-            }
-        }
-        text
-    };
-    let incoming = chain(Direction::In, "drop");
+/// The transaction that puts these rules in the place of whatever we had before. Without devices,
+/// outgoing packets are caught in `postrouting`.
+fn ruleset(cuts: &[(u64, &[Drop])], devices: Option<&Devices>) -> String {
     let mut text = String::from("table inet schism {}\ndelete table inet schism\n");
-    text += "table inet schism {\n  chain in {\n    type filter hook input priority -300\n";
-    text += &incoming;
-    text += "  }\n";
-    match &hooks.devices {
-        None => {
-            text += "  chain out {\n    type filter hook postrouting priority 0\n";
-            text += &chain(Direction::Out, "drop");
-            text += "  }\n}\n";
-        }
-        Some(devices) => {
-            let outgoing = chain(Direction::Out, &format!("ether daddr set {NOBODY} accept"));
-            let devices = devices.join(", ");
-            text += "}\ntable netdev schism {}\ndelete table netdev schism\n";
-            text += "table netdev schism {\n  chain out {\n";
-            writeln!(
-                text,
-                "    type filter hook egress devices = {{ {devices} }} priority 0"
-            )
-            .expect("a string takes all");
-            text += &outgoing;
-            text += "  }\n}\n";
+    text += "table inet schism {\n";
+    text += &chain(cuts, Direction::In, "in", "input priority -300", "drop");
+    let Some(devices) = devices else {
+        text += &chain(
+            cuts,
+            Direction::Out,
+            "out",
+            "postrouting priority 0",
+            "drop",
+        );
+        return text + "}\n";
+    };
+    text += "}\ntable netdev schism {}\ndelete table netdev schism\ntable netdev schism {\n";
+    let misdirect = format!("ether daddr set {NOBODY} accept");
+    for (name, names, verdict) in [
+        ("out", &devices.framed, misdirect.as_str()),
+        ("out-bare", &devices.others, "drop"),
+    ] {
+        if !names.is_empty() {
+            let hook = format!("egress devices = {{ {} }} priority 0", names.join(", "));
+            text += &chain(cuts, Direction::Out, name, &hook, verdict);
         }
     }
-    text
+    text + "}\n"
+}
+
+/// By which a fault's rules are known in the kernel.
+fn mark(fault: u64) -> String {
+    format!("comment \"fault {fault}\"")
+}
+
+/// A chain with the rules of one direction.
+fn chain(
+    cuts: &[(u64, &[Drop])],
+    direction: Direction,
+    name: &str,
+    hook: &str,
+    verdict: &str,
+) -> String {
+    let mut text = format!("  chain {name} {{\n    type filter hook {hook}\n");
+    for (fault, rules) in cuts {
+        for rule in rules.iter().filter(|rule| rule.direction == direction) {
+            let matches = matches(rule);
+            let mark = mark(*fault);
+            writeln!(text, "    {matches} counter {verdict} {mark}").expect("a string takes all");
+        }
+    }
+    text + "  }\n"
 }
 
 /// What a rule matches, in nft's words.
@@ -258,19 +272,19 @@ fn matches(rule: &Drop) -> String {
     parts.join(" ")
 }
 
-/// Network devices of this namespace. Those that carry no Ethernet frames have no address to
-/// misdirect; on them the kernel passes over the rule, so they are left out.
-fn devices() -> Result<Vec<String>> {
+/// Network devices of this namespace. The kernel passes over a rule that sets the address of a
+/// frame where there is none, and (6.18) on the loopback device.
+fn devices() -> Result<Devices> {
     let path = "/proc/net/dev";
     let text = fs::read_to_string(path).map_err(|source| Error::Io {
         doing: format!("read {path}"),
         source,
     })?;
     let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
-    Ok(names
+    let (framed, others) = names
         .map(|(name, _)| name.trim().to_owned())
-        .filter(|name| framed(name))
-        .collect())
+        .partition(|name| framed(name));
+    Ok(Devices { framed, others })
 }
 
 /// Whether a device has link-layer addresses of Ethernet's kind.
@@ -291,10 +305,7 @@ fn framed(name: &str) -> bool {
             *to = from as libc::c_char;
         }
         libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR as _, &mut request) == 0
-            && matches!(
-                request.ifr_ifru.ifru_hwaddr.sa_family,
-                libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK
-            )
+            && request.ifr_ifru.ifru_hwaddr.sa_family == libc::ARPHRD_ETHER
     }
 }
 
@@ -399,11 +410,12 @@ mod tests {
         ];
         let second = [rule(Direction::Out, None, Some(80), MILLION)];
         let cuts: [(u64, &[Drop]); 2] = [(7, &first), (8, &second)];
-        let hooks = Hooks {
-            devices: Some(vec!["eth0".into(), "lo".into()]),
+        let devices = Devices {
+            framed: vec!["eth0".into(), "eth1".into()],
+            others: vec!["lo".into()],
         };
         assert_eq!(
-            ruleset(&cuts, &hooks),
+            ruleset(&cuts, Some(&devices)),
             "table inet schism {}
 delete table inet schism
 table inet schism {
@@ -416,14 +428,19 @@ table netdev schism {}
 delete table netdev schism
 table netdev schism {
   chain out {
-    type filter hook egress devices = { eth0, lo } priority 0
+    type filter hook egress devices = { eth0, eth1 } priority 0
     ip6 daddr fd00::2 tcp sport 2379 counter ether daddr set 02:53:43:48:49:53 accept comment \"fault 7\"
     tcp sport 80 counter ether daddr set 02:53:43:48:49:53 accept comment \"fault 8\"
+  }
+  chain out-bare {
+    type filter hook egress devices = { lo } priority 0
+    ip6 daddr fd00::2 tcp sport 2379 counter drop comment \"fault 7\"
+    tcp sport 80 counter drop comment \"fault 8\"
   }
 }
 "
         );
-        let without = ruleset(&cuts, &Hooks { devices: None });
+        let without = ruleset(&cuts, None);
         assert!(!without.contains("netdev"));
         assert!(without.contains("    tcp sport 80 counter drop comment \"fault 8\"\n"));
     }

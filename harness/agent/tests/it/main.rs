@@ -1,0 +1,8 @@
+//! The agent as a controller meets it: the program, on stdio, in namespaces of its own.
+
+mod alone;
+mod death;
+mod faults;
+mod property;
+mod session;
+mod sight;
