@@ -31,7 +31,7 @@ pub enum User {
 /// Everybody that the test can be: only root can become an ordinary user.
 pub fn users() -> Vec<User> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    match is_root() {
+    match rustix::process::geteuid().is_root() {
         false => vec![User::Same],
         true => {
             // A user that owns no other files, so that every file it left can be told.
@@ -39,11 +39,6 @@ pub fn users() -> Vec<User> {
             vec![User::Same, User::Ordinary(60_500 + n % 4_000)]
         }
     }
-}
-
-fn is_root() -> bool {
-    // The owner of what this process is, whatever its name.
-    fs::metadata("/proc/self").expect("/proc").uid() == 0
 }
 
 /// Folders of one lab: where its programs are and all that it may write to.
