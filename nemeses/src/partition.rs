@@ -276,7 +276,7 @@ impl Topology {
                 format!("bridge {bridge}: [{}] | {}", join(side), rest(&apart))
             }
             Topology::OneWayIn { targets } => {
-                format!("one-way-in: {} hears nobody else", who(targets))
+                format!("one-way-in: nobody else is heard by {}", who(targets))
             }
             Topology::OneWayOut { targets } => {
                 format!("one-way-out: nobody else hears {}", who(targets))
