@@ -49,6 +49,13 @@ pub fn push_frame(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// A frame with nothing in it: a sign of life.
+pub fn life() -> Vec<u8> {
+    let mut out = Vec::new();
+    push_frame(&mut out, &[]);
+    out
+}
+
 /// A value as a frame of its own.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();

@@ -51,8 +51,8 @@ pub enum Flaw {
     /// A follower takes the leader's commit index for its own log, without regard to whether its entries are of
     /// that leader's ballot. The mistake which the figure 8 of the Raft paper warns of, on the follower's side.
     CommitAnyBallot,
-    /// A new leader serves reads before it has decided what phase 1 told it, so it may not know the last
-    /// acknowledged writes. Raft, section 8: the no-op at the start of a term.
+    /// A new leader takes its time to decide what phase 1 told it and serves reads meanwhile, so it may not know
+    /// the last acknowledged writes. Raft, section 8: the no-op at the start of a term.
     ReadBeforeRecovery,
 }
 

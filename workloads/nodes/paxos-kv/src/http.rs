@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clocks::pause;
 use crate::core::kv::canonical;
 use crate::core::message::{Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
@@ -48,7 +49,7 @@ pub async fn serve(listener: TcpListener, reads: ReadMode, events: mpsc::Sender<
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors, most likely; it passes.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause(Duration::from_millis(50)).await;
             continue;
         };
         let (events, open) = (events.clone(), open.clone());

@@ -1,28 +1,29 @@
 //! Drives the protocol: gives it time, messages and requests, and carries out what it wants done.
 //!
-//! One task owns the core. Network and clients are tasks of the same thread; the log has a thread of its own, so
-//! that a slow disk delays only what must wait for it, and collects a group commit meanwhile. The time comes from a
-//! thread that sleeps in the kernel: were the process's view of the clock to jump, ticks would still come.
+//! One task owns the core. Network and clients are tasks of the same thread; the log has a thread of its own
+//! (`disk.rs`). Ticks come from a thread that sleeps in the kernel: were the process's view of the clock to jump,
+//! they would still come.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as blocking};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clocks::{Clocks, kernel_monotonic_ns};
 use crate::codec;
-use crate::core::message::{Message, NodeIndex, Op, Query, Record, RequestId, Slot};
-use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request, Role};
-use crate::http;
-use crate::params::{Params, Reads};
+use crate::core::message::{Message, NodeIndex, RequestId, Slot};
+use crate::core::{Core, Effect, Input, Recovered, Reply, Request};
+use crate::disk::{self, Job};
+use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
-use crate::trace::{Trace, ballot_json, kernel_monotonic_ns};
+use crate::trace::Trace;
 use crate::transport::{self, Identity, log};
 use crate::wal::{Wal, WalError};
+use crate::{http, inspect};
 
 /// Events that may wait for the protocol; whoever brings more waits.
 const EVENTS: usize = 8192;
@@ -99,43 +100,6 @@ pub enum Event {
     Stop,
 }
 
-/// What the log's thread is asked for.
-enum Job {
-    Append {
-        number: u64,
-        records: Vec<Record>,
-    },
-    AppendLate {
-        delay: Duration,
-        records: Vec<Record>,
-    },
-    Truncate(Slot),
-}
-
-/// The process's ordinary clocks.
-struct Clocks {
-    start: Instant,
-}
-
-impl Clocks {
-    fn now(&self) -> Now {
-        // Rust's Instant never runs backwards against itself, but against a later reading it may be found to have:
-        // the difference is taken from the start with an offset, so that a jump back stays visible.
-        const OFFSET: Duration = Duration::from_secs(1 << 32);
-        let monotonic = match Instant::now().checked_duration_since(self.start) {
-            Some(since) => OFFSET + since,
-            None => OFFSET.saturating_sub(self.start.duration_since(Instant::now())),
-        };
-        let wall = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        Now {
-            monotonic_ns: monotonic.as_nanos() as u64,
-            wall_ns: wall.as_nanos() as u64,
-        }
-    }
-}
-
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
@@ -155,9 +119,7 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         snapshot: snapshot.map(|(_, bytes)| Arc::new(bytes)),
         records: contents.records,
     };
-    let clocks = Clocks {
-        start: Instant::now(),
-    };
+    let clocks = Clocks::new();
     let seed = params
         .seed
         .unwrap_or_else(|| kernel_monotonic_ns() ^ u64::from(std::process::id()));
@@ -182,7 +144,7 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         log("WARN", &format!("planted flaws: {}", names.join(", ")));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_io()
         .build()
         .map_err(NodeError::Start)?;
     runtime.block_on(drive(params, core, wal, clocks))
@@ -215,7 +177,7 @@ async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
 }
 
 async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<(), NodeError> {
-    let names: Vec<String> = params.peers.iter().map(|peer| peer.name.clone()).collect();
+    let names = params.names();
     let trace = match &params.trace {
         Some(path) => {
             let opened = Trace::open(path, &params.id, &names);
@@ -242,7 +204,7 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
             .then(|| transport::dial(identity.clone(), index, peer.address, sender.clone()))
     });
     let links = links.collect();
-    let disk = start_disk(wal, sender.clone())?;
+    let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
     start_ticks(params.tick(), sender.clone())?;
     stop_on_signals(sender.clone())?;
 
@@ -256,6 +218,7 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
         events: sender,
         waiting: HashMap::new(),
         next_request: 1,
+        quiet: Duration::ZERO,
     };
     node.carry_out()?;
     let mut batch = Vec::new();
@@ -285,6 +248,8 @@ struct Node<'a> {
     events: mpsc::Sender<Event>,
     waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
     next_request: RequestId,
+    /// How long ago the last sign of life was sent.
+    quiet: Duration,
 }
 
 impl Node<'_> {
@@ -300,14 +265,19 @@ impl Node<'_> {
             }
             Event::Inspect(inspect, reply) => {
                 let text = match inspect {
-                    Inspect::Status => self.status(),
-                    Inspect::Log { from, limit } => self.log(from, limit),
+                    Inspect::Status => inspect::status(&self.core, self.params, self.clocks.now()),
+                    Inspect::Log { from, limit } => {
+                        inspect::log(&self.core, self.params, from, limit)
+                    }
                 };
                 // Whoever asked may have gone.
                 let _ = reply.send(text);
                 return;
             }
-            Event::Tick => Input::Tick,
+            Event::Tick => {
+                self.show_life();
+                Input::Tick
+            }
             Event::Durable(number) => Input::Durable(number),
             Event::SnapshotSaved(slot) => Input::SnapshotSaved(slot),
             Event::Disk(_) | Event::Stop => return,
@@ -377,6 +347,16 @@ impl Node<'_> {
         }
     }
 
+    /// Now and then sends an empty frame to all, so that a connection on which nothing comes is known to be broken.
+    fn show_life(&mut self) {
+        self.quiet += self.params.tick();
+        if self.quiet >= transport::SIGN_OF_LIFE {
+            self.quiet = Duration::ZERO;
+            let life = Arc::new(codec::life());
+            (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, &life));
+        }
+    }
+
     fn save_snapshot(&self, slot: Slot, bytes: Arc<Vec<u8>>) -> Result<(), NodeError> {
         let (folder, events) = (self.params.data.clone(), self.events.clone());
         let save = move || {
@@ -392,193 +372,6 @@ impl Node<'_> {
             .spawn(save)
             .map(drop)
             .map_err(NodeError::Start)
-    }
-
-    fn status(&self) -> String {
-        let status = self.core.status();
-        let names: Vec<String> = self
-            .params
-            .peers
-            .iter()
-            .map(|peer| peer.name.clone())
-            .collect();
-        let now = self.clocks.now();
-        let params = &self.params;
-        let ms = |span: Duration| format!("{}ms", span.as_millis());
-        let reads = match params.reads {
-            Reads::Quorum => "quorum",
-            Reads::Log => "log",
-            Reads::Lease => "lease",
-            Reads::Local => "local",
-        };
-        json!({
-            "node": params.id,
-            "role": match status.role {
-                Role::Follower => "follower",
-                Role::Candidate => "candidate",
-                Role::Leader => "leader",
-            },
-            "leader": status.leader.map(|ballot| names[usize::from(ballot.node)].clone()),
-            "ballot": status.leader.map(|ballot| ballot_json(ballot, &names)),
-            "promised": ballot_json(status.promised, &names),
-            "committed": status.decided,
-            "applied": status.decided,
-            "first_retained": status.first_retained,
-            "snapshot_slot": status.snapshot_slot,
-            "chain": status.chain.to_string(),
-            "clock": {"wall_ns": now.wall_ns, "monotonic_ns": process_monotonic_ns()},
-            "lease": status.lease_left_ns.map(|left| json!({
-                "held": left > 0, "until_ns": process_monotonic_ns() + left,
-            })),
-            "elections": status.elections,
-            "flaws": self.params.flaws.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "params": {
-                "peers": names,
-                "election-timeout": ms(params.election_timeout),
-                "heartbeat-interval": ms(params.heartbeat_interval),
-                "lease": ms(params.lease),
-                "max-drift": ms(params.max_drift),
-                "request-timeout": ms(params.request_timeout),
-                "reads": reads,
-                "snapshot-every": params.snapshot_every,
-                "max-batch": params.max_batch,
-            },
-        })
-        .to_string()
-    }
-
-    fn log(&self, from: Slot, limit: usize) -> String {
-        let names: Vec<String> = self
-            .params
-            .peers
-            .iter()
-            .map(|peer| peer.name.clone())
-            .collect();
-        let page = self.core.log_page(from, limit);
-        let entries: Vec<_> = page
-            .entries
-            .iter()
-            .map(|entry| {
-                let commands = entry.batch.commands.iter().map(|command| {
-                    let mut shown = show(&command.op);
-                    shown["session"] = command.session.clone().into();
-                    shown["sequence"] = command.sequence.into();
-                    shown
-                });
-                json!({
-                    "slot": entry.slot,
-                    "ballot": ballot_json(entry.ballot, &names),
-                    "digest": entry.digest.to_string(),
-                    "chain": entry.chain.to_string(),
-                    "commands": commands.collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        json!({"first": page.first, "entries": entries, "decided_upto": page.decided_upto})
-            .to_string()
-    }
-}
-
-/// The process's own CLOCK_MONOTONIC, through the vDSO: what its timers feel.
-fn process_monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to a timespec that lives through the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// A command for the debug log.
-fn show(op: &Op) -> serde_json::Value {
-    let value = |text: &str| {
-        serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|_| text.into())
-    };
-    match op {
-        Op::Put { key, value: text } => json!({"op": "put", "key": key, "value": value(text)}),
-        Op::Cas { key, from, to } => {
-            json!({"op": "cas", "key": key, "from": from.as_deref().map(value), "to": value(to)})
-        }
-        Op::SwapUnchecked { key, to } => {
-            json!({"op": "swap-unchecked", "key": key, "to": value(to)})
-        }
-        Op::Append { key, element } => json!({"op": "append", "key": key, "value": value(element)}),
-        Op::Delete { key } => json!({"op": "delete", "key": key}),
-        Op::Read(Query::Get { key }) => json!({"op": "get", "key": key}),
-        Op::Read(Query::Range { prefix }) => json!({"op": "range", "prefix": prefix}),
-    }
-}
-
-/// Starts the thread that writes the log: all that waits is one frame and one sync.
-fn start_disk(wal: Wal, events: mpsc::Sender<Event>) -> Result<blocking::Sender<Job>, NodeError> {
-    let (sender, jobs) = blocking::channel();
-    let work = move || {
-        if let Err(error) = write_log(wal, &jobs, &events) {
-            // Nobody listens any more when the node stops.
-            let _ = events.blocking_send(Event::Disk(error.to_string()));
-        }
-    };
-    std::thread::Builder::new()
-        .name("log".into())
-        .spawn(work)
-        .map_err(NodeError::Start)?;
-    Ok(sender)
-}
-
-fn write_log(
-    mut wal: Wal,
-    jobs: &blocking::Receiver<Job>,
-    events: &mpsc::Sender<Event>,
-) -> Result<(), WalError> {
-    // What the flaws unsynced-* keep in memory, and until when.
-    let mut late: VecDeque<(Instant, Vec<Record>)> = VecDeque::new();
-    loop {
-        let wait = late.front().map_or(Duration::from_secs(3600), |(due, _)| {
-            due.saturating_duration_since(Instant::now())
-        });
-        let first = match jobs.recv_timeout(wait) {
-            Ok(job) => Some(job),
-            Err(blocking::RecvTimeoutError::Timeout) => None,
-            Err(blocking::RecvTimeoutError::Disconnected) => return Ok(()),
-        };
-        let (mut records, mut durable, mut truncate) = (Vec::new(), None, None);
-        for job in first
-            .into_iter()
-            .chain(std::iter::from_fn(|| jobs.try_recv().ok()))
-        {
-            match job {
-                Job::Append {
-                    number,
-                    records: more,
-                } => {
-                    records.extend(more);
-                    durable = Some(number);
-                }
-                Job::AppendLate { delay, records } => {
-                    late.push_back((Instant::now() + delay, records))
-                }
-                Job::Truncate(slot) => truncate = Some(slot),
-            }
-        }
-        while late.front().is_some_and(|(due, _)| *due <= Instant::now()) {
-            records.extend(
-                late.pop_front()
-                    .map(|(_, records)| records)
-                    .unwrap_or_default(),
-            );
-        }
-        if !records.is_empty() {
-            wal.append(&records)?;
-        }
-        if let Some(number) = durable
-            && events.blocking_send(Event::Durable(number)).is_err()
-        {
-            return Ok(());
-        }
-        if let Some(slot) = truncate {
-            wal.truncate(slot)?;
-        }
     }
 }
 

@@ -196,20 +196,21 @@ impl Params {
             .expect("check() has seen it") as NodeIndex
     }
 
+    /// All names, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.peers.iter().map(|peer| peer.name.clone()).collect()
+    }
+
     /// What makes a cluster this cluster: its names.
     pub fn cluster(&self) -> String {
-        self.peers
-            .iter()
-            .map(|peer| peer.name.as_str())
-            .collect::<Vec<_>>()
-            .join(",")
+        self.names().join(",")
     }
 
     /// What the protocol is told.
     pub fn config(&self, seed: u64) -> Config {
         Config {
             me: self.me(),
-            names: self.peers.iter().map(|peer| peer.name.clone()).collect(),
+            names: self.names(),
             election_timeout: self.election_timeout,
             heartbeat_interval: self.heartbeat_interval,
             lease: self.lease,

@@ -10,26 +10,9 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::clocks::kernel_monotonic_ns;
 use crate::core::Event;
 use crate::core::message::Ballot;
-
-/// The kernel's CLOCK_MONOTONIC in nanoseconds, past the vDSO.
-pub fn kernel_monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to a timespec that lives through the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_clock_gettime,
-            libc::CLOCK_MONOTONIC,
-            &raw mut time,
-        )
-    };
-    assert_eq!(result, 0, "CLOCK_MONOTONIC exists on every Linux");
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
 
 /// The file that events go to. Each batch of events is one `write`, so that a killed process loses nothing that it
 /// had begun to act upon.

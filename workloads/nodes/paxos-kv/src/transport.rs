@@ -1,7 +1,7 @@
 //! Connections between nodes: one each way, so that each side only writes to those it dialled.
 //!
-//! A connection begins with a [`Hello`] frame; then come messages, and an empty frame as a sign of life when there
-//! is nothing to say. Frames may be lost when a connection breaks or a queue is full: the protocol sends again.
+//! A connection begins with a [`Hello`] frame; then come messages, and now and then an empty frame as a sign of life.
+//! What waits here waits by the kernel's clock (`clocks.rs`). Frames may be lost when a connection breaks or a queue is full: the protocol sends again.
 //! A peer that sends anything else is dropped, with a reason in the log.
 
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
+use crate::clocks::{kernel_monotonic_ns, pause, within};
 use crate::codec;
 use crate::core::message::{Message, NodeIndex};
 use crate::node::Event;
@@ -22,12 +22,15 @@ use crate::node::Event;
 const VERSION: u32 = 1;
 /// Frames that wait for a peer; more are dropped.
 const QUEUE: usize = 4096;
-/// A silent connection says so this often.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
+/// A sign of life goes out this often.
+pub const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
 /// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like this.
 const UNACKNOWLEDGED: Duration = Duration::from_millis(1000);
-/// A connection on which nothing comes for so long is not there any more.
-const SILENCE: Duration = Duration::from_secs(4);
+/// A stranger has so long to say who it is.
+const GREETING: Duration = Duration::from_secs(2);
+/// The kernel asks a silent connection whether it is still there: after so long, so often.
+const SILENCE: Duration = Duration::from_secs(1);
+const SILENT_QUESTIONS: u32 = 3;
 const CONNECT: Duration = Duration::from_millis(300);
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The longest frame before the peer has said who it is.
@@ -83,7 +86,7 @@ pub fn log(level: &str, text: &str) {
 /// Writes a line at most once a second, for what a stranger could cause without end.
 fn log_seldom(text: &str) {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = crate::trace::kernel_monotonic_ns();
+    let now = kernel_monotonic_ns();
     if now.saturating_sub(LAST.load(Ordering::Relaxed)) > 1_000_000_000 {
         LAST.store(now, Ordering::Relaxed);
         log("WARN", text);
@@ -103,8 +106,8 @@ pub fn dial(
         let hello = codec::encode(&identity.hello(identity.me, to));
         let mut known_lost = false;
         loop {
-            match timeout(CONNECT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
+            match within(CONNECT, TcpStream::connect(address)).await {
+                Some(Ok(stream)) => {
                     log("INFO", &format!("connected to {name}"));
                     // What was said while nobody listened is old.
                     while queue.try_recv().is_ok() {}
@@ -115,8 +118,10 @@ pub fn dial(
                 }
                 result if !known_lost => {
                     known_lost = true;
-                    let reason = result
-                        .map_or_else(|_| "no answer".to_owned(), |result| describe(result.err()));
+                    let reason = match result {
+                        Some(Err(error)) => error.to_string(),
+                        _ => "no answer".to_owned(),
+                    };
                     log(
                         "WARN",
                         &format!("cannot reach {name} at {address}: {reason}"),
@@ -127,14 +132,10 @@ pub fn dial(
             if queue.is_closed() {
                 return;
             }
-            tokio::time::sleep(BACK_OFF).await;
+            pause(BACK_OFF).await;
         }
     });
     sender
-}
-
-fn describe(error: Option<std::io::Error>) -> String {
-    error.map_or_else(String::new, |error| error.to_string())
 }
 
 /// Says hello and then whatever is queued, until something breaks. Returns what.
@@ -152,8 +153,6 @@ async fn talk(
         if up.await.is_err() {
             return Ok("this node stops".to_owned());
         }
-        let mut life = Vec::new();
-        codec::push_frame(&mut life, &[]);
         let (mut frames, mut bytes, mut byte) = (Vec::new(), Vec::new(), [0]);
         loop {
             tokio::select! {
@@ -166,7 +165,6 @@ async fn talk(
                     writer.write_all(&bytes).await?;
                     bytes.shrink_to(1 << 20);
                 }
-                () = tokio::time::sleep(SIGN_OF_LIFE) => writer.write_all(&life).await?,
                 read = reader.read(&mut byte) => {
                     return Ok(if read? == 0 { "it closed the connection".to_owned() } else { "it talks back".to_owned() });
                 }
@@ -186,7 +184,7 @@ pub async fn listen(listener: TcpListener, identity: Arc<Identity>, events: mpsc
             Err(error) => {
                 // Out of file descriptors, most likely; it passes.
                 log_seldom(&format!("cannot accept peers: {error}"));
-                tokio::time::sleep(BACK_OFF).await;
+                pause(BACK_OFF).await;
                 continue;
             }
         };
@@ -211,9 +209,17 @@ async fn hear(
     identity: &Identity,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), String> {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(SILENCE)
+        .with_interval(SILENCE)
+        .with_retries(SILENT_QUESTIONS);
+    socket2::SockRef::from(&stream)
+        .set_tcp_keepalive(&keepalive)
+        .map_err(|error| error.to_string())?;
     let mut buffer = Vec::new();
-    let payload = next_frame(&mut stream, &mut buffer, HELLO_MAX)
-        .await?
+    let payload = within(GREETING, next_frame(&mut stream, &mut buffer, HELLO_MAX))
+        .await
+        .ok_or("it did not say hello")??
         .ok_or("closed before it said hello")?;
     let hello: Hello = codec::decode(&payload).map_err(|error| error.to_string())?;
     let expected = identity.hello(hello.from, identity.me);
@@ -257,11 +263,9 @@ async fn next_frame(
             return Ok(Some(payload));
         }
         buffer.reserve(16 << 10);
-        match timeout(SILENCE, stream.read_buf(buffer)).await {
-            Ok(Ok(0)) => return Ok(None),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err(format!("silent for {SILENCE:?}")),
+        let read = stream.read_buf(buffer).await;
+        if read.map_err(|error| error.to_string())? == 0 {
+            return Ok(None);
         }
     }
 }

@@ -117,12 +117,14 @@ impl Core {
         self.send_heartbeat();
         // Slots up to the floor are decided, if not known here. Above it the value of the highest ballot goes on,
         // holes are filled with no-ops, and one more no-op is the barrier for reads.
+        // FLAW read-before-recovery: that is not hurried, and left to what sends unanswered proposals again.
+        let hurry = !self.config.flaws.has(Flaw::ReadBeforeRecovery);
         for slot in floor + 1..=last + 1 {
             let batch = found
                 .remove(&slot)
                 .map(|accepted| accepted.batch)
                 .unwrap_or_default();
-            self.propose(batch);
+            self.propose(batch, hurry);
         }
         if ahead != self.config.me {
             self.fetch(ahead);
@@ -130,7 +132,8 @@ impl Core {
         self.route_all();
     }
 
-    fn propose(&mut self, batch: Arc<Batch>) {
+    /// Gives the batch the next slot, and sends it unless that is left to the resending.
+    fn propose(&mut self, batch: Arc<Batch>, send: bool) {
         let decided = self.kv.applied;
         let now = self.now;
         let election::State::Leader(leader) = &mut self.role else {
@@ -146,12 +149,14 @@ impl Core {
                 sent: now,
             },
         );
-        self.broadcast(Message::Accept {
-            ballot,
-            slot,
-            batch,
-            decided,
-        });
+        if send {
+            self.broadcast(Message::Accept {
+                ballot,
+                slot,
+                batch,
+                decided,
+            });
+        }
     }
 
     /// Queues a request at the leader. Returns false when there is too much to do.
@@ -222,7 +227,7 @@ impl Core {
                 bytes += size(&command.op);
                 commands.push(command);
             }
-            self.propose(Arc::new(Batch { commands }));
+            self.propose(Arc::new(Batch { commands }), true);
             // The leader's own accept may refuse the ballot, and then the role is another.
             self.drain_local();
         }

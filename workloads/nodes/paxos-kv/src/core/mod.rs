@@ -198,6 +198,9 @@ enum Waiter {
     Remote(NodeIndex, RequestId),
 }
 
+/// No node has this index: what is granted to it is granted to none.
+const NOBODY: NodeIndex = NodeIndex::MAX;
+
 /// A small generator (SplitMix64; Steele, Lea and Flood 2014): only election timeouts need chance.
 struct Random(u64);
 
@@ -239,7 +242,7 @@ pub struct Core {
     /// When it came.
     heard: u64,
     election_due: u64,
-    /// Until then nobody but `grant_to` gets a promise.
+    /// Until then nobody but `grant_to` gets a promise, not even this node.
     grant_until: u64,
     grant_to: NodeIndex,
 
@@ -294,7 +297,7 @@ impl Core {
             heard: 0,
             election_due: 0,
             grant_until: 0,
-            grant_to: config.me,
+            grant_to: NOBODY,
             persisted: 0,
             durable: 0,
             records: Vec::new(),

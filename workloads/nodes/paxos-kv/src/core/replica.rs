@@ -240,7 +240,9 @@ impl Core {
             self.truncated = until;
             self.log = self.log.split_off(&(until + 1));
         }
-        self.effects.push(Effect::Truncate(self.truncated));
+        // Not further than this snapshot: one that was installed meanwhile may not be on the disk yet.
+        self.effects
+            .push(Effect::Truncate(self.truncated.min(slot)));
     }
 
     pub(super) fn on_fetch_snapshot(&mut self, to: NodeIndex, slot: Slot, offset: u64) {

@@ -1,0 +1,104 @@
+//! What the debug endpoints show, as JSON.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::clocks::process_monotonic_ns;
+use crate::core::message::{Op, Query, Slot};
+use crate::core::{Core, Now, Role};
+use crate::params::{Params, Reads};
+use crate::trace::ballot_json;
+
+/// `/debug/status`.
+pub fn status(core: &Core, params: &Params, now: Now) -> String {
+    let status = core.status();
+    let names = params.names();
+    let ms = |span: Duration| format!("{}ms", span.as_millis());
+    let reads = match params.reads {
+        Reads::Quorum => "quorum",
+        Reads::Log => "log",
+        Reads::Lease => "lease",
+        Reads::Local => "local",
+    };
+    json!({
+        "node": params.id,
+        "role": match status.role {
+            Role::Follower => "follower",
+            Role::Candidate => "candidate",
+            Role::Leader => "leader",
+        },
+        "leader": status.leader.map(|ballot| names[usize::from(ballot.node)].clone()),
+        "ballot": status.leader.map(|ballot| ballot_json(ballot, &names)),
+        "promised": ballot_json(status.promised, &names),
+        "committed": status.decided,
+        "applied": status.decided,
+        "first_retained": status.first_retained,
+        "snapshot_slot": status.snapshot_slot,
+        "chain": status.chain.to_string(),
+        "clock": {"wall_ns": now.wall_ns, "monotonic_ns": process_monotonic_ns()},
+        "lease": status.lease_left_ns.map(|left| json!({
+            "held": left > 0, "until_ns": process_monotonic_ns() + left,
+        })),
+        "elections": status.elections,
+        "flaws": params.flaws.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "params": {
+            "peers": names,
+            "election-timeout": ms(params.election_timeout),
+            "heartbeat-interval": ms(params.heartbeat_interval),
+            "lease": ms(params.lease),
+            "max-drift": ms(params.max_drift),
+            "request-timeout": ms(params.request_timeout),
+            "reads": reads,
+            "snapshot-every": params.snapshot_every,
+            "max-batch": params.max_batch,
+        },
+    })
+    .to_string()
+}
+
+/// `/debug/log`.
+pub fn log(core: &Core, params: &Params, from: Slot, limit: usize) -> String {
+    let names = params.names();
+    let page = core.log_page(from, limit);
+    let entries: Vec<_> = page
+        .entries
+        .iter()
+        .map(|entry| {
+            let commands = entry.batch.commands.iter().map(|command| {
+                let mut shown = show(&command.op);
+                shown["session"] = command.session.clone().into();
+                shown["sequence"] = command.sequence.into();
+                shown
+            });
+            json!({
+                "slot": entry.slot,
+                "ballot": ballot_json(entry.ballot, &names),
+                "digest": entry.digest.to_string(),
+                "chain": entry.chain.to_string(),
+                "commands": commands.collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({"first": page.first, "entries": entries, "decided_upto": page.decided_upto}).to_string()
+}
+
+/// A command for the debug log.
+fn show(op: &Op) -> serde_json::Value {
+    let value = |text: &str| {
+        serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|_| text.into())
+    };
+    match op {
+        Op::Put { key, value: text } => json!({"op": "put", "key": key, "value": value(text)}),
+        Op::Cas { key, from, to } => {
+            json!({"op": "cas", "key": key, "from": from.as_deref().map(value), "to": value(to)})
+        }
+        Op::SwapUnchecked { key, to } => {
+            json!({"op": "swap-unchecked", "key": key, "to": value(to)})
+        }
+        Op::Append { key, element } => json!({"op": "append", "key": key, "value": value(element)}),
+        Op::Delete { key } => json!({"op": "delete", "key": key}),
+        Op::Read(Query::Get { key }) => json!({"op": "get", "key": key}),
+        Op::Read(Query::Range { prefix }) => json!({"op": "range", "prefix": prefix}),
+    }
+}
