@@ -60,6 +60,17 @@ impl Checker for Vacuity {
                 None => "there is no receipt".to_string(),
                 Some(receipt) => receipt.evidence.join("; "),
             };
+            if span.skipped {
+                // Nobody led, say. It tells nothing against the others of its family.
+                if !spans.iter().any(|s| s.family == span.family && s.held()) {
+                    let reason = format!(
+                        "{fault} was passed over{because}, and no other {} took hold",
+                        span.family
+                    );
+                    vacuous.push(note("fault did not hold", Some(fault), reason));
+                }
+                continue;
+            }
             if !span.held() {
                 let seen = evidence(&span.inject);
                 let reason = format!("{fault} never took hold{because} ({seen})");

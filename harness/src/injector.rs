@@ -8,7 +8,7 @@ use history::fault::{Action, Note, Receipt};
 use history::{Kind, Name, Process, Value};
 use tokio::task::JoinSet;
 
-use crate::nemesis::{Planned, World};
+use crate::nemesis::{FaultError, Planned, World};
 use crate::progress::{Progress, Stop, Wish, wished};
 use crate::recorder::{Draft, RecordError, Recorder};
 
@@ -73,6 +73,10 @@ async fn one(
             note.receipt = Some(injected.receipt);
             progress.fault_on(number, &note.label);
             write(Kind::Ok, &note, None)?;
+        }
+        Err(e @ FaultError::NoTarget(_)) => {
+            progress.remark(format!("{}: passed over: {e}", fault.label()));
+            return write(Kind::Info, &note, Some(e.to_string()));
         }
         Err(e) => {
             progress.remark(format!("{}: {e}", fault.label()));

@@ -130,6 +130,50 @@ fn each_lack_is_named() {
     );
 }
 
+/// Nobody led when the leader was to be cut off: that alone is no reason to distrust the run, unless
+/// it happened to every fault of the family.
+#[test]
+fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
+    let drawn = "P0 |write 1| |read 1| |write 2| |read 2| |write 3|";
+    let skipped = |history: &History, fault: u64| {
+        let mut events = history.events().to_vec();
+        let note = Note {
+            fault,
+            action: Action::Inject,
+            label: "the leader".into(),
+            targets: vec![],
+            receipt: None,
+        };
+        for (kind, error) in [
+            (Kind::Invoke, None),
+            (Kind::Info, Some("no target: no leader")),
+        ] {
+            events.push(Event {
+                index: events.len() as u64,
+                time: history.end(),
+                process: Process::Nemesis,
+                kind,
+                f: "partition".into(),
+                value: Value::from_serde(&note).unwrap(),
+                error: error.map(String::from),
+                node: None,
+            });
+        }
+        History::new(events).unwrap()
+    };
+    let vacuity = Vacuity {
+        least_ok: 1,
+        faults: true,
+        ..Vacuity::default()
+    };
+    let check = |history: &History| vacuity.check(history, &Budget::default());
+    let found = check(&skipped(&with_fault(drawn, 5, 9), 1));
+    assert_eq!(found.verdict, Verdict::Valid, "{}", found.summary);
+    let found = check(&skipped(&drawing::history(drawn).unwrap(), 0));
+    assert_eq!(found.verdict, Verdict::Vacuous);
+    assert!(found.summary.contains("no leader"), "{}", found.summary);
+}
+
 #[test]
 fn no_time_is_unknown_and_not_a_guess() {
     let history = drawing::history("P0 |write 1| |read 1|").unwrap();

@@ -9,8 +9,8 @@
 //! ok     f=partition {fault 3, action "heal", receipt {..}}            it is undone
 //! ```
 //!
-//! `fail` in place of `ok` means that it did not take hold (or could not be undone); `info` that the
-//! harness does not know. A fault with no span of its own (kill and restart of a daemon) is the time
+//! `fail` in place of `ok` means that it could not be done (or undone); `info` that it was passed over,
+//! because there was nobody to do it to, such as no leader. A fault with no span of its own (kill and restart of a daemon) is the time
 //! from kill to restart.
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,8 @@ pub struct Span {
     pub heal: Option<Receipt>,
     /// What went wrong with the injection or the healing.
     pub error: Option<String>,
+    /// It was passed over: there was nobody to do it to.
+    pub skipped: bool,
 }
 
 impl Span {
@@ -111,6 +113,7 @@ pub fn spans(history: &History) -> Vec<Span> {
                 inject: None,
                 heal: None,
                 error: None,
+                skipped: false,
             }),
             (Action::Inject, kind, Some(span)) => {
                 if kind == Kind::Ok {
@@ -118,6 +121,10 @@ pub fn spans(history: &History) -> Vec<Span> {
                     // What a target such as "the leader" turned out to be is known only now.
                     span.label = note.label;
                     span.targets = note.targets;
+                }
+                if kind == Kind::Info {
+                    span.skipped = true;
+                    span.until = event.time;
                 }
                 span.inject = note.receipt.or(span.inject.take());
                 span.error = event.error.clone().or(span.error.take());

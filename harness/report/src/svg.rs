@@ -205,6 +205,7 @@ mod tests {
             inject: None,
             heal: None,
             error: None,
+            skipped: false,
         }
     }
 

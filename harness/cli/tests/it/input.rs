@@ -270,7 +270,12 @@ fn a_daemon_that_will_not_start_shows_its_last_words() {
     let mut command = place.command(&["run", "paxos-kv", "--nodes", "3", "--time-limit", "5s"]);
     Ended::of(command.env("SCHISM_PAXOS_KV", &script).output().unwrap())
         .exits(INFRA)
-        .says(&["n1:", "n3:", "the disk has eaten the configuration", "exit"]);
+        .says(&[
+            "n1:",
+            "n3:",
+            "the disk has eaten the configuration",
+            "has ended",
+        ]);
     place.assert_nothing_left();
 }
 
