@@ -22,10 +22,11 @@ pub type Grudge = BTreeMap<Name, BTreeSet<Name>>;
 
 /// Datagrams to each peer in one round.
 const COUNT: u32 = 5;
-/// For answers to one round.
+/// For answers to the first round.
 const WAIT: Duration = Duration::from_millis(200);
-/// A busy machine, or another fault, may lose datagrams that nothing cuts: those are sent again.
-const ROUNDS: u32 = 4;
+/// A busy machine, or another fault, may lose datagrams that nothing cuts, or keep them for long:
+/// they are sent again, and waited for twice as long each time, 6 s in all.
+const ROUNDS: u32 = 5;
 
 /// What arrived of one or more rounds.
 #[derive(Debug, Default)]
@@ -47,7 +48,7 @@ pub(crate) async fn ask(
     // One controller speaks to an agent in its whole life, so counting up is unique enough.
     static NONCE: AtomicU64 = AtomicU64::new(1);
     let nonce = NONCE.fetch_add(1, Ordering::Relaxed);
-    let ports = all(at_once(nodes.iter().map(|node| probe_address(node.clone()))).await)?;
+    let ports: Vec<SocketAddr> = nodes.iter().map(probe_address).collect();
 
     let probed = all(at_once(nodes.iter().map(|node| {
         let peers = ports
@@ -120,8 +121,8 @@ impl Matrix {
 /// must be alive.
 pub(crate) async fn witness(world: &World, grudge: &Grudge, sights: &mut Sights) {
     let mut matrix = Matrix::default();
-    for _ in 0..ROUNDS {
-        match ask(&world.nodes, COUNT, WAIT).await {
+    for round in 0..ROUNDS {
+        match ask(&world.nodes, COUNT, WAIT * 2u32.pow(round)).await {
             Ok(round) => matrix.add(round),
             Err(errors) => {
                 errors.iter().for_each(|e| sights.blind(e));
@@ -195,11 +196,8 @@ fn all<T>(answers: Vec<Result<T, ControlError>>) -> Result<Vec<T>, Vec<ControlEr
 }
 
 /// Where a node's agent answers probes.
-async fn probe_address(node: Node) -> Result<SocketAddr, ControlError> {
-    let hello = node.agent.call::<agent::protocol::Hello>(Request::Hello {
-        version: agent::protocol::VERSION,
-        node: node.name.to_string(),
-        lease_ms: 10_000,
-    });
-    Ok(SocketAddr::new(node.address, hello.await?.probe_port))
+fn probe_address(node: &Node) -> SocketAddr {
+    let hello = node.agent.greeting();
+    let hello = hello.expect("a cluster that is up has greeted its agents");
+    SocketAddr::new(node.address, hello.probe_port)
 }

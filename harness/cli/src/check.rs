@@ -3,15 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use checkers::agreement::Agreement;
-use checkers::availability::Availability;
-use checkers::vacuity::Vacuity;
 use checkers::{Checker, Verdict};
 use harness::run::{Judged, Notes, judge};
 use history::History;
 use history::store::Store;
-use workloads::interface::Interface;
 use workloads::params::Params;
+use workloads::workload::Circumstances;
 use workloads::{systems, workload};
 
 use crate::args;
@@ -79,22 +76,18 @@ pub fn judges(
         .filter(|(k, _)| own.iter().any(|p| p.name == k))
         .map(|(k, v)| (k.as_str(), v.as_str()));
     let params = Params::resolve(&own, given).map_err(Failure::usage)?;
-    let mut checkers = workload.checkers(&params);
-    if let Some(spec) = spec.filter(|s| has_log(&s.system)) {
-        checkers.push(Box::new(Agreement::new().with_nodes(spec.nodes)));
-    }
-    checkers.push(Box::new(Availability::default()));
-    checkers.push(Box::new(Vacuity {
-        nodes: spec.map(Spec::node_names).unwrap_or_default(),
-        faults: spec.is_some_and(|s| s.nemesis.as_deref() != Some("none")),
-        ..Vacuity::default()
-    }));
-    Ok(checkers)
-}
-
-/// A system whose nodes keep a log that they show.
-fn has_log(system: &str) -> bool {
-    systems::find(system).is_ok_and(|entry| entry.interfaces.contains(&Interface::Log))
+    let circumstances = match spec {
+        None => Circumstances::default(),
+        Some(spec) => Circumstances {
+            offered: systems::find(&spec.system)
+                .map_err(Failure::usage)?
+                .interfaces
+                .to_vec(),
+            nodes: spec.node_names(),
+            faults: spec.nemesis.as_deref() != Some("none"),
+        },
+    };
+    Ok(workload::judges(workload, &params, circumstances))
 }
 
 /// The result on stdout, the verdict as the exit code.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use checkers::Checker;
+use harness::cluster::Node;
 use harness::run::Test;
 use harness::seed::Seed;
 use nemeses::schedule::{NemesisSpec, Schedule, Tuning, draw};
@@ -207,10 +208,11 @@ impl Plan {
             time_limit: self.spec.time_limit(),
             op_timeout: self.spec.op_timeout(),
             lacking: Box::new(move |nodes| {
-                let offers = nodes
-                    .iter()
-                    .map(|node| (node.name.clone(), node.agent.offers().to_vec()))
-                    .collect();
+                let of = |node: &Node| {
+                    let greeting = node.agent.greeting();
+                    greeting.map(|g| g.offers.clone()).unwrap_or_default()
+                };
+                let offers = nodes.iter().map(|n| (n.name.clone(), of(n))).collect();
                 let missing = nemeses::missing(&needs, &offers);
                 missing.iter().map(ToString::to_string).collect()
             }),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::protocol::Note;
+use checkers::Verdict;
 use harness::cluster::lab::{self, Entered, Lab};
 use harness::progress::{Progress, Stop, Wish};
 use harness::run::{Judged, Notes, RunError, judge, record};
@@ -29,7 +30,7 @@ const LEASE: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     pub run: String,
-    pub verdict: checkers::Verdict,
+    pub verdict: Verdict,
     /// Kinds of all anomalies, the most telling first.
     pub anomalies: Vec<String>,
     /// When the first anomaly was complete, in seconds since the start of the main phase.
@@ -61,6 +62,10 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     let (history, judged) =
         judge(&run.history(), &checkers, &args.budget.budget(), notes).map_err(Failure::infra)?;
     conclude(&run, &spec, &history, &judged)?;
+    if judged.verdict == Verdict::Valid {
+        // Evidence of nothing, and large.
+        lab::discard_data(&run.path().join("nodes")).map_err(Failure::infra)?;
+    }
     if args.json {
         let outcome = outcome(&run, &spec, &history, judged);
         println!(

@@ -90,8 +90,8 @@ impl Store {
 
     /// Replaced by rename, so that a reader never finds it missing.
     fn point_latest(&self, name: &str) -> io::Result<()> {
-        let next = self.root.join(format!(".latest-{}", std::process::id()));
-        let _ = fs::remove_file(&next);
+        // Named by the run: runs of one moment, whose process numbers may be the same, do not meet.
+        let next = self.root.join(format!(".latest-{name}"));
         std::os::unix::fs::symlink(name, &next)?;
         fs::rename(&next, self.root.join("latest"))
     }

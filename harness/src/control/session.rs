@@ -130,9 +130,9 @@ impl Agent {
         Ok(hello)
     }
 
-    /// What its node can do to itself; nothing before it was greeted.
-    pub fn offers(&self) -> &[String] {
-        self.hello.get().map_or(&[], |hello| &hello.offers)
+    /// What it said of itself when it was greeted; none before.
+    pub fn greeting(&self) -> Option<&Hello> {
+        self.hello.get()
     }
 
     /// Asks one thing and waits for the answer.

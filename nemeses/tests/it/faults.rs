@@ -66,7 +66,7 @@ const EVERY_KIND: &[&str] = &[
 #[tokio::test]
 async fn every_kind_takes_hold_and_is_gone_after() {
     for what in EVERY_KIND {
-        let stage = stage(5);
+        let stage = stage(5).await;
         stage.script().leader = Some(Name::new("n2"));
         let fault = fault(what, 5);
         let receipt = inject(&fault, &stage).await;
@@ -82,7 +82,7 @@ async fn every_kind_takes_hold_and_is_gone_after() {
 async fn no_rule_can_match_the_control_path() {
     let peers: BTreeSet<_> = names(5).iter().map(|n| address(n)).collect();
     for what in EVERY_KIND {
-        let stage = stage(5);
+        let stage = stage(5).await;
         stage.script().leader = Some(Name::new("n2"));
         inject(&fault(what, 5), &stage).await;
         for (node, mechanism) in stage.injected() {
@@ -131,7 +131,7 @@ async fn probes_agree_with_every_topology_of_three_to_nine_nodes() {
             if shape == "majorities-ring" && nodes == 3 {
                 continue;
             }
-            let stage = stage(nodes);
+            let stage = stage(nodes).await;
             let fault = fault(&format!("family = \"partition\"\nshape = {shape:?}"), nodes);
             let receipt = inject(&fault, &stage).await;
             assert!(receipt.held, "{shape} of {nodes}: {receipt:#?}");
@@ -150,7 +150,7 @@ async fn probes_agree_with_every_topology_of_three_to_nine_nodes() {
 async fn a_heal_reaches_every_node_that_was_told_even_if_telling_failed() {
     for lie in [Lie::RefusesInject, Lie::AppliesAndFails] {
         for what in EVERY_KIND {
-            let stage = stage(5);
+            let stage = stage(5).await;
             stage.script().leader = Some(Name::new("n1"));
             stage.lie("n1", lie);
             let fault = fault(what, 5);
@@ -176,7 +176,7 @@ async fn a_heal_reaches_every_node_that_was_told_even_if_telling_failed() {
 
 #[tokio::test]
 async fn every_failed_node_is_in_the_error() {
-    let stage = stage(5);
+    let stage = stage(5).await;
     stage.lie("n1", Lie::RefusesInject);
     stage.lie("n4", Lie::RefusesInject);
     let fault = fault("family = \"pause\"\ntargets = \"all\"", 5);
@@ -190,7 +190,7 @@ async fn every_failed_node_is_in_the_error() {
 
 #[tokio::test]
 async fn healing_what_was_never_injected_is_fine() {
-    let stage = stage(3);
+    let stage = stage(3).await;
     let receipt = heal(&fault("family = \"kill\"\ntargets = [\"n1\"]", 3), &stage).await;
     assert!(receipt.held, "{receipt:#?}");
 }
@@ -198,7 +198,7 @@ async fn healing_what_was_never_injected_is_fine() {
 #[tokio::test]
 async fn the_leader_is_who_leads_when_the_fault_begins() {
     for what in EVERY_KIND.iter().filter(|w| w.contains("leader")) {
-        let stage = stage(5);
+        let stage = stage(5).await;
         stage.script().leader = Some(Name::new("n1"));
         let fault = fault(what, 5);
         assert!(fault.fault.label().contains("leader"), "{what}");
@@ -215,7 +215,7 @@ async fn the_leader_is_who_leads_when_the_fault_begins() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_leader_there_is_no_target_and_nobody_is_told() {
-    let stage = stage(5);
+    let stage = stage(5).await;
     let fault = fault("family = \"kill\"\ntargets = \"leader\"", 5);
     let error = fault.fault.inject(0, &stage.world).await.unwrap_err();
     assert!(
@@ -231,7 +231,7 @@ async fn without_a_leader_there_is_no_target_and_nobody_is_told() {
 
 #[tokio::test]
 async fn a_leader_that_is_no_node_is_no_target() {
-    let stage = stage(3);
+    let stage = stage(3).await;
     stage.script().leader = Some(Name::new("n9"));
     let fault = fault("family = \"pause\"\ntargets = \"leader\"", 3);
     let error = fault.fault.inject(0, &stage.world).await.unwrap_err();
@@ -258,7 +258,7 @@ async fn no_receipt_holds_against_the_evidence() {
             "family = \"partition\"\nshape = \"halves\"\ntargets = [\"n1\", \"n2\"]",
             "n1",
             Lie::IsUnheard,
-            "n1 -> n2: none of 20 probes arrived, although nothing cuts it",
+            "n1 -> n2: none of 25 probes arrived, although nothing cuts it",
         ),
         (
             "family = \"partition\"\nshape = \"one-way-out\"\ntargets = [\"n1\"]",
@@ -327,7 +327,7 @@ async fn no_receipt_holds_against_the_evidence() {
             "n1: fault 0 entered",
         ),
     ] {
-        let stage = stage(3 + usize::from(what.contains("halves")) * 2);
+        let stage = stage(3 + usize::from(what.contains("halves")) * 2).await;
         let fault = fault(what, stage.world.nodes.len());
         stage.lie(node, lie);
         let receipt = inject(&fault, &stage).await;
@@ -350,7 +350,7 @@ async fn a_heal_that_leaves_the_fault_is_found_out() {
         "family = \"clock\"\nshape = \"freeze\"\ntargets = [\"n1\"]\npause = \"500ms\"",
         "family = \"packet\"\nshape = \"loss\"\ntargets = [\"n1\"]\nshare = \"30%\"",
     ] {
-        let stage = stage(3);
+        let stage = stage(3).await;
         stage.lie("n1", Lie::HealsNothing);
         let fault = fault(what, 3);
         assert!(inject(&fault, &stage).await.held, "{what}");
@@ -362,7 +362,7 @@ async fn a_heal_that_leaves_the_fault_is_found_out() {
 #[tokio::test]
 async fn a_freeze_is_seen_by_its_lag_before_it_is_healed() {
     let what = "family = \"clock\"\nshape = \"freeze\"\ntargets = [\"n1\"]\npause = \"800ms\"";
-    let stage = stage(3);
+    let stage = stage(3).await;
     stage.lie("n1", Lie::AppliesNothing);
     let fault = fault(what, 3);
     // It could not be asked while it was stopped, so only the agent has spoken.
@@ -377,7 +377,7 @@ async fn a_freeze_is_seen_by_its_lag_before_it_is_healed() {
 
 #[tokio::test]
 async fn a_lag_that_is_kept_is_where_the_next_fault_counts_from() {
-    let stage = stage(3);
+    let stage = stage(3).await;
     let freeze = fault(
         "family = \"clock\"\nshape = \"freeze-kept\"\ntargets = [\"n1\"]\npause = \"800ms\"",
         3,
@@ -400,7 +400,7 @@ async fn a_lag_that_is_kept_is_where_the_next_fault_counts_from() {
 
 #[tokio::test]
 async fn a_system_that_does_not_tell_the_time_leaves_it_to_the_agent() {
-    let stage = stage(3);
+    let stage = stage(3).await;
     stage.script().tells_time = false;
     for what in EVERY_KIND
         .iter()
@@ -417,7 +417,7 @@ async fn a_system_that_does_not_tell_the_time_leaves_it_to_the_agent() {
 /// if they are due at the same time.
 #[tokio::test]
 async fn faults_of_one_family_take_turns() {
-    let stage = stage(4);
+    let stage = stage(4).await;
     let text = "version = 1\n\
         [[fault]]\nat = \"0s\"\nlasts = \"1s\"\nfamily = \"partition\"\nshape = \"halves\"\n\
         [[fault]]\nat = \"1s\"\nlasts = \"1s\"\nfamily = \"partition\"\nshape = \"majorities-ring\"\n";
@@ -446,7 +446,7 @@ proptest! {
         let schedule = draw(Seed(seed), &spec, &names(nodes), limit, &Tuning::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let stage = stage(nodes);
+            let stage = stage(nodes).await;
             stage.script().leader = Some(Name::new("n1"));
             for (node, lie) in &lies {
                 stage.lie(&format!("n{node}"), *lie);

@@ -76,14 +76,13 @@ pub fn address(name: &str) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 78, 0, number))
 }
 
-/// Must be called in a runtime.
-pub fn stage(count: usize) -> Stage {
+pub async fn stage(count: usize) -> Stage {
     let script = Arc::new(Mutex::new(Script {
         tells_time: true,
         ..Script::default()
     }));
     let began = Instant::now();
-    let nodes = names(count)
+    let nodes: Vec<Node> = names(count)
         .into_iter()
         .map(|name| {
             let (ours, theirs) = tokio::io::duplex(1 << 20);
@@ -99,6 +98,10 @@ pub fn stage(count: usize) -> Stage {
             }
         })
         .collect();
+    for node in &nodes {
+        let greeted = node.agent.hello(Duration::from_secs(3600)).await;
+        greeted.expect("the script answers");
+    }
     let system = Arc::new(Paper {
         script: script.clone(),
         began,
