@@ -114,7 +114,7 @@ impl Core {
             use_traced: 0,
             reads: Vec::new(),
         }));
-        self.send_heartbeat();
+        self.send_heartbeat(true);
         // Slots up to the floor are decided, if not known here. Above it the value of the highest ballot goes on,
         // holes are filled with no-ops, and one more no-op is the barrier for reads.
         // FLAW read-before-recovery: that is not hurried, and left to what sends unanswered proposals again.
@@ -134,7 +134,7 @@ impl Core {
 
     /// Gives the batch the next slot, and sends it unless that is left to the resending.
     fn propose(&mut self, batch: Arc<Batch>, send: bool) {
-        let decided = self.kv.applied;
+        let decided = self.commit_to_tell(false);
         let now = self.now;
         let election::State::Leader(leader) = &mut self.role else {
             return;
@@ -298,7 +298,7 @@ impl Core {
     pub(super) fn tick_leader(&mut self) {
         let (now, timeout) = (self.now, nanos(self.config.election_timeout));
         let resend_after = 2 * nanos(self.config.heartbeat_interval);
-        let decided = self.kv.applied;
+        let decided = self.commit_to_tell(false);
         let election::State::Leader(leader) = &mut self.role else {
             return;
         };
@@ -337,18 +337,29 @@ impl Core {
             self.send(to, message);
         }
         if due {
-            self.send_heartbeat();
+            self.send_heartbeat(true);
         }
     }
 
-    /// Begins a heartbeat round, which also confirms the leadership for the reads that wait for one.
-    pub(super) fn send_heartbeat(&mut self) {
+    /// The commit index for a message to the followers.
+    fn commit_to_tell(&self, regular: bool) -> Slot {
+        // FLAW read-before-recovery: only the regular heartbeat tells it, so whoever leads next lags behind.
+        let late = self.config.flaws.has(Flaw::ReadBeforeRecovery) && !regular;
+        if late { 0 } else { self.kv.applied }
+    }
+
+    /// Begins a heartbeat round, the regular one or one between for reads. It also confirms the leadership for the
+    /// reads that wait for that.
+    pub(super) fn send_heartbeat(&mut self, regular: bool) {
         let now = self.now;
+        let decided = self.commit_to_tell(regular);
         let election::State::Leader(leader) = &mut self.role else {
             return;
         };
         leader.round += 1;
-        leader.heartbeat_due = now + nanos(self.config.heartbeat_interval);
+        if regular {
+            leader.heartbeat_due = now + nanos(self.config.heartbeat_interval);
+        }
         leader.sent.insert(leader.round, now);
         let (ballot, round) = (leader.ballot, leader.round);
         for read in &mut leader.reads {
@@ -357,7 +368,7 @@ impl Core {
         self.broadcast(Message::Heartbeat {
             ballot,
             round,
-            decided: self.kv.applied,
+            decided,
         });
     }
 

@@ -47,7 +47,7 @@ impl Core {
         };
         if leader.confirmed == leader.round && leader.reads.iter().any(|read| read.round.is_none())
         {
-            self.send_heartbeat();
+            self.send_heartbeat(false);
         }
     }
 
