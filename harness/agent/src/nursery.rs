@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,8 @@ type OnExit = Box<dyn FnOnce(Exit) + Send>;
 pub struct Nursery {
     jobs: Sender<Job>,
     children: Mutex<HashMap<u32, OnExit>>,
+    /// Told of every birth: a reaper that has nobody to wait for waits for this.
+    born: Condvar,
     prefix: String,
 }
 
@@ -74,6 +76,7 @@ impl Nursery {
         let nursery = Arc::new(Nursery {
             jobs,
             children: Mutex::default(),
+            born: Condvar::new(),
             prefix,
         });
         thread::Builder::new()
@@ -124,6 +127,7 @@ impl Nursery {
             let mut children = nursery.children();
             let born = birth().map(|(pid, rest)| {
                 children.insert(pid, Box::new(on_exit));
+                nursery.born.notify_all();
                 rest
             });
             drop(children);
@@ -142,8 +146,17 @@ impl Nursery {
             match next_dead() {
                 Dead::Child(pid) => self.bury(pid),
                 Dead::Nobody => thread::sleep(TRACED),
-                Dead::Childless => thread::sleep(ORPHANS),
+                Dead::Childless => self.wait_for_birth(),
             }
+        }
+    }
+
+    fn wait_for_birth(&self) {
+        let children = self.children();
+        // A child that came since the look is waited for by the next one.
+        if children.is_empty() {
+            let waited = self.born.wait_timeout(children, ORPHANS);
+            drop(waited.expect("nothing panics while holding it"));
         }
     }
 
@@ -265,12 +278,13 @@ pub fn kill_tree(tree: &mut Tree) {
     }
 }
 
-/// A session of its own, so that signals to the agent's group do not reach it; and death with the
-/// agent, however that comes.
+/// A session of its own, so that signals to the agent's group do not reach it; none of the signals
+/// blocked that the agent blocks for itself; and death with the agent, however that comes.
 pub fn bind_to_agent(command: &mut Command) {
     let agent = std::process::id();
     let prepare = move || {
         setsid()?;
+        unblock_signals()?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The agent may have died before the line above: then nothing would be sent.
         if getppid().map_or(0, number) != agent {
@@ -280,6 +294,20 @@ pub fn bind_to_agent(command: &mut Command) {
     };
     // SAFETY: only system calls, and nothing allocates, between fork and exec.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// A mask is inherited through exec: a daemon that never hears SIGTERM could not end in good order.
+fn unblock_signals() -> io::Result<()> {
+    // SAFETY: the set is initialised by the first call, and both only touch what they are given.
+    let status = unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut())
+    };
+    match status {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Reads a stream in a thread of its own, piece by piece.

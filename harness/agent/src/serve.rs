@@ -504,7 +504,10 @@ impl Agent {
         let mut ledger = self.ledger();
         match request {
             Request::Start { daemon } => value(ledger.start(daemon)?),
-            Request::State { daemon } => value(ledger.daemon(&daemon)?.state()?),
+            Request::State { daemon } => {
+                drop(ledger);
+                value(self.state(&daemon)?)
+            }
             Request::Tail { daemon, lines } => {
                 let log = ledger.daemon(&daemon)?.spec.log.clone();
                 drop(ledger);
@@ -517,6 +520,18 @@ impl Agent {
             Request::InForce => value(ledger.in_force()),
             other => Err(Error::Refused(format!("{other:?} is not for this thread"))),
         }
+    }
+
+    /// How a daemon is. One whose root is dead, but not told of yet, is waited for: its status would
+    /// be that of before.
+    fn state(&self, name: &str) -> Result<State> {
+        let told = || {
+            let mut ledger = self.ledger();
+            let daemon = ledger.daemon(name)?;
+            Ok(daemon.root.is_none() || !daemon.members()?.is_empty())
+        };
+        wait_until(VANISH, told)?;
+        self.ledger().daemon(name)?.state()
     }
 
     /// Waits for a daemon that was asked to end, and kills it after `grace`.
@@ -570,11 +585,12 @@ impl Agent {
                 });
             }
         });
-        self.note(Note::Healed {
-            why: format!("{why}; every fault is undone and every daemon stopped"),
-        });
-        if let Some(id) = *self.leave.lock().unwrap_or_else(PoisonError::into_inner) {
-            self.answer(id, || Ok(()));
+        // Whoever asked for it gets an answer; a note is for what nobody asked.
+        match *self.leave.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(id) => self.answer(id, || Ok(())),
+            None => self.note(Note::Healed {
+                why: format!("{why}; every fault is undone and every daemon stopped"),
+            }),
         }
         let (done, flushed) = mpsc::channel();
         // A controller that does not read is not waited for.

@@ -171,7 +171,8 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
             .unwrap_or_else(|| u64::from(rand::random::<u32>())),
         params,
         flaws,
-        scenario: args.scenario.as_ref().map(|p| p.display().to_string()),
+        scenario: scenario.map(|s| s.name.clone()),
+        clean: args.clean,
     })
 }
 

@@ -1,5 +1,6 @@
 //! `schism prove`: does the instrument work? Every planted flaw under the fault that it needs, over
 //! many seeds, and the clean twin of each; every run is this same program as a user would call it.
+//! Runs that the store already has are not made again, so an interrupted proof goes on where it was.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -14,10 +15,11 @@ use workloads::scenario::Scenario;
 
 use crate::args::Prove;
 use crate::exit::Failure;
-use crate::run::Outcome;
+use crate::run::{Outcome, recall};
+use crate::spec::Spec;
 
 /// One run to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Job {
     scenario: usize,
     clean: bool,
@@ -44,12 +46,18 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
     let jobs = plan(&args, &entries);
     let store = Store::new(&args.store.store);
     let at_once = args.jobs.unwrap_or_else(default_jobs).max(1);
+    let mut made = recall_all(&entries, &jobs, &store)?;
+    let all = jobs.len();
+    let jobs: Vec<Job> = jobs
+        .into_iter()
+        .filter(|job| !made.iter().any(|m| m.job == *job))
+        .collect();
     eprintln!(
-        "{} runs, {at_once} at a time, kept in {}",
-        jobs.len(),
+        "{all} runs, {} of them already in {}, {at_once} at a time",
+        made.len(),
         store.root().display()
     );
-    let made = run_all(&entries, jobs, at_once, &args.store.store)?;
+    made.extend(run_all(&entries, jobs, at_once, &args.store.store)?);
     let table = table(&args, &entries, &made);
     print!("{table}");
     if let Some(path) = &args.output {
@@ -132,6 +140,37 @@ fn plan(args: &Prove, entries: &[Entry]) -> Vec<Job> {
         seed: args.first_seed + n,
     }));
     jobs
+}
+
+/// What an earlier proof has left in the store.
+fn recall_all(entries: &[Entry], jobs: &[Job], store: &Store) -> Result<Vec<Made>, Failure> {
+    let mut made: Vec<Made> = Vec::new();
+    for run in store.list().map_err(Failure::infra)? {
+        let Ok(spec) = Spec::load(&run) else { continue };
+        let scenario = entries
+            .iter()
+            .position(|e| Some(&e.name) == spec.scenario.as_ref());
+        let job = jobs.iter().find(|job| {
+            Some(job.scenario) == scenario
+                && job.clean == spec.clean
+                && job.seed == spec.seed
+                && spec.nemesis.as_deref()
+                    == Some(
+                        job.nemesis
+                            .unwrap_or(&entries[job.scenario].scenario.nemesis),
+                    )
+        });
+        // A run without results was interrupted: it is made again.
+        if let (Some(job), Ok(outcome)) = (job, recall(&run))
+            && !made.iter().any(|m| m.job == *job)
+        {
+            made.push(Made {
+                job: job.clone(),
+                outcome: Ok(outcome),
+            });
+        }
+    }
+    Ok(made)
 }
 
 fn families() -> impl Iterator<Item = &'static str> {

@@ -211,6 +211,13 @@ pub fn load_results(run: &Run) -> Result<Judged, Failure> {
     serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
 }
 
+/// What `--json` printed for a run that is over.
+pub fn recall(run: &Run) -> Result<Outcome, Failure> {
+    let judged = load_results(run)?;
+    let history = run.load().map_err(Failure::infra)?.history;
+    Ok(outcome(run, &Spec::load(run)?, &history, judged))
+}
+
 fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome {
     let all = || judged.analyses.iter().flat_map(|a| &a.anomalies);
     let complete = |ops: &[u64]| {

@@ -31,9 +31,12 @@ pub struct Spec {
     /// Parameters that differ from their defaults.
     pub params: BTreeMap<String, String>,
     pub flaws: Vec<String>,
-    /// The scenario that the run was made from.
+    /// Name of the scenario that the run was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<String>,
+    /// Whether it is the scenario's clean twin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clean: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

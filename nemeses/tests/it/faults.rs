@@ -276,7 +276,7 @@ async fn no_receipt_holds_against_the_evidence() {
             "family = \"partition\"\nshape = \"no-response\"\ntargets = [\"n1\"]",
             "n3",
             Lie::IsUnheard,
-            "n3 -> n1: none of 20",
+            "n3 -> n1: none of 25",
         ),
         (
             "family = \"pause\"\ntargets = [\"n1\"]",

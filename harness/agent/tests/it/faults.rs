@@ -677,7 +677,22 @@ fn a_daemon_that_ends_by_itself_or_will_not_start_is_told() {
                 error.contains("\"x\"") && error.contains("/no/such"),
                 "{error}"
             );
-            // One that ignores SIGTERM is killed after the time it was given.
+            // One that hears SIGTERM ends in its own way, long before its time is up: it has not
+            // inherited the signals that the agent blocks for itself.
+            agent.start(
+                "good",
+                "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done",
+                dir.path(),
+            );
+            until("it is ready", || {
+                let tail = agent.get(json!({"do": "tail", "daemon": "good", "lines": 1}));
+                (tail == "ready").then_some(())
+            });
+            let stop = json!({"do": "stop", "daemon": "good", "grace_ms": 60_000});
+            let stopped = agent.get(stop);
+            assert_eq!(stopped, json!({"state": "stopped", "status": "exit 7"}));
+            agent.note(|note| note["note"] == "exited");
+            // One that ignores it is killed after the time it was given.
             agent.start(
                 "d",
                 "trap '' TERM; echo deaf; while :; do sleep 0.05; done",
