@@ -33,6 +33,8 @@ lint:
 bench: build
 	$(CARGO) bench -p harness --bench engine
 	$(CARGO) bench -p checkers
+	$(CARGO) bench -p agent --bench clock
+	$(CARGO) bench -p cli --bench side_by_side
 
 setup-demo:
 	@.ci/setup demo

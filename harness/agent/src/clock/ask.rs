@@ -95,6 +95,9 @@ impl Patch {
             .map_err(|error| access(pid, "block its signals", error))?;
         let run = (|| {
             thread
+                .bind_to_us()
+                .map_err(|error| access(pid, "bind it to the agent's life", error))?;
+            thread
                 .set_registers(&call)
                 .map_err(|error| access(pid, "set its registers", error))?;
             let before_ns = now(clock);

@@ -53,6 +53,13 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// From now on until it is let go, the thread's process is killed if this one dies: for the
+    /// time in which it runs what it was not written to run, and could not find back.
+    pub fn bind_to_us(&self) -> io::Result<()> {
+        let options = libc::PTRACE_O_EXITKILL as usize;
+        ptrace(libc::PTRACE_SETOPTIONS, self.tid, 0, options)
+    }
+
     /// Stops one thread. `None` if it has ended.
     pub fn seize(pid: u32, tid: u32) -> Result<Option<Held>> {
         let Some(mut held) = Held::begin(pid, tid)? else {
