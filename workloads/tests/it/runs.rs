@@ -39,6 +39,7 @@ async fn run(workload: &dyn Workload, ready: Ready, mut cluster: Loopback) -> Hi
         workers: 6,
         time_limit: Duration::from_secs(3),
         op_timeout: LIMIT,
+        lacking: Box::new(|_| Vec::new()),
     };
     let store = Store::new(cluster.folder().join("store"));
     let run = store.create(workload.name()).unwrap();
