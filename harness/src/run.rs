@@ -72,7 +72,7 @@ pub enum RunError {
         what: &'static str,
         errors: Vec<String>,
     },
-    #[error("the nodes cannot do what is asked for:\n{}", .0.join("\n"))]
+    #[error("the nodes cannot do what is asked for:\n{}\n`schism doctor` says how to get what is missing", .0.join("\n"))]
     Lacking(Vec<String>),
     #[error(transparent)]
     Record(#[from] RecordError),

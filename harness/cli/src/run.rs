@@ -100,7 +100,7 @@ async fn drive(plan: Plan, run: &Run) -> Result<Notes, Failure> {
     let recorded = record(test, &mut lab, run, progress, stop).await;
     drop(display);
     recorded.map_err(|e| match e {
-        RunError::Stopped => Failure::Infra(e.to_string()),
+        RunError::Stopped | RunError::Lacking(_) => Failure::Infra(e.to_string()),
         e => Failure::Infra(format!(
             "{e}\nthe nodes' logs are in {}",
             run.path().display()

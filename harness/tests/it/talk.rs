@@ -7,7 +7,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -51,7 +50,7 @@ impl Home {
     pub fn new(user: User) -> Home {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = Home { folder, user };
-        for (name, from) in PROGRAM_NAMES.iter().zip(programs()) {
+        for (name, from) in PROGRAM_NAMES.iter().zip(&programs()) {
             fs::copy(from, home.program(name)).expect("a program");
         }
         for part in ["run", "cwd", "tmp", "home"] {
@@ -132,32 +131,21 @@ fn find(folder: &Path, which: &dyn Fn(&fs::Metadata) -> bool, found: &mut Vec<Pa
     }
 }
 
-/// The programs of a lab, built now: cargo builds the agent, which belongs to another package, not
-/// at all for this one's tests, and the example only when all of them are asked for.
-fn programs() -> &'static [PathBuf; 2] {
-    static PROGRAMS: OnceLock<[PathBuf; 2]> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--message-format", "json"])
-            .args(["--package", "harness", "--example", "lab"])
-            .args(["--package", "agent", "--bin", "schism-agent"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo");
-        assert!(built.status.success(), "the lab's programs do not build");
-        let messages: Vec<serde_json::Value> = String::from_utf8_lossy(&built.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        PROGRAM_NAMES.map(|name| {
-            let of_it = messages
-                .iter()
-                .find(|m| m["target"]["name"] == name && !m["executable"].is_null());
-            let path = of_it.and_then(|m| m["executable"].as_str());
-            PathBuf::from(path.expect("cargo names the executable"))
-        })
-    })
+/// The programs of a lab, in the folder that this test was built into: building the whole workspace's
+/// tests builds them too.
+fn programs() -> [PathBuf; 2] {
+    let test = std::env::current_exe().expect("this program has a path");
+    let profile = test.ancestors().nth(2).expect("it lies in PROFILE/deps");
+    let [example, agent] = PROGRAM_NAMES;
+    let programs = [profile.join("examples").join(example), profile.join(agent)];
+    for program in &programs {
+        assert!(
+            program.exists(),
+            "{} is missing: build it with `cargo build --package harness --example lab --package agent --bin schism-agent`",
+            program.display()
+        );
+    }
+    programs
 }
 
 /// A running lab that is talked to.
