@@ -35,6 +35,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    look_in_sbin();
     let task = match task(std::env::args().skip(1)) {
         Ok(task) => task,
         Err(why) => {
@@ -57,6 +58,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Adds the folders of `nft` and `tc` to those in which programs are looked for: the PATH of an ordinary
+/// user, or of a session that is no login, often lacks them.
+fn look_in_sbin() {
+    let own = std::env::var("PATH").unwrap_or_default();
+    let all = format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
+    // SAFETY: this is the first thing that the program does, and it has one thread yet.
+    unsafe { std::env::set_var("PATH", all) };
 }
 
 fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {

@@ -29,6 +29,7 @@ pub fn alone(name: &str, body: impl FnOnce()) {
         .arg(test)
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(INSIDE, name)
+        .env("PATH", path())
         .env("RUST_BACKTRACE", "0")
         .output()
         .expect("`unshare` is installed (util-linux)");
@@ -46,4 +47,10 @@ pub fn alone(name: &str, body: impl FnOnce()) {
         stdout.contains("1 passed"),
         "no test named {name}: {stdout}"
     );
+}
+
+/// Where `nft` and `tc` are found: an ordinary user's PATH often lacks the folders.
+fn path() -> String {
+    let own = std::env::var("PATH").unwrap_or_default();
+    format!("{own}:/usr/local/sbin:/usr/sbin:/sbin")
 }

@@ -55,6 +55,8 @@ impl Session {
     /// An agent that nobody has spoken to.
     pub fn raw(command: &mut Command) -> Session {
         let mut child = command
+            // What an ordinary user has: the agent must find its tools all the same.
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
