@@ -2,8 +2,8 @@
 //! whatever else the machine does hits both. `make build && cargo bench -p cli`.
 //!
 //! Throughput and latency: as many clients as are said, each asking again as soon as it is answered.
-//! Failover: the leader is killed again and again under a steady load; from the kill to the first
-//! write that was asked for after it and succeeded.
+//! Failover: the leader is killed again and again under a steady load; the longest time without an
+//! answered write while it was dead. `-- throughput` or `-- failover` runs one of the two.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,12 +20,17 @@ fn main() {
     if std::env::args().any(|a| a == "--test") {
         return;
     }
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| {
+        let mut parts = ["throughput", "failover"].iter();
+        !parts.any(|p| asked.iter().any(|a| a == p)) || asked.iter().any(|a| a == part)
+    };
     let dir = std::env::temp_dir().join(format!("schism-side-by-side-{}", std::process::id()));
     let mut found: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for round in 1..=ROUNDS {
         for (system, params) in SYSTEMS {
             let mut note = |what, value| found.entry((what, *system)).or_default().push(value);
-            for (clients, names) in [
+            let loads = [
                 (
                     "1",
                     ["writes/s, 1 client", "p50 ms, 1 client", "p99 ms, 1 client"],
@@ -38,7 +43,8 @@ fn main() {
                         "p99 ms, 50 clients",
                     ],
                 ),
-            ] {
+            ];
+            for (clients, names) in loads.into_iter().filter(|_| wanted("throughput")) {
                 let load = [
                     "--nemesis",
                     "none",
@@ -146,22 +152,29 @@ fn figure(outcome: &Json, name: &str) -> Json {
     found.next().expect("availability has it")["value"].clone()
 }
 
-/// From each kill to the return of the first write that was called after it.
+/// The longest time without an answered write, while each killed leader was dead.
 fn failovers(run: &Path) -> Vec<f64> {
     let loaded = history::store::load(&run.join("history.jsonl")).expect("it was recorded");
     let history = loaded.history;
-    let writes: Vec<_> = history
-        .ops()
-        .iter()
-        .filter(|op| op.f == "write" && op.outcome == history::Outcome::Ok)
+    let writes = history.ops().iter().filter(|op| op.f == "write");
+    let mut answered: Vec<_> = writes
+        .filter(|op| op.outcome == history::Outcome::Ok)
+        .map(|op| op.ret)
         .collect();
+    answered.sort();
     history::fault::spans(&history)
         .iter()
         .filter(|span| span.held())
         .filter_map(|span| {
-            let after = writes.iter().filter(|op| op.call > span.from);
-            let first = after.map(|op| op.ret).min()?;
-            Some(first.since(span.from).as_secs_f64())
+            let during: Vec<_> = answered
+                .iter()
+                .copied()
+                .filter(|at| (span.from..=span.until).contains(at))
+                .collect();
+            let ends = during.iter().copied().chain([span.until]);
+            let begins = [span.from].into_iter().chain(during.iter().copied());
+            let gaps = begins.zip(ends).map(|(from, to)| to.since(from));
+            gaps.max().map(|gap| gap.as_secs_f64())
         })
         .collect()
 }
