@@ -289,6 +289,18 @@ mod tests {
         })
     }
 
+    /// Counts, and has the wish when it offers the `nth`.
+    fn wishing(to: watch::Sender<Wish>, wish: Wish, nth: i64) -> impl Generator {
+        let mut n = 0;
+        from_fn(move |_| {
+            n += 1;
+            if n == nth {
+                to.send_replace(wish);
+            }
+            ("write", Value::Int(n))
+        })
+    }
+
     async fn run(
         generator: impl Generator + 'static,
         client: Hanging,
@@ -377,14 +389,8 @@ mod tests {
     #[tokio::test]
     async fn winding_up_ends_an_endless_phase_and_leaves_no_operation_open() {
         let (wish, stop) = watch::channel(Wish::GoOn);
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            wish.send(Wish::WindUp).unwrap();
-            // Kept until the phase has seen it.
-            std::future::pending::<()>().await;
-        });
         let history = run(
-            counter().rate(1000.0),
+            wishing(wish, Wish::WindUp, 10).rate(1000.0),
             Hanging(|n| n == 2),
             stop,
             Duration::from_millis(200),
@@ -397,13 +403,8 @@ mod tests {
     #[tokio::test]
     async fn abandoning_ends_at_once_and_says_so_of_what_was_open() {
         let (wish, stop) = watch::channel(Wish::GoOn);
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            wish.send(Wish::Abandon).unwrap();
-            std::future::pending::<()>().await;
-        });
         let history = run(
-            counter().limit(3),
+            wishing(wish, Wish::Abandon, 3).limit(3),
             Hanging(|_| true),
             stop,
             Duration::from_secs(3600),
