@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("history", &[]),
     ("agent", &[]),
     ("paxos-kv", &[]),
+    ("chain", &[]),
     ("checkers", &["history"]),
     ("report", &["history", "checkers"]),
     ("harness", &["history", "agent", "checkers"]),

@@ -1,0 +1,5 @@
+//! A proof-of-work blockchain node with a key-value ledger.
+//!
+//! [`core`] is the protocol, without clock, disk or network.
+
+pub mod core;
