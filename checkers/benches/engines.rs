@@ -201,6 +201,7 @@ fn events(shape: &Shape, ops: &[Op]) -> History {
             value,
             error: None,
             node: None,
+            version: None,
         }
     };
     History::new(moments.into_iter().enumerate().map(event).collect()).expect("a history")

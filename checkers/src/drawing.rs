@@ -71,6 +71,7 @@ pub fn history(drawing: &str) -> Result<History, Misdrawn> {
                     value,
                     error: None,
                     node: None,
+                    version: None,
                 });
             }
             at = until + 1;

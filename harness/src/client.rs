@@ -22,6 +22,8 @@ pub struct Completion {
     pub value: Value,
     /// A code of the registry below, then detail: `timeout: no answer in 2 s`.
     pub error: Option<String>,
+    /// Where in the system's own order it took effect, if the answer said.
+    pub version: Option<Value>,
 }
 
 /// One logical client, bound to one node. Dropped when its process is retired.
@@ -99,6 +101,7 @@ impl OpError {
                 true => self.code.code.to_string(),
                 false => format!("{}: {}", self.code.code, self.detail),
             }),
+            version: None,
         }
     }
 }
@@ -109,6 +112,12 @@ impl Completion {
             kind: Kind::Ok,
             value,
             error: None,
+            version: None,
         }
+    }
+
+    /// The same, with where in the system's own order it took effect.
+    pub fn at(self, version: Option<Value>) -> Completion {
+        Completion { version, ..self }
     }
 }

@@ -119,6 +119,7 @@ fn draft(family: &str, kind: Kind, note: &Note, error: Option<String>) -> Draft 
         value: Value::from_serde(note).expect("a note has only text keys"),
         error,
         node: None,
+        version: None,
     }
 }
 

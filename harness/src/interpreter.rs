@@ -115,6 +115,7 @@ pub async fn drive(
                         value: invocation.value.clone(),
                         error: None,
                         node: Some(desk.node.clone()),
+                        version: None,
                     },
                     None,
                 )?;
@@ -202,6 +203,7 @@ fn record(
             value: done.completion.value,
             error: done.completion.error,
             node: Some(node.clone()),
+            version: done.completion.version,
         },
         Some(done.at),
     )

@@ -27,6 +27,8 @@ pub struct Draft {
     pub value: Value,
     pub error: Option<String>,
     pub node: Option<Name>,
+    /// See [`Event::version`].
+    pub version: Option<Value>,
 }
 
 /// Recording failed. What was recorded before is on disk.
@@ -131,6 +133,7 @@ impl Recorder {
             value: draft.value,
             error: draft.error,
             node: draft.node,
+            version: draft.version,
         };
         let sent = match &shared.events {
             Some(events) => events.send(event.clone()).is_ok(),
@@ -216,6 +219,7 @@ mod tests {
             value: Value::Int(n),
             error: None,
             node: None,
+            version: None,
         }
     }
 

@@ -427,6 +427,7 @@ async fn finish(
                 value,
                 error,
                 node: Some(node.name.clone()),
+                version: None,
             };
             recorder.record(draft(Kind::Invoke, Value::Nil, None), None)?;
             let completion = match value {

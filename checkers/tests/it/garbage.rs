@@ -87,6 +87,7 @@ fn history(random: &mut Random) -> History {
             value: value(random, 4),
             error: None,
             node: None,
+            version: None,
         });
     }
     History::new(events).expect("events are in order, one operation a process")

@@ -77,6 +77,7 @@ impl Recorder {
             value,
             error: None,
             node: None,
+            version: None,
         });
     }
 

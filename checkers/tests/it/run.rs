@@ -46,6 +46,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
             value: Value::from_serde(&note(action)).unwrap(),
             error: None,
             node: None,
+            version: None,
         });
     }
     events.sort_by_key(|event| event.time);
@@ -157,6 +158,7 @@ fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
                 value: Value::from_serde(&note).unwrap(),
                 error: error.map(String::from),
                 node: None,
+                version: None,
             });
         }
         History::new(events).unwrap()

@@ -135,4 +135,8 @@ pub struct Event {
     /// The node that the process talks to, where it talks to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Name>,
+    /// Where in the system's own order the answer says that the operation took effect, or what was
+    /// read was true: a log slot, a revision, for a chain `[height, position, block, tx]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Value>,
 }

@@ -161,6 +161,7 @@ mod tests {
             value,
             error: None,
             node: Some("n1".into()),
+            version: None,
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Op {
     /// still take effect at any later time.
     pub ret: Time,
     pub error: Option<String>,
+    /// Where in the system's own order it took effect, if the answer said; none unless `outcome` is ok.
+    pub version: Option<Value>,
 }
 
 /// Why a list of events is not a history.
@@ -147,6 +149,7 @@ fn pair(events: &[Event]) -> Result<Vec<Op>, Malformed> {
                 call: event.time,
                 ret: Time::MAX,
                 error: None,
+                version: None,
             });
             continue;
         }
@@ -173,6 +176,7 @@ fn pair(events: &[Event]) -> Result<Vec<Op>, Malformed> {
             Kind::Ok => {
                 op.outcome = Outcome::Ok;
                 op.output = event.value.clone();
+                op.version = event.version.clone();
                 op.ret = event.time;
             }
             Kind::Fail => {

@@ -170,6 +170,7 @@ mod tests {
             call: Time(call * MS),
             ret: Time(ret * MS),
             error: None,
+            version: None,
         }
     }
 

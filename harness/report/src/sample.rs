@@ -120,6 +120,7 @@ mod tests {
             value: Value::Nil,
             error: None,
             node: None,
+            version: None,
         });
         History::new(events.collect()).unwrap()
     }

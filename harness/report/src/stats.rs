@@ -314,6 +314,7 @@ mod tests {
             value: Value::Nil,
             error: (*kind == Kind::Info).then(|| "timeout 1 s".to_string()),
             node: Some(format!("n{}", 12 - p).into()),
+            version: None,
         });
         History::new(events.collect()).unwrap()
     }

@@ -60,6 +60,7 @@ pub fn simulate(
                     value: offer.value,
                     error: None,
                     node: None,
+                    version: None,
                 };
                 let (takes, kind) = world(&event);
                 open.push(Reverse((now + takes, event.index, worker)));

@@ -224,6 +224,7 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
                     ]),
                     error: None,
                     node: Some(format!("n{}", node + 1).into()),
+                    version: None,
                 });
                 invoked.insert(client, index);
                 let op = Open {
@@ -294,6 +295,7 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
                     value: Value::List(vec![op.key.into(), value]),
                     error: op.error.map(str::to_string),
                     node: Some(format!("n{}", op.node + 1).into()),
+                    version: None,
                 });
                 if op.end == Kind::Info {
                     let fresh = names.values().max().copied().unwrap_or(0) + 1;
@@ -379,5 +381,6 @@ fn nemesis(index: u64, now: u64, fault: usize, which: usize) -> Event {
         value: Value::from_serde(&note).expect("a note is plain data"),
         error: None,
         node: None,
+        version: None,
     }
 }

@@ -39,6 +39,7 @@ fn client(rows: Vec<(u64, u64, Kind, &str, Value)>) -> History {
             value,
             error: None,
             node: None,
+            version: None,
         });
     History::new(events.collect()).unwrap()
 }
@@ -182,6 +183,7 @@ fn hostile_text_stays_text() {
                 Process::Nemesis => None,
                 Process::Client(_) => Some(evil.into()),
             },
+            version: None,
         });
     };
     let note = |action| {
@@ -352,6 +354,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
                 value: Value::from_serde(&note).unwrap(),
                 error: None,
                 node: None,
+                version: None,
             });
         }
     }
@@ -365,6 +368,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
             value: Value::Nil,
             error: None,
             node: Some("n1".into()),
+            version: None,
         });
     }
     let history = History::new(events).unwrap();
