@@ -3,3 +3,4 @@
 //! [`core`] is the protocol, without clock, disk or network.
 
 pub mod core;
+pub mod flaws;

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{Block, Hash, Header, Transaction};
 
+/// What one message takes at most, as it is sent; a longer one is misbehaviour. The core keeps well below it.
+pub const MESSAGE_MAX: usize = 8 << 20;
+/// What a client's transaction may take, in about that many bytes of text; see [`Transaction::size`].
+pub const TRANSACTION_MAX: usize = (1 << 20) + (8 << 10);
+/// Bytes of a transaction's id.
+pub const ID_MAX: usize = 128;
+
 /// A connection to a peer; a new number for every connection.
 pub type PeerId = u64;
 pub type RequestId = u64;
@@ -142,6 +149,9 @@ pub enum Effect {
     Send(PeerId, Message),
     /// Misbehaviour, with the reason for the log: close the connection and do not talk to this address for a while.
     Drop(PeerId, String),
+    /// The peer is silent: close the connection, and connect again as usual. Like [`Effect::Drop`], the core takes
+    /// the peer to be gone; a [`Input::PeerDown`] after it does no harm.
+    Close(PeerId, String),
     Reply(RequestId, Reply),
     /// Look for a nonce from now on; replaces the template before.
     Mine {

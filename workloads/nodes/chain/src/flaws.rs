@@ -1,0 +1,260 @@
+//! The bugs this node can be told to have, so that a test harness can prove that it finds them.
+//!
+//! Each is a bug that real systems have had, or that the literature warns of; is off by default; and is a small
+//! marked branch in the code (`flaws.has(Flaw::X)`). The catalogue below says which family of faults brings each to light.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// One planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flaw {
+    /// A node stays on the branch that it saw first, however much work others have. Fork choice taken for
+    /// first-come-first-served.
+    FirstSeen,
+    /// Of two branches the one with the later block wins. Ordering by timestamps, as in last-write-wins stores.
+    TimestampForkChoice,
+    /// A node that was connected before takes itself to be up to date: it neither asks for what it missed nor for
+    /// the parents of blocks that it cannot place. As when initial download is a state that is left for good.
+    NoRelayAfterHeal,
+    /// Requests are answered from the mempool whatever depth was asked. Zero-confirmation acceptance, which
+    /// merchants lost money to (Karame, Androulaki and Capkun 2012).
+    AckUnconfirmed,
+    /// A reorganisation applies the new branch on top of the state that the old one left.
+    NoRollback,
+    /// Transactions of an abandoned branch are put into blocks again even if the new branch has them, and nothing
+    /// recognises them. A replay without replay protection.
+    ReapplyAfterReorg,
+    /// The limit on future drift is nothing, and a block that was too early is refused for ever. As with monerod,
+    /// which stays split after the clock is right again because it bans the peer.
+    StrictDrift,
+    /// Blocks are said to be on the disk long before they are. As in bitcoind and its like, which flush their
+    /// block index and coins on a timer.
+    UnsyncedStore,
+    /// Nobody checks that a block's hash proves its work, and a miner that was restarted takes the nonce of its
+    /// first template for solved. Validation left to the miner: the forks of July 2015 ("SPV mining", BIP 66).
+    UncheckedWork,
+    /// Depth is counted to the highest header heard of rather than to the head of the active chain. Confirmations
+    /// taken from a peer's height, as thin wallets do.
+    ConfirmByHeight,
+    /// The rule that a block's time is later than the median of the eleven before it is not there, for miner
+    /// or checker. The rule whose gaps the time warp attack uses.
+    MedianUnchecked,
+    /// A transaction that is long in coming is sent again under another name. As exchanges did that took a changed
+    /// transaction id for a lost payment and paid twice (Decker and Wattenhofer 2014).
+    ResendRenamed,
+}
+
+/// What a person or a harness should know to bring a flaw to light. Printed by `chain flaws`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// The name for `--flaw`.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`.
+    pub fault: &'static str,
+    /// The mode for `--reads` that it needs, if any.
+    pub reads: Option<&'static str>,
+    /// Other flags of this program that make it likely to be seen, without the dashes.
+    pub params: BTreeMap<&'static str, &'static str>,
+    /// What shows it: `linearizability`, `prefix` (nodes agree again after the heal), `persistence` (what was deep
+    /// stays), `validity` (the rules for blocks), `growth`.
+    pub evidence: &'static [&'static str],
+}
+
+impl Flaw {
+    /// Every flaw, in the order of the catalogue.
+    pub const ALL: [Flaw; 12] = [
+        Flaw::FirstSeen,
+        Flaw::TimestampForkChoice,
+        Flaw::NoRelayAfterHeal,
+        Flaw::AckUnconfirmed,
+        Flaw::NoRollback,
+        Flaw::ReapplyAfterReorg,
+        Flaw::StrictDrift,
+        Flaw::UnsyncedStore,
+        Flaw::UncheckedWork,
+        Flaw::ConfirmByHeight,
+        Flaw::MedianUnchecked,
+        Flaw::ResendRenamed,
+    ];
+
+    /// The catalogue's entry.
+    pub fn entry(self) -> Entry {
+        type Row = (
+            &'static str,
+            &'static str,
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            &'static [&'static str],
+        );
+        let (name, summary, fault, params, evidence): Row = match self {
+            Flaw::FirstSeen => (
+                "first-seen",
+                "a node keeps the branch that it saw first, however much work another has",
+                "partition",
+                &[],
+                &["prefix"],
+            ),
+            Flaw::TimestampForkChoice => (
+                "timestamp-fork-choice",
+                "of two branches the one whose last block has the later time wins, not the one of most work",
+                "clock",
+                &[],
+                &["prefix", "persistence"],
+            ),
+            Flaw::NoRelayAfterHeal => (
+                "no-relay-after-heal",
+                "a node does not ask a peer that comes back for what it missed, nor for parents that it lacks",
+                "partition",
+                &[],
+                &["prefix"],
+            ),
+            Flaw::AckUnconfirmed => (
+                "ack-unconfirmed",
+                "requests are answered from the mempool, whatever depth was asked",
+                "partition",
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::NoRollback => (
+                "no-rollback",
+                "a reorganisation leaves the abandoned branch's effects in the state",
+                "partition",
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::ReapplyAfterReorg => (
+                "reapply-after-reorg",
+                "transactions of an abandoned branch are applied again although the new one has them",
+                "partition",
+                &[],
+                &["linearizability", "validity"],
+            ),
+            Flaw::StrictDrift => (
+                "strict-drift",
+                "a block from ahead of this node's clock, however little, is refused for ever",
+                "clock",
+                &[],
+                &["prefix"],
+            ),
+            Flaw::UnsyncedStore => (
+                "unsynced-store",
+                "blocks count as stored half a minute before they are on the disk",
+                "kill",
+                &[],
+                &["persistence"],
+            ),
+            Flaw::UncheckedWork => (
+                "unchecked-work",
+                "proof of work is not checked, and after a restart a miner claims work that it did not do",
+                "kill",
+                &[],
+                &["validity"],
+            ),
+            Flaw::ConfirmByHeight => (
+                "confirm-by-height",
+                "depth is counted to the highest header heard of, not to the head of the node's own chain",
+                "partition",
+                &[],
+                &["persistence", "linearizability"],
+            ),
+            Flaw::MedianUnchecked => (
+                "median-unchecked",
+                "a block's time need not be later than the median of the eleven before it",
+                "clock",
+                &[],
+                &["validity"],
+            ),
+            Flaw::ResendRenamed => (
+                "resend-renamed",
+                "a transaction that is long in coming is sent again under another name, and applied twice",
+                "pause",
+                &[],
+                &["linearizability"],
+            ),
+        };
+        Entry {
+            name,
+            summary,
+            fault,
+            reads: None,
+            params: params.iter().copied().collect(),
+            evidence,
+        }
+    }
+
+    /// The name for `--flaw`.
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Flaw {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Flaw::ALL
+            .into_iter()
+            .find(|flaw| flaw.name() == text)
+            .ok_or_else(|| {
+                let names: Vec<_> = Flaw::ALL.iter().map(|flaw| flaw.name()).collect();
+                format!("unknown flaw {text:?}; there are: {}", names.join(", "))
+            })
+    }
+}
+
+/// The flaws that are switched on in this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flaws(u32);
+
+impl Flaws {
+    /// Whether `flaw` is switched on.
+    pub fn has(self, flaw: Flaw) -> bool {
+        self.0 & (1 << flaw as u32) != 0
+    }
+
+    /// The names of those switched on.
+    pub fn names(self) -> Vec<&'static str> {
+        Flaw::ALL
+            .into_iter()
+            .filter(|&flaw| self.has(flaw))
+            .map(Flaw::name)
+            .collect()
+    }
+}
+
+impl FromIterator<Flaw> for Flaws {
+    fn from_iter<I: IntoIterator<Item = Flaw>>(flaws: I) -> Self {
+        Flaws(
+            flaws
+                .into_iter()
+                .fold(0, |bits, flaw| bits | 1 << flaw as u32),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flaw_is_found_by_its_name_and_has_its_own_bit() {
+        for flaw in Flaw::ALL {
+            assert_eq!(flaw.name().parse(), Ok(flaw));
+            assert_eq!(Flaws::from_iter([flaw]).names(), [flaw.name()]);
+        }
+        let error = "first-seem".parse::<Flaw>().unwrap_err();
+        assert!(error.contains("first-seen"), "{error}");
+    }
+}
