@@ -20,3 +20,4 @@ pub mod run;
 pub mod scheduler;
 pub mod seed;
 pub mod system;
+pub mod watcher;

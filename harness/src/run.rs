@@ -22,6 +22,7 @@ use crate::progress::{Progress, Stop, Wish, wished};
 use crate::recorder::{Draft, Quantiles, RecordError, Recorder};
 use crate::seed::Seed;
 use crate::system::System;
+use crate::watcher::Watchers;
 
 /// Everything that a run needs, concrete.
 pub struct Test {
@@ -169,6 +170,7 @@ async fn on_cluster(
         system: system.clone(),
         daemon,
     });
+    let watchers = Watchers::start(&system, &nodes, &recorder);
     let faults = test.schedule.len() as u64;
     let began = Instant::now();
     notes.main_from_ns = began.duration_since(recorder.start()).as_nanos() as u64;
@@ -228,6 +230,9 @@ async fn on_cluster(
     )
     .await
     {
+        notes.failures.push(e.to_string());
+    }
+    if let Err(e) = watchers.finish().await {
         notes.failures.push(e.to_string());
     }
     match recorder.finish() {

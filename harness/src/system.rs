@@ -8,6 +8,7 @@ use history::{Name, Value};
 
 use crate::cluster::{Node, Program};
 use crate::control::ControlError;
+use crate::watcher::Watch;
 
 /// A distributed system that can be put on trial: how to install it, start it, and ask it things
 /// that are not operations. What can be asked *of* it is the business of the interfaces in
@@ -42,6 +43,20 @@ pub trait System: Send + Sync {
     /// Wall clock of the node's daemon in nanoseconds since 1970, if it can be asked: evidence for
     /// clock faults by a second path.
     async fn wall_clock(&self, node: &Node) -> Option<i64>;
+
+    /// What every node shows while the run goes on, if there is anything to see between the
+    /// operations: [`System::look`] is then called again and again.
+    fn watch(&self) -> Option<Watch> {
+        None
+    }
+
+    /// What the node shows now. It must give up by itself on a node that does not answer.
+    ///
+    /// # Errors
+    /// Why it could not be seen, for the history.
+    async fn look(&self, node: &Node) -> Result<Value, String> {
+        Err(format!("{} has nothing to look at", node.name))
+    }
 
     /// What is read from the node at the end, as events for the history: pairs of `f` and value,
     /// such as its decided log. The node may be asked over its agent too.

@@ -20,6 +20,10 @@ pub enum Interface {
     Kv,
     /// A replicated log that every node has a copy of: [`Log`].
     Log,
+    /// A chain of blocks that every node has its own view of: [`Chain`].
+    Chain,
+    /// Accounts with balances: [`Bank`].
+    Bank,
 }
 
 impl Interface {
@@ -27,6 +31,8 @@ impl Interface {
         match self {
             Interface::Kv => "kv",
             Interface::Log => "log",
+            Interface::Chain => "chain",
+            Interface::Bank => "bank",
         }
     }
 }
@@ -68,6 +74,12 @@ pub trait Kv: Send {
         prefix: &str,
         consistency: Consistency,
     ) -> Result<Vec<(String, Value)>, OpError>;
+
+    /// Where in the system's own order the last call that succeeded took effect, if its answer said:
+    /// see [`history::Event::version`].
+    fn version(&mut self) -> Option<Value> {
+        None
+    }
 }
 
 /// Opens a [`Kv`]. It connects when the first call is made: a refused connection is an outcome.
@@ -127,17 +139,97 @@ impl DecidedLog {
     }
 }
 
+/// A chain of blocks, as its nodes see it.
+#[async_trait]
+pub trait Chain: Send + Sync {
+    /// The block that the node builds upon now.
+    ///
+    /// # Errors
+    /// Why it could not be read, for the history; so for the other.
+    async fn head(&self, node: &Node) -> Result<Head, String>;
+
+    /// The block `tip` as the node has it, and its ancestors, newest first: `most` of them, or fewer if
+    /// genesis or the node's patience comes first.
+    async fn blocks(&self, node: &Node, tip: &str, most: usize) -> Result<Vec<Block>, String>;
+}
+
+/// What a node builds upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub hash: String,
+    pub height: i64,
+    /// The newest block that the node calls final, where the chain has finality.
+    pub last_final: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    pub hash: String,
+    pub parent: String,
+    pub height: i64,
+    /// Since 1970, as the block says.
+    pub time_ms: i64,
+    /// Hashes that finding it takes on average; 1 if the chain does not tell.
+    pub work: i64,
+    pub miner: String,
+    /// Lists of an id and, where the chain has a ledger that Schism knows, what it does.
+    pub transactions: Vec<Value>,
+}
+
+impl Block {
+    /// As in the event `head`: hash, parent, height, time, work, miner, transactions.
+    pub fn to_value(&self) -> Value {
+        Value::List(vec![
+            Value::text(&self.hash),
+            Value::text(&self.parent),
+            self.height.into(),
+            self.time_ms.into(),
+            self.work.into(),
+            Value::text(&self.miner),
+            Value::List(self.transactions.clone()),
+        ])
+    }
+}
+
+/// Accounts with balances, between which money moves. One client's side of it, bound to one node;
+/// one call at a time.
+#[async_trait]
+pub trait Bank: Send {
+    /// False: `from` has less, and nothing was done.
+    async fn transfer(&mut self, from: &str, to: &str, amount: i64) -> Result<bool, OpError>;
+
+    /// All accounts, all of one moment.
+    async fn balances(&mut self) -> Result<Vec<(String, i64)>, OpError>;
+
+    /// As [`Kv::version`].
+    fn version(&mut self) -> Option<Value> {
+        None
+    }
+}
+
+/// Opens a [`Bank`]. It connects when the first call is made.
+pub trait OpenBank: Send + Sync {
+    fn open(&self, node: &Node) -> Box<dyn Bank>;
+
+    /// What all accounts have together when nothing has happened yet.
+    fn total(&self) -> i64;
+}
+
 /// What one system, set up, offers to workloads.
 #[derive(Clone, Default)]
 pub struct Offers {
     pub kv: Option<Arc<dyn OpenKv>>,
     pub log: Option<Arc<dyn Log>>,
+    pub chain: Option<Arc<dyn Chain>>,
+    pub bank: Option<Arc<dyn OpenBank>>,
 }
 
 impl Offers {
     pub fn list(&self) -> Vec<Interface> {
         let kv = self.kv.as_ref().map(|_| Interface::Kv);
         let log = self.log.as_ref().map(|_| Interface::Log);
-        kv.into_iter().chain(log).collect()
+        let chain = self.chain.as_ref().map(|_| Interface::Chain);
+        let bank = self.bank.as_ref().map(|_| Interface::Bank);
+        [kv, log, chain, bank].into_iter().flatten().collect()
     }
 }

@@ -228,7 +228,7 @@ struct KvClient {
 impl Client for KvClient {
     async fn invoke(&mut self, operation: &Invocation) -> Completion {
         match self.operations.perform(&mut *self.kv, operation).await {
-            Ok(value) => Completion::ok(value),
+            Ok(value) => Completion::ok(value).at(self.kv.version()),
             Err(error) => error.completion(operation, self.operations.reads_only(operation)),
         }
     }

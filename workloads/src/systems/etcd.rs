@@ -118,7 +118,7 @@ impl Etcd {
         Ready {
             offers: Offers {
                 kv: Some(system.clone()),
-                log: None,
+                ..Offers::default()
             },
             system,
         }

@@ -193,6 +193,7 @@ impl PaxosKv {
             offers: Offers {
                 kv: Some(system.clone()),
                 log: Some(system.clone()),
+                ..Offers::default()
             },
             system,
         }
