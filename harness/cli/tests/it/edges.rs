@@ -9,8 +9,9 @@ use serde_json::Value;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("history", &[]),
     ("agent", &[]),
-    ("paxos-kv", &[]),
-    ("chain", &[]),
+    ("nodekit", &[]),
+    ("paxos-kv", &["nodekit"]),
+    ("chain", &["nodekit"]),
     ("checkers", &["history"]),
     ("report", &["history", "checkers"]),
     ("harness", &["history", "agent", "checkers"]),

@@ -1,25 +1,17 @@
-//! The clients' side: a small HTTP/1.1 server with keep-alive, and nothing in it that this surface does not need.
+//! The clients' side: what this node's HTTP requests mean, and how its replies look.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
+use nodekit::http::{
+    Call, Head, Parameters, Response, bad_request, decode_key, failure, json_text, swap,
+};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clocks::pause;
-use crate::core::kv::canonical;
 use crate::core::message::{Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
 use crate::node::{Event, Inspect};
 
-const HEAD_MAX: usize = 16 << 10;
 const BODY_MAX: usize = 1 << 20;
-const HEADERS: usize = 64;
-const KEY_MAX: usize = 1024;
-const CONNECTIONS: usize = 4096;
 const LOG_PAGE_MAX: usize = 1000;
 
 /// What a request asks for.
@@ -29,116 +21,18 @@ enum Ask {
     Inspect(Inspect),
 }
 
-/// A response: status and JSON body.
-type Response = (u16, String);
-
-fn failure(status: u16, code: &str, definite: bool, message: &str) -> Response {
-    (
-        status,
-        json!({"error": code, "definite": definite, "message": message}).to_string(),
-    )
-}
-
-fn bad_request(message: impl AsRef<str>) -> Response {
-    failure(400, "bad-request", true, message.as_ref())
-}
-
 /// Serves clients until the node stops.
 pub async fn serve(listener: TcpListener, reads: ReadMode, events: mpsc::Sender<Event>) {
-    let open = Arc::new(AtomicUsize::new(0));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely; it passes.
-            pause(Duration::from_millis(50)).await;
-            continue;
-        };
-        let (events, open) = (events.clone(), open.clone());
-        if open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
-            open.fetch_sub(1, Ordering::Relaxed);
-            continue;
-        }
-        tokio::spawn(async move {
-            // A connection that breaks concerns only its client.
-            let _ = converse(stream, reads, &events).await;
-            open.fetch_sub(1, Ordering::Relaxed);
-        });
-    }
-}
-
-async fn converse(
-    mut stream: TcpStream,
-    reads: ReadMode,
-    events: &mpsc::Sender<Event>,
-) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut buffer: Vec<u8> = Vec::new();
-    loop {
-        let head = loop {
-            match parse_head(&buffer) {
-                Ok(Some(head)) => break head,
-                Ok(None) if buffer.len() <= HEAD_MAX => {
-                    if stream.read_buf(&mut buffer).await? == 0 {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => {
-                    return refuse(&mut stream, bad_request("the head is longer than 16 KiB"))
-                        .await;
-                }
-                Err(message) => return refuse(&mut stream, bad_request(message)).await,
-            }
-        };
-        if head.body > BODY_MAX {
-            return refuse(&mut stream, bad_request("the body is longer than 1 MiB")).await;
-        }
-        if head.expects_continue {
-            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-        }
-        let end = head.length + head.body;
-        while buffer.len() < end {
-            if stream.read_buf(&mut buffer).await? == 0 {
-                return Ok(());
+    let answer = move |call: Call| {
+        let events = events.clone();
+        async move {
+            match understand(&call.head, &call.body, reads) {
+                Ok(ask) => answer(ask, &events).await,
+                Err(response) => response,
             }
         }
-        let response = match understand(&head, &buffer[head.length..end], reads) {
-            Ok(ask) => answer(ask, events).await,
-            Err(response) => response,
-        };
-        write(&mut stream, &response, head.keep_alive).await?;
-        if !head.keep_alive {
-            return Ok(());
-        }
-        buffer.drain(..end);
-    }
-}
-
-async fn refuse(stream: &mut TcpStream, response: Response) -> std::io::Result<()> {
-    write(stream, &response, false).await
-}
-
-async fn write(
-    stream: &mut TcpStream,
-    (status, body): &Response,
-    keep_alive: bool,
-) -> std::io::Result<()> {
-    let reason = match status {
-        200 => "OK",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        409 => "Conflict",
-        429 => "Too Many Requests",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Internal Server Error",
     };
-    let connection = if keep_alive { "keep-alive" } else { "close" };
-    let text = format!(
-        "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         connection: {connection}\r\n\r\n{body}\n",
-        body.len() + 1
-    );
-    stream.write_all(text.as_bytes()).await
+    nodekit::http::serve(listener, BODY_MAX, answer).await;
 }
 
 async fn answer(ask: Ask, events: &mpsc::Sender<Event>) -> Response {
@@ -226,119 +120,32 @@ fn present(reply: Reply) -> Response {
     }
 }
 
-/// The parts of a head that matter here.
-#[derive(Debug)]
-struct Head {
-    /// Bytes up to the body, and of it.
-    length: usize,
-    body: usize,
-    method: String,
-    target: String,
-    keep_alive: bool,
-    expects_continue: bool,
-    session: Option<String>,
-    sequence: Option<String>,
-}
-
-/// Parses a head, or returns `None` if it is not all there.
-fn parse_head(bytes: &[u8]) -> Result<Option<Head>, String> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    let length = match request.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(format!("this is not HTTP: {error}")),
-    };
-    let mut head = Head {
-        length,
-        body: 0,
-        method: request.method.unwrap_or_default().to_owned(),
-        target: request.path.unwrap_or_default().to_owned(),
-        keep_alive: request.version == Some(1),
-        expects_continue: false,
-        session: None,
-        sequence: None,
-    };
-    for header in request.headers.iter() {
-        let value = std::str::from_utf8(header.value)
-            .map_err(|_| format!("header {} is not UTF-8", header.name))?
-            .trim();
-        match header.name.to_ascii_lowercase().as_str() {
-            "content-length" => {
-                head.body = value
-                    .parse()
-                    .map_err(|_| format!("content-length {value:?} is no number"))?;
-            }
-            "transfer-encoding" => {
-                return Err("a body needs a content-length; chunks are not understood".to_owned());
-            }
-            "connection" if value.eq_ignore_ascii_case("close") => head.keep_alive = false,
-            "connection" if value.eq_ignore_ascii_case("keep-alive") => head.keep_alive = true,
-            "expect" => head.expects_continue = value.eq_ignore_ascii_case("100-continue"),
-            "session" => head.session = Some(value.to_owned()),
-            "sequence" => head.sequence = Some(value.to_owned()),
-            _ => {}
-        }
-    }
-    Ok(Some(head))
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        if bytes[at] == b'%' {
-            let digits = text.get(at + 1..at + 3)?;
-            if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return None;
-            }
-            out.push(u8::from_str_radix(digits, 16).ok()?);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
 /// What a request means.
 fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response> {
-    let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
-    let mut params = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_decode(value)
-            .ok_or_else(|| bad_request(format!("{pair:?} is not percent-encoded UTF-8")))?;
-        params.push((name, value));
-    }
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let (params, segments) = (head.query()?, head.segments());
     match (head.method.as_str(), segments.as_slice()) {
         ("GET", ["debug", "status"]) => {
-            only(&params, &[])?;
+            params.only(&[])?;
             Ok(Ask::Inspect(Inspect::Status))
         }
         ("GET", ["debug", "log"]) => {
-            only(&params, &["from", "limit"])?;
-            let from = number(&params, "from")?.unwrap_or(1);
-            let limit = number(&params, "limit")?
+            params.only(&["from", "limit"])?;
+            let from = params.number("from")?.unwrap_or(1);
+            let limit = params
+                .number("limit")?
                 .map_or(100, |limit| limit.min(LOG_PAGE_MAX as u64) as usize);
             Ok(Ask::Inspect(Inspect::Log { from, limit }))
         }
         ("GET", ["kv"]) => {
-            only(&params, &["prefix", "read"])?;
-            let prefix = params
-                .iter()
-                .find(|(name, _)| *name == "prefix")
-                .map_or("", |(_, value)| value)
-                .to_owned();
+            params.only(&["prefix", "read"])?;
+            let prefix = params.get("prefix").unwrap_or_default().to_owned();
             Ok(Ask::Request(Request::Read(
                 Query::Range { prefix },
                 mode(&params, reads)?,
             )))
         }
         ("GET", ["kv", key]) => {
-            only(&params, &["read"])?;
+            params.only(&["read"])?;
             Ok(Ask::Request(Request::Read(
                 Query::Get {
                     key: decode_key(key)?,
@@ -347,7 +154,7 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
             )))
         }
         ("PUT", ["kv", key]) => {
-            only(&params, &[])?;
+            params.only(&[])?;
             let op = Op::Put {
                 key: decode_key(key)?,
                 value: json_text(body)?,
@@ -355,7 +162,7 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
             Ok(Ask::Request(Request::Write(session(head)?, op)))
         }
         ("DELETE", ["kv", key]) => {
-            only(&params, &[])?;
+            params.only(&[])?;
             Ok(Ask::Request(Request::Write(
                 session(head)?,
                 Op::Delete {
@@ -364,7 +171,7 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
             )))
         }
         ("POST", ["kv", key, "append"]) => {
-            only(&params, &[])?;
+            params.only(&[])?;
             let op = Op::Append {
                 key: decode_key(key)?,
                 element: json_text(body)?,
@@ -372,7 +179,7 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
             Ok(Ask::Request(Request::Write(session(head)?, op)))
         }
         ("POST", ["kv", key, "cas"]) => {
-            only(&params, &[])?;
+            params.only(&[])?;
             let (from, to) = swap(body)?;
             Ok(Ask::Request(Request::Write(
                 session(head)?,
@@ -388,37 +195,21 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
                 405,
                 "bad-request",
                 true,
-                &format!("{path} knows no {}", head.method),
+                &format!("{} knows no {}", head.path(), head.method),
             ))
         }
         _ => Err(bad_request(format!(
-            "there is no {path}; see /kv/KEY, /kv?prefix=P, /debug/status, /debug/log"
+            "there is no {}; see /kv/KEY, /kv?prefix=P, /debug/status, /debug/log",
+            head.path()
         ))),
     }
 }
 
-fn only(params: &[(&str, String)], known: &[&str]) -> Result<(), Response> {
-    match params.iter().find(|(name, _)| !known.contains(name)) {
-        Some((name, _)) => Err(bad_request(format!("unknown parameter {name:?}"))),
-        None => Ok(()),
-    }
-}
-
-fn number(params: &[(&str, String)], name: &str) -> Result<Option<u64>, Response> {
-    let Some((_, value)) = params.iter().find(|(known, _)| *known == name) else {
-        return Ok(None);
-    };
-    value
-        .parse()
-        .map(Some)
-        .map_err(|_| bad_request(format!("{name}={value:?} is no number")))
-}
-
-fn mode(params: &[(&str, String)], reads: ReadMode) -> Result<ReadMode, Response> {
-    let Some((_, value)) = params.iter().find(|(name, _)| *name == "read") else {
+fn mode(params: &Parameters<'_>, reads: ReadMode) -> Result<ReadMode, Response> {
+    let Some(value) = params.get("read") else {
         return Ok(reads);
     };
-    match value.as_str() {
+    match value {
         "quorum" => Ok(ReadMode::Quorum),
         "log" => Ok(ReadMode::Log),
         "lease" => Ok(ReadMode::Lease),
@@ -429,38 +220,8 @@ fn mode(params: &[(&str, String)], reads: ReadMode) -> Result<ReadMode, Response
     }
 }
 
-fn decode_key(text: &str) -> Result<String, Response> {
-    match percent_decode(text) {
-        Some(key) if key.is_empty() || key.len() > KEY_MAX => {
-            Err(bad_request("a key has 1 to 1024 bytes"))
-        }
-        Some(key) => Ok(key),
-        None => Err(bad_request(format!(
-            "{text:?} is not percent-encoded UTF-8"
-        ))),
-    }
-}
-
-fn json_text(body: &[u8]) -> Result<String, Response> {
-    canonical(body).map_err(|error| bad_request(format!("the body is not JSON: {error}")))
-}
-
-fn swap(body: &[u8]) -> Result<(Option<String>, String), Response> {
-    let value: serde_json::Value = serde_json::from_slice(body)
-        .map_err(|error| bad_request(format!("the body is not JSON: {error}")))?;
-    let fields = value.as_object().filter(|fields| fields.len() == 2);
-    match fields.map(|fields| (fields.get("from"), fields.get("to"))) {
-        Some((Some(from), Some(to))) => {
-            Ok(((!from.is_null()).then(|| from.to_string()), to.to_string()))
-        }
-        _ => Err(bad_request(
-            "the body is not {\"from\": JSON or null for absent, \"to\": JSON}",
-        )),
-    }
-}
-
 fn session(head: &Head) -> Result<Option<(String, u64)>, Response> {
-    match (&head.session, &head.sequence) {
+    match (head.header("session"), head.header("sequence")) {
         (None, None) => Ok(None),
         (Some(session), Some(sequence)) => {
             if session.is_empty() || session.len() > 128 {
@@ -478,6 +239,7 @@ fn session(head: &Head) -> Result<Option<(String, u64)>, Response> {
 
 #[cfg(test)]
 mod tests {
+    use nodekit::http::parse_head;
     use proptest::prelude::*;
 
     use super::*;
@@ -485,7 +247,6 @@ mod tests {
     fn ask(head: &str, body: &str) -> Result<Ask, Response> {
         let text = format!("{head}\r\n\r\n");
         let head = parse_head(text.as_bytes()).unwrap().unwrap();
-        assert_eq!(head.length, text.len());
         understand(&head, body.as_bytes(), ReadMode::Quorum)
     }
 

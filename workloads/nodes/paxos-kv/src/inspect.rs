@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::clocks::process_monotonic_ns;
 use crate::core::message::{Op, Query, Slot};
 use crate::core::{Core, Now, Role};
 use crate::params::{Params, Reads};
 use crate::trace::ballot_json;
+use nodekit::clocks::process_monotonic_ns;
 
 /// `/debug/status`.
 pub fn status(core: &Core, params: &Params, now: Now) -> String {

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nodekit::log::log;
 use paxos_kv::flaws::Flaw;
 use paxos_kv::node;
 use paxos_kv::params::Params;
-use paxos_kv::transport::log;
 
 /// The command line was wrong.
 const USAGE: u8 = 64;

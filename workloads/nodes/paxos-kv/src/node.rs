@@ -5,23 +5,25 @@
 //! they would still come.
 
 use std::collections::HashMap;
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
+use nodekit::clocks::{Clocks, Reading, kernel_monotonic_ns, start_ticks};
+use nodekit::folder::{self, FolderError};
+use nodekit::frame;
+use nodekit::log::log;
+use nodekit::signals::stop_on_signals;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clocks::{Clocks, kernel_monotonic_ns};
-use crate::codec;
 use crate::core::message::{Message, NodeIndex, RequestId, Slot};
-use crate::core::{Core, Effect, Input, Recovered, Reply, Request};
+use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
 use crate::disk::{self, Job};
 use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
 use crate::trace::Trace;
-use crate::transport::{self, Identity, log};
+use crate::transport::{self, Identity};
 use crate::wal::{Wal, WalError};
 use crate::{http, inspect};
 
@@ -32,14 +34,14 @@ const EVENTS: usize = 8192;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The trace cannot be written.
     #[error("{path}: {error}")]
-    Io {
+    Trace {
         path: PathBuf,
         error: std::io::Error,
     },
-    /// Another process has it.
-    #[error("{0}: another process uses this folder")]
-    InUse(PathBuf),
     /// The log cannot be used.
     #[error(transparent)]
     Wal(#[from] WalError),
@@ -100,13 +102,22 @@ pub enum Event {
     Stop,
 }
 
+impl From<Reading> for Now {
+    fn from(reading: Reading) -> Now {
+        Now {
+            monotonic_ns: reading.monotonic.as_nanos() as u64,
+            wall_ns: reading.wall.as_nanos() as u64,
+        }
+    }
+}
+
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start, or must not go on.
 pub fn run(params: &Params) -> Result<(), NodeError> {
+    let _lock = folder::lock(&params.data)?;
     let folder = &params.data;
-    let _lock = lock(folder)?;
     let owner = format!("{} of {}", params.id, params.cluster());
     let (wal, contents) = Wal::open(folder, &owner)?;
     if let Some(cut) = &contents.cut {
@@ -123,13 +134,14 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
     let seed = params
         .seed
         .unwrap_or_else(|| kernel_monotonic_ns() ^ u64::from(std::process::id()));
-    let core = Core::new(params.config(seed), recovered, clocks.now()).map_err(|reason| {
-        NodeError::State {
-            path: folder.clone(),
-            slot,
-            reason,
-        }
-    })?;
+    let core =
+        Core::new(params.config(seed), recovered, clocks.read().into()).map_err(|reason| {
+            NodeError::State {
+                path: folder.clone(),
+                slot,
+                reason,
+            }
+        })?;
     log(
         "INFO",
         &format!(
@@ -150,22 +162,6 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
     runtime.block_on(drive(params, core, wal, clocks))
 }
 
-/// Takes the folder for this process.
-fn lock(folder: &Path) -> Result<File, NodeError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |error| NodeError::Io { path, error }
-    };
-    fs::create_dir_all(folder).map_err(io(folder))?;
-    let path = folder.join("lock");
-    let file = File::create(&path).map_err(io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(NodeError::InUse(folder.to_owned())),
-        Err(TryLockError::Error(error)) => Err(io(&path)(error)),
-    }
-}
-
 async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address)
         .await
@@ -181,7 +177,7 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
     let trace = match &params.trace {
         Some(path) => {
             let opened = Trace::open(path, &params.id, &names);
-            Some(opened.map_err(|error| NodeError::Io {
+            Some(opened.map_err(|error| NodeError::Trace {
                 path: path.clone(),
                 error,
             })?)
@@ -205,8 +201,8 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
     });
     let links = links.collect();
     let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
-    start_ticks(params.tick(), sender.clone())?;
-    stop_on_signals(sender.clone())?;
+    start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
+    stop_on_signals(sender.clone(), || Event::Stop).map_err(NodeError::Start)?;
 
     let mut node = Node {
         params,
@@ -265,7 +261,9 @@ impl Node<'_> {
             }
             Event::Inspect(inspect, reply) => {
                 let text = match inspect {
-                    Inspect::Status => inspect::status(&self.core, self.params, self.clocks.now()),
+                    Inspect::Status => {
+                        inspect::status(&self.core, self.params, self.clocks.read().into())
+                    }
                     Inspect::Log { from, limit } => {
                         inspect::log(&self.core, self.params, from, limit)
                     }
@@ -282,7 +280,7 @@ impl Node<'_> {
             Event::SnapshotSaved(slot) => Input::SnapshotSaved(slot),
             Event::Disk(_) | Event::Stop => return,
         };
-        self.core.step(self.clocks.now(), input);
+        self.core.step(self.clocks.read().into(), input);
     }
 
     /// Does what the protocol wants. The trace goes first: what it says is true already, and nobody may act upon it
@@ -316,9 +314,9 @@ impl Node<'_> {
                     self.write(job)?;
                 }
                 Effect::Truncate(slot) => self.write(Job::Truncate(slot))?,
-                Effect::Send(to, message) => self.send(to, &Arc::new(codec::encode(&message))),
+                Effect::Send(to, message) => self.send(to, &Arc::new(frame::encode(&message))),
                 Effect::Broadcast(message) => {
-                    let frame = Arc::new(codec::encode(&message));
+                    let frame = Arc::new(frame::encode(&message));
                     (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, &frame));
                 }
                 Effect::Reply(id, reply) => {
@@ -352,7 +350,7 @@ impl Node<'_> {
         self.quiet += self.params.tick();
         if self.quiet >= transport::SIGN_OF_LIFE {
             self.quiet = Duration::ZERO;
-            let life = Arc::new(codec::life());
+            let life = Arc::new(frame::life());
             (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, &life));
         }
     }
@@ -373,33 +371,4 @@ impl Node<'_> {
             .map(drop)
             .map_err(NodeError::Start)
     }
-}
-
-/// Starts the thread that makes time pass. `thread::sleep` waits in the kernel, whatever the process's clocks show.
-fn start_ticks(every: Duration, events: mpsc::Sender<Event>) -> Result<(), NodeError> {
-    let tick = move || {
-        while events.blocking_send(Event::Tick).is_ok() {
-            std::thread::sleep(every);
-        }
-    };
-    std::thread::Builder::new()
-        .name("ticks".into())
-        .spawn(tick)
-        .map(drop)
-        .map_err(NodeError::Start)
-}
-
-fn stop_on_signals(events: mpsc::Sender<Event>) -> Result<(), NodeError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(NodeError::Start)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(NodeError::Start)?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        // The node may be stopping already.
-        let _ = events.send(Event::Stop).await;
-    });
-    Ok(())
 }

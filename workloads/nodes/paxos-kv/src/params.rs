@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use nodekit::flags::{Peer, check_peers, parse_duration, parse_peer};
 
 use crate::core::Config;
 use crate::core::message::{NodeIndex, ReadMode};
@@ -32,15 +33,6 @@ impl From<Reads> for ReadMode {
             Reads::Local => ReadMode::Local,
         }
     }
-}
-
-/// A node of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its name.
-    pub name: String,
-    /// Where it listens for the others.
-    pub address: SocketAddr,
 }
 
 /// Runs one node.
@@ -96,51 +88,6 @@ pub struct Params {
     pub seed: Option<u64>,
 }
 
-/// `500ms`, `2s`, `1m`, `250us`.
-///
-/// # Errors
-/// A sentence.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration like 500ms or 2s"))?;
-    let factor_us = match unit {
-        "us" => 1,
-        "ms" => 1_000,
-        "s" => 1_000_000,
-        "m" => 60_000_000,
-        _ => return Err(format!("{text:?} has no unit of us, ms, s or m")),
-    };
-    let us = number
-        .checked_mul(factor_us)
-        .filter(|&us| us <= 86_400_000_000);
-    us.map(Duration::from_micros)
-        .ok_or_else(|| format!("{text:?} is longer than a day"))
-}
-
-fn parse_peer(text: &str) -> Result<Peer, String> {
-    let (name, address) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{text:?} is not NAME=IP:PORT"))?;
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-    if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
-        return Err(format!(
-            "{name:?} is no name: letters, digits, - and _, at most 32"
-        ));
-    }
-    let address = address
-        .parse()
-        .map_err(|_| format!("{address:?} is not IP:PORT"))?;
-    Ok(Peer {
-        name: name.to_owned(),
-        address,
-    })
-}
-
 impl Params {
     /// Checks what clap cannot, and sorts the peers by name.
     ///
@@ -148,24 +95,11 @@ impl Params {
     /// A sentence per mistake, all at once.
     pub fn check(&mut self) -> Result<(), String> {
         let mut mistakes = Vec::new();
-        self.peers.sort_by(|a, b| a.name.cmp(&b.name));
-        for pair in self.peers.windows(2) {
-            if pair[0].name == pair[1].name {
-                mistakes.push(format!("--peers: {} is named twice", pair[0].name));
-            }
-        }
+        check_peers(&self.id, &mut self.peers, &mut mistakes);
         if self.peers.len() > 9 {
             mistakes.push(format!(
                 "--peers: {} nodes are more than 9",
                 self.peers.len()
-            ));
-        }
-        if !self.peers.iter().any(|peer| peer.name == self.id) {
-            let names: Vec<_> = self.peers.iter().map(|peer| peer.name.as_str()).collect();
-            mistakes.push(format!(
-                "--id: {} is not one of --peers: {}",
-                self.id,
-                names.join(", ")
             ));
         }
         if self.heartbeat_interval.is_zero() || self.request_timeout.is_zero() {
@@ -302,24 +236,6 @@ mod tests {
         ] {
             let error = parse(flags).unwrap_err();
             assert!(error.contains(message), "{flags:?} gave {error}");
-        }
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in [
-            "",
-            "5",
-            "ms",
-            "-1s",
-            "1.5s",
-            "1h",
-            "99999999999999999999s",
-            "18446744073709551615m",
-        ] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }
 }

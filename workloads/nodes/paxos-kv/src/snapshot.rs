@@ -1,15 +1,15 @@
 //! Snapshots on disk: `snapshot-SLOT.bin`, written beside, synced and renamed, so that a name always stands for a
 //! whole file.
 //!
-//! A file is one magic line and then frames (`codec.rs`) of at most a few megabytes, the last one empty.
+//! A file is one magic line and then frames (`nodekit::frame`) of at most a few megabytes, the last one empty.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::codec;
 use crate::core::message::Slot;
-use crate::wal::sync_folder;
+use nodekit::folder;
+use nodekit::frame;
 
 const MAGIC: &[u8] = b"paxos-kv snapshot 1\n";
 const PIECE: usize = 4 << 20;
@@ -63,8 +63,8 @@ pub fn save(folder: &Path, slot: Slot, bytes: &[u8]) -> Result<(), SnapshotError
     let mut content = MAGIC.to_vec();
     bytes
         .chunks(PIECE)
-        .for_each(|piece| codec::push_frame(&mut content, piece));
-    codec::push_frame(&mut content, &[]);
+        .for_each(|piece| frame::push_frame(&mut content, piece));
+    frame::push_frame(&mut content, &[]);
     let path = snapshot_path(folder, slot);
     let beside = path.with_extension("tmp");
     let mut file = File::create(&beside).map_err(io_error(&beside))?;
@@ -72,7 +72,7 @@ pub fn save(folder: &Path, slot: Slot, bytes: &[u8]) -> Result<(), SnapshotError
         .and_then(|()| file.sync_all())
         .map_err(io_error(&beside))?;
     fs::rename(&beside, &path)
-        .and_then(|()| sync_folder(folder))
+        .and_then(|()| folder::sync(folder))
         .map_err(io_error(&path))?;
     for older in slots(folder)?.into_iter().filter(|&older| older < slot) {
         let path = snapshot_path(folder, older);
@@ -111,7 +111,7 @@ pub fn load(folder: &Path) -> Result<Option<(Slot, Vec<u8>)>, SnapshotError> {
     }
     let (mut offset, mut bytes) = (MAGIC.len(), Vec::new());
     loop {
-        match codec::split_frame(&content[offset..], codec::PAYLOAD_MAX) {
+        match frame::split_frame(&content[offset..], frame::PAYLOAD_MAX) {
             Ok(Some((piece, length))) => {
                 offset += length;
                 bytes.extend_from_slice(piece);

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::clocks::kernel_monotonic_ns;
 use crate::core::Event;
 use crate::core::message::Ballot;
+use nodekit::clocks::kernel_monotonic_ns;
 
 /// The file that events go to. Each batch of events is one `write`, so that a killed process loses nothing that it
 /// had begun to act upon.

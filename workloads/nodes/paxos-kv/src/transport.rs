@@ -1,21 +1,22 @@
 //! Connections between nodes: one each way, so that each side only writes to those it dialled.
 //!
 //! A connection begins with a [`Hello`] frame; then come messages, and now and then an empty frame as a sign of life.
-//! What waits here waits by the kernel's clock (`clocks.rs`). Frames may be lost when a connection breaks or a queue is full: the protocol sends again.
+//! What waits here waits by the kernel's clock (`nodekit::clocks`). Frames may be lost when a connection breaks or a queue is full: the protocol sends again.
 //! A peer that sends anything else is dropped, with a reason in the log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use nodekit::clocks::{pause, within};
+use nodekit::frame;
+use nodekit::log::{log, log_seldom};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::clocks::{kernel_monotonic_ns, pause, within};
-use crate::codec;
 use crate::core::message::{Message, NodeIndex};
 use crate::node::Event;
 
@@ -71,28 +72,6 @@ impl Identity {
     }
 }
 
-/// Writes a line to the log: time, level, text.
-pub fn log(level: &str, text: &str) {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    eprintln!(
-        "{}.{:06} {level:5} {text}",
-        since.as_secs(),
-        since.subsec_micros()
-    );
-}
-
-/// Writes a line at most once a second, for what a stranger could cause without end.
-fn log_seldom(text: &str) {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = kernel_monotonic_ns();
-    if now.saturating_sub(LAST.load(Ordering::Relaxed)) > 1_000_000_000 {
-        LAST.store(now, Ordering::Relaxed);
-        log("WARN", text);
-    }
-}
-
 /// Keeps a connection to a peer and returns the queue of frames for it.
 pub fn dial(
     identity: Arc<Identity>,
@@ -103,7 +82,7 @@ pub fn dial(
     let (sender, mut queue) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let name = identity.names[usize::from(to)].clone();
-        let hello = codec::encode(&identity.hello(identity.me, to));
+        let hello = frame::encode(&identity.hello(identity.me, to));
         let mut known_lost = false;
         loop {
             match within(CONNECT, TcpStream::connect(address)).await {
@@ -221,7 +200,7 @@ async fn hear(
         .await
         .ok_or("it did not say hello")??
         .ok_or("closed before it said hello")?;
-    let hello: Hello = codec::decode(&payload).map_err(|error| error.to_string())?;
+    let hello: Hello = frame::decode(&payload).map_err(|error| error.to_string())?;
     let expected = identity.hello(hello.from, identity.me);
     if hello != expected
         || hello.from == identity.me
@@ -232,11 +211,11 @@ async fn hear(
             hello.from, hello.cluster, hello.version, hello.to, identity.me, identity.cluster
         ));
     }
-    while let Some(payload) = next_frame(&mut stream, &mut buffer, codec::PAYLOAD_MAX).await? {
+    while let Some(payload) = next_frame(&mut stream, &mut buffer, frame::PAYLOAD_MAX).await? {
         if payload.is_empty() {
             continue;
         }
-        let message: Message = codec::decode(&payload).map_err(|error| error.to_string())?;
+        let message: Message = frame::decode(&payload).map_err(|error| error.to_string())?;
         if events
             .send(Event::Message(hello.from, message))
             .await
@@ -256,7 +235,7 @@ async fn next_frame(
 ) -> Result<Option<Vec<u8>>, String> {
     loop {
         if let Some((payload, length)) =
-            codec::split_frame(buffer, limit).map_err(|error| error.to_string())?
+            frame::split_frame(buffer, limit).map_err(|error| error.to_string())?
         {
             let payload = payload.to_vec();
             buffer.drain(..length);
@@ -266,6 +245,108 @@ async fn next_frame(
         let read = stream.read_buf(buffer).await;
         if read.map_err(|error| error.to_string())? == 0 {
             return Ok(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::message::*;
+
+    fn ballot() -> impl Strategy<Value = Ballot> {
+        (any::<u64>(), any::<u16>()).prop_map(|(round, node)| Ballot { round, node })
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let text = "[ -~é]{0,12}";
+        prop_oneof![
+            (text, text).prop_map(|(key, value)| Op::Put { key, value }),
+            (text, proptest::option::of(text), text).prop_map(|(key, from, to)| Op::Cas {
+                key,
+                from,
+                to
+            }),
+            (text, text).prop_map(|(key, element)| Op::Append { key, element }),
+            text.prop_map(|key| Op::Delete { key }),
+            text.prop_map(|prefix| Op::Read(Query::Range { prefix })),
+        ]
+    }
+
+    fn batch() -> impl Strategy<Value = Arc<Batch>> {
+        let command = ("[a-z]{0,5}", any::<u64>(), any::<u64>(), op()).prop_map(
+            |(session, sequence, settled, op)| Command {
+                session,
+                sequence,
+                settled,
+                op,
+            },
+        );
+        proptest::collection::vec(command, 0..4).prop_map(|commands| Arc::new(Batch { commands }))
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let accepted =
+            (any::<u64>(), ballot(), batch()).prop_map(|(slot, ballot, batch)| Accepted {
+                slot,
+                ballot,
+                batch,
+            });
+        prop_oneof![
+            (
+                ballot(),
+                any::<u64>(),
+                proptest::collection::vec(accepted, 0..3)
+            )
+                .prop_map(|(ballot, decided, accepted)| Message::Promise {
+                    ballot,
+                    decided,
+                    accepted
+                }),
+            (ballot(), any::<u64>(), batch(), any::<u64>()).prop_map(
+                |(ballot, slot, batch, decided)| Message::Accept {
+                    ballot,
+                    slot,
+                    batch,
+                    decided
+                }
+            ),
+            (ballot(), proptest::collection::vec(any::<u64>(), 0..5))
+                .prop_map(|(ballot, slots)| Message::AcceptReply { ballot, slots }),
+            (
+                any::<u64>(),
+                any::<u64>(),
+                any::<u64>(),
+                proptest::collection::vec(any::<u8>(), 0..20)
+            )
+                .prop_map(|(slot, offset, total, bytes)| Message::SnapshotChunk {
+                    slot,
+                    offset,
+                    total,
+                    bytes
+                }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_back_as_they_were(message in message()) {
+            let bytes = frame::encode(&message);
+            let (payload, _) = frame::split_frame(&bytes, frame::PAYLOAD_MAX).unwrap().unwrap();
+            prop_assert_eq!(frame::decode::<Message>(payload).unwrap(), message);
+        }
+
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(message) = frame::decode::<Message>(&bytes) {
+                let _ = frame::encode(&message);
+            }
+            let _ = frame::decode::<Hello>(&bytes);
+            let _ = frame::decode::<Record>(&bytes);
         }
     }
 }

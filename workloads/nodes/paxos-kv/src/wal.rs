@@ -1,6 +1,6 @@
 //! The write-ahead log: what the acceptor must not forget, on disk before anybody hears of it.
 //!
-//! A folder of segments `wal-0000000001.log`, `wal-0000000002.log`, ... Each is a row of frames (`codec.rs`). The
+//! A folder of segments `wal-0000000001.log`, `wal-0000000002.log`, ... Each is a row of frames (`nodekit::frame`). The
 //! first frame of a segment names its cluster, node and number; every other holds the records of one group commit,
 //! and is written and synced before the next one begins. So after a crash only the last frame of the last segment
 //! can be incomplete: it is cut off, and the cut is reported. Damage anywhere else is not repaired but refused,
@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, FrameError};
 use crate::core::message::{Ballot, Record, Slot};
+use nodekit::folder;
+use nodekit::frame::{self, FrameError};
 
 const VERSION: u32 = 1;
 /// A segment that grew beyond this is followed by a new one.
@@ -116,11 +117,6 @@ fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("wal-{number:010}.log"))
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 impl Wal {
     /// Reads the log in `folder` and opens it for appending, in a new segment. `owner` names node and cluster.
     ///
@@ -185,7 +181,7 @@ impl Wal {
     /// # Errors
     /// The operating system's; after one the log must not be used any more, for nobody knows what is on the disk.
     pub fn append(&mut self, records: &[Record]) -> Result<(), WalError> {
-        let frame = codec::encode(&records);
+        let frame = frame::encode(&records);
         self.file
             .write_all(&frame)
             .and_then(|()| self.file.sync_data())
@@ -219,7 +215,7 @@ impl Wal {
             }
         }
         if removed {
-            sync_folder(&self.folder).map_err(io_error(&self.folder))?;
+            folder::sync(&self.folder).map_err(io_error(&self.folder))?;
         }
         Ok(())
     }
@@ -240,12 +236,12 @@ fn create_segment(
     state: State,
 ) -> Result<(File, PathBuf, u64), WalError> {
     let path = segment_path(folder, number);
-    let mut bytes = codec::encode(&Head {
+    let mut bytes = frame::encode(&Head {
         version: VERSION,
         owner: owner.to_owned(),
         segment: number,
     });
-    bytes.extend(codec::encode(
+    bytes.extend(frame::encode(
         &[
             Record::Started {
                 incarnation: state.incarnation,
@@ -268,7 +264,7 @@ fn create_segment(
         .write_all(&bytes)
         .and_then(|()| file.sync_all())
         .map_err(io_error(&path))?;
-    sync_folder(folder).map_err(io_error(folder))?;
+    folder::sync(folder).map_err(io_error(folder))?;
     Ok((file, path, bytes.len() as u64))
 }
 
@@ -290,7 +286,7 @@ fn read_segment(
             offset,
             reason,
         };
-        let frame = match codec::split_frame(&bytes[offset..], codec::PAYLOAD_MAX) {
+        let frame = match frame::split_frame(&bytes[offset..], frame::PAYLOAD_MAX) {
             // A payload is never empty, but a hole in a file reads as zeros.
             Ok(Some((payload, length))) if !payload.is_empty() => Ok((payload, length)),
             Ok(Some(_)) => Err("an empty frame".to_owned()),
@@ -304,12 +300,12 @@ fn read_segment(
                 if offset == 0 {
                     check_head(
                         &path,
-                        codec::decode(payload).map_err(inside)?,
+                        frame::decode(payload).map_err(inside)?,
                         owner,
                         number,
                     )?;
                 } else {
-                    let records: Vec<Record> = codec::decode(payload).map_err(inside)?;
+                    let records: Vec<Record> = frame::decode(payload).map_err(inside)?;
                     last = records
                         .iter()
                         .map(|record| state.take_in(record))
@@ -372,7 +368,7 @@ fn check_head(path: &Path, head: Head, owner: &str, number: u64) -> Result<(), W
 /// disk, so then the damage before it is not a torn write.
 fn whole_frame_after(bytes: &[u8], start: usize) -> bool {
     (start..bytes.len()).any(|offset| {
-        matches!(codec::split_frame(&bytes[offset..], codec::PAYLOAD_MAX), Ok(Some((payload, _))) if !payload.is_empty())
+        matches!(frame::split_frame(&bytes[offset..], frame::PAYLOAD_MAX), Ok(Some((payload, _))) if !payload.is_empty())
     })
 }
 
@@ -461,7 +457,7 @@ mod tests {
         let (_folder, path, ends) = three_commits();
         let bytes = fs::read(&path).unwrap();
         assert_eq!(bytes.len(), ends[3]);
-        let (_, head) = codec::split_frame(&bytes, codec::PAYLOAD_MAX)
+        let (_, head) = frame::split_frame(&bytes, frame::PAYLOAD_MAX)
             .unwrap()
             .unwrap();
         for cut in 0..=bytes.len() {

@@ -42,16 +42,6 @@ pub struct Kv {
     sessions: BTreeMap<String, Session>,
 }
 
-/// The one text that stands for a JSON value: no spaces, object keys sorted. Comparisons compare these texts.
-///
-/// # Errors
-/// The parser's message, when `bytes` are not JSON.
-pub fn canonical(bytes: &[u8]) -> Result<String, String> {
-    let value: serde_json::Value =
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    Ok(value.to_string())
-}
-
 impl Kv {
     /// Applies the next slot and returns each command's outcome, with the slot in which it really happened: a
     /// repeated command gets the answer of its first application.
@@ -222,6 +212,8 @@ impl Kv {
 
 #[cfg(test)]
 mod tests {
+    use nodekit::http::canonical;
+
     use super::*;
 
     fn command(session: &str, sequence: u64, settled: u64, op: Op) -> Command {

@@ -36,7 +36,7 @@ pub enum Query {
     Range { prefix: String },
 }
 
-/// What a command does to the state. Values are JSON texts in canonical form (see `kv::canonical`).
+/// What a command does to the state. Values are JSON texts in canonical form (`nodekit::http::canonical`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// Sets a key.

@@ -1,42 +1,16 @@
 //! Real processes on loopback, with ports of the kernel's choice, and a client for them.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nodekit::testing::{self, free_addresses, until};
 use serde_json::{Value, json};
-
-/// No wait for a condition is longer; machines that run tests can be slow.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Calls `look` until it gives something.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A command that dies with this process.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_paxos-kv"));
-    // SAFETY: prctl is async-signal-safe and touches nothing of ours.
-    unsafe {
-        command.pre_exec(
-            || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            },
-        );
-    }
-    command
+    testing::program(env!("CARGO_BIN_EXE_paxos-kv"))
 }
 
 /// A cluster; its processes and files end with it.
@@ -46,17 +20,6 @@ pub struct Cluster {
     clients: Vec<SocketAddr>,
     pub peers: Vec<SocketAddr>,
     children: Vec<Option<Child>>,
-}
-
-/// Ports that nobody has. They are reserved by listening on all of them at once.
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().unwrap())
-        .collect()
 }
 
 impl Cluster {
@@ -138,25 +101,8 @@ impl Cluster {
         headers: &str,
         body: &str,
     ) -> Option<(u16, Value)> {
-        let mut stream = TcpStream::connect(self.clients[node]).ok()?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let length = body.len();
-        let text = format!(
-            "{method} {path} HTTP/1.1\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(text.as_bytes()).ok()?;
-        let mut reader = BufReader::new(stream);
-        let mut status = String::new();
-        reader.read_line(&mut status).ok()?;
-        let mut rest = String::new();
-        reader.read_to_string(&mut rest).ok()?;
-        let (_, body) = rest.split_once("\r\n\r\n")?;
-        Some((
-            status.split(' ').nth(1)?.parse().ok()?,
-            serde_json::from_str(body).ok()?,
-        ))
+        let patience = Duration::from_secs(10);
+        testing::ask(self.clients[node], method, path, headers, body, patience)
     }
 
     pub fn get(&self, node: usize, path: &str) -> Option<(u16, Value)> {

@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nodekit::testing::{PATIENCE, until};
 use serde_json::json;
 
-use crate::cluster::{Cluster, program, until};
+use crate::cluster::{Cluster, program};
 
 #[test]
 fn every_operation_works_at_every_node() {
@@ -257,9 +258,7 @@ fn garbage_on_either_port_harms_nobody() {
     let mut client = TcpStream::connect(cluster.client_address(0)).unwrap();
     let _ = client.write_all(&vec![b'a'; 100_000]);
     for stream in [&mut peer, &mut client] {
-        stream
-            .set_read_timeout(Some(crate::cluster::PATIENCE))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut rest = Vec::new();
         match stream.read_to_end(&mut rest) {
             Ok(_) => {}

@@ -1,16 +1,26 @@
 //! The clocks of a process, and of the kernel.
 //!
-//! A process usually reads the time through the vDSO, and a harness may shift what is read there. The protocol's
+//! A process usually reads the time through the vDSO, and a harness may shift what is read there. A protocol's
 //! timers and leases are meant to feel that. What is only plumbing waits in the kernel instead, so that a shifted
 //! clock changes what the protocol does and not whether connections can be made.
 
+use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::core::Now;
+use tokio::sync::mpsc;
 
 /// The process's ordinary clocks, for the protocol.
 pub struct Clocks {
     start: Instant,
+}
+
+/// What they show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Since some moment long before the process started.
+    pub monotonic: Duration,
+    /// Since 1970.
+    pub wall: Duration,
 }
 
 impl Clocks {
@@ -22,7 +32,7 @@ impl Clocks {
     }
 
     /// What they show.
-    pub fn now(&self) -> Now {
+    pub fn read(&self) -> Reading {
         // A monotonic clock that was shifted back may be before the start. The offset keeps that visible.
         const OFFSET: Duration = Duration::from_secs(1 << 32);
         let now = Instant::now();
@@ -33,10 +43,7 @@ impl Clocks {
         let wall = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        Now {
-            monotonic_ns: monotonic.as_nanos() as u64,
-            wall_ns: wall.as_nanos() as u64,
-        }
+        Reading { monotonic, wall }
     }
 }
 
@@ -88,4 +95,24 @@ pub async fn within<T>(span: Duration, future: impl Future<Output = T>) -> Optio
         result = future => Some(result),
         () = pause(span) => None,
     }
+}
+
+/// Starts the thread that makes time pass. `thread::sleep` waits in the kernel, whatever the process's clocks show.
+///
+/// # Errors
+/// The operating system's, when it gives no thread.
+pub fn start_ticks<E: Send + 'static>(
+    every: Duration,
+    events: mpsc::Sender<E>,
+    tick: fn() -> E,
+) -> io::Result<()> {
+    let pass = move || {
+        while events.blocking_send(tick()).is_ok() {
+            std::thread::sleep(every);
+        }
+    };
+    std::thread::Builder::new()
+        .name("ticks".into())
+        .spawn(pass)
+        .map(drop)
 }

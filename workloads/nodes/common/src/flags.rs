@@ -1,0 +1,138 @@
+//! Values of flags that every node has.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A node, as a flag names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Where it listens for the others.
+    pub address: SocketAddr,
+}
+
+/// `500ms`, `2s`, `1m`, `3h`, `250us`.
+///
+/// # Errors
+/// A sentence.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is no duration like 500ms or 2s"))?;
+    let factor_us = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        _ => return Err(format!("{text:?} has no unit of us, ms, s, m or h")),
+    };
+    let us = number
+        .checked_mul(factor_us)
+        .filter(|&us| us <= 86_400_000_000);
+    us.map(Duration::from_micros)
+        .ok_or_else(|| format!("{text:?} is longer than a day"))
+}
+
+/// `n1=10.0.0.1:7000`.
+///
+/// # Errors
+/// A sentence.
+pub fn parse_peer(text: &str) -> Result<Peer, String> {
+    let (name, address) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not NAME=IP:PORT"))?;
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
+        return Err(format!(
+            "{name:?} is no name: letters, digits, - and _, at most 32"
+        ));
+    }
+    let address = address
+        .parse()
+        .map_err(|_| format!("{address:?} is not IP:PORT"))?;
+    Ok(Peer {
+        name: name.to_owned(),
+        address,
+    })
+}
+
+/// Sorts the peers by name and adds a sentence for each mistake in them: names given twice, and `id` not among them.
+pub fn check_peers(id: &str, peers: &mut [Peer], mistakes: &mut Vec<String>) {
+    peers.sort_by(|a, b| a.name.cmp(&b.name));
+    for pair in peers.windows(2) {
+        if pair[0].name == pair[1].name {
+            mistakes.push(format!("--peers: {} is named twice", pair[0].name));
+        }
+    }
+    if !peers.iter().any(|peer| peer.name == id) {
+        let names: Vec<_> = peers.iter().map(|peer| peer.name.as_str()).collect();
+        mistakes.push(format!(
+            "--id: {id} is not one of --peers: {}",
+            names.join(", ")
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
+        for wrong in [
+            "",
+            "5",
+            "ms",
+            "-1s",
+            "1.5s",
+            "1d",
+            "25h",
+            "99999999999999999999s",
+            "18446744073709551615m",
+        ] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn peers_have_a_plain_name_and_an_address() {
+        let peer = parse_peer("n-1_a=[::1]:70").unwrap();
+        assert_eq!((peer.name.as_str(), peer.address.port()), ("n-1_a", 70));
+        for (wrong, message) in [
+            ("n1", "is not NAME=IP:PORT"),
+            ("=1.2.3.4:5", "is no name"),
+            ("n.1=1.2.3.4:5", "is no name"),
+            ("n1=nowhere", "\"nowhere\" is not IP:PORT"),
+        ] {
+            let error = parse_peer(wrong).unwrap_err();
+            assert!(error.contains(message), "{wrong} gave {error}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_in_the_peers_are_told() {
+        let mut peers: Vec<_> = ["n2=1.1.1.1:1", "n1=1.1.1.1:1", "n2=1.1.1.1:2"]
+            .iter()
+            .map(|text| parse_peer(text).unwrap())
+            .collect();
+        let mut mistakes = Vec::new();
+        check_peers("n4", &mut peers, &mut mistakes);
+        assert_eq!(peers[0].name, "n1");
+        assert_eq!(
+            mistakes,
+            [
+                "--peers: n2 is named twice",
+                "--id: n4 is not one of --peers: n1, n2, n2"
+            ]
+        );
+    }
+}
