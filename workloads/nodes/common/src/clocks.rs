@@ -5,8 +5,11 @@
 //! clock changes what the protocol does and not whether connections can be made.
 
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// The process's ordinary clocks, for the protocol.
@@ -83,10 +86,54 @@ pub fn process_monotonic_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Waits in the kernel. For rare waits only: each takes a thread.
+/// Waits by the kernel's clock, with a timer of the kernel's.
 pub async fn pause(span: Duration) {
-    let slept = tokio::task::spawn_blocking(move || std::thread::sleep(span)).await;
-    slept.expect("to sleep does not panic");
+    match timer(span) {
+        Ok(timer) => {
+            // Readable is what a timer becomes when its time has come; no other error than a closed runtime is known.
+            let _ = timer.readable().await;
+        }
+        Err(_) => {
+            // Out of file descriptors: a thread can sleep too.
+            let slept = tokio::task::spawn_blocking(move || std::thread::sleep(span)).await;
+            slept.expect("to sleep does not panic");
+        }
+    }
+}
+
+fn timer(span: Duration) -> io::Result<AsyncFd<OwnedFd>> {
+    // All zeros would mean no timer.
+    let span = span.max(Duration::from_nanos(1));
+    let once = libc::itimerspec {
+        it_interval: libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+        it_value: libc::timespec {
+            tv_sec: span.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: span.subsec_nanos().into(),
+        },
+    };
+    // SAFETY: no pointers.
+    let fd = unsafe {
+        libc::timerfd_create(
+            libc::CLOCK_MONOTONIC,
+            libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: the pointer is to an itimerspec that lives through the call, and the old one is not asked for.
+    if unsafe { libc::timerfd_settime(fd.as_raw_fd(), 0, &raw const once, std::ptr::null_mut()) }
+        < 0
+    {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: an `OwnedFd` is open, and the same, for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 /// What comes of the future, unless it takes longer than `span` by the kernel's clock.
@@ -115,4 +162,32 @@ pub fn start_ticks<E: Send + 'static>(
         .name("ticks".into())
         .spawn(pass)
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_io().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_pause_is_not_shorter_than_asked() {
+        for span in [Duration::ZERO, Duration::from_millis(30)] {
+            let before = kernel_monotonic_ns();
+            run(pause(span));
+            assert!(kernel_monotonic_ns() - before >= span.as_nanos() as u64);
+        }
+    }
+
+    #[test]
+    fn what_comes_in_time_is_given_and_what_never_comes_is_not() {
+        run(async {
+            assert_eq!(within(Duration::from_secs(60), async { 7 }).await, Some(7));
+            let never = std::future::pending::<()>();
+            assert_eq!(within(Duration::from_millis(1), never).await, None);
+        });
+    }
 }

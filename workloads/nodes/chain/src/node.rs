@@ -1,0 +1,408 @@
+//! Drives the protocol: gives it time, messages and requests, and carries out what it wants done, in order.
+//!
+//! One task owns the core. Network and clients are tasks of the same thread; the block store (`disk.rs`) and the miner
+//! (`miner.rs`) have threads of their own. Ticks come from a thread that sleeps in the kernel: were the process's view
+//! of the clock to jump, they would still come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc as blocking};
+
+use nodekit::clocks::{Clocks, Reading, start_ticks};
+use nodekit::folder::{self, FolderError};
+use nodekit::frame;
+use nodekit::log::{log, log_seldom};
+use nodekit::signals::stop_on_signals;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::block::Hash;
+use crate::core::message::{Effect, Input, Message, Now, PeerId, Reply, Request, RequestId};
+use crate::core::{Core, Recovered};
+use crate::disk::Disk;
+use crate::miner::{self, Template};
+use crate::params::Params;
+use crate::store::{Store, StoreError};
+use crate::transport::{self, Hub, Link, Payload};
+use crate::{http, inspect};
+
+/// Events that may wait for the protocol; whoever brings more waits.
+const EVENTS: usize = 4096;
+
+/// Why a node does not start or does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The block store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address is taken or not ours.
+    #[error("cannot listen for {what} on {address}: {error}")]
+    Listen {
+        what: &'static str,
+        address: SocketAddr,
+        error: std::io::Error,
+    },
+    /// The disk failed while the node ran.
+    #[error("the node must stop, for it cannot write: {0}")]
+    Disk(String),
+    /// The operating system refuses a thread or an event loop.
+    #[error("cannot start: {0}")]
+    Start(std::io::Error),
+}
+
+/// What an endpoint for looking shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inspect {
+    Head,
+    /// A block and its ancestors; none: from the head.
+    Blocks {
+        tip: Option<Hash>,
+        limit: usize,
+    },
+    Tips,
+    Peers,
+    /// The node's idea of itself.
+    Status,
+}
+
+/// What happens to the node.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection is there.
+    PeerUp(PeerId, Link),
+    /// It is not there any more, for this reason.
+    PeerDown(PeerId, String),
+    /// A peer sent a frame.
+    Frame(PeerId, Payload),
+    /// A client asks.
+    Request(Request, oneshot::Sender<Reply>),
+    /// Somebody looks; nothing comes back if it is not there.
+    Inspect(Inspect, oneshot::Sender<Option<String>>),
+    /// Time passes.
+    Tick,
+    /// The block store is on the disk up to here.
+    Durable(u64),
+    /// The disk fails.
+    Disk(String),
+    /// The miner found a nonce.
+    Solved { template: u64, nonce: u64 },
+    /// Somebody wants the node to stop.
+    Stop,
+}
+
+impl From<Reading> for Now {
+    fn from(reading: Reading) -> Now {
+        Now {
+            monotonic_ns: reading.monotonic.as_nanos() as u64,
+            wall_ms: reading.wall.as_millis() as u64,
+        }
+    }
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or must not go on.
+pub fn run(params: &Params) -> Result<(), NodeError> {
+    let _lock = folder::lock(&params.data)?;
+    // The operating system's randomness: another number at every start, whatever the seed.
+    let start = RandomState::new().hash_one(std::process::id());
+    let seed = params.seed.unwrap_or(start);
+    let config = params.config(seed);
+    let genesis = config.rules.genesis().header.hash();
+    let (store, contents) = Store::open(&params.data, genesis)?;
+    if let Some(cut) = &contents.cut {
+        log("WARN", &format!("damaged store: {cut}"));
+    }
+    let stored = contents.blocks.len();
+    let recovered = Recovered {
+        blocks: contents.blocks,
+    };
+    let clocks = Clocks::new();
+    let core = Core::new(config, recovered, clocks.read().into());
+    let head = core.head();
+    log(
+        "INFO",
+        &format!(
+            "{} starts with {stored} stored blocks, head {} at height {}, genesis {genesis}",
+            params.id, head.hash, head.height
+        ),
+    );
+    if !params.flaws.is_empty() {
+        let names: Vec<_> = params.flaws.iter().map(ToString::to_string).collect();
+        log("WARN", &format!("planted flaws: {}", names.join(", ")));
+    }
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(NodeError::Start)?;
+    let names = http::Names::new(&params.id, start);
+    runtime.block_on(drive(params, core, store, clocks, names, seed))
+}
+
+/// Every client that waits for confirmations holds a file descriptor. More than allowed is not asked for, and fewer do.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointers are to an rlimit that lives through the calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max.min(16 << 10).max(limit.rlim_cur);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| NodeError::Listen {
+            what,
+            address,
+            error,
+        })
+}
+
+async fn drive(
+    params: &Params,
+    core: Core,
+    store: Store,
+    clocks: Clocks,
+    names: http::Names,
+    seed: u64,
+) -> Result<(), NodeError> {
+    let (sender, mut events) = mpsc::channel(EVENTS);
+    let hub = Hub::new(params.peer_addr, &params.peers, sender.clone());
+    let peers = bind("peers", params.peer_addr).await?;
+    let clients = bind("clients", params.client_addr).await?;
+    tokio::spawn(transport::listen(peers, hub.clone()));
+    for (index, peer) in (0..).zip(&params.peers) {
+        if peer.name != params.id {
+            transport::dial(hub.clone(), peer.clone(), seed.wrapping_add(index));
+        }
+    }
+    let defaults = http::Defaults {
+        reads: params.reads,
+        confirmations: params.confirmations,
+        names,
+    };
+    tokio::spawn(http::serve(clients, defaults, sender.clone()));
+    let disk = Disk::start(store, sender.clone()).map_err(NodeError::Start)?;
+    let miner = miner::start(params.hash_rate, sender.clone()).map_err(NodeError::Start)?;
+    start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
+    stop_on_signals(sender, || Event::Stop).map_err(NodeError::Start)?;
+
+    let mut node = Node {
+        params,
+        core,
+        clocks,
+        hub,
+        links: BTreeMap::new(),
+        disk,
+        miner,
+        waiting: HashMap::new(),
+        next_request: 1,
+    };
+    node.carry_out()?;
+    let mut batch = Vec::new();
+    loop {
+        events.recv_many(&mut batch, 256).await;
+        for event in batch.drain(..) {
+            match event {
+                Event::Stop => {
+                    log("INFO", "stops");
+                    return Ok(());
+                }
+                Event::Disk(error) => return Err(NodeError::Disk(error)),
+                event => node.take_in(event),
+            }
+            node.carry_out()?;
+        }
+    }
+}
+
+struct Node<'a> {
+    params: &'a Params,
+    core: Core,
+    clocks: Clocks,
+    hub: Arc<Hub>,
+    /// The connections that the core knows of.
+    links: BTreeMap<PeerId, Link>,
+    disk: Disk,
+    miner: blocking::Sender<Template>,
+    waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
+    next_request: RequestId,
+}
+
+impl Node<'_> {
+    fn step(&mut self, input: Input) {
+        self.core.step(self.clocks.read().into(), input);
+    }
+
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::PeerUp(peer, link) => {
+                self.links.insert(peer, link);
+                self.step(Input::PeerUp(peer));
+            }
+            Event::PeerDown(peer, reason) => self.down(peer, &reason),
+            Event::Frame(peer, payload) => self.understand(peer, &payload),
+            Event::Request(request, reply) => {
+                let id = self.next_request;
+                self.next_request += 1;
+                self.waiting.insert(id, reply);
+                self.step(Input::Request(id, request));
+            }
+            Event::Inspect(inspect, reply) => {
+                let text = self.look(&inspect);
+                // Whoever asked may have gone.
+                let _ = reply.send(text);
+            }
+            Event::Tick => self.step(Input::Tick),
+            Event::Durable(number) => self.step(Input::Durable(number)),
+            Event::Solved { template, nonce } => self.step(Input::Solved { template, nonce }),
+            Event::Disk(_) | Event::Stop => {}
+        }
+    }
+
+    fn understand(&mut self, peer: PeerId, payload: &Payload) {
+        // What was still on its way from a peer that was dropped is not heard.
+        if !self.links.contains_key(&peer) {
+            return;
+        }
+        match frame::decode::<Message>(&payload.bytes) {
+            Ok(message) => self.step(Input::Message(peer, message)),
+            Err(error) => {
+                self.drop_peer(peer, &error.to_string());
+                self.step(Input::PeerDown(peer));
+            }
+        }
+    }
+
+    fn look(&self, inspect: &Inspect) -> Option<String> {
+        match inspect {
+            Inspect::Head => Some(inspect::head(&self.core, self.params)),
+            Inspect::Blocks { tip, limit } => inspect::blocks(&self.core, *tip, *limit),
+            Inspect::Tips => Some(inspect::tips(&self.core)),
+            Inspect::Peers => Some(inspect::peers(&self.core, &self.links, &self.hub)),
+            Inspect::Status => {
+                let clocks = self.clocks.read();
+                Some(inspect::status(&self.core, self.params, clocks))
+            }
+        }
+    }
+
+    /// Does what the protocol wants, until it wants no more.
+    fn carry_out(&mut self) -> Result<(), NodeError> {
+        loop {
+            let effects = self.core.effects();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for effect in effects {
+                self.do_one(effect)?;
+            }
+        }
+    }
+
+    fn do_one(&mut self, effect: Effect) -> Result<(), NodeError> {
+        match effect {
+            Effect::Persist {
+                number,
+                blocks,
+                delay: None,
+            } => self.disk.append(number, blocks),
+            Effect::Persist {
+                number,
+                blocks,
+                delay: Some(delay),
+            } => {
+                self.disk
+                    .append_late(delay, blocks)
+                    .map_err(NodeError::Start)?;
+                self.step(Input::Durable(number));
+            }
+            Effect::Send(peer, message) => {
+                let sent = self.links.get(&peer).map(|link| link.send(&message));
+                if let Some(Err(reason)) = sent {
+                    self.down(peer, &reason);
+                }
+            }
+            Effect::Drop(peer, reason) => self.drop_peer(peer, &reason),
+            Effect::Close(peer, reason) => {
+                if let Some(link) = self.links.remove(&peer) {
+                    log(
+                        "WARN",
+                        &format!("closed {}: {reason}", self.name(peer, &link)),
+                    );
+                }
+            }
+            Effect::Reply(id, reply) => {
+                if let Some(waiting) = self.waiting.remove(&id) {
+                    // The client may have gone.
+                    let _ = waiting.send(reply);
+                }
+            }
+            Effect::Mine { template, header } => {
+                let number = template;
+                // The miner's thread lives as long as this one listens to it.
+                let _ = self.miner.send(Template { number, header });
+            }
+            Effect::Note(text) => log("INFO", &text),
+        }
+        Ok(())
+    }
+
+    /// Who is at the other end, for the log.
+    fn name(&self, peer: PeerId, link: &Link) -> String {
+        let peers = self.core.peers();
+        match peers.iter().find(|view| view.id == peer) {
+            Some(view) => format!("{} at {}", view.node, link.address),
+            None => link.address.to_string(),
+        }
+    }
+
+    /// A connection is gone.
+    fn down(&mut self, peer: PeerId, reason: &str) {
+        if let Some(link) = self.links.remove(&peer) {
+            // Strangers come and go as they please.
+            log_seldom(&format!("lost {}: {reason}", self.name(peer, &link)));
+            self.step(Input::PeerDown(peer));
+        }
+    }
+
+    /// Closes the connection to a peer that misbehaved, and all others to the same address, and talks to it no more for
+    /// a while.
+    fn drop_peer(&mut self, peer: PeerId, reason: &str) {
+        let Some(link) = self.links.remove(&peer) else {
+            return;
+        };
+        let name = self.name(peer, &link);
+        let Some(whom) = link.whom else {
+            log_seldom(&format!("dropped {name}: {reason}"));
+            return;
+        };
+        let span = self.params.ban_time;
+        log(
+            "WARN",
+            &format!("dropped {name}: {reason}; no word with {whom} for {span:?}"),
+        );
+        self.hub.refuse(whom, reason.to_owned(), span);
+        let others = self.links.iter();
+        let others: Vec<PeerId> = others
+            .filter(|(_, other)| other.whom == Some(whom))
+            .map(|(id, _)| *id)
+            .collect();
+        for other in others {
+            self.links.remove(&other);
+            self.step(Input::PeerDown(other));
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Connections between nodes: each dials those that it was told of and takes in whoever dials it; either way a
+//! connection carries messages in both directions.
+//!
+//! A connection is nothing but frames (`nodekit::frame`), each a message; the protocol says hello, asks for signs of
+//! life and decides who misbehaves. Here are the limits that keep strangers from costing more than their connection:
+//! how many there may be, how long the first word and a long frame may take, how much may wait to be understood or sent.
+//! What waits here waits by the kernel's clock (`nodekit::clocks`). Who misbehaved is not talked to for a while.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nodekit::clocks::{kernel_monotonic_ns, pause, within};
+use nodekit::flags::Peer;
+use nodekit::frame;
+use nodekit::log::{log, log_seldom};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::core::message::{MESSAGE_MAX, Message, PeerId};
+use crate::node::Event;
+
+/// Connections from others at a time, and from one address.
+const INCOMING: usize = 64;
+const INCOMING_OF_ONE: usize = 16;
+/// The longest first frame, and the time a stranger has for it.
+const HELLO_MAX: usize = 1 << 10;
+const GREETING: Duration = Duration::from_secs(5);
+/// Frames up to this length are short. So many of a connection wait to be understood; then its bytes stay in the kernel.
+const SHORT: usize = 64 << 10;
+const WAITING: usize = 4;
+/// What long frames may take together, of all connections, from their first byte until they are understood; and the time that
+/// one may take to come.
+const LONG_TOGETHER: usize = 4 * MESSAGE_MAX;
+const LONG_TIME: Duration = Duration::from_secs(20);
+/// Bytes that wait to be sent to a peer; one that reads so slowly is hung up on.
+const UNSENT_MAX: usize = 4 * MESSAGE_MAX;
+/// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like this.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
+const CONNECT: Duration = Duration::from_secs(2);
+/// Between attempts; doubled each time, and back to the first after a connection that held for a while.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+const HELD: Duration = Duration::from_secs(5);
+/// Addresses that are remembered as refused.
+const REFUSED_MAX: usize = 1024;
+
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+/// Whom a refusal concerns. Nodes that share an IP, as on one machine, must not answer for one another: there only the
+/// port that this node dials stands for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whom {
+    Ip(IpAddr),
+    Dialled(SocketAddr),
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Whom::Ip(ip) => ip.fmt(f),
+            Whom::Dialled(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The node's end of a connection. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Link {
+    pub address: SocketAddr,
+    pub direction: Direction,
+    /// None for a stranger whose address says nothing about it.
+    pub whom: Option<Whom>,
+    /// By the kernel's clock.
+    pub since_ns: u64,
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    unsent: Arc<AtomicUsize>,
+    _open: oneshot::Sender<()>,
+}
+
+impl Link {
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// Why the connection must be closed.
+    pub fn send(&self, message: &Message) -> Result<(), String> {
+        let frame = frame::encode(message);
+        let unsent = self.unsent.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
+        if unsent > UNSENT_MAX {
+            return Err(format!("{unsent} bytes wait for it and it does not read"));
+        }
+        // A connection that just broke is reported by its own task.
+        let _ = self.frames.send(frame);
+        Ok(())
+    }
+}
+
+/// A frame's payload, and the room that it takes until it is dropped.
+#[derive(Debug)]
+pub struct Payload {
+    pub bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What all connections share.
+pub struct Hub {
+    events: mpsc::Sender<Event>,
+    own: SocketAddr,
+    /// IPs that more than one of the peers has.
+    shared: HashSet<IpAddr>,
+    refused: Mutex<Refused>,
+    incoming: Mutex<HashMap<IpAddr, usize>>,
+    next: AtomicU64,
+    long: Arc<Semaphore>,
+}
+
+/// Whom this node does not talk to, why, and until when.
+#[derive(Default)]
+struct Refused(HashMap<Whom, (String, u64)>);
+
+impl Refused {
+    fn add(&mut self, whom: Whom, reason: String, until_ns: u64, now_ns: u64) {
+        self.0.retain(|_, (_, until)| *until > now_ns);
+        if self.0.len() < REFUSED_MAX || self.0.contains_key(&whom) {
+            self.0.insert(whom, (reason, until_ns));
+        }
+    }
+
+    fn left(&self, whom: Whom, now_ns: u64) -> Option<Duration> {
+        let (_, until) = self.0.get(&whom)?;
+        until
+            .checked_sub(now_ns)
+            .filter(|left| *left > 0)
+            .map(Duration::from_nanos)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is behind these locks is whole after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    pub fn new(own: SocketAddr, peers: &[Peer], events: mpsc::Sender<Event>) -> Arc<Hub> {
+        let mut seen = HashSet::new();
+        let ips = peers.iter().map(|peer| peer.address.ip());
+        let shared = ips.filter(|ip| !seen.insert(*ip)).collect();
+        Arc::new(Hub {
+            events,
+            own,
+            shared,
+            refused: Mutex::default(),
+            incoming: Mutex::default(),
+            next: AtomicU64::new(1),
+            long: Arc::new(Semaphore::new(LONG_TOGETHER)),
+        })
+    }
+
+    fn whom(&self, address: SocketAddr, direction: Direction) -> Option<Whom> {
+        if !self.shared.contains(&address.ip()) {
+            return Some(Whom::Ip(address.ip()));
+        }
+        (direction == Direction::Out).then_some(Whom::Dialled(address))
+    }
+
+    /// Talks to them no more, for a while.
+    pub fn refuse(&self, whom: Whom, reason: String, span: Duration) {
+        let now = kernel_monotonic_ns();
+        let until = now.saturating_add(span.as_nanos() as u64);
+        locked(&self.refused).add(whom, reason, until, now);
+    }
+
+    /// Who is refused, why, and for how long.
+    pub fn refused(&self) -> Vec<(Whom, String, Duration)> {
+        let now = kernel_monotonic_ns();
+        let refused = locked(&self.refused);
+        let entries = refused.0.iter();
+        entries
+            .filter_map(|(whom, (reason, _))| {
+                Some((*whom, reason.clone(), refused.left(*whom, now)?))
+            })
+            .collect()
+    }
+
+    fn refused_for(&self, whom: Option<Whom>) -> Option<Duration> {
+        locked(&self.refused).left(whom?, kernel_monotonic_ns())
+    }
+
+    /// Takes one of the places for connections from others.
+    fn enter(&self, ip: IpAddr) -> bool {
+        let mut incoming = locked(&self.incoming);
+        let all: usize = incoming.values().sum();
+        let of_one = incoming.entry(ip).or_default();
+        let room = all < INCOMING && *of_one < INCOMING_OF_ONE;
+        *of_one += usize::from(room);
+        room
+    }
+
+    fn leave(&self, ip: IpAddr) {
+        let mut incoming = locked(&self.incoming);
+        if let Some(of_one) = incoming.get_mut(&ip) {
+            *of_one -= 1;
+        }
+        incoming.retain(|_, count| *count > 0);
+    }
+}
+
+/// Keeps a connection to a peer for as long as the node runs.
+pub fn dial(hub: Arc<Hub>, peer: Peer, seed: u64) {
+    tokio::spawn(async move {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut back_off = BACK_OFF_FIRST;
+        let mut told = false;
+        let whom = hub.whom(peer.address, Direction::Out);
+        loop {
+            if let Some(left) = hub.refused_for(whom) {
+                pause(left.min(BACK_OFF_MAX)).await;
+                continue;
+            }
+            match within(CONNECT, connect(hub.own, peer.address)).await {
+                Some(Ok(stream)) => {
+                    log("INFO", &format!("connected to {}", peer.name));
+                    told = false;
+                    let start = kernel_monotonic_ns();
+                    if !hold(stream, peer.address, Direction::Out, &hub).await {
+                        return;
+                    }
+                    if kernel_monotonic_ns().saturating_sub(start) > HELD.as_nanos() as u64 {
+                        back_off = BACK_OFF_FIRST;
+                    }
+                }
+                result if !told => {
+                    told = true;
+                    let reason = match result {
+                        Some(Err(error)) => error.to_string(),
+                        _ => "no answer".to_owned(),
+                    };
+                    log(
+                        "WARN",
+                        &format!("cannot reach {} at {}: {reason}", peer.name, peer.address),
+                    );
+                }
+                _ => {}
+            }
+            // Nodes that lost one another at the same moment should not always meet in the middle.
+            pause(back_off.mul_f64(rng.random_range(0.5..1.0))).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    });
+}
+
+/// Connects from this node's own IP, by which others know it.
+async fn connect(own: SocketAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if own.is_ipv4() == to.is_ipv4() {
+        socket.bind(SocketAddr::new(own.ip(), 0))?;
+    }
+    socket.connect(to).await
+}
+
+/// Takes in connections from the others.
+pub async fn listen(listener: TcpListener, hub: Arc<Hub>) {
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely; it passes.
+                log_seldom(&format!("cannot accept peers: {error}"));
+                pause(BACK_OFF_FIRST).await;
+                continue;
+            }
+        };
+        if hub.refused_for(hub.whom(address, Direction::In)).is_some() {
+            continue;
+        }
+        if !hub.enter(address.ip()) {
+            log_seldom(&format!("dropped {address}: too many connections"));
+            continue;
+        }
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            hold(stream, address, Direction::In, &hub).await;
+            hub.leave(address.ip());
+        });
+    }
+}
+
+/// Carries messages until the connection ends, and says whether the node still runs.
+async fn hold(stream: TcpStream, address: SocketAddr, direction: Direction, hub: &Hub) -> bool {
+    let peer = hub.next.fetch_add(1, Ordering::Relaxed);
+    let (frames, mut queue) = mpsc::unbounded_channel();
+    let (open, mut closed) = oneshot::channel();
+    let unsent = Arc::new(AtomicUsize::new(0));
+    let link = Link {
+        address,
+        direction,
+        whom: hub.whom(address, direction),
+        since_ns: kernel_monotonic_ns(),
+        frames,
+        unsent: unsent.clone(),
+        _open: open,
+    };
+    if hub.events.send(Event::PeerUp(peer, link)).await.is_err() {
+        return false;
+    }
+    // A connection whose options cannot be set is broken already, which reading will tell.
+    let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let (reader, writer) = stream.into_split();
+    let reason = tokio::select! {
+        reason = hear(reader, peer, hub) => reason,
+        error = talk(writer, &mut queue, &unsent) => error.to_string(),
+        // The node dropped its end and said why.
+        _ = &mut closed => String::new(),
+    };
+    hub.events.send(Event::PeerDown(peer, reason)).await.is_ok()
+}
+
+/// Writes what is queued, until something breaks.
+async fn talk(
+    mut writer: OwnedWriteHalf,
+    queue: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+    unsent: &AtomicUsize,
+) -> std::io::Error {
+    let (mut frames, mut bytes) = (Vec::new(), Vec::new());
+    while queue.recv_many(&mut frames, 64).await > 0 {
+        bytes.clear();
+        frames
+            .drain(..)
+            .for_each(|frame: Vec<u8>| bytes.extend_from_slice(&frame));
+        if let Err(error) = writer.write_all(&bytes).await {
+            return error;
+        }
+        unsent.fetch_sub(bytes.len(), Ordering::Relaxed);
+        bytes.shrink_to(1 << 20);
+    }
+    // The node dropped its end; `hold` sees the same.
+    std::future::pending().await
+}
+
+/// Reads frames and hands them to the node until the connection ends, and says why it did.
+async fn hear(mut reader: OwnedReadHalf, peer: PeerId, hub: &Hub) -> String {
+    let short = Arc::new(Semaphore::new(WAITING));
+    let mut buffer = Vec::new();
+    let mut limit = HELLO_MAX;
+    loop {
+        let room = async {
+            fill(&mut reader, &mut buffer, frame::HEADER).await?;
+            let length = announced(&buffer, limit)?;
+            let (pool, permits) = if length > SHORT {
+                (&hub.long, length)
+            } else {
+                (&short, 1)
+            };
+            let room = pool.clone().acquire_many_owned(permits as u32).await;
+            let room = room.map_err(|_| "this node stops".to_owned())?;
+            Ok::<_, String>((length, room))
+        };
+        let first = limit == HELLO_MAX;
+        let room = match first {
+            true => within(GREETING, room).await,
+            false => Some(room.await),
+        };
+        let (length, room) = match room {
+            Some(Ok(room)) => room,
+            Some(Err(reason)) => return reason,
+            None => return "it did not say hello".to_owned(),
+        };
+        let whole = fill(&mut reader, &mut buffer, frame::HEADER + length);
+        let came = match length > SHORT || first {
+            true => within(LONG_TIME, whole).await,
+            false => Some(whole.await),
+        };
+        match came {
+            Some(Ok(())) => {}
+            Some(Err(reason)) => return reason,
+            None => return format!("a frame of {length} bytes took too long"),
+        }
+        let bytes = match frame::split_frame(&buffer, limit) {
+            Ok(Some((payload, _))) => payload.to_vec(),
+            Ok(None) => return "this node lost count of a frame".to_owned(),
+            Err(error) => return error.to_string(),
+        };
+        buffer.drain(..frame::HEADER + length);
+        buffer.shrink_to(SHORT);
+        limit = MESSAGE_MAX;
+        let payload = Payload { bytes, _room: room };
+        if hub.events.send(Event::Frame(peer, payload)).await.is_err() {
+            return "this node stops".to_owned();
+        }
+    }
+}
+
+/// The length that a frame's first bytes announce.
+fn announced(bytes: &[u8], limit: usize) -> Result<usize, String> {
+    // Also refuses what is too long.
+    frame::split_frame(bytes, limit).map_err(|error| error.to_string())?;
+    let length = bytes.first_chunk::<4>().copied().unwrap_or_default();
+    Ok(u32::from_le_bytes(length) as usize)
+}
+
+/// Reads until the buffer has so many bytes. It only grows with bytes that came.
+async fn fill(
+    reader: &mut OwnedReadHalf,
+    buffer: &mut Vec<u8>,
+    length: usize,
+) -> Result<(), String> {
+    while buffer.len() < length {
+        buffer.reserve((length - buffer.len()).clamp(4 << 10, 256 << 10));
+        match reader.read_buf(buffer).await {
+            Ok(0) => return Err("it closed the connection".to_owned()),
+            Ok(_) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}
