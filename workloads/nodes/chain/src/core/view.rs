@@ -1,11 +1,12 @@
 //! What can be seen of a node from outside, for the debug endpoints and for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::Core;
 use super::block::{Block, Hash};
+use super::ledger::Ledger;
 use super::message::PeerId;
+use super::{Core, Reason};
 
 /// Where the active chain ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,56 +70,131 @@ pub struct Status {
     pub stale: u64,
 }
 
+/// Refusals that are remembered.
+const REFUSALS: usize = 64;
+
+/// What is counted since the start.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) reorgs: u64,
+    pub(super) deepest_reorg: u64,
+    refused: BTreeMap<&'static str, u64>,
+    last_refused: VecDeque<Refusal>,
+}
+
+impl Counters {
+    /// Counts a refusal. False if it is known: a block that is too early is offered again and again.
+    pub(super) fn refused(
+        &mut self,
+        hash: Hash,
+        height: u64,
+        reason: &Reason,
+        from: String,
+    ) -> bool {
+        let known = |old: &Refusal| old.hash == hash && old.reason.starts_with(reason.name());
+        if self.last_refused.iter().any(known) {
+            return false;
+        }
+        *self.refused.entry(reason.name()).or_default() += 1;
+        let reason = reason.to_string();
+        self.last_refused.push_back(Refusal {
+            hash,
+            height,
+            reason,
+            from,
+        });
+        if self.last_refused.len() > REFUSALS {
+            self.last_refused.pop_front();
+        }
+        true
+    }
+}
+
 impl Core {
     pub fn head(&self) -> Head {
-        let genesis = self.config.rules.genesis();
+        let hash = self.tree.head();
+        let node = self.tree.node(hash);
         Head {
-            hash: genesis.header.hash(),
-            height: 0,
-            total_work: 0,
+            hash,
+            height: node.header.height,
+            total_work: node.total_work,
         }
     }
 
     /// The block `tip` (none: the head) and its ancestors, newest first. None if the tree does not have it.
     pub fn blocks(&self, tip: Option<Hash>, limit: usize) -> Option<Vec<(Hash, Arc<Block>)>> {
-        let genesis = self.config.rules.genesis();
-        let hash = genesis.header.hash();
-        (tip.is_none_or(|tip| tip == hash) && limit > 0).then(|| vec![(hash, Arc::new(genesis))])
+        let tip = tip.unwrap_or(self.tree.head());
+        self.tree.get(tip).filter(|node| node.durable)?;
+        let ancestry = self.tree.ancestry(tip).take(limit);
+        Some(
+            ancestry
+                .filter_map(|(hash, node)| Some((hash, node.block.clone()?)))
+                .collect(),
+        )
     }
 
-    /// The ends of all branches, the active one first.
+    /// The ends of all branches of stored blocks, the active one first, then by work.
     pub fn tips(&self) -> Vec<Tip> {
-        let Head {
-            hash,
-            height,
-            total_work,
-        } = self.head();
-        vec![Tip {
-            hash,
-            height,
-            total_work,
-            branch: 0,
-            active: true,
-        }]
+        let mut hashes = vec![self.tree.head()];
+        for leaf in self.tree.leaves() {
+            // Above the stored blocks of a branch there may be headers alone.
+            let stored = self.tree.ancestry(leaf).find(|(_, node)| node.durable);
+            if let Some((hash, _)) = stored
+                && !self.tree.is_active(hash)
+                && !hashes.contains(&hash)
+            {
+                hashes.push(hash);
+            }
+        }
+        let tips = hashes.into_iter().map(|hash| {
+            let node = self.tree.node(hash);
+            let ancestry = self.tree.ancestry(hash);
+            let branch = ancestry.take_while(|(hash, _)| !self.tree.is_active(*hash));
+            Tip {
+                hash,
+                height: node.header.height,
+                total_work: node.total_work,
+                branch: branch.count() as u64,
+                active: hash == self.tree.head(),
+            }
+        });
+        tips.collect()
     }
 
+    /// Peers that said hello.
     pub fn peers(&self) -> Vec<PeerView> {
-        Vec::new()
+        let greeted = self.peers.iter().filter(|(_, peer)| peer.greeted());
+        let peers = greeted.map(|(&id, peer)| PeerView {
+            id,
+            node: peer.name().to_owned(),
+            height: self.tree.get(peer.best).map_or(0, |n| n.header.height),
+        });
+        peers.collect()
     }
 
     pub fn status(&self) -> Status {
+        let count = |name| self.counters.refused.get(name).copied().unwrap_or(0);
+        let own = &self.miner.own;
         Status {
             head: self.head(),
-            mempool: 0,
-            orphans: 0,
-            work: self.config.rules.first_work,
-            median_time_past_ms: 0,
-            reorgs: 0,
-            deepest_reorg: 0,
-            refused: BTreeMap::new(),
-            last_refused: Vec::new(),
-            mined: 0,
-            stale: 0,
+            mempool: self.mempool.len(),
+            orphans: self.chain.orphans(),
+            work: self.config.rules.next_work(&self.tree, self.tree.head()),
+            median_time_past_ms: self.median_time_past(),
+            reorgs: self.counters.reorgs,
+            deepest_reorg: self.counters.deepest_reorg,
+            refused: Reason::NAMES.map(|name| (name, count(name))).into(),
+            last_refused: self.counters.last_refused.iter().cloned().collect(),
+            mined: own.len() as u64,
+            stale: own
+                .iter()
+                .filter(|&&hash| !self.tree.is_active(hash))
+                .count() as u64,
         }
+    }
+
+    /// The state of the active chain.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 }

@@ -1,0 +1,243 @@
+//! The state of the active chain: a map of JSON values and accounts, with what it takes to undo each block.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::block::{Op, Transaction};
+use super::message::{Answer, Question};
+
+/// A value as JSON text, with its length if it is known to be a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Item {
+    json: String,
+    /// Saves counting the elements at each append.
+    length: Option<u64>,
+}
+
+/// What was before a change.
+#[derive(Clone, Debug)]
+enum Undo {
+    Item {
+        key: String,
+        before: Option<Item>,
+    },
+    /// An append is undone by cutting the text, so that a long list does not cost its length for every element.
+    Append {
+        key: String,
+        bytes: usize,
+        length: Option<u64>,
+    },
+    Balance {
+        account: usize,
+        before: u64,
+    },
+}
+
+/// What applying a block's transactions gave.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied {
+    /// One for each transaction.
+    pub(super) answers: Vec<Answer>,
+    undo: Vec<Undo>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    items: BTreeMap<String, Item>,
+    balances: Vec<u64>,
+}
+
+impl Ledger {
+    /// As it is in genesis.
+    pub fn new(accounts: u64, balance: u64) -> Ledger {
+        Ledger {
+            items: BTreeMap::new(),
+            balances: vec![balance; accounts as usize],
+        }
+    }
+
+    pub(super) fn apply(&mut self, transactions: &[Arc<Transaction>]) -> Applied {
+        let mut undo = Vec::new();
+        let answers = transactions
+            .iter()
+            .map(|transaction| self.run(&transaction.op, &mut undo))
+            .collect();
+        Applied { answers, undo }
+    }
+
+    /// Takes back what was applied last.
+    pub(super) fn undo(&mut self, applied: &Applied) {
+        for undo in applied.undo.iter().rev() {
+            self.take_back(undo);
+        }
+    }
+
+    fn take_back(&mut self, undo: &Undo) {
+        match undo {
+            Undo::Item { key, before } => match before {
+                Some(item) => drop(self.items.insert(key.clone(), item.clone())),
+                None => drop(self.items.remove(key)),
+            },
+            Undo::Append { key, bytes, length } => {
+                if let Some(item) = self.items.get_mut(key) {
+                    item.json.truncate(bytes - 1);
+                    item.json.push(']');
+                    item.length = *length;
+                }
+            }
+            Undo::Balance { account, before } => self.balances[*account] = *before,
+        }
+    }
+
+    fn run(&mut self, op: &Op, undo: &mut Vec<Undo>) -> Answer {
+        match op {
+            Op::Put { key, value } => {
+                self.set(key, Some(value), undo);
+                Answer::Done
+            }
+            Op::Delete { key } => {
+                self.set(key, None, undo);
+                Answer::Done
+            }
+            Op::Cas { key, from, to } => {
+                let actual = self.items.get(key).map(|item| item.json.clone());
+                let swapped = actual == *from;
+                if swapped {
+                    self.set(key, Some(to), undo);
+                }
+                Answer::Swapped { swapped, actual }
+            }
+            Op::Append { key, element } => self.append(key, element, undo),
+            Op::Get { key } => self.answer(&Question::Get(key.clone())),
+            Op::Range { prefix } => self.answer(&Question::Range(prefix.clone())),
+            Op::Transfer { from, to, amount } => self.transfer(from, to, *amount, undo),
+            Op::Balances => self.answer(&Question::Balances),
+        }
+    }
+
+    fn set(&mut self, key: &str, json: Option<&String>, undo: &mut Vec<Undo>) {
+        let before = match json {
+            Some(json) => {
+                let (json, length) = (json.clone(), None);
+                self.items.insert(key.to_owned(), Item { json, length })
+            }
+            None => self.items.remove(key),
+        };
+        let key = key.to_owned();
+        undo.push(Undo::Item { key, before });
+    }
+
+    fn append(&mut self, key: &str, element: &str, undo: &mut Vec<Undo>) -> Answer {
+        let Some(item) = self.items.get_mut(key) else {
+            self.set(key, Some(&format!("[{element}]")), undo);
+            return Answer::Length(1);
+        };
+        let length = match item.length {
+            Some(length) => length,
+            None => match serde_json::from_str::<Vec<serde::de::IgnoredAny>>(&item.json) {
+                Ok(list) => list.len() as u64,
+                Err(_) => return Answer::Refused("the value is not a list".to_owned()),
+            },
+        };
+        undo.push(Undo::Append {
+            key: key.to_owned(),
+            bytes: item.json.len(),
+            length: item.length,
+        });
+        item.json.pop();
+        if length > 0 {
+            item.json.push(',');
+        }
+        item.json.push_str(element);
+        item.json.push(']');
+        item.length = Some(length + 1);
+        Answer::Length(length + 1)
+    }
+
+    fn transfer(&mut self, from: &str, to: &str, amount: u64, undo: &mut Vec<Undo>) -> Answer {
+        let (Some(from), Some(to)) = (self.account(from), self.account(to)) else {
+            return Answer::Refused("there is no such account".to_owned());
+        };
+        let Some(rest) = self.balances[from].checked_sub(amount) else {
+            return Answer::Transferred(false);
+        };
+        self.set_balance(from, rest, undo);
+        // The total is a u64, so no account can have more.
+        let sum = self.balances[to] + amount;
+        self.set_balance(to, sum, undo);
+        Answer::Transferred(true)
+    }
+
+    fn set_balance(&mut self, account: usize, balance: u64, undo: &mut Vec<Undo>) {
+        let before = std::mem::replace(&mut self.balances[account], balance);
+        undo.push(Undo::Balance { account, before });
+    }
+
+    fn account(&self, name: &str) -> Option<usize> {
+        let index: usize = name.strip_prefix('a')?.parse().ok()?;
+        // "a01" and "a+1" are no names of a1.
+        (index < self.balances.len() && format!("a{index}") == name).then_some(index)
+    }
+
+    pub(super) fn answer(&self, question: &Question) -> Answer {
+        match question {
+            Question::Get(key) => Answer::Value(self.items.get(key).map(|item| item.json.clone())),
+            Question::Range(prefix) => Answer::Entries(
+                self.with_prefix(prefix)
+                    .map(|(key, item)| (key.clone(), item.json.clone()))
+                    .collect(),
+            ),
+            Question::Balances => {
+                let balances = self.balances.iter().enumerate();
+                Answer::Balances(
+                    balances
+                        .map(|(index, &balance)| (format!("a{index}"), balance))
+                        .collect(),
+                )
+            }
+        }
+    }
+
+    /// What the answer would have been before the given blocks, newest first.
+    pub(super) fn answer_before<'a>(
+        &self,
+        question: &Question,
+        blocks: impl Iterator<Item = &'a Applied>,
+    ) -> Answer {
+        let concerns = |key: &String| match question {
+            Question::Get(wanted) => key == wanted,
+            Question::Range(prefix) => key.starts_with(prefix.as_str()),
+            Question::Balances => false,
+        };
+        let items: BTreeMap<String, Item> = match question {
+            Question::Get(key) => self.items.get_key_value(key).into_iter().collect(),
+            Question::Range(prefix) => self.with_prefix(prefix).collect(),
+            Question::Balances => Vec::new(),
+        }
+        .into_iter()
+        .map(|(key, item)| (key.clone(), item.clone()))
+        .collect();
+        let mut past = Ledger {
+            items,
+            balances: self.balances.clone(),
+        };
+        for undo in blocks.flat_map(|applied| applied.undo.iter().rev()) {
+            let relevant = match undo {
+                Undo::Item { key, .. } | Undo::Append { key, .. } => concerns(key),
+                Undo::Balance { .. } => true,
+            };
+            if relevant {
+                past.take_back(undo);
+            }
+        }
+        past.answer(question)
+    }
+
+    fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&String, &Item)> {
+        let prefix = prefix.to_owned();
+        self.items
+            .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix.as_str()))
+    }
+}

@@ -1,0 +1,194 @@
+//! Clients' requests at the node that received them, until they have an answer.
+
+use super::*;
+use block::{Op, Transaction};
+
+/// Requests that may wait at one node.
+const PENDING: usize = 16_384;
+/// A transaction that is in no block after so many block intervals is lost, thinks the flaw `resend-renamed`.
+const LOST_AFTER: u32 = 5;
+
+struct Pending {
+    transaction: Arc<Transaction>,
+    confirmations: u64,
+    since: u64,
+    /// FLAW resend-renamed: it was sent under another name.
+    resent: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Requests {
+    pending: BTreeMap<RequestId, Pending>,
+}
+
+impl Core {
+    pub(super) fn request(&mut self, id: RequestId, request: Request) {
+        match request {
+            Request::Submit {
+                transaction,
+                confirmations,
+            } => self.submit(id, Arc::new(transaction), confirmations),
+            Request::Look {
+                question,
+                confirmations,
+            } => {
+                let reply = self.look(&question, confirmations);
+                self.reply(id, reply);
+            }
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply) {
+        self.effects.push(Effect::Reply(id, reply));
+    }
+
+    fn submit(&mut self, id: RequestId, transaction: Arc<Transaction>, confirmations: u64) {
+        if let Err(error) = check_transaction(&transaction) {
+            return self.reply(id, Reply::Refused(error));
+        }
+        if self.requests.pending.len() >= PENDING {
+            return self.reply(id, Reply::Overloaded);
+        }
+        let known = self.knows_transaction(&transaction.id);
+        if !known && !self.admit(transaction.clone(), None) {
+            return self.reply(id, Reply::Overloaded);
+        }
+        // FLAW ack-unconfirmed: as if none had been asked for.
+        let at_once = confirmations == 0 || self.flawed(Flaw::AckUnconfirmed);
+        if at_once && let Some(waiting) = self.mempool.get(&transaction.id) {
+            let reply = if waiting.op == transaction.op {
+                Reply::Done(self.speculate(&transaction.id), None)
+            } else {
+                taken(&transaction)
+            };
+            return self.reply(id, reply);
+        }
+        let pending = Pending {
+            transaction,
+            confirmations,
+            since: self.now,
+            resent: false,
+        };
+        match self.outcome(&pending) {
+            Some(reply) => self.reply(id, reply),
+            None => drop(self.requests.pending.insert(id, pending)),
+        }
+    }
+
+    /// The answer, if the transaction is deep enough.
+    fn outcome(&self, pending: &Pending) -> Option<Reply> {
+        let Transaction { id, op } = &*pending.transaction;
+        let block = self.tree.holder(id, self.tree.head())?;
+        let height = self.tree.header(block).height;
+        // FLAW confirm-by-height: the best header stands for the head, and need not be above this block at all.
+        let best = if self.flawed(Flaw::ConfirmByHeight) {
+            let leaves = self.tree.leaves();
+            let heights = leaves.map(|leaf| self.tree.header(leaf).height);
+            heights.max().unwrap_or(0)
+        } else {
+            self.tree.header(self.tree.head()).height
+        };
+        if best - height + 1 < pending.confirmations {
+            return None;
+        }
+        let transactions = &self.tree.block(block)?.transactions;
+        let position = transactions.iter().position(|other| other.id == *id)?;
+        if transactions[position].op != *op {
+            return Some(taken(&pending.transaction));
+        }
+        let applied = &self.chain.applied[height as usize - 1];
+        let place = Place {
+            block,
+            height,
+            position: position as u64,
+        };
+        Some(Reply::Done(applied.answers[position].clone(), Some(place)))
+    }
+
+    /// What a waiting transaction would give if all before it in the mempool came into a block with it.
+    fn speculate(&mut self, id: &str) -> Answer {
+        let mut waiting = Vec::new();
+        for transaction in self.mempool.iter() {
+            waiting.push(transaction.clone());
+            if transaction.id == id {
+                break;
+            }
+        }
+        let mut applied = self.ledger.apply(&waiting);
+        self.ledger.undo(&applied);
+        applied.answers.pop().expect("it is among those that wait")
+    }
+
+    fn look(&self, question: &Question, confirmations: u64) -> Reply {
+        let head = self.tree.header(self.tree.head()).height;
+        let height = head.saturating_sub(confirmations.saturating_sub(1));
+        let newer = self.chain.applied[height as usize..].iter().rev();
+        let answer = self.ledger.answer_before(question, newer);
+        let block = self.tree.active()[height as usize];
+        let position = self.tree.block(block).map_or(0, |b| b.transactions.len());
+        let place = Place {
+            block,
+            height,
+            position: position as u64,
+        };
+        Reply::Done(answer, Some(place))
+    }
+
+    /// The chain has changed: whoever waits for what is deep enough now is answered.
+    pub(super) fn settle_requests(&mut self) {
+        let done = self.requests.pending.iter().filter_map(|(&id, pending)| {
+            let reply = self.outcome(pending)?;
+            Some((id, reply))
+        });
+        for (id, reply) in done.collect::<Vec<_>>() {
+            self.requests.pending.remove(&id);
+            self.reply(id, reply);
+        }
+    }
+
+    /// FLAW confirm-by-height: a header is enough to be answered.
+    pub(super) fn settle_requests_by_height(&mut self) {
+        if self.flawed(Flaw::ConfirmByHeight) {
+            self.settle_requests();
+        }
+    }
+
+    pub(super) fn tick_requests(&mut self) {
+        let (now, timeout) = (self.now, nanos(self.config.request_timeout));
+        let lost = nanos(self.config.rules.block_interval * LOST_AFTER);
+        let renames = self.flawed(Flaw::ResendRenamed);
+        let (mut over, mut again) = (Vec::new(), Vec::new());
+        for (&id, pending) in &mut self.requests.pending {
+            if now - pending.since >= timeout {
+                over.push(id);
+            } else if renames && !pending.resent && now - pending.since >= lost {
+                pending.resent = true;
+                again.push(pending.transaction.clone());
+            }
+        }
+        for id in over {
+            self.requests.pending.remove(&id);
+            self.reply(id, Reply::Timeout);
+        }
+        // FLAW resend-renamed: the first one may be in a block that this node has not seen yet, or still come there.
+        for transaction in again {
+            if self
+                .tree
+                .holder(&transaction.id, self.tree.head())
+                .is_some()
+            {
+                continue;
+            }
+            let id = format!("{}.again", transaction.id);
+            let op: Op = transaction.op.clone();
+            if id.len() <= ID_MAX && !self.knows_transaction(&id) {
+                self.admit(Arc::new(Transaction { id, op }), None);
+            }
+        }
+    }
+}
+
+fn taken(transaction: &Transaction) -> Reply {
+    let id = &transaction.id;
+    Reply::Refused(format!("the name {id} stands for another transaction"))
+}
