@@ -1,0 +1,873 @@
+//! A world for the protocol core: time, network, disks, miners and clients, all drawn from one seed.
+//!
+//! Nothing here waits: a queue of events in the order of their time is worked off. Connections are as TCP's: what is
+//! sent arrives in order, a cut holds it back, and only an end that gives up loses it. Nodes crash and lose what was not
+//! synced, stop and go on; wall clocks are set wrong and right again. Miners find blocks after times drawn from an exponential
+//! distribution, and then do the little work that the rules of this world ask for.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chain::core::block::{Block, Hash, Header, Op, Transaction};
+use chain::core::message::{
+    Answer, Effect, Input, Message, Now, PeerId, Place, Question, Reply, Request, RequestId,
+};
+use chain::core::{Config, Core, Recovered, Rules};
+use chain::flaws::{Flaw, Flaws};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub const MS: u64 = 1_000_000;
+pub const SECOND: u64 = 1_000 * MS;
+/// Long enough after the last fault for everything to be well again.
+const QUIET: u64 = 60 * SECOND;
+/// Nobody connects so soon to a peer that was dropped.
+const BAN: u64 = 10 * SECOND;
+/// In 2026.
+const BEGIN_MS: u64 = 1_795_000_000_000;
+
+/// A family of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Partition,
+    Pause,
+    Kill,
+    Clock,
+    /// Any of them.
+    All,
+}
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub nodes: usize,
+    pub fault: Fault,
+    pub flaw: Option<Flaw>,
+    pub confirmations: u64,
+    pub retarget_every: u64,
+    pub length: Duration,
+}
+
+impl Plan {
+    pub fn rules(&self) -> Rules {
+        Rules {
+            block_interval: Duration::from_secs(1),
+            first_work: 16,
+            retarget_every: self.retarget_every,
+            accounts: 4,
+            balance: 100,
+        }
+    }
+}
+
+/// A request and what came of it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub transaction: Transaction,
+    pub answers: Vec<(Answer, Option<Place>)>,
+}
+
+/// What a node is like in the end.
+pub struct End {
+    /// From genesis on.
+    pub chain: Vec<(Hash, Arc<Block>)>,
+    pub entries: Answer,
+    pub balances: Answer,
+}
+
+/// Everything that is judged.
+pub struct Run {
+    pub operations: Vec<Operation>,
+    /// What was wrong at the moment when it happened.
+    pub wrong: Vec<String>,
+    pub ends: Vec<End>,
+    /// The highest head when the faults ended.
+    pub height_mended: u64,
+    /// The most blocks that any node ever gave up at once.
+    pub deepest_reorg: u64,
+    pub reorgs: u64,
+    pub restarts: u64,
+}
+
+enum Happening {
+    Deliver {
+        connection: PeerId,
+        to: usize,
+        parcel: Parcel,
+    },
+    Connect,
+    Tick {
+        node: usize,
+    },
+    DiskDone {
+        node: usize,
+        life: u64,
+        blocks: Vec<Arc<Block>>,
+        number: Option<u64>,
+    },
+    Told {
+        node: usize,
+        life: u64,
+        number: u64,
+    },
+    Found {
+        node: usize,
+        life: u64,
+        attempt: u64,
+    },
+    Client {
+        client: usize,
+    },
+    Fault,
+    Heal {
+        number: u64,
+    },
+    Restart {
+        node: usize,
+    },
+    Resume {
+        node: usize,
+    },
+    SetClock {
+        node: usize,
+    },
+}
+
+#[derive(Clone)]
+enum Parcel {
+    Message(Message),
+    Hangup,
+}
+
+/// A connection; its number is the peer's id at both ends.
+struct Connection {
+    ends: [usize; 2],
+    open: [bool; 2],
+    /// When the last parcel to each end arrives.
+    last: [u64; 2],
+    /// What a cut holds back on its way to each end.
+    held: [Vec<Parcel>; 2],
+}
+
+struct Node {
+    core: Option<Core>,
+    life: u64,
+    disk: Vec<Arc<Block>>,
+    paused: bool,
+    /// What came while it was paused.
+    inbox: Vec<Input>,
+    offset_ms: i64,
+    template: Option<(u64, Header)>,
+    attempt: u64,
+    requests: BTreeMap<RequestId, usize>,
+    head: (Hash, u128),
+    /// Blocks in which something was acknowledged here.
+    acknowledged: BTreeSet<Hash>,
+}
+
+pub struct Sim {
+    plan: Plan,
+    rng: ChaCha8Rng,
+    now: u64,
+    order: u64,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    happenings: BTreeMap<u64, Happening>,
+    nodes: Vec<Node>,
+    connections: BTreeMap<PeerId, Connection>,
+    next_connection: PeerId,
+    banned: BTreeMap<(usize, usize), u64>,
+    cut: Vec<Vec<bool>>,
+    cuts: u64,
+    faults_end: bool,
+    operations: Vec<Operation>,
+    next_request: RequestId,
+    wrong: Vec<String>,
+    deepest_reorg: u64,
+    reorgs: u64,
+    restarts: u64,
+}
+
+/// Runs the plan to its end.
+pub fn run(plan: &Plan) -> Run {
+    let mut sim = Sim::new(plan.clone());
+    let end = plan.length.as_nanos() as u64;
+    sim.run_until(end);
+    sim.mend();
+    let heights = sim.nodes.iter().filter_map(|node| node.core.as_ref());
+    let height_mended = heights.map(|core| core.head().height).max().unwrap_or(0);
+    sim.run_until(end + QUIET);
+    let ends = (0..sim.nodes.len()).map(|node| sim.end(node)).collect();
+    Run {
+        ends,
+        operations: sim.operations,
+        wrong: sim.wrong,
+        height_mended,
+        deepest_reorg: sim.deepest_reorg,
+        reorgs: sim.reorgs,
+        restarts: sim.restarts,
+    }
+}
+
+impl Sim {
+    fn new(plan: Plan) -> Sim {
+        let genesis = plan.rules().genesis().header.hash();
+        let nodes = (0..plan.nodes).map(|_| Node {
+            core: None,
+            life: 0,
+            disk: Vec::new(),
+            paused: false,
+            inbox: Vec::new(),
+            offset_ms: 0,
+            template: None,
+            attempt: 0,
+            requests: BTreeMap::new(),
+            head: (genesis, 0),
+            acknowledged: BTreeSet::new(),
+        });
+        let mut sim = Sim {
+            nodes: nodes.collect(),
+            cut: vec![vec![false; plan.nodes]; plan.nodes],
+            rng: ChaCha8Rng::seed_from_u64(plan.seed),
+            plan,
+            now: 0,
+            order: 0,
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: 1,
+            banned: BTreeMap::new(),
+            cuts: 0,
+            faults_end: false,
+            operations: Vec::new(),
+            next_request: 1,
+            wrong: Vec::new(),
+            deepest_reorg: 0,
+            reorgs: 0,
+            restarts: 0,
+        };
+        for node in 0..sim.nodes.len() {
+            sim.start(node);
+            sim.after(0, 50 * MS, Happening::Tick { node });
+        }
+        for client in 0..16 {
+            sim.after(SECOND, 3 * SECOND, Happening::Client { client });
+        }
+        sim.after(0, 0, Happening::Connect);
+        sim.after(5 * SECOND, 8 * SECOND, Happening::Fault);
+        sim
+    }
+
+    /// Something happens between `least` and `most` from now.
+    fn after(&mut self, least: u64, most: u64, happening: Happening) {
+        let time = self.now + self.rng.random_range(least..=most);
+        self.at(time, happening);
+    }
+
+    fn at(&mut self, time: u64, happening: Happening) {
+        self.order += 1;
+        self.queue.push(Reverse((time, self.order)));
+        self.happenings.insert(self.order, happening);
+    }
+
+    fn run_until(&mut self, end: u64) {
+        while let Some(&Reverse((time, order))) = self.queue.peek() {
+            if time > end {
+                break;
+            }
+            self.queue.pop();
+            self.now = time;
+            let happening = self.happenings.remove(&order).expect("queued with it");
+            self.happen(happening);
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deliver {
+                connection,
+                to,
+                parcel,
+            } => self.deliver(connection, to, parcel),
+            Happening::Connect => self.connect(),
+            Happening::Tick { node } => {
+                if !self.nodes[node].paused {
+                    self.input(node, Input::Tick);
+                }
+                self.after(45 * MS, 55 * MS, Happening::Tick { node });
+            }
+            Happening::DiskDone {
+                node,
+                life,
+                blocks,
+                number,
+            } => {
+                if self.nodes[node].life == life {
+                    self.nodes[node].disk.extend(blocks);
+                    if let Some(number) = number {
+                        self.input(node, Input::Durable(number));
+                    }
+                }
+            }
+            Happening::Told { node, life, number } => {
+                if self.nodes[node].life == life {
+                    self.input(node, Input::Durable(number));
+                }
+            }
+            Happening::Found {
+                node,
+                life,
+                attempt,
+            } => self.found(node, life, attempt),
+            Happening::Client { client } => self.ask(client),
+            Happening::Fault => self.fault(),
+            Happening::Heal { number } => {
+                if number == self.cuts {
+                    self.heal();
+                }
+            }
+            Happening::Restart { node } => self.start(node),
+            Happening::Resume { node } => self.resume(node),
+            Happening::SetClock { node } => self.nodes[node].offset_ms = 0,
+        }
+    }
+
+    fn clock(&self, node: usize) -> Now {
+        Now {
+            monotonic_ns: SECOND + self.now,
+            wall_ms: (BEGIN_MS + self.now / MS).saturating_add_signed(self.nodes[node].offset_ms),
+        }
+    }
+
+    fn start(&mut self, node: usize) {
+        if self.nodes[node].core.is_some() {
+            return;
+        }
+        let config = Config {
+            name: format!("n{}", node + 1),
+            rules: self.plan.rules(),
+            max_future_drift: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(40),
+            flaws: Flaws::from_iter(self.plan.flaw),
+            seed: self.rng.random(),
+        };
+        let recovered = Recovered {
+            blocks: self.nodes[node].disk.clone(),
+        };
+        let core = Core::new(config, recovered, self.clock(node));
+        let acknowledged = &self.nodes[node].acknowledged;
+        let lost = acknowledged
+            .iter()
+            .filter(|&&hash| core.blocks(Some(hash), 1).is_none());
+        let lost = lost.count();
+        if lost > 0 {
+            self.wrong.push(format!(
+                "stored: n{} lost {lost} blocks that it had answered from",
+                node + 1
+            ));
+        }
+        self.nodes[node].head = (core.head().hash, core.head().total_work);
+        self.nodes[node].core = Some(core);
+        self.nodes[node].life += 1;
+        self.carry_out(node);
+    }
+
+    fn input(&mut self, node: usize, input: Input) {
+        if self.nodes[node].paused {
+            return self.nodes[node].inbox.push(input);
+        }
+        let now = self.clock(node);
+        if let Some(core) = &mut self.nodes[node].core {
+            core.step(now, input);
+            self.watch(node);
+            self.carry_out(node);
+        }
+    }
+
+    /// A head never moves to less work.
+    fn watch(&mut self, node: usize) {
+        let Some(core) = &self.nodes[node].core else {
+            return;
+        };
+        let (head, (old, work)) = (core.head(), self.nodes[node].head);
+        if head.hash == old {
+            return;
+        }
+        if head.total_work < work {
+            self.wrong.push(format!(
+                "work: n{} goes from {work} to {}",
+                node + 1,
+                head.total_work
+            ));
+        }
+        let new: BTreeSet<Hash> = core
+            .blocks(None, usize::MAX)
+            .unwrap()
+            .into_iter()
+            .map(|(hash, _)| hash)
+            .collect();
+        let given_up = core.blocks(Some(old), usize::MAX).map_or(0, |blocks| {
+            blocks
+                .iter()
+                .take_while(|(hash, _)| !new.contains(hash))
+                .count()
+        });
+        self.reorgs += u64::from(given_up > 0);
+        self.deepest_reorg = self.deepest_reorg.max(given_up as u64);
+        self.nodes[node].head = (head.hash, head.total_work);
+    }
+
+    fn carry_out(&mut self, node: usize) {
+        let Some(core) = &mut self.nodes[node].core else {
+            return;
+        };
+        for effect in core.effects() {
+            match effect {
+                Effect::Note(_) => {}
+                Effect::Persist {
+                    number,
+                    blocks,
+                    delay,
+                } => self.persist(node, number, blocks, delay),
+                Effect::Send(to, message) => self.transmit(node, to, Parcel::Message(message)),
+                Effect::Drop(peer, reason) => {
+                    let [a, b] = self.connections[&peer].ends;
+                    self.wrong.push(format!(
+                        "peers: n{} drops a peer of the connection {a}-{b}: {reason}",
+                        node + 1
+                    ));
+                    self.banned.insert((a, b), self.now + BAN);
+                    self.close(node, peer);
+                }
+                Effect::Close(peer, _) => self.close(node, peer),
+                Effect::Reply(id, reply) => self.reply(node, id, reply),
+                Effect::Mine { template, header } => self.mine(node, template, header),
+            }
+        }
+    }
+
+    fn persist(
+        &mut self,
+        node: usize,
+        number: u64,
+        blocks: Vec<Arc<Block>>,
+        delay: Option<Duration>,
+    ) {
+        let life = self.nodes[node].life;
+        match delay {
+            // Writes take the same time each, so they end in order.
+            None => self.at(
+                self.now + 3 * MS,
+                Happening::DiskDone {
+                    node,
+                    life,
+                    blocks,
+                    number: Some(number),
+                },
+            ),
+            Some(delay) => {
+                self.at(self.now + MS, Happening::Told { node, life, number });
+                let time = self.now + delay.as_nanos() as u64;
+                self.at(
+                    time,
+                    Happening::DiskDone {
+                        node,
+                        life,
+                        blocks,
+                        number: None,
+                    },
+                );
+            }
+        }
+    }
+
+    fn mine(&mut self, node: usize, template: u64, header: Header) {
+        let rules = self.plan.rules();
+        let mean =
+            SECOND as f64 * self.plan.nodes as f64 * header.work as f64 / rules.first_work as f64;
+        let uniform: f64 = self.rng.random();
+        let wait = (-(1.0 - uniform).ln() * mean) as u64;
+        self.nodes[node].attempt += 1;
+        self.nodes[node].template = Some((template, header));
+        let (life, attempt) = (self.nodes[node].life, self.nodes[node].attempt);
+        self.at(
+            self.now + wait,
+            Happening::Found {
+                node,
+                life,
+                attempt,
+            },
+        );
+    }
+
+    fn found(&mut self, node: usize, life: u64, attempt: u64) {
+        let miner = &mut self.nodes[node];
+        if miner.life != life || miner.attempt != attempt || miner.paused {
+            // A process that is stopped computes nothing; what it looked for it looks for again.
+            if miner.life == life && miner.attempt == attempt {
+                self.after(
+                    SECOND,
+                    5 * SECOND,
+                    Happening::Found {
+                        node,
+                        life,
+                        attempt,
+                    },
+                );
+            }
+            return;
+        }
+        let Some((template, mut header)) = miner.template.take() else {
+            return;
+        };
+        while !header.hash().proves(header.work) {
+            header.nonce = header.nonce.wrapping_add(1);
+        }
+        let nonce = header.nonce;
+        self.input(node, Input::Solved { template, nonce });
+    }
+
+    fn transmit(&mut self, from: usize, connection: PeerId, parcel: Parcel) {
+        let delay = self.rng.random_range(MS..=20 * MS);
+        let Some(link) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        let end = usize::from(link.ends[0] == from);
+        let time = link.last[end].max(self.now + delay);
+        link.last[end] = time;
+        let to = link.ends[end];
+        self.at(
+            time,
+            Happening::Deliver {
+                connection,
+                to,
+                parcel,
+            },
+        );
+    }
+
+    fn deliver(&mut self, connection: PeerId, to: usize, parcel: Parcel) {
+        let Some(link) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        let end = usize::from(link.ends[1] == to);
+        let from = link.ends[1 - end];
+        if self.cut[from][to] {
+            return link.held[end].push(parcel);
+        }
+        if !link.open[end] {
+            return;
+        }
+        match parcel {
+            Parcel::Message(message) => self.input(to, Input::Message(connection, message)),
+            Parcel::Hangup => {
+                link.open[end] = false;
+                self.input(to, Input::PeerDown(connection));
+            }
+        }
+    }
+
+    /// One end closes the connection.
+    fn close(&mut self, node: usize, connection: PeerId) {
+        if let Some(link) = self.connections.get_mut(&connection) {
+            let end = usize::from(link.ends[1] == node);
+            if std::mem::take(&mut link.open[end]) {
+                self.transmit(node, connection, Parcel::Hangup);
+            }
+        }
+    }
+
+    /// Pairs without a connection make one, if they can.
+    fn connect(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
+                let open = |link: &Connection| link.ends == [a, b] && link.open[0];
+                let runs =
+                    |node: usize| self.nodes[node].core.is_some() && !self.nodes[node].paused;
+                let banned = self
+                    .banned
+                    .get(&(a, b))
+                    .is_some_and(|&until| self.now < until);
+                if banned
+                    || self.cut[a][b]
+                    || self.cut[b][a]
+                    || !runs(a)
+                    || !runs(b)
+                    || self.connections.values().any(open)
+                {
+                    continue;
+                }
+                let number = self.next_connection;
+                self.next_connection += 1;
+                let link = Connection {
+                    ends: [a, b],
+                    open: [true, true],
+                    last: [self.now; 2],
+                    held: [Vec::new(), Vec::new()],
+                };
+                self.connections.insert(number, link);
+                self.input(a, Input::PeerUp(number));
+                self.input(b, Input::PeerUp(number));
+            }
+        }
+        self.connections
+            .retain(|_, link| link.open != [false, false]);
+        self.after(200 * MS, 500 * MS, Happening::Connect);
+    }
+
+    fn ask(&mut self, client: usize) {
+        self.after(500 * MS, 4 * SECOND, Happening::Client { client });
+        let node = self.rng.random_range(0..self.nodes.len());
+        if self.nodes[node].core.is_none() {
+            return;
+        }
+        // Some repeat an earlier request, by its name, at any node.
+        let repeats = !self.operations.is_empty() && self.rng.random_ratio(1, 10);
+        let operation = if repeats {
+            self.rng.random_range(0..self.operations.len())
+        } else {
+            let op = self.draw();
+            let id = format!("c{client}.{}", self.operations.len());
+            let transaction = Transaction { id, op };
+            let answers = Vec::new();
+            self.operations.push(Operation {
+                transaction,
+                answers,
+            });
+            self.operations.len() - 1
+        };
+        let id = self.next_request;
+        self.next_request += 1;
+        self.nodes[node].requests.insert(id, operation);
+        let request = Request::Submit {
+            transaction: self.operations[operation].transaction.clone(),
+            confirmations: self.plan.confirmations,
+        };
+        self.input(node, Input::Request(id, request));
+    }
+
+    fn draw(&mut self) -> Op {
+        let value = self.operations.len();
+        let key = format!("r{}", self.rng.random_range(0..3));
+        match self.rng.random_range(0..100) {
+            0..15 => Op::Put {
+                key,
+                value: value.to_string(),
+            },
+            15..25 => {
+                let from = self.rng.random_range(0..=value);
+                let from = (from > 0).then(|| from.to_string());
+                Op::Cas {
+                    key,
+                    from,
+                    to: value.to_string(),
+                }
+            }
+            25..30 => Op::Delete { key },
+            30..40 => Op::Get { key },
+            40..70 => Op::Append {
+                key: "list".to_owned(),
+                element: value.to_string(),
+            },
+            70..75 => Op::Get {
+                key: "list".to_owned(),
+            },
+            75..80 => Op::Range {
+                prefix: "r".to_owned(),
+            },
+            80..95 => Op::Transfer {
+                from: format!("a{}", self.rng.random_range(0..4)),
+                to: format!("a{}", self.rng.random_range(0..4)),
+                amount: self.rng.random_range(1..90),
+            },
+            _ => Op::Balances,
+        }
+    }
+
+    fn reply(&mut self, node: usize, id: RequestId, reply: Reply) {
+        let Some(operation) = self.nodes[node].requests.remove(&id) else {
+            return;
+        };
+        let Reply::Done(answer, place) = reply else {
+            return;
+        };
+        let wanted = self.plan.confirmations;
+        let core = self.nodes[node].core.as_ref().expect("it replies");
+        let depth = place.and_then(|place| {
+            let active = core.blocks(None, usize::MAX)?;
+            let above = active.iter().position(|(hash, _)| *hash == place.block)?;
+            Some(above as u64 + 1)
+        });
+        if depth.unwrap_or(0) < wanted {
+            let id = &self.operations[operation].transaction.id;
+            self.wrong.push(format!(
+                "depth: n{} answers {id} at {depth:?} instead of {wanted}",
+                node + 1
+            ));
+        }
+        if let Some(place) = place {
+            self.nodes[node].acknowledged.insert(place.block);
+        }
+        self.operations[operation].answers.push((answer, place));
+    }
+
+    /// One to all nodes.
+    fn targets(&mut self) -> Vec<usize> {
+        let count = self.nodes.len();
+        let mut nodes: Vec<usize> = (0..count).collect();
+        for index in (1..count).rev() {
+            let other = self.rng.random_range(0..=index);
+            nodes.swap(index, other);
+        }
+        nodes.truncate(match self.rng.random_range(0..4) {
+            0 => 1,
+            1 => count / 2,
+            2 => count / 2 + 1,
+            _ => count,
+        });
+        nodes
+    }
+
+    fn fault(&mut self) {
+        if self.faults_end {
+            return;
+        }
+        let length = self.rng.random_range(3 * SECOND..14 * SECOND);
+        let family = match self.plan.fault {
+            Fault::All => [Fault::Partition, Fault::Pause, Fault::Kill, Fault::Clock]
+                [self.rng.random_range(0..4)],
+            family => family,
+        };
+        let targets = self.targets();
+        match family {
+            Fault::Partition => {
+                self.heal();
+                let one_way = self.rng.random_ratio(1, 5);
+                for from in 0..self.nodes.len() {
+                    for to in 0..self.nodes.len() {
+                        let (a, b) = (targets.contains(&from), targets.contains(&to));
+                        self.cut[from][to] = if one_way { a && !b } else { a != b };
+                    }
+                }
+                let number = self.cuts;
+                self.after(length, length, Happening::Heal { number });
+            }
+            Fault::Pause => {
+                for node in targets {
+                    if !self.nodes[node].paused && self.nodes[node].core.is_some() {
+                        self.nodes[node].paused = true;
+                        self.after(length, length, Happening::Resume { node });
+                    }
+                }
+            }
+            Fault::Kill => {
+                for node in targets {
+                    self.kill(node);
+                    self.after(length, length + 300 * MS, Happening::Restart { node });
+                }
+            }
+            Fault::Clock => {
+                for node in targets {
+                    let jump = self.rng.random_range(2_000..300_000);
+                    self.nodes[node].offset_ms = if self.rng.random() { jump } else { -jump };
+                    self.after(length, length, Happening::SetClock { node });
+                }
+            }
+            Fault::All => unreachable!("drawn above"),
+        }
+        let pause = self.rng.random_range(4 * SECOND..10 * SECOND);
+        self.after(length + pause, length + pause, Happening::Fault);
+    }
+
+    fn kill(&mut self, node: usize) {
+        if self.nodes[node].paused || self.nodes[node].core.take().is_none() {
+            return;
+        }
+        self.restarts += 1;
+        self.nodes[node].life += 1;
+        self.nodes[node].requests.clear();
+        self.nodes[node].template = None;
+        let of_it = |link: &Connection| link.ends.contains(&node);
+        let connections = self.connections.iter().filter(|(_, link)| of_it(link));
+        for connection in connections.map(|(&number, _)| number).collect::<Vec<_>>() {
+            self.close(node, connection);
+        }
+    }
+
+    fn resume(&mut self, node: usize) {
+        if !std::mem::take(&mut self.nodes[node].paused) {
+            return;
+        }
+        // Timers fire before sockets are read.
+        self.input(node, Input::Tick);
+        for input in std::mem::take(&mut self.nodes[node].inbox) {
+            self.input(node, input);
+        }
+    }
+
+    fn heal(&mut self) {
+        self.cuts += 1;
+        for row in &mut self.cut {
+            row.fill(false);
+        }
+        let numbers: Vec<PeerId> = self.connections.keys().copied().collect();
+        for number in numbers {
+            for end in 0..2 {
+                let link = self.connections.get_mut(&number).expect("listed");
+                let held = std::mem::take(&mut link.held[end]);
+                let from = link.ends[1 - end];
+                for parcel in held {
+                    self.transmit(from, number, parcel);
+                }
+            }
+        }
+    }
+
+    /// Ends all faults for good.
+    fn mend(&mut self) {
+        self.faults_end = true;
+        self.heal();
+        for node in 0..self.nodes.len() {
+            self.nodes[node].offset_ms = 0;
+            self.resume(node);
+            self.start(node);
+        }
+    }
+
+    fn look(&mut self, node: usize, question: Question) -> Answer {
+        let now = self.clock(node);
+        let core = self.nodes[node]
+            .core
+            .as_mut()
+            .expect("all run after mend()");
+        let request = Request::Look {
+            question,
+            confirmations: 1,
+        };
+        core.step(now, Input::Request(RequestId::MAX, request));
+        let answers = core.effects().into_iter().find_map(|effect| match effect {
+            Effect::Reply(RequestId::MAX, Reply::Done(answer, _)) => Some(answer),
+            _ => None,
+        });
+        answers.expect("a look is answered at once")
+    }
+
+    fn end(&mut self, node: usize) -> End {
+        let entries = self.look(node, Question::Range(String::new()));
+        let balances = self.look(node, Question::Balances);
+        let core = self.nodes[node]
+            .core
+            .as_ref()
+            .expect("all run after mend()");
+        let mut chain = core.blocks(None, usize::MAX).expect("the head is there");
+        chain.reverse();
+        End {
+            chain,
+            entries,
+            balances,
+        }
+    }
+}
