@@ -232,12 +232,12 @@ fn acknowledged(plan: &Plan, run: &Run, end: &End) -> Vec<String> {
         for (answer, place) in &operation.answers {
             let Some(place) = place else { continue };
             match answers.get(&(place.block, place.position)) {
-                Some((there, expected)) if *there == id => {
-                    if answer != expected {
-                        found.push(format!("answers: {id} was {answer:?} and is {expected:?}"));
-                    }
+                Some((there, _)) if *there != id => {
+                    found.push(format!("answers: {there} is at the place of {id}"));
                 }
-                Some((there, _)) => found.push(format!("answers: {there} is at the place of {id}")),
+                Some((_, expected)) if answer != expected => {
+                    found.push(format!("answers: {id} was {answer:?} and is {expected:?}"));
+                }
                 None if run.deepest_reorg < plan.confirmations => {
                     found.push(format!(
                         "persistence: {id} was answered in {:?} and is gone",

@@ -47,5 +47,8 @@ fn nothing_is_wrong_under_all_faults() {
         reorgs += run.reorgs;
         restarts += run.restarts;
     }
-    assert!(reorgs > 0 && restarts > 0, "{reorgs} reorganisations, {restarts} restarts");
+    assert!(
+        reorgs > 0 && restarts > 0,
+        "{reorgs} reorganisations, {restarts} restarts"
+    );
 }
