@@ -130,6 +130,10 @@ impl Core {
         block: &Arc<Block>,
         latest_ms: u64,
     ) -> Result<bool, Reason> {
+        // It may have come twice before its parent did.
+        if self.tree.block(hash).is_some() {
+            return Ok(true);
+        }
         self.accept_header(&block.header, hash, latest_ms)?;
         self.config.rules.check_body(block)?;
         let parent = block.header.parent;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chain::flaws::Flaw;
+
 use crate::judge::judge;
 use crate::sim::{Fault, Plan, Run, run};
 
@@ -51,4 +53,63 @@ fn nothing_is_wrong_under_all_faults() {
         reorgs > 0 && restarts > 0,
         "{reorgs} reorganisations, {restarts} restarts"
     );
+}
+
+#[test]
+fn nothing_is_wrong_under_any_one_fault() {
+    for seed in 0..seeds().div_ceil(3) {
+        good(&plan(100 + seed, Fault::Partition));
+        good(&plan(200 + seed, Fault::Pause));
+        good(&plan(300 + seed, Fault::Kill));
+        good(&plan(400 + seed, Fault::Clock));
+    }
+}
+
+#[test]
+fn nothing_is_wrong_when_the_difficulty_changes() {
+    for seed in 0..seeds().div_ceil(2) {
+        let plan = Plan {
+            retarget_every: 10,
+            nodes: 3,
+            ..plan(500 + seed, Fault::All)
+        };
+        let run = good(&plan);
+        let works = run.ends[0].chain.iter().map(|(_, block)| block.header.work);
+        let works: std::collections::BTreeSet<u64> = works.collect();
+        assert!(works.len() > 3, "the work was only ever one of {works:?}");
+    }
+}
+
+/// The fault that a flaw's catalogue entry names.
+fn fault(flaw: Flaw) -> Fault {
+    match flaw.entry().fault {
+        "partition" => Fault::Partition,
+        "pause" => Fault::Pause,
+        "kill" => Fault::Kill,
+        "clock" => Fault::Clock,
+        other => panic!("{flaw}: no fault family {other}"),
+    }
+}
+
+/// The seeds are those of the clean runs, so each flaw has its clean twin.
+#[test]
+fn every_flaw_is_found_by_its_fault() {
+    let mut missed = Vec::new();
+    for flaw in Flaw::ALL {
+        let fault = fault(flaw);
+        let first = 100 * (fault as u64 + 1);
+        let found = (0..8).find_map(|seed| {
+            let plan = Plan {
+                flaw: Some(flaw),
+                ..plan(first + seed, fault)
+            };
+            let found = judge(&plan, &run(&plan));
+            (!found.is_empty()).then_some((seed + 1, found))
+        });
+        match found {
+            Some((seeds, found)) => println!("{flaw}: in {seeds} seeds: {found:#?}"),
+            None => missed.push(flaw.name()),
+        }
+    }
+    assert!(missed.is_empty(), "not found in 8 seeds: {missed:?}");
 }
