@@ -1,28 +1,25 @@
 //! How much of the time a system served, and how soon again after faults: figures, not a verdict.
 
 use history::fault::{self, Span};
-use history::{History, Name, Op, Outcome, Time};
+use history::{History, Op, Outcome, Time};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{Analysis, Budget, Checker, Figure};
 
-/// Measures operations of clients. Its verdict is always valid.
+/// Measures operations of clients; what the harness [observes](Op::observes) is no service. Its verdict is always valid.
 #[derive(Clone, Debug)]
 pub struct Availability {
     /// A time without any success is reported if it is at least this long.
     pub gap: Duration,
-    /// Operations that say nothing about service: final reads of logs and traces.
-    pub apart: Vec<Name>,
 }
 
 impl Default for Availability {
-    /// Gaps of a second; `log` and `trace` are no service.
+    /// Gaps of a second.
     fn default() -> Availability {
         Availability {
             gap: Duration::from_secs(1),
-            apart: vec!["log".into(), "trace".into()],
         }
     }
 }
@@ -33,11 +30,7 @@ impl Checker for Availability {
     }
 
     fn check(&self, history: &History, _budget: &Budget) -> Analysis {
-        let ops: Vec<&Op> = history
-            .ops()
-            .iter()
-            .filter(|op| !self.apart.contains(&op.f))
-            .collect();
+        let ops: Vec<&Op> = history.ops().iter().filter(|op| !op.observes()).collect();
         let mut ok: Vec<Time> = ops
             .iter()
             .filter(|op| op.outcome == Outcome::Ok)

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use history::{History, Name, Outcome, fault};
+use history::{History, Name, OBSERVATIONS, Outcome, fault};
 
 use crate::{Analysis, Anomaly, Budget, Checker, Figure};
 
@@ -96,18 +96,14 @@ impl Checker for Vacuity {
         for op in history.ops() {
             let ok = usize::from(op.outcome == Outcome::Ok);
             *by_f.entry(&op.f).or_default() += ok;
-            // What a node says of itself at the end is no service.
-            if let Some(node) = op
-                .node
-                .as_deref()
-                .filter(|_| !matches!(op.f.as_str(), "log" | "trace"))
-            {
+            // What a node says of itself is no service.
+            if let Some(node) = op.node.as_deref().filter(|_| !op.observes()) {
                 *served.entry(node).or_default() += ok;
             }
         }
         let ok: usize = by_f
             .iter()
-            .filter(|(f, _)| !matches!(**f, "log" | "trace"))
+            .filter(|(f, _)| !OBSERVATIONS.contains(f))
             .map(|(_, n)| n)
             .sum();
         if ok < self.least_ok {

@@ -13,7 +13,7 @@ pub mod jsonl;
 pub mod store;
 
 pub use event::{Event, Kind, Process, Time};
-pub use op::{History, Malformed, Op, Outcome};
+pub use op::{History, Malformed, OBSERVATIONS, Op, Outcome};
 pub use value::Value;
 
 /// A short name, cheap to copy: the `f` of an operation, the name of a node.

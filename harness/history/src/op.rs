@@ -17,6 +17,10 @@ pub enum Outcome {
     Info,
 }
 
+/// Operations by which the harness looks at a system, and asks nothing of it: decided logs and traces
+/// at the end, heads of chains all along. They are no service, and no client's.
+pub const OBSERVATIONS: [&str; 3] = ["log", "trace", "head"];
+
 /// An invocation with its completion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Op {
@@ -39,6 +43,13 @@ pub struct Op {
     pub error: Option<String>,
     /// Where in the system's own order it took effect, if the answer said; none unless `outcome` is ok.
     pub version: Option<Value>,
+}
+
+impl Op {
+    /// Whether the harness looked at the system; else it is a client's.
+    pub fn observes(&self) -> bool {
+        OBSERVATIONS.contains(&self.f.as_str())
+    }
 }
 
 /// Why a list of events is not a history.
@@ -87,7 +98,8 @@ impl History {
         &self.events
     }
 
-    /// The clients' operations, by invocation. The nemesis's are in [`crate::fault::spans`].
+    /// Operations of clients and [`OBSERVATIONS`], by invocation. The nemesis's are in
+    /// [`crate::fault::spans`].
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
