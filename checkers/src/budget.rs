@@ -73,6 +73,15 @@ impl Meter {
         }
     }
 
+    /// What is left, for a checker that is asked by another.
+    pub fn left(&self) -> Budget {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        Budget {
+            time: self.deadline.map_or(Duration::MAX, left),
+            memory_bytes: self.memory_bytes,
+        }
+    }
+
     /// Steps that are left.
     pub fn steps(&self) -> u64 {
         self.steps

@@ -10,6 +10,7 @@
 //! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
 //! | [`ListAppend`](append::ListAppend) | `txn` | are transactions strict-serializable? |
 //! | [`Agreement`](agreement::Agreement) | `log` `trace` | one value a slot, ballots kept, one lease at a time? |
+//! | [`Chain`](chain::Chain) | `head`, and what clients were answered | common prefix, growth, quality, persistence, liveness of a blockchain |
 //! | [`Vacuity`](vacuity::Vacuity) | all, and faults | did the run test anything? |
 //! | [`Availability`](availability::Availability) | all, and faults | how much was served, and how soon after faults? |
 //!
@@ -31,6 +32,7 @@ mod analysis;
 pub mod append;
 pub mod availability;
 mod budget;
+pub mod chain;
 pub mod compose;
 pub mod drawing;
 pub mod linearizable;

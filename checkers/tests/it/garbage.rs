@@ -1,10 +1,12 @@
 //! No history makes a checker panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use checkers::agreement::Agreement;
 use checkers::append::ListAppend;
 use checkers::availability::Availability;
+use checkers::chain::Chain;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
 use checkers::vacuity::Vacuity;
@@ -33,7 +35,7 @@ fn value(random: &mut Random, depth: u64) -> Value {
         _ => {
             let names = [
                 "node", "entries", "events", "event", "t_ns", "ballot", "slot", "digest",
-                "from_ns", "until_ns", "fault", "action", "label",
+                "from_ns", "until_ns", "fault", "action", "label", "head", "height", "final",
             ];
             let mut entries = Vec::new();
             for name in names {
@@ -41,9 +43,51 @@ fn value(random: &mut Random, depth: u64) -> Value {
                     entries.push((Value::text(name), value(random, depth - 1)));
                 }
             }
+            if random.percent(60) {
+                let blocks = (0..random.below(4)).map(|_| block(random)).collect();
+                entries.push((Value::text("blocks"), Value::List(blocks)));
+            }
             Value::Map(entries)
         }
     }
+}
+
+/// Where on a chain an answer took effect.
+fn place(random: &mut Random) -> Value {
+    let names = ["n1", "r", "append"];
+    let (block, tx) = (*random.pick(&names), *random.pick(&names));
+    Value::List(vec![
+        value(random, 0),
+        value(random, 0),
+        block.into(),
+        tx.into(),
+    ])
+}
+
+/// A block that may hang on any other, also on itself.
+fn block(random: &mut Random) -> Value {
+    let hashes = ["n1", "r", "append", "", "promise", "lease"];
+    let numbers = [0, 1, 2, 3, -1, i64::MIN, i64::MAX];
+    let transaction = |random: &mut Random| {
+        let names = ["put", "cas", "append", "delete", "get", "range", "transfer"];
+        let what = [
+            Value::text(*random.pick(&hashes)),
+            Value::text(*random.pick(&names)),
+        ];
+        let arguments = (0..random.below(4)).map(|_| value(random, 1));
+        Value::List(what.into_iter().chain(arguments).collect())
+    };
+    let (hash, parent) = (*random.pick(&hashes), *random.pick(&hashes));
+    let number = |random: &mut Random| Value::Int(*random.pick(&numbers));
+    let (height, time, work) = (number(random), number(random), number(random));
+    let transactions = (0..random.below(3)).map(|_| transaction(random)).collect();
+    let parts = [hash.into(), parent.into(), height, time, work, "n1".into()];
+    Value::List(
+        parts
+            .into_iter()
+            .chain([Value::List(transactions)])
+            .collect(),
+    )
 }
 
 fn history(random: &mut Random) -> History {
@@ -64,7 +108,7 @@ fn history(random: &mut Random) -> History {
             ),
             None => {
                 let names = [
-                    "read", "write", "cas", "add", "txn", "log", "trace", "other",
+                    "read", "write", "cas", "add", "txn", "log", "trace", "head", "head", "other",
                 ];
                 let f = *random.pick(&names);
                 open[who] = Some(f);
@@ -87,7 +131,7 @@ fn history(random: &mut Random) -> History {
             value: value(random, 4),
             error: None,
             node: None,
-            version: None,
+            version: random.percent(50).then(|| place(random)),
         });
     }
     History::new(events).expect("events are in order, one operation a process")
@@ -102,6 +146,17 @@ fn no_history_makes_a_checker_panic() {
         Box::new(ListAppend),
         Box::new(Agreement::new()),
         Box::new(Availability::default()),
+        Box::new(Chain::new()),
+        Box::new(
+            Chain::new()
+                .with_nodes(["n1".into()])
+                .with_confirmations(u64::MAX)
+                .with_common_prefix(0)
+                .with_growth(1.0, Duration::ZERO)
+                .with_quality(1.0, 0)
+                .with_liveness(Duration::ZERO)
+                .with_settle(Duration::ZERO),
+        ),
         Box::new(Vacuity::default()),
     ];
     for seed in seeds(2_000) {

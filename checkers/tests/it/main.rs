@@ -1,6 +1,7 @@
 //! The checkers from outside: against brute force, against drawn histories, against the corpus.
 
 mod brute;
+mod chains;
 mod corpus;
 mod garbage;
 mod lists;
@@ -8,3 +9,4 @@ mod random;
 mod registers;
 mod run;
 mod sets;
+mod story;

@@ -1,0 +1,225 @@
+//! Blockchains: what the nodes' chains have in common, how they grow, what becomes of what is in them.
+//!
+//! Operations `head` of the history carry it: looks at a node's head, several a second and of every
+//! node, each with the blocks that nobody had shown before.
+//!
+//! ```text
+//! head   {node "n1", head "00ab..", height 12, final "00aa..",
+//!         blocks [["00ab..", "0031..", 12, time_ms, work, "n3", [["c7", "put", "3", 17], ...]], ...]}
+//! ```
+//!
+//! Of every property the tightest parameter that holds is a figure, with a witness: the definitions,
+//! the algorithms and what decides the verdict are in `harness/docs/chains.md`. [`record`] reads the
+//! history, [`tree`] answers what is a prefix of what, and every property is one pass over them.
+
+mod confirmed;
+mod depth;
+mod eventual;
+mod growth;
+mod ledger;
+mod prefix;
+mod record;
+mod tell;
+mod tree;
+mod validity;
+
+use std::time::Duration;
+
+use history::{History, Name};
+use rustc_hash::FxHashMap;
+
+use self::ledger::{Clients, Places};
+use self::record::Record;
+use self::tell::Told;
+use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Meter};
+
+/// As many of each kind as a person will look at.
+const MOST_OF_A_KIND: usize = 4;
+
+/// Faults that leave a node's memory as it is.
+const RESTARTLESS: [&str; 4] = ["partition", "packet", "clock", "pause"];
+
+/// Where the depth of an answer is not told: what most chains' users wait for.
+const USUAL_CONFIRMATIONS: u64 = 6;
+
+/// Judges operations `head`, and clients' operations whose `version` is `[height, position, block,
+/// tx]`.
+///
+/// ```
+/// use checkers::chain::Chain;
+/// use std::time::Duration;
+///
+/// let judge = Chain::new()
+///     .with_nodes(["n1", "n2", "n3"].map(Into::into))
+///     .with_confirmations(6)
+///     .with_liveness(Duration::from_secs(30));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    nodes: Vec<Name>,
+    confirmations: Option<u64>,
+    settle: Option<Duration>,
+    common_prefix: Option<u64>,
+    growth: Option<(f64, Duration)>,
+    quality: Option<(f64, usize)>,
+    liveness: Option<Duration>,
+}
+
+impl Chain {
+    /// Judges validity and convergence; of all else gives the figures.
+    pub fn new() -> Chain {
+        Chain::default()
+    }
+
+    /// Every node of the cluster; those that the history names are added.
+    pub fn with_nodes(mut self, nodes: impl IntoIterator<Item = Name>) -> Chain {
+        self.nodes = nodes.into_iter().collect();
+        self
+    }
+
+    /// The depth at which the system gives its answers, 1 for the head: what is so deep must stay.
+    pub fn with_confirmations(mut self, depth: u64) -> Chain {
+        self.confirmations = Some(depth);
+        self
+    }
+
+    /// What nodes are granted after the last heal to come together; ten blocks' time, and ten
+    /// seconds at least, unless this says otherwise.
+    pub fn with_settle(mut self, time: Duration) -> Chain {
+        self.settle = Some(time);
+        self
+    }
+
+    /// Common prefix must hold with this k.
+    pub fn with_common_prefix(mut self, blocks: u64) -> Chain {
+        self.common_prefix = Some(blocks);
+        self
+    }
+
+    /// Chains must grow by so many blocks a second in any such window without faults.
+    pub fn with_growth(mut self, blocks_per_second: f64, window: Duration) -> Chain {
+        self.growth = Some((blocks_per_second, window));
+        self
+    }
+
+    /// Of any so many consecutive blocks such a share must be the nodes' own.
+    pub fn with_quality(mut self, share: f64, blocks: usize) -> Chain {
+        self.quality = Some((share, blocks));
+        self
+    }
+
+    /// A transaction that is submitted while nothing is wrong must be confirmed everywhere in this time.
+    pub fn with_liveness(mut self, within: Duration) -> Chain {
+        self.liveness = Some(within);
+        self
+    }
+
+    fn judge(&self, history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
+        let record = Record::new(history, &self.nodes, meter)?;
+        let mut found = Findings::default();
+        validity::blocks(&record, &mut found, meter)?;
+        let Some(last) = record.last() else {
+            return Ok(tell::nothing(self, &record, found));
+        };
+        let places = Places::new(&record, meter)?;
+        let clients = Clients::new(&record, &places);
+        validity::fork_choice(&record, &mut found);
+        validity::transactions(&record, &places, &clients, &mut found, meter)?;
+        let answers = ledger::replay(&places, meter)?;
+        let compared = ledger::answers(&record, &places, &clients, &answers, &mut found);
+
+        let above = prefix::above(&record, meter)?;
+        let common_prefix = prefix::common_prefix(&record, meter)?;
+        let confirmations = self.confirmations.unwrap_or(USUAL_CONFIRMATIONS).max(1);
+        let interval = record.interval(record.looks[last].tip);
+        let ten_blocks = interval.map_or(Duration::ZERO, |interval| interval * 10);
+        let settle = self
+            .settle
+            .unwrap_or(ten_blocks.max(Duration::from_secs(10)));
+        let bound = confirmations.max(USUAL_CONFIRMATIONS);
+        let window = self.growth.map_or(ten_blocks, |(_, window)| window);
+        let length = self
+            .quality
+            .map_or(tell::USUAL_STRETCH, |(_, blocks)| blocks);
+        let given = depth::Given {
+            places: &places,
+            clients: &clients,
+            answers: &answers,
+            promised: self.confirmations,
+        };
+        let told = Told {
+            chain: self,
+            record: &record,
+            places: &places,
+            clients: &clients,
+            last,
+            confirmations,
+            compared,
+            interval,
+            window,
+            length,
+            bound,
+            reorgs: prefix::reorgs(&record),
+            finality: prefix::finality(&record),
+            eventual: eventual::eventual(&record, bound, settle),
+            growth: growth::growth(&record, window),
+            quality: growth::quality(&record, length),
+            shares: growth::shares(&record, record.looks[last].tip),
+            persistence: confirmed::persistence(&record, &places, &clients, &above, last, meter)?,
+            liveness: confirmed::liveness(&record, &places, &clients, confirmations, meter)?,
+            smallest: depth::smallest(&record, &given, above.deepest().blocks, meter)?,
+            common_prefix,
+            above,
+        };
+        Ok(told.analysis(found))
+    }
+}
+
+impl Checker for Chain {
+    fn name(&self) -> &str {
+        "chain"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        match self.judge(history, &mut budget.start()) {
+            Ok(analysis) => analysis,
+            Err(why) => Analysis::unknown(self.name(), why.to_string()),
+        }
+    }
+}
+
+/// Anomalies, few of each kind.
+#[derive(Default)]
+struct Findings {
+    anomalies: Vec<Anomaly>,
+    counts: FxHashMap<&'static str, usize>,
+}
+
+impl Findings {
+    fn add(&mut self, kind: &'static str, ops: Vec<u64>, reason: String) {
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        if *count <= MOST_OF_A_KIND {
+            self.anomalies.push(Anomaly {
+                kind: kind.to_string(),
+                object: None,
+                ops,
+                reason,
+            });
+        }
+    }
+
+    /// The first of a kind of which there are more than are shown says how many there are.
+    fn told(mut self) -> Vec<Anomaly> {
+        for (kind, count) in self
+            .counts
+            .iter()
+            .filter(|(_, count)| **count > MOST_OF_A_KIND)
+        {
+            if let Some(first) = self.anomalies.iter_mut().find(|a| a.kind == **kind) {
+                first.reason += &format!("; it is the first of {count} such findings");
+            }
+        }
+        self.anomalies
+    }
+}

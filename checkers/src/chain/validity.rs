@@ -1,0 +1,254 @@
+//! Validity: every block is one that the rules allow, and what is in it was asked for.
+
+use history::{Op, Outcome, Time, Value};
+use rustc_hash::FxHashMap;
+
+use super::ledger::{Clients, Places};
+use super::record::{Record, short};
+use super::tree::{NOTHING, Rank};
+use super::{Findings, RESTARTLESS};
+use crate::{Exhausted, Meter};
+
+/// Blocks before a block whose median time it must be past.
+const MEDIAN_OF: usize = 11;
+
+/// Rules that need no transactions.
+pub fn blocks(record: &Record, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
+    let tree = &record.tree;
+    for (hash, first, second) in &record.ambiguous {
+        let reason = format!(
+            "two different blocks were shown under the hash {} (ops {first} and {second})",
+            short(hash)
+        );
+        found.add("two blocks under one hash", vec![*first, *second], reason);
+    }
+    // A lost answer may have shown the parent.
+    for block in tree.loose.iter().filter(|_| !record.torn) {
+        let reason = format!(
+            "block {} says that it is at height {} and follows {}, which no node ever showed (op {})",
+            short(block.hash),
+            block.height,
+            short(block.parent),
+            block.op
+        );
+        found.add("unknown parent", vec![block.op], reason);
+    }
+    for (op, said, counted) in &record.misjudged {
+        let reason = format!("the head is said to be at height {said}, but {counted} is its place");
+        found.add("wrong height", vec![*op], format!("{reason} (op {op})"));
+    }
+    let whole = tree.height(NOTHING) < 0;
+    let base = tree.height(NOTHING) + 1;
+    let mut times: Vec<i64> = Vec::new();
+    let mut recent = Vec::with_capacity(MEDIAN_OF);
+    for rank in tree.ranks() {
+        meter.tick(0)?;
+        let block = tree.block(rank);
+        let depth = (tree.height(rank) - base) as usize;
+        if block.height != tree.height(rank) {
+            let reason = format!(
+                "block {} says that it is at height {}, but follows a block at height {} (op {})",
+                short(block.hash),
+                block.height,
+                tree.height(rank) - 1,
+                block.op
+            );
+            found.add("wrong height", vec![block.op], reason);
+        }
+        times.truncate(depth);
+        recent.clear();
+        recent.extend_from_slice(&times[depth.saturating_sub(MEDIAN_OF)..]);
+        recent.sort_unstable();
+        if depth > 0 && (whole || recent.len() == MEDIAN_OF) {
+            let median = recent[recent.len() / 2];
+            if block.time_ms <= median {
+                let reason = format!(
+                    "{} (op {}) has the time {} ms, which is not past {median} ms, the median of the {} \
+                     blocks before it",
+                    record.what(rank),
+                    block.op,
+                    block.time_ms,
+                    recent.len()
+                );
+                found.add("time not past the median", vec![block.op], reason);
+            }
+        }
+        times.push(block.time_ms);
+        if depth > 0 && proves(block.hash, block.work) == Some(false) {
+            let reason = format!(
+                "{} (op {}) claims the work of {} hashes, but its hash begins with {}, above {:016x}, so \
+                 that it does not prove as much",
+                record.what(rank),
+                block.op,
+                block.work,
+                &block.hash[..16],
+                u64::MAX / block.work
+            );
+            found.add("work not proven", vec![block.op], reason);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a hash is as small as the work demands. None: it is not a hash that shows work.
+fn proves(hash: &str, work: u64) -> Option<bool> {
+    if hash.len() != 64 || work <= 1 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let first = u64::from_str_radix(&hash[..16], 16).ok()?;
+    Some(first <= u64::MAX / work)
+}
+
+/// A node that goes over to another branch goes over to more work. One that was restarted may have
+/// lost its blocks, so looks with a fault between them that restarts it are not compared.
+pub fn fork_choice(record: &Record, found: &mut Findings) {
+    let tree = &record.tree;
+    if tree.ranks().all(|rank| tree.block(rank).work <= 1) {
+        return;
+    }
+    let mut total: Vec<u128> = vec![0; tree.len() + 1];
+    for rank in tree.ranks() {
+        let before = total[tree.parent(rank) as usize];
+        total[rank as usize] = before + u128::from(tree.block(rank).work);
+    }
+    let (reorgs, _) = super::prefix::reorgs(record);
+    for reorg in reorgs {
+        let (before, after) = (record.looks[reorg.before], record.looks[reorg.after]);
+        let (old, new) = (total[before.tip as usize], total[after.tip as usize]);
+        let node = record.nodes[reorg.node];
+        let restarted = record.spans.iter().any(|span| {
+            !RESTARTLESS.contains(&span.family.as_str())
+                && span.targets.iter().any(|target| target == node)
+                && span.from <= after.ret
+                && before.call <= span.until
+        });
+        if new < old && !restarted {
+            let reason = format!(
+                "{node} left {} (op {}), of {old} total work, for {} (op {}) on another branch, of {new}",
+                record.what(before.tip),
+                before.op,
+                record.what(after.tip),
+                after.op
+            );
+            found.add("left for less work", vec![before.op, after.op], reason);
+        }
+    }
+}
+
+/// No transaction twice on one branch; none that was not asked for; each where the answer says.
+pub fn transactions(
+    record: &Record,
+    places: &Places,
+    clients: &Clients,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<(), Exhausted> {
+    let tree = &record.tree;
+    for repeated in places.each().filter(|places| places.len() > 1) {
+        // By rank, so that an ancestor comes before what is under it: a stack of open subtrees.
+        let mut open: Vec<Rank> = Vec::new();
+        for place in repeated {
+            meter.tick(0)?;
+            while open
+                .last()
+                .is_some_and(|above| !tree.is_prefix(*above, place.block))
+            {
+                open.pop();
+            }
+            if let Some(above) = open.last() {
+                let (first, second) = (tree.block(*above), tree.block(place.block));
+                let reason = format!(
+                    "transaction {} is in {} (op {}) and again in {} (op {}) of the same branch",
+                    places.name(place.tx),
+                    record.what(*above),
+                    first.op,
+                    record.what(place.block),
+                    second.op
+                );
+                found.add("transaction twice", vec![first.op, second.op], reason);
+            }
+            open.push(place.block);
+        }
+    }
+
+    let asked = Asked::of(record.history.ops());
+    for place in places.all() {
+        meter.tick(0)?;
+        let Some(asked) = &asked else { break };
+        let block = tree.block(place.block);
+        let Some(written) = places.written(place) else {
+            continue;
+        };
+        let name = places.name(place.tx);
+        let seen = record.history.op(block.op).map_or(Time::MAX, |op| op.ret);
+        match asked.first.get(written) {
+            None => {
+                let reason = format!(
+                    "transaction {name} in {} (op {}) writes {written}, which nobody asked for",
+                    record.what(place.block),
+                    block.op
+                );
+                found.add("transaction from nowhere", vec![block.op], reason);
+            }
+            Some(first) if seen < first.call => {
+                let reason = format!(
+                    "transaction {name} in {} was seen (op {}) before anybody asked to write {written} \
+                     (op {})",
+                    record.what(place.block),
+                    block.op,
+                    first.index
+                );
+                found.add(
+                    "transaction from the future",
+                    vec![block.op, first.index],
+                    reason,
+                );
+            }
+            Some(_) => {}
+        }
+    }
+
+    for client in &clients.all {
+        meter.tick(0)?;
+        let (Some(block), Some(tx)) = (client.block, client.tx) else {
+            continue;
+        };
+        if !places.of(tx).iter().any(|place| place.block == block) {
+            let reason = format!(
+                "the answer of op {} says that its transaction {} is in {}, which does not have it",
+                client.op.index,
+                places.name(tx),
+                record.what(block)
+            );
+            let ops = vec![client.op.index, tree.block(block).op];
+            found.add("answer names a wrong place", ops, reason);
+        }
+    }
+    Ok(())
+}
+
+/// Values in what clients asked, each with the operation that was called first.
+struct Asked<'h> {
+    first: FxHashMap<&'h Value, &'h Op>,
+}
+
+impl<'h> Asked<'h> {
+    /// None if there are no clients: then somebody asked whom the history does not know.
+    fn of(ops: &'h [Op]) -> Option<Asked<'h>> {
+        let mut first = FxHashMap::default();
+        let mut clients = ops.iter().filter(|op| !op.observes()).peekable();
+        clients.peek()?;
+        for op in clients {
+            let mut left = vec![&op.input];
+            while let Some(value) = left.pop() {
+                first.entry(value).or_insert(op);
+                if let Value::Map(entries) = value {
+                    left.extend(entries.iter().map(|(_, value)| value));
+                }
+                left.extend(value.as_list().unwrap_or_default());
+            }
+            debug_assert!(op.outcome != Outcome::Ok || op.ret >= op.call);
+        }
+        Some(Asked { first })
+    }
+}

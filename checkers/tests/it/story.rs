@@ -1,0 +1,240 @@
+//! Chains and looks at them, told block by block and turned into a history.
+
+use history::fault::{Action, Note, Receipt};
+use history::{Event, History, Kind, Process, Time, Value};
+
+/// A block of a story. Its hash is its number as text, so that no rule about work applies.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// None: the first.
+    pub parent: Option<usize>,
+    pub miner: &'static str,
+    pub time_ms: i64,
+    pub work: i64,
+    /// `["t3", "put", "k", 7]`.
+    pub transactions: Vec<Value>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub node: &'static str,
+    pub call: u64,
+    pub ret: u64,
+    pub tip: usize,
+    pub finalised: Option<usize>,
+}
+
+/// An operation of a client.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub node: &'static str,
+    pub call: u64,
+    pub ret: u64,
+    pub kind: Kind,
+    pub f: &'static str,
+    pub input: Value,
+    pub output: Value,
+    /// The block and the transaction.
+    pub at: Option<(usize, String)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    pub blocks: Vec<Block>,
+    pub looks: Vec<Look>,
+    pub asked: Vec<Asked>,
+    /// From, until, family, target. Times are nanoseconds, as everywhere here.
+    pub faults: Vec<(u64, u64, &'static str, &'static str)>,
+}
+
+pub fn hash(block: usize) -> String {
+    format!("b{block}")
+}
+
+impl Story {
+    /// Adds a block and returns its number. Times go on by a second.
+    pub fn block(&mut self, parent: Option<usize>, miner: &'static str) -> usize {
+        let time_ms = parent.map_or(0, |parent| self.blocks[parent].time_ms) + 1000;
+        self.blocks.push(Block {
+            parent,
+            miner,
+            time_ms,
+            work: 1,
+            transactions: Vec::new(),
+        });
+        self.blocks.len() - 1
+    }
+
+    /// A chain of `count` blocks on `parent`; the last one's number.
+    pub fn chain(&mut self, parent: usize, count: usize, miner: &'static str) -> usize {
+        (0..count).fold(parent, |parent, _| self.block(Some(parent), miner))
+    }
+
+    /// A look that takes a hundredth of a second.
+    pub fn look(&mut self, node: &'static str, at: f64, tip: usize) {
+        let call = (at * 1e9) as u64;
+        self.looks.push(Look {
+            node,
+            call,
+            ret: call + 10_000_000,
+            tip,
+            finalised: None,
+        });
+    }
+
+    pub fn path(&self, tip: usize) -> Vec<usize> {
+        let mut path = vec![tip];
+        while let Some(parent) = self.blocks[path[path.len() - 1]].parent {
+            path.push(parent);
+        }
+        path.reverse();
+        path
+    }
+
+    pub fn history(&self) -> History {
+        // Time, calls first, a number that keeps the order, process, and the rest.
+        let mut events: Vec<(u64, bool, usize, Event)> = Vec::new();
+        let mut event = |time: u64, process, kind, f: &str, value, node: Option<&str>, version| {
+            let event = Event {
+                index: 0,
+                time: Time(time),
+                process,
+                kind,
+                f: f.into(),
+                value,
+                error: None,
+                node: node.map(Into::into),
+                version,
+            };
+            events.push((time, kind != Kind::Invoke, events.len(), event));
+        };
+        let mut order: Vec<usize> = (0..self.looks.len()).collect();
+        order.sort_by_key(|look| self.looks[*look].ret);
+        let mut shown = vec![false; self.blocks.len()];
+        let mut nodes: Vec<&str> = self.looks.iter().map(|look| look.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        for look in order {
+            let look = &self.looks[look];
+            let path = self.path(look.tip);
+            let new: Vec<usize> = path
+                .iter()
+                .copied()
+                .filter(|block| !shown[*block])
+                .collect();
+            for block in &new {
+                shown[*block] = true;
+            }
+            let number = nodes.iter().position(|node| *node == look.node).unwrap();
+            let process = Process::Client(1_000_000_000 + number as u64);
+            let node = Some(look.node);
+            event(
+                look.call,
+                process,
+                Kind::Invoke,
+                "head",
+                Value::Nil,
+                node,
+                None,
+            );
+            let mut answer = vec![
+                ("node".into(), look.node.into()),
+                ("head".into(), hash(look.tip).as_str().into()),
+                ("height".into(), Value::Int(path.len() as i64 - 1)),
+                (
+                    "blocks".into(),
+                    Value::List(new.iter().map(|block| self.shown(*block)).collect()),
+                ),
+            ];
+            if let Some(finalised) = look.finalised {
+                answer.push(("final".into(), hash(finalised).as_str().into()));
+            }
+            event(
+                look.ret,
+                process,
+                Kind::Ok,
+                "head",
+                Value::Map(answer),
+                node,
+                None,
+            );
+        }
+        for (number, asked) in self.asked.iter().enumerate() {
+            let process = Process::Client(number as u64);
+            let node = Some(asked.node);
+            let version = asked.at.as_ref().map(|(block, tx)| {
+                let height = Value::Int(self.path(*block).len() as i64 - 1);
+                let place = [
+                    height,
+                    Value::Int(0),
+                    hash(*block).as_str().into(),
+                    tx.as_str().into(),
+                ];
+                Value::List(place.to_vec())
+            });
+            event(
+                asked.call,
+                process,
+                Kind::Invoke,
+                asked.f,
+                asked.input.clone(),
+                node,
+                None,
+            );
+            let output = asked.output.clone();
+            event(
+                asked.ret, process, asked.kind, asked.f, output, node, version,
+            );
+        }
+        for (fault, (from, until, family, target)) in self.faults.iter().enumerate() {
+            let note = |action| Note {
+                fault: fault as u64,
+                action,
+                label: target.to_string(),
+                targets: vec![(*target).into()],
+                receipt: Some(Receipt {
+                    held: true,
+                    evidence: vec![],
+                }),
+            };
+            for (time, kind, action) in [
+                (*from, Kind::Invoke, Action::Inject),
+                (*from, Kind::Ok, Action::Inject),
+                (*until, Kind::Invoke, Action::Heal),
+                (*until, Kind::Ok, Action::Heal),
+            ] {
+                let value = Value::from_serde(&note(action)).unwrap();
+                event(time, Process::Nemesis, kind, family, value, None, None);
+            }
+        }
+        events.sort_by_key(|(time, completes, number, _)| (*time, *completes, *number));
+        let events = events
+            .into_iter()
+            .enumerate()
+            .map(|(index, (.., event))| Event {
+                index: index as u64,
+                ..event
+            });
+        History::new(events.collect()).expect("every look and operation has its own times")
+    }
+
+    fn shown(&self, block: usize) -> Value {
+        let Block {
+            parent,
+            miner,
+            time_ms,
+            work,
+            transactions,
+        } = &self.blocks[block];
+        let above = parent.map_or("0".repeat(64), hash);
+        Value::List(vec![
+            hash(block).as_str().into(),
+            above.as_str().into(),
+            Value::Int(self.path(block).len() as i64 - 1),
+            Value::Int(*time_ms),
+            Value::Int(*work),
+            (*miner).into(),
+            Value::List(transactions.clone()),
+        ])
+    }
+}
