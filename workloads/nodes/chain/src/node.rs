@@ -24,7 +24,7 @@ use crate::disk::Disk;
 use crate::miner::{self, Template};
 use crate::params::Params;
 use crate::store::{Store, StoreError};
-use crate::transport::{self, Hub, Link, Payload};
+use crate::transport::{self, End, Hub, Link, Payload};
 use crate::{http, inspect};
 
 /// Events that may wait for the protocol; whoever brings more waits.
@@ -74,8 +74,8 @@ pub enum Inspect {
 pub enum Event {
     /// A connection is there.
     PeerUp(PeerId, Link),
-    /// It is not there any more, for this reason.
-    PeerDown(PeerId, String),
+    /// It is not there any more.
+    PeerDown(PeerId, End),
     /// A peer sent a frame.
     Frame(PeerId, Payload),
     /// A client asks.
@@ -252,7 +252,8 @@ impl Node<'_> {
                 self.links.insert(peer, link);
                 self.step(Input::PeerUp(peer));
             }
-            Event::PeerDown(peer, reason) => self.down(peer, &reason),
+            Event::PeerDown(peer, End::Lost(reason)) => self.down(peer, &reason),
+            Event::PeerDown(peer, End::Misbehaved(reason)) => self.misbehaved(peer, &reason),
             Event::Frame(peer, payload) => self.understand(peer, &payload),
             Event::Request(request, reply) => {
                 let id = self.next_request;
@@ -274,16 +275,24 @@ impl Node<'_> {
 
     fn understand(&mut self, peer: PeerId, payload: &Payload) {
         // What was still on its way from a peer that was dropped is not heard.
-        if !self.links.contains_key(&peer) {
+        let Some(link) = self.links.get_mut(&peer) else {
             return;
-        }
+        };
         match frame::decode::<Message>(&payload.bytes) {
-            Ok(message) => self.step(Input::Message(peer, message)),
-            Err(error) => {
-                self.drop_peer(peer, &error.to_string());
-                self.step(Input::PeerDown(peer));
+            Ok(message) => {
+                if let Message::Hello { node, .. } = &message {
+                    link.node.get_or_insert_with(|| node.clone());
+                }
+                self.step(Input::Message(peer, message));
             }
+            Err(error) => self.misbehaved(peer, &error.to_string()),
         }
+    }
+
+    /// A peer sent what cannot be understood.
+    fn misbehaved(&mut self, peer: PeerId, reason: &str) {
+        self.drop_peer(peer, reason);
+        self.step(Input::PeerDown(peer));
     }
 
     fn look(&self, inspect: &Inspect) -> Option<String> {
@@ -338,10 +347,7 @@ impl Node<'_> {
             Effect::Drop(peer, reason) => self.drop_peer(peer, &reason),
             Effect::Close(peer, reason) => {
                 if let Some(link) = self.links.remove(&peer) {
-                    log(
-                        "WARN",
-                        &format!("closed {}: {reason}", self.name(peer, &link)),
-                    );
+                    log("WARN", &format!("closed {}: {reason}", name(&link)));
                 }
             }
             Effect::Reply(id, reply) => {
@@ -360,20 +366,11 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// Who is at the other end, for the log.
-    fn name(&self, peer: PeerId, link: &Link) -> String {
-        let peers = self.core.peers();
-        match peers.iter().find(|view| view.id == peer) {
-            Some(view) => format!("{} at {}", view.node, link.address),
-            None => link.address.to_string(),
-        }
-    }
-
     /// A connection is gone.
     fn down(&mut self, peer: PeerId, reason: &str) {
         if let Some(link) = self.links.remove(&peer) {
             // Strangers come and go as they please.
-            log_seldom(&format!("lost {}: {reason}", self.name(peer, &link)));
+            log_seldom(&format!("lost {}: {reason}", name(&link)));
             self.step(Input::PeerDown(peer));
         }
     }
@@ -384,7 +381,7 @@ impl Node<'_> {
         let Some(link) = self.links.remove(&peer) else {
             return;
         };
-        let name = self.name(peer, &link);
+        let name = name(&link);
         let Some(whom) = link.whom else {
             log_seldom(&format!("dropped {name}: {reason}"));
             return;
@@ -404,5 +401,13 @@ impl Node<'_> {
             self.links.remove(&other);
             self.step(Input::PeerDown(other));
         }
+    }
+}
+
+/// Who is at the other end, for the log.
+fn name(link: &Link) -> String {
+    match &link.node {
+        Some(node) => format!("{node} at {}", link.address),
+        None => link.address.to_string(),
     }
 }

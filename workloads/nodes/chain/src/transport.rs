@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use nodekit::clocks::{kernel_monotonic_ns, pause, within};
 use nodekit::flags::Peer;
-use nodekit::frame;
+use nodekit::frame::{self, FrameError};
 use nodekit::log::{log, log_seldom};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -33,6 +33,8 @@ const INCOMING_OF_ONE: usize = 16;
 /// The longest first frame, and the time a stranger has for it.
 const HELLO_MAX: usize = 1 << 10;
 const GREETING: Duration = Duration::from_secs(5);
+/// The bytes of a frame that say how long it is.
+const LENGTH: usize = 4;
 /// Frames up to this length are short. So many of a connection wait to be understood; then its bytes stay in the kernel.
 const SHORT: usize = 64 << 10;
 const WAITING: usize = 4;
@@ -76,11 +78,22 @@ impl fmt::Display for Whom {
     }
 }
 
+/// How a connection ended, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It broke, was closed, or was too slow: that happens to honest peers.
+    Lost(String),
+    /// What came is nothing that an honest peer sends.
+    Misbehaved(String),
+}
+
 /// The node's end of a connection. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Link {
     pub address: SocketAddr,
     pub direction: Direction,
+    /// What it says its name is.
+    pub node: Option<String>,
     /// None for a stranger whose address says nothing about it.
     pub whom: Option<Whom>,
     /// By the kernel's clock.
@@ -268,6 +281,8 @@ async fn connect(own: SocketAddr, to: SocketAddr) -> std::io::Result<TcpStream> 
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     if own.is_ipv4() == to.is_ipv4() {
+        // So that a port which this connection happens to get can still be listened on.
+        socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::new(own.ip(), 0))?;
     }
     socket.connect(to).await
@@ -309,6 +324,7 @@ async fn hold(stream: TcpStream, address: SocketAddr, direction: Direction, hub:
     let link = Link {
         address,
         direction,
+        node: None,
         whom: hub.whom(address, direction),
         since_ns: kernel_monotonic_ns(),
         frames,
@@ -322,13 +338,13 @@ async fn hold(stream: TcpStream, address: SocketAddr, direction: Direction, hub:
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     let (reader, writer) = stream.into_split();
-    let reason = tokio::select! {
-        reason = hear(reader, peer, hub) => reason,
-        error = talk(writer, &mut queue, &unsent) => error.to_string(),
+    let end = tokio::select! {
+        end = hear(reader, peer, hub) => end,
+        error = talk(writer, &mut queue, &unsent) => End::Lost(error.to_string()),
         // The node dropped its end and said why.
-        _ = &mut closed => String::new(),
+        _ = &mut closed => End::Lost(String::new()),
     };
-    hub.events.send(Event::PeerDown(peer, reason)).await.is_ok()
+    hub.events.send(Event::PeerDown(peer, end)).await.is_ok()
 }
 
 /// Writes what is queued, until something breaks.
@@ -353,65 +369,67 @@ async fn talk(
     std::future::pending().await
 }
 
-/// Reads frames and hands them to the node until the connection ends, and says why it did.
-async fn hear(mut reader: OwnedReadHalf, peer: PeerId, hub: &Hub) -> String {
+/// Reads frames and hands them to the node until the connection ends.
+async fn hear(mut reader: OwnedReadHalf, peer: PeerId, hub: &Hub) -> End {
     let short = Arc::new(Semaphore::new(WAITING));
     let mut buffer = Vec::new();
     let mut limit = HELLO_MAX;
     loop {
-        let room = async {
-            fill(&mut reader, &mut buffer, frame::HEADER).await?;
-            let length = announced(&buffer, limit)?;
-            let (pool, permits) = if length > SHORT {
-                (&hub.long, length)
-            } else {
-                (&short, 1)
-            };
-            let room = pool.clone().acquire_many_owned(permits as u32).await;
-            let room = room.map_err(|_| "this node stops".to_owned())?;
-            Ok::<_, String>((length, room))
-        };
         let first = limit == HELLO_MAX;
-        let room = match first {
-            true => within(GREETING, room).await,
-            false => Some(room.await),
+        let head = fill(&mut reader, &mut buffer, LENGTH);
+        let head = match first {
+            true => within(GREETING, head).await,
+            false => Some(head.await),
         };
-        let (length, room) = match room {
-            Some(Ok(room)) => room,
-            Some(Err(reason)) => return reason,
-            None => return "it did not say hello".to_owned(),
+        match head {
+            Some(Ok(())) => {}
+            Some(Err(reason)) => return End::Lost(reason),
+            None => return End::Lost("it did not say hello".to_owned()),
+        }
+        let length = match announced(&buffer, limit) {
+            Ok(length) => length,
+            Err(error) => return End::Misbehaved(error.to_string()),
+        };
+        let (pool, permits) = if length > SHORT {
+            (&hub.long, length)
+        } else {
+            (&short, 1)
+        };
+        let Ok(room) = pool.clone().acquire_many_owned(permits as u32).await else {
+            return End::Lost("this node stops".to_owned());
         };
         let whole = fill(&mut reader, &mut buffer, frame::HEADER + length);
-        let came = match length > SHORT || first {
+        let whole = match length > SHORT || first {
             true => within(LONG_TIME, whole).await,
             false => Some(whole.await),
         };
-        match came {
+        match whole {
             Some(Ok(())) => {}
-            Some(Err(reason)) => return reason,
-            None => return format!("a frame of {length} bytes took too long"),
+            Some(Err(reason)) => return End::Lost(reason),
+            None => return End::Lost(format!("a frame of {length} bytes took too long")),
         }
         let bytes = match frame::split_frame(&buffer, limit) {
-            Ok(Some((payload, _))) => payload.to_vec(),
-            Ok(None) => return "this node lost count of a frame".to_owned(),
-            Err(error) => return error.to_string(),
+            Ok(frame) => frame.map_or(Vec::new(), |(payload, _)| payload.to_vec()),
+            Err(error) => return End::Misbehaved(error.to_string()),
         };
         buffer.drain(..frame::HEADER + length);
         buffer.shrink_to(SHORT);
         limit = MESSAGE_MAX;
         let payload = Payload { bytes, _room: room };
         if hub.events.send(Event::Frame(peer, payload)).await.is_err() {
-            return "this node stops".to_owned();
+            return End::Lost("this node stops".to_owned());
         }
     }
 }
 
-/// The length that a frame's first bytes announce.
-fn announced(bytes: &[u8], limit: usize) -> Result<usize, String> {
-    // Also refuses what is too long.
-    frame::split_frame(bytes, limit).map_err(|error| error.to_string())?;
-    let length = bytes.first_chunk::<4>().copied().unwrap_or_default();
-    Ok(u32::from_le_bytes(length) as usize)
+/// The length that a frame's first bytes announce, if it is within the limit.
+fn announced(bytes: &[u8], limit: usize) -> Result<usize, FrameError> {
+    let length = bytes.first_chunk::<LENGTH>().copied().unwrap_or_default();
+    let length = u32::from_le_bytes(length) as usize;
+    if length > limit {
+        return Err(FrameError::TooLong { length, limit });
+    }
+    Ok(length)
 }
 
 /// Reads until the buffer has so many bytes. It only grows with bytes that came.
@@ -429,4 +447,161 @@ async fn fill(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::block::{Block, Hash, Header, Op, Transaction};
+
+    fn hash() -> impl Strategy<Value = Hash> {
+        any::<[u8; 32]>().prop_map(Hash)
+    }
+
+    fn header() -> impl Strategy<Value = Header> {
+        (hash(), any::<[u64; 4]>(), "[a-z0-9]{0,8}", hash()).prop_map(
+            |(parent, [height, time_ms, work, nonce], miner, transactions)| Header {
+                parent,
+                height,
+                time_ms,
+                work,
+                miner,
+                transactions,
+                nonce,
+            },
+        )
+    }
+
+    fn transaction() -> impl Strategy<Value = Arc<Transaction>> {
+        let text = "[ -~é]{0,12}";
+        let op = prop_oneof![
+            (text, text).prop_map(|(key, value)| Op::Put { key, value }),
+            (text, proptest::option::of(text), text).prop_map(|(key, from, to)| Op::Cas {
+                key,
+                from,
+                to
+            }),
+            (text, text).prop_map(|(key, element)| Op::Append { key, element }),
+            text.prop_map(|key| Op::Delete { key }),
+            text.prop_map(|key| Op::Get { key }),
+            text.prop_map(|prefix| Op::Range { prefix }),
+            (text, text, any::<u64>()).prop_map(|(from, to, amount)| Op::Transfer {
+                from,
+                to,
+                amount
+            }),
+            Just(Op::Balances),
+        ];
+        (text, op).prop_map(|(id, op)| Arc::new(Transaction { id, op }))
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let hashes = || proptest::collection::vec(hash(), 0..4);
+        let names = || proptest::collection::vec("[ -~é]{0,12}", 0..4);
+        let transactions = || proptest::collection::vec(transaction(), 0..4);
+        prop_oneof![
+            (hash(), "[a-z]{0,8}", hash(), any::<u64>()).prop_map(
+                |(genesis, node, head, height)| Message::Hello {
+                    genesis,
+                    node,
+                    head,
+                    height
+                }
+            ),
+            hashes().prop_map(Message::HaveBlocks),
+            names().prop_map(Message::HaveTransactions),
+            hashes().prop_map(|locator| Message::GetHeaders { locator }),
+            proptest::collection::vec(header(), 0..4).prop_map(Message::Headers),
+            hashes().prop_map(Message::GetBlocks),
+            (header(), transactions()).prop_map(|(header, transactions)| Message::Block(Arc::new(
+                Block {
+                    header,
+                    transactions
+                }
+            ))),
+            names().prop_map(Message::GetTransactions),
+            transactions().prop_map(Message::Transactions),
+            any::<u64>().prop_map(Message::Ping),
+            any::<u64>().prop_map(Message::Pong),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_back_as_they_were(message in message()) {
+            let bytes = frame::encode(&message);
+            let (payload, _) = frame::split_frame(&bytes, MESSAGE_MAX).unwrap().unwrap();
+            prop_assert_eq!(frame::decode::<Message>(payload).unwrap(), message);
+        }
+
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(message) = frame::decode::<Message>(&bytes) {
+                let _ = frame::encode(&message);
+            }
+        }
+
+        #[test]
+        fn a_damaged_message_is_a_message_or_an_error(message in message(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let frame = frame::encode(&message);
+            let mut payload = frame[frame::HEADER..].to_vec();
+            let at = at.index(payload.len());
+            payload[at] = byte;
+            let _ = frame::decode::<Message>(&payload);
+            payload.truncate(at);
+            prop_assert!(frame::decode::<Message>(&payload).is_err());
+        }
+    }
+
+    fn hub(peers: &[&str]) -> Arc<Hub> {
+        let peers: Vec<_> = peers
+            .iter()
+            .map(|peer| nodekit::flags::parse_peer(peer).unwrap())
+            .collect();
+        Hub::new(peers[0].address, &peers, mpsc::channel(1).0)
+    }
+
+    #[test]
+    fn who_shares_an_ip_does_not_answer_for_the_others() {
+        let hub = hub(&["n1=10.0.0.1:1", "n2=10.0.0.2:1", "n3=10.0.0.2:2"]);
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let alone = Some(Whom::Ip(address("10.0.0.9:0").ip()));
+        assert_eq!(hub.whom(address("10.0.0.9:5"), Direction::In), alone);
+        assert_eq!(hub.whom(address("10.0.0.9:5"), Direction::Out), alone);
+        let shared = address("10.0.0.2:1");
+        assert_eq!(hub.whom(shared, Direction::In), None);
+        assert_eq!(
+            hub.whom(shared, Direction::Out),
+            Some(Whom::Dialled(shared))
+        );
+    }
+
+    #[test]
+    fn the_refused_are_forgotten_after_their_time_and_are_not_many() {
+        let mut refused = Refused::default();
+        let whom = |n: u32| Whom::Ip(IpAddr::V4(n.into()));
+        for n in 0..5000 {
+            refused.add(whom(n), "why".into(), 100, 0);
+        }
+        assert_eq!(refused.0.len(), REFUSED_MAX);
+        assert_eq!(refused.left(whom(0), 60), Some(Duration::from_nanos(40)));
+        assert_eq!(refused.left(whom(0), 100), None);
+        refused.add(whom(5000), "why".into(), 300, 100);
+        assert_eq!(refused.0.len(), 1);
+    }
+
+    #[test]
+    fn one_stranger_cannot_take_all_places() {
+        let hub = hub(&["n1=10.0.0.1:1"]);
+        let ip = |n: u32| IpAddr::V4(n.into());
+        let entered = (0..100).filter(|_| hub.enter(ip(1))).count();
+        assert_eq!(entered, INCOMING_OF_ONE);
+        assert!(hub.enter(ip(2)));
+        let others = (3..200).filter(|n| hub.enter(ip(*n))).count();
+        assert_eq!(entered + 1 + others, INCOMING);
+        hub.leave(ip(1));
+        assert!(hub.enter(ip(300)) && !hub.enter(ip(301)));
+    }
 }

@@ -1,7 +1,7 @@
 //! For the nodes' own tests: processes that die with the test, ports of the kernel's choice, a client.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -41,10 +41,12 @@ pub fn program(path: &str) -> Command {
     command
 }
 
-/// Ports that nobody has. They are reserved by listening on all of them at once.
-pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback has ports"))
+/// An address on each of these loopback hosts, with a port that nobody has. The ports are reserved by listening on all of
+/// them at once.
+pub fn free_addresses(hosts: impl IntoIterator<Item = Ipv4Addr>) -> Vec<SocketAddr> {
+    let listeners: Vec<_> = hosts
+        .into_iter()
+        .map(|host| TcpListener::bind((host, 0)).expect("loopback has ports"))
         .collect();
     listeners
         .iter()

@@ -1,6 +1,6 @@
 //! Real processes on loopback, with ports of the kernel's choice, and a client for them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts so many nodes with these flags beside the necessary ones.
     pub fn start(nodes: usize, flags: &[&str]) -> Cluster {
-        let addresses = free_addresses(2 * nodes);
+        let addresses = free_addresses(std::iter::repeat_n(Ipv4Addr::LOCALHOST, 2 * nodes));
         let mut cluster = Cluster {
             folder: tempfile::tempdir().unwrap(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
