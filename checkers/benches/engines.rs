@@ -1,16 +1,20 @@
-//! What the engines cost: one line for each history, best of three.
+//! What it costs to load a history and to judge it: one line for each, best of three.
 //!
 //! `cargo bench -p checkers` runs all rows; words after `--` choose those that contain one of them.
 //! Every client keeps an operation open nearly all the time (0.2 + Exp(1) long, Exp(0.1) apart),
 //! which is the worst case for a search.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use checkers::append::ListAppend;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
 use checkers::{Budget, Checker};
-use history::{Event, History, Kind, Process, Time, Value};
+use history::{Event, History, Kind, Process, Time, Value, jsonl, store};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 struct Random(u64);
@@ -208,8 +212,14 @@ fn events(shape: &Shape, ops: &[Op]) -> History {
 }
 
 fn main() {
-    let chosen: Vec<String> = std::env::args()
-        .skip(1)
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, file, checker, ..] = &arguments[..]
+        && first == JUDGE
+    {
+        return judge(Path::new(file), checker);
+    }
+    let chosen: Vec<String> = arguments
+        .into_iter()
         .filter(|arg| !arg.starts_with('-'))
         .collect();
     let base = Shape {
@@ -243,6 +253,13 @@ fn main() {
             },
         ),
         ("unique, 1 key, 100 clients", Shape { ..base }),
+        (
+            "10 M unique, 1 key, 100 clients",
+            Shape {
+                ops: 10_000_000,
+                ..base
+            },
+        ),
         (
             "unique, 1 key, 100 clients, stale",
             Shape {
@@ -389,38 +406,91 @@ fn main() {
             },
         ),
     ];
-    let budget = Budget {
-        time: std::time::Duration::from_secs(20),
-        ..Budget::default()
-    };
-    println!("| history | operations | verdict | s | ns/op |");
-    println!("| --- | ---: | --- | ---: | ---: |");
+    println!("| history | operations | verdict | load s | check s | check ns/op | peak MB |");
+    println!("| --- | ---: | --- | ---: | ---: | ---: | ---: |");
     for (name, shape) in rows {
         if !chosen.is_empty() && !chosen.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }
-        let checker: Box<dyn Checker> = match shape.kind {
+        measure(name, &shape);
+    }
+}
+
+/// Writes the history to a file and judges it in a process of its own, so that what it holds is all
+/// that is measured.
+fn measure(name: &str, shape: &Shape) {
+    let file = std::env::temp_dir().join(format!("engines-{}.jsonl", std::process::id()));
+    let mut out = BufWriter::new(File::create(&file).expect("the folder is writable"));
+    jsonl::write_header(&mut out).expect("there is room");
+    for event in history(shape).events() {
+        jsonl::write_event(&mut out, event).expect("there is room");
+    }
+    out.flush().expect("there is room");
+    drop(out);
+    let judged = Command::new(std::env::current_exe().expect("it runs"))
+        .args([JUDGE.as_ref(), file.as_os_str()])
+        .arg(shape.kind.checker().name())
+        .output()
+        .expect("it runs");
+    std::fs::remove_file(&file).expect("it was written");
+    assert!(judged.status.success(), "{judged:?}");
+    let judged = String::from_utf8(judged.stdout).expect("it prints text");
+    let [verdict, load, check, peak] = judged.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("not four words: {judged}");
+    };
+    let seconds: f64 = check.parse().expect("a number");
+    let per_op = seconds * 1e9 / shape.ops as f64;
+    println!(
+        "| {name} | {} | {verdict} | {load} | {check} | {per_op:.0} | {peak} |",
+        shape.ops
+    );
+}
+
+/// Instead of names of rows: judge a file, and print what it cost.
+const JUDGE: &str = "judge";
+
+/// Verdict, seconds to load and to check (best of three), and the most memory ever held.
+fn judge(file: &Path, checker: &str) {
+    let checkers: [Box<dyn Checker>; 3] = [
+        Ops::Register.checker(),
+        Ops::Set.checker(),
+        Ops::Append.checker(),
+    ];
+    let checker = checkers
+        .iter()
+        .find(|c| c.name() == checker)
+        .expect("one of the three");
+    let budget = Budget {
+        time: std::time::Duration::from_secs(20),
+        ..Budget::default()
+    };
+    let (mut load, mut check) = (f64::MAX, f64::MAX);
+    let mut verdict = "";
+    for _ in 0..3 {
+        let start = Instant::now();
+        let loaded = store::load(file).expect("a history");
+        load = load.min(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        verdict = checker.check(&loaded.history, &budget).verdict.word();
+        check = check.min(start.elapsed().as_secs_f64());
+        // What did not end the first time will not end the next.
+        if check > 5.0 {
+            break;
+        }
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|kb| kb.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    let peak = peak.map_or("-".to_string(), |kb| format!("{:.0}", kb / 1024.0));
+    println!("{verdict} {load:.4} {check:.4} {peak}");
+}
+
+impl Ops {
+    fn checker(self) -> Box<dyn Checker> {
+        match self {
             Ops::Register | Ops::Cas => Box::new(Registers::keyed()),
             Ops::Set => Box::new(GrowOnlySet),
             Ops::Append => Box::new(ListAppend),
-        };
-        let history = history(&shape);
-        let mut best = f64::MAX;
-        let mut verdict = None;
-        for _ in 0..3 {
-            let start = Instant::now();
-            verdict = Some(checker.check(&history, &budget).verdict);
-            best = best.min(start.elapsed().as_secs_f64());
-            // What did not end the first time will not end the next.
-            if best > 5.0 {
-                break;
-            }
         }
-        let verdict = verdict.map(|v| v.word()).unwrap_or_default();
-        let per_op = best * 1e9 / shape.ops as f64;
-        println!(
-            "| {name} | {} | {verdict} | {best:.4} | {per_op:.0} |",
-            shape.ops
-        );
     }
 }

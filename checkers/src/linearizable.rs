@@ -19,6 +19,7 @@ pub mod zones;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use history::word::Stored;
 use history::{History, Value};
 
 pub use certificate::{Certificate, verify};
@@ -99,9 +100,9 @@ impl Registers {
     ) -> Result<Vec<Certificate>, Analysis> {
         let mut meter = budget.start();
         let parts = parts::split(self, history, &mut meter).map_err(|e| unreadable(&e))?;
-        let judged = self.judge(&parts, &meter);
+        let judged = self.judge(&parts, true, &meter);
         let orders = judged.iter().map(|j| match &j.found {
-            Found::Order(order) => Some(order),
+            Found::Order(order) => order.as_ref(),
             _ => None,
         });
         match orders.collect::<Option<Vec<_>>>() {
@@ -110,23 +111,25 @@ impl Registers {
                 .iter()
                 .zip(orders)
                 .map(|(part, order)| Certificate {
-                    key: part.key.cloned(),
-                    order: order.iter().map(|i| part.ids[*i as usize]).collect(),
+                    key: part.key.clone(),
+                    order: order.iter().map(|i| part.ids[*i as usize].into()).collect(),
                 })
                 .collect()),
         }
     }
 
     /// Key and content of a value.
-    fn unwrap<'h>(&self, value: &'h Value) -> Result<(Option<&'h Value>, &'h Value), String> {
-        match (self.keyed, value.as_pair()) {
-            (false, _) => Ok((None, value)),
-            (true, Some((key, value))) => Ok((Some(key), value)),
-            (true, None) => Err(format!("{value} is not [key, value]")),
+    fn unwrap<'h>(&self, value: Stored<'h>) -> Result<(Option<Stored<'h>>, Stored<'h>), String> {
+        match self.keyed {
+            false => Ok((None, value)),
+            true => match value.as_pair() {
+                Some((key, value)) => Ok((Some(key), value)),
+                None => Err(format!("{} is not [key, value]", value.to_value())),
+            },
         }
     }
 
-    fn judge(&self, parts: &[Part], meter: &Meter) -> Vec<Judged> {
+    fn judge(&self, parts: &[Part], certify: bool, meter: &Meter) -> Vec<Judged> {
         let ops: usize = parts.iter().map(|p| p.ops.len()).sum();
         let cores = thread::available_parallelism().map_or(1, |n| n.get());
         let threads = cores.min(parts.len()).min(ops / WORTH_A_THREAD).max(1);
@@ -134,7 +137,7 @@ impl Registers {
         if threads == 1 {
             return parts
                 .iter()
-                .map(|p| self.judge_part(p, meter.clone()))
+                .map(|p| self.judge_part(p, certify, meter.clone()))
                 .collect();
         }
         let next = AtomicUsize::new(0);
@@ -143,7 +146,7 @@ impl Registers {
             while let at = next.fetch_add(1, Ordering::Relaxed)
                 && let Some(part) = parts.get(at)
             {
-                done.push((at, self.judge_part(part, meter.clone())));
+                done.push((at, self.judge_part(part, certify, meter.clone())));
             }
             done
         };
@@ -161,12 +164,13 @@ impl Registers {
         judged.into_iter().map(|(_, judged)| judged).collect()
     }
 
-    fn judge_part(&self, part: &Part, mut meter: Meter) -> Judged {
+    fn judge_part(&self, part: &Part, certify: bool, mut meter: Meter) -> Judged {
         let mut not_unique = None;
         if self.engine != Some(Engine::Search) {
-            match zones::check(&part.ops, part.values.len(), &mut meter) {
+            match zones::check(&part.ops, part.values(), &mut meter) {
                 Err(why) => return Judged::new(Engine::Zones, Found::NoRoom(why)),
                 Ok(Ok(zones::Found::Order(order))) => {
+                    let order = certify.then(|| order.operations());
                     return Judged::new(Engine::Zones, Found::Order(order));
                 }
                 Ok(Ok(zones::Found::Violations(found))) => {
@@ -179,7 +183,7 @@ impl Registers {
             return Judged::new(Engine::Zones, Found::DoesNotFit(why));
         }
         let found = match search::search(&Register, &part.ops, &mut meter) {
-            Ok(search::Found::Order(order)) => Found::Order(order),
+            Ok(search::Found::Order(order)) => Found::Order(Some(order)),
             Ok(search::Found::Blocked(op)) => {
                 Found::Blocked(op, core::core(&Register, &part.ops, op, &meter))
             }
@@ -287,7 +291,7 @@ impl Checker for Registers {
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         let mut meter = budget.start();
         match parts::split(self, history, &mut meter) {
-            Ok(parts) => self.analysis(&parts, &self.judge(&parts, &meter)),
+            Ok(parts) => self.analysis(&parts, &self.judge(&parts, false, &meter)),
             Err(e) => unreadable(&e),
         }
     }
@@ -306,7 +310,8 @@ struct Judged {
 }
 
 enum Found {
-    Order(Vec<u32>),
+    /// The order, if it was asked for.
+    Order(Option<Vec<u32>>),
     Violations(Vec<zones::Violation>),
     Blocked(u32, Core),
     GaveUp(search::GaveUp),

@@ -1,6 +1,9 @@
 //! From a history to the operations of each register, with small numbers for values and times.
 
-use history::{History, Op as Recorded, Outcome, Value};
+use hashbrown::HashTable;
+use history::columns::Columns;
+use history::word::Stored;
+use history::{History, Kind, Value};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
@@ -13,22 +16,45 @@ use crate::{Exhausted, Meter};
 /// One register's share of a history. Linearizability is local (Herlihy and Wing 1990): the whole
 /// is linearizable iff each part is.
 pub struct Part<'h> {
-    pub key: Option<&'h Value>,
+    pub key: Option<Value>,
     /// What happened or may have, by call; reads that did not return are left out.
     pub ops: Vec<Op>,
     /// The index of each one's invocation.
-    pub ids: Vec<u64>,
-    /// What the numbers in the actions stand for; 0 is the initial value.
-    pub values: Vec<&'h Value>,
+    pub ids: Vec<u32>,
     /// Writes that definitely did not happen, by value: whoever reads one is told so.
-    pub aborted: FxHashMap<u32, u64>,
+    pub aborted: FxHashMap<u32, u32>,
+    /// What the numbers in the actions stand for, from 1; 0 is the initial value.
+    values: Vec<Stored<'h>>,
+    initial: &'h Value,
+}
+
+impl Part<'_> {
+    /// How many values there are, the initial one among them.
+    pub fn values(&self) -> usize {
+        self.values.len() + 1
+    }
+
+    /// What a number stands for.
+    pub fn value(&self, number: u32) -> Value {
+        match number.checked_sub(1) {
+            None => self.initial.clone(),
+            Some(at) => self.values[at as usize].to_value(),
+        }
+    }
+
+    /// Bytes that it holds.
+    fn bytes(&self) -> usize {
+        self.ops.capacity() * size_of::<Op>()
+            + self.ids.capacity() * size_of::<u32>()
+            + self.values.capacity() * size_of::<Stored>()
+    }
 }
 
 /// Why a history cannot be taken apart.
 #[derive(Debug, Error)]
 pub enum Unreadable {
     #[error("operation {index} cannot be read: {reason}")]
-    Op { index: u64, reason: String },
+    Op { index: u32, reason: String },
     #[error("{0} while operations were read")]
     NoRoom(#[from] Exhausted),
 }
@@ -39,90 +65,204 @@ pub fn split<'h>(
     history: &'h History,
     meter: &mut Meter,
 ) -> Result<Vec<Part<'h>>, Unreadable> {
-    let moments = moments(history);
-    let mut parts: Vec<Part<'h>> = Vec::new();
-    let mut keys: FxHashMap<Option<&'h Value>, u32> = FxHashMap::default();
-    let mut numbers: FxHashMap<(u32, &'h Value), u32> = FxHashMap::default();
-    for op in history.ops() {
-        if !matches!(op.f.as_str(), "read" | "write" | "cas") {
+    let columns = history.columns();
+    let moments = Moments::new(columns);
+    let [read, write, cas] = ["read", "write", "cas"].map(|name| columns.names().find(name));
+    let mut parts: Parts = Parts::new(registers);
+    let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
+    // What the parts hold is summed now and then: it only grows.
+    let mut bytes = 0;
+    for (i, pair) in history.pairs().iter().enumerate() {
+        let call = calls.row(pair.invocation);
+        let f = Some(call.f);
+        if f != read && f != write && f != cas {
             continue;
         }
-        meter.tick(0)?;
-        let bad = |reason: String| Unreadable::Op {
-            index: op.index,
-            reason,
-        };
-        let (key, asked) = registers.unwrap(&op.input).map_err(bad)?;
-        let at = *keys.entry(key).or_insert_with(|| {
-            parts.push(Part {
-                key,
-                ops: Vec::new(),
-                ids: Vec::new(),
-                values: vec![&registers.initial],
-                aborted: FxHashMap::default(),
-            });
-            let at = parts.len() as u32 - 1;
-            numbers.insert((at, &registers.initial), INITIAL);
-            at
-        });
-        let part = &mut parts[at as usize];
-        let mut number = |value: &'h Value| {
-            *numbers.entry((at, value)).or_insert_with(|| {
-                part.values.push(value);
-                part.values.len() as u32 - 1
-            })
-        };
-        let action = match op.f.as_str() {
-            "read" if op.outcome != Outcome::Ok => continue,
-            "read" => {
-                let (found, answer) = registers.unwrap(&op.output).map_err(bad)?;
-                if found != key {
+        if i % 65_536 == 0 {
+            bytes = parts.bytes() + moments.bytes();
+        }
+        meter.tick(bytes as u64)?;
+        let index = pair.invocation;
+        let bad = |reason: String| Unreadable::Op { index, reason };
+        let ret = pair.completion().map(|at| rets.row(at));
+        let outcome = ret.map_or(Kind::Info, |ret| ret.kind);
+        let (key, asked) = registers.unwrap(call.value).map_err(bad)?;
+        let at = parts.at(key);
+        let action = match ret {
+            Some(ret) if f == read && ret.kind == Kind::Ok => {
+                let (found, answer) = registers.unwrap(ret.value).map_err(bad)?;
+                let same = |(a, b): (Stored, Stored)| a.word() == b.word() && a.word().is_whole();
+                if !key
+                    .zip(found)
+                    .is_none_or(|pair| same(pair) || parts.at(Some(pair.1)) == at)
+                {
                     return Err(bad("it reads one key and is answered with another".into()));
                 }
-                Action::Read(number(answer))
+                Action::Read(parts.number(at, answer))
             }
-            "write" => Action::Write(number(asked)),
+            _ if f == read => continue,
+            _ if f == write => Action::Write(parts.number(at, asked)),
             _ => {
                 let (from, to) = asked
                     .as_pair()
-                    .ok_or_else(|| bad(format!("{asked} is not [from, to]")))?;
-                Action::Cas(number(from), number(to))
+                    .ok_or_else(|| bad(format!("{} is not [from, to]", asked.to_value())))?;
+                Action::Cas(parts.number(at, from), parts.number(at, to))
             }
         };
-        if op.outcome == Outcome::Fail {
+        let part = &mut parts.list[at as usize];
+        if outcome == Kind::Fail {
             if let Some(value) = action.written() {
-                part.aborted.insert(value, op.index);
+                part.aborted.insert(value, index);
             }
             continue;
         }
         part.ops.push(Timed {
             op: action,
-            call: 2 * moments[op.index as usize],
-            ret: ret(op, &moments),
+            call: moments.call(index),
+            ret: match (outcome, pair.completion()) {
+                (Kind::Ok, Some(completion)) => moments.ret(completion),
+                _ => NEVER,
+            },
         });
-        part.ids.push(op.index);
+        part.ids.push(index);
     }
-    Ok(parts)
+    Ok(parts.list)
 }
 
 /// Numbers the distinct times of the events from 1. Twice the number is the rank of a call, and
 /// once more that of a return: events at one time overlap, since nobody knows which came first.
-fn moments(history: &History) -> Vec<u32> {
-    let mut moment = 1;
-    let mut time = history.events().first().map(|e| e.time);
-    let number = |event: &history::Event| {
-        if Some(event.time) != time {
-            time = Some(event.time);
-            moment += 1;
-        }
-        moment
-    };
-    history.events().iter().map(number).collect()
+struct Moments(Vec<u32>);
+
+impl Moments {
+    fn new(columns: &Columns) -> Moments {
+        let mut moment = 1;
+        let mut before = columns.times().next();
+        let number = |time| {
+            moment += u32::from(Some(time) != before);
+            before = Some(time);
+            moment
+        };
+        let mut moments = Vec::with_capacity(columns.len());
+        moments.extend(columns.times().map(number));
+        Moments(moments)
+    }
+
+    fn call(&self, event: u32) -> u32 {
+        2 * self.0[event as usize]
+    }
+
+    fn ret(&self, event: u32) -> u32 {
+        2 * self.0[event as usize] + 1
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<u32>()
+    }
 }
 
-fn ret(op: &Recorded, moments: &[u32]) -> u32 {
-    match (op.outcome, op.completion) {
-        (Outcome::Ok, Some(completion)) => 2 * moments[completion as usize] + 1,
-        _ => NEVER,
+/// Parts being filled, and the numbers of keys and values.
+struct Parts<'h> {
+    registers: &'h Registers,
+    list: Vec<Part<'h>>,
+    keys: FxHashMap<Option<u64>, u32>,
+    /// The key that was asked for last.
+    last: Option<(Option<u64>, u32)>,
+    numbers: HashTable<Numbered>,
+    /// Values that do not fit into a word, numbered over all keys.
+    large: FxHashMap<Value, u64>,
+    initial: u64,
+}
+
+/// A value of a part.
+struct Numbered {
+    word: u64,
+    part: u32,
+    number: u32,
+}
+
+impl Numbered {
+    fn hash(part: u32, word: u64) -> u64 {
+        // Fibonacci hashing; the high bits choose the place, and the table looks at both ends.
+        let mixed = (word ^ u64::from(part).rotate_right(24)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
+    }
+}
+
+impl<'h> Parts<'h> {
+    fn new(registers: &'h Registers) -> Parts<'h> {
+        let mut parts = Parts {
+            registers,
+            list: Vec::new(),
+            keys: FxHashMap::default(),
+            last: None,
+            numbers: HashTable::new(),
+            large: FxHashMap::default(),
+            initial: 0,
+        };
+        let mut arena = history::word::Arena::default();
+        let initial = arena.value(&registers.initial);
+        parts.initial = parts.bits(arena.get(initial));
+        parts
+    }
+
+    fn bytes(&self) -> usize {
+        let parts: usize = self.list.iter().map(Part::bytes).sum();
+        parts + self.numbers.capacity() * (size_of::<Numbered>() + 1)
+    }
+
+    /// A number that is the same for equal values only.
+    fn bits(&mut self, value: Stored) -> u64 {
+        match value.word().is_whole() {
+            true => value.word().bits(),
+            false => {
+                let next = self.large.len() as u64;
+                // Words have no such tag.
+                self.large
+                    .entry(value.to_value())
+                    .or_insert(next << 3 | 7)
+                    .to_owned()
+            }
+        }
+    }
+
+    /// The part of this key, which may be new.
+    fn at(&mut self, key: Option<Stored<'h>>) -> u32 {
+        let bits = key.map(|key| self.bits(key));
+        if let Some((last, at)) = self.last
+            && last == bits
+        {
+            return at;
+        }
+        let next = self.list.len() as u32;
+        let at = *self.keys.entry(bits).or_insert(next);
+        if at == next {
+            self.list.push(Part {
+                key: key.map(Stored::to_value),
+                ops: Vec::new(),
+                ids: Vec::new(),
+                values: Vec::new(),
+                aborted: FxHashMap::default(),
+                initial: &self.registers.initial,
+            });
+        }
+        self.last = Some((bits, at));
+        at
+    }
+
+    fn number(&mut self, part: u32, value: Stored<'h>) -> u32 {
+        let word = self.bits(value);
+        if word == self.initial {
+            return INITIAL;
+        }
+        let hash = |n: &Numbered| Numbered::hash(n.part, n.word);
+        let same = |n: &Numbered| n.word == word && n.part == part;
+        let entry = self.numbers.entry(Numbered::hash(part, word), same, hash);
+        let values = &mut self.list[part as usize].values;
+        let numbered = entry.or_insert_with(|| {
+            values.push(value);
+            let number = values.len() as u32;
+            Numbered { word, part, number }
+        });
+        numbered.get().number
     }
 }

@@ -9,7 +9,7 @@ use crate::Anomaly;
 
 /// `write 5 (op 12)`
 fn op(part: &Part, at: u32) -> String {
-    let value = |v: u32| part.values[v as usize];
+    let value = |v: u32| part.value(v);
     let id = part.ids[at as usize];
     match part.ops[at as usize].op {
         Action::Read(v) => format!("read of {} (op {id})", value(v)),
@@ -21,17 +21,18 @@ fn op(part: &Part, at: u32) -> String {
 /// `key 3: `, or nothing where there is one register.
 pub fn object(part: &Part) -> String {
     part.key
+        .as_ref()
         .map(|key| format!("key {key}: "))
         .unwrap_or_default()
 }
 
 pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
-    let value = |v: u32| part.values[v as usize];
+    let value = |v: u32| part.value(v);
     let named: Vec<String> = violation.ops.iter().map(|at| op(part, *at)).collect();
     let mut ops: Vec<u64> = violation
         .ops
         .iter()
-        .map(|at| part.ids[*at as usize])
+        .map(|at| part.ids[*at as usize].into())
         .collect();
     let last = violation.ops.last().map(|at| part.ops[*at as usize].op);
     let is_read = |action: Option<Action>| matches!(action, Some(Action::Read(_)));
@@ -50,7 +51,7 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
     let (kind, mut reason) = match violation.kind {
         Kind::FromNowhere { value: v } => match part.aborted.get(&v) {
             Some(write) => {
-                ops.push(*write);
+                ops.push((*write).into());
                 let reason = format!(
                     "the {} saw {}, whose only writer, op {write}, failed: it did not happen",
                     named[0],
@@ -155,8 +156,9 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
     };
     for (lost, by) in &violation.shown {
         let lost = part.ids[*lost as usize];
-        if !ops.contains(&part.ids[*by as usize]) {
-            ops.push(part.ids[*by as usize]);
+        let by_id = u64::from(part.ids[*by as usize]);
+        if !ops.contains(&by_id) {
+            ops.push(by_id);
         }
         reason += &format!(
             "; nobody was told how op {lost} ended, but the {} shows that it happened",
@@ -165,7 +167,7 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
     }
     Anomaly {
         kind: kind.to_string(),
-        object: part.key.map(|key| key.to_string()),
+        object: part.key.as_ref().map(|key| key.to_string()),
         ops,
         reason,
     }
@@ -206,11 +208,11 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
         .count();
     Anomaly {
         kind: "not linearizable".to_string(),
-        object: part.key.map(|key| key.to_string()),
+        object: part.key.as_ref().map(|key| key.to_string()),
         ops: [blocked]
             .iter()
             .chain(&others)
-            .map(|at| part.ids[*at as usize])
+            .map(|at| part.ids[*at as usize].into())
             .collect(),
         reason: format!(
             "the {explained} operations that returned before {last} have an order, but with it there is none: it cannot be placed {with}, wherever all others are put{minimal}"
@@ -242,14 +244,14 @@ pub fn of_searching(part: &Part, why: &NotUnique) -> String {
         } => format!(
             "{}{} is written twice, by ops {} and {}",
             object(part),
-            part.values[*value as usize],
+            part.value(*value),
             id(first),
             id(second)
         ),
         NotUnique::Initial { op } => format!(
             "{}the initial value, {}, is written by op {}",
             object(part),
-            part.values[0],
+            part.value(0),
             id(op)
         ),
     }

@@ -83,12 +83,17 @@ pub enum Kind {
 }
 
 /// The answer, where the engine applies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// In this order; lost operations that nobody saw are left out.
-    Order(Vec<u32>),
+pub enum Found<'a> {
+    Order(Order<'a>),
     /// In order of time.
     Violations(Vec<Violation>),
+}
+
+/// That there is an order; the order itself is made on request.
+pub struct Order<'a> {
+    table: Table<'a>,
+    /// By their beginning.
+    blocks: Vec<Block>,
 }
 
 /// Why the engine does not apply.
@@ -130,11 +135,11 @@ struct Block {
 
 /// Judges the operations of one register; values are numbers below `values`, and 0 is the initial
 /// one. Reads that did not return are not among the operations.
-pub fn check(
-    ops: &[Op],
+pub fn check<'a>(
+    ops: &'a [Op],
     values: usize,
     meter: &mut Meter,
-) -> Result<Result<Found, NotUnique>, Exhausted> {
+) -> Result<Result<Found<'a>, NotUnique>, Exhausted> {
     // Tables by value, and the final order, whether or not it is asked for.
     meter.tick(
         (size_of::<Value>() + size_of::<Block>()) as u64 * values as u64 + 8 * ops.len() as u64,
@@ -156,7 +161,7 @@ pub fn check(
         violations = table.zones(&blocks);
     }
     if violations.is_empty() {
-        return Ok(Ok(Found::Order(table.order(blocks))));
+        return Ok(Ok(Found::Order(Order { table, blocks })));
     }
     // A violation is there to be seen when the last of its operations has been called.
     violations.sort_by_key(|v| v.ops.iter().map(|i| ops[*i as usize].call).max());
@@ -515,10 +520,14 @@ impl<'a> Table<'a> {
         };
         Violation::new(kind, ops)
     }
+}
 
+impl Order<'_> {
     /// An order that explains everything: forward blocks by their zones, backward ones wherever they
     /// reach out of them.
-    fn order(&self, mut blocks: Vec<Block>) -> Vec<u32> {
+    /// Lost operations that nobody saw are left out.
+    pub fn operations(self) -> Vec<u32> {
+        let Order { table, mut blocks } = self;
         let mut zone_end = 0;
         for block in &mut blocks {
             // They are sorted by their beginning, so the zone seen last is the one that may cover this.
@@ -533,29 +542,29 @@ impl<'a> Table<'a> {
         // Now s is each block's place, stable for those of equal place.
         blocks.sort_by_key(|b| b.s);
         // Readers of each value, by call: counted, then dealt.
-        let mut ends = vec![0u32; self.values.len() + 1];
-        for op in self.ops {
+        let mut ends = vec![0u32; table.values.len() + 1];
+        for op in table.ops {
             if let Action::Read(v) = op.op {
                 ends[v as usize + 1] += 1;
             }
         }
-        for v in 0..self.values.len() {
+        for v in 0..table.values.len() {
             ends[v + 1] += ends[v];
         }
-        let mut readers = vec![0u32; ends[self.values.len()] as usize];
+        let mut readers = vec![0u32; ends[table.values.len()] as usize];
         let mut next = ends.clone();
-        for (i, op) in self.ops.iter().enumerate() {
+        for (i, op) in table.ops.iter().enumerate() {
             if let Action::Read(v) = op.op {
                 readers[next[v as usize] as usize] = i as u32;
                 next[v as usize] += 1;
             }
         }
-        let mut order = Vec::with_capacity(self.ops.len());
+        let mut order = Vec::with_capacity(table.ops.len());
         for block in &blocks {
-            for value in self.chain(block.root) {
+            for value in table.chain(block.root) {
                 let v = value as usize;
-                if self.values[v].producer != NONE {
-                    order.push(self.values[v].producer);
+                if table.values[v].producer != NONE {
+                    order.push(table.values[v].producer);
                 }
                 order.extend_from_slice(&readers[ends[v] as usize..ends[v + 1] as usize]);
             }

@@ -9,11 +9,17 @@
 //! A controller that is killed can tear at most the last line. [`read`] drops a torn last line and
 //! says so; anything else that is not as above is an error with its line and column.
 
-use std::io::{self, BufRead, Write};
+mod line;
+
+use std::io::{self, Read, Write};
+use std::sync::Mutex;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::columns::Chunk;
+use crate::word::Word;
 use crate::{Event, History, Malformed};
 
 /// Version of the stored form; a reader refuses what it does not know.
@@ -71,14 +77,48 @@ pub struct Torn {
     pub bytes: u64,
 }
 
-/// Reads a whole history.
-pub fn read(mut from: impl BufRead) -> Result<Loaded, ReadError> {
-    let mut buf = Vec::with_capacity(512);
-    from.read_until(b'\n', &mut buf)?;
-    if buf.is_empty() {
+/// Reads a whole history. Two threads parse it, if it is long and there are two processors.
+pub fn read(from: impl Read + Send) -> Result<Loaded, ReadError> {
+    let mut blocks = Blocks::new(from);
+    let mut first = blocks.next()?;
+    let Some(block) = first.as_mut() else {
         return Err(ReadError::Empty);
+    };
+    let end = block.iter().position(|b| *b == b'\n');
+    header(&block[..end.unwrap_or(block.len())])?;
+    block.drain(..end.map_or(block.len(), |at| at + 1));
+    let mut parsed = parse_all(blocks, first)?;
+    let mut line = 1;
+    let mut torn = None;
+    for (_, chunk) in &mut parsed {
+        match std::mem::take(&mut chunk.end) {
+            End::Whole => {}
+            End::Torn(bytes) => {
+                line += 1;
+                torn = Some(Torn {
+                    line: line + chunk.events.len() as u64,
+                    bytes,
+                });
+            }
+            End::Wrong { column, reason } => {
+                return Err(ReadError::Event {
+                    line: line + chunk.events.len() as u64 + 1,
+                    column,
+                    reason,
+                });
+            }
+        }
+        line += chunk.events.len() as u64;
     }
-    let header: Header = serde_json::from_slice(&buf).map_err(|e| ReadError::NoHeader {
+    let chunks = parsed.into_iter().map(|(_, chunk)| chunk.events).collect();
+    Ok(Loaded {
+        history: History::of_chunks(chunks)?,
+        torn,
+    })
+}
+
+fn header(line: &[u8]) -> Result<(), ReadError> {
+    let header: Header = serde_json::from_slice(line).map_err(|e| ReadError::NoHeader {
         reason: e.to_string(),
     })?;
     if header.schism != "history" {
@@ -86,38 +126,192 @@ pub fn read(mut from: impl BufRead) -> Result<Loaded, ReadError> {
             reason: format!("it says {:?}", header.schism),
         });
     }
-    if header.version != VERSION {
-        return Err(ReadError::Version {
+    match header.version == VERSION {
+        true => Ok(()),
+        false => Err(ReadError::Version {
             found: header.version,
-        });
+        }),
     }
-    let mut events: Vec<Event> = Vec::new();
-    let mut torn = None;
-    let mut line = 1;
-    loop {
-        buf.clear();
-        let bytes = from.read_until(b'\n', &mut buf)? as u64;
-        if bytes == 0 {
-            break;
+}
+
+/// A file in pieces that end where lines end.
+struct Blocks<R> {
+    from: R,
+    /// The beginning of a line whose end is not read yet.
+    rest: Vec<u8>,
+    number: usize,
+}
+
+/// Large enough that taking one costs nothing, small enough that many fit into a cache.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// One reads while the other parses; more would wait for the reader.
+const MOST_THREADS: usize = 4;
+
+/// A line that is longer is not read: the memory that a reader takes has a bound.
+pub const LONGEST_LINE_BYTES: usize = 256 << 20;
+
+impl<R: Read> Blocks<R> {
+    fn new(from: R) -> Blocks<R> {
+        Blocks {
+            from,
+            rest: Vec::new(),
+            number: 0,
         }
-        line += 1;
-        match serde_json::from_slice(&buf) {
-            Ok(event) => events.push(event),
-            // Only the writer's death leaves a line without its newline.
-            Err(_) if buf.last() != Some(&b'\n') => torn = Some(Torn { line, bytes }),
-            Err(e) => {
-                return Err(ReadError::Event {
-                    line,
-                    column: e.column() as u64,
-                    reason: reason(&e),
-                });
+    }
+
+    /// The next whole lines; the last has no newline if the file has none at its end. None at the end.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut block = Vec::with_capacity(self.rest.len() + BLOCK_BYTES);
+        block.append(&mut self.rest);
+        loop {
+            let before = block.len();
+            let read = (&mut self.from)
+                .take(BLOCK_BYTES as u64)
+                .read_to_end(&mut block)?;
+            if read == 0 {
+                return Ok((!block.is_empty()).then_some(block));
+            }
+            if let Some(at) = block[before..].iter().rposition(|b| *b == b'\n') {
+                self.rest = block.split_off(before + at + 1);
+                return Ok(Some(block));
+            }
+            // What is too long is handed on as it is, and refused by whoever parses it.
+            if block.len() > LONGEST_LINE_BYTES {
+                return Ok(Some(block));
             }
         }
     }
-    Ok(Loaded {
-        history: History::new(events)?,
-        torn,
-    })
+}
+
+/// What came of a block.
+#[derive(Default)]
+struct Parsed {
+    events: Chunk,
+    end: End,
+}
+
+#[derive(Default)]
+enum End {
+    #[default]
+    Whole,
+    /// The last line had so many bytes and no newline.
+    Torn(u64),
+    /// The line after the last event.
+    Wrong { column: u64, reason: String },
+}
+
+/// What the readers share.
+struct Source<R> {
+    blocks: Blocks<R>,
+    /// Read already, and not parsed.
+    first: Option<Vec<u8>>,
+    failed: Option<io::Error>,
+    /// Nothing after this matters.
+    over: bool,
+}
+
+impl<R: Read> Source<R> {
+    fn take(&mut self) -> Option<(usize, Vec<u8>)> {
+        let block = match self.first.take() {
+            Some(block) => Some(block),
+            None if self.over => None,
+            None => self.blocks.next().unwrap_or_else(|e| {
+                self.failed = Some(e);
+                None
+            }),
+        };
+        self.over |= block.is_none();
+        self.blocks.number += 1;
+        block.map(|block| (self.blocks.number, block))
+    }
+}
+
+/// Parses all blocks, in their order, up to the first that does not end whole.
+fn parse_all<R: Read + Send>(
+    blocks: Blocks<R>,
+    first: Option<Vec<u8>>,
+) -> Result<Vec<(usize, Parsed)>, ReadError> {
+    let cores = thread::available_parallelism().map_or(1, |n| n.get());
+    // A history of one block is not worth a thread.
+    let threads = match &first {
+        Some(block) if block.len() > BLOCK_BYTES / 2 => cores.min(MOST_THREADS),
+        _ => 1,
+    };
+    let source = Mutex::new(Source {
+        blocks,
+        first,
+        failed: None,
+        over: false,
+    });
+    let source_lock = || source.lock().expect("readers do not panic");
+    let work = || {
+        let mut done = Vec::new();
+        let mut stack = Vec::new();
+        loop {
+            // Not in the loop's condition, which would hold the lock while the block is parsed.
+            let taken = source_lock().take();
+            let Some((number, block)) = taken else {
+                return done;
+            };
+            let parsed = parse(&block, &mut stack);
+            if !matches!(parsed.end, End::Whole) {
+                source_lock().over = true;
+            }
+            done.push((number, parsed));
+        }
+    };
+    let mut parsed = match threads {
+        1 => work(),
+        n => thread::scope(|scope| {
+            let workers: Vec<_> = (0..n).map(|_| scope.spawn(work)).collect();
+            let joined = workers
+                .into_iter()
+                .map(|w| w.join().expect("readers do not panic"));
+            joined.flatten().collect()
+        }),
+    };
+    if let Some(failed) = source.into_inner().expect("readers do not panic").failed {
+        return Err(failed.into());
+    }
+    parsed.sort_by_key(|(number, _)| *number);
+    Ok(parsed)
+}
+
+fn parse(block: &[u8], stack: &mut Vec<Word>) -> Parsed {
+    let mut parsed = Parsed::default();
+    parsed.events.reserve(block.len() / 80);
+    let mut rest = block;
+    while !rest.is_empty() {
+        if let Some(len) = line::read(rest, &mut parsed.events, stack) {
+            rest = &rest[len..];
+            continue;
+        }
+        let newline = rest.iter().position(|b| *b == b'\n');
+        let (line, after) = rest.split_at(newline.map_or(rest.len(), |at| at + 1));
+        rest = after;
+        if line.len() > LONGEST_LINE_BYTES {
+            parsed.end = End::Wrong {
+                column: LONGEST_LINE_BYTES as u64,
+                reason: format!("the line has more than {} MiB", LONGEST_LINE_BYTES >> 20),
+            };
+            break;
+        }
+        match serde_json::from_slice(line) {
+            Ok(event) => parsed.events.push_event(&event),
+            // Only the writer's death leaves a line without its newline.
+            Err(_) if newline.is_none() => parsed.end = End::Torn(line.len() as u64),
+            Err(e) => {
+                parsed.end = End::Wrong {
+                    column: e.column() as u64,
+                    reason: reason(&e),
+                };
+                break;
+            }
+        }
+    }
+    parsed.events.shrink();
+    parsed
 }
 
 /// serde_json says "at line 1 column 5", counting within our one line; the caller knows the real line.

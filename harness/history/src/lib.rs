@@ -4,16 +4,18 @@
 //! [`fault`] reads the nemesis's own events back; [`jsonl`] is the stored form and [`store`]
 //! the folder of a run. Nothing here is asynchronous, and nothing judges.
 
+pub mod columns;
 mod event;
 pub mod fault;
 mod op;
 mod value;
+pub mod word;
 
 pub mod jsonl;
 pub mod store;
 
 pub use event::{Event, Kind, Process, Time};
-pub use op::{History, Malformed, OBSERVATIONS, Op, Outcome};
+pub use op::{History, Malformed, OBSERVATIONS, Op, Outcome, Pair};
 pub use value::Value;
 
 /// A short name, cheap to copy: the `f` of an operation, the name of a node.

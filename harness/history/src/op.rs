@@ -1,9 +1,11 @@
 //! A history in memory, and its operations: invocations joined to their completions.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use thiserror::Error;
 
+use crate::columns::{Chunk, Columns};
 use crate::{Event, Kind, Name, Process, Time, Value};
 
 /// How an operation ended.
@@ -78,126 +80,231 @@ pub enum Malformed {
     TimeBackwards { at: u64, before: Time, after: Time },
     #[error("event at position {position} has index {index}: events are missing or out of order")]
     Index { position: u64, index: u64 },
+    #[error("there are more than a billion events, which is more than this program numbers")]
+    TooLong,
 }
 
 /// Everything that was recorded, in the order in which the recorder saw it.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// It is held as [`Columns`]; [`History::events`] and [`History::ops`] are made of them when they
+/// are first asked for.
+#[derive(Clone, Debug, Default)]
 pub struct History {
-    events: Vec<Event>,
-    ops: Vec<Op>,
+    columns: Columns,
+    pairs: Vec<Pair>,
+    events: OnceLock<Vec<Event>>,
+    ops: OnceLock<Vec<Op>>,
+}
+
+/// An operation of a client, by its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub invocation: u32,
+    completion: u32,
+}
+
+impl Pair {
+    const NONE: u32 = u32::MAX;
+
+    /// None if the history ends first.
+    pub fn completion(self) -> Option<u32> {
+        (self.completion != Pair::NONE).then_some(self.completion)
+    }
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &History) -> bool {
+        self.events() == other.events()
+    }
 }
 
 impl History {
     /// Pairs invocations with completions and checks the order.
     pub fn new(events: Vec<Event>) -> Result<History, Malformed> {
-        let ops = pair(&events)?;
-        Ok(History { events, ops })
+        let mut chunk = Chunk::default();
+        events.iter().for_each(|event| chunk.push_event(event));
+        let history = History::of_chunks(vec![chunk])?;
+        Ok(History {
+            events: events.into(),
+            ..history
+        })
+    }
+
+    /// The same of events that are columns already.
+    pub fn of_chunks(chunks: Vec<Chunk>) -> Result<History, Malformed> {
+        let columns = Columns::new(chunks).ok_or(Malformed::TooLong)?;
+        let pairs = pair(&columns)?;
+        Ok(History {
+            columns,
+            pairs,
+            ..History::default()
+        })
+    }
+
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// The clients' operations, by invocation.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
     }
 
     pub fn events(&self) -> &[Event] {
-        &self.events
+        let make = || self.columns.rows().map(|r| self.columns.event(r)).collect();
+        self.events.get_or_init(make)
     }
 
     /// Operations of clients and [`OBSERVATIONS`], by invocation. The nemesis's are in
     /// [`crate::fault::spans`].
     pub fn ops(&self) -> &[Op] {
-        &self.ops
+        self.ops.get_or_init(|| {
+            let (mut calls, mut rets) = (self.columns.cursor(), self.columns.cursor());
+            let op = |pair: &Pair| {
+                let invocation = self.columns.event(calls.row(pair.invocation));
+                let completion = pair.completion().map(|at| self.columns.event(rets.row(at)));
+                Op::new(invocation, completion)
+            };
+            self.pairs.iter().map(op).collect()
+        })
     }
 
     /// The operation whose invocation is event `index`.
     pub fn op(&self, index: u64) -> Option<&Op> {
-        self.ops
-            .binary_search_by_key(&index, |op| op.index)
-            .ok()
-            .map(|i| &self.ops[i])
+        let ops = self.ops();
+        let at = ops.binary_search_by_key(&index, |op| op.index).ok();
+        at.map(|i| &ops[i])
     }
 
     /// Time of the last event.
     pub fn end(&self) -> Time {
-        self.events.last().map_or(Time(0), |e| e.time)
+        self.columns.times().last().unwrap_or(Time(0))
     }
 }
 
-fn pair(events: &[Event]) -> Result<Vec<Op>, Malformed> {
-    let mut ops: Vec<Op> = Vec::with_capacity(events.len() / 2);
-    let mut open: HashMap<Process, usize> = HashMap::new();
-    let mut before = Time(0);
-    for (position, event) in events.iter().enumerate() {
-        if event.index != position as u64 {
-            return Err(Malformed::Index {
-                position: position as u64,
-                index: event.index,
-            });
-        }
-        if event.time < before {
-            return Err(Malformed::TimeBackwards {
-                at: event.index,
-                before,
-                after: event.time,
-            });
-        }
-        before = event.time;
-        if event.process == Process::Nemesis {
-            continue;
-        }
-        if event.kind == Kind::Invoke {
-            if let Some(at) = open.insert(event.process, ops.len()) {
-                return Err(Malformed::TwoAtOnce {
-                    at: event.index,
-                    process: event.process,
-                    f: event.f.clone(),
-                    open: ops[at].index,
-                });
-            }
-            ops.push(Op {
-                index: event.index,
-                completion: None,
-                process: event.process,
-                node: event.node.clone(),
-                f: event.f.clone(),
-                input: event.value.clone(),
-                output: Value::Nil,
-                outcome: Outcome::Info,
-                call: event.time,
-                ret: Time::MAX,
-                error: None,
-                version: None,
-            });
-            continue;
-        }
-        let Some(at) = open.remove(&event.process) else {
-            return Err(Malformed::NoInvocation {
-                at: event.index,
-                process: event.process,
-                f: event.f.clone(),
-            });
+impl Op {
+    fn new(invocation: Event, completion: Option<Event>) -> Op {
+        let mut op = Op {
+            index: invocation.index,
+            completion: None,
+            process: invocation.process,
+            node: invocation.node,
+            f: invocation.f,
+            input: invocation.value,
+            output: Value::Nil,
+            outcome: Outcome::Info,
+            call: invocation.time,
+            ret: Time::MAX,
+            error: None,
+            version: None,
         };
-        let op = &mut ops[at];
-        if op.f != event.f {
-            return Err(Malformed::OtherOperation {
-                at: event.index,
-                process: event.process,
-                f: event.f.clone(),
-                open: op.index,
-                open_f: op.f.clone(),
-            });
-        }
-        op.completion = Some(event.index);
-        op.error = event.error.clone();
-        match event.kind {
+        let Some(completion) = completion else {
+            return op;
+        };
+        op.completion = Some(completion.index);
+        op.error = completion.error;
+        match completion.kind {
             Kind::Ok => {
                 op.outcome = Outcome::Ok;
-                op.output = event.value.clone();
-                op.version = event.version.clone();
-                op.ret = event.time;
+                op.output = completion.value;
+                op.ret = completion.time;
+                op.version = completion.version;
             }
             Kind::Fail => {
                 op.outcome = Outcome::Fail;
-                op.ret = event.time;
+                op.ret = completion.time;
             }
-            Kind::Info => op.outcome = Outcome::Info,
-            Kind::Invoke => unreachable!("handled above"),
+            Kind::Info => {}
+            Kind::Invoke => unreachable!("an invocation completes nothing"),
+        }
+        op
+    }
+}
+
+/// Which operation each process has open: by number where that is small, as it mostly is.
+#[derive(Default)]
+struct Open {
+    small: Vec<u32>,
+    large: HashMap<u64, u32>,
+}
+
+impl Open {
+    const SMALL: u64 = 1 << 20;
+
+    fn replace(&mut self, process: u64, op: u32) -> Option<u32> {
+        if process >= Open::SMALL {
+            let before = match op {
+                Pair::NONE => self.large.remove(&process),
+                op => self.large.insert(process, op),
+            };
+            return before;
+        }
+        let at = process as usize;
+        if at >= self.small.len() {
+            self.small.resize(at + 1, Pair::NONE);
+        }
+        let before = std::mem::replace(&mut self.small[at], op);
+        (before != Pair::NONE).then_some(before)
+    }
+}
+
+fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
+    let name = |f: u32| columns.names().get(f).cloned().unwrap_or_default();
+    let misnumbered = columns.misnumbered();
+    let mut cursor = columns.cursor();
+    let mut pairs: Vec<Pair> = Vec::with_capacity(columns.len() / 2 + 1);
+    let mut open = Open::default();
+    let mut before = Time(0);
+    for event in columns.rows() {
+        let at = u64::from(event.index);
+        if let Some((row, index)) = misnumbered
+            && row == event.index
+        {
+            let position = at;
+            return Err(Malformed::Index { position, index });
+        }
+        if event.time < before {
+            let after = event.time;
+            return Err(Malformed::TimeBackwards { at, before, after });
+        }
+        before = event.time;
+        let Process::Client(process) = event.process else {
+            continue;
+        };
+        if event.kind == Kind::Invoke {
+            if let Some(other) = open.replace(process, pairs.len() as u32) {
+                return Err(Malformed::TwoAtOnce {
+                    at,
+                    process: event.process,
+                    f: name(event.f),
+                    open: pairs[other as usize].invocation.into(),
+                });
+            }
+            pairs.push(Pair {
+                invocation: event.index,
+                completion: Pair::NONE,
+            });
+            continue;
+        }
+        let Some(op) = open.replace(process, Pair::NONE) else {
+            return Err(Malformed::NoInvocation {
+                at,
+                process: event.process,
+                f: name(event.f),
+            });
+        };
+        let pair = &mut pairs[op as usize];
+        pair.completion = event.index;
+        let invoked = cursor.row(pair.invocation).f;
+        if invoked != event.f {
+            return Err(Malformed::OtherOperation {
+                at,
+                process: event.process,
+                f: name(event.f),
+                open: pair.invocation.into(),
+                open_f: name(invoked),
+            });
         }
     }
-    Ok(ops)
+    Ok(pairs)
 }

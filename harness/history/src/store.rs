@@ -13,7 +13,7 @@
 //! ```
 
 use std::fs;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::Local;
@@ -202,7 +202,7 @@ pub fn load(path: &Path) -> Result<jsonl::Loaded, StoreError> {
         path: path.to_path_buf(),
         source,
     })?;
-    jsonl::read(BufReader::with_capacity(1 << 16, file)).map_err(|source| StoreError::History {
+    jsonl::read(file).map_err(|source| StoreError::History {
         path: path.to_path_buf(),
         source,
     })

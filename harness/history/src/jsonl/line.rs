@@ -1,0 +1,261 @@
+//! The quick way to read a line: the one form that [`super::write_event`] writes, byte by byte.
+//!
+//! It reads nothing that serde would read otherwise, and gives up at the first byte that it does not
+//! expect: then serde reads the line, and its errors are those that people see.
+
+use crate::columns::{Chunk, Parts};
+use crate::word::{Arena, Word};
+use crate::{Kind, Process, Time};
+
+/// Deeper than any history, and far from where serde gives up.
+const DEEPEST: u32 = 32;
+
+/// Reads one event from the beginning of `bytes` into `chunk`, and tells how long its line is, with
+/// its newline. None if it is not of the expected form; then `chunk` is as it was.
+pub fn read(bytes: &[u8], chunk: &mut Chunk, stack: &mut Vec<Word>) -> Option<usize> {
+    let mark = chunk.arena.mark();
+    let mut line = Line { bytes, at: 0 };
+    stack.clear();
+    let read = line.event(&mut chunk.arena, stack);
+    match &read {
+        Some(parts) => chunk.push(parts),
+        None => chunk.arena.back_to(mark),
+    }
+    read.map(|_| line.at)
+}
+
+struct Line<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Line<'a> {
+    #[inline]
+    fn eat(&mut self, expected: &[u8]) -> Option<()> {
+        self.bytes[self.at..]
+            .starts_with(expected)
+            .then(|| self.at += expected.len())
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Digits without a leading zero.
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let from = self.at;
+        let mut n: u64 = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            // Nineteen digits fit; who writes more is read by serde.
+            if self.at - from == 19 {
+                return None;
+            }
+            n = n * 10 + u64::from(digit - b'0');
+            self.at += 1;
+        }
+        let digits = self.at - from;
+        let padded = digits > 1 && self.bytes[from] == b'0';
+        (digits > 0 && !padded && !matches!(self.peek(), Some(b'.' | b'e' | b'E'))).then_some(n)
+    }
+
+    /// Plain text up to its closing quote: no escapes, ASCII only.
+    #[inline]
+    fn text(&mut self) -> Option<&'a str> {
+        self.eat(b"\"")?;
+        let rest = &self.bytes[self.at..];
+        let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+        let len = rest.iter().position(|b| !plain(b))?;
+        if rest[len] != b'"' {
+            return None;
+        }
+        self.at += len + 1;
+        std::str::from_utf8(&rest[..len]).ok()
+    }
+
+    fn event(&mut self, arena: &mut Arena, stack: &mut Vec<Word>) -> Option<Parts<'a>> {
+        self.eat(b"{\"index\":")?;
+        let index = self.number()?;
+        self.eat(b",\"time\":")?;
+        let time = Time(self.number()?);
+        self.eat(b",\"process\":")?;
+        let process = match self.peek()? {
+            b'"' => {
+                self.eat(b"\"nemesis\"")?;
+                Process::Nemesis
+            }
+            _ => Process::Client(self.number()?),
+        };
+        self.eat(b",\"type\":\"")?;
+        let kind = match self.peek()? {
+            b'o' => self.eat(b"ok\"").map(|()| Kind::Ok),
+            b'f' => self.eat(b"fail\"").map(|()| Kind::Fail),
+            b'i' if self.eat(b"invoke\"").is_some() => Some(Kind::Invoke),
+            _ => self.eat(b"info\"").map(|()| Kind::Info),
+        }?;
+        self.eat(b",\"f\":")?;
+        let f = self.text()?;
+        let value = match self.eat(b",\"value\":") {
+            Some(()) => self.value(arena, stack, 0)?,
+            None => Word::NIL,
+        };
+        let mut text_of = |key: &[u8]| match self.eat(key) {
+            Some(()) => self.text().map(Some),
+            None => Some(None),
+        };
+        let error = text_of(b",\"error\":")?;
+        let node = text_of(b",\"node\":")?;
+        let version = match self.eat(b",\"version\":") {
+            // A null is no version to serde.
+            Some(()) => Some(self.value(arena, stack, 0)?).filter(|v| *v != Word::NIL),
+            None => None,
+        };
+        self.eat(b"}\n")?;
+        Some(Parts {
+            index,
+            time,
+            process,
+            kind,
+            f,
+            value,
+            error,
+            node,
+            version,
+        })
+    }
+
+    fn value(&mut self, arena: &mut Arena, stack: &mut Vec<Word>, depth: u32) -> Option<Word> {
+        if depth == DEEPEST {
+            return None;
+        }
+        let base = stack.len();
+        match self.peek()? {
+            b'0'..=b'9' => i64::try_from(self.number()?).ok().map(|n| arena.int(n)),
+            b'-' => {
+                self.at += 1;
+                // Minus nothing is a float to serde.
+                let n = i64::try_from(self.number()?).ok().filter(|n| *n > 0)?;
+                Some(arena.int(-n))
+            }
+            b'"' => self.text().map(|text| arena.text(text)),
+            b'n' => self.eat(b"null").map(|()| Word::NIL),
+            b't' => self.eat(b"true").map(|()| Word::bool(true)),
+            b'f' => self.eat(b"false").map(|()| Word::bool(false)),
+            b'[' => {
+                self.at += 1;
+                if self.eat(b"]").is_some() {
+                    return Some(arena.list(&[]));
+                }
+                loop {
+                    let item = self.value(arena, stack, depth + 1)?;
+                    stack.push(item);
+                    if self.eat(b",").is_none() {
+                        break;
+                    }
+                }
+                self.eat(b"]")?;
+                let list = arena.list(&stack[base..]);
+                stack.truncate(base);
+                Some(list)
+            }
+            b'{' => {
+                self.at += 1;
+                if self.eat(b"}").is_some() {
+                    return Some(arena.map(&[]));
+                }
+                loop {
+                    let key = self.text()?;
+                    stack.push(arena.text(key));
+                    self.eat(b":")?;
+                    let value = self.value(arena, stack, depth + 1)?;
+                    stack.push(value);
+                    if self.eat(b",").is_none() {
+                        break;
+                    }
+                }
+                self.eat(b"}")?;
+                let map = arena.map(&stack[base..]);
+                stack.truncate(base);
+                Some(map)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use proptest::prelude::*;
+
+    /// What the quick way makes of a line, if it takes it.
+    fn quick(line: &[u8]) -> Option<Event> {
+        let mut chunk = Chunk::default();
+        let len = read(line, &mut chunk, &mut Vec::new())?;
+        assert_eq!(len, line.len());
+        // Its index need not be its position here.
+        let columns = crate::columns::Columns::new(vec![chunk]).unwrap();
+        let row = columns.rows().next().unwrap();
+        let index = serde_json::from_slice::<Event>(line).map_or(0, |e| e.index);
+        Some(Event {
+            index,
+            ..columns.event(row)
+        })
+    }
+
+    const LINES: [&str; 8] = [
+        r#"{"index":0,"time":1024,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}"#,
+        r#"{"index":1,"time":9,"process":"nemesis","type":"info","f":"kill","value":{"fault":0,"targets":["n1"]}}"#,
+        r#"{"index":2,"time":18446744073709551615,"process":7,"type":"ok","f":"read","value":[-3,null],"version":[1,2]}"#,
+        r#"{"index":3,"time":0,"process":9223372036854775808,"type":"fail","f":"cas","value":[1,[2,-0]],"error":"net: no"}"#,
+        r#"{"index":4,"time":5,"process":1,"type":"ok","f":"txn","value":[["append","x",9223372036854775807],["r","y",[]]]}"#,
+        r#"{"index":5,"time":5,"process":1,"type":"ok","f":"é","value":"a longer text with \"","version":null}"#,
+        r#"{"index":6,"time":5,"process":1,"type":"ok","f":"r","value":{"a":{},"a":true,"b":false}}"#,
+        r#"{"index":7,"time":05,"process":1,"type":"ok","f":"r","value":1.5e3}"#,
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn reads_nothing_that_serde_reads_otherwise(
+            which in 0..LINES.len(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3u8, any::<prop::sample::Index>()), 0..4),
+        ) {
+            let mut line = LINES[which].as_bytes().to_vec();
+            line.push(b'\n');
+            let alphabet = b"{}[]\":,0123456789-.eEnulltruefalseinvoke \\x\xff\n";
+            for (place, what, byte) in edits {
+                let at = place.index(line.len());
+                let byte = alphabet[byte.index(alphabet.len())];
+                match what {
+                    0 => line[at] = byte,
+                    1 => line.insert(at, byte),
+                    _ => { line.remove(at); }
+                }
+                if line.is_empty() {
+                    line.push(b'\n');
+                }
+            }
+            // It reads up to the first newline; serde is given whole lines.
+            let end = line.iter().position(|b| *b == b'\n').map_or(line.len(), |at| at + 1);
+            let line = &line[..end];
+            if let Some(event) = quick(line) {
+                let slow: Event = serde_json::from_slice(line).unwrap_or_else(|e| {
+                    panic!("{e}: {}", String::from_utf8_lossy(line))
+                });
+                prop_assert_eq!(event, slow);
+            }
+        }
+    }
+
+    #[test]
+    fn takes_what_is_usually_written() {
+        let taken: Vec<bool> = LINES
+            .iter()
+            .map(|line| quick(format!("{line}\n").as_bytes()).is_some())
+            .collect();
+        assert_eq!(taken, [true, true, false, false, true, false, true, false]);
+    }
+}
