@@ -11,6 +11,7 @@
 mod certificate;
 mod core;
 pub mod model;
+mod numbers;
 mod parts;
 mod reason;
 pub mod search;

@@ -1,6 +1,5 @@
 //! From a history to the operations of each register, with small numbers for values and times.
 
-use hashbrown::HashTable;
 use history::columns::Columns;
 use history::word::Stored;
 use history::{History, Kind, Value};
@@ -9,6 +8,7 @@ use thiserror::Error;
 
 use super::Registers;
 use super::model::{Action, INITIAL};
+use super::numbers::Numbers;
 use super::search::{NEVER, Timed};
 use super::zones::Op;
 use crate::{Exhausted, Meter};
@@ -23,9 +23,20 @@ pub struct Part<'h> {
     pub ids: Vec<u32>,
     /// Writes that definitely did not happen, by value: whoever reads one is told so.
     pub aborted: FxHashMap<u32, u32>,
-    /// What the numbers in the actions stand for, from 1; 0 is the initial value.
-    values: Vec<Stored<'h>>,
-    initial: &'h Value,
+    /// Where the numbers in the actions stand for what is found there, from 1; 0 is the initial value.
+    values: Vec<Place>,
+    registers: &'h Registers,
+    columns: &'h Columns,
+}
+
+/// Where a value stands: in which event, and whether as the second of a pair.
+#[derive(Clone, Copy)]
+struct Place(u32);
+
+impl Place {
+    fn new(event: u32, second: bool) -> Place {
+        Place(event << 1 | u32::from(second))
+    }
 }
 
 impl Part<'_> {
@@ -37,8 +48,24 @@ impl Part<'_> {
     /// What a number stands for.
     pub fn value(&self, number: u32) -> Value {
         match number.checked_sub(1) {
-            None => self.initial.clone(),
-            Some(at) => self.values[at as usize].to_value(),
+            None => self.registers.initial.clone(),
+            Some(at) => {
+                let Place(place) = self.values[at as usize];
+                let row = self.columns.cursor().row(place >> 1);
+                let value = self
+                    .registers
+                    .unwrap(row.value())
+                    .expect("it was read before")
+                    .1;
+                match (self.columns.names().get(row.f()), value.as_pair()) {
+                    (Some(f), Some(pair)) if f == "cas" => {
+                        let (from, to) = pair;
+                        if place & 1 == 0 { from } else { to }
+                    }
+                    _ => value,
+                }
+                .to_value()
+            }
         }
     }
 
@@ -46,7 +73,7 @@ impl Part<'_> {
     fn bytes(&self) -> usize {
         self.ops.capacity() * size_of::<Op>()
             + self.ids.capacity() * size_of::<u32>()
-            + self.values.capacity() * size_of::<Stored>()
+            + self.values.capacity() * size_of::<Place>()
     }
 }
 
@@ -68,13 +95,13 @@ pub fn split<'h>(
     let columns = history.columns();
     let moments = Moments::new(columns);
     let [read, write, cas] = ["read", "write", "cas"].map(|name| columns.names().find(name));
-    let mut parts: Parts = Parts::new(registers);
+    let mut parts: Parts = Parts::new(registers, columns);
     let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
     // What the parts hold is summed now and then: it only grows.
     let mut bytes = 0;
     for (i, pair) in history.pairs().iter().enumerate() {
         let call = calls.row(pair.invocation);
-        let f = Some(call.f);
+        let f = Some(call.f());
         if f != read && f != write && f != cas {
             continue;
         }
@@ -85,12 +112,12 @@ pub fn split<'h>(
         let index = pair.invocation;
         let bad = |reason: String| Unreadable::Op { index, reason };
         let ret = pair.completion().map(|at| rets.row(at));
-        let outcome = ret.map_or(Kind::Info, |ret| ret.kind);
-        let (key, asked) = registers.unwrap(call.value).map_err(bad)?;
+        let outcome = ret.map_or(Kind::Info, |ret| ret.kind());
+        let (key, asked) = registers.unwrap(call.value()).map_err(bad)?;
         let at = parts.at(key);
         let action = match ret {
-            Some(ret) if f == read && ret.kind == Kind::Ok => {
-                let (found, answer) = registers.unwrap(ret.value).map_err(bad)?;
+            Some(ret) if f == read && ret.kind() == Kind::Ok => {
+                let (found, answer) = registers.unwrap(ret.value()).map_err(bad)?;
                 let same = |(a, b): (Stored, Stored)| a.word() == b.word() && a.word().is_whole();
                 if !key
                     .zip(found)
@@ -98,15 +125,18 @@ pub fn split<'h>(
                 {
                     return Err(bad("it reads one key and is answered with another".into()));
                 }
-                Action::Read(parts.number(at, answer))
+                Action::Read(parts.number(at, answer, Place::new(ret.index(), false)))
             }
             _ if f == read => continue,
-            _ if f == write => Action::Write(parts.number(at, asked)),
+            _ if f == write => Action::Write(parts.number(at, asked, Place::new(index, false))),
             _ => {
                 let (from, to) = asked
                     .as_pair()
                     .ok_or_else(|| bad(format!("{} is not [from, to]", asked.to_value())))?;
-                Action::Cas(parts.number(at, from), parts.number(at, to))
+                Action::Cas(
+                    parts.number(at, from, Place::new(index, false)),
+                    parts.number(at, to, Place::new(index, true)),
+                )
             }
         };
         let part = &mut parts.list[at as usize];
@@ -163,39 +193,26 @@ impl Moments {
 /// Parts being filled, and the numbers of keys and values.
 struct Parts<'h> {
     registers: &'h Registers,
+    columns: &'h Columns,
     list: Vec<Part<'h>>,
     keys: FxHashMap<Option<u64>, u32>,
     /// The key that was asked for last.
     last: Option<(Option<u64>, u32)>,
-    numbers: HashTable<Numbered>,
+    numbers: Numbers,
     /// Values that do not fit into a word, numbered over all keys.
     large: FxHashMap<Value, u64>,
     initial: u64,
 }
 
-/// A value of a part.
-struct Numbered {
-    word: u64,
-    part: u32,
-    number: u32,
-}
-
-impl Numbered {
-    fn hash(part: u32, word: u64) -> u64 {
-        // Fibonacci hashing; the high bits choose the place, and the table looks at both ends.
-        let mixed = (word ^ u64::from(part).rotate_right(24)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ mixed >> 32
-    }
-}
-
 impl<'h> Parts<'h> {
-    fn new(registers: &'h Registers) -> Parts<'h> {
+    fn new(registers: &'h Registers, columns: &'h Columns) -> Parts<'h> {
         let mut parts = Parts {
             registers,
+            columns,
             list: Vec::new(),
             keys: FxHashMap::default(),
             last: None,
-            numbers: HashTable::new(),
+            numbers: Numbers::default(),
             large: FxHashMap::default(),
             initial: 0,
         };
@@ -207,7 +224,7 @@ impl<'h> Parts<'h> {
 
     fn bytes(&self) -> usize {
         let parts: usize = self.list.iter().map(Part::bytes).sum();
-        parts + self.numbers.capacity() * (size_of::<Numbered>() + 1)
+        parts + self.numbers.bytes()
     }
 
     /// A number that is the same for equal values only.
@@ -242,27 +259,25 @@ impl<'h> Parts<'h> {
                 ids: Vec::new(),
                 values: Vec::new(),
                 aborted: FxHashMap::default(),
-                initial: &self.registers.initial,
+                registers: self.registers,
+                columns: self.columns,
             });
         }
         self.last = Some((bits, at));
         at
     }
 
-    fn number(&mut self, part: u32, value: Stored<'h>) -> u32 {
+    fn number(&mut self, part: u32, value: Stored<'h>, place: Place) -> u32 {
         let word = self.bits(value);
         if word == self.initial {
             return INITIAL;
         }
-        let hash = |n: &Numbered| Numbered::hash(n.part, n.word);
-        let same = |n: &Numbered| n.word == word && n.part == part;
-        let entry = self.numbers.entry(Numbered::hash(part, word), same, hash);
         let values = &mut self.list[part as usize].values;
-        let numbered = entry.or_insert_with(|| {
-            values.push(value);
-            let number = values.len() as u32;
-            Numbered { word, part, number }
-        });
-        numbered.get().number
+        let next = values.len() as u32 + 1;
+        let number = self.numbers.number(part, word, next);
+        if number == next {
+            values.push(place);
+        }
+        number
     }
 }

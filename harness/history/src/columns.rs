@@ -24,6 +24,7 @@ impl Names {
     /// hashing.
     const FEW: usize = 8;
 
+    #[inline]
     fn number(&mut self, name: &str) -> u32 {
         if let Some(at) = self.list.iter().take(Self::FEW).position(|n| n == name) {
             return at as u32;
@@ -99,6 +100,7 @@ impl Chunk {
         self.values.reserve_exact(events);
     }
 
+    #[inline]
     pub fn push(&mut self, event: &Parts) {
         let row = self.times.len() as u32;
         match row {
@@ -188,18 +190,46 @@ pub struct Columns {
 /// One event, read in place.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'h> {
-    pub index: u32,
-    pub time: Time,
-    pub process: Process,
-    pub kind: Kind,
-    /// Number of the name: see [`Columns::names`].
-    pub f: u32,
-    pub value: Stored<'h>,
     chunk: &'h Chunk,
     row: u32,
+    index: u32,
 }
 
 impl<'h> Row<'h> {
+    #[inline]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    #[inline]
+    pub fn time(&self) -> Time {
+        self.chunk.times[self.row as usize]
+    }
+
+    #[inline]
+    pub fn process(&self) -> Process {
+        match self.chunk.marks[self.row as usize].nemesis {
+            true => Process::Nemesis,
+            false => Process::Client(self.chunk.clients[self.row as usize]),
+        }
+    }
+
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        self.chunk.marks[self.row as usize].kind
+    }
+
+    /// Number of the name: see [`Columns::names`].
+    #[inline]
+    pub fn f(&self) -> u32 {
+        self.chunk.fs[self.row as usize]
+    }
+
+    #[inline]
+    pub fn value(&self) -> Stored<'h> {
+        self.chunk.arena.get(self.chunk.values[self.row as usize])
+    }
+
     pub fn error(&self) -> Option<&'h str> {
         let at = self.chunk.errors.binary_search_by_key(&self.row, |e| e.0);
         at.ok().map(|at| self.chunk.errors[at].1.as_str())
@@ -274,7 +304,13 @@ impl Columns {
 
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let chunks = self.chunks.iter().zip(&self.starts);
-        chunks.flat_map(|(c, start)| (0..c.len() as u32).map(move |row| c.row(*start, row)))
+        chunks.flat_map(|(c, start)| {
+            (0..c.len() as u32).map(move |row| Row {
+                chunk: c,
+                row,
+                index: start + row,
+            })
+        })
     }
 
     /// A reader for rows that are asked for in roughly ascending order.
@@ -294,34 +330,15 @@ impl Columns {
     pub(crate) fn event(&self, row: Row) -> Event {
         let name = |number| self.names.get(number).cloned();
         Event {
-            index: row.index.into(),
-            time: row.time,
-            process: row.process,
-            kind: row.kind,
-            f: name(row.f).expect("every event has a name"),
-            value: row.value.to_value(),
+            index: row.index().into(),
+            time: row.time(),
+            process: row.process(),
+            kind: row.kind(),
+            f: name(row.f()).expect("every event has a name"),
+            value: row.value().to_value(),
             error: row.error().map(str::to_string),
             node: name(row.node()),
             version: row.version().map(Stored::to_value),
-        }
-    }
-}
-
-impl Chunk {
-    fn row(&self, start: u32, row: u32) -> Row<'_> {
-        let i = row as usize;
-        Row {
-            index: start + row,
-            time: self.times[i],
-            process: match self.marks[i].nemesis {
-                true => Process::Nemesis,
-                false => Process::Client(self.clients[i]),
-            },
-            kind: self.marks[i].kind,
-            f: self.fs[i],
-            value: self.arena.get(self.values[i]),
-            chunk: self,
-            row,
         }
     }
 }
@@ -336,12 +353,17 @@ pub struct Cursor<'h> {
 impl<'h> Cursor<'h> {
     /// # Panics
     /// If there is no such event.
+    #[inline]
     pub fn row(&mut self, index: u32) -> Row<'h> {
         let starts = &self.of.starts;
         let end = |chunk: usize| starts.get(chunk + 1).copied().unwrap_or(self.of.len);
         if index < starts[self.chunk] || index >= end(self.chunk) {
             self.chunk = starts.partition_point(|start| *start <= index) - 1;
         }
-        self.of.chunks[self.chunk].row(starts[self.chunk], index - starts[self.chunk])
+        Row {
+            chunk: &self.of.chunks[self.chunk],
+            row: index - starts[self.chunk],
+            index,
+        }
     }
 }

@@ -256,32 +256,32 @@ fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
     let mut open = Open::default();
     let mut before = Time(0);
     for event in columns.rows() {
-        let at = u64::from(event.index);
+        let at = u64::from(event.index());
         if let Some((row, index)) = misnumbered
-            && row == event.index
+            && row == event.index()
         {
             let position = at;
             return Err(Malformed::Index { position, index });
         }
-        if event.time < before {
-            let after = event.time;
+        if event.time() < before {
+            let after = event.time();
             return Err(Malformed::TimeBackwards { at, before, after });
         }
-        before = event.time;
-        let Process::Client(process) = event.process else {
+        before = event.time();
+        let Process::Client(process) = event.process() else {
             continue;
         };
-        if event.kind == Kind::Invoke {
+        if event.kind() == Kind::Invoke {
             if let Some(other) = open.replace(process, pairs.len() as u32) {
                 return Err(Malformed::TwoAtOnce {
                     at,
-                    process: event.process,
-                    f: name(event.f),
+                    process: event.process(),
+                    f: name(event.f()),
                     open: pairs[other as usize].invocation.into(),
                 });
             }
             pairs.push(Pair {
-                invocation: event.index,
+                invocation: event.index(),
                 completion: Pair::NONE,
             });
             continue;
@@ -289,18 +289,18 @@ fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
         let Some(op) = open.replace(process, Pair::NONE) else {
             return Err(Malformed::NoInvocation {
                 at,
-                process: event.process,
-                f: name(event.f),
+                process: event.process(),
+                f: name(event.f()),
             });
         };
         let pair = &mut pairs[op as usize];
-        pair.completion = event.index;
-        let invoked = cursor.row(pair.invocation).f;
-        if invoked != event.f {
+        pair.completion = event.index();
+        let invoked = cursor.row(pair.invocation).f();
+        if invoked != event.f() {
             return Err(Malformed::OtherOperation {
                 at,
-                process: event.process,
-                f: name(event.f),
+                process: event.process(),
+                f: name(event.f()),
                 open: pair.invocation.into(),
                 open_f: name(invoked),
             });

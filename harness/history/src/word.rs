@@ -40,10 +40,12 @@ impl Word {
         Word(payload << 3 | tag)
     }
 
+    #[inline]
     fn tag(self) -> u64 {
         self.0 & 7
     }
 
+    #[inline]
     fn payload(self) -> u64 {
         self.0 >> 3
     }
@@ -53,24 +55,42 @@ impl Word {
     }
 
     /// Whether equal words are equal values, and different ones different.
+    #[inline]
     pub fn is_whole(self) -> bool {
         self.tag() != SPILT
     }
 
     /// The word as a number that differs for different words.
+    #[inline]
     pub fn bits(self) -> u64 {
         self.0
     }
 
+    /// The reverse of [`Word::bits`].
+    #[inline]
+    pub fn from_bits(bits: u64) -> Word {
+        Word(bits)
+    }
+
+    /// Of an integer that is not negative and not spilt.
+    #[inline]
+    pub fn as_index(self) -> Option<usize> {
+        let n = self.as_short_int()?;
+        usize::try_from(n).ok()
+    }
+
+    #[inline]
     fn short_int(n: i64) -> Option<Word> {
         (n << 3 >> 3 == n).then_some(Word((n as u64) << 3 | INT))
     }
 
     /// Of an integer that is not spilt.
+    #[inline]
     fn as_short_int(self) -> Option<i64> {
         (self.tag() == INT).then_some(self.0 as i64 >> 3)
     }
 
+    #[inline]
     fn short_pair(first: Word, second: Word) -> Option<Word> {
         let a = first.as_short_int()?;
         if second == Word::NIL {
@@ -125,6 +145,7 @@ impl Arena {
         Word::new(SPILT, at)
     }
 
+    #[inline]
     pub fn int(&mut self, n: i64) -> Word {
         Word::short_int(n).unwrap_or_else(|| self.spill(LONG_INT, 1, [n as u64]))
     }
@@ -142,6 +163,7 @@ impl Arena {
     }
 
     /// A list of what is in this arena already.
+    #[inline]
     pub fn list(&mut self, items: &[Word]) -> Word {
         if let [a, b] = items
             && let Some(word) = Word::short_pair(*a, *b)
@@ -182,6 +204,7 @@ impl Arena {
         }
     }
 
+    #[inline]
     pub fn get(&self, word: Word) -> Stored<'_> {
         Stored {
             word,
@@ -199,14 +222,17 @@ pub struct Stored<'h> {
 
 impl<'h> Stored<'h> {
     /// The word alone; it says everything if [`Word::is_whole`].
+    #[inline]
     pub fn word(self) -> Word {
         self.word
     }
 
+    #[inline]
     pub fn is_nil(self) -> bool {
         self.word == Word::NIL
     }
 
+    #[inline]
     fn with(self, word: u64) -> Stored<'h> {
         Stored {
             word: Word(word),
@@ -215,6 +241,7 @@ impl<'h> Stored<'h> {
     }
 
     /// Kind and parts of a spilt value.
+    #[inline]
     fn spilt(self) -> Option<(u64, usize, &'h [u64])> {
         if self.word.tag() != SPILT {
             return None;
@@ -228,6 +255,7 @@ impl<'h> Stored<'h> {
         Some((kind, len, &self.arena[at + 1..at + 1 + words]))
     }
 
+    #[inline]
     pub fn as_int(self) -> Option<i64> {
         match self.spilt() {
             None => self.word.as_short_int(),
@@ -261,6 +289,7 @@ impl<'h> Stored<'h> {
     }
 
     /// Both halves of a two-element list.
+    #[inline]
     pub fn as_pair(self) -> Option<(Stored<'h>, Stored<'h>)> {
         let bits = self.word.0;
         match self.word.tag() {

@@ -30,7 +30,8 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    #[inline]
+    // Inlined, so that each comparison is with bytes and a length that are known.
+    #[inline(always)]
     fn eat(&mut self, expected: &[u8]) -> Option<()> {
         self.bytes[self.at..]
             .starts_with(expected)
