@@ -82,8 +82,9 @@ impl Numbers {
     fn hashed(&self, part: u32, word: u64) -> Option<usize> {
         let mask = self.places.len().checked_sub(1)?;
         let key = word ^ u64::from(part).rotate_right(24);
-        let mixed = u128::from(key) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        let mut at = (mixed >> 64) as usize & mask;
+        // Both halves of the product: whichever bits the keys differ in, some place depends on them.
+        let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15;
+        let mut at = (product >> 64 ^ product) as usize & mask;
         loop {
             let place = &self.places[at];
             if place.number == 0 || (place.word == word && place.part == part) {
@@ -114,7 +115,7 @@ mod tests {
             |i| i << 20,
             |i| i << 35 | 1,
             |i| i % 7,
-            |i| (i % 5) << 35 | i / 5 << 3 | 1,
+            |i| (i % 5) << 35 | (i / 5) << 3 | 1,
             |i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         ];
         for (shape, word) in shapes.into_iter().enumerate() {

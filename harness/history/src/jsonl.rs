@@ -79,7 +79,17 @@ pub struct Torn {
 
 /// Reads a whole history. Two threads parse it, if it is long and there are two processors.
 pub fn read(from: impl Read + Send) -> Result<Loaded, ReadError> {
-    let mut blocks = Blocks::new(from);
+    read_lines(from, LONGEST_LINE_BYTES)
+}
+
+/// The same, of lines that are no longer than `longest` bytes.
+fn read_lines(from: impl Read + Send, longest: usize) -> Result<Loaded, ReadError> {
+    let mut blocks = Blocks {
+        from,
+        rest: Vec::new(),
+        number: 0,
+        longest,
+    };
     let mut first = blocks.next()?;
     let Some(block) = first.as_mut() else {
         return Err(ReadError::Empty);
@@ -140,6 +150,7 @@ struct Blocks<R> {
     /// The beginning of a line whose end is not read yet.
     rest: Vec<u8>,
     number: usize,
+    longest: usize,
 }
 
 /// Large enough that taking one costs nothing, small enough that many fit into a cache.
@@ -152,14 +163,6 @@ const MOST_THREADS: usize = 4;
 pub const LONGEST_LINE_BYTES: usize = 256 << 20;
 
 impl<R: Read> Blocks<R> {
-    fn new(from: R) -> Blocks<R> {
-        Blocks {
-            from,
-            rest: Vec::new(),
-            number: 0,
-        }
-    }
-
     /// The next whole lines; the last has no newline if the file has none at its end. None at the end.
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut block = Vec::with_capacity(self.rest.len() + BLOCK_BYTES);
@@ -177,7 +180,7 @@ impl<R: Read> Blocks<R> {
                 return Ok(Some(block));
             }
             // What is too long is handed on as it is, and refused by whoever parses it.
-            if block.len() > LONGEST_LINE_BYTES {
+            if block.len() > self.longest {
                 return Ok(Some(block));
             }
         }
@@ -238,6 +241,7 @@ fn parse_all<R: Read + Send>(
         Some(block) if block.len() > BLOCK_BYTES / 2 => cores.min(MOST_THREADS),
         _ => 1,
     };
+    let longest = blocks.longest;
     let source = Mutex::new(Source {
         blocks,
         first,
@@ -254,7 +258,7 @@ fn parse_all<R: Read + Send>(
             let Some((number, block)) = taken else {
                 return done;
             };
-            let parsed = parse(&block, &mut stack);
+            let parsed = parse(&block, longest, &mut stack);
             if !matches!(parsed.end, End::Whole) {
                 source_lock().over = true;
             }
@@ -278,7 +282,7 @@ fn parse_all<R: Read + Send>(
     Ok(parsed)
 }
 
-fn parse(block: &[u8], stack: &mut Vec<Word>) -> Parsed {
+fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>) -> Parsed {
     let mut parsed = Parsed::default();
     parsed.events.reserve(block.len() / 80);
     let mut rest = block;
@@ -290,10 +294,10 @@ fn parse(block: &[u8], stack: &mut Vec<Word>) -> Parsed {
         let newline = rest.iter().position(|b| *b == b'\n');
         let (line, after) = rest.split_at(newline.map_or(rest.len(), |at| at + 1));
         rest = after;
-        if line.len() > LONGEST_LINE_BYTES {
+        if line.len() > longest {
             parsed.end = End::Wrong {
-                column: LONGEST_LINE_BYTES as u64,
-                reason: format!("the line has more than {} MiB", LONGEST_LINE_BYTES >> 20),
+                column: longest as u64,
+                reason: format!("the line has more than {longest} bytes"),
             };
             break;
         }
@@ -431,5 +435,82 @@ mod tests {
             read(&b"{\"schism\":\"history\",\"version\":99}\n"[..]),
             Err(ReadError::Version { found: Version(99) })
         ));
+    }
+
+    /// Longer than several blocks, so that several threads read it.
+    fn long() -> (Vec<Event>, Vec<u8>) {
+        let mut events = Vec::new();
+        let mut out = Vec::new();
+        write_header(&mut out).unwrap();
+        while out.len() < 3 * BLOCK_BYTES + 4321 {
+            let index = events.len() as u64;
+            let kind = [Kind::Invoke, Kind::Ok][index as usize % 2];
+            let value = match index % 7 {
+                0 => Value::text("a text that is escaped: \\ é"),
+                n => Value::pair(n as i64, index as i64),
+            };
+            let mut event = event(index, kind, value);
+            event.version = (index % 5 == 1).then_some(Value::Int(index as i64));
+            event.error = (index % 9 == 1).then(|| "late".to_string());
+            write_event(&mut out, &event).unwrap();
+            events.push(event);
+        }
+        (events, out)
+    }
+
+    #[test]
+    fn long_histories_are_read_whole_and_in_order() {
+        let (events, text) = long();
+        let loaded = read(&text[..]).unwrap();
+        assert_eq!(loaded.torn, None);
+        assert_eq!(loaded.history.events(), events);
+        assert_eq!(loaded.history, History::new(events).unwrap());
+        let torn = read(&text[..text.len() - 3]).unwrap();
+        let line = text.iter().filter(|b| **b == b'\n').count() as u64;
+        assert_eq!(torn.torn.map(|t| t.line), Some(line));
+    }
+
+    #[test]
+    fn damage_far_in_names_its_line() {
+        let (events, text) = long();
+        for at in [2, events.len() / 2, events.len() - 1] {
+            let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
+            let mut bad = lines.clone();
+            bad[at] = b"{}\n";
+            let line = at as u64 + 1;
+            let found = read(&bad.concat()[..]).unwrap_err();
+            assert!(
+                matches!(&found, ReadError::Event { line: l, .. } if *l == line),
+                "{found} at {line}"
+            );
+            bad[at] = lines[at - 1];
+            let found = read(&bad.concat()[..]).unwrap_err();
+            let position = at as u64 - 1;
+            let expected = Malformed::Index {
+                position,
+                index: position - 1,
+            };
+            assert!(
+                matches!(&found, ReadError::Malformed(m) if *m == expected),
+                "{found}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused() {
+        struct Endless(bool);
+        impl Read for Endless {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                buf.fill(b'[');
+                if !std::mem::replace(&mut self.0, true) {
+                    let header = b"{\"schism\":\"history\",\"version\":1}\n";
+                    buf[..header.len()].copy_from_slice(header);
+                }
+                Ok(buf.len())
+            }
+        }
+        let found = read_lines(Endless(false), 5 * BLOCK_BYTES).unwrap_err();
+        assert!(matches!(found, ReadError::Event { line: 2, .. }), "{found}");
     }
 }

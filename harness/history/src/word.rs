@@ -98,7 +98,9 @@ impl Word {
         }
         let b = second.as_short_int()?;
         let fits = (a << 40 >> 40 == a) && (b << 27 >> 27 == b);
-        fits.then(|| Word((a as u64) << 40 | (b as u64 & ((1 << 37) - 1)) << 3 | PAIR))
+        fits.then_some(Word(
+            (a as u64) << 40 | (b as u64 & ((1 << 37) - 1)) << 3 | PAIR,
+        ))
     }
 
     fn short_text(text: &str) -> Option<Word> {
