@@ -237,7 +237,7 @@ fn a_flood_of_blocks_whose_parents_never_come_is_bounded() {
         }
         stranger.wait_for_the_end();
     }
-    assert_dropped_for(&cluster, "");
+    assert_dropped_for(&cluster, "blocks whose parents never come");
     let orphans = cluster.status(0)["orphans"].as_u64();
     assert!(orphans <= Some(64), "{orphans:?}");
     assert_unharmed(&mut cluster, 256 << 10);

@@ -1,4 +1,4 @@
-//! Offers a cluster as many writes as it takes and says how many those were, and how long each took.
+//! Offers a cluster of our own nodes as many writes as it takes and says how many those were, and how long each took.
 //!
 //! `load SECONDS CONNECTIONS KEYS ADDRESS...`: connections are dealt to the addresses in turn; each has one request
 //! at a time. `load failover ADDRESS...` writes to one address at a time and prints every gap longer than 100 ms
