@@ -24,7 +24,7 @@ use crate::disk::Disk;
 use crate::miner::{self, Template};
 use crate::params::Params;
 use crate::store::{Store, StoreError};
-use crate::transport::{self, End, Hub, Link, Payload};
+use crate::transport::{self, Direction, End, Hub, Link, Payload};
 use crate::{http, inspect};
 
 /// Events that may wait for the protocol; whoever brings more waits.
@@ -347,7 +347,7 @@ impl Node<'_> {
             Effect::Drop(peer, reason) => self.drop_peer(peer, &reason),
             Effect::Close(peer, reason) => {
                 if let Some(link) = self.links.remove(&peer) {
-                    log("WARN", &format!("closed {}: {reason}", name(&link)));
+                    tell_end(&link, &format!("closed {}: {reason}", name(&link)));
                 }
             }
             Effect::Reply(id, reply) => {
@@ -369,8 +369,7 @@ impl Node<'_> {
     /// A connection is gone.
     fn down(&mut self, peer: PeerId, reason: &str) {
         if let Some(link) = self.links.remove(&peer) {
-            // Strangers come and go as they please.
-            log_seldom(&format!("lost {}: {reason}", name(&link)));
+            tell_end(&link, &format!("lost {}: {reason}", name(&link)));
             self.step(Input::PeerDown(peer));
         }
     }
@@ -409,5 +408,13 @@ fn name(link: &Link) -> String {
     match &link.node {
         Some(node) => format!("{node} at {}", link.address),
         None => link.address.to_string(),
+    }
+}
+
+/// Logs how a connection ended. Strangers come and go as they please; whom this node dials it dials with a back-off.
+fn tell_end(link: &Link, text: &str) {
+    match link.direction {
+        Direction::In => log_seldom(text),
+        Direction::Out => log("WARN", text),
     }
 }
