@@ -373,9 +373,13 @@ impl Core {
                 "block {hash:?} of height {height} refused: {reason}"
             ));
         }
-        // Clocks are set right again, and then the block is welcome.
         if !matches!(reason, Reason::TimeTooNew { .. }) {
-            self.drop_peer(from, reason.to_string());
+            return self.drop_peer(from, reason.to_string());
+        }
+        // Clocks are set right again, and then the block is welcome. Until then what is built upon it cannot be
+        // placed, and its sender is not to blame for that: dropping it would make the split outlast its cause.
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.unplaced = 0;
         }
     }
 

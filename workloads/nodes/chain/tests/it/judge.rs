@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chain::core::Rules;
-use chain::core::block::{Block, Hash, Op};
+use chain::core::block::{Block, Hash, Header, Op};
 use chain::core::message::Answer;
 
 use crate::sim::{End, Plan, Run};
@@ -78,8 +78,7 @@ pub fn validity(rules: &Rules, chain: &[(Hash, Arc<Block>)]) -> Vec<String> {
         if height == 0 {
             continue;
         }
-        let (parent_hash, parent) = &chain[height - 1];
-        if header.parent != *parent_hash {
+        if header.parent != chain[height - 1].0 {
             wrong("parent".to_owned());
         }
         let first = u64::from_be_bytes(hash.0[..8].try_into().unwrap());
@@ -94,21 +93,31 @@ pub fn validity(rules: &Rules, chain: &[(Hash, Arc<Block>)]) -> Vec<String> {
         if header.time_ms <= times[times.len() / 2] {
             wrong("its time is not past the median".to_owned());
         }
-        let every = rules.retarget_every as usize;
-        let work = if every > 0 && height % every == 0 && height > 2 {
-            let begin = &chain[(height - 1).saturating_sub(every).max(1)].1.header;
-            let took = parent.header.time_ms.saturating_sub(begin.time_ms).max(1) as f64;
-            let aimed = (parent.header.height - begin.height) as f64 * 1000.0;
-            let work = parent.header.work as f64 * aimed / took;
-            (work as u64).clamp((parent.header.work / 4).max(1), parent.header.work * 4)
-        } else {
-            parent.header.work
-        };
+        let headers: Vec<&Header> = chain[..height].iter().map(|(_, b)| &b.header).collect();
+        let work = expected_work(rules, &headers);
         if header.work != work {
             wrong(format!("work {} instead of {work}", header.work));
         }
     }
     found
+}
+
+/// The work of the block that follows these, from genesis on.
+pub fn expected_work(rules: &Rules, chain: &[&Header]) -> u64 {
+    let (height, every) = (chain.len(), rules.retarget_every as usize);
+    let parent = chain[height - 1];
+    if every == 0 || height % every != 0 || height <= 2 {
+        return parent.work;
+    }
+    let begin = chain[(height - 1).saturating_sub(every).max(1)];
+    if begin.height == parent.height {
+        return parent.work;
+    }
+    let took_ms = parent.time_ms.saturating_sub(begin.time_ms).max(1) as f64;
+    let aimed_ms =
+        (parent.height - begin.height) as f64 * rules.block_interval.as_secs_f64() * 1000.0;
+    let work = (parent.work as f64 * aimed_ms / took_ms) as u64;
+    work.clamp((parent.work / 4).max(1), parent.work * 4)
 }
 
 /// A ledger without undo, index or haste.

@@ -25,6 +25,8 @@ pub const SECOND: u64 = 1_000 * MS;
 const QUIET: u64 = 60 * SECOND;
 /// Nobody connects so soon to a peer that was dropped.
 const BAN: u64 = 10 * SECOND;
+/// So far ahead a block's time may be.
+const DRIFT: Duration = Duration::from_secs(60);
 /// In 2026.
 const BEGIN_MS: u64 = 1_795_000_000_000;
 
@@ -196,9 +198,10 @@ pub fn run(plan: &Plan) -> Run {
     let end = plan.length.as_nanos() as u64;
     sim.run_until(end);
     sim.mend();
+    sim.run_until(end + sim.early());
     let heights = sim.nodes.iter().filter_map(|node| node.core.as_ref());
     let height_mended = heights.map(|core| core.head().height).max().unwrap_or(0);
-    sim.run_until(end + QUIET);
+    sim.run_until(sim.now + QUIET);
     let ends = (0..sim.nodes.len()).map(|node| sim.end(node)).collect();
     Run {
         ends,
@@ -349,7 +352,7 @@ impl Sim {
         let config = Config {
             name: format!("n{}", node + 1),
             rules: self.plan.rules(),
-            max_future_drift: Duration::from_secs(60),
+            max_future_drift: DRIFT,
             request_timeout: Duration::from_secs(40),
             flaws: Flaws::from_iter(self.plan.flaw),
             seed: self.rng.random(),
@@ -835,6 +838,17 @@ impl Sim {
             self.resume(node);
             self.start(node);
         }
+    }
+
+    /// How long it takes until every block has a time that every node accepts. A block from a node whose clock was fast is
+    /// taken by those whose clocks were fast too, and is refused by the others until then: no node is wrong to do so, and
+    /// nothing but time mends that split.
+    fn early(&self) -> u64 {
+        let cores = self.nodes.iter().filter_map(|node| node.core.as_ref());
+        let chains = cores.filter_map(|core| core.blocks(None, usize::MAX));
+        let times = chains.flatten().map(|(_, block)| block.header.time_ms);
+        let latest = times.max().unwrap_or(0);
+        latest.saturating_sub(BEGIN_MS + self.now / MS + DRIFT.as_millis() as u64) * MS
     }
 
     fn look(&mut self, node: usize, question: Question) -> Answer {
