@@ -1,6 +1,7 @@
 //! The `schism` command: the only place that names concrete things, prints, and exits.
 
 mod args;
+mod batch;
 mod check;
 mod display;
 mod doctor;

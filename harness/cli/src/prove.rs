@@ -1,39 +1,32 @@
 //! `schism prove`: does the instrument work? Every planted flaw under the fault that it needs, over
-//! many seeds, and the clean twin of each; every run is this same program as a user would call it.
-//! Runs that the store already has are not made again, so an interrupted proof goes on where it was.
+//! many seeds, and the clean twin of each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use checkers::Verdict;
 use history::store::Store;
-use indicatif::{ProgressBar, ProgressStyle};
 use workloads::scenario::Scenario;
 
 use crate::args::Prove;
+use crate::batch::{self, default_jobs};
 use crate::exit::Failure;
-use crate::run::{Outcome, recall};
-use crate::spec::Spec;
+use crate::run::Outcome;
 
 /// One run to be made.
-#[derive(Clone, Debug, PartialEq)]
-struct Job {
-    scenario: usize,
+#[derive(Clone)]
+struct Job<'a> {
+    entry: &'a Entry,
     clean: bool,
     /// A family other than the scenario's own.
     nemesis: Option<&'static str>,
     seed: u64,
 }
 
-/// What became of it.
-struct Made {
-    job: Job,
-    /// The error text where there was no result at all.
-    outcome: Result<Outcome, String>,
-}
+type Made<'a> = batch::Made<Job<'a>>;
 
 struct Entry {
     name: String,
@@ -41,12 +34,35 @@ struct Entry {
     scenario: Scenario,
 }
 
+impl PartialEq for Job<'_> {
+    fn eq(&self, other: &Job) -> bool {
+        let parts = |job: &Job| (job.clean, job.nemesis, job.seed);
+        self.entry.name == other.entry.name && parts(self) == parts(other)
+    }
+}
+
+impl batch::Job for Job<'_> {
+    fn title(&self) -> String {
+        format!("{} seed {}", self.entry.name, self.seed)
+    }
+
+    fn words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["--scenario".into(), (&self.entry.path).into()];
+        words.extend(["--seed".into(), self.seed.to_string().into()]);
+        words.extend(self.clean.then(|| "--clean".into()));
+        if let Some(nemesis) = self.nemesis {
+            words.extend(["--nemesis".into(), nemesis.into()]);
+        }
+        words
+    }
+}
+
 pub fn command(args: Prove) -> Result<ExitCode, Failure> {
     let entries = entries(&args)?;
     let jobs = plan(&args, &entries);
     let store = Store::new(&args.store.store);
     let at_once = args.jobs.unwrap_or_else(default_jobs).max(1);
-    let mut made = recall_all(&entries, &jobs, &store)?;
+    let mut made = recall(&jobs, &store)?;
     let all = jobs.len();
     let jobs: Vec<Job> = jobs
         .into_iter()
@@ -57,7 +73,7 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
         made.len(),
         store.root().display()
     );
-    made.extend(run_all(&entries, jobs, at_once, &args.store.store)?);
+    made.extend(batch::run_all(jobs, at_once, &args.store.store)?);
     let table = table(&args, &entries, &made);
     print!("{table}");
     if let Some(path) = &args.output {
@@ -66,12 +82,6 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
     }
     let verdict = overall(&entries, &made);
     Ok(crate::check::code(verdict))
-}
-
-/// A run keeps less than half a core busy; what is measured here is whether flaws are found, not
-/// how fast the nodes are.
-fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
 }
 
 fn entries(args: &Prove) -> Result<Vec<Entry>, Failure> {
@@ -111,20 +121,20 @@ fn entries(args: &Prove) -> Result<Vec<Entry>, Failure> {
     }
 }
 
-fn plan(args: &Prove, entries: &[Entry]) -> Vec<Job> {
+fn plan<'a>(args: &Prove, entries: &'a [Entry]) -> Vec<Job<'a>> {
     let seeds = |n: u64| args.first_seed..args.first_seed + n;
     let mut jobs = Vec::new();
     for seed in seeds(args.seeds) {
-        for scenario in 0..entries.len() {
+        for entry in entries {
             jobs.push(Job {
-                scenario,
+                entry,
                 clean: false,
                 nemesis: None,
                 seed,
             });
             if args.matrix {
                 jobs.extend(families().map(|family| Job {
-                    scenario,
+                    entry,
                     clean: false,
                     nemesis: Some(family),
                     seed,
@@ -134,7 +144,7 @@ fn plan(args: &Prove, entries: &[Entry]) -> Vec<Job> {
     }
     // Clean runs go round the scenarios, so that each has its twin before any has a second.
     jobs.extend((0..args.clean_seeds).map(|n| Job {
-        scenario: n as usize % entries.len(),
+        entry: &entries[n as usize % entries.len()],
         clean: true,
         nemesis: None,
         seed: args.first_seed + n,
@@ -143,107 +153,23 @@ fn plan(args: &Prove, entries: &[Entry]) -> Vec<Job> {
 }
 
 /// What an earlier proof has left in the store.
-fn recall_all(entries: &[Entry], jobs: &[Job], store: &Store) -> Result<Vec<Made>, Failure> {
-    let mut made: Vec<Made> = Vec::new();
-    for run in store.list().map_err(Failure::infra)? {
-        let Ok(spec) = Spec::load(&run) else { continue };
-        let scenario = entries
-            .iter()
-            .position(|e| Some(&e.name) == spec.scenario.as_ref());
+fn recall<'a>(jobs: &[Job<'a>], store: &Store) -> Result<Vec<Made<'a>>, Failure> {
+    batch::recall_all(store, |_, spec| {
         let job = jobs.iter().find(|job| {
-            Some(job.scenario) == scenario
+            Some(&job.entry.name) == spec.scenario.as_ref()
                 && job.clean == spec.clean
                 && job.seed == spec.seed
                 && spec.nemesis.as_deref()
-                    == Some(
-                        job.nemesis
-                            .unwrap_or(&entries[job.scenario].scenario.nemesis),
-                    )
+                    == Some(job.nemesis.unwrap_or(&job.entry.scenario.nemesis))
         });
-        // A run without results was interrupted: it is made again.
-        if let (Some(job), Ok(outcome)) = (job, recall(&run))
-            && !made.iter().any(|m| m.job == *job)
-        {
-            made.push(Made {
-                job: job.clone(),
-                outcome: Ok(outcome),
-            });
-        }
-    }
-    Ok(made)
+        job.cloned()
+    })
 }
 
 fn families() -> impl Iterator<Item = &'static str> {
     nemeses::FAMILIES
         .iter()
         .map(|listing| listing.family.name())
-}
-
-fn run_all(
-    entries: &[Entry],
-    jobs: Vec<Job>,
-    at_once: usize,
-    store: &Path,
-) -> Result<Vec<Made>, Failure> {
-    let program = std::env::current_exe().map_err(Failure::infra)?;
-    let bar = ProgressBar::new(jobs.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left  {msg}")
-            .expect("the template is constant"),
-    );
-    let queue = Mutex::new(VecDeque::from(jobs));
-    let made = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                loop {
-                    let job = queue.lock().expect("no panic while held").pop_front();
-                    let Some(job) = job else { return };
-                    let entry = &entries[job.scenario];
-                    let outcome = run_one(&program, entry, &job, store);
-                    bar.set_message(format!("{} seed {}", entry.name, job.seed));
-                    if let Err(e) = &outcome {
-                        bar.suspend(|| eprintln!("{} seed {}: {e}", entry.name, job.seed));
-                    }
-                    bar.inc(1);
-                    made.lock()
-                        .expect("no panic while held")
-                        .push(Made { job, outcome });
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
-    Ok(made.into_inner().expect("no panic while held"))
-}
-
-fn run_one(program: &Path, entry: &Entry, job: &Job, store: &Path) -> Result<Outcome, String> {
-    let mut command = Command::new(program);
-    command
-        .arg("run")
-        .arg("--json")
-        .arg("--scenario")
-        .arg(&entry.path)
-        .arg("--seed")
-        .arg(job.seed.to_string())
-        .arg("--store")
-        .arg(store)
-        .stdin(Stdio::null());
-    if job.clean {
-        command.arg("--clean");
-    }
-    if let Some(nemesis) = job.nemesis {
-        command.arg("--nemesis").arg(nemesis);
-    }
-    let output = command.output().map_err(|e| e.to_string())?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let last: Vec<_> = text.lines().rev().take(5).collect();
-        format!(
-            "no result ({}): {}",
-            output.status,
-            last.into_iter().rev().collect::<Vec<_>>().join(" / ")
-        )
-    })
 }
 
 /// Whether the run found what the scenario plants.
@@ -268,13 +194,13 @@ fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
     );
     let columns = 5 + if args.matrix { families().count() } else { 0 };
     let _ = writeln!(out, "|{}", " --- |".repeat(columns));
-    for (i, entry) in entries.iter().enumerate() {
+    for entry in entries {
         let share = |nemesis: Option<&str>| {
-            let of = runs(made, i, false, nemesis);
+            let of = runs(made, entry, false, nemesis);
             let hits = of.iter().filter(|o| found(entry, o)).count();
             format!("{hits} of {}", of.len())
         };
-        let own = runs(made, i, false, None);
+        let own = runs(made, entry, false, None);
         let hits: Vec<&&Outcome> = own.iter().filter(|o| found(entry, o)).collect();
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         for kind in hits.iter().filter_map(|o| o.anomalies.first()) {
@@ -299,8 +225,9 @@ fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
         }
         let _ = writeln!(out);
     }
-    let clean: Vec<&Outcome> = (0..entries.len())
-        .flat_map(|i| runs(made, i, true, None))
+    let clean: Vec<&Outcome> = entries
+        .iter()
+        .flat_map(|entry| runs(made, entry, true, None))
         .collect();
     let count = |v| clean.iter().filter(|o| o.verdict == v).count();
     let _ = writeln!(
@@ -322,12 +249,13 @@ fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
 
 fn runs<'a>(
     made: &'a [Made],
-    scenario: usize,
+    entry: &Entry,
     clean: bool,
     nemesis: Option<&str>,
 ) -> Vec<&'a Outcome> {
+    let of_entry = |job: &Job| job.entry.name == entry.name;
     made.iter()
-        .filter(|m| m.job.scenario == scenario && m.job.clean == clean && m.job.nemesis == nemesis)
+        .filter(|m| of_entry(&m.job) && m.job.clean == clean && m.job.nemesis == nemesis)
         .filter_map(|m| m.outcome.as_ref().ok())
         .collect()
 }
@@ -342,11 +270,12 @@ fn median(mut values: Vec<f64>) -> String {
 
 /// A false alarm, or a flaw that was missed in every run, is a failure of the instrument.
 fn overall(entries: &[Entry], made: &[Made]) -> Verdict {
-    let alarm = (0..entries.len())
-        .flat_map(|i| runs(made, i, true, None))
+    let alarm = entries
+        .iter()
+        .flat_map(|entry| runs(made, entry, true, None))
         .any(|o| o.verdict == Verdict::Invalid);
-    let missed = entries.iter().enumerate().any(|(i, entry)| {
-        let own = runs(made, i, false, None);
+    let missed = entries.iter().any(|entry| {
+        let own = runs(made, entry, false, None);
         !own.is_empty() && !own.iter().any(|o| found(entry, o))
     });
     match (alarm || missed, made.iter().all(|m| m.outcome.is_ok())) {

@@ -1,0 +1,128 @@
+//! Many runs of this same program, each as a user would call it and in a lab of its own, some at a
+//! time. Runs that the store already has are not made again, so a batch that was interrupted goes on
+//! where it was.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use history::store::{Run, Store};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::exit::Failure;
+use crate::run::{Outcome, recall};
+use crate::spec::Spec;
+
+/// What a batch is made of: knows its name for people, and the words after `schism run`.
+pub trait Job: Send {
+    fn title(&self) -> String;
+
+    fn words(&self) -> Vec<OsString>;
+}
+
+/// What became of a job.
+pub struct Made<J> {
+    pub job: J,
+    /// The error text where there was no result at all.
+    pub outcome: Result<Outcome, String>,
+}
+
+/// A run keeps less than half a core busy.
+pub fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
+}
+
+/// What earlier batches have left in the store, each job once. `wanted` says whether a run is one of
+/// the batch's.
+pub fn recall_all<J: PartialEq>(
+    store: &Store,
+    wanted: impl Fn(&Run, &Spec) -> Option<J>,
+) -> Result<Vec<Made<J>>, Failure> {
+    let mut made: Vec<Made<J>> = Vec::new();
+    for run in store.list().map_err(Failure::infra)? {
+        let Ok(spec) = Spec::load(&run) else { continue };
+        let Some(job) = wanted(&run, &spec) else {
+            continue;
+        };
+        if made.iter().any(|m| m.job == job) {
+            continue;
+        }
+        // A run without results, or with a main phase that was cut short, was interrupted: it is
+        // made again.
+        if let Ok(outcome) = recall(&run)
+            && outcome.is_whole(&spec)
+        {
+            made.push(Made {
+                job,
+                outcome: Ok(outcome),
+            });
+        }
+    }
+    Ok(made)
+}
+
+/// Makes the runs, `at_once` at a time, and shows how far it has come.
+pub fn run_all<J: Job>(
+    jobs: Vec<J>,
+    at_once: usize,
+    store: &Path,
+) -> Result<Vec<Made<J>>, Failure> {
+    let program = std::env::current_exe().map_err(Failure::infra)?;
+    let bar = ProgressBar::new(jobs.len() as u64).with_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left  {msg}")
+            .expect("the template is constant"),
+    );
+    let all = jobs.len();
+    let queue = Mutex::new(VecDeque::from(jobs));
+    let made = Mutex::new(Vec::with_capacity(all));
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let job = queue.lock().expect("no panic while held").pop_front();
+                    let Some(job) = job else { return };
+                    let outcome = run_one(&program, job.words(), store);
+                    let mut made = made.lock().expect("no panic while held");
+                    bar.set_message(job.title());
+                    bar.inc(1);
+                    match &outcome {
+                        Err(e) => bar.suspend(|| eprintln!("{}: {e}", job.title())),
+                        // Elsewhere than on a terminal the bar says nothing.
+                        Ok(outcome) if bar.is_hidden() => eprintln!(
+                            "{}/{all}  {}: {}",
+                            made.len() + 1,
+                            job.title(),
+                            outcome.verdict.word()
+                        ),
+                        Ok(_) => {}
+                    }
+                    made.push(Made { job, outcome });
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    Ok(made.into_inner().expect("no panic while held"))
+}
+
+fn run_one(program: &Path, words: Vec<OsString>, store: &Path) -> Result<Outcome, String> {
+    let output = Command::new(program)
+        .args(["run", "--json"])
+        .args(words)
+        .arg("--store")
+        .arg(store)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| e.to_string())?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<_> = text.lines().rev().take(5).collect();
+        format!(
+            "no result ({}): {}",
+            output.status,
+            last.into_iter().rev().collect::<Vec<_>>().join(" / ")
+        )
+    })
+}
