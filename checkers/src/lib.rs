@@ -13,6 +13,7 @@
 //! | [`Chain`](chain::Chain) | `head`, and what clients were answered | common prefix, growth, quality, persistence, liveness of a blockchain |
 //! | [`Vacuity`](vacuity::Vacuity) | all, and faults | did the run test anything? |
 //! | [`Availability`](availability::Availability) | all, and faults | how much was served, and how soon after faults? |
+//! | [`Staleness`](staleness::Staleness) | `read` `write` | how old was what was read? |
 //!
 //! ```
 //! use checkers::linearizable::Registers;
@@ -37,6 +38,7 @@ pub mod compose;
 pub mod drawing;
 pub mod linearizable;
 pub mod set;
+pub mod staleness;
 pub mod vacuity;
 mod verdict;
 

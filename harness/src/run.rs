@@ -61,6 +61,9 @@ pub struct Notes {
     pub main_from_ns: u64,
     /// End of the main phase.
     pub main_until_ns: u64,
+    /// Somebody wound the run up before its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// Why there is nothing to judge: the run ended before its main phase.
@@ -205,6 +208,7 @@ async fn on_cluster(
         (Err(e), _) | (_, Err(e)) => (0, Some(e)),
     };
     notes.main_until_ns = recorder.start().elapsed().as_nanos() as u64;
+    notes.stopped = *stop.borrow() != Wish::GoOn;
 
     // 5. Heal, wait until quiet, and look at what is left.
     progress.phase("healing", Some(QUIET));

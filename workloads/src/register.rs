@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use checkers::Checker;
 use checkers::linearizable::Registers;
+use checkers::staleness::Staleness;
 use harness::client::Connect;
 
 use crate::interface::{Interface, Offers};
@@ -77,6 +78,6 @@ impl Workload for Register {
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
-        vec![Box::new(Registers::keyed())]
+        vec![Box::new(Registers::keyed()), Box::new(Staleness)]
     }
 }

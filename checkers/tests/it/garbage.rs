@@ -9,6 +9,7 @@ use checkers::availability::Availability;
 use checkers::chain::Chain;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
+use checkers::staleness::Staleness;
 use checkers::vacuity::Vacuity;
 use checkers::{Budget, Checker};
 use history::{Event, History, Kind, Process, Time, Value};
@@ -157,6 +158,7 @@ fn no_history_makes_a_checker_panic() {
                 .with_liveness(Duration::ZERO)
                 .with_settle(Duration::ZERO),
         ),
+        Box::new(Staleness),
         Box::new(Vacuity::default()),
     ];
     for seed in seeds(2_000) {

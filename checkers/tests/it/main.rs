@@ -10,3 +10,4 @@ mod registers;
 mod run;
 mod sets;
 mod story;
+mod staleness;

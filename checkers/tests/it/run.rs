@@ -58,6 +58,10 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
     History::new(events).unwrap()
 }
 
+fn is_about(value: &serde_json::Value, expected: f64) -> bool {
+    value.as_f64().is_some_and(|v| (v - expected).abs() < 1e-9)
+}
+
 #[test]
 fn availability_measures_service_and_recovery() {
     //   0         1         2         3         4         5
@@ -79,17 +83,79 @@ fn availability_measures_service_and_recovery() {
         &json!({"write": {"p50": 800.0, "p90": 800.0, "p99": 800.0, "max": 800.0}})
     );
     assert_eq!(figure(&found, "ok per second"), &json!([0, 1, 0, 0, 1, 0]));
-    // From the second success to the last event of a client, the call in column 45, is no second.
+    // From the call of the second operation, which failed, to the success of the third. Of the last
+    // one nobody waited for a second.
     assert_eq!(
         figure(&found, "without success"),
-        &json!([{"from": 1.2, "until": 4.1}])
+        &json!([{"from": 1.5, "until": 4.1}])
+    );
+    // Waits: columns 4..12, 15..41 and 45..53.
+    assert_eq!(figure(&found, "answered"), &json!(50.0));
+    assert!(is_about(figure(&found, "time asked"), 4.2));
+    let without = figure(&found, "time without service");
+    assert!(is_about(&without["0.1 s"], 100.0));
+    assert!(is_about(&without["1 s"], 100.0 * 2.6 / 4.2));
+    assert!(is_about(figure(&found, "throughput"), 2.0 / 4.2));
+    // The fault held from column 18, and healed in column 30.
+    assert_eq!(
+        figure(&found, "longest wait of a fault"),
+        &json!({"p50": 2.3, "max": 2.3})
+    );
+    assert_eq!(
+        figure(&found, "first answer after heal"),
+        &json!({"p50": 1.1, "max": 1.1})
     );
     let recovery = &figure(&found, "first ok after faults")[0];
     assert_eq!(recovery["after injection"], json!(2.3));
     assert_eq!(recovery["after heal"], json!(1.1));
     assert_eq!(
         found.summary,
-        "2 of 4 operations succeeded; 1 times 1.0 s or more without a success, at most 2.9 s"
+        "2 of 4 operations succeeded; 1 times 1.0 s or more without a success, at most 2.6 s"
+    );
+}
+
+/// Nothing was asked from column 23 on, so nobody waited until the last operation was called, though
+/// the one before had failed.
+#[test]
+fn a_pause_in_the_asking_is_no_wait() {
+    //   0         1         2         3         4         5
+    //   0123456789012345678901234567890123456789012345678901234
+    let drawn = "P0  |write 1|  |write 2!                      |write 3|";
+    let found = Availability::default().check(&with_fault(drawn, 2, 20), &Budget::default());
+    // Columns 4..12, 15..23 and 46..54.
+    assert!(is_about(figure(&found, "time asked"), 2.4));
+    assert_eq!(figure(&found, "without success"), &json!([]));
+    // The wait of columns 15..23 began before the heal, and counts whole.
+    assert_eq!(
+        figure(&found, "longest wait of a fault"),
+        &json!({"p50": 0.8, "max": 0.8})
+    );
+    assert_eq!(
+        figure(&found, "first answer after heal"),
+        &json!({"p50": 3.4, "max": 3.4})
+    );
+}
+
+/// Two at once: a wait ends with the success of either, and the next begins there.
+#[test]
+fn a_success_of_any_client_ends_a_wait() {
+    //   0         1         2         3         4
+    //   0123456789012345678901234567890123456789012345
+    let history = with_fault(
+        "P0  |write 1                   |\nP1    |write 2|  |write 3|",
+        18,
+        20,
+    );
+    let found = Availability::default().check(&history, &Budget::default());
+    // 4..14, 14..25 and 25..31.
+    assert!(is_about(figure(&found, "time asked"), 2.7));
+    assert_eq!(
+        figure(&found, "without success"),
+        &json!([{"from": 0.4, "until": 1.4}, {"from": 1.4, "until": 2.5}])
+    );
+    assert_eq!(
+        figure(&found, "longest wait of a fault"),
+        &json!({"p50": 0.7, "max": 0.7})
     );
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use nemeses::schedule::{Length, Tuning};
 
 /// Puts consensus systems on trial: real nodes, real faults, a verdict with its evidence.
 #[derive(Debug, Parser)]
@@ -70,8 +71,10 @@ pub struct Run {
     #[arg(long, short = 'f')]
     pub nemesis: Option<String>,
     /// Run exactly these faults instead of drawing some
-    #[arg(long, value_name = "FILE", conflicts_with = "nemesis")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "fault_length", "fault_gap"])]
     pub schedule: Option<PathBuf>,
+    #[command(flatten)]
+    pub lengths: Lengths,
     /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
     #[arg(long, value_name = "NAME")]
     pub flaw: Vec<String>,
@@ -103,6 +106,40 @@ pub struct Run {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What a drawn schedule is told of its faults' times.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Lengths {
+    /// How long each fault lasts: `2s`, or drawn from `1s..4s` [default: 31 to 92 % of 6.5 s]
+    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    pub fault_length: Option<Length>,
+    /// Quiet before each fault: `3s`, or drawn from `1s..4s` [default: 16 to 61 % of 6.5 s]
+    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    pub fault_gap: Option<Length>,
+}
+
+impl Lengths {
+    pub fn tuning(&self) -> Tuning {
+        Tuning {
+            lasts: self.fault_length,
+            gap: self.fault_gap,
+            ..Tuning::default()
+        }
+    }
+
+    /// As they would be written.
+    pub fn words(&self) -> Vec<String> {
+        let flags = [
+            ("--fault-length", self.fault_length),
+            ("--fault-gap", self.fault_gap),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(flag, length)| Some([flag.to_string(), length?.to_string()]))
+            .flatten()
+            .collect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -238,6 +275,10 @@ impl BudgetArgs {
 fn duration(text: &str) -> Result<Duration, String> {
     workloads::params::parse_duration(text)
         .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
+}
+
+fn length(text: &str) -> Result<Length, String> {
+    text.parse()
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -49,10 +49,10 @@ pub fn recall_all<J: PartialEq>(
         if made.iter().any(|m| m.job == job) {
             continue;
         }
-        // A run without results, or with a main phase that was cut short, was interrupted: it is
+        // A run without results was interrupted, one that was wound up early lacks its end: both are
         // made again.
         if let Ok(outcome) = recall(&run)
-            && outcome.is_whole(&spec)
+            && !outcome.judged.notes.stopped
         {
             made.push(Made {
                 job,

@@ -8,7 +8,7 @@ use checkers::Checker;
 use harness::cluster::Node;
 use harness::run::Test;
 use harness::seed::Seed;
-use nemeses::schedule::{NemesisSpec, Schedule, Tuning, draw};
+use nemeses::schedule::{NemesisSpec, Schedule, draw};
 use workloads::params::Param;
 use workloads::params::Params;
 use workloads::scenario::Scenario;
@@ -70,7 +70,7 @@ pub fn resolve(args: &args::Run) -> Result<Plan, Failure> {
                 &wanted,
                 &nodes,
                 spec.time_limit(),
-                &Tuning::default(),
+                &args.lengths.tuning(),
             )
             .map_err(Failure::usage)?
         }
@@ -161,6 +161,7 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
             .or_else(|| scenario.map(|s| s.workload.name().to_string()))
             .unwrap_or_else(|| "register".into()),
         nemesis,
+        lengths: args.lengths.words(),
         nodes,
         time_limit_ms: time_limit.as_millis() as u64,
         op_timeout_ms: op_timeout.as_millis() as u64,

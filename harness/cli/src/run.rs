@@ -39,16 +39,6 @@ pub struct Outcome {
     pub judged: Judged,
 }
 
-impl Outcome {
-    /// Whether the main phase lasted as long as it was to: a run that was wound up early did not.
-    pub fn is_whole(&self, spec: &Spec) -> bool {
-        let notes = &self.judged.notes;
-        let lasted = Duration::from_nanos(notes.main_until_ns.saturating_sub(notes.main_from_ns));
-        // Timers are not exact to the microsecond.
-        lasted + Duration::from_millis(100) >= spec.time_limit()
-    }
-}
-
 pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     // Everything that a person can have got wrong is found before anything starts.
     let plan = plan::resolve(&args)?;

@@ -22,6 +22,9 @@ pub struct Spec {
     pub workload: String,
     /// As given on the command line; none if a schedule file was given.
     pub nemesis: Option<String>,
+    /// What was said of the faults' lengths, as on the command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lengths: Vec<String>,
     pub nodes: usize,
     pub time_limit_ms: u64,
     pub op_timeout_ms: u64,
@@ -71,6 +74,17 @@ impl Spec {
         (1..=self.nodes).map(|i| format!("n{i}").into()).collect()
     }
 
+    /// Whether both ask for the same run, by whatever version, whenever, and on whatever machine.
+    pub fn asks_the_same(&self, other: &Spec) -> bool {
+        let question = |spec: &Spec| Spec {
+            schism: String::new(),
+            created: String::new(),
+            machine: self.machine.clone(),
+            ..spec.clone()
+        };
+        question(self) == question(other)
+    }
+
     /// One line that names the run.
     pub fn title(&self) -> String {
         let mut title = format!("{} {}", self.system, self.workload);
@@ -93,6 +107,7 @@ impl Spec {
             (None, Some(file)) => words.push(format!("--schedule {file}")),
             (None, None) => {}
         }
+        words.extend(self.lengths.iter().cloned());
         words.extend(self.flaws.iter().map(|flaw| format!("--flaw {flaw}")));
         words.extend(self.params.iter().map(|(k, v)| format!("--param {k}={v}")));
         words.push(format!("--nodes {}", self.nodes));

@@ -16,6 +16,7 @@ use history::Name;
 use thiserror::Error;
 
 use super::dice::Dice;
+use super::length::Length;
 use super::spec::{FaultSpec, NemesisSpec};
 use super::{Entry, Schedule, What};
 use crate::clock::{Clock, Warp};
@@ -25,6 +26,7 @@ use crate::partition::{Partition, SPLITS, Topology};
 use crate::pause::Pause;
 use crate::registry::{Family, Shape, WHO};
 use crate::targets::{Targets, majority};
+use crate::units::write_duration;
 
 /// From the beginning of one round to the next, on average, in milliseconds.
 const INTERVAL_MS: u64 = 6_500;
@@ -67,6 +69,11 @@ pub struct Tuning {
     /// Mean time from the beginning of one round to that of the next; faults and gaps scale with it.
     /// None: 6.5 s, and less in a run so short that it would have fewer than four rounds.
     pub interval: Option<Duration>,
+    /// How long faults last. None: 31 to 92 % of the interval. Faults of one round that is given its
+    /// length begin and end together.
+    pub lasts: Option<Length>,
+    /// Quiet before the first round and between rounds. None: 16 to 61 % of the interval.
+    pub gap: Option<Length>,
 }
 
 /// Why nothing can be drawn.
@@ -79,12 +86,13 @@ pub enum DrawError {
         nodes: usize,
     },
     #[error(
-        "no fault fits into {:.1} s with an interval of {:.1} s: give the run more time or a shorter interval",
-        .time_limit.as_secs_f64(), .interval.as_secs_f64()
+        "no fault fits into {:.1} s with {} before it and {} for itself: give the run more time, or the faults less",
+        .time_limit.as_secs_f64(), write_duration(*.gap), write_duration(*.lasts)
     )]
     TooShort {
         time_limit: Duration,
-        interval: Duration,
+        gap: Duration,
+        lasts: Duration,
     },
     /// What is asked for at the same time cannot be.
     #[error("{round} cannot be: {why}")]
@@ -115,10 +123,25 @@ pub fn draw(
         Some(interval) => millis(interval),
         None => INTERVAL_MS.min(limit_ms / 4).max(LEAST_INTERVAL_MS),
     };
-    let mut at_ms = dice.span(interval_ms, GAP_PERCENT);
+    let draw_ms = |dice: &mut Dice, given: Option<Length>, percent| match given {
+        Some(given) => dice.within(millis(given.least)..=millis(given.most)),
+        None => dice.span(interval_ms, percent),
+    };
+    let ragged = match tuning.lasts {
+        Some(_) => 0..=0,
+        None => RAGGED_PERCENT,
+    };
+    let mut at_ms = draw_ms(&mut dice, tuning.gap, GAP_PERCENT);
     for round in spec.rounds.iter().cycle() {
-        let lasts_ms = dice.span(interval_ms, LASTS_PERCENT);
+        let lasts_ms = draw_ms(&mut dice, tuning.lasts, LASTS_PERCENT);
         if lasts_ms == 0 || at_ms + lasts_ms > limit_ms {
+            if schedule.entries.is_empty() {
+                return Err(DrawError::TooShort {
+                    time_limit,
+                    gap: Duration::from_millis(at_ms),
+                    lasts: Duration::from_millis(lasts_ms),
+                });
+            }
             break;
         }
         draw_round(
@@ -127,15 +150,10 @@ pub fn draw(
             nodes,
             at_ms,
             lasts_ms,
+            &ragged,
             &mut schedule.entries,
         )?;
-        at_ms += lasts_ms + dice.span(interval_ms, GAP_PERCENT).max(1);
-    }
-    if schedule.entries.is_empty() {
-        return Err(DrawError::TooShort {
-            time_limit,
-            interval: Duration::from_millis(interval_ms),
-        });
+        at_ms += lasts_ms + draw_ms(&mut dice, tuning.gap, GAP_PERCENT).max(1);
     }
     match schedule.check(nodes).into_iter().next() {
         None => Ok(schedule),
@@ -173,6 +191,7 @@ fn draw_round(
     nodes: &[Name],
     at_ms: u64,
     lasts_ms: u64,
+    ragged: &RangeInclusive<u64>,
     entries: &mut Vec<Entry>,
 ) -> Result<(), DrawError> {
     let on_daemons =
@@ -187,8 +206,8 @@ fn draw_round(
         let (late, early) = match fault.family == Family::Clock || round.len() == 1 {
             true => (0, 0),
             false => (
-                dice.span(lasts_ms, RAGGED_PERCENT),
-                dice.span(lasts_ms, RAGGED_PERCENT),
+                dice.span(lasts_ms, ragged.clone()),
+                dice.span(lasts_ms, ragged.clone()),
             ),
         };
         let lasts_ms = lasts_ms - late - early;

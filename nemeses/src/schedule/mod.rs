@@ -18,6 +18,7 @@
 
 mod dice;
 mod draw;
+mod length;
 mod quorum;
 mod rules;
 mod spec;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use harness::nemesis::{Fault, Planned};
 
 pub use draw::{DrawError, Tuning, draw};
+pub use length::Length;
 pub use quorum::{Whole, quorum_whole};
 pub use rules::Complaint;
 pub use spec::{FaultSpec, NemesisSpec, SpecError};
