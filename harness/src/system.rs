@@ -10,6 +10,15 @@ use crate::cluster::{Node, Program};
 use crate::control::ControlError;
 use crate::watcher::Watch;
 
+/// Where time gets into a system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRule {
+    /// `checker/figure`, and the names of its parts if it has some: `agreement/needless elections`.
+    pub figure: &'static str,
+    /// One sentence for people: what is decided by which clock.
+    pub rule: &'static str,
+}
+
 /// A distributed system that can be put on trial: how to install it, start it, and ask it things
 /// that are not operations. What can be asked *of* it is the business of the interfaces in
 /// `workloads`.
@@ -61,6 +70,11 @@ pub trait System: Send + Sync {
     /// What is read from the node at the end, as events for the history: pairs of `f` and value,
     /// such as its decided log. The node may be asked over its agent too.
     async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)>;
+
+    /// Rules by which clocks can change what it does, each with the figure in which that shows.
+    fn time_rules(&self) -> &'static [TimeRule] {
+        &[]
+    }
 
     /// Versions of what was tested, for the report: asked of the programs, never assumed.
     async fn version(&self, node: &Node) -> Result<String, ControlError>;

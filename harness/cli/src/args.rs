@@ -36,6 +36,8 @@ pub enum Command {
     Errors(Listing),
     /// Run every planted flaw, and its clean twin, over many seeds: does the instrument work?
     Prove(Prove),
+    /// Put two systems under the same seeds and faults, side by side on one page
+    Compare(Box<Compare>),
     /// Say what this machine offers, and how to get what is missing
     Doctor(Doctor),
     /// Undo what a dead agent left on this machine
@@ -228,6 +230,84 @@ pub struct Prove {
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// What `compare` and `sweep` have in common.
+#[derive(Debug, Args)]
+pub struct Experiment {
+    /// What to ask: see `schism workloads` [default: register]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    #[command(flatten)]
+    pub lengths: Lengths,
+    /// Number of nodes, 1 to 9 [default: 5]
+    #[arg(long)]
+    pub nodes: Option<usize>,
+    /// Runs of each kind, each with a seed of its own; six are the least for an interval of 95 %
+    #[arg(long, default_value_t = 10)]
+    pub seeds: u64,
+    /// First seed
+    #[arg(long, default_value_t = 1)]
+    pub first_seed: u64,
+    /// Length of each run's main phase
+    #[arg(long, short, value_parser = duration, default_value = "30s", value_name = "DURATION")]
+    pub time_limit: Duration,
+    /// Operations offered a second, on average [default: 200]
+    #[arg(long, short, allow_negative_numbers = true)]
+    pub rate: Option<f64>,
+    /// Operations open at once: number of workers [default: 10, at least one a node]
+    #[arg(long, short)]
+    pub concurrency: Option<usize>,
+    /// After this an operation is given up, its outcome unknown [default: 3s]
+    #[arg(long, value_parser = duration)]
+    pub op_timeout: Option<Duration>,
+    /// Runs at a time, each in a lab of its own [default: one for every two cores]
+    #[arg(long, short)]
+    pub jobs: Option<usize>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Write the page here [default: into the store]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const EXPERIMENT_CODES: &str = "Exit codes:
+   0  every run has a result, whatever its verdict
+   4  infra    some run has none, or the harness could not do its work
+  64  usage    the command line is wrong";
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("Examples:
+  schism compare paxos-kv etcd --seeds 10
+  schism compare paxos-kv etcd --nemesis none,clock,pause,pause+clock --fault-length 2s
+  schism compare paxos-kv paxos-kv --param-b reads=lease --nemesis none,pause:leader
+
+Runs that the store already has are not made again.
+
+{EXPERIMENT_CODES}"))]
+pub struct Compare {
+    /// The first system: see `schism systems`
+    pub system_a: String,
+    /// The second system; the same one, if the parameters differ
+    pub system_b: String,
+    /// Faults, as for `schism run`, but each between commas is a group of runs of its own. Every group
+    /// with `clock` is also run without the clock's faults, everything else alike
+    #[arg(long, short = 'f', default_value = "none,clock,pause,partition,kill")]
+    pub nemesis: String,
+    /// Set a parameter of both, `name=value`, or of one, `SYSTEM.name=value`; may be given several times
+    #[arg(long, short, value_name = "K=V", value_parser = pair)]
+    pub param: Vec<(String, String)>,
+    /// Set a parameter of the first system; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub param_a: Vec<(String, String)>,
+    /// Set a parameter of the second system; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub param_b: Vec<(String, String)>,
+    #[command(flatten)]
+    pub experiment: Experiment,
 }
 
 #[derive(Debug, Args)]

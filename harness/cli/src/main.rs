@@ -3,11 +3,15 @@
 mod args;
 mod batch;
 mod check;
+mod compare;
 mod display;
 mod doctor;
 mod exit;
+mod experiment;
+mod grid;
 mod list;
 mod listings;
+mod measures;
 mod plan;
 mod prove;
 mod run;
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::Flaws(args) => listings::flaws(&args.system, args.json),
         Command::Errors(args) => listings::errors(args.json),
         Command::Prove(args) => prove::command(args),
+        Command::Compare(args) => compare::command(*args),
         Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => listings::heal(&args.dir),
         Command::Completions { shell } => {

@@ -8,6 +8,7 @@ use checkers::Checker;
 use harness::cluster::Node;
 use harness::run::Test;
 use harness::seed::Seed;
+use harness::system::TimeRule;
 use nemeses::schedule::{NemesisSpec, Schedule, draw};
 use workloads::params::Param;
 use workloads::params::Params;
@@ -187,6 +188,10 @@ fn changed(params: &Params, declared: &[Param]) -> Vec<(String, String)> {
 }
 
 impl Plan {
+    pub fn time_rules(&self) -> &'static [TimeRule] {
+        self.ready.system.time_rules()
+    }
+
     pub fn checkers(&self) -> Result<Vec<Box<dyn Checker>>, Failure> {
         let params: Vec<_> = self.spec.params.clone().into_iter().collect();
         check::judges(&self.spec.workload, &params, Some(&self.spec))

@@ -11,11 +11,14 @@
 //! anomalies, errors and faults and says how many it leaves out. The pictures are drawn here, so
 //! the page can be printed and read without its script, which adds the hovering and the table.
 //!
+//! [`experiment`] has the pages of many runs: two systems side by side, one along a parameter.
+//!
 //! Read `page` for the order of things, `reading`, `scene` and `timeline` for the drawing of an anomaly, `charts` for the
 //! run at a glance.
 
 mod arrow;
 mod charts;
+pub mod experiment;
 mod page;
 mod reading;
 mod sample;

@@ -25,18 +25,12 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         (system, "") => clip(system, 80),
         (system, workload) => format!("{} · {}", clip(system, 80), clip(workload, 80)),
     };
-    // The policy forbids every request: whatever a hostile history slips in, nothing leaves the page.
-    writeln!(
+    head(
         out,
-        "<!DOCTYPE html>\n<html lang=\"en\" class=\"verdict-{word}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{} {word}: {}</title>\n<link rel=\"icon\" href=\"{}\">\n<style>\n{STYLE}</style>\n</head>\n<body>",
-        sign(input.verdict),
-        Esc(&title),
-        icon(input.verdict),
+        &format!("verdict-{word}"),
+        &format!("{} {word}: {title}", sign(input.verdict)),
+        &icon(input.verdict),
+        "",
     )?;
     // Shared by all pictures: bars without an answer fade, faults that did not hold are hatched.
     writeln!(
@@ -96,6 +90,27 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     writeln!(
         out,
         "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
+    )
+}
+
+/// Everything up to the body. The policy forbids every request: whatever a hostile history slips in,
+/// nothing leaves the page.
+pub fn head(
+    out: &mut String,
+    class: &str,
+    title: &str,
+    icon: &str,
+    more_style: &str,
+) -> fmt::Result {
+    writeln!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\" class=\"{class}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+         script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<link rel=\"icon\" href=\"{icon}\">\n<style>\n{STYLE}{more_style}</style>\n</head>\n<body>",
+        Esc(title),
     )
 }
 

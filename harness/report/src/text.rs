@@ -97,6 +97,12 @@ pub fn count(n: usize) -> String {
     out
 }
 
+/// A whole number that may be below nought, grouped like the others.
+pub fn signed(n: f64) -> String {
+    let sign = if n < 0.0 { "-" } else { "" };
+    format!("{sign}{}", count(n.abs() as usize))
+}
+
 /// `1 fault`, `2 faults`.
 pub fn counted(n: usize, one: &str) -> String {
     match n {

@@ -15,7 +15,7 @@ use harness::client::{
 };
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::System;
+use harness::system::{System, TimeRule};
 use history::{Name, Value};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,28 @@ const PARAMS: &[Param] = &[
         kind: Kind::Choice(&["on", "off"]),
         default: "on",
         about: "whether promises, accepts, decisions and leases are recorded and judged",
+    },
+];
+
+const ELECTION_RULE: &str = "a follower stands for election after 1 to 1.5 times --election-timeout \
+     without a heartbeat, and a leader steps down after it without a quorum, each by its own monotonic clock";
+
+const LEASE_RULE: &str = "with --reads lease the leader answers alone while its lease holds by its own \
+     monotonic clock, and followers bind themselves by theirs";
+
+/// Wall clocks are read for the log's time stamps only, unless a flaw is planted.
+const TIME_RULES: &[TimeRule] = &[
+    TimeRule {
+        figure: "agreement/elections",
+        rule: ELECTION_RULE,
+    },
+    TimeRule {
+        figure: "agreement/needless elections",
+        rule: ELECTION_RULE,
+    },
+    TimeRule {
+        figure: "staleness/stale reads",
+        rule: LEASE_RULE,
     },
 ];
 
@@ -313,6 +335,10 @@ impl System for PaxosKv {
             reads.push(("trace".into(), trace));
         }
         reads
+    }
+
+    fn time_rules(&self) -> &'static [TimeRule] {
+        TIME_RULES
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {

@@ -1,0 +1,388 @@
+//! `schism compare`: two systems under the same seeds and the same faults, and what the clock's
+//! faults alone change.
+
+use std::process::ExitCode;
+
+use nemeses::Family;
+use nemeses::schedule::{NemesisSpec, Schedule};
+use report::experiment::{Arm, ClockTest, Comparison, Group, Measure};
+use serde_json::{Value as Json, json};
+use workloads::systems;
+
+use crate::args::{Compare, Experiment};
+use crate::exit::Failure;
+use crate::experiment::{Question, conclude};
+use crate::grid::{self, Grid};
+
+/// One of the two.
+struct Side {
+    system: String,
+    params: Vec<(String, String)>,
+    /// For people: the system, with its parameters where they tell the two apart.
+    label: String,
+}
+
+/// Runs that will be an arm: where its questions begin, one for each seed.
+#[derive(Clone, Copy)]
+struct Place(usize);
+
+pub fn command(args: Compare) -> Result<ExitCode, Failure> {
+    let experiment = &args.experiment;
+    experiment.check()?;
+    let sides = sides(&args)?;
+    let families = families(&args.nemesis)?;
+    let seeds = experiment.seeds();
+    let many = seeds.len();
+
+    // Everything is asked, and so checked, before anything is run.
+    let mut questions: Vec<Question> = Vec::new();
+    let mut groups: Vec<(String, [Place; 2])> = Vec::new();
+    let mut tests: Vec<(usize, Place, Place)> = Vec::new();
+    for family in &families {
+        let places = [0, 1].map(|side| Place(questions.len() + side * many));
+        for side in &sides {
+            for seed in &seeds {
+                let faults = experiment.drawn(family);
+                questions.push(ask(experiment, side, family, faults, *seed)?);
+            }
+        }
+        same_faults(&questions[places[0].0..], &seeds, family)?;
+        let clocked = questions[places[0].0..].iter().any(|q| has_clock(&q.schedule));
+        for (i, with) in places.into_iter().enumerate().filter(|_| clocked) {
+            let without = Place(questions.len());
+            for n in 0..many {
+                let with = &questions[with.0 + n];
+                let question = without_clock(experiment, &sides[i], family, with)?;
+                questions.push(question);
+            }
+            tests.push((i, without, with));
+        }
+        groups.push((family.clone(), places));
+    }
+
+    let answers = experiment.answer(&questions)?;
+    let arm = |name: &str, place: Place| Arm {
+        name: name.to_string(),
+        trials: answers.trials[place.0..place.0 + many].to_vec(),
+    };
+    let comparison = Comparison {
+        systems: [0, 1].map(|i| sides[i].label.clone()),
+        asked: experiment.asked(&questions[0].spec),
+        groups: groups
+            .iter()
+            .map(|(family, places)| Group {
+                name: family.clone(),
+                arms: [0, 1].map(|i| arm(&sides[i].label, places[i])).to_vec(),
+            })
+            .collect(),
+        clock: tests
+            .iter()
+            .map(|(i, without, with)| {
+                let family = &questions[with.0].spec.nemesis;
+                let family = family.as_deref().unwrap_or_default();
+                let rules = questions[with.0].time_rules.iter();
+                ClockTest {
+                    system: sides[*i].label.clone(),
+                    without: arm(&name_without_clock(family), *without),
+                    with: arm(family, *with),
+                    rules: rules.map(|r| (r.figure.into(), r.rule.into())).collect(),
+                }
+            })
+            .collect(),
+        measures: answers.measures.clone(),
+        command: command_line(&args),
+        seeds,
+    };
+    let output = match experiment.json {
+        true => json(&comparison).to_string(),
+        false => text(&comparison, &args),
+    };
+    let page = experiment.page(&format!("compare-{}-{}", args.system_a, args.system_b));
+    let html = report::experiment::compare(&comparison);
+    conclude(&page, &html, &output, experiment.json, &answers.trials)
+}
+
+/// The two systems with what each is given.
+fn sides(args: &Compare) -> Result<[Side; 2], Failure> {
+    let names = [&args.system_a, &args.system_b];
+    for name in names {
+        systems::find(name).map_err(Failure::usage)?;
+    }
+    let mut params = [args.param_a.clone(), args.param_b.clone()];
+    for (name, value) in &args.param {
+        let Some((system, param)) = name.split_once('.') else {
+            for params in &mut params {
+                params.push((name.clone(), value.clone()));
+            }
+            continue;
+        };
+        if !names.iter().any(|n| *n == system) {
+            return Err(Failure::Usage(format!(
+                "--param {name}={value}: there is no {system:?} here, only {} and {}",
+                names[0], names[1]
+            )));
+        }
+        for (params, _) in params.iter_mut().zip(names).filter(|(_, n)| *n == system) {
+            params.push((param.to_string(), value.clone()));
+        }
+    }
+    let [first, second] = &params;
+    if names[0] == names[1] && first == second {
+        return Err(Failure::Usage(format!(
+            "{} is compared with itself: give --param-a or --param-b",
+            names[0]
+        )));
+    }
+    let label = |i: usize| {
+        let own: Vec<String> = params[i]
+            .iter()
+            .filter(|param| !params[1 - i].contains(param))
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        match (own.is_empty(), names[0] == names[1]) {
+            (true, false) => names[i].clone(),
+            (true, true) => format!("{} as it is", names[i]),
+            (false, _) => format!("{} with {}", names[i], own.join(" ")),
+        }
+    };
+    Ok([0, 1].map(|i| Side {
+        system: names[i].clone(),
+        params: params[i].clone(),
+        label: label(i),
+    }))
+}
+
+/// Each is a group. What is wrong with one is said of the whole text.
+fn families(nemesis: &str) -> Result<Vec<String>, Failure> {
+    let mut families: Vec<String> = Vec::new();
+    for family in nemesis.split(',') {
+        let spec: NemesisSpec = family.parse().map_err(Failure::usage)?;
+        let name = spec.to_string();
+        if families.contains(&name) {
+            return Err(Failure::Usage(format!(
+                "--nemesis {nemesis}: {name} is there twice"
+            )));
+        }
+        families.push(name);
+    }
+    Ok(families)
+}
+
+/// One run: `under` names its faults for people, `faults` are the words for them.
+fn ask(
+    experiment: &Experiment,
+    side: &Side,
+    under: &str,
+    faults: Vec<String>,
+    seed: u64,
+) -> Result<Question, Failure> {
+    let mut words = vec![side.system.clone()];
+    words.extend(faults);
+    words.extend(experiment.words());
+    for (k, v) in &side.params {
+        words.extend(["--param".to_string(), format!("{k}={v}")]);
+    }
+    words.extend(["--seed".to_string(), seed.to_string()]);
+    let title = format!("{} {under} seed {seed}", side.label);
+    Question::new(title, words)
+}
+
+/// The schedule is drawn from the seed, the nodes and the times, which are the same for both; if that
+/// ever ceases to be so, nothing that is said here would be true.
+fn same_faults(questions: &[Question], seeds: &[u64], family: &str) -> Result<(), Failure> {
+    let (first, second) = questions.split_at(seeds.len());
+    match first.iter().zip(second).find(|(a, b)| a.schedule != b.schedule) {
+        None => Ok(()),
+        Some((a, _)) => Err(Failure::Infra(format!(
+            "the two systems would not have the same faults under {family}, seed {}",
+            a.spec.seed
+        ))),
+    }
+}
+
+fn has_clock(schedule: &Schedule) -> bool {
+    let mut entries = schedule.entries.iter();
+    entries.any(|e| e.what.family() == Family::Clock)
+}
+
+/// The same faults at the same times, but for the clock's. Left with none, it is a run under `none`.
+fn without_clock(
+    experiment: &Experiment,
+    side: &Side,
+    family: &str,
+    with: &Question,
+) -> Result<Question, Failure> {
+    let mut schedule = with.schedule.clone();
+    schedule
+        .entries
+        .retain(|e| e.what.family() != Family::Clock);
+    let (name, spec) = (name_without_clock(family), &with.spec);
+    let faults = match schedule.entries.is_empty() {
+        true => experiment.drawn("none"),
+        // Named by everything that it was drawn from.
+        false => experiment.given(
+            &schedule,
+            &format!(
+                "{name} {} nodes {} ms {} seed {}",
+                spec.nodes,
+                spec.time_limit_ms,
+                spec.lengths.join(" "),
+                spec.seed
+            ),
+        )?,
+    };
+    ask(experiment, side, &name, faults, spec.seed)
+}
+
+/// What is left of `pause+clock` is called `pause of pause+clock`: these are not the pauses that
+/// `pause` alone would draw.
+fn name_without_clock(family: &str) -> String {
+    let others: Vec<String> = family
+        .split('+')
+        .filter(|fault| fault.split(':').next() != Some("clock"))
+        .map(str::to_string)
+        .collect();
+    match others.is_empty() {
+        true => "none".into(),
+        false => format!("{} of {family}", others.join("+")),
+    }
+}
+
+fn command_line(args: &Compare) -> String {
+    let mut words = vec![
+        "schism compare".to_string(),
+        args.system_a.clone(),
+        args.system_b.clone(),
+        format!("--nemesis {}", args.nemesis),
+    ];
+    words.extend(args.experiment.command());
+    for (flag, params) in [
+        ("--param", &args.param),
+        ("--param-a", &args.param_a),
+        ("--param-b", &args.param_b),
+    ] {
+        words.extend(params.iter().map(|(k, v)| format!("{flag} {k}={v}")));
+    }
+    words.join(" ")
+}
+
+/// Verdicts and headlines of every group, then what the clock changed.
+fn text(c: &Comparison, args: &Compare) -> String {
+    let [a, b] = &c.systems;
+    let mut out = format!("{a} and {b}: {}\n", grid::legend(args.experiment.seeds));
+    let headline = |m: &&Measure| m.headline;
+    let mut grid = Grid::default();
+    for group in &c.groups {
+        let [first, second] = &group.arms[..] else {
+            continue;
+        };
+        grid.heading(format!("\n{}", group.name));
+        grid.row(["", "", a.as_str(), b, "difference"]);
+        grid.row(["  verdicts", "", &verdicts(first), &verdicts(second), ""]);
+        for measure in c.measures.iter().filter(headline) {
+            let spreads = [first, second].map(|arm| arm.spread(&measure.id));
+            if spreads.iter().all(Option::is_none) {
+                continue;
+            }
+            let [one, other] = spreads.map(grid::interval);
+            let difference = grid::difference(first.above(second, &measure.id));
+            grid.row([
+                format!("  {}", measure.label),
+                measure.unit.clone(),
+                one,
+                other,
+                difference,
+            ]);
+        }
+    }
+    out += &grid.text();
+    for test in &c.clock {
+        out += &clock_text(c, test);
+    }
+    out
+}
+
+pub fn verdicts(arm: &Arm) -> String {
+    let verdicts: Vec<String> = arm
+        .verdicts()
+        .into_iter()
+        .map(|(verdict, n)| format!("{n} {}", verdict.map_or("no result", |v| v.word())))
+        .collect();
+    verdicts.join(", ")
+}
+
+fn clock_text(c: &Comparison, test: &ClockTest) -> String {
+    let mut out = format!(
+        "\n{}: {} and {}, the same seeds\n",
+        test.system, test.without.name, test.with.name
+    );
+    let flips = test.flips();
+    match flips.len() {
+        0 => out += "  no verdict changed\n",
+        n => out += &format!("  {n} verdicts changed\n"),
+    }
+    let mut grid = Grid::default();
+    for measure in &c.measures {
+        let above = test.with.above(&test.without, &measure.id);
+        if !above.is_some_and(|s| s.differs()) {
+            continue;
+        }
+        grid.row([
+            format!("  {}", measure.label),
+            measure.unit.clone(),
+            grid::difference(above),
+            test.rule(&measure.id).unwrap_or_default().to_string(),
+        ]);
+    }
+    match grid.text() {
+        none if none.is_empty() => out += "  no figure surely changed\n",
+        changed => out += &changed,
+    }
+    out
+}
+
+/// What the page shows, as numbers.
+fn json(c: &Comparison) -> Json {
+    let spreads = |arm: &Arm| -> Json {
+        let of = |m: &Measure| Some((m.id.clone(), json!(arm.spread(&m.id)?)));
+        let spreads: serde_json::Map<String, Json> = c.measures.iter().filter_map(of).collect();
+        json!({
+            "name": arm.name,
+            "verdicts": verdicts_json(arm),
+            "figures": spreads,
+            "runs": arm.trials,
+        })
+    };
+    let differences = |one: &Arm, other: &Arm| -> Json {
+        let of = |m: &Measure| Some((m.id.clone(), json!(one.above(other, &m.id)?)));
+        let differences: serde_json::Map<String, Json> = c.measures.iter().filter_map(of).collect();
+        differences.into()
+    };
+    json!({
+        "systems": c.systems,
+        "command": c.command,
+        "seeds": c.seeds,
+        "measures": c.measures,
+        "groups": c.groups.iter().map(|group| json!({
+            "nemesis": group.name,
+            "arms": group.arms.iter().map(spreads).collect::<Vec<_>>(),
+            "differences": differences(&group.arms[0], &group.arms[1]),
+        })).collect::<Vec<_>>(),
+        "clock": c.clock.iter().map(|test| json!({
+            "system": test.system,
+            "without": spreads(&test.without),
+            "with": spreads(&test.with),
+            "differences": differences(&test.with, &test.without),
+            "flips": test.flips(),
+            "rules": test.rules,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+pub fn verdicts_json(arm: &Arm) -> Json {
+    arm.verdicts()
+        .into_iter()
+        .map(|(verdict, n)| (verdict.map_or("none", |v| v.word()).to_string(), json!(n)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}

@@ -1,0 +1,313 @@
+//! What `compare` and `sweep` have in common: questions, the runs that answer them, and what was
+//! measured in those.
+//!
+//! A question is the words of a `schism run`. They are resolved, as that command would, before
+//! anything starts: so everything that is wrong is said at once, and runs that the store already has
+//! are known by what was asked and by their schedule.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use checkers::Verdict;
+use clap::Parser;
+use harness::system::TimeRule;
+use history::store::{Run, Store};
+use nemeses::schedule::Schedule;
+use nemeses::units::write_duration;
+use report::experiment::{Measure, Trial};
+
+use crate::args::{Cli, Command, Experiment};
+use crate::batch;
+use crate::exit::Failure;
+use crate::measures;
+use crate::plan;
+use crate::run::Outcome;
+use crate::spec::Spec;
+
+/// As many as the interval's arithmetic takes.
+const MOST_SEEDS: u64 = 1_000;
+
+/// One run to be made.
+#[derive(Clone)]
+pub struct Question {
+    title: String,
+    words: Vec<String>,
+    pub spec: Spec,
+    pub schedule: Schedule,
+    pub time_rules: &'static [TimeRule],
+}
+
+/// However it is put: with faults that are drawn, or the same ones from a file.
+impl PartialEq for Question {
+    fn eq(&self, other: &Question) -> bool {
+        self.spec.asks_the_same(&other.spec) && self.schedule == other.schedule
+    }
+}
+
+impl Question {
+    /// Resolves the words after `schism run`.
+    ///
+    /// # Errors
+    /// Everything that the run itself would answer with a usage error.
+    pub fn new(title: String, words: Vec<String>) -> Result<Question, Failure> {
+        let line = ["schism", "run"].into_iter().map(String::from);
+        let cli = Cli::try_parse_from(line.chain(words.iter().cloned()));
+        let cli = cli.map_err(|e| Failure::Usage(e.to_string()))?;
+        let Command::Run(args) = cli.command else {
+            unreachable!("the words begin with run")
+        };
+        let plan = plan::resolve(&args)?;
+        Ok(Question {
+            title,
+            words,
+            time_rules: plan.time_rules(),
+            spec: plan.spec,
+            schedule: plan.schedule,
+        })
+    }
+
+    /// Whether a run of the store answers it.
+    fn is(&self, run: &Run, spec: &Spec) -> bool {
+        let nodes = self.spec.node_names();
+        self.spec.asks_the_same(spec)
+            && Schedule::load(&run.schedule(), &nodes).is_ok_and(|s| s == self.schedule)
+    }
+}
+
+impl batch::Job for Question {
+    fn title(&self) -> String {
+        self.title.clone()
+    }
+
+    fn words(&self) -> Vec<OsString> {
+        self.words.iter().map(OsString::from).collect()
+    }
+}
+
+/// Runs with their figures, and the measures that there are.
+pub struct Answers {
+    pub trials: Vec<Trial>,
+    pub measures: Vec<Measure>,
+}
+
+impl Experiment {
+    pub fn check(&self) -> Result<(), Failure> {
+        match (1..=MOST_SEEDS).contains(&self.seeds) {
+            true => Ok(()),
+            false => Err(Failure::Usage(format!(
+                "--seeds {}: 1 to {MOST_SEEDS}, and six or more for an interval of 95 %",
+                self.seeds
+            ))),
+        }
+    }
+
+    pub fn seeds(&self) -> Vec<u64> {
+        (0..self.seeds).map(|n| self.first_seed + n).collect()
+    }
+
+    /// The words for faults that are drawn.
+    pub fn drawn(&self, nemesis: &str) -> Vec<String> {
+        let mut words = vec!["--nemesis".to_string(), nemesis.to_string()];
+        // Of no faults there are no lengths.
+        if nemesis != "none" {
+            words.extend(self.lengths.words());
+        }
+        words
+    }
+
+    /// The words for faults that are given: the schedule lies in the store from now on.
+    pub fn given(&self, schedule: &Schedule, name: &str) -> Result<Vec<String>, Failure> {
+        let name: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let folder = self.store.store.join("schedules");
+        let fail = |e: &dyn std::fmt::Display| {
+            Failure::Infra(format!("cannot write to {}: {e}", folder.display()))
+        };
+        std::fs::create_dir_all(&folder).map_err(|e| fail(&e))?;
+        let file = folder.join(format!("{name}.toml"));
+        schedule.save(&file).map_err(|e| fail(&e))?;
+        Ok(vec!["--schedule".to_string(), file.display().to_string()])
+    }
+
+    /// The words of `schism run` that all runs share.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut add = |flag: &str, value: Option<String>| {
+            words.extend(value.map(|v| [flag.to_string(), v]).into_iter().flatten());
+        };
+        let span = |d: Option<std::time::Duration>| d.map(|d| write_duration(d));
+        add("--workload", self.workload.clone());
+        add("--nodes", self.nodes.map(|n| n.to_string()));
+        add("--time-limit", span(Some(self.time_limit)));
+        add("--rate", self.rate.map(|r| r.to_string()));
+        add("--concurrency", self.concurrency.map(|c| c.to_string()));
+        add("--op-timeout", span(self.op_timeout));
+        words
+    }
+
+    /// The words that were given on the command line of the experiment itself, to repeat it.
+    pub fn command(&self) -> Vec<String> {
+        let mut words = self.words();
+        words.extend(self.lengths.words());
+        words.extend([
+            format!("--seeds {}", self.seeds),
+            format!("--first-seed {}", self.first_seed),
+        ]);
+        words
+    }
+
+    /// What was asked, for the head of a page.
+    pub fn asked(&self, spec: &Spec) -> Vec<(String, String)> {
+        let last = self.first_seed + self.seeds - 1;
+        let seeds = match self.seeds {
+            1 => format!("1 ({last})"),
+            n => format!("{n} ({} to {last})", self.first_seed),
+        };
+        let pair = |name: &str, value: String| (name.to_string(), value);
+        let mut asked = vec![
+            pair("seeds", seeds),
+            pair("workload", spec.workload.clone()),
+            pair("nodes", spec.nodes.to_string()),
+            pair("each run", format!("{:?}", spec.time_limit())),
+            pair("offered", format!("{} ops/s by {}", spec.rate, spec.concurrency)),
+        ];
+        if !spec.lengths.is_empty() {
+            let lengths = spec.lengths.join(" ").replace("--fault-", "");
+            asked.push(pair("faults", lengths));
+        }
+        asked.push(pair(
+            "machine",
+            format!(
+                "{} cores, {}, {}",
+                spec.machine.cores, spec.machine.arch, spec.machine.kernel
+            ),
+        ));
+        asked
+    }
+
+    /// Makes the runs that the store does not have yet. The trials are in the order of the questions.
+    pub fn answer(&self, questions: &[Question]) -> Result<Answers, Failure> {
+        let store = Store::new(&self.store.store);
+        let at_once = self.jobs.unwrap_or_else(batch::default_jobs).max(1);
+        let mut made = batch::recall_all(&store, |run, spec| {
+            questions.iter().find(|q| q.is(run, spec)).cloned()
+        })?;
+        // What the harness could not do it may do now.
+        made.retain(|m| matches!(&m.outcome, Ok(o) if o.verdict != Verdict::Infra));
+        let mut left: Vec<Question> = Vec::new();
+        for question in questions {
+            if !made.iter().any(|m| m.job == *question) && !left.contains(question) {
+                left.push(question.clone());
+            }
+        }
+        eprintln!(
+            "{} runs, {} of them already in {}, {at_once} at a time",
+            made.len() + left.len(),
+            made.len(),
+            store.root().display()
+        );
+        made.extend(batch::run_all(left, at_once, store.root())?);
+
+        let mut units = BTreeMap::new();
+        for outcome in made.iter().filter_map(|m| m.outcome.as_ref().ok()) {
+            units.extend(measures::units(&outcome.judged.analyses));
+        }
+        let of = |question: &Question| {
+            let made = made.iter().find(|m| m.job == *question);
+            let made = made.expect("every question was asked");
+            trial(question.spec.seed, &made.outcome)
+        };
+        Ok(Answers {
+            trials: questions.iter().map(of).collect(),
+            measures: measures::measures(&units),
+        })
+    }
+
+    /// Where the page goes.
+    pub fn page(&self, name: &str) -> PathBuf {
+        match &self.output {
+            Some(path) => path.clone(),
+            None => self.store.store.join(format!("{name}.html")),
+        }
+    }
+}
+
+fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            return Trial {
+                seed,
+                run: String::new(),
+                verdict: None,
+                anomalies: Vec::new(),
+                figures: BTreeMap::new(),
+                error: Some(error.clone()),
+            };
+        }
+    };
+    // What speaks against the run itself is no finding about the system.
+    let mut anomalies: Vec<String> = outcome
+        .judged
+        .analyses
+        .iter()
+        .filter(|a| a.verdict == Verdict::Invalid)
+        .flat_map(|a| a.anomalies.iter().map(|anomaly| anomaly.kind.clone()))
+        .collect();
+    anomalies.sort();
+    anomalies.dedup();
+    let figures = match outcome.verdict {
+        // They measure the harness's failure.
+        Verdict::Infra => BTreeMap::new(),
+        _ => measures::figures(&outcome.judged.analyses),
+    };
+    Trial {
+        seed,
+        run: outcome.run.clone(),
+        verdict: Some(outcome.verdict),
+        anomalies,
+        figures,
+        error: None,
+    }
+}
+
+/// Writes the page, prints text or JSON, says where the page is. The exit code speaks of the harness
+/// and not of the systems: infra if any run has no result.
+pub fn conclude<'a>(
+    page: &Path,
+    html: &str,
+    output: &str,
+    json: bool,
+    trials: impl IntoIterator<Item = &'a Trial>,
+) -> Result<ExitCode, Failure> {
+    let fail = |e: std::io::Error| {
+        Failure::Infra(format!("cannot write {}: {e}", page.display()))
+    };
+    if let Some(folder) = page.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(fail)?;
+    }
+    std::fs::write(page, html).map_err(fail)?;
+    let mut stdout = std::io::stdout().lock();
+    // Whoever reads may have read enough.
+    let _ = writeln!(stdout, "{}", output.trim_end());
+    match json {
+        true => eprintln!("page     {}", page.display()),
+        false => {
+            let _ = writeln!(stdout, "\npage     {}", page.display());
+        }
+    }
+    let failed = |t: &Trial| t.verdict.is_none_or(|v| v == Verdict::Infra);
+    let failed = trials.into_iter().filter(|t| failed(t)).count();
+    match failed {
+        0 => Ok(ExitCode::SUCCESS),
+        n => {
+            eprintln!("{n} runs gave no result, and are in no figure; the same command tries them again");
+            Ok(ExitCode::from(Verdict::Infra.exit_code()))
+        }
+    }
+}

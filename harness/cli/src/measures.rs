@@ -1,0 +1,302 @@
+//! What is measured in a run: every number that a checker gives, by its name. A system whose checkers
+//! do not give a figure does not have it, which is another thing than nought.
+
+use std::collections::BTreeMap;
+
+use checkers::Analysis;
+use report::experiment::{Better, Measure};
+use serde_json::Value as Json;
+
+/// A figure that is known beforehand: what it is called, which way is good, and what it means. A `*`
+/// stands for one part of the path, such as the name of an operation.
+struct Known {
+    path: &'static str,
+    label: &'static str,
+    better: Better,
+    headline: bool,
+    about: &'static str,
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        path: "availability/time without service/0.1 s",
+        label: "time without service",
+        better: Better::Lower,
+        headline: true,
+        about: "Share of the time in which something was asked that lies in waits of 0.1 s or more. A wait \
+                lasts from one success, or the first call after it, to the next success of anybody.",
+    },
+    Known {
+        path: "availability/time without service/1 s",
+        label: "time without service for 1 s",
+        better: Better::Lower,
+        headline: false,
+        about: "The same, of waits of 1 s or more.",
+    },
+    Known {
+        path: "availability/answered",
+        label: "operations answered",
+        better: Better::Higher,
+        headline: true,
+        about: "Share of all operations that succeeded.",
+    },
+    Known {
+        path: "availability/throughput",
+        label: "throughput",
+        better: Better::Higher,
+        headline: true,
+        about: "Operations that succeeded for each second in which something was asked. Never more than \
+                what was offered (--rate), so it is not what the system could do.",
+    },
+    Known {
+        path: "availability/latency/*/p50",
+        label: "latency of *, median",
+        better: Better::Lower,
+        headline: true,
+        about: "From call to answer, of operations that succeeded.",
+    },
+    Known {
+        path: "availability/latency/*/p99",
+        label: "latency of *, p99",
+        better: Better::Lower,
+        headline: true,
+        about: "What 99 % of the operations that succeeded did not exceed. Those that never did are in \
+                the figures above.",
+    },
+    Known {
+        path: "availability/longest wait of a fault/p50",
+        label: "longest wait of a fault, median",
+        better: Better::Lower,
+        headline: true,
+        about: "For each fault that held the longest wait that it touched, from when it held to the next \
+                success, even after the heal; of these the median of the run.",
+    },
+    Known {
+        path: "availability/longest wait of a fault/max",
+        label: "longest wait of a fault, worst",
+        better: Better::Lower,
+        headline: true,
+        about: "The same, of the run's worst fault.",
+    },
+    Known {
+        path: "availability/first answer after heal/p50",
+        label: "first answer after heal, median",
+        better: Better::Lower,
+        headline: false,
+        about: "From the end of healing to the first success of an operation that was called after it; \
+                of the run's faults the median.",
+    },
+    Known {
+        path: "availability/first answer after heal/max",
+        label: "first answer after heal, worst",
+        better: Better::Lower,
+        headline: true,
+        about: "From the end of healing to the first success of an operation that was called after it; \
+                of the run's worst fault.",
+    },
+    Known {
+        path: "agreement/needless elections",
+        label: "needless elections",
+        better: Better::Lower,
+        headline: true,
+        about: "Elections though the leader before was up, ran, and heard and was heard by a quorum when \
+                its reign ended.",
+    },
+    Known {
+        path: "agreement/elections",
+        label: "elections",
+        better: Better::Neither,
+        headline: true,
+        about: "How often a node began to lead, without the first time.",
+    },
+    Known {
+        path: "staleness/stale reads",
+        label: "stale reads",
+        better: Better::Lower,
+        headline: true,
+        about: "Share of the reads whose value had surely been overwritten: a later write had returned \
+                before the read was called.",
+    },
+    Known {
+        path: "staleness/staleness/max",
+        label: "staleness, worst",
+        better: Better::Lower,
+        headline: true,
+        about: "How long before the read that later write had returned (a lower bound of \u{394} in \
+                \u{394}-atomicity).",
+    },
+    Known {
+        path: "*/lost acknowledgements",
+        label: "lost acknowledgements",
+        better: Better::Lower,
+        headline: true,
+        about: "Writes that were acknowledged and are not in what the nodes hold at the end.",
+    },
+    Known {
+        path: "set/elements lost",
+        label: "lost acknowledgements",
+        better: Better::Lower,
+        headline: true,
+        about: "Elements whose addition was acknowledged and that a later read does not show.",
+    },
+    Known {
+        path: "*/k_min",
+        label: "reorganisation depth (k_min)",
+        better: Better::Lower,
+        headline: true,
+        about: "The fewest blocks to be cut from the end of any node's chain so that it is a prefix of \
+                every later one's: common prefix holds for this k and no smaller one.",
+    },
+];
+
+/// Every number of a judged run: `checker/figure`, and further names where a figure has parts.
+pub fn figures(analyses: &[Analysis]) -> BTreeMap<String, f64> {
+    let mut found = BTreeMap::new();
+    for analysis in analyses {
+        for figure in &analysis.figures {
+            let path = format!("{}/{}", analysis.checker, figure.name);
+            flatten(&path, &figure.value, &mut found);
+        }
+    }
+    found
+}
+
+fn flatten(path: &str, value: &Json, found: &mut BTreeMap<String, f64>) {
+    match value {
+        Json::Number(number) => {
+            found.extend(number.as_f64().map(|n| (path.to_string(), n)));
+        }
+        Json::Object(parts) => {
+            for (name, part) in parts {
+                flatten(&format!("{path}/{name}"), part, found);
+            }
+        }
+        // Lists are one number a second, a fault or a gap: what they come to is a figure of its own.
+        _ => {}
+    }
+}
+
+/// The units of all figures, by path.
+pub fn units(analyses: &[Analysis]) -> BTreeMap<String, String> {
+    let mut units = BTreeMap::new();
+    for analysis in analyses {
+        for figure in &analysis.figures {
+            let one = Analysis {
+                figures: vec![figure.clone()],
+                ..analysis.clone()
+            };
+            let paths = figures(&[one]).into_keys();
+            units.extend(paths.map(|path| (path, figure.unit.clone())));
+        }
+    }
+    units
+}
+
+/// Measures for these figures, with their units: those that are known first and in their order, the
+/// others under their own names.
+pub fn measures(units: &BTreeMap<String, String>) -> Vec<Measure> {
+    let mut measures: Vec<(usize, Measure)> = units
+        .iter()
+        .map(|(id, unit)| {
+            let known = KNOWN
+                .iter()
+                .enumerate()
+                .find_map(|(at, known)| Some((at, known, star(known.path, id)?)));
+            let measure = |label, better, headline, about: &str| Measure {
+                id: id.clone(),
+                label,
+                unit: unit.clone(),
+                better,
+                headline,
+                about: about.to_string(),
+            };
+            match known {
+                Some((at, known, part)) => {
+                    let label = known.label.replace('*', &part);
+                    (at, measure(label, known.better, known.headline, known.about))
+                }
+                None => {
+                    let label = id.replacen('/', ": ", 1).replace('/', ", ");
+                    (KNOWN.len(), measure(label, Better::Neither, false, ""))
+                }
+            }
+        })
+        .collect();
+    measures.sort_by_key(|(at, _)| *at);
+    measures.into_iter().map(|(_, measure)| measure).collect()
+}
+
+/// What the star of a pattern stands for in a path; nothing where the pattern has none. None if the
+/// path is not of the pattern.
+fn star(pattern: &str, path: &str) -> Option<String> {
+    let (patterns, parts): (Vec<&str>, Vec<&str>) =
+        (pattern.split('/').collect(), path.split('/').collect());
+    if patterns.len() != parts.len() {
+        return None;
+    }
+    let mut found = "";
+    for (pattern, part) in patterns.into_iter().zip(parts) {
+        match pattern {
+            "*" => found = part,
+            same if same == part => {}
+            _ => return None,
+        }
+    }
+    Some(found.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use checkers::Figure;
+    use serde_json::json;
+
+    fn analysis() -> Analysis {
+        Analysis::valid("availability", "")
+            .with_figure(Figure::new("answered", 97.5, "%"))
+            .with_figure(Figure::new(
+                "latency",
+                json!({"read": {"p50": 1.0, "p99": 9.0}, "write": {"p50": 2.0}}),
+                "ms",
+            ))
+            .with_figure(Figure::new("ok per second", json!([1, 2]), "ops/s"))
+            .with_figure(Figure::new("colour", "red", ""))
+    }
+
+    #[test]
+    fn every_number_has_a_path_and_lists_have_none() {
+        let figures = figures(&[analysis()]);
+        let expected = [
+            ("availability/answered", 97.5),
+            ("availability/latency/read/p50", 1.0),
+            ("availability/latency/read/p99", 9.0),
+            ("availability/latency/write/p50", 2.0),
+        ];
+        assert_eq!(
+            figures,
+            expected.map(|(path, v)| (path.to_string(), v)).into()
+        );
+    }
+
+    #[test]
+    fn known_measures_come_first_and_unknown_ones_under_their_own_names() {
+        let chain = Analysis::valid("chain", "")
+            .with_figure(Figure::new("forks", json!({"deep": 3}), ""))
+            .with_figure(Figure::new("k_min", 2, "blocks"));
+        let measures = measures(&units(&[chain, analysis()]));
+        let labels: Vec<&str> = measures.iter().map(|m| m.label.as_str()).collect();
+        assert_eq!(
+            labels,
+            [
+                "operations answered",
+                "latency of read, median",
+                "latency of write, median",
+                "latency of read, p99",
+                "reorganisation depth (k_min)",
+                "chain: forks, deep",
+            ]
+        );
+        assert_eq!(measures[4].unit, "blocks");
+        assert!(measures[4].headline && !measures[5].headline);
+    }
+}

@@ -1,0 +1,267 @@
+//! Two systems side by side.
+
+use std::fmt::{self, Write};
+
+use super::sheet::{self, Difference, Interval};
+use super::{Arm, ClockTest, Comparison, Measure, panel};
+use crate::text::{Esc, clip, counted};
+
+pub fn write(out: &mut String, c: &Comparison) -> fmt::Result {
+    let [a, b] = &c.systems;
+    let title = format!("{a} and {b}");
+    let mut links = vec![
+        ("verdicts", "Verdicts"),
+        ("pictures", "Side by side"),
+        ("figures", "All figures"),
+    ];
+    if !c.clock.is_empty() {
+        links.push(("clock", "Where time leaks in"));
+    }
+    links.extend([("meaning", "What the figures mean"), ("runs", "Runs")]);
+    let what = "The same seeds and the same faults against two systems";
+    sheet::begin(out, what, &title, &c.asked, &c.command, &links)?;
+
+    sheet::section(out, "verdicts", "Verdicts")?;
+    verdicts(out, c)?;
+    writeln!(out, "</section>")?;
+
+    sheet::section(out, "pictures", "Side by side")?;
+    writeln!(
+        out,
+        "<p class=\"lead\">{}</p>",
+        Esc(sheet::caution(c.seeds.len()))
+    )?;
+    swatches(out, &c.systems)?;
+    writeln!(out, "<div class=\"panels\">")?;
+    for measure in c.measures.iter().filter(|m| m.headline) {
+        let groups: Vec<(&str, Vec<&Arm>)> = c
+            .groups
+            .iter()
+            .map(|g| (g.name.as_str(), g.arms.iter().collect()))
+            .collect();
+        panel_head(out, measure)?;
+        panel::rows(out, measure, &groups)?;
+        writeln!(out, "</div>")?;
+    }
+    writeln!(out, "</div></section>")?;
+
+    sheet::section(out, "figures", "All figures")?;
+    figures(out, c)?;
+    writeln!(out, "</section>")?;
+
+    if !c.clock.is_empty() {
+        sheet::section(out, "clock", "Where time leaks in")?;
+        clock(out, c)?;
+        writeln!(out, "</section>")?;
+    }
+
+    sheet::section(out, "meaning", "What the figures mean")?;
+    sheet::definitions(out, &c.measures.iter().collect::<Vec<_>>())?;
+    writeln!(out, "</section>")?;
+
+    sheet::section(out, "runs", "Runs")?;
+    let arms = c.groups.iter().flat_map(|g| {
+        g.arms
+            .iter()
+            .map(|arm| (format!("{} · {}", g.name, arm.name), arm))
+    });
+    let unclocked = c.clock.iter().filter(|t| {
+        let known = c.groups.iter().any(|g| g.arms.contains(&t.without));
+        !known
+    });
+    let twins = unclocked.map(|t| (format!("{} · {}", t.without.name, t.system), &t.without));
+    sheet::runs(out, arms.chain(twins))?;
+    writeln!(out, "</section>")?;
+    sheet::end(out)
+}
+
+pub fn panel_head(out: &mut String, measure: &Measure) -> fmt::Result {
+    write!(out, "<div class=\"panel\"><h3>")?;
+    sheet::name(out, measure)?;
+    writeln!(out, "</h3><p>{}&nbsp;</p>", sheet::wish(measure.better))
+}
+
+fn swatches(out: &mut String, systems: &[String; 2]) -> fmt::Result {
+    write!(out, "<p class=\"swatches\">")?;
+    for (i, system) in systems.iter().enumerate() {
+        write!(
+            out,
+            "<span><i class=\"dot arm a{i}\"></i>{}</span>",
+            Esc(clip(system, 80))
+        )?;
+    }
+    writeln!(
+        out,
+        "<span class=\"none\">dots: runs; bar: interval of the median; stroke: median</span></p>"
+    )
+}
+
+fn verdicts(out: &mut String, c: &Comparison) -> fmt::Result {
+    writeln!(
+        out,
+        "<div class=\"scroll\"><table><thead><tr><th>faults</th><th>{}</th><th>{}</th></tr></thead><tbody>",
+        Esc(&c.systems[0]),
+        Esc(&c.systems[1])
+    )?;
+    for group in &c.groups {
+        write!(out, "<tr><td><b>{}</b></td>", Esc(clip(&group.name, 60)))?;
+        for arm in &group.arms {
+            write!(out, "<td>")?;
+            sheet::verdicts(out, arm)?;
+            write!(out, "</td>")?;
+        }
+        writeln!(out, "</tr>")?;
+    }
+    writeln!(out, "</tbody></table></div>")
+}
+
+/// Every measure under every family; those that no arm of the family has are left out.
+fn figures(out: &mut String, c: &Comparison) -> fmt::Result {
+    let [a, b] = &c.systems;
+    writeln!(
+        out,
+        "<p class=\"lead\">The last column is the difference within each seed, {} less {}: coloured where \
+         it is surely not nought.</p>\
+         <div class=\"scroll\"><table class=\"figures-of\"><thead><tr><th>figure</th><th>{}</th><th>{}</th>\
+         <th>difference</th></tr></thead>",
+        Esc(a),
+        Esc(b),
+        Esc(a),
+        Esc(b)
+    )?;
+    for group in &c.groups {
+        writeln!(
+            out,
+            "<tbody><tr class=\"group\"><th colspan=\"4\">{}</th></tr>",
+            Esc(&group.name)
+        )?;
+        let [first, second] = &group.arms[..] else {
+            continue;
+        };
+        for measure in &c.measures {
+            let spreads = [first, second].map(|arm| arm.spread(&measure.id));
+            if spreads.iter().all(Option::is_none) {
+                continue;
+            }
+            write!(out, "<tr><td>")?;
+            sheet::name(out, measure)?;
+            let [one, other] = spreads;
+            writeln!(
+                out,
+                "</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                Interval(one),
+                Interval(other),
+                Difference(first.above(second, &measure.id), measure.better)
+            )?;
+        }
+        writeln!(out, "</tbody>")?;
+    }
+    writeln!(out, "</table></div>")
+}
+
+fn clock(out: &mut String, c: &Comparison) -> fmt::Result {
+    writeln!(
+        out,
+        "<p class=\"lead\">The same seeds with and without the clock's faults, everything else alike. A system \
+         that does without time shows no difference here. What differs is where time gets in; the rule is \
+         the system's own, named where it is known.</p>"
+    )?;
+    for (i, test) in c.clock.iter().enumerate() {
+        one_clock(out, c, test, i)?;
+    }
+    Ok(())
+}
+
+fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fmt::Result {
+    let colour = c.systems.iter().position(|s| *s == test.system);
+    writeln!(
+        out,
+        "<h3 id=\"clock-{i}\">{}: {} and {}</h3>",
+        Esc(&test.system),
+        Esc(&test.without.name),
+        Esc(&test.with.name)
+    )?;
+    let flips = test.flips();
+    let sure: Vec<&Measure> = c
+        .measures
+        .iter()
+        .filter(|m| {
+            let above = test.with.above(&test.without, &m.id);
+            above.is_some_and(|s| s.differs())
+        })
+        .collect();
+    writeln!(out, "<ul class=\"plain\">")?;
+    match flips.is_empty() {
+        true => writeln!(out, "<li>No verdict changed.</li>")?,
+        false => {
+            let flips: Vec<String> = flips
+                .iter()
+                .map(|(seed, from, to)| format!("seed {seed} from {} to {}", from.word(), to.word()))
+                .collect();
+            writeln!(out, "<li>Verdicts changed: {}.</li>", Esc(flips.join(", ")))?;
+        }
+    }
+    let paired = test.with.trials.len().min(test.without.trials.len());
+    match (sure.len(), paired) {
+        (_, 0..6) => writeln!(
+            out,
+            "<li>{} are too few to call any change sure.</li>",
+            counted(paired, "pair")
+        )?,
+        (0, _) => writeln!(out, "<li>No figure surely changed.</li>")?,
+        (n, _) => writeln!(
+            out,
+            "<li>{} of {} surely changed.</li>",
+            n,
+            counted(c.measures.len(), "figure")
+        )?,
+    }
+    writeln!(out, "</ul>")?;
+
+    let ruled = |m: &&Measure| test.rule(&m.id).is_some();
+    let mut shown: Vec<&Measure> = c
+        .measures
+        .iter()
+        .filter(|m| sure.contains(m) || m.headline || ruled(m))
+        .filter(|m| {
+            let has = |arm: &Arm| arm.spread(&m.id).is_some();
+            has(&test.with) && has(&test.without)
+        })
+        .collect();
+    // What changed comes first, the rest keeps its order.
+    shown.sort_by_key(|m| !sure.contains(m));
+    writeln!(
+        out,
+        "<div class=\"scroll\"><table class=\"figures-of\"><thead><tr><th>figure</th><th>without</th><th>with the \
+         clock's faults</th><th>difference within each seed</th><th>by which rule</th></tr></thead><tbody>"
+    )?;
+    for measure in &shown {
+        write!(out, "<tr><td>")?;
+        sheet::name(out, measure)?;
+        let rule = match (test.rule(&measure.id), sure.contains(measure)) {
+            (Some(rule), _) => Esc(clip(rule, 300)).to_string(),
+            (None, true) => "<span class=\"none\">the system names none</span>".to_string(),
+            (None, false) => String::new(),
+        };
+        writeln!(
+            out,
+            "</td><td>{}</td><td>{}</td><td>{}</td><td class=\"rule\">{rule}</td></tr>",
+            Interval(test.without.spread(&measure.id)),
+            Interval(test.with.spread(&measure.id)),
+            Difference(test.with.above(&test.without, &measure.id), measure.better),
+        )?;
+    }
+    writeln!(out, "</tbody></table></div><p class=\"caption\"></p><div class=\"panels\">")?;
+    for measure in shown.iter().take(6) {
+        panel_head(out, measure)?;
+        panel::pairs(
+            out,
+            measure,
+            (&test.without.name, &test.without),
+            (&test.with.name, &test.with),
+            colour.unwrap_or(0),
+        )?;
+        writeln!(out, "</div>")?;
+    }
+    writeln!(out, "</div>")
+}

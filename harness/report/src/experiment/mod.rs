@@ -1,0 +1,352 @@
+//! Many runs on one page: two systems side by side, or one along a parameter.
+//!
+//! Nothing here knows a figure by name. Whoever asks says which [`Measure`]s there are; what an arm
+//! does not have is "not applicable" and never nought. No single run speaks: every number is a
+//! median over seeds with its interval ([`spread`]).
+
+mod compare;
+mod panel;
+mod sheet;
+mod spread;
+mod sweep;
+
+use std::collections::BTreeMap;
+
+use checkers::Verdict;
+use serde::Serialize;
+
+pub use spread::Spread;
+
+/// Which way is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    Lower,
+    Higher,
+    /// It says something, but not what to wish for.
+    Neither,
+}
+
+/// Something that was measured in every run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Measure {
+    /// The key of [`Trial::figures`].
+    pub id: String,
+    /// For people: `latency of read, p99`.
+    pub label: String,
+    pub unit: String,
+    pub better: Better,
+    /// Shown as a picture too; the others are in the tables.
+    pub headline: bool,
+    /// What exactly it is; empty if the label says it all.
+    pub about: String,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trial {
+    pub seed: u64,
+    /// The run's folder; empty if there is none.
+    pub run: String,
+    /// None if there was no result.
+    pub verdict: Option<Verdict>,
+    /// Kinds of its anomalies, each once.
+    pub anomalies: Vec<String>,
+    /// Measures by their id. Empty if the harness could not do its work: then they mean nothing.
+    pub figures: BTreeMap<String, f64>,
+    /// Why there is no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Runs that differ in nothing but their seeds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Arm {
+    pub name: String,
+    pub trials: Vec<Trial>,
+}
+
+/// Arms under the same faults.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// The faults: `partition`.
+    pub name: String,
+    pub arms: Vec<Arm>,
+}
+
+/// The same seeds with and without the clock's faults.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClockTest {
+    /// The system.
+    pub system: String,
+    pub without: Arm,
+    pub with: Arm,
+    /// Measures in which time can show, with the system's rule that lets it in.
+    pub rules: Vec<(String, String)>,
+}
+
+/// Two systems under the same faults.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    pub systems: [String; 2],
+    /// What was asked, as names and values, for the head of the page.
+    pub asked: Vec<(String, String)>,
+    pub seeds: Vec<u64>,
+    pub measures: Vec<Measure>,
+    pub groups: Vec<Group>,
+    pub clock: Vec<ClockTest>,
+    /// The command that repeats it.
+    pub command: String,
+}
+
+/// One value of a swept parameter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// In the parameter's unit.
+    pub value: f64,
+    /// As it was given to the system: `250ms`.
+    pub text: String,
+    pub arm: Arm,
+}
+
+/// One system along a parameter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sweep {
+    pub system: String,
+    /// `election-timeout`.
+    pub parameter: String,
+    /// What the parameter's values are counted in; empty for mere numbers.
+    pub unit: String,
+    /// Whether values are spaced by a factor.
+    pub log: bool,
+    pub asked: Vec<(String, String)>,
+    pub seeds: Vec<u64>,
+    pub measures: Vec<Measure>,
+    /// By value.
+    pub points: Vec<Point>,
+    /// The measures that the best value is looked for in; see [`Valley`].
+    pub valleys: Vec<Valley>,
+    pub command: String,
+}
+
+/// Where a curve is best, and how far from there it makes no difference.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Valley {
+    /// The measure's id.
+    pub measure: String,
+    /// Places in [`Sweep::points`].
+    pub best: usize,
+    /// The points around the best, without a gap, whose medians are within 10 % of the best one's.
+    pub near: (usize, usize),
+    /// The points around the best, without a gap, that are not surely worse than it, seed by seed.
+    pub noise: (usize, usize),
+}
+
+/// The page of a comparison, complete.
+pub fn compare(comparison: &Comparison) -> String {
+    let mut out = String::with_capacity(1 << 17);
+    compare::write(&mut out, comparison).expect("writing to a String does not fail");
+    out
+}
+
+/// The page of a sweep, complete.
+pub fn sweep(sweep: &Sweep) -> String {
+    let mut out = String::with_capacity(1 << 17);
+    sweep::write(&mut out, sweep).expect("writing to a String does not fail");
+    out
+}
+
+impl Arm {
+    /// A measure's values with their seeds; runs that lack it are left out.
+    pub fn values(&self, measure: &str) -> Vec<(u64, f64)> {
+        let of = |t: &Trial| Some((t.seed, *t.figures.get(measure)?));
+        self.trials.iter().filter_map(of).collect()
+    }
+
+    /// None: not applicable.
+    pub fn spread(&self, measure: &str) -> Option<Spread> {
+        Spread::of(self.values(measure).into_iter().map(|(_, v)| v))
+    }
+
+    /// By how much this arm is above `other`, seed by seed.
+    pub fn above(&self, other: &Arm, measure: &str) -> Option<Spread> {
+        let theirs: BTreeMap<u64, f64> = other.values(measure).into_iter().collect();
+        let mine = self.values(measure).into_iter();
+        Spread::of(mine.filter_map(|(seed, v)| Some(v - theirs.get(&seed)?)))
+    }
+
+    /// How many runs came to each verdict, the worst first; `None` is no result.
+    pub fn verdicts(&self) -> Vec<(Option<Verdict>, usize)> {
+        let all = [None].into_iter().chain(Verdict::ALL.map(Some).into_iter().rev());
+        all.map(|v| (v, self.trials.iter().filter(|t| t.verdict == v).count()))
+            .filter(|(_, n)| *n > 0)
+            .collect()
+    }
+
+    /// In how many runs each kind of anomaly was found, the most frequent first.
+    pub fn anomalies(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for kind in self.trials.iter().flat_map(|t| &t.anomalies) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().map(|(k, n)| (k.to_string(), n)).collect();
+        counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        counts
+    }
+}
+
+impl ClockTest {
+    /// Seeds whose verdict is another with the clock's faults, with both verdicts.
+    pub fn flips(&self) -> Vec<(u64, Verdict, Verdict)> {
+        let flip = |with: &Trial| {
+            let without = self.without.trials.iter().find(|t| t.seed == with.seed)?;
+            let pair = (without.verdict?, with.verdict?);
+            (pair.0 != pair.1).then_some((with.seed, pair.0, pair.1))
+        };
+        self.with.trials.iter().filter_map(flip).collect()
+    }
+
+    /// The rule that the system names for a measure.
+    pub fn rule(&self, measure: &str) -> Option<&str> {
+        let named = self.rules.iter().find(|(id, _)| id == measure);
+        named.map(|(_, rule)| rule.as_str())
+    }
+}
+
+impl Valley {
+    /// Of the medians along the sweep. None if no point has the measure, or nothing is better.
+    pub fn of(points: &[Point], measure: &Measure) -> Option<Valley> {
+        let sign = match measure.better {
+            Better::Lower => 1.0,
+            Better::Higher => -1.0,
+            Better::Neither => return None,
+        };
+        let median = |p: &Point| p.arm.spread(&measure.id).map(|s| s.median);
+        let (best, least) = points
+            .iter()
+            .enumerate()
+            .filter_map(|(i, p)| Some((i, sign * median(p)?)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let around = |holds: &dyn Fn(&Point) -> bool| {
+            let below = points[..best].iter().rev().take_while(|p| holds(p)).count();
+            let above = points[best + 1..].iter().take_while(|p| holds(p)).count();
+            (best - below, best + above)
+        };
+        let bound = least + 0.1 * least.abs();
+        let near = around(&|p| median(p).is_some_and(|m| sign * m <= bound));
+        let noise = around(&|p| {
+            let worse = p.arm.above(&points[best].arm, &measure.id);
+            worse.is_some_and(|s| !(s.differs() && sign * s.median > 0.0))
+        });
+        Some(Valley {
+            measure: measure.id.clone(),
+            best,
+            near,
+            noise,
+        })
+    }
+}
+
+/// A number with about three digits.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    match size {
+        _ if value == 0.0 => "0".into(),
+        _ if size >= 99.95 => crate::text::signed(value.round()),
+        _ if size >= 9.995 => format!("{value:.1}"),
+        _ if size >= 0.0995 => format!("{value:.2}"),
+        _ if size >= 0.000_995 => format!("{value:.4}"),
+        _ => format!("{value:.1e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arm(values: &[f64]) -> Arm {
+        let trials = values.iter().zip(1..).map(|(value, seed)| Trial {
+            seed,
+            run: String::new(),
+            verdict: Some(Verdict::Valid),
+            anomalies: vec![],
+            figures: BTreeMap::from([("wait".to_string(), *value)]),
+            error: None,
+        });
+        Arm {
+            name: String::new(),
+            trials: trials.collect(),
+        }
+    }
+
+    fn wait(better: Better) -> Measure {
+        Measure {
+            id: "wait".into(),
+            label: "wait".into(),
+            unit: "s".into(),
+            better,
+            headline: true,
+            about: String::new(),
+        }
+    }
+
+    fn points(medians: &[f64]) -> Vec<Point> {
+        let point = |m: &f64| Point {
+            value: 0.0,
+            text: String::new(),
+            arm: arm(&[*m; 6]),
+        };
+        medians.iter().map(point).collect()
+    }
+
+    #[test]
+    fn what_is_lacking_is_lacking_and_not_nought() {
+        let mut few = arm(&[1.0, 2.0, 3.0]);
+        few.trials[1].figures.clear();
+        assert_eq!(few.values("wait"), [(1, 1.0), (3, 3.0)]);
+        assert_eq!(few.spread("other"), None);
+        // Only seeds that both have are compared.
+        let above = arm(&[5.0, 5.0, 5.0]).above(&few, "wait").unwrap();
+        assert_eq!((above.n, above.low, above.high), (2, 2.0, 4.0));
+    }
+
+    #[test]
+    fn a_valley_has_no_gap_and_its_bounds_are_what_they_say() {
+        let curve = points(&[9.0, 1.05, 3.0, 1.0, 1.05, 1.2, 1.05]);
+        let valley = Valley::of(&curve, &wait(Better::Lower)).unwrap();
+        assert_eq!((valley.best, valley.near), (3, (3, 4)));
+        // Every seed is worse anywhere else: there is no noise.
+        assert_eq!(valley.noise, (3, 3));
+        let valley = Valley::of(&curve, &wait(Better::Higher)).unwrap();
+        assert_eq!((valley.best, valley.near), (0, (0, 0)));
+        assert_eq!(Valley::of(&curve, &wait(Better::Neither)), None);
+        // Of nothing, ten per cent is nothing.
+        let valley = Valley::of(&points(&[0.0, 0.0, 0.1]), &wait(Better::Lower)).unwrap();
+        assert_eq!(valley.near, (0, 1));
+    }
+
+    #[test]
+    fn what_differs_from_the_best_in_some_seeds_only_is_noise() {
+        let mut curve = points(&[1.0, 1.0]);
+        curve[1].arm = arm(&[9.0, 9.0, 9.0, 9.0, 9.0, 0.5]);
+        let valley = Valley::of(&curve, &wait(Better::Lower)).unwrap();
+        assert_eq!((valley.best, valley.near, valley.noise), (0, (0, 0), (0, 1)));
+    }
+
+    #[test]
+    fn numbers_have_about_three_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1234.6, "1,235"),
+            (-1234.6, "-1,235"),
+            (99.96, "100"),
+            (42.04, "42.0"),
+            (-3.456, "-3.46"),
+            (0.1, "0.10"),
+            (0.0123, "0.0123"),
+            (0.000012, "1.2e-5"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}
