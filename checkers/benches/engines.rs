@@ -421,7 +421,7 @@ fn main() {
 fn measure(name: &str, shape: &Shape) {
     let file = std::env::temp_dir().join(format!("engines-{}.jsonl", std::process::id()));
     let mut out = BufWriter::new(File::create(&file).expect("the folder is writable"));
-    jsonl::write_header(&mut out).expect("there is room");
+    jsonl::write_header(&mut out, None).expect("there is room");
     for event in history(shape).events() {
         jsonl::write_event(&mut out, event).expect("there is room");
     }

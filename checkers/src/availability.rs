@@ -161,13 +161,22 @@ fn service(ops: &[&Op], ok: usize, waits: &[Wait]) -> Vec<(&'static str, Json, &
     };
     let asked = seconds(Duration::ZERO);
     let mut figures = vec![
-        ("answered", (100.0 * ok as f64 / ops.len() as f64).into(), "%"),
+        (
+            "answered",
+            (100.0 * ok as f64 / ops.len() as f64).into(),
+            "%",
+        ),
         ("time asked", asked.into(), "s"),
     ];
     if asked > 0.0 {
         let without: serde_json::Map<String, Json> = PATIENCE
             .iter()
-            .map(|(name, patience)| (name.to_string(), (100.0 * seconds(*patience) / asked).into()))
+            .map(|(name, patience)| {
+                (
+                    name.to_string(),
+                    (100.0 * seconds(*patience) / asked).into(),
+                )
+            })
             .collect();
         figures.push(("time without service", without.into(), "%"));
         figures.push(("throughput", (ok as f64 / asked).into(), "ops/s"));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use history::fault::{Action, Note, Receipt};
+use history::fault::{Action, Loss, Note, Receipt};
 use history::{Kind, Name, Process, Value};
 use tokio::task::JoinSet;
 
@@ -59,6 +59,7 @@ async fn one(
         action: Action::Inject,
         label: fault.label(),
         targets: Vec::new(),
+        loss: Loss::default(),
         receipt: None,
     };
     let write = |kind, note: &Note, error| {
@@ -70,6 +71,7 @@ async fn one(
         Ok(injected) => {
             note.label = injected.label;
             note.targets = injected.targets;
+            note.loss = injected.loss;
             note.receipt = Some(injected.receipt);
             progress.fault_on(number, &note.label);
             write(Kind::Ok, &note, None)?;
@@ -86,6 +88,7 @@ async fn one(
     let until = planned.lasts.map_or(end, |lasts| planned.at + lasts);
     sleep_until(began + until.min(end), &mut stop).await;
     note.action = Action::Heal;
+    note.loss = Loss::default();
     note.receipt = None;
     write(Kind::Invoke, &note, None)?;
     let healed = fault.heal(number, &world).await;
@@ -163,6 +166,7 @@ pub async fn heal_all(
         action: Action::Heal,
         label: "everything".into(),
         targets: world.nodes.iter().map(|n| n.name.clone()).collect(),
+        loss: Loss::default(),
         receipt: Some(receipt),
     };
     let (kind, error) = match errors.is_empty() {

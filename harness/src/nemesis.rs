@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use history::Name;
-use history::fault::Receipt;
+use history::fault::{Loss, Receipt};
 use thiserror::Error;
 
 use crate::cluster::Node;
@@ -43,6 +43,7 @@ pub struct Injected {
     /// One line for people, with what was decided only now: who the leader was.
     pub label: String,
     pub targets: Vec<Name>,
+    pub loss: Loss,
     pub receipt: Receipt,
 }
 

@@ -83,11 +83,15 @@ impl Recorder {
             .create_new(true)
             .open(path)
             .map_err(fail)?;
-        jsonl::write_header(&mut file).map_err(fail)?;
-        Ok(Recorder::to(path, file))
+        // An Instant does not tell what it is of; the two are taken one after the other.
+        let began = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let start = Instant::now();
+        let began_ns = began.tv_sec as u64 * 1_000_000_000 + began.tv_nsec as u64;
+        jsonl::write_header(&mut file, Some(began_ns)).map_err(fail)?;
+        Ok(Recorder::to(path, file, start))
     }
 
-    fn to(path: &Path, file: File) -> Recorder {
+    fn to(path: &Path, file: File, start: Instant) -> Recorder {
         let (events, queue) = channel();
         let writer = std::thread::Builder::new()
             .name("recorder".into())
@@ -102,7 +106,7 @@ impl Recorder {
                 failed: None,
                 delay_us: Histogram::new_with_max(60_000_000, 3).expect("bounds are in range"),
             })),
-            start: Instant::now(),
+            start,
         }
     }
 
@@ -240,7 +244,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file_and_stays() {
         let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let recorder = Recorder::to(Path::new("/dev/full"), file);
+        let recorder = Recorder::to(Path::new("/dev/full"), file, Instant::now());
         // The writer runs on its own: its failure shows at some later event, or at the end.
         let shown = (0..1_000_000).find_map(|n| recorder.record(draft(n), None).err());
         let error = shown.unwrap_or_else(|| recorder.finish().unwrap_err());

@@ -9,17 +9,20 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use agent::protocol::{self, Evidence, Request, State};
+use agent::protocol::{self, Direction, Evidence, Request, State};
 use async_trait::async_trait;
 use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nemesis::{Fault, FaultError, Injected, World};
 use history::Name;
-use history::fault::Receipt;
+use history::fault::{Loss, Receipt};
 use tokio::task::JoinSet;
 
 use crate::clock::Reading;
 use crate::registry::Family;
+
+/// A rule that drops every packet, in millionths.
+const WHOLE: u32 = 1_000_000;
 
 /// What an injection is going to do, with everything decided.
 #[derive(Clone, Debug)]
@@ -167,6 +170,7 @@ impl<P: Policy> Fault for Applied<P> {
         let mut sights = tell(requests).await?;
         self.policy.witness(&orders, world, &mut sights).await;
         Ok(Injected {
+            loss: loss(&orders, world),
             label: orders.label,
             targets: orders.targets,
             receipt: sights.receipt(),
@@ -205,6 +209,31 @@ impl<P: Policy> Fault for Applied<P> {
         }
         Ok(sights.receipt())
     }
+}
+
+/// What the mechanisms take away from the nodes' protocol.
+fn loss(orders: &Orders, world: &World) -> Loss {
+    let mut loss = Loss::default();
+    for (node, mechanism) in &orders.mechanisms {
+        match mechanism {
+            protocol::Fault::Pause { .. }
+            | protocol::Fault::Kill { .. }
+            | protocol::Fault::Clock {
+                how: protocol::ClockFault::Freeze { .. },
+                ..
+            } => loss.down.push(node.name.clone()),
+            protocol::Fault::Cut { rules } => {
+                let whole = rules.iter().filter(|r| r.per_million == WHOLE);
+                let from = whole.filter(|r| r.direction == Direction::In);
+                let peers =
+                    from.filter_map(|r| world.nodes.iter().find(|n| Some(n.address) == r.peer));
+                loss.deaf
+                    .extend(peers.map(|peer| (node.name.clone(), peer.name.clone())));
+            }
+            protocol::Fault::Clock { .. } | protocol::Fault::Packet { .. } => {}
+        }
+    }
+    loss
 }
 
 /// Tells all agents at once and waits for all of them: one that fails must not leave the others in

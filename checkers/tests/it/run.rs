@@ -26,6 +26,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
         action,
         label: "n1 | n2".into(),
         targets: vec!["n1".into()],
+        loss: Default::default(),
         receipt: Some(Receipt {
             held: true,
             evidence: vec![],
@@ -209,6 +210,7 @@ fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
             action: Action::Inject,
             label: "the leader".into(),
             targets: vec![],
+            loss: Default::default(),
             receipt: None,
         };
         for (kind, error) in [

@@ -47,7 +47,9 @@ pub fn command(args: Compare) -> Result<ExitCode, Failure> {
             }
         }
         same_faults(&questions[places[0].0..], &seeds, family)?;
-        let clocked = questions[places[0].0..].iter().any(|q| has_clock(&q.schedule));
+        let clocked = questions[places[0].0..]
+            .iter()
+            .any(|q| has_clock(&q.schedule));
         for (i, with) in places.into_iter().enumerate().filter(|_| clocked) {
             let without = Place(questions.len());
             for n in 0..many {
@@ -191,7 +193,11 @@ fn ask(
 /// ever ceases to be so, nothing that is said here would be true.
 fn same_faults(questions: &[Question], seeds: &[u64], family: &str) -> Result<(), Failure> {
     let (first, second) = questions.split_at(seeds.len());
-    match first.iter().zip(second).find(|(a, b)| a.schedule != b.schedule) {
+    match first
+        .iter()
+        .zip(second)
+        .find(|(a, b)| a.schedule != b.schedule)
+    {
         None => Ok(()),
         Some((a, _)) => Err(Failure::Infra(format!(
             "the two systems would not have the same faults under {family}, seed {}",

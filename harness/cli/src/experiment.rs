@@ -140,7 +140,7 @@ impl Experiment {
         let mut add = |flag: &str, value: Option<String>| {
             words.extend(value.map(|v| [flag.to_string(), v]).into_iter().flatten());
         };
-        let span = |d: Option<std::time::Duration>| d.map(|d| write_duration(d));
+        let span = |d: Option<std::time::Duration>| d.map(write_duration);
         add("--workload", self.workload.clone());
         add("--nodes", self.nodes.map(|n| n.to_string()));
         add("--time-limit", span(Some(self.time_limit)));
@@ -174,7 +174,10 @@ impl Experiment {
             pair("workload", spec.workload.clone()),
             pair("nodes", spec.nodes.to_string()),
             pair("each run", format!("{:?}", spec.time_limit())),
-            pair("offered", format!("{} ops/s by {}", spec.rate, spec.concurrency)),
+            pair(
+                "offered",
+                format!("{} ops/s by {}", spec.rate, spec.concurrency),
+            ),
         ];
         if !spec.lengths.is_empty() {
             let lengths = spec.lengths.join(" ").replace("--fault-", "");
@@ -285,9 +288,7 @@ pub fn conclude<'a>(
     json: bool,
     trials: impl IntoIterator<Item = &'a Trial>,
 ) -> Result<ExitCode, Failure> {
-    let fail = |e: std::io::Error| {
-        Failure::Infra(format!("cannot write {}: {e}", page.display()))
-    };
+    let fail = |e: std::io::Error| Failure::Infra(format!("cannot write {}: {e}", page.display()));
     if let Some(folder) = page.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(fail)?;
     }
@@ -306,7 +307,9 @@ pub fn conclude<'a>(
     match failed {
         0 => Ok(ExitCode::SUCCESS),
         n => {
-            eprintln!("{n} runs gave no result, and are in no figure; the same command tries them again");
+            eprintln!(
+                "{n} runs gave no result, and are in no figure; the same command tries them again"
+            );
             Ok(ExitCode::from(Verdict::Infra.exit_code()))
         }
     }

@@ -213,7 +213,10 @@ pub fn measures(units: &BTreeMap<String, String>) -> Vec<Measure> {
             match known {
                 Some((at, known, part)) => {
                     let label = known.label.replace('*', &part);
-                    (at, measure(label, known.better, known.headline, known.about))
+                    (
+                        at,
+                        measure(label, known.better, known.headline, known.about),
+                    )
                 }
                 None => {
                     let label = id.replacen('/', ": ", 1).replace('/', ", ");

@@ -36,9 +36,30 @@ pub struct Note {
     /// Nodes that the fault acts on.
     #[serde(default)]
     pub targets: Vec<Name>,
+    /// What it takes away while it is in force, for whoever judges whether the rest sufficed.
+    #[serde(default, skip_serializing_if = "Loss::is_empty")]
+    pub loss: Loss,
     /// Evidence by a second path that it took hold, or that it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
+}
+
+/// What a fault takes away from the nodes' protocol. What it only makes slow, wrong or unlikely (a
+/// clock, a share of the packets, answers to clients) is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Nodes whose daemon does not run, or not all of the time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub down: Vec<Name>,
+    /// A node, and one that it does not hear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deaf: Vec<(Name, Name)>,
+}
+
+impl Loss {
+    pub fn is_empty(&self) -> bool {
+        self.down.is_empty() && self.deaf.is_empty()
+    }
 }
 
 /// Evidence by a second path.
@@ -58,6 +79,7 @@ pub struct Span {
     pub family: Name,
     pub label: String,
     pub targets: Vec<Name>,
+    pub loss: Loss,
     /// When injection began.
     pub from: Time,
     /// When it was in force; none if it never was.
@@ -107,6 +129,7 @@ pub fn spans(history: &History) -> Vec<Span> {
                 family: event.f.clone(),
                 label: note.label,
                 targets: note.targets,
+                loss: note.loss,
                 from: event.time,
                 held_from: None,
                 until: Time::MAX,
@@ -121,6 +144,7 @@ pub fn spans(history: &History) -> Vec<Span> {
                     // What a target such as "the leader" turned out to be is known only now.
                     span.label = note.label;
                     span.targets = note.targets;
+                    span.loss = note.loss;
                 }
                 if kind == Kind::Info {
                     span.skipped = true;

@@ -1,10 +1,13 @@
 //! `history.jsonl`: a header line, then one event a line, appended only.
 //!
 //! ```text
-//! {"schism":"history","version":1}
+//! {"schism":"history","version":1,"began_ns":8123456789}
 //! {"index":0,"time":1024,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}
 //! {"index":1,"time":9731,"process":0,"type":"ok","f":"write","value":[3,17],"node":"n1"}
 //! ```
+//!
+//! `began_ns` is what the monotonic clock of the controller's machine showed at time 0, so that what
+//! nodes on the same machine recorded by that clock can be put beside the events. It may be missing.
 //!
 //! A controller that is killed can tear at most the last line. [`read`] drops a torn last line and
 //! says so; anything else that is not as above is an error with its line and column.
@@ -35,6 +38,8 @@ pub const VERSION: Version = Version(1);
 struct Header {
     schism: String,
     version: Version,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    began_ns: Option<u64>,
 }
 
 /// Why a file could not be read as a history. Lines and columns count from 1.
@@ -95,7 +100,7 @@ fn read_lines(from: impl Read + Send, longest: usize) -> Result<Loaded, ReadErro
         return Err(ReadError::Empty);
     };
     let end = block.iter().position(|b| *b == b'\n');
-    header(&block[..end.unwrap_or(block.len())])?;
+    let header = header(&block[..end.unwrap_or(block.len())])?;
     block.drain(..end.map_or(block.len(), |at| at + 1));
     let mut parsed = parse_all(blocks, first)?;
     let mut line = 1;
@@ -122,12 +127,12 @@ fn read_lines(from: impl Read + Send, longest: usize) -> Result<Loaded, ReadErro
     }
     let chunks = parsed.into_iter().map(|(_, chunk)| chunk.events).collect();
     Ok(Loaded {
-        history: History::of_chunks(chunks)?,
+        history: History::of_chunks(chunks)?.with_began_ns(header.began_ns),
         torn,
     })
 }
 
-fn header(line: &[u8]) -> Result<(), ReadError> {
+fn header(line: &[u8]) -> Result<Header, ReadError> {
     let header: Header = serde_json::from_slice(line).map_err(|e| ReadError::NoHeader {
         reason: e.to_string(),
     })?;
@@ -137,7 +142,7 @@ fn header(line: &[u8]) -> Result<(), ReadError> {
         });
     }
     match header.version == VERSION {
-        true => Ok(()),
+        true => Ok(header),
         false => Err(ReadError::Version {
             found: header.version,
         }),
@@ -328,10 +333,11 @@ fn reason(e: &serde_json::Error) -> String {
 }
 
 /// Writes the header.
-pub fn write_header(to: &mut impl Write) -> io::Result<()> {
+pub fn write_header(to: &mut impl Write, began_ns: Option<u64>) -> io::Result<()> {
     let header = Header {
         schism: "history".into(),
         version: VERSION,
+        began_ns,
     };
     serde_json::to_writer(&mut *to, &header)?;
     to.write_all(b"\n")
@@ -365,7 +371,7 @@ mod tests {
 
     fn two_events() -> Vec<u8> {
         let mut out = Vec::new();
-        write_header(&mut out).unwrap();
+        write_header(&mut out, Some(1_000)).unwrap();
         write_event(&mut out, &event(0, Kind::Invoke, Value::pair(1, 2))).unwrap();
         write_event(&mut out, &event(1, Kind::Ok, Value::pair(1, 2))).unwrap();
         out
@@ -374,6 +380,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let loaded = read(&two_events()[..]).unwrap();
+        assert_eq!(loaded.history.time_of(1_010), Some(Time(10)));
+        assert_eq!(loaded.history.time_of(999), None);
+        let foreign = read(&b"{\"schism\":\"history\",\"version\":1}\n"[..]).unwrap();
+        assert_eq!(foreign.history.time_of(1_010), None);
         assert_eq!(loaded.torn, None);
         assert_eq!(loaded.history.events().len(), 2);
         assert_eq!(
@@ -441,7 +451,7 @@ mod tests {
     fn long() -> (Vec<Event>, Vec<u8>) {
         let mut events = Vec::new();
         let mut out = Vec::new();
-        write_header(&mut out).unwrap();
+        write_header(&mut out, Some(1_000)).unwrap();
         while out.len() < 3 * BLOCK_BYTES + 4321 {
             let index = events.len() as u64;
             let kind = [Kind::Invoke, Kind::Ok][index as usize % 2];

@@ -94,6 +94,7 @@ pub struct History {
     pairs: Vec<Pair>,
     events: OnceLock<Vec<Event>>,
     ops: OnceLock<Vec<Op>>,
+    began_ns: Option<u64>,
 }
 
 /// An operation of a client, by its events.
@@ -139,6 +140,18 @@ impl History {
             pairs,
             ..History::default()
         })
+    }
+
+    /// What the kernel's monotonic clock showed on the controller's machine at time 0.
+    pub fn with_began_ns(mut self, began_ns: Option<u64>) -> History {
+        self.began_ns = began_ns;
+        self
+    }
+
+    /// When a reading of that clock, taken on that machine, was; none if the history does not tell, or
+    /// it was before time 0.
+    pub fn time_of(&self, monotonic_ns: u64) -> Option<Time> {
+        Some(Time(monotonic_ns.checked_sub(self.began_ns?)?))
     }
 
     pub fn columns(&self) -> &Columns {

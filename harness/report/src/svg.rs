@@ -199,6 +199,7 @@ mod tests {
             family: family.into(),
             label: "n1".into(),
             targets: vec!["n1".into()],
+            loss: Default::default(),
             from: Time(from),
             held_from: Some(Time(from + 1)),
             until: Time(until),

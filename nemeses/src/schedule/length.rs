@@ -22,7 +22,9 @@ impl FromStr for Length {
             let span = read_duration(text.trim())?;
             match span.subsec_nanos() % 1_000_000 == 0 && !span.is_zero() {
                 true => Ok(span),
-                false => Err(format!("{text:?}: a millisecond is the least, and the grain")),
+                false => Err(format!(
+                    "{text:?}: a millisecond is the least, and the grain"
+                )),
             }
         };
         let (least, most) = match text.split_once("..") {

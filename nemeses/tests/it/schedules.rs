@@ -139,20 +139,25 @@ fn faults_last_as_long_and_lie_as_far_apart_as_is_said() {
     for seed in 0..20 {
         let schedule = draw(Seed(seed), &spec, &names(5), MINUTE, &tuning).unwrap();
         let mut quiet_from = Duration::ZERO;
-        let mut rounds = 0;
-        for round in schedule.entries.chunk_by(|a, b| a.at == b.at) {
+        let rounds = schedule.entries.chunk_by(|a, b| a.at == b.at);
+        for (nth, round) in rounds.enumerate() {
             let gap = round[0].at - quiet_from;
             assert!((ms(2_000)..=ms(3_000)).contains(&gap), "{seed}: {gap:?}");
-            assert_eq!(round.len(), 2 - rounds % 2, "{seed}: both at once, then one");
+            assert_eq!(round.len(), 2 - nth % 2, "{seed}: both at once, then one");
             assert!(round.iter().all(|e| e.lasts == Some(ms(1_250))), "{seed}");
             quiet_from = round[0].ends().unwrap();
-            rounds += 1;
         }
         // Neither a fault less nor one that would not have ended in time.
-        assert!(quiet_from + ms(3_000 + 1_250) > MINUTE && quiet_from <= MINUTE, "{seed}");
+        assert!(
+            quiet_from + ms(3_000 + 1_250) > MINUTE && quiet_from <= MINUTE,
+            "{seed}"
+        );
     }
     let refused = draw(Seed(1), &spec, &names(5), ms(3_000), &tuning).unwrap_err();
-    assert!(refused.to_string().contains("1.25s for itself"), "{refused}");
+    assert!(
+        refused.to_string().contains("1.25s for itself"),
+        "{refused}"
+    );
 }
 
 #[test]

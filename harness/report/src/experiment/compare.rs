@@ -196,7 +196,9 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
         false => {
             let flips: Vec<String> = flips
                 .iter()
-                .map(|(seed, from, to)| format!("seed {seed} from {} to {}", from.word(), to.word()))
+                .map(|(seed, from, to)| {
+                    format!("seed {seed} from {} to {}", from.word(), to.word())
+                })
                 .collect();
             writeln!(out, "<li>Verdicts changed: {}.</li>", Esc(flips.join(", ")))?;
         }
@@ -251,7 +253,10 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
             Difference(test.with.above(&test.without, &measure.id), measure.better),
         )?;
     }
-    writeln!(out, "</tbody></table></div><p class=\"caption\"></p><div class=\"panels\">")?;
+    writeln!(
+        out,
+        "</tbody></table></div><p class=\"caption\"></p><div class=\"panels\">"
+    )?;
     for measure in shown.iter().take(6) {
         panel_head(out, measure)?;
         panel::pairs(

@@ -177,7 +177,9 @@ impl Arm {
 
     /// How many runs came to each verdict, the worst first; `None` is no result.
     pub fn verdicts(&self) -> Vec<(Option<Verdict>, usize)> {
-        let all = [None].into_iter().chain(Verdict::ALL.map(Some).into_iter().rev());
+        let all = [None]
+            .into_iter()
+            .chain(Verdict::ALL.map(Some).into_iter().rev());
         all.map(|v| (v, self.trials.iter().filter(|t| t.verdict == v).count()))
             .filter(|(_, n)| *n > 0)
             .collect()
@@ -189,7 +191,10 @@ impl Arm {
         for kind in self.trials.iter().flat_map(|t| &t.anomalies) {
             *counts.entry(kind).or_default() += 1;
         }
-        let mut counts: Vec<_> = counts.into_iter().map(|(k, n)| (k.to_string(), n)).collect();
+        let mut counts: Vec<_> = counts
+            .into_iter()
+            .map(|(k, n)| (k.to_string(), n))
+            .collect();
         counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         counts
     }
@@ -330,7 +335,10 @@ mod tests {
         let mut curve = points(&[1.0, 1.0]);
         curve[1].arm = arm(&[9.0, 9.0, 9.0, 9.0, 9.0, 0.5]);
         let valley = Valley::of(&curve, &wait(Better::Lower)).unwrap();
-        assert_eq!((valley.best, valley.near, valley.noise), (0, (0, 0), (0, 1)));
+        assert_eq!(
+            (valley.best, valley.near, valley.noise),
+            (0, (0, 0), (0, 1))
+        );
     }
 
     #[test]

@@ -93,10 +93,6 @@ impl Scale {
             .map(|v| (v, plain(v)))
             .collect()
     }
-
-    pub fn is_log(&self) -> bool {
-        self.log
-    }
 }
 
 /// 0.05, 2000: as few digits as there are.
@@ -287,10 +283,10 @@ mod tests {
 
     #[test]
     fn a_scale_is_logarithmic_only_where_values_are_far_apart_and_above_nought() {
-        assert!(!Scale::over([0.0, 1000.0], 0.0, 100.0).is_log());
-        assert!(!Scale::over([10.0, 100.0], 0.0, 100.0).is_log());
+        assert!(!Scale::over([0.0, 1000.0], 0.0, 100.0).log);
+        assert!(!Scale::over([10.0, 100.0], 0.0, 100.0).log);
         let log = Scale::over([1.0, 100.0], 0.0, 100.0);
-        assert!(log.is_log());
+        assert!(log.log);
         assert!((log.at(10.0) - 50.0).abs() < 1e-9);
         let straight = Scale::over([20.0, 50.0], 0.0, 100.0);
         assert_eq!((straight.at(0.0), straight.at(25.0)), (0.0, 50.0));

@@ -184,7 +184,11 @@ pub fn runs<'a>(
             let Trial {
                 seed, run, verdict, ..
             } = trial;
-            write!(out, "<tr><td>{}</td><td class=\"n\">{seed}</td><td>", Esc(&of))?;
+            write!(
+                out,
+                "<tr><td>{}</td><td class=\"n\">{seed}</td><td>",
+                Esc(&of)
+            )?;
             match (verdict, &trial.error) {
                 (Some(verdict), _) => write!(out, "{}", Sign(*verdict))?,
                 (None, error) => write!(

@@ -161,7 +161,11 @@ fn curve(out: &mut String, s: &Sweep, measure: &Measure) -> fmt::Result {
         let over = part.iter().map(|(x, _, s)| (x, up.at(s.high)));
         let under = part.iter().rev().map(|(x, _, s)| (x, up.at(s.low)));
         path(out, "band", over.chain(under))?;
-        path(out, "line", part.iter().map(|(x, _, s)| (x, up.at(s.median))))?;
+        path(
+            out,
+            "line",
+            part.iter().map(|(x, _, s)| (x, up.at(s.median))),
+        )?;
     }
     for (x, point, spread) in spreads.iter().flatten() {
         for (_, value) in point.arm.values(&measure.id) {

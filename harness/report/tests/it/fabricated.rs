@@ -363,6 +363,7 @@ fn nemesis(index: u64, now: u64, fault: usize, which: usize) -> Event {
         },
         label: of.label.to_string(),
         targets: of.targets.iter().map(|t| Name::from(*t)).collect(),
+        loss: Default::default(),
         receipt: (!which.is_multiple_of(2)).then_some(Receipt {
             held: true,
             evidence,

@@ -192,6 +192,7 @@ fn hostile_text_stays_text() {
             action,
             label: evil.to_string(),
             targets: vec![evil.into()],
+            loss: Default::default(),
             receipt: Some(Receipt {
                 held: true,
                 evidence: vec![evil.to_string(); 40],
@@ -343,6 +344,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
                 action,
                 label: format!("n{fault}"),
                 targets: vec!["n1".into()],
+                loss: Default::default(),
                 receipt: None,
             };
             events.push(Event {
