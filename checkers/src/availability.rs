@@ -59,7 +59,7 @@ impl Checker for Availability {
             .collect();
         ok.sort_unstable();
         let spans = fault::spans(history);
-        let waits = waits(&ops, history);
+        let (waits, asked) = waits(&ops, history);
         let gaps: Vec<Wait> = waits
             .iter()
             .filter(|(from, until)| until.since(*from) >= self.gap)
@@ -86,7 +86,7 @@ impl Checker for Availability {
             .collect();
         let recovery: Vec<Json> = spans.iter().map(|span| recovery(span, &ok)).collect();
         let mut analysis = Analysis::valid(self.name(), summary);
-        for (name, value, unit) in service(&ops, ok.len(), &waits) {
+        for (name, value, unit) in service(&ops, ok.len(), &waits, asked) {
             analysis = analysis.with_figure(Figure::new(name, value, unit));
         }
         let held: Vec<&Span> = spans.iter().filter(|span| span.held()).collect();
@@ -113,8 +113,9 @@ impl Checker for Availability {
 
 type Wait = (Time, Time);
 
-/// Every time in which something was asked and nothing succeeded, in order.
-fn waits(ops: &[&Op], history: &History) -> Vec<Wait> {
+/// Every time in which something was asked and nothing succeeded, in order; and how long something was
+/// asked at all: from the first call to the last completion, without idle times.
+fn waits(ops: &[&Op], history: &History) -> (Vec<Wait>, Duration) {
     // By index, the order in which the recorder saw them.
     let mut moments: Vec<(u64, Option<Outcome>)> = Vec::with_capacity(2 * ops.len());
     for op in ops {
@@ -123,12 +124,18 @@ fn waits(ops: &[&Op], history: &History) -> Vec<Wait> {
     }
     moments.sort_unstable_by_key(|(index, _)| *index);
     let mut waits = Vec::new();
-    let (mut open, mut since, mut idle_from) = (0u64, None, Time(0));
+    let mut open = 0u64;
+    let mut since = None;
+    let mut idle_from = ops.iter().map(|op| op.call).min().unwrap_or_default();
+    let mut asked = Duration::ZERO;
+    let mut asked_from = idle_from;
     for (index, ended) in moments {
         let at = history.events()[index as usize].time;
         let Some(outcome) = ended else {
             if open == 0 && at.since(idle_from) >= IDLE {
                 waits.extend(since.take().map(|from| (from, idle_from)));
+                asked += idle_from.since(asked_from);
+                asked_from = at;
             }
             since = since.or(Some(at));
             open += 1;
@@ -146,11 +153,16 @@ fn waits(ops: &[&Op], history: &History) -> Vec<Wait> {
     let end = if open > 0 { history.end() } else { idle_from };
     waits.extend(since.map(|from| (from, end)));
     waits.retain(|(from, until)| from < until);
-    waits
+    (waits, asked + end.since(asked_from))
 }
 
 /// What share of the operations, and of the time, was served.
-fn service(ops: &[&Op], ok: usize, waits: &[Wait]) -> Vec<(&'static str, Json, &'static str)> {
+fn service(
+    ops: &[&Op],
+    ok: usize,
+    waits: &[Wait],
+    asked: Duration,
+) -> Vec<(&'static str, Json, &'static str)> {
     if ops.is_empty() {
         return Vec::new();
     }
@@ -159,7 +171,7 @@ fn service(ops: &[&Op], ok: usize, waits: &[Wait]) -> Vec<(&'static str, Json, &
         let counted = lengths.filter(|length| *length >= at_least);
         counted.map(|length| length.as_secs_f64()).sum()
     };
-    let asked = seconds(Duration::ZERO);
+    let asked = asked.as_secs_f64();
     let mut figures = vec![
         (
             "answered",

@@ -9,5 +9,5 @@ mod random;
 mod registers;
 mod run;
 mod sets;
-mod story;
 mod staleness;
+mod story;

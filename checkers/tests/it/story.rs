@@ -192,6 +192,7 @@ impl Story {
                 action,
                 label: target.to_string(),
                 targets: vec![(*target).into()],
+                loss: Default::default(),
                 receipt: Some(Receipt {
                     held: true,
                     evidence: vec![],

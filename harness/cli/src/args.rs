@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use nemeses::schedule::{Length, Tuning};
 
 /// Puts consensus systems on trial: real nodes, real faults, a verdict with its evidence.
@@ -38,6 +38,8 @@ pub enum Command {
     Prove(Prove),
     /// Put two systems under the same seeds and faults, side by side on one page
     Compare(Box<Compare>),
+    /// Run a system along the values of a parameter: where is it best, and how flat is it there?
+    Sweep(Box<Sweep>),
     /// Say what this machine offers, and how to get what is missing
     Doctor(Doctor),
     /// Undo what a dead agent left on this machine
@@ -308,6 +310,55 @@ pub struct Compare {
     pub param_b: Vec<(String, String)>,
     #[command(flatten)]
     pub experiment: Experiment,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("Examples:
+  schism sweep paxos-kv --param election-timeout=50ms..5s --tie heartbeat-interval=0.2x --tie lease=0.8x \\
+      --tie max-drift=0.1x --nemesis pause:leader --fault-length 2s --fault-gap 3s
+  schism sweep etcd --param election-timeout=500ms..10s --tie heartbeat-interval=0.1x --nemesis packet:delay
+
+Runs that the store already has are not made again, so a sweep that was interrupted goes on.
+
+{EXPERIMENT_CODES}"))]
+pub struct Sweep {
+    /// What to test: see `schism systems`
+    pub system: String,
+    /// The parameter, of the system or the workload, with the first and the last of its values: `NAME=LO..HI`
+    #[arg(long, short, value_name = "NAME=LO..HI", value_parser = pair)]
+    pub param: (String, String),
+    /// How many values, both ends included
+    #[arg(long, default_value_t = 12)]
+    pub steps: usize,
+    /// How they are spaced: by a factor, or by a difference
+    #[arg(long, value_enum, default_value_t = Scale::Log)]
+    pub scale: Scale,
+    /// Another parameter, so many times the swept one: `lease=0.8x`; may be given several times
+    #[arg(long, value_name = "NAME=FACTORx", value_parser = pair)]
+    pub tie: Vec<(String, String)>,
+    /// Another parameter, the same for all values; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Faults, as for `schism run`
+    #[arg(long, short = 'f', default_value = "pause")]
+    pub nemesis: String,
+    #[command(flatten)]
+    pub experiment: Experiment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scale {
+    Log,
+    Linear,
+}
+
+impl Scale {
+    pub fn word(self) -> &'static str {
+        match self {
+            Scale::Log => "log",
+            Scale::Linear => "linear",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

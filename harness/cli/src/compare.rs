@@ -290,8 +290,8 @@ fn text(c: &Comparison, args: &Compare) -> String {
             if spreads.iter().all(Option::is_none) {
                 continue;
             }
-            let [one, other] = spreads.map(grid::interval);
-            let difference = grid::difference(first.above(second, &measure.id));
+            let [one, other] = spreads.map(|s| grid::interval(s, c.seeds.len()));
+            let difference = grid::difference(first.above(second, &measure.id), c.seeds.len());
             grid.row([
                 format!("  {}", measure.label),
                 measure.unit.clone(),
@@ -336,7 +336,7 @@ fn clock_text(c: &Comparison, test: &ClockTest) -> String {
         grid.row([
             format!("  {}", measure.label),
             measure.unit.clone(),
-            grid::difference(above),
+            grid::difference(above, c.seeds.len()),
             test.rule(&measure.id).unwrap_or_default().to_string(),
         ]);
     }

@@ -43,21 +43,30 @@ impl Grid {
     }
 }
 
-/// `1.23 [1.10, 1.31]`, or that there is no such thing.
-pub fn interval(spread: Option<Spread>) -> String {
+/// `1.23 [1.10, 1.31]`, or that there is no such thing; of how many values, where that is fewer than
+/// the seeds.
+pub fn interval(spread: Option<Spread>, seeds: usize) -> String {
     match spread {
         None => "not applicable".into(),
         Some(s) => format!(
-            "{} [{}, {}]",
+            "{} [{}, {}]{}",
             number(s.median),
             number(s.low),
-            number(s.high)
+            number(s.high),
+            of(&s, seeds)
         ),
     }
 }
 
+fn of(spread: &Spread, seeds: usize) -> String {
+    match spread.n < seeds {
+        true => format!(" of {}", spread.n),
+        false => String::new(),
+    }
+}
+
 /// The same of a difference; a star where it is sure.
-pub fn difference(spread: Option<Spread>) -> String {
+pub fn difference(spread: Option<Spread>, seeds: usize) -> String {
     let sign = |v: f64| match v > 0.0 {
         true => format!("+{}", number(v)),
         false => number(v),
@@ -65,10 +74,11 @@ pub fn difference(spread: Option<Spread>) -> String {
     match spread {
         None => "-".into(),
         Some(s) => format!(
-            "{} [{}, {}]{}",
+            "{} [{}, {}]{}{}",
             sign(s.median),
             sign(s.low),
             sign(s.high),
+            of(&s, seeds),
             if s.differs() { " *" } else { "" }
         ),
     }

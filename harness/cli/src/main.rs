@@ -17,6 +17,7 @@ mod prove;
 mod run;
 mod spec;
 mod summary;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Errors(args) => listings::errors(args.json),
         Command::Prove(args) => prove::command(args),
         Command::Compare(args) => compare::command(*args),
+        Command::Sweep(args) => sweep::command(*args),
         Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => listings::heal(&args.dir),
         Command::Completions { shell } => {

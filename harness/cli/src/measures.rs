@@ -126,13 +126,6 @@ const KNOWN: &[Known] = &[
                 \u{394}-atomicity).",
     },
     Known {
-        path: "*/lost acknowledgements",
-        label: "lost acknowledgements",
-        better: Better::Lower,
-        headline: true,
-        about: "Writes that were acknowledged and are not in what the nodes hold at the end.",
-    },
-    Known {
         path: "set/elements lost",
         label: "lost acknowledgements",
         better: Better::Lower,
@@ -140,13 +133,92 @@ const KNOWN: &[Known] = &[
         about: "Elements whose addition was acknowledged and that a later read does not show.",
     },
     Known {
-        path: "*/k_min",
+        path: "chain/common prefix/k",
         label: "reorganisation depth (k_min)",
         better: Better::Lower,
         headline: true,
         about: "The fewest blocks to be cut from the end of any node's chain so that it is a prefix of \
-                every later one's: common prefix holds for this k and no smaller one.",
+                every later one: common prefix holds for this k and for no smaller one.",
     },
+    Known {
+        path: "chain/reorganisations/count",
+        label: "reorganisations",
+        better: Better::Lower,
+        headline: true,
+        about: "How often a node left blocks that it had called its chain.",
+    },
+    Known {
+        path: "chain/persistence/acknowledged gone",
+        label: "lost acknowledgements",
+        better: Better::Lower,
+        headline: true,
+        about: "Writes that were acknowledged and whose transaction is not in the last chain.",
+    },
+    Known {
+        path: "chain/persistence/acknowledged moved",
+        label: "rolled-back acknowledgements",
+        better: Better::Lower,
+        headline: true,
+        about: "Writes whose block was left after they had been acknowledged, and that another block took in.",
+    },
+    Known {
+        path: "chain/persistence/k",
+        label: "persistence from depth",
+        better: Better::Lower,
+        headline: true,
+        about: "No transaction that was seen this deep vanished or moved; one a block less deep did, unless it \
+                is 1.",
+    },
+    Known {
+        path: "chain/ledger linearizable from/k",
+        label: "ledger linearizable from depth",
+        better: Better::Lower,
+        headline: true,
+        about: "The fewest confirmations with which all answers together are linearizable.",
+    },
+    Known {
+        path: "chain/liveness/all/p50",
+        label: "confirmed after, median",
+        better: Better::Lower,
+        headline: false,
+        about: "From a write's call to its being as deep as the client asked, at every node.",
+    },
+    Known {
+        path: "chain/liveness/all/p99",
+        label: "confirmed after, p99",
+        better: Better::Lower,
+        headline: true,
+        about: "From a write's call to its being as deep as the client asked, at every node.",
+    },
+    Known {
+        path: "chain/chain growth/with faults/tau",
+        label: "slowest growth under faults",
+        better: Better::Higher,
+        headline: true,
+        about: "Blocks a second that the slowest honest chain grew by in the worst window that touches a fault.",
+    },
+    Known {
+        path: "chain/block interval",
+        label: "block interval",
+        better: Better::Neither,
+        headline: true,
+        about: "Mean time from one block of the last chain to the next.",
+    },
+    Known {
+        path: "chain/chain quality/mu",
+        label: "chain quality (\u{3bc})",
+        better: Better::Higher,
+        headline: false,
+        about: "The least share of blocks that the nodes themselves mined, of any window of the last chain.",
+    },
+];
+
+/// Of the run and not of the system, or numbers that only name something.
+const APART: &[&str] = &[
+    "vacuity/*",
+    "vacuity/*/*",
+    "chain/*/*/slowest op",
+    "*/*/window",
 ];
 
 /// Every number of a judged run: `checker/figure`, and further names where a figure has parts.
@@ -158,6 +230,7 @@ pub fn figures(analyses: &[Analysis]) -> BTreeMap<String, f64> {
             flatten(&path, &figure.value, &mut found);
         }
     }
+    found.retain(|path, _| !APART.iter().any(|pattern| star(pattern, path).is_some()));
     found
 }
 
@@ -285,7 +358,16 @@ mod tests {
     fn known_measures_come_first_and_unknown_ones_under_their_own_names() {
         let chain = Analysis::valid("chain", "")
             .with_figure(Figure::new("forks", json!({"deep": 3}), ""))
-            .with_figure(Figure::new("k_min", 2, "blocks"));
+            .with_figure(Figure::new(
+                "common prefix",
+                json!({"k": 2, "witness": "n1"}),
+                "blocks",
+            ))
+            .with_figure(Figure::new(
+                "liveness",
+                json!({"all": {"slowest op": 7}}),
+                "",
+            ));
         let measures = measures(&units(&[chain, analysis()]));
         let labels: Vec<&str> = measures.iter().map(|m| m.label.as_str()).collect();
         assert_eq!(

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::protocol::Daemon;
 use async_trait::async_trait;
@@ -77,7 +78,32 @@ impl Default for Ports {
     }
 }
 
+/// The longest election timeout that etcd takes.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// etcd's own rules, which it would state only in its log.
 fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
+    let span = |name| setup.params.duration(name);
+    let (timeout, heartbeat) = (span("election-timeout"), span("heartbeat-interval"));
+    if timeout > LONGEST_TIMEOUT {
+        return Err(SetupError::Refused {
+            system: NAME,
+            reason: format!(
+                "election-timeout {} is more than {LONGEST_TIMEOUT:?}",
+                setup.params.text("election-timeout")
+            ),
+        });
+    }
+    if timeout < heartbeat * 5 {
+        return Err(SetupError::Refused {
+            system: NAME,
+            reason: format!(
+                "election-timeout {} is less than five times the heartbeat-interval {}",
+                setup.params.text("election-timeout"),
+                setup.params.text("heartbeat-interval")
+            ),
+        });
+    }
     Ok(Etcd::new(program()?, setup.params.clone(), Ports::default()).ready())
 }
 
@@ -220,7 +246,7 @@ impl System for Etcd {
             health: String,
         }
         let patience = Patience {
-            answer: std::time::Duration::from_secs(2),
+            answer: Duration::from_secs(2),
             ..Patience::QUESTION
         };
         let answer = self.http(node, patience).get("/health").await;

@@ -85,6 +85,11 @@ pub enum SetupError {
         name: String,
         nearest: Option<String>,
     },
+    #[error("{system} refuses this: {reason}")]
+    Refused {
+        system: &'static str,
+        reason: String,
+    },
     #[error("{program} was not found ({looked}): {remedy}")]
     NoProgram {
         program: &'static str,

@@ -143,7 +143,26 @@ impl Default for Ports {
     }
 }
 
+/// The daemon would refuse the rest of its rules by name and range; these are about two at once.
 fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
+    let span = |name| setup.params.duration(name);
+    for (name, times, bound) in [
+        ("heartbeat-interval", 2, "election-timeout"),
+        ("lease", 1, "election-timeout"),
+        ("max-drift", 1, "lease"),
+    ] {
+        if span(name) * times > span(bound) {
+            return Err(SetupError::Refused {
+                system: NAME,
+                reason: format!(
+                    "{name} {} is more than {} {bound} {}",
+                    setup.params.text(name),
+                    if times == 2 { "half the" } else { "the" },
+                    setup.params.text(bound)
+                ),
+            });
+        }
+    }
     Ok(PaxosKv::new(program()?, setup.clone(), Ports::default()).ready())
 }
 

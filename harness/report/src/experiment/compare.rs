@@ -117,6 +117,19 @@ fn verdicts(out: &mut String, c: &Comparison) -> fmt::Result {
 
 /// Every measure under every family; those that no arm of the family has are left out.
 fn figures(out: &mut String, c: &Comparison) -> fmt::Result {
+    table(out, c, true)?;
+    if c.measures.iter().any(|m| !m.headline) {
+        writeln!(
+            out,
+            "<details class=\"box\"><summary>Other figures</summary>"
+        )?;
+        table(out, c, false)?;
+        writeln!(out, "</details>")?;
+    }
+    Ok(())
+}
+
+fn table(out: &mut String, c: &Comparison, headline: bool) -> fmt::Result {
     let [a, b] = &c.systems;
     writeln!(
         out,
@@ -138,7 +151,7 @@ fn figures(out: &mut String, c: &Comparison) -> fmt::Result {
         let [first, second] = &group.arms[..] else {
             continue;
         };
-        for measure in &c.measures {
+        for measure in c.measures.iter().filter(|m| m.headline == headline) {
             let spreads = [first, second].map(|arm| arm.spread(&measure.id));
             if spreads.iter().all(Option::is_none) {
                 continue;
@@ -149,9 +162,13 @@ fn figures(out: &mut String, c: &Comparison) -> fmt::Result {
             writeln!(
                 out,
                 "</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                Interval(one),
-                Interval(other),
-                Difference(first.above(second, &measure.id), measure.better)
+                Interval(one, c.seeds.len()),
+                Interval(other, c.seeds.len()),
+                Difference(
+                    first.above(second, &measure.id),
+                    measure.better,
+                    c.seeds.len()
+                )
             )?;
         }
         writeln!(out, "</tbody>")?;
@@ -248,9 +265,13 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
         writeln!(
             out,
             "</td><td>{}</td><td>{}</td><td>{}</td><td class=\"rule\">{rule}</td></tr>",
-            Interval(test.without.spread(&measure.id)),
-            Interval(test.with.spread(&measure.id)),
-            Difference(test.with.above(&test.without, &measure.id), measure.better),
+            Interval(test.without.spread(&measure.id), c.seeds.len()),
+            Interval(test.with.spread(&measure.id), c.seeds.len()),
+            Difference(
+                test.with.above(&test.without, &measure.id),
+                measure.better,
+                c.seeds.len()
+            ),
         )?;
     }
     writeln!(

@@ -15,6 +15,9 @@ const GAP_PX: f64 = 12.0;
 /// How many times the smallest value the largest must be for a logarithmic scale.
 const WIDE: f64 = 40.0;
 
+/// What part of the largest value the smallest must be for a scale without nought.
+const CLOSE: f64 = 0.7;
+
 /// A straight or logarithmic scale over a measure's values.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
@@ -26,8 +29,8 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Covers the values, from nought where it is straight. Logarithmic where values are all above
-    /// nought and far apart.
+    /// Covers the values, from nought where it is straight, unless they are all far from it and close
+    /// to each other. Logarithmic where they are all above nought and far apart.
     pub fn over(values: impl IntoIterator<Item = f64>, from: f64, to: f64) -> Scale {
         let (mut lo, mut hi) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
@@ -38,6 +41,7 @@ impl Scale {
         let (lo, hi) = match (log, lo <= hi) {
             (_, false) => (0.0, 1.0),
             (true, _) => (lo, hi),
+            (false, _) if lo < hi && lo > CLOSE * hi => (lo, hi),
             (false, _) => (lo.min(0.0), hi.max(0.0)),
         };
         // A scale over a single value still has two ends.
@@ -291,6 +295,8 @@ mod tests {
         let straight = Scale::over([20.0, 50.0], 0.0, 100.0);
         assert_eq!((straight.at(0.0), straight.at(25.0)), (0.0, 50.0));
         assert_eq!(straight.at(50.0), 100.0);
+        let close = Scale::over([96.0, 98.0, 100.0], 0.0, 100.0);
+        assert_eq!((close.at(96.0), close.at(98.0)), (0.0, 50.0));
         // Nothing, one value and nought are no reason to divide by it.
         for values in [vec![], vec![0.0], vec![-1.0], vec![7.0]] {
             let scale = Scale::over(values.clone(), 0.0, 100.0);

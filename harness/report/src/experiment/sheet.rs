@@ -67,14 +67,25 @@ pub fn caution(seeds: usize) -> String {
             counted(seeds, "seed")
         ),
         _ => format!(
-            "{interval}. Of {} comparisons that are not there, one seems to be by chance alone.",
-            "twenty"
+            "{interval}. Where nothing differs, one interval in twenty seems to say otherwise."
         ),
     }
 }
 
-/// `1.23 [1.10, 1.31]`.
-pub struct Interval(pub Option<Spread>);
+/// `1.23 [1.10, 1.31]`, with how many values it is of where that is fewer than the seeds.
+pub struct Interval(pub Option<Spread>, pub usize);
+
+/// ` of 3`, where three of more had a value.
+struct Of(usize, usize);
+
+impl Display for Of {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 < self.1 {
+            true => write!(f, " <span class=\"interval\">of {}</span>", self.0),
+            false => Ok(()),
+        }
+    }
+}
 
 impl Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,17 +93,18 @@ impl Display for Interval {
             None => f.write_str("<span class=\"none\">not applicable</span>"),
             Some(s) => write!(
                 f,
-                "<b>{}</b> <span class=\"interval\">[{}, {}]</span>",
+                "<b>{}</b> <span class=\"interval\">[{}, {}]</span>{}",
                 number(s.median),
                 number(s.low),
-                number(s.high)
+                number(s.high),
+                Of(s.n, self.1)
             ),
         }
     }
 }
 
 /// A difference, marked where it is sure, and coloured where one way is better.
-pub struct Difference(pub Option<Spread>, pub Better);
+pub struct Difference(pub Option<Spread>, pub Better, pub usize);
 
 impl Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,10 +123,11 @@ impl Display for Difference {
         };
         write!(
             f,
-            "<span class=\"{class}\">{} <span class=\"interval\">[{}, {}]</span></span>",
+            "<span class=\"{class}\">{} <span class=\"interval\">[{}, {}]</span></span>{}",
             signed(s.median),
             signed(s.low),
-            signed(s.high)
+            signed(s.high),
+            Of(s.n, self.2)
         )
     }
 }

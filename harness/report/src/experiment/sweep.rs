@@ -91,7 +91,7 @@ fn best(out: &mut String, s: &Sweep) -> fmt::Result {
             out,
             "</td><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}</td></tr>",
             Esc(&best.text),
-            Interval(best.arm.spread(&measure.id)),
+            Interval(best.arm.spread(&measure.id), s.seeds.len()),
             Esc(range(s, valley.near)),
             Esc(range(s, valley.noise)),
         )?;
