@@ -15,6 +15,7 @@
 //! What is lacking is not judged, and the summary says so.
 
 mod ballots;
+mod elections;
 
 use history::{History, Name, Op, Outcome, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -133,6 +134,11 @@ impl Agreement {
         if !applied_once(&logs, &mut anomalies, meter)? {
             lacking.push("the logs do not name commands, so repeats are not judged".to_string());
         }
+        // Of a node without a trace nobody knows whether it led.
+        let elections = match self.one_clock && traces.len() >= nodes && !traces.is_empty() {
+            true => elections::judge(&traces, history, nodes),
+            false => None,
+        };
         let ballots = ballots::judge(&traces, nodes, self, &mut anomalies, meter)?;
         lacking.extend(ballots.lacking);
 
@@ -160,6 +166,11 @@ impl Agreement {
             .with_figure(Figure::new("slots", slots, ""));
         for (name, count) in ballots.figures {
             analysis = analysis.with_figure(Figure::new(name, count, ""));
+        }
+        if let Some(elections) = elections {
+            analysis = analysis
+                .with_figure(Figure::new("elections", elections.held, ""))
+                .with_figure(Figure::new("needless elections", elections.needless, ""));
         }
         Ok(analysis)
     }

@@ -7,6 +7,7 @@
 //! | `accept` | `ballot`, `slot`, `digest` | it has accepted, and may be counted |
 //! | `decide` | `slot`, `digest` | it takes the slot for decided |
 //! | `lease` | `from_ns`, `until_ns` | it takes itself for the only leader between these times |
+//! | `lead` | | it leads from now on |
 //! | `step-down` | | it leads no more, whatever its lease said |
 //!
 //! Every event has its `t_ns`. Others, and other fields, are passed over.
@@ -23,15 +24,15 @@ use crate::{Anomaly, Exhausted, Meter};
 pub struct Trace<'h> {
     pub op: u64,
     pub node: &'h str,
-    events: Vec<Event<'h>>,
+    pub events: Vec<Event<'h>>,
 }
 
-struct Event<'h> {
-    t_ns: i64,
-    what: What<'h>,
+pub struct Event<'h> {
+    pub t_ns: i64,
+    pub what: What<'h>,
 }
 
-enum What<'h> {
+pub enum What<'h> {
     Start {
         promised: Option<Ballot>,
         accepted_upto: Option<i64>,
@@ -50,6 +51,7 @@ enum What<'h> {
         from_ns: i64,
         until_ns: i64,
     },
+    Lead,
     StepDown,
 }
 
@@ -103,6 +105,7 @@ pub fn trace(op: &Op) -> Result<Trace<'_>, String> {
                 from_ns: number("from_ns")?,
                 until_ns: number("until_ns")?,
             },
+            "lead" => What::Lead,
             "step-down" => What::StepDown,
             _ => continue,
         };
@@ -252,7 +255,7 @@ fn acceptors(
                         _ => promised = Some(ballot),
                     }
                 }
-                What::Decide { .. } | What::Lease { .. } | What::StepDown => {}
+                What::Decide { .. } | What::Lease { .. } | What::Lead | What::StepDown => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 mod brute;
 mod chains;
 mod corpus;
+mod elections;
 mod garbage;
 mod lists;
 mod random;

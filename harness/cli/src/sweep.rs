@@ -337,7 +337,9 @@ fn text(s: &Sweep) -> String {
             label.map_or_else(String::new, |m| m.label.clone()),
             s.points[valley.best].text.clone(),
             range(s, valley.near),
-            range(s, valley.noise),
+            valley
+                .noise
+                .map_or_else(|| "too few seeds to tell".into(), |noise| range(s, noise)),
         ]);
     }
     out += &grid.text();
@@ -369,7 +371,7 @@ fn json(s: &Sweep) -> Json {
             "measure": v.measure,
             "at": s.points[v.best].text,
             "within ten per cent": [s.points[v.near.0].text, s.points[v.near.1].text],
-            "within the noise": [s.points[v.noise.0].text, s.points[v.noise.1].text],
+            "within the noise": v.noise.map(|(from, to)| [&s.points[from].text, &s.points[to].text]),
         })).collect::<Vec<_>>(),
     })
 }

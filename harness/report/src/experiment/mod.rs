@@ -138,8 +138,9 @@ pub struct Valley {
     pub best: usize,
     /// The points around the best, without a gap, whose medians are within 10 % of the best one's.
     pub near: (usize, usize),
-    /// The points around the best, without a gap, that are not surely worse than it, seed by seed.
-    pub noise: (usize, usize),
+    /// The points around the best, without a gap, that are not surely worse than it, seed by seed. None
+    /// if there are too few seeds to be sure of anything.
+    pub noise: Option<(usize, usize)>,
 }
 
 /// The page of a comparison, complete.
@@ -221,7 +222,7 @@ impl ClockTest {
 }
 
 impl Valley {
-    /// Of the medians along the sweep. None if no point has the measure, or nothing is better.
+    /// Of the medians along the sweep. None if no point has the measure, or none is better than another.
     pub fn of(points: &[Point], measure: &Measure) -> Option<Valley> {
         let sign = match measure.better {
             Better::Lower => 1.0,
@@ -229,11 +230,14 @@ impl Valley {
             Better::Neither => return None,
         };
         let median = |p: &Point| p.arm.spread(&measure.id).map(|s| s.median);
-        let (best, least) = points
-            .iter()
-            .enumerate()
-            .filter_map(|(i, p)| Some((i, sign * median(p)?)))
-            .min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let medians = || {
+            let all = points.iter().enumerate();
+            all.filter_map(|(i, p)| Some((i, sign * median(p)?)))
+        };
+        let (best, least) = medians().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        if medians().all(|(_, m)| m == least) {
+            return None;
+        }
         let around = |holds: &dyn Fn(&Point) -> bool| {
             let below = points[..best].iter().rev().take_while(|p| holds(p)).count();
             let above = points[best + 1..].iter().take_while(|p| holds(p)).count();
@@ -241,9 +245,12 @@ impl Valley {
         };
         let bound = least + 0.1 * least.abs();
         let near = around(&|p| median(p).is_some_and(|m| sign * m <= bound));
-        let noise = around(&|p| {
-            let worse = p.arm.above(&points[best].arm, &measure.id);
-            worse.is_some_and(|s| !(s.differs() && sign * s.median > 0.0))
+        let sure = points[best].arm.spread(&measure.id)?.is_sure();
+        let noise = sure.then(|| {
+            around(&|p| {
+                let worse = p.arm.above(&points[best].arm, &measure.id);
+                worse.is_some_and(|s| !(s.differs() && sign * s.median > 0.0))
+            })
         });
         Some(Valley {
             measure: measure.id.clone(),
@@ -323,10 +330,11 @@ mod tests {
         let valley = Valley::of(&curve, &wait(Better::Lower)).unwrap();
         assert_eq!((valley.best, valley.near), (3, (3, 4)));
         // Every seed is worse anywhere else: there is no noise.
-        assert_eq!(valley.noise, (3, 3));
+        assert_eq!(valley.noise, Some((3, 3)));
         let valley = Valley::of(&curve, &wait(Better::Higher)).unwrap();
         assert_eq!((valley.best, valley.near), (0, (0, 0)));
         assert_eq!(Valley::of(&curve, &wait(Better::Neither)), None);
+        assert_eq!(Valley::of(&points(&[2.0; 4]), &wait(Better::Lower)), None);
         // Of nothing, ten per cent is nothing.
         let valley = Valley::of(&points(&[0.0, 0.0, 0.1]), &wait(Better::Lower)).unwrap();
         assert_eq!(valley.near, (0, 1));
@@ -334,13 +342,23 @@ mod tests {
 
     #[test]
     fn what_differs_from_the_best_in_some_seeds_only_is_noise() {
-        let mut curve = points(&[1.0, 1.0]);
+        let mut curve = points(&[1.0, 2.0]);
         curve[1].arm = arm(&[9.0, 9.0, 9.0, 9.0, 9.0, 0.5]);
         let valley = Valley::of(&curve, &wait(Better::Lower)).unwrap();
         assert_eq!(
             (valley.best, valley.near, valley.noise),
-            (0, (0, 0), (0, 1))
+            (0, (0, 0), Some((0, 1)))
         );
+    }
+
+    #[test]
+    fn of_few_seeds_nobody_knows_what_is_noise() {
+        let mut curve = points(&[1.0, 2.0]);
+        for point in &mut curve {
+            point.arm.trials.truncate(5);
+        }
+        let valley = Valley::of(&curve, &wait(Better::Lower)).unwrap();
+        assert_eq!((valley.best, valley.noise), (0, None));
     }
 
     #[test]

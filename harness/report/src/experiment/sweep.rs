@@ -8,7 +8,7 @@ use super::sheet::{self, Interval};
 use super::{Measure, Sweep, Valley, number};
 use crate::text::{Esc, clip};
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 560.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 18.0;
 const HEIGHT: f64 = 220.0;
@@ -93,7 +93,10 @@ fn best(out: &mut String, s: &Sweep) -> fmt::Result {
             Esc(&best.text),
             Interval(best.arm.spread(&measure.id), s.seeds.len()),
             Esc(range(s, valley.near)),
-            Esc(range(s, valley.noise)),
+            match valley.noise {
+                Some(noise) => Esc(range(s, noise)).to_string(),
+                None => "<span class=\"none\">too few seeds to tell</span>".to_string(),
+            },
         )?;
     }
     writeln!(out, "</tbody></table></div>")
@@ -127,7 +130,7 @@ fn curve(out: &mut String, s: &Sweep, measure: &Measure) -> fmt::Result {
             y + 4.0
         )?;
     }
-    for (value, label) in across.ticks(8) {
+    for (value, label) in across.ticks(6) {
         let x = across.at(value);
         writeln!(
             out,
