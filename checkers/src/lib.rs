@@ -9,6 +9,7 @@
 //! | [`Registers`](linearizable::Registers) | `read` `write` `cas` | is there an order that explains every answer? |
 //! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
 //! | [`ListAppend`](append::ListAppend) | `txn` | are transactions strict-serializable? |
+//! | [`Bank`](bank::Bank) | `transfer` `read` | is money neither made nor lost, and every balance explained? |
 //! | [`Agreement`](agreement::Agreement) | `log` `trace` | one value a slot, ballots kept, one lease at a time? |
 //! | [`Chain`](chain::Chain) | `head`, and what clients were answered | common prefix, growth, quality, persistence, liveness of a blockchain |
 //! | [`Vacuity`](vacuity::Vacuity) | all, and faults | did the run test anything? |
@@ -32,6 +33,7 @@ pub mod agreement;
 mod analysis;
 pub mod append;
 pub mod availability;
+pub mod bank;
 mod budget;
 pub mod chain;
 pub mod compose;

@@ -1,0 +1,418 @@
+//! Accounts between which money moves: none is made, none is lost, and every balance is the sum of
+//! transfers that can have happened.
+//!
+//! For a read, transfers are of three kinds: those that had returned before it was invoked, which are
+//! in it; those that were invoked after it returned, or failed, which are not; and those of which
+//! either may be true, because they ran beside it or nobody knows what became of them:
+//!
+//! ```text
+//! transfer a->b 5   |-----|                        in it
+//! transfer b->c 2        |--------------|          may be in it
+//! transfer c->a 9            |---?                 may be in it, in this and in every later read
+//! read                        |-------|
+//! transfer a->c 1                        |----|    not in it
+//! ```
+//!
+//! So a read is right only if some choice among the last makes its balances out of those that the
+//! accounts had at first. That is looked for account by account (a bound), and then exactly, by
+//! trying choices in an order that fills the accounts one after the other; a read for which that takes
+//! too many steps is only bounded, and counted. The order of transfers among themselves is not used.
+
+use std::collections::BTreeMap;
+
+use history::{History, Op, Outcome, Time, Value};
+
+use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
+
+/// Judges operations `transfer` (`[from, to, amount]`) and `read` (answered with a list of
+/// `[account, balance]`). What the accounts had at first is what a read says that returned before
+/// the first transfer was invoked; without one, only totals and signs are judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bank;
+
+/// As many of each kind as a person will look at.
+const MOST_OF_A_KIND: usize = 4;
+
+/// Choices that are tried to explain one read.
+const STEPS: u64 = 100_000;
+
+/// Transfers among which is chosen for one read; the search goes as deep.
+const MOST_CHOICES: usize = 1_000;
+
+type Balances<'h> = BTreeMap<&'h Value, i64>;
+
+struct Transfer<'h> {
+    op: &'h Op,
+    from: &'h Value,
+    to: &'h Value,
+    amount: i64,
+}
+
+struct Read<'h> {
+    op: &'h Op,
+    balances: Balances<'h>,
+}
+
+impl Checker for Bank {
+    fn name(&self) -> &str {
+        "bank"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        match judge(history, &mut budget.start()) {
+            Ok(analysis) => analysis,
+            Err(why) => Analysis::unknown(self.name(), why.to_string()),
+        }
+    }
+}
+
+fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
+    let name = Bank.name();
+    let mut transfers: Vec<Transfer> = Vec::new();
+    let mut reads: Vec<Read> = Vec::new();
+    for op in history.ops() {
+        meter.tick(0)?;
+        match (op.f.as_str(), op.outcome) {
+            ("transfer", Outcome::Fail) => {}
+            ("transfer", _) => match transfer(op) {
+                Some(transfer) => transfers.push(transfer),
+                None => {
+                    let why = format!(
+                        "operation {} is the transfer {}, not [from to amount] with an amount that is \
+                         not negative",
+                        op.index, op.input
+                    );
+                    return Ok(Analysis::unknown(name, why));
+                }
+            },
+            ("read", Outcome::Ok) => match balances(&op.output) {
+                Some(balances) => reads.push(Read { op, balances }),
+                None => {
+                    let why = format!(
+                        "operation {} read {}, not a list of accounts with their balances",
+                        op.index, op.output
+                    );
+                    return Ok(Analysis::unknown(name, why));
+                }
+            },
+            _ => {}
+        }
+    }
+    let done = transfers.iter().filter(|t| t.op.outcome == Outcome::Ok);
+    let done = done.count();
+    let Some(first) = reads
+        .iter()
+        .min_by_key(|read| read.op.ret)
+        .filter(|_| done > 0)
+    else {
+        let why =
+            "the history lacks transfers, or reads that were answered: there is nothing to compare";
+        return Ok(Analysis::vacuous(name, why));
+    };
+    let mut found = Findings::default();
+    for read in &reads {
+        meter.tick(0)?;
+        totals(first, read, &mut found);
+    }
+    let begun = transfers.iter().map(|t| t.op.call).min();
+    let opened = begun.is_none_or(|begun| first.op.ret < begun);
+    let bounded = match opened {
+        true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
+        false => reads.len(),
+    };
+    let summary = format!(
+        "{done} transfers and {} reads of {} accounts: {}",
+        reads.len(),
+        first.balances.len(),
+        match (found.anomalies.first(), opened) {
+            (Some(first), _) => format!("first a {}", first.kind),
+            (None, false) =>
+                "totals are right; no read came before the first transfer, so balances \
+                              are not judged"
+                    .to_string(),
+            (None, true) if bounded > 0 => format!(
+                "totals are right, and all balances possible; {bounded} reads are only bounded"
+            ),
+            (None, true) => "transfers explain them all".to_string(),
+        }
+    );
+    let analysis = Analysis::of_anomalies(name, summary, found.anomalies)
+        .with_figure(Figure::new("transfers", done, ""))
+        .with_figure(Figure::new("reads", reads.len(), ""))
+        .with_figure(Figure::new("reads only bounded", bounded, ""));
+    Ok(analysis)
+}
+
+fn transfer(op: &Op) -> Option<Transfer<'_>> {
+    let [from, to, amount] = op.input.as_list()? else {
+        return None;
+    };
+    let amount = amount.as_int().filter(|amount| *amount >= 0)?;
+    Some(Transfer {
+        op,
+        from,
+        to,
+        amount,
+    })
+}
+
+/// None if it is no such list, names an account twice, or has a total that no 64 bits hold.
+fn balances(value: &Value) -> Option<Balances<'_>> {
+    let mut balances = Balances::new();
+    for entry in value.as_list()? {
+        let (account, balance) = entry.as_pair()?;
+        if balances.insert(account, balance.as_int()?).is_some() {
+            return None;
+        }
+    }
+    let mut all = balances.values();
+    all.try_fold(0_i64, |sum, balance| sum.checked_add(*balance))?;
+    Some(balances)
+}
+
+/// Anomalies, few of each kind.
+#[derive(Default)]
+struct Findings {
+    anomalies: Vec<Anomaly>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Findings {
+    fn add(&mut self, kind: &'static str, object: Option<&Value>, ops: Vec<u64>, reason: String) {
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        if *count <= MOST_OF_A_KIND {
+            self.anomalies.push(Anomaly {
+                kind: kind.to_string(),
+                object: object.map(|account| account.to_string()),
+                ops,
+                reason,
+            });
+        }
+    }
+}
+
+/// What one read shows by itself, and beside the first.
+fn totals(first: &Read, read: &Read, found: &mut Findings) {
+    let (op, first_op) = (read.op.index, first.op.index);
+    for (account, balance) in read.balances.iter().filter(|(_, balance)| **balance < 0) {
+        let reason = format!("the read (op {op}) has {balance} in account {account}");
+        found.add("negative balance", Some(account), vec![op], reason);
+    }
+    if !read.balances.keys().eq(first.balances.keys()) {
+        let reason = format!(
+            "the read (op {op}) has {} accounts, and an earlier one (op {first_op}) {} or others",
+            read.balances.len(),
+            first.balances.len()
+        );
+        found.add("accounts changed", None, vec![first_op, op], reason);
+        return;
+    }
+    let total = |read: &Read| read.balances.values().sum::<i64>();
+    let (now, before) = (total(read), total(first));
+    if now != before {
+        let reason = format!(
+            "the read (op {op}) has {now} in all accounts together, and an earlier one (op {first_op}) \
+             {before}: transfers neither make nor lose money"
+        );
+        found.add("total changed", None, vec![first_op, op], reason);
+    }
+}
+
+/// Holds every read against the transfers that can be in it. How many reads were only bounded.
+fn explain_all<'h>(
+    initial: &Balances<'h>,
+    transfers: Vec<Transfer<'h>>,
+    reads: &[Read<'h>],
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<usize, Exhausted> {
+    let mut reads: Vec<&Read> = reads
+        .iter()
+        .filter(|read| read.balances.keys().eq(initial.keys()))
+        .collect();
+    reads.sort_by_key(|read| read.op.call);
+    // Those that are in every read from here on are summed up and let go of.
+    let mut settled = initial.clone();
+    let mut waiting = transfers;
+    waiting.sort_by_key(|transfer| transfer.op.call);
+    let mut bounded = 0;
+    for read in reads {
+        waiting.retain(|transfer| {
+            let is_in = transfer.op.outcome == Outcome::Ok && transfer.op.ret < read.op.call;
+            if is_in {
+                apply(&mut settled, transfer, 1);
+            }
+            !is_in
+        });
+        let begun = waiting.partition_point(|transfer| transfer.op.call <= read.op.ret);
+        let maybe = &waiting[..begun];
+        let missing: Balances = read
+            .balances
+            .iter()
+            .map(|(account, balance)| {
+                let settled = settled.get(account).copied().unwrap_or_default();
+                (*account, balance.saturating_sub(settled))
+            })
+            .collect();
+        match explain(&missing, maybe, meter)? {
+            Explained::Yes => {}
+            Explained::Perhaps => bounded += 1,
+            Explained::No(account) => unexplained(read, &missing, maybe, account, found),
+        }
+    }
+    Ok(bounded)
+}
+
+fn apply<'h>(balances: &mut Balances<'h>, transfer: &Transfer<'h>, sign: i64) {
+    // Kept for accounts that no read has, too: such a transfer cannot have happened, and the one
+    // account that a read has will not add up.
+    let mut add = |account, amount| {
+        let balance: &mut i64 = balances.entry(account).or_default();
+        *balance = balance.saturating_add(amount);
+    };
+    add(transfer.from, -sign * transfer.amount);
+    add(transfer.to, sign * transfer.amount);
+}
+
+enum Explained<'h> {
+    Yes,
+    /// Within its bounds, and not decided in so many steps.
+    Perhaps,
+    /// With an account that has too much or too little whatever is chosen, if there is one.
+    No(Option<&'h Value>),
+}
+
+/// Whether some choice among `maybe` adds up to `missing`.
+fn explain<'h>(
+    missing: &Balances<'h>,
+    maybe: &[Transfer<'h>],
+    meter: &mut Meter,
+) -> Result<Explained<'h>, Exhausted> {
+    meter.tick(0)?;
+    for (account, missing) in missing {
+        let (mut least, mut most) = (0_i64, 0_i64);
+        for transfer in maybe.iter().filter(|t| t.from != t.to) {
+            if transfer.from == *account {
+                least = least.saturating_sub(transfer.amount);
+            }
+            if transfer.to == *account {
+                most = most.saturating_add(transfer.amount);
+            }
+        }
+        if !(least..=most).contains(missing) {
+            return Ok(Explained::No(Some(account)));
+        }
+    }
+    if maybe.len() > MOST_CHOICES {
+        return Ok(Explained::Perhaps);
+    }
+    // Account after account: the first transfers are all that touch the first account, and so on, so
+    // that a choice that cannot fill an account is given up as soon as that account is done.
+    let mut order: Vec<&Transfer> = maybe.iter().filter(|t| t.from != t.to).collect();
+    let rank: BTreeMap<&Value, usize> = missing.keys().zip(0..).map(|(a, i)| (*a, i)).collect();
+    let ranked = |account: &Value| rank.get(account).copied().unwrap_or(usize::MAX);
+    order.sort_by_key(|t| ranked(t.from).min(ranked(t.to)));
+    let mut search = Search {
+        order,
+        left: missing.clone(),
+        steps: STEPS,
+    };
+    Ok(match search.fill(0, meter)? {
+        Some(true) => Explained::Yes,
+        Some(false) => Explained::No(None),
+        None => Explained::Perhaps,
+    })
+}
+
+struct Search<'a, 'h> {
+    order: Vec<&'a Transfer<'h>>,
+    /// What the transfers from here on have to add up to.
+    left: Balances<'h>,
+    steps: u64,
+}
+
+impl Search<'_, '_> {
+    /// Whether the transfers from `at` on can; none if there were too many steps.
+    fn fill(&mut self, at: usize, meter: &mut Meter) -> Result<Option<bool>, Exhausted> {
+        meter.tick(0)?;
+        let Some(steps) = self.steps.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.steps = steps;
+        let Some(transfer) = self.order.get(at).copied() else {
+            return Ok(Some(self.left.values().all(|missing| *missing == 0)));
+        };
+        if !self.possible(at) {
+            return Ok(Some(false));
+        }
+        for chosen in [false, true] {
+            if chosen {
+                apply(&mut self.left, transfer, -1);
+            }
+            let filled = self.fill(at + 1, meter)?;
+            if chosen {
+                apply(&mut self.left, transfer, 1);
+            }
+            if filled != Some(false) {
+                return Ok(filled);
+            }
+        }
+        Ok(Some(false))
+    }
+
+    /// Whether each account can still get what it lacks.
+    fn possible(&self, at: usize) -> bool {
+        self.left.iter().all(|(account, missing)| {
+            let rest = &self.order[at..];
+            let sum = |touches: fn(&Transfer, &Value) -> bool| -> i64 {
+                let amounts = rest
+                    .iter()
+                    .filter(|t| touches(t, account))
+                    .map(|t| t.amount);
+                amounts.fold(0, i64::saturating_add)
+            };
+            let least = -sum(|t, account| t.from == account);
+            let most = sum(|t, account| t.to == account);
+            (least..=most).contains(missing)
+        })
+    }
+}
+
+fn unexplained(
+    read: &Read,
+    missing: &Balances,
+    maybe: &[Transfer],
+    account: Option<&Value>,
+    found: &mut Findings,
+) {
+    let op = read.op.index;
+    let known = maybe.iter().filter(|t| t.op.ret == Time::MAX).count();
+    let open = format!(
+        "{} transfers ran beside it and of {known} the outcome is unknown, and no choice among them makes up for it",
+        maybe.len() - known
+    );
+    let reason = match account {
+        Some(account) => format!(
+            "the read (op {op}) has {} in account {account}, {} than the transfers that had returned leave \
+             there; {open}",
+            read.balances.get(account).copied().unwrap_or_default(),
+            match missing.get(account).copied().unwrap_or_default() {
+                less if less < 0 => format!("{} less", less.unsigned_abs()),
+                more => format!("{more} more"),
+            },
+        ),
+        None => {
+            let off: Vec<String> = missing
+                .iter()
+                .filter(|(_, missing)| **missing != 0)
+                .map(|(account, missing)| format!("{account} {missing:+}"))
+                .collect();
+            format!(
+                "the read (op {op}) differs from what the transfers that had returned leave ({}); {open}",
+                off.join(", ")
+            )
+        }
+    };
+    found.add("unexplained balance", account, vec![op], reason);
+}
