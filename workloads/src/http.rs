@@ -11,11 +11,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use harness::client::{DISCONNECTED, MALFORMED, OpError, REFUSED, REJECTED, TIMEOUT};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -67,6 +69,7 @@ pub struct Http {
     address: SocketAddr,
     host: HeaderValue,
     patience: Patience,
+    login: Option<HeaderValue>,
     open: Option<Connection>,
 }
 
@@ -88,7 +91,19 @@ impl Http {
             host: HeaderValue::from_str(&address.to_string())
                 .expect("an address is digits, letters, dots, colons and brackets"),
             patience,
+            login: None,
             open: None,
+        }
+    }
+
+    /// The same, with a name and a password in every request (RFC 7617).
+    pub fn with_login(self, user: &str, password: &str) -> Http {
+        let login = format!("Basic {}", BASE64.encode(format!("{user}:{password}")));
+        Http {
+            login: Some(
+                HeaderValue::from_str(&login).expect("base64 is letters, digits, +, / and ="),
+            ),
+            ..self
         }
     }
 
@@ -114,11 +129,15 @@ impl Http {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, OpError> {
-        let mut request = Request::builder()
+        let mut builder = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.host.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(login) = &self.login {
+            builder = builder.header(AUTHORIZATION, login.clone());
+        }
+        let mut request = builder
             .body(Full::new(body))
             .map_err(|e| OpError::new(REJECTED, format!("{path:?} cannot be asked for: {e}")))?;
         // A kept connection may have been closed by the other side since. As long as nothing of the

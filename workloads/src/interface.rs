@@ -24,6 +24,8 @@ pub enum Interface {
     Chain,
     /// Accounts with balances: [`Bank`].
     Bank,
+    /// Entries that are added and stay: [`Ledger`].
+    Ledger,
 }
 
 impl Interface {
@@ -33,6 +35,7 @@ impl Interface {
             Interface::Log => "log",
             Interface::Chain => "chain",
             Interface::Bank => "bank",
+            Interface::Ledger => "ledger",
         }
     }
 }
@@ -210,9 +213,56 @@ pub trait Bank: Send {
 /// Opens a [`Bank`]. It connects when the first call is made.
 pub trait OpenBank: Send + Sync {
     fn open(&self, node: &Node) -> Box<dyn Bank>;
+}
 
-    /// What all accounts have together when nothing has happened yet.
-    fn total(&self) -> i64;
+/// A list of entries that anybody adds to and from which nothing is ever taken: the least that a
+/// blockchain is for. One client's side of it, bound to one node; one call at a time.
+#[async_trait]
+pub trait Ledger: Send {
+    /// Adds an entry, and returns once the system says that it is there to stay.
+    async fn add(&mut self, entry: &Value) -> Result<(), OpError>;
+
+    /// Every entry that is there to stay, as far as the node that is asked knows: it may lag behind.
+    async fn entries(&mut self) -> Result<Vec<Value>, OpError>;
+
+    /// As [`Kv::version`].
+    fn version(&mut self) -> Option<Value> {
+        None
+    }
+}
+
+/// Opens a [`Ledger`]. It connects when the first call is made.
+pub trait OpenLedger: Send + Sync {
+    fn open(&self, node: &Node) -> Box<dyn Ledger>;
+}
+
+/// Every key-value store is a ledger, whose entries are keys of their own under one prefix.
+pub struct LedgerOverKv(pub Arc<dyn OpenKv>);
+
+struct KvEntries(Box<dyn Kv>);
+
+const ENTRIES: &str = "ledger-";
+
+impl OpenLedger for LedgerOverKv {
+    fn open(&self, node: &Node) -> Box<dyn Ledger> {
+        Box::new(KvEntries(self.0.open(node)))
+    }
+}
+
+#[async_trait]
+impl Ledger for KvEntries {
+    async fn add(&mut self, entry: &Value) -> Result<(), OpError> {
+        self.0.put(&format!("{ENTRIES}{entry}"), entry).await
+    }
+
+    async fn entries(&mut self) -> Result<Vec<Value>, OpError> {
+        let found = self.0.scan(ENTRIES, Consistency::Linearizable).await?;
+        Ok(found.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    fn version(&mut self) -> Option<Value> {
+        self.0.version()
+    }
 }
 
 /// What one system, set up, offers to workloads.
@@ -222,6 +272,7 @@ pub struct Offers {
     pub log: Option<Arc<dyn Log>>,
     pub chain: Option<Arc<dyn Chain>>,
     pub bank: Option<Arc<dyn OpenBank>>,
+    pub ledger: Option<Arc<dyn OpenLedger>>,
 }
 
 impl Offers {
@@ -230,6 +281,10 @@ impl Offers {
         let log = self.log.as_ref().map(|_| Interface::Log);
         let chain = self.chain.as_ref().map(|_| Interface::Chain);
         let bank = self.bank.as_ref().map(|_| Interface::Bank);
-        [kv, log, chain, bank].into_iter().flatten().collect()
+        let ledger = self.ledger.as_ref().map(|_| Interface::Ledger);
+        [kv, log, chain, bank, ledger]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }

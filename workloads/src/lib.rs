@@ -5,6 +5,7 @@
 //! [`workload`] lists them. [`systems`] lists the systems that can be set up by name, and
 //! [`scenario`] reads the files that put one of each together with a fault and an expected verdict.
 
+pub mod chain_watch;
 #[cfg(test)]
 mod fake;
 pub mod http;
@@ -16,8 +17,10 @@ pub mod systems;
 pub mod workload;
 
 mod append;
+mod bank;
 mod cas_register;
 mod kv;
+mod ledger;
 mod register;
 mod registers;
 mod set;

@@ -21,14 +21,18 @@
 //! verdict = "invalid"
 //! anomalies = ["stale read"]  # at least one of these kinds is found
 //! clean = "valid"             # the verdict of the clean twin: the same without [planted]
+//! figures = { "chain/confirmations enough" = "3..20" }   # what checkers must have measured
 //! ```
+//!
+//! Where the faults must be exactly those, `schedule = "FILE"` takes the place of `nemesis`: a schedule, as
+//! `harness/docs/nemeses.md` describes it, beside the scenario.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use checkers::Verdict;
+use checkers::{Analysis, Verdict};
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
@@ -50,6 +54,8 @@ pub struct Scenario {
     /// Faults, as the command line takes them: `partition`, `pause,clock`, `kill:leader+clock`; empty
     /// for none.
     pub nemesis: String,
+    /// The file with the faults, where they are not drawn.
+    pub schedule: Option<PathBuf>,
     pub time_limit: Duration,
     /// Operations offered a second.
     pub rate: f64,
@@ -62,11 +68,58 @@ pub struct Scenario {
 }
 
 /// What must come of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Expect {
     pub verdict: Verdict,
     /// Kinds of anomalies, at least one of which is found; empty if it does not matter which.
     pub anomalies: Vec<String>,
+    /// By `checker/figure`, from least to most.
+    pub figures: Vec<(String, RangeInclusive<f64>)>,
+}
+
+impl Expect {
+    /// What is not as expected, one sentence each.
+    pub fn unmet(&self, verdict: Verdict, analyses: &[Analysis]) -> Vec<String> {
+        let mut unmet = Vec::new();
+        if verdict != self.verdict {
+            let (wanted, found) = (self.verdict.word(), verdict.word());
+            unmet.push(format!("the verdict is {found}, not {wanted}"));
+        }
+        let mut found = analyses.iter().flat_map(|analysis| &analysis.anomalies);
+        let wanted = &self.anomalies;
+        if !wanted.is_empty() && !found.any(|anomaly| wanted.contains(&anomaly.kind)) {
+            unmet.push(format!("there is no {}", wanted.join(", nor a ")));
+        }
+        for (name, range) in &self.figures {
+            let (least, most) = (range.start(), range.end());
+            match figure(analyses, name) {
+                None => unmet.push(format!("nothing measured {name} as a number")),
+                Some(value) if range.contains(&value) => {}
+                Some(value) => unmet.push(format!("{name} is {value}, not {least} to {most}")),
+            }
+        }
+        unmet
+    }
+}
+
+/// `checker/figure`, and further names for what is inside one.
+fn figure(analyses: &[Analysis], path: &str) -> Option<f64> {
+    let mut names = path.split('/');
+    let checker = names.next()?;
+    let name = names.next()?;
+    let analysis = analyses
+        .iter()
+        .find(|analysis| analysis.checker == checker)?;
+    let figure = analysis.figures.iter().find(|figure| figure.name == name)?;
+    let inside = names.try_fold(&figure.value, |value, name| value.get(name));
+    inside?.as_f64()
+}
+
+/// `3..20` or `7`.
+fn parse_range(text: &str) -> Option<RangeInclusive<f64>> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most): (f64, f64) = (least.trim().parse().ok()?, most.trim().parse().ok()?);
+    (least <= most).then_some(least..=most)
 }
 
 impl Scenario {
@@ -101,8 +154,8 @@ struct File {
     system: Spanned<String>,
     workload: Spanned<String>,
     nodes: Spanned<usize>,
-    #[serde(default)]
-    nemesis: String,
+    nemesis: Option<String>,
+    schedule: Option<Spanned<PathBuf>>,
     time_limit: Spanned<String>,
     rate: Spanned<f64>,
     concurrency: Spanned<usize>,
@@ -129,6 +182,8 @@ struct FileExpect {
     #[serde(default)]
     anomalies: Vec<String>,
     clean: Option<Verdict>,
+    #[serde(default)]
+    figures: Given,
 }
 
 /// What is wrong, and where in the text.
@@ -167,8 +222,7 @@ impl Scenario {
     /// # Errors
     /// As [`Scenario::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Scenario, ScenarioError> {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        read(&name, text).map_err(|Wrong { at, message }| {
+        read(path, text).map_err(|Wrong { at, message }| {
             let before = &text[..at.start.min(text.len())];
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
             ScenarioError {
@@ -181,7 +235,8 @@ impl Scenario {
     }
 }
 
-fn read(name: &str, text: &str) -> Result<Scenario, Wrong> {
+fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let file: File =
         toml::from_str(text).map_err(|e| wrong(e.span().unwrap_or_default(), e.message()))?;
     let system = systems::find(file.system.get_ref()).map_err(|e| wrong(file.system.span(), e))?;
@@ -215,6 +270,14 @@ fn read(name: &str, text: &str) -> Result<Scenario, Wrong> {
         let message = "this is not a duration such as 30s or 2m";
         wrong(file.time_limit.span(), message)
     })?;
+    let schedule = match (&file.schedule, &file.nemesis) {
+        (Some(schedule), Some(_)) => {
+            let message = "faults are drawn as `nemesis` says or are those of `schedule`: not both";
+            return Err(wrong(schedule.span(), message));
+        }
+        (Some(schedule), None) => Some(path.with_file_name(schedule.get_ref())),
+        (None, _) => None,
+    };
     let resolve = |given: &[&Given]| resolve(system, workload, given);
     let expected = file.expect.get_ref();
     let scenario = |(params, workload_params), flaws, expect, twin| Scenario {
@@ -223,11 +286,16 @@ fn read(name: &str, text: &str) -> Result<Scenario, Wrong> {
         system,
         workload,
         nodes,
-        nemesis: file.nemesis.clone(),
+        nemesis: file.nemesis.clone().unwrap_or_default(),
+        schedule: schedule.clone(),
         time_limit,
         rate,
         concurrency,
-        setup: Setup { params, flaws },
+        setup: Setup {
+            params,
+            flaws,
+            seed: 0,
+        },
         workload_params,
         expect,
         twin,
@@ -235,10 +303,16 @@ fn read(name: &str, text: &str) -> Result<Scenario, Wrong> {
     let expect = Expect {
         verdict: expected.verdict,
         anomalies: expected.anomalies.clone(),
+        figures: expected
+            .figures
+            .iter()
+            .map(range)
+            .collect::<Result<_, _>>()?,
     };
     let clean = |verdict| Expect {
         verdict,
         anomalies: Vec::new(),
+        figures: Vec::new(),
     };
     match (&file.planted, expected.clean) {
         (None, None) => Ok(scenario(
@@ -263,6 +337,17 @@ fn read(name: &str, text: &str) -> Result<Scenario, Wrong> {
             Ok(scenario(params, flaws, expect, Some(Box::new(twin))))
         }
     }
+}
+
+fn range(
+    (name, text): (&Spanned<String>, &Spanned<String>),
+) -> Result<(String, RangeInclusive<f64>), Wrong> {
+    let range = parse_range(text.get_ref());
+    let range = range.ok_or_else(|| {
+        let message = "this is not a number, nor a range such as \"3..20\"";
+        wrong(text.span(), message)
+    })?;
+    Ok((name.get_ref().clone(), range))
 }
 
 /// Parameters of the system and of the workload; later ones override earlier ones.
@@ -395,6 +480,16 @@ clean = "valid"
                 "18:11: unknown variant `bad`",
             ),
             ("", "clean = \"valid\"", "something is planted"),
+            (
+                "schedule = \"x.toml\"\nnemesis = \"kill\"",
+                "nemesis = \"partition:halves,pause+clock:jump:leader\"",
+                "5:12: faults are drawn as `nemesis` says or are those of `schedule`",
+            ),
+            (
+                "figures = { \"chain/depth\" = \"7..3\" }",
+                "clean = \"valid\"",
+                "20:29: this is not a number, nor a range",
+            ),
             ("[expect", "[expect]", "17:8:"),
         ] {
             assert!(GOOD.contains(right), "{right}");
@@ -402,5 +497,52 @@ clean = "valid"
             assert!(error.contains(says), "{wrong}: {error}");
             assert!(error.starts_with("dir/example.toml:"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_schedule_lies_beside_its_scenario() {
+        let nemesis = "nemesis = \"partition:halves,pause+clock:jump:leader\"";
+        let scenario = parse(&GOOD.replace(nemesis, "schedule = \"two.schedule\"")).unwrap();
+        assert_eq!(
+            scenario.schedule.as_deref(),
+            Some(Path::new("dir/two.schedule"))
+        );
+        assert_eq!(scenario.nemesis, "");
+        assert_eq!(scenario.twin().unwrap().schedule, scenario.schedule);
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_said() {
+        let figures =
+            "figures = { \"chain/enough\" = \"3..5\", \"chain/prefix/k\" = \"7\" }\nclean =";
+        let expect = parse(&GOOD.replace("clean =", figures)).unwrap().expect;
+        let analysis = |kind: &str, enough: i64| {
+            let anomaly = checkers::Anomaly {
+                kind: kind.into(),
+                object: None,
+                ops: Vec::new(),
+                reason: String::new(),
+            };
+            let prefix = serde_json::json!({"k": 7});
+            [Analysis::of_anomalies("chain", "", vec![anomaly])
+                .with_figure(checkers::Figure::new("enough", enough, ""))
+                .with_figure(checkers::Figure::new("prefix", prefix, ""))]
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(
+            expect.unmet(Verdict::Invalid, &analysis("stale read", 5)),
+            none
+        );
+        assert_eq!(
+            expect.unmet(Verdict::Valid, &analysis("lost update", 6)),
+            [
+                "the verdict is valid, not invalid",
+                "there is no stale read",
+                "chain/enough is 6, not 3 to 5",
+            ]
+        );
+        let unmeasured = expect.unmet(Verdict::Invalid, &[]);
+        assert_eq!(unmeasured.len(), 3);
+        assert_eq!(unmeasured[1], "nothing measured chain/enough as a number");
     }
 }

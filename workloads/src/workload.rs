@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use checkers::Checker;
 use checkers::agreement::Agreement;
 use checkers::availability::Availability;
+use checkers::chain::Chain;
 use checkers::vacuity::Vacuity;
 use harness::client::{Client, Completion, Connect, Invocation, OpError, REJECTED};
 use harness::cluster::Node;
@@ -16,9 +17,11 @@ use history::{Name, Value};
 use thiserror::Error;
 
 use crate::append::Append;
+use crate::bank::Bank;
 use crate::cas_register::CasRegister;
 use crate::interface::{Consistency, Interface, Kv, Offers, OpenKv};
 use crate::kv::Store;
+use crate::ledger::Entries;
 use crate::nearest::nearest;
 use crate::params::{Kind, Param, Params, hint};
 use crate::register::Register;
@@ -110,7 +113,15 @@ pub struct NoWorkload {
 }
 
 /// Every workload there is.
-pub const WORKLOADS: &[&dyn Workload] = &[&Register, &CasRegister, &Store, &Set, &Append];
+pub const WORKLOADS: &[&dyn Workload] = &[
+    &Register,
+    &CasRegister,
+    &Store,
+    &Set,
+    &Append,
+    &Entries,
+    &Bank,
+];
 
 /// The workload of this name.
 ///
@@ -136,6 +147,8 @@ pub struct Circumstances {
     pub nodes: Vec<Name>,
     /// Whether faults were asked for.
     pub faults: bool,
+    /// Of a chain: the depth at which it gives its answers.
+    pub confirmations: Option<u64>,
 }
 
 /// Everybody who judges a run of `workload`: the workload's own checkers, those of the interfaces
@@ -149,10 +162,18 @@ pub fn judges(
         offered,
         nodes,
         faults,
+        confirmations,
     } = circumstances;
     let mut judges = workload.checkers(params);
     if offered.contains(&Interface::Log) {
         judges.push(Box::new(Agreement::new().with_nodes(nodes.len())));
+    }
+    if offered.contains(&Interface::Chain) {
+        let judge = Chain::new().with_nodes(nodes.iter().cloned());
+        judges.push(Box::new(match confirmations {
+            Some(depth) => judge.with_confirmations(depth),
+            None => judge,
+        }));
     }
     judges.push(Box::new(Availability::default()));
     judges.push(Box::new(Vacuity {

@@ -91,13 +91,13 @@ pub struct Run {
     /// Length of the main phase [default: 60s]
     #[arg(long, short, value_parser = duration)]
     pub time_limit: Option<Duration>,
-    /// Operations offered a second, on average [default: 200]
+    /// Operations offered a second, on average [default: the system's, 200 for most]
     #[arg(long, short, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// Operations open at once: number of workers [default: 10, at least one a node]
+    /// Operations open at once: number of workers [default: the system's, 10 for most; at least one a node]
     #[arg(long, short)]
     pub concurrency: Option<usize>,
-    /// After this an operation is given up, its outcome unknown [default: 3s]
+    /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,
     /// Seed of everything random [default: drawn, and shown]

@@ -78,14 +78,17 @@ pub fn judges(
     let params = Params::resolve(&own, given).map_err(Failure::usage)?;
     let circumstances = match spec {
         None => Circumstances::default(),
-        Some(spec) => Circumstances {
-            offered: systems::find(&spec.system)
-                .map_err(Failure::usage)?
-                .interfaces
-                .to_vec(),
-            nodes: spec.node_names(),
-            faults: spec.nemesis.as_deref() != Some("none"),
-        },
+        Some(spec) => {
+            let entry = systems::find(&spec.system).map_err(Failure::usage)?;
+            let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+            let params = entry.own_params(given).map_err(Failure::usage)?;
+            Circumstances {
+                offered: entry.interfaces.to_vec(),
+                nodes: spec.node_names(),
+                faults: spec.nemesis.as_deref() != Some("none"),
+                confirmations: entry.confirmations(&params),
+            }
+        }
     };
     Ok(workload::judges(workload, &params, circumstances))
 }

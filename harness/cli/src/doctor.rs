@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use harness::cluster::lab::LabError;
 use harness::doctor::{self, Finding, State};
+use workloads::params::Params;
+use workloads::systems::{self, Setup, SetupError};
 
 use crate::args;
 use crate::exit::Failure;
 
 pub fn command(args: &args::Doctor) -> Result<ExitCode, Failure> {
     let findings = doctor::examine(&args.store.store);
-    for finding in &findings {
+    for finding in findings.iter().chain(&systems()) {
         match args.json {
             true => println!(
                 "{}",
@@ -31,6 +33,36 @@ pub fn command(args: &args::Doctor) -> Result<ExitCode, Failure> {
         "the lab cannot work here without {}",
         names.join(", ")
     )))
+}
+
+/// Whether the programs of each system are there.
+fn systems() -> Vec<Finding> {
+    let look = |entry: &systems::Entry| {
+        let params = Params::resolve(entry.params, []).expect("defaults are what they can be");
+        let setup = Setup {
+            params,
+            ..Setup::default()
+        };
+        let (state, detail, remedy) = match entry.set_up(&setup) {
+            Ok(ready) => {
+                let programs = ready.system.programs();
+                let paths = programs.iter().map(|p| p.from.display().to_string());
+                (State::Works, paths.collect::<Vec<_>>().join(", "), None)
+            }
+            Err(SetupError::NoProgram { looked, remedy, .. }) => {
+                (State::Missing, looked, Some(remedy.to_string()))
+            }
+            Err(e) => (State::Unknown, e.to_string(), None),
+        };
+        Finding {
+            what: entry.name,
+            purpose: "trials of this system",
+            state,
+            detail,
+            remedy,
+        }
+    };
+    systems::SYSTEMS.iter().map(look).collect()
 }
 
 fn line(finding: &Finding) -> String {

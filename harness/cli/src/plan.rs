@@ -2,6 +2,7 @@
 //! everything that is wrong is said before anything starts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use checkers::Checker;
@@ -12,8 +13,8 @@ use harness::system::TimeRule;
 use nemeses::schedule::{NemesisSpec, Schedule, draw};
 use workloads::params::Param;
 use workloads::params::Params;
-use workloads::scenario::Scenario;
-use workloads::systems::{self, Ready, Setup};
+use workloads::scenario::{Expect, Scenario};
+use workloads::systems::{self, Pace, Ready, Setup};
 use workloads::workload::{self, Workload};
 
 use crate::args;
@@ -24,6 +25,8 @@ use crate::spec::{Machine, Spec};
 /// Everything that a run needs, checked.
 pub struct Plan {
     pub spec: Spec,
+    /// What must come of it, if a scenario says.
+    pub expect: Option<Expect>,
     pub schedule: Schedule,
     ready: Ready,
     workload: &'static dyn Workload,
@@ -54,6 +57,7 @@ pub fn resolve(args: &args::Run) -> Result<Plan, Failure> {
         .set_up(&Setup {
             params: system_params,
             flaws: spec.flaws.clone(),
+            seed: spec.seed,
         })
         .map_err(Failure::usage)?;
     // Asked for its error only: a workload that the system cannot serve.
@@ -62,8 +66,8 @@ pub fn resolve(args: &args::Run) -> Result<Plan, Failure> {
         .map_err(Failure::usage)?;
 
     let nodes = spec.node_names();
-    let schedule = match (&args.schedule, &spec.nemesis) {
-        (Some(file), _) => Schedule::load(file, &nodes).map_err(Failure::usage)?,
+    let schedule = match (schedule_file(args, chosen), &spec.nemesis) {
+        (Some(file), _) => Schedule::load(&file, &nodes).map_err(Failure::usage)?,
         (None, Some(text)) => {
             let wanted: NemesisSpec = text.parse().map_err(Failure::usage)?;
             draw(
@@ -86,6 +90,7 @@ pub fn resolve(args: &args::Run) -> Result<Plan, Failure> {
     }
     Ok(Plan {
         spec,
+        expect: expected(args, chosen),
         schedule,
         ready,
         workload,
@@ -106,7 +111,17 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
             harness::cluster::lab::MOST
         )));
     }
-    let rate = args.rate.or(scenario.map(|s| s.rate)).unwrap_or(200.0);
+    let mut params = BTreeMap::new();
+    if let Some(scenario) = scenario {
+        params.extend(changed(&scenario.setup.params, scenario.system.params));
+        params.extend(changed(
+            &scenario.workload_params,
+            &scenario.workload.params(),
+        ));
+    }
+    params.extend(args.param.iter().cloned());
+    let pace = pace(&system, &params)?;
+    let rate = args.rate.or(scenario.map(|s| s.rate)).unwrap_or(pace.rate);
     if !(rate.is_finite() && rate > 0.0 && rate <= 1e6) {
         return Err(Failure::Usage(format!(
             "--rate {rate}: operations a second, more than 0 and at most 1,000,000"
@@ -119,31 +134,22 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
             "--time-limit {time_limit:?}: at least {SHORTEST:?}, or the run is over before it has begun"
         )));
     }
-    let op_timeout = args.op_timeout.unwrap_or(Duration::from_secs(3));
+    let op_timeout = args.op_timeout.unwrap_or(pace.op_timeout);
     if op_timeout.is_zero() {
         return Err(Failure::Usage(
             "--op-timeout 0: nothing could succeed".into(),
         ));
     }
     let concurrency = args.concurrency.or(scenario.map(|s| s.concurrency));
-    let concurrency = concurrency.unwrap_or(10.max(nodes));
+    let concurrency = concurrency.unwrap_or(pace.concurrency.max(nodes));
     if !(1..=10_000).contains(&concurrency) {
         return Err(Failure::Usage(format!(
             "--concurrency {concurrency}: 1 to 10,000 workers"
         )));
     }
-    let mut params = BTreeMap::new();
-    if let Some(scenario) = scenario {
-        params.extend(changed(&scenario.setup.params, scenario.system.params));
-        params.extend(changed(
-            &scenario.workload_params,
-            &scenario.workload.params(),
-        ));
-    }
-    params.extend(args.param.iter().cloned());
     let mut flaws = scenario.map(|s| s.setup.flaws.clone()).unwrap_or_default();
     flaws.extend(args.flaw.iter().cloned());
-    let nemesis = match (&args.schedule, &args.nemesis, scenario) {
+    let nemesis = match (schedule_file(args, scenario), &args.nemesis, scenario) {
         (Some(_), ..) => None,
         (None, Some(given), _) => Some(given.clone()),
         (None, None, Some(scenario)) if scenario.nemesis.is_empty() => Some("none".into()),
@@ -176,6 +182,31 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
         scenario: scenario.map(|s| s.name.clone()),
         clean: args.clean,
     })
+}
+
+/// What must come of the scenario, if it is run as it is.
+fn expected(args: &args::Run, scenario: Option<&Scenario>) -> Option<Expect> {
+    let other_faults = args.nemesis.is_some() || args.schedule.is_some();
+    let other_setup = !args.param.is_empty() || !args.flaw.is_empty();
+    let scenario = scenario.filter(|_| !other_faults && !other_setup)?;
+    Some(scenario.expect.clone())
+}
+
+/// The file with the faults, unless they are to be drawn: a flag's word is before the scenario's.
+fn schedule_file(args: &args::Run, scenario: Option<&Scenario>) -> Option<PathBuf> {
+    match (&args.schedule, &args.nemesis) {
+        (Some(file), _) => Some(file.clone()),
+        (None, Some(_)) => None,
+        (None, None) => scenario?.schedule.clone(),
+    }
+}
+
+/// How the system is loaded, set up so, where neither flags nor a scenario say.
+fn pace(system: &str, params: &BTreeMap<String, String>) -> Result<Pace, Failure> {
+    let entry = systems::find(system).map_err(Failure::usage)?;
+    let given = params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    let params = entry.own_params(given).map_err(Failure::usage)?;
+    Ok(entry.pace(&params))
 }
 
 /// What differs from the defaults.

@@ -174,12 +174,10 @@ fn families() -> impl Iterator<Item = &'static str> {
 
 /// Whether the run found what the scenario plants.
 fn found(entry: &Entry, outcome: &Outcome) -> bool {
-    outcome.verdict == Verdict::Invalid
-        && (entry.scenario.expect.anomalies.is_empty()
-            || outcome
-                .anomalies
-                .iter()
-                .any(|kind| entry.scenario.expect.anomalies.contains(kind)))
+    let expect = &entry.scenario.expect;
+    expect
+        .unmet(outcome.verdict, &outcome.judged.analyses)
+        .is_empty()
 }
 
 fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {

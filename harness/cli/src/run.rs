@@ -54,6 +54,7 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
         .build()
         .map_err(Failure::infra)?;
     let spec = plan.spec.clone();
+    let expect = plan.expect.clone();
     let checkers = plan.checkers()?;
     let notes = runtime.block_on(drive(plan, &run))?;
     // Stragglers, such as a connection attempt to a node that is gone, have nothing more to say.
@@ -75,6 +76,12 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
         return Ok(check::code(outcome.verdict));
     }
     let code = check::print(&spec.title(), &judged, &history, false)?;
+    if let Some(expect) = expect {
+        match &expect.unmet(judged.verdict, &judged.analyses)[..] {
+            [] => println!("\nas the scenario expects"),
+            unmet => println!("\nnot as the scenario expects: {}", unmet.join("; ")),
+        }
+    }
     println!("\nreport   {}", run.report().display());
     println!("again    {}", command_line(&run, &spec));
     Ok(code)

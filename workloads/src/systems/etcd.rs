@@ -24,10 +24,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Entry, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
+    Entry, Pace, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
 };
 use crate::http::{Answer, Http, Patience};
-use crate::interface::{Consistency, Interface, Kv, Offers, OpenKv};
+use crate::interface::{Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
 use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "etcd";
@@ -56,8 +56,9 @@ const PARAMS: &[Param] = &[
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "etcd of the distribution's package (Raft)",
-    interfaces: &[Interface::Kv],
+    interfaces: &[Interface::Kv, Interface::Ledger],
     params: PARAMS,
+    pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),
     set_up,
 };
@@ -144,6 +145,7 @@ impl Etcd {
         Ready {
             offers: Offers {
                 kv: Some(system.clone()),
+                ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
                 ..Offers::default()
             },
             system,

@@ -1,12 +1,16 @@
 //! The systems that can be put on trial, and how to set one up by name.
 
+pub mod chain;
 pub mod etcd;
+pub mod litecoind;
+mod own;
 pub mod paxos_kv;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::protocol::{Ran, Request};
 use harness::client::{MALFORMED, OpError};
@@ -20,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::interface::{Interface, Offers};
 use crate::nearest::nearest;
-use crate::params::{Param, ParamError, Params, hint};
+use crate::params::{Kind, Param, ParamError, Params, hint};
 
 /// What is known of a system before it is set up.
 #[derive(Clone, Copy)]
@@ -30,6 +34,7 @@ pub struct Entry {
     pub about: &'static str,
     pub interfaces: &'static [Interface],
     pub params: &'static [Param],
+    pace: fn(&Params) -> Pace,
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
     set_up: fn(&Setup) -> Result<Ready, SetupError>,
 }
@@ -41,6 +46,8 @@ pub struct Setup {
     pub params: Params,
     /// Planted bugs to switch on, by name.
     pub flaws: Vec<String>,
+    /// Of the run: for what the system itself is to draw.
+    pub seed: u64,
 }
 
 /// A system ready to be installed on a cluster.
@@ -104,8 +111,16 @@ pub enum SetupError {
     },
 }
 
+/// The parameter of every chain: from which depth on a block counts as there to stay.
+pub const CONFIRMATIONS: Param = Param {
+    name: "confirmations",
+    kind: Kind::Count { min: 1, max: 1_000 },
+    default: "6",
+    about: "depth at which an answer is given: 1 is the newest block",
+};
+
 /// Every system there is.
-pub const SYSTEMS: &[Entry] = &[paxos_kv::ENTRY, etcd::ENTRY];
+pub const SYSTEMS: &[Entry] = &[paxos_kv::ENTRY, chain::ENTRY, etcd::ENTRY, litecoind::ENTRY];
 
 /// The system of this name.
 ///
@@ -121,7 +136,62 @@ pub fn find(name: &str) -> Result<&'static Entry, SetupError> {
         })
 }
 
+/// How a system is loaded where nobody says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Operations offered a second.
+    pub rate: f64,
+    pub concurrency: usize,
+    /// After this the outcome of an operation counts as unknown.
+    pub op_timeout: Duration,
+}
+
+impl Pace {
+    /// For systems that answer in milliseconds.
+    pub const QUICK: Pace = Pace {
+        rate: 200.0,
+        concurrency: 10,
+        op_timeout: Duration::from_secs(3),
+    };
+
+    /// For chains, which answer when a block is deep enough: so many operations are open at a time that
+    /// this bounds them rarely, and an operation may take three times as long as it does on average.
+    fn of_chain(params: &Params, block_interval: Duration, rate: f64) -> Pace {
+        // One block is waited for until the operation is in one at all.
+        let waits = params.count(CONFIRMATIONS.name) as u32 + 1;
+        let answered = block_interval * waits;
+        Pace {
+            rate,
+            concurrency: ((rate * answered.as_secs_f64() * 2.0).ceil() as usize).clamp(10, 200),
+            op_timeout: answered * 3 + Duration::from_secs(2),
+        }
+    }
+}
+
 impl Entry {
+    /// Those of `given` that are this system's, resolved; the others are some workload's.
+    ///
+    /// # Errors
+    /// A value that its parameter cannot have.
+    pub fn own_params<'a>(
+        &self,
+        given: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Params, ParamError> {
+        let own = |name: &str| self.params.iter().any(|param| param.name == name);
+        Params::resolve(self.params, given.into_iter().filter(|(name, _)| own(name)))
+    }
+
+    /// At which depth it answers, set up so, if it is a chain.
+    pub fn confirmations(&self, params: &Params) -> Option<u64> {
+        let is_chain = self.params.contains(&CONFIRMATIONS);
+        is_chain.then(|| params.count(CONFIRMATIONS.name))
+    }
+
+    /// How it is loaded, set up so, where nobody says otherwise.
+    pub fn pace(&self, params: &Params) -> Pace {
+        (self.pace)(params)
+    }
+
     /// The bugs that it can be started with, as the program itself tells them.
     ///
     /// # Errors

@@ -4,28 +4,26 @@
 //! encoding cannot hide on both sides. The surface is described in `harness/docs/paxos-kv.md`.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 use agent::protocol::Daemon;
 use async_trait::async_trait;
-use harness::client::{
-    CONFLICT, ERRORS, MALFORMED, NOT_FOUND, OVERLOADED, OpError, REJECTED, TIMEOUT, UNAVAILABLE,
-    UNKNOWN,
-};
+use harness::client::{MALFORMED, NOT_FOUND, OpError};
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
 use harness::system::{System, TimeRule};
 use history::{Name, Value};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
+use super::own::{self, describe, error_of, json};
 use super::{
-    Entry, Flaw, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
+    Entry, Flaw, Pace, Ready, Setup, SetupError, ask_all, at, majority, make_folders, parse, run,
 };
 use crate::http::{Answer, Http, Patience, segment};
-use crate::interface::{Consistency, DecidedLog, Interface, Kv, Log, LogEntry, Offers, OpenKv};
+use crate::interface::{
+    Consistency, DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv,
+};
 use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "paxos-kv";
@@ -121,8 +119,9 @@ const TIME_RULES: &[TimeRule] = &[
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "Multi-Paxos key-value store, with bugs that can be switched on",
-    interfaces: &[Interface::Kv, Interface::Log],
+    interfaces: &[Interface::Kv, Interface::Log, Interface::Ledger],
     params: PARAMS,
+    pace: |_| Pace::QUICK,
     flaws,
     set_up,
 };
@@ -172,42 +171,15 @@ fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
 /// # Errors
 /// If it is in neither place.
 pub fn program() -> Result<PathBuf, SetupError> {
-    let beside = std::env::current_exe().ok();
-    let folders: Vec<PathBuf> = beside
-        .iter()
-        .flat_map(|exe| exe.ancestors().skip(1).take(2))
-        .map(PathBuf::from)
-        .collect();
-    locate(
+    own::program(
         NAME,
         "SCHISM_PAXOS_KV",
-        &folders,
         "build it with `cargo build -p paxos-kv`, or say where it is in SCHISM_PAXOS_KV",
     )
 }
 
 fn flaws() -> Result<Vec<Flaw>, SetupError> {
-    let program = program()?;
-    let fail = |reason: String| SetupError::Program {
-        program: program.display().to_string(),
-        args: "flaws",
-        reason,
-    };
-    let output = Command::new(&program)
-        .arg("flaws")
-        .output()
-        .map_err(|e| fail(e.to_string()))?;
-    if !output.status.success() {
-        return Err(fail(format!(
-            "{}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        )));
-    }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).map_err(|e| fail(format!("{e} in {line:?}"))))
-        .collect()
+    own::flaws(&program()?)
 }
 
 /// The system, set up.
@@ -233,6 +205,7 @@ impl PaxosKv {
         Ready {
             offers: Offers {
                 kv: Some(system.clone()),
+                ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
                 log: Some(system.clone()),
                 ..Offers::default()
             },
@@ -441,10 +414,6 @@ impl Log for PaxosKv {
     }
 }
 
-fn describe(error: &OpError) -> String {
-    format!("{}: {}", error.code.code, error.detail)
-}
-
 impl OpenKv for PaxosKv {
     fn open(&self, node: &Node) -> Box<dyn Kv> {
         Box::new(Client {
@@ -553,10 +522,6 @@ impl Kv for Client {
     }
 }
 
-fn json(thing: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(thing).expect("values and maps with text keys are JSON")
-}
-
 fn done(answer: &Answer) -> Result<(), OpError> {
     match answer.status {
         StatusCode::OK => Ok(()),
@@ -564,50 +529,10 @@ fn done(answer: &Answer) -> Result<(), OpError> {
     }
 }
 
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
-    #[serde(default)]
-    definite: Option<bool>,
-    #[serde(default)]
-    message: Json,
-}
-
-/// What an answer other than 200 says. The status decides; the body can only take definiteness away.
-fn error_of(answer: &Answer) -> OpError {
-    let status = answer.status;
-    let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
-    let Some(refusal) = refusal else {
-        let begins = String::from_utf8_lossy(&answer.body[..answer.body.len().min(120)]);
-        return OpError::new(MALFORMED, format!("status {status} with {begins:?}"));
-    };
-    let by_status = match status {
-        StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => REJECTED,
-        StatusCode::NOT_FOUND => NOT_FOUND,
-        StatusCode::CONFLICT => CONFLICT,
-        StatusCode::TOO_MANY_REQUESTS => OVERLOADED,
-        StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
-        StatusCode::GATEWAY_TIMEOUT => TIMEOUT,
-        _ => UNKNOWN,
-    };
-    // A code of our registry that is as definite as the status says more than the status does.
-    let named = ERRORS
-        .iter()
-        .find(|code| code.code == refusal.error && code.definite == by_status.definite);
-    let code = match (named, refusal.definite) {
-        (_, Some(false)) if by_status.definite => UNKNOWN,
-        (Some(named), _) => *named,
-        (None, _) => by_status,
-    };
-    let message = match &refusal.message {
-        Json::String(message) => message.clone(),
-        _ => format!("{} (status {status})", refusal.error),
-    };
-    OpError::new(code, message)
-}
-
 #[cfg(test)]
 mod tests {
+    use harness::client::{OVERLOADED, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN};
+
     use super::*;
     use crate::fake::{Act, Fake};
 

@@ -11,7 +11,9 @@ fn scenarios() -> Vec<Scenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let files = std::fs::read_dir(&folder).unwrap();
     let scenarios: Vec<Scenario> = files
-        .map(|file| Scenario::load(&file.unwrap().path()).unwrap_or_else(|e| panic!("{e}")))
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .map(|path| Scenario::load(&path).unwrap_or_else(|e| panic!("{e}")))
         .collect();
     assert!(!scenarios.is_empty());
     scenarios
@@ -19,13 +21,17 @@ fn scenarios() -> Vec<Scenario> {
 
 #[test]
 fn every_flaw_has_a_scenario_with_the_fault_that_it_needs() {
-    let flaws = systems::find("paxos-kv").unwrap().flaws();
-    let flaws = flaws.unwrap_or_else(|e| panic!("{e}"));
-    assert!(flaws.len() >= 10);
     let all = scenarios();
-    for flaw in &flaws {
+    let flaws = ["paxos-kv", "chain"].map(|system| {
+        let flaws = systems::find(system).unwrap().flaws();
+        let flaws = flaws.unwrap_or_else(|e| panic!("{e}"));
+        assert!(flaws.len() >= 8, "{system}");
+        flaws.into_iter().map(move |flaw| (system, flaw))
+    });
+    for (system, flaw) in flaws.into_iter().flatten() {
         let mine: Vec<_> = all
             .iter()
+            .filter(|scenario| scenario.system.name == system)
             .filter(|scenario| scenario.setup.flaws == [flaw.name.as_str()])
             .collect();
         let [scenario] = mine[..] else {

@@ -1,0 +1,230 @@
+//! Money that moves between accounts: none is made, none is lost (Jepsen's `bank`).
+//!
+//! `transfer [from to amount]` and `read nil`, answered with `[[account balance] ...]`. Until a read has
+//! been answered there are only reads, so that the history says what the accounts had at first.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use checkers::Checker;
+use harness::client::{CONFLICT, Client, Completion, Connect, Invocation, OpError};
+use harness::cluster::Node;
+use harness::generator::{Context, Generator, Next, Offer};
+use history::{Event, Kind as EventKind, Name, Value};
+use rand::RngExt;
+
+use crate::interface::{self, Interface, Offers, OpenBank};
+use crate::params::{Kind, Param, Params};
+use crate::workload::{Closing, Lacking, Load, Workload, not_ours};
+
+pub(crate) struct Bank;
+
+const MAX_TRANSFER: Param = Param {
+    name: "max-transfer",
+    kind: Kind::Count {
+        min: 1,
+        max: 1_000_000,
+    },
+    default: "5",
+    about: "the most that one transfer moves",
+};
+
+impl Workload for Bank {
+    fn name(&self) -> &'static str {
+        "bank"
+    }
+
+    fn about(&self) -> &'static str {
+        "transfers between accounts and reads of all balances: the total stays the same"
+    }
+
+    fn params(&self) -> Vec<Param> {
+        vec![MAX_TRANSFER]
+    }
+
+    fn needs(&self) -> &'static [Interface] {
+        &[Interface::Bank]
+    }
+
+    fn load(&self, params: &Params) -> Load {
+        Load {
+            main: Box::new(Transfers {
+                accounts: Vec::new(),
+                most: params.count(MAX_TRANSFER.name) as i64,
+            }),
+            closing: Box::new(Closing::new(|| vec![("read", Value::Nil)])),
+        }
+    }
+
+    fn connect(&self, _params: &Params, offers: &Offers) -> Result<Arc<dyn Connect>, Lacking> {
+        let open = offers.bank.clone().ok_or(Lacking {
+            workload: self.name(),
+            interface: Interface::Bank,
+        })?;
+        Ok(Arc::new(Clients { open }))
+    }
+
+    fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
+        vec![Box::new(checkers::bank::Bank)]
+    }
+}
+
+struct Transfers {
+    /// As the first read named them.
+    accounts: Vec<Name>,
+    most: i64,
+}
+
+impl Generator for Transfers {
+    fn next(&mut self, context: &mut Context<'_>) -> Next {
+        let accounts = self.accounts.len();
+        // One read in four: of a bank that nobody reads nothing is known.
+        let read = accounts < 2 || context.rng.random_range(0..4) == 0;
+        let (f, value) = match read {
+            true => ("read", Value::Nil),
+            false => {
+                let from = context.rng.random_range(0..accounts);
+                let further = context.rng.random_range(1..accounts);
+                let to = (from + further) % accounts;
+                let amount = context.rng.random_range(1..=self.most);
+                let [from, to] = [from, to].map(|i| Value::Text(self.accounts[i].clone()));
+                ("transfer", Value::List(vec![from, to, amount.into()]))
+            }
+        };
+        Next::Offer(Offer {
+            f: f.into(),
+            value,
+            at: context.now,
+        })
+    }
+
+    fn update(&mut self, event: &Event) {
+        if !self.accounts.is_empty() || event.kind != EventKind::Ok || event.f != "read" {
+            return;
+        }
+        let account = |entry: &Value| Some(Name::from(entry.as_pair()?.0.as_text()?));
+        let read = event.value.as_list().unwrap_or_default();
+        self.accounts = read.iter().filter_map(account).collect();
+    }
+}
+
+struct Clients {
+    open: Arc<dyn OpenBank>,
+}
+
+#[async_trait]
+impl Connect for Clients {
+    async fn connect(&self, node: &Node, _process: u64) -> Box<dyn Client> {
+        Box::new(BankClient(self.open.open(node)))
+    }
+}
+
+struct BankClient(Box<dyn interface::Bank>);
+
+impl BankClient {
+    async fn perform(&mut self, operation: &Invocation) -> Result<Value, OpError> {
+        match (operation.f.as_str(), operation.value.as_list()) {
+            ("transfer", Some([Value::Text(from), Value::Text(to), Value::Int(amount)])) => {
+                match self.0.transfer(from, to, *amount).await? {
+                    true => Ok(operation.value.clone()),
+                    false => Err(OpError::new(CONFLICT, "there is less in the account")),
+                }
+            }
+            ("read", _) => {
+                let balances = self.0.balances().await?.into_iter();
+                let balances =
+                    balances.map(|(account, balance)| Value::pair(Value::text(account), balance));
+                Ok(Value::List(balances.collect()))
+            }
+            _ => Err(not_ours(operation)),
+        }
+    }
+}
+
+#[async_trait]
+impl Client for BankClient {
+    async fn invoke(&mut self, operation: &Invocation) -> Completion {
+        match self.perform(operation).await {
+            Ok(value) => Completion::ok(value).at(self.0.version()),
+            Err(error) => error.completion(operation, operation.f == "read"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use harness::generator::{Combine, sim};
+    use harness::seed::Seed;
+    use history::{Process, Time};
+
+    use super::*;
+
+    fn completed(kind: EventKind, f: &str, value: Value) -> Event {
+        Event {
+            index: 0,
+            time: Time(0),
+            process: Process::Client(0),
+            kind,
+            f: f.into(),
+            value,
+            error: None,
+            node: None,
+            version: None,
+        }
+    }
+
+    #[test]
+    fn there_are_only_reads_until_one_is_answered_and_then_transfers_between_its_accounts() {
+        let params = Params::resolve(&Bank.params(), [("max-transfer", "3")]).unwrap();
+        let mut main = Bank.load(&params).main;
+        let mut rng = Seed(1).stream("operations");
+        let mut ask = |main: &mut Box<dyn Generator>| {
+            let next = main.next(&mut Context {
+                now: Duration::ZERO,
+                free: 1,
+                rng: &mut rng,
+            });
+            match next {
+                Next::Offer(offer) => (offer.f.to_string(), offer.value),
+                _ => panic!("it offers whenever it is asked"),
+            }
+        };
+        main.update(&completed(EventKind::Fail, "read", Value::Nil));
+        for _ in 0..50 {
+            assert_eq!(ask(&mut main), ("read".into(), Value::Nil));
+        }
+        let accounts = ["a0", "a1", "a2"].map(Value::text);
+        let balances = accounts.iter().map(|a| Value::pair(a.clone(), 100));
+        let balances = Value::List(balances.collect());
+        main.update(&completed(EventKind::Ok, "read", balances));
+        let (mut reads, mut seen) = (0, std::collections::BTreeSet::new());
+        for _ in 0..1_000 {
+            let (f, value) = ask(&mut main);
+            if f == "read" {
+                reads += 1;
+                continue;
+            }
+            let [from, to, amount] = value.as_list().unwrap() else {
+                panic!("{value}");
+            };
+            assert!(from != to && accounts.contains(from) && accounts.contains(to));
+            let amount = amount.as_int().unwrap();
+            assert!((1..=3).contains(&amount));
+            seen.insert((from.clone(), to.clone(), amount));
+        }
+        assert!((150..350).contains(&reads), "{reads}");
+        assert_eq!(seen.len(), 3 * 2 * 3);
+    }
+
+    #[test]
+    fn every_worker_reads_at_the_end() {
+        let closing = Bank
+            .load(&Params::resolve(&Bank.params(), []).unwrap())
+            .closing;
+        let reads = sim::perfect(closing.limit(100), 3);
+        let asked = reads.iter().filter(|event| event.kind == EventKind::Invoke);
+        assert_eq!(asked.count(), 3);
+    }
+}
