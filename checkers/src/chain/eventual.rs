@@ -15,11 +15,11 @@ pub struct Eventual {
     pub from: Time,
     /// From then to the last look.
     pub quiet: Duration,
-    /// How far the highest of the last heads is above what all last heads have in common.
+    /// Blocks that some node's chain had, and another's last chain, looked at later, does not.
     pub apart: u64,
     /// By how much that common prefix grew meanwhile.
     pub advanced: i64,
-    /// How long after the heal the heads were within the bound for good.
+    /// How long after the heal the chains were within the bound for good.
     pub settled: Option<Duration>,
     pub verdict: Converged,
 }
@@ -27,7 +27,7 @@ pub struct Eventual {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Converged {
     Yes,
-    /// Two nodes' last looks that are furthest apart.
+    /// The two looks that are furthest apart, the later one a node's last.
     Apart(usize, usize),
     /// The common prefix of all nodes' last heads is not above that of their first.
     Stuck,
@@ -35,106 +35,95 @@ pub enum Converged {
     Unknown(String),
 }
 
-/// Heads must come within `bound` blocks of their common prefix, and that must advance. They are not
-/// blamed for what they had less than `settle` to do.
+/// A node's chain must have all of what any node's chain had at an earlier look, but for the last
+/// `bound` blocks, and what all have in common must advance. Nodes are not blamed for what they had
+/// less than `settle` to do.
 pub fn eventual(record: &Record, bound: u64, settle: Duration) -> Option<Eventual> {
     let (tree, looks) = (&record.tree, &record.looks);
     let end = looks.last()?;
     let unhealed = record.spans.iter().find(|span| !span.healed());
-    let from = record
-        .spans
-        .iter()
-        .filter(|span| span.healed())
-        .map(|span| span.until)
-        .max();
-    let from = from.unwrap_or(Time(0));
-    let all = |tips: &[Rank]| tips.iter().copied().reduce(|a, b| tree.common(a, b));
+    let healed = record.spans.iter().filter(|span| span.healed());
+    let from = healed.map(|span| span.until).max().unwrap_or(Time(0));
 
-    // Every node's heads from then on.
-    let after = looks.partition_point(|look| look.call < from);
-    let mut first: Vec<Option<usize>> = vec![None; record.nodes.len()];
-    let mut now: Vec<Option<usize>> = vec![None; record.nodes.len()];
+    // Every node's looks from then on: the first, the newest that had returned, and the last.
+    let nodes = record.nodes.len();
+    let starts = record.by_node.iter();
+    let starts = starts.map(|all| all.partition_point(|look| looks[*look].call < from));
+    let mut returned: Vec<usize> = starts.collect();
+    let first: Vec<Option<usize>> = (0..nodes)
+        .map(|node| record.by_node[node].get(returned[node]).copied())
+        .collect();
+    let mut last: Vec<Option<(usize, u64, usize)>> = vec![None; nodes];
     let mut settled: Option<Time> = None;
-    for (i, look) in looks.iter().enumerate().skip(after) {
-        first[look.node].get_or_insert(i);
-        now[look.node] = Some(i);
-        let tips: Option<Vec<Rank>> = now.iter().map(|at| at.map(|at| looks[at].tip)).collect();
-        let within = tips.is_some_and(|tips| {
-            let highest = tips.iter().map(|tip| tree.height(*tip)).max();
-            let common = all(&tips).map(|common| tree.height(common));
-            highest
-                .zip(common)
-                .is_some_and(|(h, c)| (h - c) as u64 <= bound)
-        });
-        settled = match within {
+    for (i, look) in looks.iter().enumerate() {
+        if look.call < from {
+            continue;
+        }
+        // How far any node's chain was ahead of this one before this look, and which.
+        let mut ahead = (0, i);
+        for (node, next) in returned.iter_mut().enumerate() {
+            let all = &record.by_node[node];
+            while all
+                .get(*next)
+                .is_some_and(|earlier| looks[*earlier].ret < look.call)
+            {
+                *next += 1;
+            }
+            let Some(&earlier) = next.checked_sub(1).and_then(|at| all.get(at)) else {
+                continue;
+            };
+            if looks[earlier].call >= from && node != look.node {
+                ahead = ahead.max((tree.beyond(looks[earlier].tip, look.tip), earlier));
+            }
+        }
+        last[look.node] = Some((i, ahead.0, ahead.1));
+        settled = match ahead.0 <= bound {
             true => settled.or(Some(look.ret)),
             false => None,
         };
     }
-    let tips = |at: &[Option<usize>]| -> Vec<Rank> {
-        at.iter().flatten().map(|look| looks[*look].tip).collect()
+    let common = |tips: &mut dyn Iterator<Item = Rank>| {
+        let common = tips.reduce(|a, b| tree.common(a, b));
+        common.map_or(0, |common| tree.height(common))
     };
-    let common = |at| all(&tips(at)).map_or(0, |common| tree.height(common));
-    let highest = tips(&now)
-        .iter()
-        .map(|tip| tree.height(*tip))
-        .max()
-        .unwrap_or(0);
-    let last = common(&now);
+    let before = common(&mut first.iter().flatten().map(|look| looks[*look].tip));
+    let after = common(&mut last.iter().flatten().map(|(look, ..)| looks[*look].tip));
+    let furthest = last.iter().flatten().max_by_key(|(_, ahead, _)| *ahead);
+    let (behind, apart, ahead) = furthest.copied().unwrap_or_default();
     let quiet = end.ret.since(from);
-    let mut eventual = Eventual {
-        from,
-        quiet,
-        apart: (highest - last).max(0) as u64,
-        advanced: last - common(&first),
-        settled: settled.map(|at| at.since(from)),
-        verdict: Converged::Yes,
-    };
-    let missing: Vec<&str> = (0..now.len())
-        .filter(|node| now[*node].is_none())
+    let missing: Vec<&str> = (0..nodes)
+        .filter(|node| last[*node].is_none())
         .map(|node| record.nodes[node])
         .collect();
-    let too_short = |what: String| {
-        let (quiet, settle) = (quiet.as_secs_f64(), settle.as_secs_f64());
-        Converged::Unknown(format!(
-            "{what} {quiet:.1} s after the last heal, but {settle:.1} s are granted to come together"
-        ))
+    let judged = |what: String, verdict| match quiet < settle {
+        false => verdict,
+        true => Converged::Unknown(format!(
+            "{what} {:.1} s after the last heal, but {:.1} s are granted to come together",
+            quiet.as_secs_f64(),
+            settle.as_secs_f64()
+        )),
     };
-    eventual.verdict = if let Some(span) = unhealed {
-        Converged::Unknown(format!(
-            "fault {} ({}) was never healed",
-            span.fault, span.family
-        ))
+    let verdict = if let Some(span) = unhealed {
+        let what = format!("fault {} ({}) was never healed", span.fault, span.family);
+        Converged::Unknown(what)
     } else if !missing.is_empty() {
-        Converged::Unknown(format!(
-            "nothing was seen of {} after the last heal",
-            missing.join(", ")
-        ))
-    } else if eventual.apart > bound {
-        let (a, b) = furthest(record, &now);
-        match quiet < settle {
-            true => too_short(format!("heads were {} blocks apart", eventual.apart)),
-            false => Converged::Apart(a, b),
-        }
-    } else if eventual.advanced <= 0 {
-        match quiet < settle {
-            true => too_short("the common prefix had not advanced".to_string()),
-            false => Converged::Stuck,
-        }
+        let who = missing.join(", ");
+        Converged::Unknown(format!("nothing was seen of {who} after the last heal"))
+    } else if apart > bound {
+        let what = format!("chains were {apart} blocks apart");
+        judged(what, Converged::Apart(ahead, behind))
+    } else if after <= before {
+        let what = "the common prefix had not advanced".to_string();
+        judged(what, Converged::Stuck)
     } else {
         Converged::Yes
     };
-    Some(eventual)
-}
-
-/// Of the looks, the one with the highest head and the one that has least in common with it.
-fn furthest(record: &Record, at: &[Option<usize>]) -> (usize, usize) {
-    let tree = &record.tree;
-    let tip = |look: usize| record.looks[look].tip;
-    let looks = || at.iter().flatten().copied();
-    let highest = looks()
-        .max_by_key(|look| tree.height(tip(*look)))
-        .unwrap_or(0);
-    let other = looks().max_by_key(|look| tree.beyond(tip(highest), tip(*look)));
-    (highest, other.unwrap_or(highest))
+    Some(Eventual {
+        from,
+        quiet,
+        apart,
+        advanced: after - before,
+        settled: settled.map(|at| at.since(from)),
+        verdict,
+    })
 }

@@ -1,5 +1,6 @@
 //! From a history to what was seen of the chain: one parse, which all properties share.
 
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use history::fault::{self, Span};
@@ -59,7 +60,8 @@ impl<'h> Record<'h> {
             number(name);
         }
         let mut blocks: Vec<Block> = Vec::new();
-        let mut shown: FxHashMap<&str, (u32, &Value)> = FxHashMap::default();
+        let mut values: Vec<&Value> = Vec::new();
+        let mut shown: FxHashMap<&str, u32> = FxHashMap::default();
         let mut heads: Vec<(&Op, usize, Head)> = Vec::new();
         let mut ambiguous = Vec::new();
         let mut unreadable = Unreadable::default();
@@ -81,23 +83,26 @@ impl<'h> Record<'h> {
                 meter.tick(200 * blocks.len() as u64)?;
                 match block(value, op.index) {
                     Err(why) => unreadable.add(op, why),
-                    Ok(block) => match shown.get(block.hash) {
-                        None => {
-                            shown.insert(block.hash, (blocks.len() as u32, value));
+                    Ok(block) => match shown.entry(block.hash) {
+                        Entry::Vacant(new) => {
+                            new.insert(blocks.len() as u32);
                             blocks.push(block);
+                            values.push(value);
                         }
-                        Some((first, known)) if *known != value => {
-                            ambiguous.push((block.hash, blocks[*first as usize].op, op.index));
+                        Entry::Occupied(known) => {
+                            let known = *known.get() as usize;
+                            if values[known] != value {
+                                ambiguous.push((block.hash, blocks[known].op, op.index));
+                            }
                         }
-                        Some(_) => {}
                     },
                 }
             }
             let node = number(head.node);
             heads.push((op, node, head));
         }
-        drop(shown);
-        let tree = Tree::new(blocks, meter)?;
+        let tree = Tree::new(&blocks, shown, meter)?;
+        drop((blocks, values));
         let mut looks = Vec::with_capacity(heads.len());
         let mut misjudged = Vec::new();
         let mut unknown = 0;

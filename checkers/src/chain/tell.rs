@@ -292,8 +292,8 @@ impl Told<'_, '_> {
             Converged::Unknown(why) => unknown.push(format!("eventual prefix is undecided: {why}")),
             Converged::Apart(a, b) => {
                 let reason = format!(
-                    "{:.1} s after the last heal {} has {} and {} has {}: the nodes' heads are {} blocks above \
-                     what they have in common, and {} are granted",
+                    "{:.1} s after the last heal {} had {}, and later {} had {}, without the last {} blocks of \
+                     the first; {} are granted",
                     eventual.quiet.as_secs_f64(),
                     record.who(*a),
                     record.what(record.looks[*a].tip),

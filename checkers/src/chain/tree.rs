@@ -69,42 +69,43 @@ pub struct Tree<'h> {
 }
 
 impl<'h> Tree<'h> {
-    /// The first blocks are those of the lowest height without a parent. `blocks` have one hash each.
-    pub fn new(blocks: Vec<Block<'h>>, meter: &mut Meter) -> Result<Tree<'h>, Exhausted> {
+    /// The first blocks are those of the lowest height without a parent. `numbers` tells for a hash
+    /// which of `blocks` has it.
+    pub fn new(
+        blocks: &[Block<'h>],
+        mut numbers: FxHashMap<&'h str, u32>,
+        meter: &mut Meter,
+    ) -> Result<Tree<'h>, Exhausted> {
         // What a block costs here, in the graph, the arrays and the table of hashes.
         meter.tick(240 * blocks.len() as u64)?;
         let count = blocks.len();
-        let mut numbers: FxHashMap<&str, u32> = FxHashMap::default();
-        numbers.reserve(count);
-        for (i, block) in blocks.iter().enumerate() {
-            numbers.insert(block.hash, i as u32 + 1);
-        }
-        let rootless = |block: &Block| !numbers.contains_key(block.parent);
-        let base = blocks
+        // In the graph 0 is nothing, and blocks are numbered from 1.
+        let above: Vec<Option<u32>> = blocks
             .iter()
-            .filter(|b| rootless(b))
-            .map(|b| b.height)
-            .min();
-        let base = base.unwrap_or(0);
-
+            .map(|block| numbers.get(block.parent).map(|parent| parent + 1))
+            .collect();
+        let first = blocks
+            .iter()
+            .zip(&above)
+            .filter(|(_, above)| above.is_none());
+        let base = first.map(|(block, _)| block.height).min().unwrap_or(0);
         let mut graph = DiGraph::with_capacity(count + 1, count);
         let root = graph.add_node(Block {
             height: base.saturating_sub(1),
             ..Block::NOTHING
         });
-        let mut loose = Vec::new();
-        for block in &blocks {
+        for block in blocks {
             graph.add_node(*block);
         }
+        let mut loose = Vec::new();
         for (i, block) in blocks.iter().enumerate() {
             let child = NodeIndex::new(i + 1);
-            match numbers.get(block.parent) {
-                Some(parent) => drop(graph.add_edge(NodeIndex::new(*parent as usize), child, ())),
+            match above[i] {
+                Some(parent) => drop(graph.add_edge(NodeIndex::new(parent as usize), child, ())),
                 None if block.height == base => drop(graph.add_edge(root, child, ())),
                 None => loose.push(*block),
             }
         }
-        drop(blocks);
 
         let mut order = Vec::with_capacity(count + 1);
         let mut rank_of = vec![NOTHING; count + 1];
@@ -114,8 +115,11 @@ impl<'h> Tree<'h> {
             meter.tick(0)?;
             rank_of[node.index()] = order.len() as Rank;
             order.push(node);
-            let above = numbers.get(graph[node].parent).copied().unwrap_or(0);
-            parent.push(rank_of[above as usize]);
+            let above = match node.index() {
+                0 => None,
+                number => above[number - 1],
+            };
+            parent.push(rank_of[above.unwrap_or(0) as usize]);
         }
         let reached = order.len();
         let mut size = vec![1; reached];
@@ -136,7 +140,7 @@ impl<'h> Tree<'h> {
             };
         }
         numbers.retain(|_, number| {
-            *number = rank_of[*number as usize];
+            *number = rank_of[*number as usize + 1];
             *number != NOTHING
         });
         Ok(Tree {

@@ -653,3 +653,271 @@ fn a_fork_violates_what_was_promised_if_it_is_as_deep() {
         "{reason}"
     );
 }
+
+/// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took effect.
+fn write(node: &'static str, call: f64, value: i64, at: (usize, &str)) -> Asked {
+    let content = Value::pair("x", Value::Int(value));
+    Asked {
+        node,
+        call: (call * 1e9) as u64,
+        ret: (call * 1e9) as u64 + 500_000_000,
+        kind: Kind::Ok,
+        f: "write",
+        input: content.clone(),
+        output: content,
+        at: Some((at.0, at.1.to_string())),
+    }
+}
+
+fn put(tx: &str, value: i64) -> Value {
+    Value::List(vec![tx.into(), "put".into(), "x".into(), Value::Int(value)])
+}
+
+fn get(tx: &str) -> Value {
+    Value::List(vec![tx.into(), "get".into(), "x".into()])
+}
+
+/// What a user feels: it was done, and then it was not.
+#[test]
+fn an_acknowledged_write_that_is_lost_is_found() {
+    let mut story = forked(4, 9);
+    let lost = story.path(story.looks[3].tip)[4];
+    story.blocks[lost].transactions.push(put("t0", 7));
+    story.asked.push(write("n3", 1.6, 7, (lost, "t0")));
+    let found = check(promised(5), &story);
+    assert_eq!(kinds(&found), ["acknowledged write gone"], "{found:?}");
+    let reason = &found.anomalies[0].reason;
+    assert!(
+        reason.contains("acknowledged by n3 at 2.100 s") && reason.contains("4 deep"),
+        "{reason}"
+    );
+    let persistence = figure(&found, "persistence");
+    assert_eq!(persistence["acknowledged gone"], json!(1));
+    assert_eq!(persistence["confirmations for none"], json!(5));
+
+    // Mined again on the branch that won, it is there, but not where it was.
+    let again = story.path(story.looks.last().unwrap().tip)[14];
+    story.blocks[again].transactions.push(put("t0", 7));
+    let found = check(promised(5), &story);
+    assert_eq!(kinds(&found), ["acknowledged write moved"], "{found:?}");
+
+    // One that is acknowledged after the last look may be anywhere.
+    story.asked[0].ret = 99_000_000_000;
+    let found = check(promised(5), &story);
+    assert_eq!(
+        figure(&found, "persistence")["acknowledged too late to tell"],
+        json!(1)
+    );
+    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+}
+
+/// A read on n1's branch does not see what n3 wrote on its own, four deep: five were needed.
+#[test]
+fn the_ledger_is_linearizable_from_below_the_deepest_fork() {
+    let mut story = forked(4, 9);
+    let lost = story.path(story.looks[3].tip)[4];
+    story.blocks[lost].transactions.push(put("t0", 7));
+    story.asked.push(write("n3", 1.6, 7, (lost, "t0")));
+    let kept = story.path(story.looks[4].tip)[5];
+    story.blocks[kept].transactions.push(get("t1"));
+    let nothing = Value::pair("x", Value::Nil);
+    story.asked.push(Asked {
+        f: "read",
+        input: nothing.clone(),
+        output: nothing,
+        ..write("n1", 2.05, 0, (kept, "t1"))
+    });
+    let found = check(Chain::new(), &story);
+    let smallest = figure(&found, "ledger linearizable from");
+    assert_eq!(
+        (&smallest["k"], &smallest["operations"]),
+        (&json!(5), &json!(2)),
+        "{found:?}"
+    );
+    let refused = smallest["refused"].as_str().unwrap();
+    assert!(
+        refused.starts_with("with 4 confirmations a stale read of \"x\": op "),
+        "{refused}"
+    );
+}
+
+#[test]
+fn each_rule_of_validity_is_held_against_the_blocks() {
+    let broken: [(&str, fn(&mut Story)); 6] = [
+        ("time not past the median", |story| {
+            story.blocks[15].time_ms = story.blocks[9].time_ms;
+        }),
+        ("work not proven", |story| {
+            story.blocks[15].hash = format!("{:0<64}", "5555555555555556");
+            story.blocks[15].work = 3;
+        }),
+        ("transaction twice", |story| {
+            story.blocks[6].transactions.push(put("t0", 7));
+        }),
+        ("transaction from nowhere", |story| {
+            story.blocks[4].transactions.push(put("t9", 8));
+        }),
+        ("answer names a wrong place", |story| {
+            story.asked[0].at = Some((5, "t0".to_string()));
+        }),
+        ("answer not of the ledger", |story| {
+            story.blocks[5].transactions.push(get("t1"));
+            let old = Value::pair("x", Value::Nil);
+            story.asked.push(Asked {
+                f: "read",
+                input: old.clone(),
+                output: old,
+                ..write("n1", 6.0, 0, (5, "t1"))
+            });
+        }),
+    ];
+    for (kind, spoil) in broken {
+        let mut story = sound();
+        story.blocks[4].transactions.push(put("t0", 7));
+        story.asked.push(write("n1", 2.0, 7, (4, "t0")));
+        let found = check(promised(6), &story);
+        assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+        spoil(&mut story);
+        let found = check(promised(6), &story);
+        assert_eq!(kinds(&found).first(), Some(&kind), "{found:?}");
+    }
+}
+
+/// A third of 2^64 is as large as a hash may be that proves a work of three.
+#[test]
+fn a_hash_that_is_just_small_enough_proves_its_work() {
+    let mut story = sound();
+    story.blocks[15].hash = format!("{:0<64}", "5555555555555555");
+    story.blocks[15].work = 3;
+    assert_eq!(check(Chain::new(), &story).verdict, Verdict::Valid);
+}
+
+#[test]
+fn a_node_that_leaves_for_less_work_is_found_unless_it_was_restarted() {
+    let mut story = forked(4, 9);
+    for block in &mut story.blocks {
+        block.work = 10;
+    }
+    // n3's four blocks count for more than all that it goes over to.
+    let heavy = story.looks[3].tip;
+    story.blocks[heavy].work = 10_000;
+    let found = check(Chain::new(), &story);
+    assert_eq!(kinds(&found), ["left for less work"], "{found:?}");
+    story.faults[0].2 = "kill";
+    let found = check(Chain::new(), &story);
+    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+}
+
+#[test]
+fn what_is_final_stays() {
+    let mut story = sound();
+    let tips: Vec<usize> = story.looks.iter().map(|look| look.tip).collect();
+    for (look, tip) in story.looks.iter_mut().zip(tips) {
+        look.finalised = tip.checked_sub(2);
+    }
+    let found = check(Chain::new(), &story);
+    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+    assert_eq!(
+        figure(&found, "finality"),
+        &json!({"looks": 57, "contradictions": 0})
+    );
+
+    let mut back = story.clone();
+    back.looks[30].finalised = Some(3);
+    let found = check(Chain::new(), &back);
+    assert_eq!(kinds(&found), ["final block undone"], "{found:?}");
+
+    let mut split = story.clone();
+    let fork = split.chain(5, 2, "n2");
+    split.looks[58].tip = fork;
+    split.looks[58].finalised = Some(fork);
+    let found = check(Chain::new(), &split);
+    assert_eq!(
+        kinds(&found)[..2],
+        ["final block undone", "conflicting final blocks"],
+        "{found:?}"
+    );
+
+    let mut left = story;
+    left.looks[0].finalised = Some(2);
+    let found = check(Chain::new(), &left);
+    assert_eq!(kinds(&found)[0], "head off the final chain", "{found:?}");
+}
+
+/// After the heal n3 stays on its branch, as if nobody told it of the other.
+#[test]
+fn chains_that_do_not_come_together_are_found_if_they_had_the_time() {
+    let mut story = forked(4, 9);
+    let mut own = story.looks[3].tip;
+    for look in story
+        .looks
+        .iter_mut()
+        .skip(5)
+        .filter(|look| look.node == "n3")
+    {
+        look.tip = own;
+    }
+    let found = check(Chain::new(), &story);
+    assert_eq!(kinds(&found), ["chains do not converge"], "{found:?}");
+    let patient = Chain::new().with_settle(Duration::from_secs(13));
+    let found = check(patient.clone(), &story);
+    assert_eq!(found.verdict, Verdict::Unknown, "{found:?}");
+    assert!(
+        found.summary.contains("eventual prefix is undecided"),
+        "{}",
+        found.summary
+    );
+
+    // It mines on, and so do the others: they agree on nothing new.
+    for look in 5..story.looks.len() {
+        if story.looks[look].node == "n3" {
+            own = story.block(Some(own), "n3");
+            story.looks[look].tip = own;
+        }
+    }
+    let found = check(Chain::new(), &story);
+    assert_eq!(kinds(&found), ["chains do not converge"], "{found:?}");
+
+    // What was never healed is not blamed on the nodes.
+    story.faults[0].1 = 16_000_000_000;
+    let found = check(Chain::new(), &story);
+    assert_eq!(found.verdict, Verdict::Unknown, "{found:?}");
+}
+
+#[test]
+fn a_chain_that_stands_still_after_the_heal_is_found() {
+    let mut story = forked(4, 9);
+    let tip = story.looks[5].tip;
+    for look in story.looks.iter_mut().skip(5) {
+        look.tip = tip;
+    }
+    assert_eq!(kinds(&check(Chain::new(), &story)), ["common prefix stuck"]);
+}
+
+#[test]
+fn a_bound_makes_a_verdict_of_a_figure() {
+    let slow = Duration::from_secs(10);
+    for (chain, kind) in [
+        (Chain::new().with_common_prefix(2), "common prefix violated"),
+        (Chain::new().with_growth(1.2, slow), "chain growth violated"),
+        (Chain::new().with_quality(0.5, 4), "chain quality violated"),
+        (
+            Chain::new()
+                .with_confirmations(3)
+                .with_liveness(Duration::from_secs(2)),
+            "liveness violated",
+        ),
+    ] {
+        let mut story = sound();
+        // n3 is three blocks behind at its fifth look, and blocks 6 to 8 are a stranger's.
+        story.looks[14].tip -= 3;
+        for block in 6..9 {
+            story.blocks[block].miner = "stranger";
+        }
+        story.blocks[4].transactions.push(put("t0", 7));
+        story.asked.push(write("n1", 2.5, 7, (4, "t0")));
+        let found = check(chain, &story);
+        assert_eq!(kinds(&found), [kind], "{found:?}");
+        assert_eq!(check(Chain::new(), &story).verdict, Verdict::Valid);
+    }
+}

@@ -3,9 +3,10 @@
 use history::fault::{Action, Note, Receipt};
 use history::{Event, History, Kind, Process, Time, Value};
 
-/// A block of a story. Its hash is its number as text, so that no rule about work applies.
 #[derive(Clone, Debug)]
 pub struct Block {
+    /// Its number as text, so that no rule about work applies.
+    pub hash: String,
     /// None: the first.
     pub parent: Option<usize>,
     pub miner: &'static str,
@@ -47,15 +48,12 @@ pub struct Story {
     pub faults: Vec<(u64, u64, &'static str, &'static str)>,
 }
 
-pub fn hash(block: usize) -> String {
-    format!("b{block}")
-}
-
 impl Story {
     /// Adds a block and returns its number. Times go on by a second.
     pub fn block(&mut self, parent: Option<usize>, miner: &'static str) -> usize {
         let time_ms = parent.map_or(0, |parent| self.blocks[parent].time_ms) + 1000;
         self.blocks.push(Block {
+            hash: format!("b{}", self.blocks.len()),
             parent,
             miner,
             time_ms,
@@ -139,7 +137,7 @@ impl Story {
             );
             let mut answer = vec![
                 ("node".into(), look.node.into()),
-                ("head".into(), hash(look.tip).as_str().into()),
+                ("head".into(), self.hash(look.tip)),
                 ("height".into(), Value::Int(path.len() as i64 - 1)),
                 (
                     "blocks".into(),
@@ -147,7 +145,7 @@ impl Story {
                 ),
             ];
             if let Some(finalised) = look.finalised {
-                answer.push(("final".into(), hash(finalised).as_str().into()));
+                answer.push(("final".into(), self.hash(finalised)));
             }
             event(
                 look.ret,
@@ -164,12 +162,7 @@ impl Story {
             let node = Some(asked.node);
             let version = asked.at.as_ref().map(|(block, tx)| {
                 let height = Value::Int(self.path(*block).len() as i64 - 1);
-                let place = [
-                    height,
-                    Value::Int(0),
-                    hash(*block).as_str().into(),
-                    tx.as_str().into(),
-                ];
+                let place = [height, Value::Int(0), self.hash(*block), tx.as_str().into()];
                 Value::List(place.to_vec())
             });
             event(
@@ -219,18 +212,23 @@ impl Story {
         History::new(events.collect()).expect("every look and operation has its own times")
     }
 
+    fn hash(&self, block: usize) -> Value {
+        self.blocks[block].hash.as_str().into()
+    }
+
     fn shown(&self, block: usize) -> Value {
         let Block {
+            hash,
             parent,
             miner,
             time_ms,
             work,
             transactions,
         } = &self.blocks[block];
-        let above = parent.map_or("0".repeat(64), hash);
+        let above = parent.map_or("0".repeat(64).as_str().into(), |above| self.hash(above));
         Value::List(vec![
-            hash(block).as_str().into(),
-            above.as_str().into(),
+            hash.as_str().into(),
+            above,
             Value::Int(self.path(block).len() as i64 - 1),
             Value::Int(*time_ms),
             Value::Int(*work),
