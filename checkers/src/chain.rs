@@ -15,6 +15,7 @@
 mod confirmed;
 mod depth;
 mod eventual;
+mod figures;
 mod growth;
 mod ledger;
 mod prefix;

@@ -2,6 +2,7 @@
 
 mod banks;
 mod brute;
+mod chain_brute;
 mod chains;
 mod corpus;
 mod elections;

@@ -3,6 +3,8 @@
 use history::fault::{Action, Note, Receipt};
 use history::{Event, History, Kind, Process, Time, Value};
 
+pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
 #[derive(Clone, Debug)]
 pub struct Block {
     /// Its number as text, so that no rule about work applies.
