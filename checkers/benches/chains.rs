@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use checkers::chain::Chain;
 use checkers::{Budget, Checker};
+use history::columns::Chunk;
 use history::{Event, History, Kind, Process, Time, Value};
 
 const NODES: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
@@ -46,10 +47,11 @@ fn block(number: usize, parent: Option<usize>, height: usize, transactions: Vec<
 }
 
 fn history(shape: &Shape) -> History {
-    let mut events: Vec<Event> = Vec::with_capacity(2 * (shape.looks + shape.writes));
+    let (mut events, mut count) = (Chunk::default(), 0);
     let mut event = |time, process, kind, f: &str, value, node: &str, version| {
-        events.push(Event {
-            index: events.len() as u64,
+        count += 1;
+        events.push_event(&Event {
+            index: count - 1,
             time: Time(time),
             process: Process::Client(process),
             kind,
@@ -155,7 +157,7 @@ fn history(shape: &Shape) -> History {
             );
         }
     }
-    History::new(events).expect("a history")
+    History::of_chunks(vec![events]).expect("a history")
 }
 
 /// Processor seconds that the process has used, where the system tells: in hundredths, as Linux does.

@@ -37,9 +37,6 @@ use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Meter};
 /// As many of each kind as a person will look at.
 const MOST_OF_A_KIND: usize = 4;
 
-/// Faults that leave a node's memory as it is.
-const RESTARTLESS: [&str; 4] = ["partition", "packet", "clock", "pause"];
-
 /// Where the depth of an answer is not told: what most chains' users wait for.
 const USUAL_CONFIRMATIONS: u64 = 6;
 

@@ -102,7 +102,7 @@ pub fn persistence(
             continue;
         }
         let on = here.iter().find(|place| tree.is_prefix(place.block, tip));
-        let same = on.is_some_and(|on| client.block == Some(on.block));
+        let same = on.is_some_and(|on| !client.placed || client.block == Some(on.block));
         // The node that answered was looked at since, and so was the one that has the last chain:
         // else the block may be where nobody looked.
         let seen = |look: usize| record.looks[look].call > client.op.ret;
@@ -128,6 +128,47 @@ pub fn persistence(
         }
     }
     Ok(persistence)
+}
+
+/// Operations that were acknowledged before their transaction was `depth` deep at the node that did: its
+/// first look afterwards has the transaction's branch, and less of it. The look is named too.
+///
+/// A node that was restarted meanwhile may have had more, so it is not blamed.
+pub fn early(
+    record: &Record,
+    places: &Places,
+    clients: &Clients,
+    depth: u64,
+) -> Vec<(usize, usize)> {
+    let tree = &record.tree;
+    let mut early = Vec::new();
+    for (number, client) in clients.all.iter().enumerate() {
+        let (Some(tx), Some(node)) = (client.tx, client.node) else {
+            continue;
+        };
+        // Its block may have been gone before anybody looked.
+        if client.placed && client.block.is_none() {
+            continue;
+        }
+        let looks = &record.by_node[node];
+        let after = looks.partition_point(|look| record.looks[*look].call <= client.op.ret);
+        let Some(&after) = looks.get(after) else {
+            continue;
+        };
+        let look = &record.looks[after];
+        if record.restarted(node, client.op.call, look.ret) {
+            continue;
+        }
+        let deep =
+            |block: Rank| (tree.height(look.tip) - tree.height(block) + 1).max(0) as u64 >= depth;
+        let here = places.of(tx);
+        let of_branch = |block| tree.is_prefix(block, look.tip) || tree.is_prefix(look.tip, block);
+        let all_here = here.iter().all(|place| of_branch(place.block));
+        if all_here && !here.iter().any(|place| deep(place.block)) {
+            early.push((number, after));
+        }
+    }
+    early
 }
 
 /// From the call of a client's operation until its transaction was seen deep enough at every node.

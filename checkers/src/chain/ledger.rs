@@ -174,6 +174,8 @@ pub struct Client<'h> {
     pub node: Option<usize>,
     /// Its block, if any node ever showed it.
     pub block: Option<Rank>,
+    /// Whether the answer names a block.
+    pub placed: bool,
     /// Its transaction, if it is in any block that was shown.
     pub tx: Option<u32>,
     /// The name of its transaction; none for a read that is none.
@@ -204,6 +206,7 @@ impl<'h> Clients<'h> {
                     .iter()
                     .position(|node| Some(*node) == op.node.as_deref()),
                 block: block.as_text().and_then(|hash| record.tree.find(hash)),
+                placed: block.as_text().is_some(),
                 tx: name.and_then(|name| places.find(name)),
                 name,
             });

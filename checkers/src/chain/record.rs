@@ -10,6 +10,9 @@ use rustc_hash::FxHashMap;
 use super::tree::{Block, NOTHING, Rank, Tree};
 use crate::{Exhausted, Meter};
 
+/// Faults that leave a node's memory as it is.
+const RESTARTLESS: [&str; 4] = ["partition", "packet", "clock", "pause"];
+
 /// One answered look at a node's head: the node had this chain at some moment from `call` to `ret`.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -163,6 +166,16 @@ impl<'h> Record<'h> {
             .spans
             .iter()
             .any(|span| span.from <= until && from <= span.until)
+    }
+
+    /// Whether a fault restarted a node, or may have, at any moment from `from` to `until`.
+    pub fn restarted(&self, node: usize, from: Time, until: Time) -> bool {
+        self.spans.iter().any(|span| {
+            !RESTARTLESS.contains(&span.family.as_str())
+                && span.targets.iter().any(|target| target == self.nodes[node])
+                && span.from <= until
+                && from <= span.until
+        })
     }
 
     /// The chain that the run ended with: of the nodes' last heads, that of most work.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::confirmed::{Liveness, Persistence};
+use super::confirmed::{self, Liveness, Persistence};
 use super::depth::Smallest;
 use super::eventual::{Converged, Eventual};
 use super::growth::{Growth, Poorest, Share, Slowest};
@@ -182,6 +182,23 @@ impl Told<'_, '_> {
             );
             let ops = vec![record.looks[reorg.before].op, record.looks[reorg.after].op];
             found.add("confirmed block undone", ops, reason);
+        }
+        for (client, look) in confirmed::early(record, self.places, self.clients, promised) {
+            let client = &self.clients.all[client];
+            let reason = format!(
+                "op {} ({} {}) was acknowledged by {} at {}, but at {} that node had {}, in which its \
+                 transaction {} is not yet {promised} deep",
+                client.op.index,
+                client.op.f,
+                client.op.input,
+                client.op.node.as_deref().unwrap_or("a node"),
+                client.op.ret,
+                record.looks[look].call,
+                record.what(record.looks[look].tip),
+                client.name.unwrap_or_default()
+            );
+            let ops = vec![client.op.index, record.looks[look].op];
+            found.add("acknowledged too early", ops, reason);
         }
         for undone in &self.persistence.undone {
             let client = &self.clients.all[undone.client];

@@ -3,10 +3,10 @@
 use history::{Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
+use super::Findings;
 use super::ledger::{Clients, Places};
 use super::record::{Record, short};
 use super::tree::{NOTHING, Rank};
-use super::{Findings, RESTARTLESS};
 use crate::{Exhausted, Meter};
 
 /// Blocks before a block whose median time it must be past.
@@ -116,12 +116,7 @@ pub fn fork_choice(record: &Record, found: &mut Findings) {
         let (before, after) = (record.looks[reorg.before], record.looks[reorg.after]);
         let (old, new) = (total[before.tip as usize], total[after.tip as usize]);
         let node = record.nodes[reorg.node];
-        let restarted = record.spans.iter().any(|span| {
-            !RESTARTLESS.contains(&span.family.as_str())
-                && span.targets.iter().any(|target| target == node)
-                && span.from <= after.ret
-                && before.call <= span.until
-        });
+        let restarted = record.restarted(reorg.node, before.call, after.ret);
         if new < old && !restarted {
             let reason = format!(
                 "{node} left {} (op {}), of {old} total work, for {} (op {}) on another branch, of {new}",

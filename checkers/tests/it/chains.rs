@@ -181,6 +181,26 @@ fn an_acknowledged_write_that_is_lost_is_found() {
     assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
 }
 
+/// Six blocks were promised, and the write was answered when its own was the head.
+#[test]
+fn an_acknowledgement_that_comes_too_early_is_found() {
+    let mut story = sound();
+    // Mined at 3 s, and 6 deep at 8 s.
+    story.blocks[4].transactions.push(put("t0", 7));
+    story.asked.push(write("n1", 2.9, 7, (4, "t0")));
+    let found = check(promised(6), &story);
+    assert_eq!(kinds(&found), ["acknowledged too early"], "{found:?}");
+    story.asked[0].ret = 8_500_000_000;
+    assert_eq!(check(promised(6), &story).verdict, Verdict::Valid);
+
+    // From the mempool, before there was a block: no place is named.
+    story.asked[0].call = 1_500_000_000;
+    story.asked[0].ret = 1_600_000_000;
+    story.asked[0].at = Some((usize::MAX, "t0".to_string()));
+    let found = check(promised(1), &story);
+    assert_eq!(kinds(&found), ["acknowledged too early"], "{found:?}");
+}
+
 /// A read on n1's branch does not see what n3 wrote on its own, four deep: five were needed.
 #[test]
 fn the_ledger_is_linearizable_from_below_the_deepest_fork() {
@@ -213,7 +233,8 @@ fn the_ledger_is_linearizable_from_below_the_deepest_fork() {
 
 #[test]
 fn each_rule_of_validity_is_held_against_the_blocks() {
-    let broken: [(&str, fn(&mut Story)); 6] = [
+    type Spoil = fn(&mut Story);
+    let broken: [(&str, Spoil); 6] = [
         ("time not past the median", |story| {
             story.blocks[15].time_ms = story.blocks[9].time_ms;
         }),
@@ -237,6 +258,7 @@ fn each_rule_of_validity_is_held_against_the_blocks() {
                 f: "read",
                 input: old.clone(),
                 output: old,
+                ret: 11_500_000_000,
                 ..write("n1", 6.0, 0, (5, "t1"))
             });
         }),
@@ -245,6 +267,7 @@ fn each_rule_of_validity_is_held_against_the_blocks() {
         let mut story = sound();
         story.blocks[4].transactions.push(put("t0", 7));
         story.asked.push(write("n1", 2.0, 7, (4, "t0")));
+        story.asked[0].ret = 9_500_000_000;
         let found = check(promised(6), &story);
         assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
         spoil(&mut story);
@@ -386,6 +409,7 @@ fn a_bound_makes_a_verdict_of_a_figure() {
         }
         story.blocks[4].transactions.push(put("t0", 7));
         story.asked.push(write("n1", 2.5, 7, (4, "t0")));
+        story.asked[0].ret = 9_500_000_000;
         let found = check(chain, &story);
         assert_eq!(kinds(&found), [kind], "{found:?}");
         assert_eq!(check(Chain::new(), &story).verdict, Verdict::Valid);

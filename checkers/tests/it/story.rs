@@ -37,7 +37,7 @@ pub struct Asked {
     pub f: &'static str,
     pub input: Value,
     pub output: Value,
-    /// The block and the transaction.
+    /// The block and the transaction; [`usize::MAX`] if the answer names no block.
     pub at: Option<(usize, String)>,
 }
 
@@ -163,6 +163,10 @@ impl Story {
             let process = Process::Client(number as u64);
             let node = Some(asked.node);
             let version = asked.at.as_ref().map(|(block, tx)| {
+                if *block == usize::MAX {
+                    let nowhere = [Value::Nil, Value::Nil, Value::Nil, tx.as_str().into()];
+                    return Value::List(nowhere.to_vec());
+                }
                 let height = Value::Int(self.path(*block).len() as i64 - 1);
                 let place = [height, Value::Int(0), self.hash(*block), tx.as_str().into()];
                 Value::List(place.to_vec())

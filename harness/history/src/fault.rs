@@ -118,8 +118,12 @@ impl Note {
 /// Every fault of a history, by the time of its injection.
 pub fn spans(history: &History) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
-    for event in history.events() {
-        let Some(note) = Note::of(event) else {
+    let columns = history.columns();
+    let nemesis = columns
+        .rows()
+        .filter(|row| row.process() == Process::Nemesis);
+    for event in nemesis.map(|row| columns.event(row)) {
+        let Some(note) = Note::of(&event) else {
             continue;
         };
         let known = spans.iter_mut().rev().find(|s| s.fault == note.fault);
