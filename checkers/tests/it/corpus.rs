@@ -7,6 +7,7 @@ use std::path::Path;
 use checkers::agreement::Agreement;
 use checkers::append::ListAppend;
 use checkers::availability::Availability;
+use checkers::bank::Bank;
 use checkers::chain::Chain;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
@@ -20,6 +21,7 @@ fn checkers() -> Vec<Box<dyn Checker>> {
         Box::new(Registers::keyed()),
         Box::new(GrowOnlySet),
         Box::new(ListAppend),
+        Box::new(Bank),
         Box::new(Agreement::new()),
         Box::new(Chain::new().with_confirmations(6)),
         Box::new(Availability::default()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use checkers::agreement::Agreement;
 use checkers::append::ListAppend;
 use checkers::availability::Availability;
+use checkers::bank::Bank;
 use checkers::chain::Chain;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
@@ -109,7 +110,8 @@ fn history(random: &mut Random) -> History {
             ),
             None => {
                 let names = [
-                    "read", "write", "cas", "add", "txn", "log", "trace", "head", "head", "other",
+                    "read", "write", "cas", "add", "txn", "transfer", "log", "trace", "head",
+                    "head", "other",
                 ];
                 let f = *random.pick(&names);
                 open[who] = Some(f);
@@ -147,6 +149,7 @@ fn no_history_makes_a_checker_panic() {
         Box::new(ListAppend),
         Box::new(Agreement::new()),
         Box::new(Availability::default()),
+        Box::new(Bank),
         Box::new(Chain::new()),
         Box::new(
             Chain::new()
