@@ -120,11 +120,14 @@ pub struct LogEntry {
     /// Hash of all entries up to this one, so that two logs can be compared where snapshots have
     /// replaced what led there.
     pub chain: String,
+    /// Session and sequence of the commands that the node applied here, if it tells: reads and
+    /// repetitions are not applied.
+    pub applied: Vec<(String, i64)>,
 }
 
 impl DecidedLog {
-    /// `{"node": "n1", "entries": [[slot, [round, "n1"], digest, chain], ...], "decided_upto": n}`:
-    /// the value of the event `log`, which the checker of logs reads.
+    /// `{"node": "n1", "entries": [[slot, [round, "n1"], digest, chain, [["c1", 7], ...]], ...],
+    /// "decided_upto": n}`: the value of the event `log`, which the checker of logs reads.
     pub fn to_value(&self) -> Value {
         let entries = self.entries.iter().map(|entry| {
             Value::List(vec![
@@ -132,6 +135,11 @@ impl DecidedLog {
                 Value::pair(entry.ballot.0, entry.ballot.1.clone()),
                 Value::text(&entry.digest),
                 Value::text(&entry.chain),
+                Value::List(
+                    (entry.applied.iter())
+                        .map(|(session, sequence)| Value::pair(session.as_str(), *sequence))
+                        .collect(),
+                ),
             ])
         });
         Value::Map(vec![

@@ -376,6 +376,14 @@ struct PageEntry {
     ballot: (i64, Name),
     digest: String,
     chain: String,
+    commands: Vec<PageCommand>,
+}
+
+#[derive(Deserialize)]
+struct PageCommand {
+    session: String,
+    sequence: i64,
+    applied: bool,
 }
 
 #[async_trait]
@@ -400,13 +408,18 @@ impl Log for PaxosKv {
                 return Ok(log);
             };
             from = last.slot + 1;
-            log.entries
-                .extend(page.entries.into_iter().map(|entry| LogEntry {
+            log.entries.extend(page.entries.into_iter().map(|entry| {
+                LogEntry {
                     slot: entry.slot,
                     ballot: entry.ballot,
                     digest: entry.digest,
                     chain: entry.chain,
-                }));
+                    applied: (entry.commands.into_iter())
+                        .filter(|command| command.applied)
+                        .map(|command| (command.session, command.sequence))
+                        .collect(),
+                }
+            }));
             if from > log.decided_upto {
                 return Ok(log);
             }

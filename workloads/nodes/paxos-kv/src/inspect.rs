@@ -65,12 +65,18 @@ pub fn log(core: &Core, params: &Params, from: Slot, limit: usize) -> String {
         .entries
         .iter()
         .map(|entry| {
-            let commands = entry.batch.commands.iter().map(|command| {
-                let mut shown = show(&command.op);
-                shown["session"] = command.session.clone().into();
-                shown["sequence"] = command.sequence.into();
-                shown
-            });
+            let commands = entry
+                .batch
+                .commands
+                .iter()
+                .zip(entry.ran)
+                .map(|(command, ran)| {
+                    let mut shown = show(&command.op);
+                    shown["session"] = command.session.clone().into();
+                    shown["sequence"] = command.sequence.into();
+                    shown["applied"] = (*ran).into();
+                    shown
+                });
             json!({
                 "slot": entry.slot,
                 "ballot": ballot_json(entry.ballot, &names),

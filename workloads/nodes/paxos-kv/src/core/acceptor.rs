@@ -122,6 +122,7 @@ impl Core {
                 batch,
                 digest,
                 chain: None,
+                ran: Vec::new(),
             },
         );
     }

@@ -42,9 +42,18 @@ pub struct Kv {
     sessions: BTreeMap<String, Session>,
 }
 
+/// What came of a command in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Where it really happened: a repeated command has the outcome of its first application.
+    pub slot: Slot,
+    pub outcome: Outcome,
+    /// Whether this very time it changed the state, or could have: it is no read, and was not known.
+    pub ran: bool,
+}
+
 impl Kv {
-    /// Applies the next slot and returns each command's outcome, with the slot in which it really happened: a
-    /// repeated command gets the answer of its first application.
+    /// Applies the next slot and returns what came of each command.
     ///
     /// With `dedup` off (the flaw `duplicate-apply`) sessions are not consulted.
     pub fn apply(
@@ -53,7 +62,7 @@ impl Kv {
         batch: &Batch,
         digest: Digest,
         dedup: bool,
-    ) -> Vec<(Slot, Outcome)> {
+    ) -> Vec<Applied> {
         assert_eq!(slot, self.applied + 1, "slots are applied in order");
         self.applied = slot;
         self.chain = self.chain.chain(slot, digest);
@@ -64,13 +73,18 @@ impl Kv {
             .collect()
     }
 
-    fn apply_one(&mut self, slot: Slot, command: &Command, dedup: bool) -> (Slot, Outcome) {
+    fn apply_one(&mut self, slot: Slot, command: &Command, dedup: bool) -> Applied {
+        let before = |(slot, outcome)| Applied {
+            slot,
+            outcome,
+            ran: false,
+        };
         if let Op::Read(query) = &command.op {
             // A read leaves no trace, so to run it twice does no harm and there is nothing to remember.
-            return (slot, self.read(query));
+            return before((slot, self.read(query)));
         }
         if dedup && let Some(known) = self.remembered(&command.session, command.sequence) {
-            return known;
+            return before(known);
         }
         let outcome = self.run(&command.op);
         let session = self.sessions.entry(command.session.clone()).or_default();
@@ -85,7 +99,11 @@ impl Kv {
         if self.sessions.len() > SESSIONS {
             self.forget_sessions();
         }
-        (slot, outcome)
+        Applied {
+            slot,
+            outcome,
+            ran: true,
+        }
     }
 
     /// The outcome of a request that was applied before, or `Superseded` for one that is settled.
@@ -236,8 +254,10 @@ mod tests {
         let batch = Batch {
             commands: vec![command],
         };
-        kv.apply(kv.applied + 1, &batch, batch.digest(), true)
-            .remove(0)
+        let applied = kv
+            .apply(kv.applied + 1, &batch, batch.digest(), true)
+            .remove(0);
+        (applied.slot, applied.outcome)
     }
 
     #[test]
@@ -259,6 +279,27 @@ mod tests {
             kv.read(&Query::Get { key: "k".into() }),
             Outcome::Value(Some("[7,8]".into()))
         );
+    }
+
+    #[test]
+    fn what_ran_is_told_from_what_was_known() {
+        let mut kv = Kv::default();
+        let get = Op::Read(Query::Get { key: "k".into() });
+        let commands = [
+            command("a", 1, 1, append("7")),
+            command("a", 1, 1, append("7")),
+            command("b", 1, 1, get),
+        ];
+        let batch = Batch {
+            commands: commands.to_vec(),
+        };
+        let ran = |kv: &mut Kv, dedup| -> Vec<bool> {
+            let applied = kv.apply(kv.applied + 1, &batch, batch.digest(), dedup);
+            applied.into_iter().map(|applied| applied.ran).collect()
+        };
+        assert_eq!(ran(&mut kv, true), [true, false, false]);
+        assert_eq!(ran(&mut kv, true), [false, false, false]);
+        assert_eq!(ran(&mut kv, false), [true, true, false]);
     }
 
     #[test]

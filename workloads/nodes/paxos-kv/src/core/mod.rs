@@ -189,6 +189,8 @@ struct Entry {
     digest: Digest,
     /// The rolling hash up to here, once the slot is decided.
     chain: Option<Digest>,
+    /// Once it is decided, by command whether it changed the state here, or could have.
+    ran: Vec<bool>,
 }
 
 /// Who wants to know how a command ended.

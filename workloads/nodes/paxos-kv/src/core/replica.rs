@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::kv::Kv;
+use super::kv::{Applied, Kv};
 use super::message::*;
 use super::{Core, Effect, Entry, Event, election, nanos};
 use crate::flaws::Flaw;
@@ -53,6 +53,7 @@ impl Core {
         let dedup = !self.config.flaws.has(Flaw::DuplicateApply);
         let outcomes = self.kv.apply(slot, &entry.batch, entry.digest, dedup);
         entry.chain = Some(self.kv.chain);
+        entry.ran = outcomes.iter().map(|applied| applied.ran).collect();
         if !live {
             return;
         }
@@ -67,7 +68,8 @@ impl Core {
             ballot,
             digest,
         });
-        for (command, (slot, outcome)) in batch.commands.iter().zip(outcomes) {
+        for (command, applied) in batch.commands.iter().zip(outcomes) {
+            let Applied { slot, outcome, .. } = applied;
             let name = (command.session.clone(), command.sequence);
             self.forget_proposed(&name);
             for waiter in self.awaiting.remove(&name).unwrap_or_default() {
@@ -192,6 +194,7 @@ impl Core {
                         batch,
                         digest,
                         chain: None,
+                        ran: Vec::new(),
                     },
                 );
                 self.persist(Record::Accepted(accepted));

@@ -49,6 +49,8 @@ pub struct Decided<'a> {
     pub chain: Digest,
     /// The batch.
     pub batch: &'a Batch,
+    /// By command whether it was applied here, and was no read and no repetition.
+    pub ran: &'a [bool],
 }
 
 /// A part of the decided log.
@@ -101,6 +103,7 @@ impl Core {
                     digest,
                     chain,
                     batch,
+                    ran,
                 } = entry;
                 Some(Decided {
                     slot,
@@ -108,6 +111,7 @@ impl Core {
                     digest: *digest,
                     chain: (*chain)?,
                     batch,
+                    ran,
                 })
             })
             .collect();
