@@ -324,7 +324,7 @@ fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>) -> Parsed {
 }
 
 /// serde_json says "at line 1 column 5", counting within our one line; the caller knows the real line.
-fn reason(e: &serde_json::Error) -> String {
+pub(crate) fn reason(e: &serde_json::Error) -> String {
     let text = e.to_string();
     match text.rfind(" at line ") {
         Some(at) => text[..at].to_string(),

@@ -5,8 +5,10 @@
 //! the folder of a run. Nothing here is asynchronous, and nothing judges.
 
 pub mod columns;
+pub mod edn;
 mod event;
 pub mod fault;
+pub mod foreign;
 mod op;
 mod value;
 pub mod word;

@@ -84,6 +84,20 @@ pub enum Malformed {
     TooLong,
 }
 
+impl Malformed {
+    /// The position of the event that shows it.
+    pub fn at(&self) -> Option<u64> {
+        match *self {
+            Malformed::TwoAtOnce { at, .. }
+            | Malformed::NoInvocation { at, .. }
+            | Malformed::OtherOperation { at, .. }
+            | Malformed::TimeBackwards { at, .. } => Some(at),
+            Malformed::Index { position, .. } => Some(position),
+            Malformed::TooLong => None,
+        }
+    }
+}
+
 /// Everything that was recorded, in the order in which the recorder saw it.
 ///
 /// It is held as [`Columns`]; [`History::events`] and [`History::ops`] are made of them when they
