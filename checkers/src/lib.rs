@@ -36,6 +36,7 @@ pub mod availability;
 pub mod bank;
 mod budget;
 pub mod chain;
+pub mod choice;
 pub mod compose;
 pub mod drawing;
 pub mod linearizable;

@@ -15,6 +15,7 @@ mod numbers;
 mod parts;
 mod reason;
 pub mod search;
+mod texts;
 pub mod zones;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +24,8 @@ use std::thread;
 use history::word::Stored;
 use history::{History, Value};
 
-pub use certificate::{Certificate, verify};
+pub use certificate::{Certificate, Order, verify};
+pub use texts::Texts;
 
 use self::core::Core;
 use self::model::Register;
@@ -36,7 +38,8 @@ const MOST_ANOMALIES: usize = 16;
 /// Below so many operations a second thread costs more than it brings.
 const WORTH_A_THREAD: usize = 50_000;
 
-/// Judges operations `read`, `write` and `cas`; it passes over all others.
+/// Judges operations `read`, `write` and `cas`; it passes over all others. `get` and `put` are other
+/// names for the first two.
 ///
 /// | f | invoked with | answered with |
 /// | --- | --- | --- |
@@ -94,11 +97,7 @@ impl Registers {
     ///
     /// # Errors
     /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
-    pub fn certify(
-        &self,
-        history: &History,
-        budget: &Budget,
-    ) -> Result<Vec<Certificate>, Analysis> {
+    pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         let mut meter = budget.start();
         let parts = parts::split(self, history, &mut meter).map_err(|e| unreadable(&e))?;
         let judged = self.judge(&parts, true, &meter);
@@ -108,14 +107,18 @@ impl Registers {
         });
         match orders.collect::<Option<Vec<_>>>() {
             None => Err(self.analysis(&parts, &judged)),
-            Some(orders) => Ok(parts
-                .iter()
-                .zip(orders)
-                .map(|(part, order)| Certificate {
-                    key: part.key.clone(),
-                    order: order.iter().map(|i| part.ids[*i as usize].into()).collect(),
-                })
-                .collect()),
+            Some(orders) => Ok(Certificate {
+                keyed: self.keyed,
+                initial: self.initial.clone(),
+                orders: parts
+                    .iter()
+                    .zip(orders)
+                    .map(|(part, order)| Order {
+                        key: part.key.clone(),
+                        ops: order.iter().map(|i| part.ids[*i as usize].into()).collect(),
+                    })
+                    .collect(),
+            }),
         }
     }
 

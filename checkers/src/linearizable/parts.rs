@@ -86,6 +86,26 @@ pub enum Unreadable {
     NoRoom(#[from] Exhausted),
 }
 
+/// What an operation of a register does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Read,
+    Write,
+    Cas,
+}
+
+impl Role {
+    /// By its name; others have nothing to do with registers.
+    pub fn of(f: &str) -> Option<Role> {
+        match f {
+            "read" | "get" => Some(Role::Read),
+            "write" | "put" => Some(Role::Write),
+            "cas" => Some(Role::Cas),
+            _ => None,
+        }
+    }
+}
+
 /// Takes the history apart by key, in order of first appearance.
 pub fn split<'h>(
     registers: &'h Registers,
@@ -94,17 +114,16 @@ pub fn split<'h>(
 ) -> Result<Vec<Part<'h>>, Unreadable> {
     let columns = history.columns();
     let moments = Moments::new(columns);
-    let [read, write, cas] = ["read", "write", "cas"].map(|name| columns.names().find(name));
+    let roles: Vec<Option<Role>> = columns.names().iter().map(|name| Role::of(name)).collect();
     let mut parts: Parts = Parts::new(registers, columns);
     let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
     // What the parts hold is summed now and then: it only grows.
     let mut bytes = 0;
     for (i, pair) in history.pairs().iter().enumerate() {
         let call = calls.row(pair.invocation);
-        let f = Some(call.f());
-        if f != read && f != write && f != cas {
+        let Some(role) = roles[call.f() as usize] else {
             continue;
-        }
+        };
         if i % 65_536 == 0 {
             bytes = parts.bytes() + moments.bytes();
         }
@@ -116,7 +135,7 @@ pub fn split<'h>(
         let (key, asked) = registers.unwrap(call.value()).map_err(bad)?;
         let at = parts.at(key);
         let action = match ret {
-            Some(ret) if f == read && ret.kind() == Kind::Ok => {
+            Some(ret) if role == Role::Read && ret.kind() == Kind::Ok => {
                 let (found, answer) = registers.unwrap(ret.value()).map_err(bad)?;
                 let same = |(a, b): (Stored, Stored)| a.word() == b.word() && a.word().is_whole();
                 if !key
@@ -127,8 +146,10 @@ pub fn split<'h>(
                 }
                 Action::Read(parts.number(at, answer, Place::new(ret.index(), false)))
             }
-            _ if f == read => continue,
-            _ if f == write => Action::Write(parts.number(at, asked, Place::new(index, false))),
+            _ if role == Role::Read => continue,
+            _ if role == Role::Write => {
+                Action::Write(parts.number(at, asked, Place::new(index, false)))
+            }
             _ => {
                 let (from, to) = asked
                     .as_pair()
@@ -161,27 +182,26 @@ pub fn split<'h>(
 
 /// Numbers the distinct times of the events from 1. Twice the number is the rank of a call, and
 /// once more that of a return: events at one time overlap, since nobody knows which came first.
-struct Moments(Vec<u32>);
+pub struct Moments(Vec<u32>);
 
 impl Moments {
-    fn new(columns: &Columns) -> Moments {
+    pub fn new(columns: &Columns) -> Moments {
         let mut moment = 1;
         let mut before = columns.times().next();
-        let number = |time| {
+        let mut moments = Vec::with_capacity(columns.len());
+        for time in columns.times() {
             moment += u32::from(Some(time) != before);
             before = Some(time);
-            moment
-        };
-        let mut moments = Vec::with_capacity(columns.len());
-        moments.extend(columns.times().map(number));
+            moments.push(moment);
+        }
         Moments(moments)
     }
 
-    fn call(&self, event: u32) -> u32 {
+    pub fn call(&self, event: u32) -> u32 {
         2 * self.0[event as usize]
     }
 
-    fn ret(&self, event: u32) -> u32 {
+    pub fn ret(&self, event: u32) -> u32 {
         2 * self.0[event as usize] + 1
     }
 

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use checkers::choice::Model;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use history::Value;
+use history::foreign::Format;
 use nemeses::schedule::{Length, Tuning};
 
 /// Puts consensus systems on trial: real nodes, real faults, a verdict with its evidence.
@@ -18,8 +21,12 @@ pub struct Cli {
 pub enum Command {
     /// Run a test and judge it
     Run(Box<Run>),
-    /// Judge a recorded run, or a history file, again
+    /// Judge a recorded run again, or a history file of this or another tool
     Check(Check),
+    /// Replay a certificate against the history that it is for
+    Verify(Verify),
+    /// Write a history in another format
+    Convert(Convert),
     /// Write a run's report again
     Report(Report),
     /// List the recorded runs
@@ -147,13 +154,29 @@ impl Lengths {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  schism check latest
+  schism check history.edn
+  schism check history.edn.gz --model cas-register --initial 0 --certificate order.json
+  zcat operations.csv.gz | schism check -")]
 pub struct Check {
-    /// A run's name, `latest`, a run's folder, or a history file
+    /// A run's name, `latest`, a run's folder, a history file, or `-` for standard input
     #[arg(default_value = "latest")]
     pub run: String,
-    /// Judge as this workload would [default: the run's own; required for a bare file]
+    /// Judge as this workload would [default: the run's own]
     #[arg(long, short)]
     pub workload: Option<String>,
+    /// What a file's operations are done to [default: told by their names]
+    #[arg(long, short, value_name = "MODEL", conflicts_with = "workload", value_parser = model)]
+    pub model: Option<Model>,
+    /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
+    #[arg(long, value_name = "VALUE", conflicts_with = "workload", allow_negative_numbers = true, value_parser = value)]
+    pub initial: Option<Value>,
+    /// Where a file's history is found to be linearizable, write the order that shows it here
+    #[arg(long, value_name = "FILE", conflicts_with = "workload")]
+    pub certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub input: InputArgs,
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
@@ -161,6 +184,37 @@ pub struct Check {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The history file
+    pub history: PathBuf,
+    /// What `schism check --certificate` wrote
+    pub certificate: PathBuf,
+    #[command(flatten)]
+    pub input: InputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// The history file, or `-` for standard input
+    pub from: PathBuf,
+    /// Write `jsonl` or `edn` (as Jepsen's `history.edn`)
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub to: Format,
+    /// Write it here [default: standard output]
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub input: InputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct InputArgs {
+    /// How the file is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its beginning]
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub format: Option<Format>,
 }
 
 #[derive(Debug, Args)]
@@ -408,8 +462,27 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
 }
 
+<<<<<<< HEAD
 fn length(text: &str) -> Result<Length, String> {
     text.parse()
+=======
+fn format(text: &str) -> Result<Format, String> {
+    let named = Format::ALL.into_iter().find(|format| format.name() == text);
+    named.ok_or_else(|| format!("one of {}", Format::ALL.map(Format::name).join(", ")))
+}
+
+fn model(text: &str) -> Result<Model, String> {
+    let named = Model::ALL.into_iter().find(|model| model.name() == text);
+    named.ok_or_else(|| format!("one of {}", Model::ALL.map(Model::name).join(", ")))
+}
+
+fn value(text: &str) -> Result<Value, String> {
+    // JSON says null where EDN says nil; else what is common to both is the same.
+    let text = if text == "null" { "nil" } else { text };
+    history::edn::Reader::new(text)
+        .value()
+        .map_err(|w| w.reason)
+>>>>>>> f14b90d (schism check judges anybody's history, with a certificate on request; verify and convert)
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -13,6 +13,7 @@ use workloads::{systems, workload};
 
 use crate::args;
 use crate::exit::Failure;
+use crate::input;
 use crate::run::{conclude, load_results, write_report};
 use crate::spec::Spec;
 use crate::summary;
@@ -21,13 +22,23 @@ use crate::summary;
 pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
     let path = Path::new(&args.run);
-    if path.is_file() {
-        let name = args.workload.as_deref().ok_or_else(|| {
-            Failure::Usage(format!(
-                "{}: a bare history does not say what was asked: add --workload NAME (`schism workloads` lists them)",
-                path.display()
-            ))
-        })?;
+    if args.workload.is_none() && (args.run == "-" || path.is_file()) {
+        return input::check(&args, path);
+    }
+    let only_files = [
+        (args.model.is_some(), "--model"),
+        (args.initial.is_some(), "--initial"),
+        (args.certificate.is_some(), "--certificate"),
+        (args.input.format.is_some(), "--format"),
+    ];
+    if let Some((_, flag)) = only_files.iter().find(|(given, _)| *given) {
+        let why = format!(
+            "{flag} is for history files; {} is a run, or judged as a workload",
+            args.run
+        );
+        return Err(Failure::Usage(why));
+    }
+    if let (Some(name), true) = (&args.workload, path.is_file()) {
         let checkers = judges(name, &[], None)?;
         let (history, judged) =
             judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?;

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod experiment;
 mod grid;
+mod input;
 mod list;
 mod listings;
 mod measures;
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::command(*args),
         Command::Check(args) => check::check(args),
+        Command::Verify(args) => input::verify(&args),
+        Command::Convert(args) => input::convert(&args),
         Command::Report(args) => check::report(args),
         Command::List(args) => list::command(args),
         Command::Systems(args) => listings::systems(args.json),

@@ -43,6 +43,11 @@ impl Names {
         self.list.get(number as usize)
     }
 
+    /// All names, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Name> {
+        self.list.iter()
+    }
+
     /// The number of this name, if any event has it.
     pub fn find(&self, name: &str) -> Option<u32> {
         self.numbers.get(name).copied()

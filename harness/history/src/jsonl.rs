@@ -350,6 +350,15 @@ pub fn write_event(to: &mut impl Write, event: &Event) -> io::Result<()> {
     to.write_all(b"\n")
 }
 
+/// Writes a whole history.
+pub fn write(to: &mut impl Write, history: &History) -> io::Result<()> {
+    write_header(to)?;
+    let columns = history.columns();
+    columns
+        .rows()
+        .try_for_each(|row| write_event(to, &columns.event(row)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

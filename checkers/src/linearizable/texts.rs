@@ -1,0 +1,240 @@
+//! Linearizability of texts that grow: `get`, `put` and `append`, by key.
+//!
+//! What is read tells everything that was appended, so that the search rarely has a choice.
+
+use history::{History, Name, Outcome, Value};
+use rustc_hash::FxHashMap;
+
+use super::certificate::{Certificate, Order};
+use super::core::core;
+use super::model::Model;
+use super::parts::{Moments, Role};
+use super::search::{Found, NEVER, Timed, search};
+use crate::{Analysis, Anomaly, Budget, Checker, Figure, Meter};
+
+/// Judges operations `read` or `get`, `write` or `put`, and `append`, all of text; as
+/// [`super::Registers`] where nothing is appended.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    keyed: bool,
+    initial: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Action {
+    Read(Name),
+    Write(Name),
+    Append(Name),
+}
+
+struct Text {
+    initial: Name,
+}
+
+impl Model for Text {
+    type State = Name;
+    type Op = Action;
+
+    fn init(&self) -> Name {
+        self.initial.clone()
+    }
+
+    fn step(&self, state: &Name, op: &Action) -> Option<Name> {
+        match op {
+            Action::Read(text) => (state == text).then(|| state.clone()),
+            Action::Write(text) => Some(text.clone()),
+            Action::Append(more) => Some(Name::from(format!("{state}{more}"))),
+        }
+    }
+
+    fn reads_only(&self, op: &Action) -> bool {
+        matches!(op, Action::Read(_))
+    }
+}
+
+struct Part {
+    key: Option<Value>,
+    ops: Vec<Timed<Action>>,
+    ids: Vec<u64>,
+}
+
+impl Texts {
+    /// One text.
+    pub fn single() -> Texts {
+        Texts {
+            keyed: false,
+            initial: Name::default(),
+        }
+    }
+
+    /// Many texts, each with a key.
+    pub fn keyed() -> Texts {
+        Texts {
+            keyed: true,
+            ..Texts::single()
+        }
+    }
+
+    /// What a text is before it is written; empty unless this says otherwise.
+    pub fn with_initial(self, initial: Name) -> Texts {
+        Texts { initial, ..self }
+    }
+
+    fn inner<'h>(&self, value: &'h Value) -> Result<(Option<&'h Value>, &'h Value), String> {
+        match (self.keyed, value.as_pair()) {
+            (false, _) => Ok((None, value)),
+            (true, Some((key, value))) => Ok((Some(key), value)),
+            (true, None) => Err(format!("{value} is not [key, value]")),
+        }
+    }
+
+    fn split(&self, history: &History) -> Result<Vec<Part>, String> {
+        let moments = Moments::new(history.columns());
+        let mut parts: Vec<Part> = Vec::new();
+        let mut keys: FxHashMap<Option<&Value>, usize> = FxHashMap::default();
+        for op in history.ops() {
+            let role = Role::of(&op.f);
+            if op.outcome == Outcome::Fail || (role.is_none() && op.f != "append") {
+                continue;
+            }
+            let bad = |why: String| format!("operation {} cannot be read: {why}", op.index);
+            let text = |value: &Value| match value {
+                Value::Text(text) => Ok(text.clone()),
+                // What was never written may be answered with nothing.
+                Value::Nil => Ok(self.initial.clone()),
+                other => Err(bad(format!("{other} is no text"))),
+            };
+            let (key, asked) = self.inner(&op.input).map_err(bad)?;
+            let action = match role {
+                Some(Role::Read) if op.outcome != Outcome::Ok => continue,
+                Some(Role::Read) => Action::Read(text(self.inner(&op.output).map_err(bad)?.1)?),
+                Some(Role::Write) => Action::Write(text(asked)?),
+                Some(Role::Cas) => return Err(bad("texts have no compare-and-set".into())),
+                None => Action::Append(text(asked)?),
+            };
+            let at = *keys.entry(key).or_insert_with(|| {
+                parts.push(Part {
+                    key: key.cloned(),
+                    ops: Vec::new(),
+                    ids: Vec::new(),
+                });
+                parts.len() - 1
+            });
+            let ret = match (op.outcome, op.completion) {
+                (Outcome::Ok, Some(at)) => moments.ret(at as u32),
+                _ => NEVER,
+            };
+            parts[at].ops.push(Timed {
+                op: action,
+                call: moments.call(op.index as u32),
+                ret,
+            });
+            parts[at].ids.push(op.index);
+        }
+        Ok(parts)
+    }
+
+    /// The order of one key, or the operations that have none.
+    fn judge(&self, part: &Part, meter: &mut Meter) -> Result<Result<Vec<u32>, Anomaly>, String> {
+        let model = Text {
+            initial: self.initial.clone(),
+        };
+        let object = part.key.as_ref().map(Value::to_string);
+        match search(&model, &part.ops, meter) {
+            Ok(Found::Order(order)) => Ok(Ok(order)),
+            Ok(Found::Blocked(blocked)) => {
+                let core = core(&model, &part.ops, blocked, meter);
+                let ids = |ops: &[u32]| -> Vec<u64> {
+                    ops.iter().map(|i| part.ids[*i as usize]).collect()
+                };
+                let others: Vec<u32> = core.ops.iter().copied().filter(|i| *i != blocked).collect();
+                let last = part.ids[blocked as usize];
+                Ok(Err(Anomaly {
+                    kind: "not linearizable".to_string(),
+                    object,
+                    ops: [vec![last], ids(&others)].concat(),
+                    reason: format!(
+                        "everything that returned before op {last} has an order, but with it there is none: it cannot be placed together with ops {:?}, wherever all others are put{}",
+                        ids(&others),
+                        if core.minimal {
+                            ""
+                        } else {
+                            " (the budget ended before the list could be made shorter)"
+                        },
+                    ),
+                }))
+            }
+            Err(gave_up) => Err(format!(
+                "{} after {} configurations; the first {} operations to return have an order",
+                gave_up.why, gave_up.configurations, gave_up.explained
+            )),
+        }
+    }
+
+    /// An order for every key.
+    ///
+    /// # Errors
+    /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
+    pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
+        let mut meter = budget.start();
+        let parts = self
+            .split(history)
+            .map_err(|e| Analysis::unknown(self.name(), e))?;
+        let operations: usize = parts.iter().map(|p| p.ops.len()).sum();
+        if operations == 0 {
+            let why = "the history has no get, put or append that happened or may have";
+            return Err(Analysis::vacuous(self.name(), why));
+        }
+        let (mut orders, mut anomalies, mut unknown) = (Vec::new(), Vec::new(), None);
+        for part in &parts {
+            match self.judge(part, &mut meter) {
+                Ok(Ok(order)) => orders.push(Order {
+                    key: part.key.clone(),
+                    ops: order.iter().map(|i| part.ids[*i as usize]).collect(),
+                }),
+                Ok(Err(anomaly)) => anomalies.push(anomaly),
+                Err(why) => unknown = unknown.or(Some(why)),
+            }
+        }
+        let of = format!("{operations} operations on {} texts", parts.len());
+        let analysis = match (anomalies.len(), unknown) {
+            (0, None) => {
+                return Ok(Certificate {
+                    keyed: self.keyed,
+                    initial: Value::Text(self.initial.clone()),
+                    orders,
+                });
+            }
+            (0, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why}")),
+            (wrong, _) => {
+                let summary = format!("{of}: no order explains those on {wrong} texts (by search)");
+                Analysis::of_anomalies(self.name(), summary, anomalies)
+            }
+        };
+        Err(analysis.with_figure(Figure::new("operations judged", operations, "")))
+    }
+}
+
+impl Checker for Texts {
+    fn name(&self) -> &str {
+        "linearizable"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        match self.certify(history, budget) {
+            Err(analysis) => analysis,
+            Ok(certificate) => {
+                let ops: usize = certificate.orders.iter().map(|o| o.ops.len()).sum();
+                let texts = certificate.orders.len();
+                let summary = format!(
+                    "{ops} operations on {texts} texts have an order that explains every answer (by search: appends have no zones)"
+                );
+                Analysis::valid(self.name(), summary).with_figure(Figure::new(
+                    "operations judged",
+                    ops,
+                    "",
+                ))
+            }
+        }
+    }
+}
