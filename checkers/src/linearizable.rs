@@ -1,8 +1,9 @@
 //! Linearizability of registers with compare-and-set (Herlihy and Wing 1990).
 //!
-//! Every key is judged by itself, by one of two engines:
+//! Every key is judged by itself, by one of three engines:
 //!
 //! - [`zones`] where written values are unique: linear, at any concurrency, whatever was lost;
+//! - [`versions`] where answers say where in the system's own order they are true, and that holds;
 //! - [`search`] otherwise: exponential in the concurrency, so it can run out of its budget.
 //!
 //! `valid` can be had with a [`Certificate`], which [`verify`] accepts or refuses on its own;
@@ -16,6 +17,7 @@ mod parts;
 mod reason;
 pub mod search;
 mod texts;
+pub mod versions;
 pub mod zones;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,6 +62,7 @@ pub struct Registers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     Zones,
+    Versions,
     Search,
 }
 
@@ -87,7 +90,8 @@ impl Registers {
         self
     }
 
-    /// Uses one engine for all keys, instead of the one that fits each. Zones do not fit every history.
+    /// Uses one engine for all keys, instead of the one that fits each. Zones and versions do not
+    /// fit every history.
     pub fn with_engine(mut self, engine: Engine) -> Registers {
         self.engine = Some(engine);
         self
@@ -170,7 +174,7 @@ impl Registers {
 
     fn judge_part(&self, part: &Part, certify: bool, mut meter: Meter) -> Judged {
         let mut not_unique = None;
-        if self.engine != Some(Engine::Search) {
+        if self.engine.is_none_or(|engine| engine == Engine::Zones) {
             match zones::check(&part.ops, part.values(), &mut meter) {
                 Err(why) => return Judged::new(Engine::Zones, Found::NoRoom(why)),
                 Ok(Ok(zones::Found::Order(order))) => {
@@ -180,11 +184,27 @@ impl Registers {
                 Ok(Ok(zones::Found::Violations(found))) => {
                     return Judged::new(Engine::Zones, Found::Violations(found));
                 }
+                Ok(Err(why)) if self.engine.is_some() => {
+                    return Judged::new(Engine::Zones, Found::DoesNotFit(why));
+                }
                 Ok(Err(why)) => not_unique = Some(why),
             }
         }
-        if let (Some(why), Some(Engine::Zones)) = (not_unique, self.engine) {
-            return Judged::new(Engine::Zones, Found::DoesNotFit(why));
+        let mut no_order = None;
+        if self.engine != Some(Engine::Search) && part.versions.len() == part.ops.len() {
+            match versions::order(&part.ops, &part.versions, &mut meter) {
+                Err(why) => return Judged::new(Engine::Versions, Found::NoRoom(why)),
+                Ok(Ok(order)) => {
+                    return Judged {
+                        not_unique,
+                        ..Judged::new(Engine::Versions, Found::Order(Some(order)))
+                    };
+                }
+                Ok(Err(why)) => no_order = Some(why),
+            }
+        }
+        if self.engine == Some(Engine::Versions) {
+            return Judged::new(Engine::Versions, Found::NoVersions(no_order));
         }
         let found = match search::search(&Register, &part.ops, &mut meter) {
             Ok(search::Found::Order(order)) => Found::Order(Some(order)),
@@ -195,6 +215,7 @@ impl Registers {
         };
         Judged {
             not_unique,
+            no_order,
             ..Judged::new(Engine::Search, found)
         }
     }
@@ -224,6 +245,7 @@ impl Registers {
                 }
                 Found::GaveUp(gave_up) => unknown.push(reason::of_giving_up(part, gave_up)),
                 Found::DoesNotFit(why) => unknown.push(reason::of_searching(part, why)),
+                Found::NoVersions(why) => unknown.push(reason::of_versions(part, why.as_ref())),
                 Found::NoRoom(why) => {
                     unknown.push(format!(
                         "{}{why} while values were sorted",
@@ -232,7 +254,14 @@ impl Registers {
                 }
             }
             if let (None, Some(why)) = (&searched, &judged.not_unique) {
-                searched = Some(reason::of_searching(part, why));
+                let versions = judged.no_order.as_ref();
+                let versions = versions.map(|why| reason::of_versions(part, Some(why)));
+                let why = reason::of_searching(part, why);
+                searched = Some(
+                    [vec![why], versions.into_iter().collect()]
+                        .concat()
+                        .join("; "),
+                );
             }
         }
         anomalies.sort_by_key(|a| a.ops.iter().copied().max());
@@ -242,13 +271,22 @@ impl Registers {
             true => format!("{operations} operations on {} keys", parts.len()),
             false => format!("{operations} operations"),
         };
-        let how = match (by(Engine::Zones), &searched) {
-            (0, None) => "by search".to_string(),
-            (_, None) => "by zones".to_string(),
-            (0, Some(why)) => format!("by search: {why}"),
-            (zones, Some(why)) => {
-                format!("{zones} by zones, {} by search: {why}", by(Engine::Search))
+        let engines = [
+            (Engine::Zones, "by zones"),
+            (Engine::Versions, "by versions"),
+            (Engine::Search, "by search"),
+        ];
+        let used: Vec<_> = engines.iter().filter(|(e, _)| by(*e) > 0).collect();
+        let used = match &used[..] {
+            [(_, only)] => only.to_string(),
+            several => {
+                let counted = several.iter().map(|(e, name)| format!("{} {name}", by(*e)));
+                counted.collect::<Vec<_>>().join(", ")
             }
+        };
+        let how = match &searched {
+            None => used,
+            Some(why) => format!("{used}: {why}"),
         };
         let mut analysis = match (anomalies.is_empty(), unknown.first()) {
             (true, None) => Analysis::valid(
@@ -277,6 +315,7 @@ impl Registers {
             ("of unknown outcome", parts.iter().map(lost).sum()),
             ("keys", parts.len()),
             ("keys judged by zones", by(Engine::Zones)),
+            ("keys judged by versions", by(Engine::Versions)),
             ("keys judged by search", by(Engine::Search)),
             ("keys found wrong", wrong_keys),
             ("keys undecided", unknown.len()),
@@ -310,6 +349,8 @@ struct Judged {
     engine: Engine,
     /// Why zones did not fit, if they were tried.
     not_unique: Option<zones::NotUnique>,
+    /// Why versions did not do, if there are some and they were tried.
+    no_order: Option<versions::NoOrder>,
     found: Found,
 }
 
@@ -321,6 +362,8 @@ enum Found {
     GaveUp(search::GaveUp),
     NoRoom(Exhausted),
     DoesNotFit(zones::NotUnique),
+    /// None: there are no versions.
+    NoVersions(Option<versions::NoOrder>),
 }
 
 impl Judged {
@@ -328,6 +371,7 @@ impl Judged {
         Judged {
             engine,
             not_unique: None,
+            no_order: None,
             found,
         }
     }

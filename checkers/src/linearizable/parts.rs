@@ -10,6 +10,7 @@ use super::Registers;
 use super::model::{Action, INITIAL};
 use super::numbers::Numbers;
 use super::search::{NEVER, Timed};
+use super::versions::Version;
 use super::zones::Op;
 use crate::{Exhausted, Meter};
 
@@ -21,6 +22,8 @@ pub struct Part<'h> {
     pub ops: Vec<Op>,
     /// The index of each one's invocation.
     pub ids: Vec<u32>,
+    /// Where their answers say that they took effect; empty if no answer of the history does.
+    pub versions: Vec<Option<Version>>,
     /// Writes that definitely did not happen, by value: whoever reads one is told so.
     pub aborted: FxHashMap<u32, u32>,
     /// Where the numbers in the actions stand for what is found there, from 1; 0 is the initial value.
@@ -73,6 +76,7 @@ impl Part<'_> {
     fn bytes(&self) -> usize {
         self.ops.capacity() * size_of::<Op>()
             + self.ids.capacity() * size_of::<u32>()
+            + self.versions.capacity() * size_of::<Option<Version>>()
             + self.values.capacity() * size_of::<Place>()
     }
 }
@@ -84,6 +88,17 @@ pub enum Unreadable {
     Op { index: u32, reason: String },
     #[error("{0} while operations were read")]
     NoRoom(#[from] Exhausted),
+}
+
+/// A number, or a list that begins with two.
+fn version(value: Stored) -> Option<Version> {
+    match value.as_int() {
+        Some(n) => Some((n, 0)),
+        None => {
+            let mut numbers = value.items()?.map_while(Stored::as_int);
+            Some((numbers.next()?, numbers.next()?))
+        }
+    }
 }
 
 /// What an operation of a register does.
@@ -113,6 +128,7 @@ pub fn split<'h>(
     meter: &mut Meter,
 ) -> Result<Vec<Part<'h>>, Unreadable> {
     let columns = history.columns();
+    let has_versions = columns.has_versions();
     let moments = Moments::new(columns);
     let roles: Vec<Option<Role>> = columns.names().iter().map(|name| Role::of(name)).collect();
     let mut parts: Parts = Parts::new(registers, columns);
@@ -176,6 +192,10 @@ pub fn split<'h>(
             },
         });
         part.ids.push(index);
+        if has_versions {
+            part.versions
+                .push(ret.and_then(|ret| version(ret.version()?)));
+        }
     }
     Ok(parts.list)
 }
@@ -277,6 +297,7 @@ impl<'h> Parts<'h> {
                 key: key.map(Stored::to_value),
                 ops: Vec::new(),
                 ids: Vec::new(),
+                versions: Vec::new(),
                 values: Vec::new(),
                 aborted: FxHashMap::default(),
                 registers: self.registers,

@@ -4,6 +4,7 @@ use super::core::Core;
 use super::model::{Action, INITIAL};
 use super::parts::Part;
 use super::search::GaveUp;
+use super::versions::NoOrder;
 use super::zones::{Kind, NotUnique, Violation};
 use crate::Anomaly;
 
@@ -253,6 +254,26 @@ pub fn of_searching(part: &Part, why: &NotUnique) -> String {
             object(part),
             part.value(0),
             id(op)
+        ),
+    }
+}
+
+pub fn of_versions(part: &Part, why: Option<&NoOrder>) -> String {
+    let object = object(part);
+    match why {
+        None => format!("{object}answers have no versions"),
+        Some(NoOrder::Missing { op: at }) => {
+            format!("{object}the {} has no version", op(part, *at))
+        }
+        Some(NoOrder::Answer { op: at, there, .. }) => format!(
+            "{object}versions are no order: at its own the {} finds {}",
+            op(part, *at),
+            part.value(*there)
+        ),
+        Some(NoOrder::Time { op: at, later }) => format!(
+            "{object}versions are no order: the {} returned before {}, whose version is smaller, was invoked",
+            op(part, *at),
+            op(part, *later)
         ),
     }
 }

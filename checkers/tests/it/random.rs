@@ -68,6 +68,18 @@ impl Recorder {
     }
 
     pub fn record(&mut self, process: u64, kind: Kind, f: &str, value: Value) {
+        self.record_at(process, kind, f, value, None);
+    }
+
+    /// With the place in the system's own order that the answer tells.
+    pub fn record_at(
+        &mut self,
+        process: u64,
+        kind: Kind,
+        f: &str,
+        value: Value,
+        version: Option<i64>,
+    ) {
         self.events.push(Event {
             index: self.events.len() as u64,
             time: Time(self.time),
@@ -77,7 +89,7 @@ impl Recorder {
             value,
             error: None,
             node: None,
-            version: None,
+            version: version.map(Value::Int),
         });
     }
 
@@ -99,6 +111,8 @@ pub struct Shape {
     /// have, or the reverse.
     pub wrong_percent: u64,
     pub keys: u64,
+    /// Whether answers say where they took effect.
+    pub versions: bool,
 }
 
 struct Open {
@@ -109,6 +123,7 @@ struct Open {
     /// Whether its moment has come; a cas that found something else has an answer and no effect.
     done: bool,
     failed: bool,
+    version: i64,
 }
 
 /// Plays processes against real registers, one step at a time, and then spoils some answers.
@@ -120,6 +135,7 @@ pub fn history(random: &mut Random, shape: Shape) -> History {
     let mut fresh = 0;
     let mut written = vec![Value::Nil];
     let mut invoked = 0;
+    let mut version = 0;
     while invoked < shape.ops || open.iter().any(Option::is_some) {
         recorder.advance(random.below(3));
         let who = random.below(shape.processes) as usize;
@@ -160,6 +176,7 @@ pub fn history(random: &mut Random, shape: Shape) -> History {
                     answer: None,
                     done: false,
                     failed: false,
+                    version: 0,
                 });
             }
             None => {}
@@ -167,7 +184,7 @@ pub fn history(random: &mut Random, shape: Shape) -> History {
                 // It is lost now; it may still happen, at once or never (a later moment would need
                 // a process that goes on without its client, and the next branch gives those).
                 if !op.done && random.percent(50) {
-                    apply(&mut op, &mut registers);
+                    apply(&mut op, &mut registers, &mut version);
                 }
                 recorder.record(names[who], Kind::Info, op.f, keyed(op.key, op.args));
                 names[who] = names.iter().max().expect("there are processes") + 1;
@@ -179,10 +196,11 @@ pub fn history(random: &mut Random, shape: Shape) -> History {
                 }
                 if random.percent(shape.wrong_percent / 4) {
                     op.done = true;
+                    op.version = version;
                     op.failed = random.percent(30);
                     op.answer = Some(registers[op.key as usize].clone()).filter(|_| op.f == "read");
                 } else {
-                    apply(&mut op, &mut registers);
+                    apply(&mut op, &mut registers, &mut version);
                 }
                 open[who] = Some(op);
             }
@@ -195,16 +213,21 @@ pub fn history(random: &mut Random, shape: Shape) -> History {
                 if op.f == "read" && random.percent(shape.wrong_percent) {
                     value = random.pick(&written).clone();
                 }
-                recorder.record(names[who], kind, op.f, keyed(op.key, value));
+                let version = (shape.versions && kind == Kind::Ok).then_some(op.version);
+                recorder.record_at(names[who], kind, op.f, keyed(op.key, value), version);
             }
         }
     }
     recorder.history()
 }
 
-fn apply(op: &mut Open, registers: &mut [Value]) {
+fn apply(op: &mut Open, registers: &mut [Value], version: &mut i64) {
     let register = &mut registers[op.key as usize];
     op.done = true;
+    if op.f != "read" {
+        *version += 1;
+    }
+    op.version = *version;
     match (op.f, op.args.as_pair()) {
         ("read", _) => op.answer = Some(register.clone()),
         ("cas", Some((from, to))) => match register == from {

@@ -16,6 +16,7 @@ fn shape(random: &mut Random, unique: bool) -> Shape {
         lost_percent: *random.pick(&[0, 10, 30]),
         wrong_percent: *random.pick(&[0, 40, 90]),
         keys: *random.pick(&[1, 1, 1, 2]),
+        versions: false,
     }
 }
 
@@ -318,6 +319,7 @@ fn engines_agree_on_longer_histories() {
             lost_percent: *random.pick(&[0, 2]),
             wrong_percent: *random.pick(&[0, 1]),
             keys: 1,
+            versions: false,
         };
         let history = random::history(&mut random, shape);
         let budget = Budget::default();
@@ -411,4 +413,92 @@ fn shapes_that_cannot_be_read_are_unknown() {
             (Verdict::Unknown, reason)
         );
     }
+}
+
+/// What the system says of its own order is an order or decides nothing; and it is one, if nothing
+/// is wrong and nothing lost.
+#[test]
+fn versions_agree_with_brute_force() {
+    let (mut decided, mut denied) = (0, 0);
+    for seed in seeds(2_000) {
+        let mut random = Random::new(seed);
+        let shape = Shape {
+            versions: true,
+            ..shape(&mut random, seed % 2 == 0)
+        };
+        let history = random::history(&mut random, shape);
+        let right = (0..shape.keys as i64).all(|key| brute::linearizable(&history, key, None));
+        let say = || format!("seed {seed}\n{}", random::show(&history));
+        let versions = Registers::keyed().with_engine(Engine::Versions);
+        let budget = Budget::default();
+        let found = versions.check(&history, &budget);
+        match found.verdict {
+            Verdict::Valid => {
+                decided += 1;
+                assert!(right, "{found:?}\n{}", say());
+                let order = versions.certify(&history, &budget).expect("it was valid");
+                verify(&history, &order).unwrap_or_else(|e| panic!("{e}: {order:?}\n{}", say()));
+            }
+            Verdict::Vacuous => {}
+            Verdict::Unknown => {
+                denied += 1;
+                let sound = shape.wrong_percent == 0 && shape.lost_percent == 0;
+                let answered = history.columns().has_versions();
+                assert!(!sound || !answered, "{found:?}\n{}", say());
+            }
+            verdict => panic!("{verdict:?}: {}", say()),
+        }
+        let all = Registers::keyed().check(&history, &budget).verdict;
+        assert_eq!(
+            all == Verdict::Valid,
+            right && all != Verdict::Vacuous,
+            "{}",
+            say()
+        );
+    }
+    assert!(
+        decided > 200 && denied > 200,
+        "{decided} decided, {denied} not"
+    );
+}
+
+#[test]
+fn the_engine_is_named_with_the_reason_for_it() {
+    use history::{Event, Kind, Process, Time};
+    // Two writes of one value, so that zones do not apply.
+    let told = |versions: [i64; 3]| {
+        let ops = [("write", 1), ("write", 1), ("read", 1)];
+        let mut events = Vec::new();
+        for (at, ((f, value), version)) in ops.into_iter().zip(versions).enumerate() {
+            for kind in [Kind::Invoke, Kind::Ok] {
+                events.push(Event {
+                    index: events.len() as u64,
+                    time: Time(events.len() as u64),
+                    process: Process::Client(at as u64),
+                    kind,
+                    f: f.into(),
+                    value: match (f, kind) {
+                        ("read", Kind::Invoke) => Value::Nil,
+                        _ => Value::Int(value),
+                    },
+                    error: None,
+                    node: None,
+                    version: (kind == Kind::Ok).then_some(Value::Int(version)),
+                });
+            }
+        }
+        let history = History::new(events).unwrap();
+        Registers::single()
+            .check(&history, &Budget::default())
+            .summary
+    };
+    assert_eq!(
+        told([1, 2, 2]),
+        "3 operations have an order that explains every answer (by versions: 1 is written twice, by ops 0 and 2)"
+    );
+    assert_eq!(
+        told([1, 2, 0]),
+        "3 operations have an order that explains every answer (by search: 1 is written twice, by ops 0 and 2; \
+         versions are no order: at its own the read of 1 (op 4) finds nil)"
+    );
 }
