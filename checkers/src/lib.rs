@@ -7,6 +7,7 @@
 //! | checker | judges operations | asks |
 //! | --- | --- | --- |
 //! | [`Registers`](linearizable::Registers) | `read` `write` `cas` | is there an order that explains every answer? |
+//! | [`Texts`](linearizable::Texts) | `get` `put` `append` | the same, of texts that grow |
 //! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
 //! | [`ListAppend`](append::ListAppend) | `txn` | are transactions strict-serializable? |
 //! | [`Bank`](bank::Bank) | `transfer` `read` | is money neither made nor lost, and every balance explained? |
@@ -15,6 +16,8 @@
 //! | [`Vacuity`](vacuity::Vacuity) | all, and faults | did the run test anything? |
 //! | [`Availability`](availability::Availability) | all, and faults | how much was served, and how soon after faults? |
 //! | [`Staleness`](staleness::Staleness) | `read` `write` | how old was what was read? |
+//!
+//! [`Choice`](choice::Choice) tells by a history's operations which of them to ask.
 //!
 //! ```
 //! use checkers::linearizable::Registers;

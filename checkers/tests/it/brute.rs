@@ -10,12 +10,32 @@ pub fn linearizable(history: &History, key: i64, kept: Option<&[u64]>) -> bool {
     linearizable_until(history, key, kept, None)
 }
 
+/// The same of a text, which is empty at the start.
+pub fn linearizable_text(
+    history: &History,
+    key: i64,
+    kept: Option<&[u64]>,
+    last: Option<u64>,
+) -> bool {
+    linearizable_from(history, key, kept, last, &Value::text(""))
+}
+
 /// The same of the history as it was when operation `last` had returned.
 pub fn linearizable_until(
     history: &History,
     key: i64,
     kept: Option<&[u64]>,
     last: Option<u64>,
+) -> bool {
+    linearizable_from(history, key, kept, last, &Value::Nil)
+}
+
+fn linearizable_from(
+    history: &History,
+    key: i64,
+    kept: Option<&[u64]>,
+    last: Option<u64>,
+    initial: &Value,
 ) -> bool {
     let end = last
         .and_then(|op| history.op(op))
@@ -37,7 +57,7 @@ pub fn linearizable_until(
         })
         .collect();
     assert!(ops.len() <= 32, "brute force is for small histories");
-    explore(&ops, 0, &Value::Nil, &mut HashSet::new())
+    explore(&ops, 0, initial, &mut HashSet::new())
 }
 
 fn explore(
@@ -59,7 +79,12 @@ fn explore(
         let precedes = |j: usize| is_open(j) && must(j) && ops[j].0.ret < op.call;
         let waits = kept.is_some() && (0..ops.len()).any(precedes);
         let then = match op.f.as_str() {
-            "write" => content(&op.input).cloned(),
+            "write" | "put" => content(&op.input).cloned(),
+            "append" => {
+                let more = content(&op.input).and_then(Value::as_text).expect("a text");
+                now.as_text()
+                    .map(|text| Value::text(format!("{text}{more}")))
+            }
             "cas" => {
                 let (from, to) = content(&op.input).and_then(Value::as_pair).expect("a pair");
                 (from == now).then(|| to.clone())

@@ -14,3 +14,4 @@ mod run;
 mod sets;
 mod staleness;
 mod story;
+mod texts;

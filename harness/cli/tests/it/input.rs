@@ -210,6 +210,79 @@ fn histories_that_are_none() {
         .says(&["no-such-run", "schism list"]);
 }
 
+/// Recorded by other tools: judged, certified, verified, converted, compressed.
+#[test]
+fn histories_of_other_tools_are_judged() {
+    let place = Place::new();
+    let edn = "[{:process 0, :type :invoke, :f :write, :value 3}
+ {:process 0, :type :ok, :f :write, :value 3}
+ {:process :nemesis, :type :info, :f :start}
+ {:process 1, :type :invoke, :f :cas, :value [3 4]}
+ {:process 1, :type :info, :f :cas, :value [3 4]}
+ {:process 0, :type :invoke, :f :read, :value nil}
+ {:process 0, :type :ok, :f :read, :value 4}]";
+    let file = place.file("sound.edn", edn);
+    let [file, order, converted, wrong] = [
+        file,
+        place.file("order.json", ""),
+        place.file("converted.jsonl", ""),
+        {
+            place.file(
+                "wrong.edn",
+                edn.replace(":read, :value 4", ":read, :value 5"),
+            )
+        },
+    ]
+    .map(|path| path.to_str().unwrap().to_string());
+    place
+        .schism(&["check", &file, "--certificate", &order])
+        .exits(0)
+        .prints(&["as cas-register", "3 operations have an order"]);
+    place
+        .schism(&["verify", &file, &order])
+        .exits(0)
+        .prints(&["VALID"]);
+    place
+        .schism(&["verify", &wrong, &order])
+        .exits(2)
+        .prints(&["op 5 read 5, not 4"]);
+    place
+        .schism(&["check", &wrong])
+        .exits(1)
+        .prints(&["value from nowhere", "by zones"]);
+    place
+        .schism(&["convert", &file, "--to", "jsonl", "--output", &converted])
+        .exits(0);
+    place
+        .schism(&["verify", &converted, &order])
+        .exits(0)
+        .prints(&["VALID"]);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, edn.as_bytes()).unwrap();
+    let packed = place.file("packed", packed.finish().unwrap());
+    place
+        .schism(&["check", packed.to_str().unwrap(), "--model", "register"])
+        .exits(0);
+    let packed = ruzstd::encoding::compress_to_vec(
+        edn.as_bytes(),
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
+    let packed = place.file("packed", packed);
+    place
+        .schism(&["check", packed.to_str().unwrap(), "--initial", "7"])
+        .exits(0);
+    let empty = place.file("empty", "");
+    place
+        .schism(&["check", empty.to_str().unwrap()])
+        .exits(USAGE)
+        .says(&["the file is empty"]);
+    let strange = place.file("strange", edn.replace(":write", ":enqueue"));
+    place
+        .schism(&["check", strange.to_str().unwrap()])
+        .exits(USAGE)
+        .says(&["enqueue, cas, read", "--model"]);
+}
+
 #[test]
 fn a_torn_history_is_judged_without_its_last_line() {
     let place = Place::new();
