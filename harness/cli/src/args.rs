@@ -462,10 +462,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
 }
 
-<<<<<<< HEAD
 fn length(text: &str) -> Result<Length, String> {
     text.parse()
-=======
+}
+
 fn format(text: &str) -> Result<Format, String> {
     let named = Format::ALL.into_iter().find(|format| format.name() == text);
     named.ok_or_else(|| format!("one of {}", Format::ALL.map(Format::name).join(", ")))
@@ -482,7 +482,6 @@ fn value(text: &str) -> Result<Value, String> {
     history::edn::Reader::new(text)
         .value()
         .map_err(|w| w.reason)
->>>>>>> f14b90d (schism check judges anybody's history, with a certificate on request; verify and convert)
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

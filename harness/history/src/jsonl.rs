@@ -352,7 +352,7 @@ pub fn write_event(to: &mut impl Write, event: &Event) -> io::Result<()> {
 
 /// Writes a whole history.
 pub fn write(to: &mut impl Write, history: &History) -> io::Result<()> {
-    write_header(to)?;
+    write_header(to, history.began_ns())?;
     let columns = history.columns();
     columns
         .rows()

@@ -157,6 +157,10 @@ impl History {
     }
 
     /// What the kernel's monotonic clock showed on the controller's machine at time 0.
+    pub fn began_ns(&self) -> Option<u64> {
+        self.began_ns
+    }
+
     pub fn with_began_ns(mut self, began_ns: Option<u64>) -> History {
         self.began_ns = began_ns;
         self
