@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What comes next; white space before it is passed over.
-    pub fn next(&mut self) -> Result<Next, Wrong> {
+    pub fn upcoming(&mut self) -> Result<Next, Wrong> {
         self.skip(0)?;
         Ok(match self.peek() {
             None => Next::End,

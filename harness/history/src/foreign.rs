@@ -149,7 +149,7 @@ fn read_edn(text: &str) -> Result<Loaded, ReadError> {
     let (mut line, mut counted) = (1, 0);
     let mut torn = None;
     loop {
-        let next = reader.next().map_err(at)?;
+        let next = reader.upcoming().map_err(at)?;
         let start = reader.at();
         line += text.as_bytes()[counted..start]
             .iter()
@@ -181,7 +181,7 @@ fn read_edn(text: &str) -> Result<Loaded, ReadError> {
             (Next::Close(close), Some((end, _))) if close == end => {
                 reader.bracket();
                 // Nothing may follow.
-                if reader.next().map_err(at)? != Next::End {
+                if reader.upcoming().map_err(at)? != Next::End {
                     return Err(wrong(
                         text,
                         reader.at(),
@@ -293,7 +293,7 @@ fn read_log(text: &str) -> Result<Loaded, ReadError> {
         let after = f.as_ptr() as usize - text.as_ptr() as usize + f.len();
         let rest = &text[after..start];
         let mut reader = Reader::new(rest);
-        let value = match reader.next() {
+        let value = match reader.upcoming() {
             Ok(Next::End) => Value::Nil,
             _ => reader
                 .value()
@@ -615,7 +615,7 @@ fn cell_value(cell: &str, quoted: bool) -> Result<Value, String> {
     }
     let mut reader = Reader::new(cell);
     let value = reader.value().map_err(|w| w.reason)?;
-    match reader.next() {
+    match reader.upcoming() {
         Ok(Next::End) => Ok(value),
         // Several words are one text.
         _ => Ok(Value::text(cell)),
