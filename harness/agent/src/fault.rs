@@ -5,3 +5,4 @@ pub mod cut;
 pub mod kill;
 pub mod packet;
 pub mod pause;
+pub mod wall;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::wall::Truth;
 use crate::protocol::Fault;
 use crate::tree::Ident;
 
@@ -42,6 +43,17 @@ pub enum Record {
     Shaping { devices: Vec<String> },
     /// The clocks of these are about to be shifted.
     Shifting { pids: Vec<Ident> },
+    /// The machine's own clock is about to be turned; this is how to set it right.
+    Turning {
+        controller_boot: String,
+        truth: Truth,
+    },
+    /// The machine's clock is true again.
+    Straight,
+    /// These services are about to be stopped.
+    Halting { units: Vec<String> },
+    /// These services run again.
+    Restarted { units: Vec<String> },
     /// This fault is undone.
     Healed { fault: u64 },
 }
@@ -55,6 +67,10 @@ pub struct Left {
     pub devices: BTreeSet<String>,
     /// Whether a packet filter of ours may be there.
     pub cut: bool,
+    /// If the machine's own clock may be wrong: the controller's boot id, and the truth.
+    pub turned: Option<(String, Truth)>,
+    /// Services that keep the clock right and may be stopped.
+    pub units: BTreeSet<String>,
 }
 
 impl Left {
@@ -75,6 +91,13 @@ impl Left {
                 Record::Resumed { pids } => left.stopped.retain(|ident| !pids.contains(ident)),
                 Record::Shaping { devices } => left.devices.extend(devices),
                 Record::Shifting { pids } => left.shifted.extend(pids),
+                Record::Turning {
+                    controller_boot,
+                    truth,
+                } => left.turned = Some((controller_boot, truth)),
+                Record::Straight => left.turned = None,
+                Record::Halting { units } => left.units.extend(units),
+                Record::Restarted { units } => left.units.retain(|unit| !units.contains(unit)),
                 Record::Healed { fault } => {
                     left.faults.remove(&fault);
                 }

@@ -22,10 +22,10 @@ use rustix::process::Signal;
 
 use crate::clock::ClockError;
 use crate::error::{Error, Result, doing, io};
-use crate::fault::{clock, cut, kill, packet, pause};
+use crate::fault::{clock, cut, kill, packet, pause, wall};
 use crate::journal::{Journal, Left, Record};
 use crate::nursery::{Exit, Nursery};
-use crate::protocol::{Daemon, Evidence, Fault, Started};
+use crate::protocol::{Control, Daemon, Evidence, Fault, Started};
 use crate::supervise::{self, LOG_MAX, Supervised};
 use crate::tree::{self, Ident, Tree};
 
@@ -57,7 +57,18 @@ pub struct Ledger {
     pub(crate) frozen: BTreeMap<u64, clock::Frozen>,
     /// Why clocks cannot be turned; `None`: they can.
     pub(crate) clock_trouble: Option<String>,
+    /// The machine's own clock, where faults may turn it.
+    pub(crate) turned: Option<wall::Turned>,
     events: Sender<Event>,
+}
+
+/// What an agent is told about its node when it is started.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// The path by which the controller speaks to this node, which no fault touches.
+    pub control: Option<Control>,
+    /// Clock faults turn the machine's own clock, if this boot id of the controller is another's.
+    pub machine_clock: Option<String>,
 }
 
 impl Ledger {
@@ -66,21 +77,27 @@ impl Ledger {
         dir: &Path,
         nursery: Arc<Nursery>,
         events: Sender<Event>,
+        terms: &Terms,
     ) -> Result<(Ledger, Recovered)> {
         let (mut journal, left) = Journal::open(dir).map_err(io("open the journal in", dir))?;
         let recovered = recover(&left, &nursery)?;
         journal
             .clear()
             .map_err(io("clear the journal", journal.path()))?;
+        let turned = terms.machine_clock.as_deref().map(wall::Turned::open);
+        let turned = turned
+            .transpose()
+            .map_err(|why| Error::Refused(format!("this machine's clock may not be set: {why}")))?;
         let ledger = Ledger {
             journal,
             faults: BTreeMap::new(),
             daemons: BTreeMap::new(),
-            cuts: cut::Cuts::probe(&nursery),
-            shaper: packet::Shaper::probe(&nursery),
+            cuts: cut::Cuts::probe(&nursery, terms.control),
+            shaper: packet::Shaper::probe(&nursery, terms.control),
             dials: clock::Dials::default(),
             frozen: BTreeMap::new(),
             clock_trouble: crate::clock::support().err().map(|error| error.to_string()),
+            turned,
             nursery,
             events,
         };
@@ -93,6 +110,7 @@ impl Ledger {
         offers.extend(self.cuts.offers());
         offers.extend(self.shaper.offers());
         offers.extend(self.clock_trouble.is_none().then_some("vdso"));
+        offers.extend(self.turned.is_some().then_some("set-clock"));
         offers.into_iter().map(str::to_owned).collect()
     }
 
@@ -211,7 +229,10 @@ impl Ledger {
             Fault::Pause { daemon } | Fault::Kill { daemon } => {
                 self.daemon(daemon)?;
             }
-            Fault::Clock { daemon, how } => clock::check(self, daemon, how)?,
+            Fault::Clock { daemon, how } => match wall::is_of(self, how) {
+                true => drop(self.daemon(daemon)?),
+                false => clock::check(self, daemon, how)?,
+            },
         }
         let name = name(&kind);
         self.write(Record::Inject {
@@ -225,7 +246,10 @@ impl Ledger {
             Fault::Packet { .. } => packet::inject(self, fault),
             Fault::Pause { daemon } => pause::inject(self, &daemon),
             Fault::Kill { daemon } => kill::inject(self, &daemon),
-            Fault::Clock { daemon, .. } => clock::inject(self, fault, &daemon),
+            Fault::Clock { daemon, how } => match wall::is_of(self, &how) {
+                true => wall::inject(self, fault, &how),
+                false => clock::inject(self, fault, &daemon),
+            },
         };
         failpoint(&format!("{name}:applied"));
         applied.map_err(|error| match self.heal(fault) {
@@ -247,7 +271,10 @@ impl Ledger {
             Fault::Packet { .. } => packet::heal(self, fault),
             Fault::Pause { daemon } => pause::heal(self, daemon),
             Fault::Kill { daemon } => kill::heal(self, daemon),
-            Fault::Clock { daemon, how } => clock::heal(self, fault, daemon, how),
+            Fault::Clock { daemon, how } => match wall::is_of(self, how) {
+                true => wall::heal(self, fault),
+                false => clock::heal(self, fault, daemon, how),
+            },
         };
         let evidence = match undone {
             Ok(evidence) => evidence,
@@ -404,6 +431,7 @@ fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
             deeds.push(format!("deleted the queueing discipline of {device}"));
         }
     }
+    deeds.extend(wall::recover(left, nursery)?);
     // Before the rest is resumed: what is stopped forks and execs nothing.
     let strays = || {
         tree::marked_with_prefix(&format!("{}/", nursery.prefix()))

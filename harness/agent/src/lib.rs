@@ -2,7 +2,7 @@
 //!
 //! [`protocol`] is what controller and agent say to each other, and all that a controller needs.
 //! The rest is the agent itself: [`serve`] the session, [`ledger`] what is in force and how it is
-//! undone, [`fault`] the mechanisms. `harness/docs/agent.md` describes all of it.
+//! undone, [`fault`] the mechanisms, [`clock`] and [`machine`] the two ways to be wrong about the time. `harness/docs/agent.md` describes all of it.
 
 pub mod clock;
 pub mod error;
@@ -10,6 +10,7 @@ pub mod fault;
 pub mod files;
 pub mod journal;
 pub mod ledger;
+pub mod machine;
 pub mod nursery;
 pub mod probe;
 pub mod protocol;

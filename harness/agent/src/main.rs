@@ -8,19 +8,27 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use agent::error::{Error, Result, doing, io};
-use agent::ledger::{Ledger, Recovered, identity};
+use agent::ledger::{Ledger, Recovered, Terms, identity};
+use agent::machine;
 use agent::nursery::Nursery;
+use agent::protocol::Control;
 use agent::serve;
 use rustix::fs::{FlockOperation, flock};
 
 const USAGE: &str = "\
 Supervises daemons and applies faults, told by a controller on stdio.
 
-usage: schism-agent --dir DIR [--probe-port PORT]   serve until the input ends, then heal and exit
-       schism-agent heal --dir DIR                  undo what a dead agent left; may be repeated
+usage: schism-agent --dir DIR [--probe-port PORT] [--control ADDRESS:PORT] [--machine-clock BOOT]
+                                            serve until the input ends, then heal and exit
+       schism-agent heal --dir DIR          undo what a dead agent left; may be repeated
+       schism-agent may-set-clock --controller-boot BOOT
+                                            say whether this machine's own clock may be set
        schism-agent --version
 
-DIR holds the undo journal; one agent at a time may use it. PORT is UDP, any free one by default.
+DIR holds the undo journal; one agent at a time may use it. The probe port is UDP, any free one by
+default. No fault touches TCP between --control's address and its port here. --machine-clock: clock
+faults turn the machine's own clock; refused where that is the controller's (BOOT is what its
+/proc/sys/kernel/random/boot_id says) or a container's host's.
 exit: 0 done, 1 it failed (the reason is on stderr), 64 usage";
 
 /// A child of a dead agent that has not reached its exec still holds the lock, for a moment.
@@ -29,8 +37,17 @@ const DEAD: Duration = Duration::from_secs(2);
 const PREDECESSOR: Duration = Duration::from_secs(15);
 
 enum Task {
-    Serve { dir: PathBuf, probe_port: u16 },
-    Heal { dir: PathBuf },
+    Serve {
+        dir: PathBuf,
+        probe_port: u16,
+        terms: Terms,
+    },
+    Heal {
+        dir: PathBuf,
+    },
+    MaySetClock {
+        controller_boot: String,
+    },
     Say(String),
 }
 
@@ -48,7 +65,18 @@ fn main() -> ExitCode {
             println!("{text}");
             Ok(())
         }
-        Task::Serve { dir, probe_port } => serve(&dir, probe_port),
+        Task::Serve {
+            dir,
+            probe_port,
+            terms,
+        } => serve(&dir, probe_port, &terms),
+        Task::MaySetClock { controller_boot } => match machine::may_set(&controller_boot) {
+            Ok(()) => {
+                println!("yes");
+                Ok(())
+            }
+            Err(why) => Err(Error::Refused(why)),
+        },
         Task::Heal { dir } => heal(&dir),
     };
     match done {
@@ -70,7 +98,8 @@ fn look_in_sbin() {
 }
 
 fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
-    let (mut heal, mut dir, mut probe_port) = (false, None, 0);
+    let (mut heal, mut may_set_clock, mut dir, mut probe_port) = (false, false, None, 0);
+    let (mut terms, mut controller_boot) = (Terms::default(), None);
     let value = |of: &str, args: &mut dyn Iterator<Item = String>| {
         args.next().ok_or(format!("{of} needs a value"))
     };
@@ -84,6 +113,21 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
             }
             "--help" | "-h" => return Ok(Task::Say(USAGE.into())),
             "heal" if !heal => heal = true,
+            "may-set-clock" if !may_set_clock => may_set_clock = true,
+            "--controller-boot" => controller_boot = Some(value("--controller-boot", &mut args)?),
+            "--machine-clock" => {
+                terms.machine_clock = Some(value("--machine-clock", &mut args)?);
+            }
+            "--control" => {
+                let text = value("--control", &mut args)?;
+                let path: std::net::SocketAddr = text
+                    .parse()
+                    .map_err(|_| format!("{text:?} is no address with a port"))?;
+                terms.control = Some(Control {
+                    address: path.ip().to_canonical(),
+                    port: path.port(),
+                });
+            }
             "--dir" => dir = Some(PathBuf::from(value("--dir", &mut args)?)),
             "--probe-port" => {
                 let port = value("--probe-port", &mut args)?;
@@ -94,14 +138,22 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
             other => return Err(format!("unknown argument {other:?}")),
         }
     }
+    if may_set_clock {
+        let controller_boot = controller_boot.ok_or("--controller-boot BOOT is missing")?;
+        return Ok(Task::MaySetClock { controller_boot });
+    }
     let dir = dir.ok_or("--dir DIR is missing")?;
     Ok(match heal {
         true => Task::Heal { dir },
-        false => Task::Serve { dir, probe_port },
+        false => Task::Serve {
+            dir,
+            probe_port,
+            terms,
+        },
     })
 }
 
-fn serve(dir: &Path, probe_port: u16) -> Result<()> {
+fn serve(dir: &Path, probe_port: u16, terms: &Terms) -> Result<()> {
     let signals = serve::signals().map_err(doing("hold signals back"))?;
     let dir = folder(dir)?;
     let _lock = lock(&dir, PREDECESSOR)?;
@@ -110,7 +162,7 @@ fn serve(dir: &Path, probe_port: u16) -> Result<()> {
     rustix::process::set_child_subreaper(Some(own))
         .map_err(|error| doing("become the reaper of orphans")(error.into()))?;
     let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
-    serve::serve(&dir, probe_port, nursery, &signals)
+    serve::serve(&dir, probe_port, terms, nursery, &signals)
 }
 
 fn heal(dir: &Path) -> Result<()> {
@@ -119,7 +171,7 @@ fn heal(dir: &Path) -> Result<()> {
     let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
     // Nothing is started here, so nothing will happen by itself.
     let (events, _unheard) = mpsc::channel();
-    let (_, Recovered { faults, deeds }) = Ledger::open(&dir, nursery, events)?;
+    let (_, Recovered { faults, deeds }) = Ledger::open(&dir, nursery, events, &Terms::default())?;
     for deed in &deeds {
         println!("{deed}");
     }

@@ -138,12 +138,23 @@ pub enum Fault {
     Pause { daemon: String },
     /// SIGKILL to a daemon's tree; undone by starting it again, unless it was stopped since.
     Kill { daemon: String },
-    /// Shifts the clocks that a daemon's tree sees, those it starts later included.
+    /// Shifts the clocks that a daemon's tree sees, those it starts later included; where the node
+    /// offers `set-clock`, by the machine's own clock.
     Clock {
         daemon: String,
         #[serde(flatten)]
         how: ClockFault,
     },
+}
+
+/// How the controller speaks to a node: TCP between its address and a port of the node's. No fault
+/// touches it, whatever else a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The controller's, as the node sees it.
+    pub address: IpAddr,
+    /// The node's own.
+    pub port: u16,
 }
 
 /// One kind of packet that is dropped. What is not given matches all.
@@ -237,7 +248,7 @@ pub struct Hello {
     pub kernel: String,
     /// UDP port on which this agent answers probes.
     pub probe_port: u16,
-    /// What this node can do to itself, as tried out: `nft`, `netem`, `tbf`, `vdso`.
+    /// What this node can do to itself, as tried out: `nft`, `netem`, `tbf`, `vdso`, `set-clock`.
     pub offers: Vec<String>,
     /// Faults of a dead predecessor that were found in the journal and undone.
     pub undone: Vec<u64>,
@@ -309,14 +320,15 @@ pub enum Connected {
     Unreachable,
 }
 
-/// Clock readings. The node's are taken within `window_ns` of each other; the daemon's offsets are
+/// Clock readings. Where the machine's own clock is turned, `realtime_ns` is the truth that its raw
+/// clock keeps, and not what it shows. The node's are taken within `window_ns` of each other; the daemon's offsets are
 /// off by at most that much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {
     pub monotonic_ns: u64,
     pub realtime_ns: i64,
     pub window_ns: u64,
-    /// What the clocks of the daemon's first process show beyond the node's: realtime and monotonic.
+    /// What the clocks of the daemon's first process show beyond that: realtime and monotonic.
     /// None: it does not run.
     pub daemon_offset_ns: Option<(i64, i64)>,
 }

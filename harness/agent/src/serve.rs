@@ -30,7 +30,7 @@ use serde_json::Value;
 use crate::error::{Error, Result, doing};
 use crate::fault::clock;
 use crate::files;
-use crate::ledger::{Event, Ledger, Recovered, wait_until};
+use crate::ledger::{Event, Ledger, Recovered, Terms, wait_until};
 use crate::nursery::Nursery;
 use crate::probe::{self, Responder};
 use crate::protocol::{self, Hello, Line, Note, Request, State};
@@ -75,9 +75,15 @@ type Job = Box<dyn FnOnce(&Arc<Agent>) + Send>;
 
 /// Serves the controller on stdio until the input ends, a signal comes, or it says so. Then heals
 /// the node and stops every daemon.
-pub fn serve(dir: &Path, probe_port: u16, nursery: Arc<Nursery>, signals: &OwnedFd) -> Result<()> {
+pub fn serve(
+    dir: &Path,
+    probe_port: u16,
+    terms: &Terms,
+    nursery: Arc<Nursery>,
+    signals: &OwnedFd,
+) -> Result<()> {
     let (tell, events) = mpsc::channel();
-    let (ledger, recovered) = Ledger::open(dir, nursery.clone(), tell)?;
+    let (ledger, recovered) = Ledger::open(dir, nursery.clone(), tell, terms)?;
     let (out, lines) = mpsc::channel();
     thread::spawn(move || write(lines));
     let (woken, wake) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)

@@ -573,12 +573,14 @@ pub(crate) fn read(ledger: &mut Ledger, daemon: Option<&str>) -> Result<Clocks> 
     let before = ns(ClockId::Monotonic);
     let realtime_ns = ns(ClockId::Realtime);
     let after = ns(ClockId::Monotonic);
-    Ok(Clocks {
+    let mut clocks = Clocks {
         monotonic_ns: before.unsigned_abs(),
         realtime_ns,
         window_ns: window_ns.max((after - before).unsigned_abs()),
         daemon_offset_ns,
-    })
+    };
+    super::wall::read(ledger, &mut clocks);
+    Ok(clocks)
 }
 
 /// How far a process's clocks are off, realtime and monotonic, and with what error. One that is

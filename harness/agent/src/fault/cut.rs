@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Every rule names a peer or a local port, so none can match the control path of a controller that
-//! is neither.
+//! is neither. Where the controller may be a peer, or its port a service's, it says how it speaks to
+//! the node ([`Control`]), and the first rule of every chain accepts that.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -30,7 +31,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::nursery::Nursery;
-use crate::protocol::{Direction, Drop, Evidence, Fault, Ran};
+use crate::protocol::{Control, Direction, Drop, Evidence, Fault, Ran};
 
 /// `nft` that takes longer than this is not going to end.
 const NFT: Duration = Duration::from_secs(10);
@@ -46,11 +47,12 @@ pub(crate) struct Cuts {
     /// Why senders would notice drops; `None`: they do not.
     egress: Option<String>,
     dropped: BTreeMap<u64, u64>,
+    control: Option<Control>,
 }
 
 impl Cuts {
     /// Tries it: adds tables and deletes them in the same transaction.
-    pub(crate) fn probe(nursery: &Arc<Nursery>) -> Cuts {
+    pub(crate) fn probe(nursery: &Arc<Nursery>, control: Option<Control>) -> Cuts {
         let attempt = |text: &str| nft(nursery, text).err().map(|error| error.to_string());
         Cuts {
             nft: attempt(
@@ -65,6 +67,7 @@ impl Cuts {
                  delete table netdev schism-probe\n",
             )),
             dropped: BTreeMap::new(),
+            control,
         }
     }
 
@@ -180,7 +183,7 @@ fn replace(ledger: &mut Ledger) -> Result<(BTreeMap<u64, Count>, String)> {
             None => Some(devices()?),
             Some(_) => None,
         };
-        sent = ruleset(&cuts, devices.as_ref());
+        sent = ruleset(&cuts, devices.as_ref(), ledger.cuts.control);
         nft(&ledger.nursery, &sent)?;
     }
     Ok((before, sent))
@@ -196,18 +199,15 @@ struct Devices {
 
 /// The transaction that puts these rules in the place of whatever we had before. Without devices,
 /// outgoing packets are caught in `postrouting`.
-fn ruleset(cuts: &[(u64, &[Drop])], devices: Option<&Devices>) -> String {
+fn ruleset(cuts: &[(u64, &[Drop])], devices: Option<&Devices>, control: Option<Control>) -> String {
+    let chain = |direction, name, hook: &str, verdict: &str| {
+        chain(cuts, control, direction, name, hook, verdict)
+    };
     let mut text = String::from("table inet schism {}\ndelete table inet schism\n");
     text += "table inet schism {\n";
-    text += &chain(cuts, Direction::In, "in", "input priority -300", "drop");
+    text += &chain(Direction::In, "in", "input priority -300", "drop");
     let Some(devices) = devices else {
-        text += &chain(
-            cuts,
-            Direction::Out,
-            "out",
-            "postrouting priority 0",
-            "drop",
-        );
+        text += &chain(Direction::Out, "out", "postrouting priority 0", "drop");
         return text + "}\n";
     };
     text += "}\ntable netdev schism {}\ndelete table netdev schism\ntable netdev schism {\n";
@@ -218,7 +218,7 @@ fn ruleset(cuts: &[(u64, &[Drop])], devices: Option<&Devices>) -> String {
     ] {
         if !names.is_empty() {
             let hook = format!("egress devices = {{ {} }} priority 0", names.join(", "));
-            text += &chain(cuts, Direction::Out, name, &hook, verdict);
+            text += &chain(Direction::Out, name, &hook, verdict);
         }
     }
     text + "}\n"
@@ -232,12 +232,22 @@ fn mark(fault: u64) -> String {
 /// A chain with the rules of one direction.
 fn chain(
     cuts: &[(u64, &[Drop])],
+    control: Option<Control>,
     direction: Direction,
     name: &str,
     hook: &str,
     verdict: &str,
 ) -> String {
     let mut text = format!("  chain {name} {{\n    type filter hook {hook}\n");
+    if let Some(control) = control {
+        let path = Drop {
+            direction,
+            peer: Some(control.address),
+            local_port: Some(control.port),
+            per_million: MILLION,
+        };
+        writeln!(text, "    {} accept", matches(&path)).expect("a string takes all");
+    }
     for (fault, rules) in cuts {
         for rule in rules.iter().filter(|rule| rule.direction == direction) {
             let matches = matches(rule);
@@ -415,7 +425,7 @@ mod tests {
             others: vec!["lo".into()],
         };
         assert_eq!(
-            ruleset(&cuts, Some(&devices)),
+            ruleset(&cuts, Some(&devices), None),
             "table inet schism {}
 delete table inet schism
 table inet schism {
@@ -440,9 +450,47 @@ table netdev schism {
 }
 "
         );
-        let without = ruleset(&cuts, None);
+        let without = ruleset(&cuts, None, None);
         assert!(!without.contains("netdev"));
         assert!(without.contains("    tcp sport 80 counter drop comment \"fault 8\"\n"));
+    }
+
+    /// Rules that would cut the controller off if they could: it is a peer, and its port a service.
+    #[test]
+    fn the_control_path_is_accepted_before_anything_is_dropped() {
+        let control = Control {
+            address: [10, 1, 0, 2].into(),
+            port: 22,
+        };
+        for (peer, port) in [
+            (Some("10.1.0.2"), None),
+            (None, Some(22)),
+            (Some("10.1.0.2"), Some(22)),
+            (Some("10.1.0.3"), Some(7000)),
+        ] {
+            let rules = [
+                rule(Direction::In, peer, port, MILLION),
+                rule(Direction::Out, peer, port, 200_000),
+            ];
+            let devices = Devices {
+                framed: vec!["eth0".into()],
+                others: vec!["lo".into()],
+            };
+            for devices in [Some(&devices), None] {
+                let text = ruleset(&[(7, &rules)], devices, Some(control));
+                let chains: Vec<&str> = text.split("  chain ").skip(1).collect();
+                assert_eq!(chains.len(), if devices.is_some() { 3 } else { 2 });
+                for chain in chains {
+                    let rules: Vec<&str> = chain.lines().skip(2).map(str::trim).collect();
+                    let accepted = match chain.contains("hook input") {
+                        true => "ip saddr 10.1.0.2 tcp dport 22 accept",
+                        false => "ip daddr 10.1.0.2 tcp sport 22 accept",
+                    };
+                    assert_eq!(rules[0], accepted, "{text}");
+                    assert!(rules[1].contains("fault 7"), "{text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! The root discipline of each device is replaced by ours, known by its handle, if it is the
 //! kernel's default (handle 0); one that somebody else has set is left alone, and the fault is
 //! refused. Deleting ours brings the default back. A peer that several faults name is treated by
-//! the first of them.
+//! the first of them. What the controller says to the node, and the node to it, passes at once: a
+//! filter before all others sees to it.
 
 use std::fmt::Write;
 use std::fs;
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::journal::Record;
 use crate::ledger::Ledger;
 use crate::nursery::Nursery;
-use crate::protocol::{Evidence, Fault, Netem, Ran};
+use crate::protocol::{Control, Evidence, Fault, Netem, Ran};
 
 const TC: Duration = Duration::from_secs(10);
 /// The handle by which our root discipline is known.
@@ -38,12 +39,13 @@ const UNLIMITED_KBIT: u64 = 100_000_000;
 pub(crate) struct Shaper {
     netem: Option<String>,
     rate: Option<String>,
+    control: Option<Control>,
 }
 
 impl Shaper {
     /// Tries each discipline on the loopback device of a network namespace that is made for it and
     /// vanishes with the command.
-    pub(crate) fn probe(nursery: &Arc<Nursery>) -> Shaper {
+    pub(crate) fn probe(nursery: &Arc<Nursery>, control: Option<Control>) -> Shaper {
         let attempt = |kind: &str| {
             let mut command = Command::new("tc");
             command.args(format!("qdisc add dev lo root {kind}").split(' '));
@@ -58,6 +60,7 @@ impl Shaper {
         Shaper {
             netem: why(classes().and_then(|_| attempt("netem delay 1ms"))),
             rate: why(classes().and_then(|_| attempt("tbf rate 1mbit burst 16k latency 50ms"))),
+            control,
         }
     }
 
@@ -190,7 +193,8 @@ fn arrange(ledger: &mut Ledger, devices: &[String]) -> Result<Vec<String>> {
         for device in devices {
             let mut command = Command::new("tc");
             command.args(["-batch", "-"]);
-            tool(&ledger.nursery, command, &batch(device, &faults), TC)?;
+            let text = batch(device, &faults, ledger.shaper.control);
+            tool(&ledger.nursery, command, &text, TC)?;
         }
     }
     Ok(before)
@@ -203,10 +207,29 @@ fn class_of(ledger: &Ledger, fault: u64) -> usize {
 }
 
 /// The commands that put these faults on a device with no discipline of ours.
-fn batch(device: &str, faults: &[(&[IpAddr], &Netem)]) -> String {
+fn batch(device: &str, faults: &[(&[IpAddr], &Netem)], control: Option<Control>) -> String {
     let mut text = format!("qdisc add dev {device} root handle {HANDLE} htb default 0\n");
     let mut add = |line: std::fmt::Arguments| {
         writeln!(text, "{line}").expect("a string takes all");
+    };
+    // The priorities that filters of faults begin with.
+    let first = match control {
+        None => 1,
+        Some(Control { address, port }) => {
+            let (protocol, matched) = match address {
+                IpAddr::V4(to) => ("ip", format!("ip dst {to}/32 match ip sport {port} 0xffff")),
+                IpAddr::V6(to) => (
+                    "ipv6",
+                    format!("ip6 dst {to}/128 match ip6 sport {port} 0xffff"),
+                ),
+            };
+            // The root's own class: past all others, and at once.
+            add(format_args!(
+                "filter add dev {device} parent {HANDLE} protocol {protocol} prio 1 u32 \
+                 match {matched} flowid {HANDLE}0"
+            ));
+            2
+        }
     };
     for (at, (peers, netem)) in faults.iter().enumerate() {
         let class = format!("{HANDLE}{:x}", at + 1);
@@ -220,7 +243,7 @@ fn batch(device: &str, faults: &[(&[IpAddr], &Netem)]) -> String {
         ));
         // One protocol per priority: 4 bytes are at another place in each.
         let mut filter = |protocol: &str, offset: usize, matched: String| {
-            let priority = 1 + 3 * at + offset;
+            let priority = first + 3 * at + offset;
             add(format_args!(
                 "filter add dev {device} parent {HANDLE} protocol {protocol} prio {priority} u32 \
                  match {matched} flowid {class}"
@@ -318,7 +341,7 @@ mod tests {
         };
         let peers: [IpAddr; 2] = [[10, 1, 0, 2].into(), "fd00::2".parse().expect("an address")];
         assert_eq!(
-            batch("eth0", &[(&peers, &first), (&[], &second)]),
+            batch("eth0", &[(&peers, &first), (&[], &second)], None),
             "qdisc add dev eth0 root handle 5c15: htb default 0
 class add dev eth0 parent 5c15: classid 5c15:1 htb rate 100000000kbit burst 1m quantum 60000
 qdisc add dev eth0 parent 5c15:1 netem limit 100000 delay 50000us 10000us loss 2.55%
@@ -332,10 +355,35 @@ filter add dev eth0 parent 5c15: protocol all prio 6 u32 match u32 0 0 flowid 5c
     }
 
     #[test]
+    fn the_control_path_passes_before_any_filter_of_a_fault() {
+        let delay = Netem {
+            delay_us: 1_000,
+            ..Netem::default()
+        };
+        let control = Control {
+            address: [10, 1, 0, 2].into(),
+            port: 22,
+        };
+        let peers: [IpAddr; 1] = [control.address];
+        let text = batch("eth0", &[(&peers, &delay), (&[], &delay)], Some(control));
+        let filters: Vec<&str> = text.lines().filter(|l| l.starts_with("filter")).collect();
+        assert_eq!(
+            filters,
+            [
+                "filter add dev eth0 parent 5c15: protocol ip prio 1 u32 match ip dst 10.1.0.2/32 \
+                 match ip sport 22 0xffff flowid 5c15:0",
+                "filter add dev eth0 parent 5c15: protocol ip prio 2 u32 match ip dst 10.1.0.2/32 \
+                 flowid 5c15:1",
+                "filter add dev eth0 parent 5c15: protocol all prio 7 u32 match u32 0 0 flowid 5c15:2",
+            ]
+        );
+    }
+
+    #[test]
     fn what_disturbs_nothing_or_cannot_be_is_refused() {
         let shaper = Shaper {
             netem: Some("no netem".into()),
-            rate: None,
+            ..Shaper::default()
         };
         let refused = |netem: Netem| shaper.check(&netem).expect_err("refused").to_string();
         refused(Netem::default());
