@@ -9,7 +9,7 @@ STORE ?= store
 # nextest gives every test a process and a time limit; without it plain `cargo test` does.
 TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test build agent lint bench setup-demo setup-test clean
+.PHONY: demo test build agent lint bench box test-vagrant setup-demo setup-test clean
 
 # The main job on the lab: the healthy cluster passes, the same seed with a planted flaw does not.
 demo: setup-demo build
@@ -25,6 +25,17 @@ build: agent
 # Static, so that it runs on any node with the same processor: it needs no libc there.
 agent:
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release -p agent --target $(TARGET)
+
+# The virtual machines' disk, built from the distribution's packages and made known to Vagrant.
+box:
+	@.ci/setup vagrant
+	vagrant/box/build
+	vagrant box add --force --name schism/debian12 vagrant/box/out/schism.box
+
+# From nothing to verdicts on real machines with real clocks, and everything gone again. As root.
+test-vagrant: build
+	@.ci/setup vagrant
+	vagrant/test
 
 lint:
 	$(CARGO) fmt --all --check

@@ -63,7 +63,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("tbf", "limited network rates"),
     ("ptrace", "turning the clocks of running programs"),
     ("vdso", "turning the clocks of running programs"),
-    ("ssh", "looking at nodes that are machines by hand"),
+    (
+        "ssh",
+        "machines as nodes: it says how ~/.ssh/config reaches a host",
+    ),
     ("disk", "histories, logs and the nodes' data"),
     ("cores", "speed"),
     ("memory", "the nodes and the judging"),

@@ -149,6 +149,8 @@ pub struct Circumstances {
     pub faults: bool,
     /// Of a chain: the depth at which it gives its answers.
     pub confirmations: Option<u64>,
+    /// Whether the nodes are machines, each with a monotonic clock of its own.
+    pub separate_clocks: bool,
 }
 
 /// Everybody who judges a run of `workload`: the workload's own checkers, those of the interfaces
@@ -163,10 +165,15 @@ pub fn judges(
         nodes,
         faults,
         confirmations,
+        separate_clocks,
     } = circumstances;
     let mut judges = workload.checkers(params);
     if offered.contains(&Interface::Log) {
-        judges.push(Box::new(Agreement::new().with_nodes(nodes.len())));
+        let agreement = Agreement::new().with_nodes(nodes.len());
+        judges.push(Box::new(match separate_clocks {
+            true => agreement.with_separate_clocks(),
+            false => agreement,
+        }));
     }
     if offered.contains(&Interface::Chain) {
         let judge = Chain::new().with_nodes(nodes.iter().cloned());

@@ -47,6 +47,8 @@ pub enum Command {
     Compare(Box<Compare>),
     /// Run a system along the values of a parameter: where is it best, and how flat is it there?
     Sweep(Box<Sweep>),
+    /// Bring virtual machines up with Vagrant, look at them, take them away
+    Cluster(Cluster),
     /// Say what this machine offers, and how to get what is missing
     Doctor(Doctor),
     /// Undo what a dead agent left on this machine
@@ -64,7 +66,9 @@ pub const NEMESIS: &str = "partition,pause,clock,kill";
   schism run paxos-kv --flaw stale-read-leader --nemesis partition:leader --seed 7
   schism run etcd --workload register --nemesis partition --param reads=serializable
   schism run --scenario workloads/scenarios/stale-read-leader.toml
-  schism run paxos-kv --schedule store/latest/schedule.toml --seed 7")]
+  schism run paxos-kv --schedule store/latest/schedule.toml --seed 7
+  schism run paxos-kv --cluster ssh --nodes a,b,c --user root
+  schism run paxos-kv --cluster vagrant --nodes 3")]
 pub struct Run {
     /// What to test: see `schism systems`
     #[arg(required_unless_present = "scenario")]
@@ -92,9 +96,8 @@ pub struct Run {
     /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several times
     #[arg(long, short, value_name = "K=V", value_parser = pair)]
     pub param: Vec<(String, String)>,
-    /// Number of nodes, 1 to 9 [default: 5]
-    #[arg(long, short)]
-    pub nodes: Option<usize>,
+    #[command(flatten)]
+    pub cluster: crate::cluster::ClusterArgs,
     /// Length of the main phase [default: 60s]
     #[arg(long, short, value_parser = duration)]
     pub time_limit: Option<Duration>,
@@ -413,6 +416,26 @@ impl Scale {
             Scale::Linear => "linear",
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Cluster {
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Bring machines up, and say how to reach them
+    Up {
+        /// How many
+        #[arg(long, short, default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=9))]
+        nodes: usize,
+    },
+    /// Say how the machines are
+    Status,
+    /// Destroy the machines
+    Down,
 }
 
 #[derive(Debug, Args)]

@@ -98,6 +98,7 @@ pub fn judges(
                 nodes: spec.node_names(),
                 faults: spec.nemesis.as_deref() != Some("none"),
                 confirmations: entry.confirmations(&params),
+                separate_clocks: spec.cluster != "lab",
             }
         }
     };

@@ -3,6 +3,7 @@
 mod args;
 mod batch;
 mod check;
+mod cluster;
 mod compare;
 mod display;
 mod doctor;
@@ -14,11 +15,13 @@ mod list;
 mod listings;
 mod measures;
 mod plan;
+mod prompt;
 mod prove;
 mod run;
 mod spec;
 mod summary;
 mod sweep;
+mod vagrant;
 
 use std::process::ExitCode;
 
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Prove(args) => prove::command(args),
         Command::Compare(args) => compare::command(*args),
         Command::Sweep(args) => sweep::command(*args),
+        Command::Cluster(args) => vagrant::command(&args),
         Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => listings::heal(&args.dir),
         Command::Completions { shell } => {

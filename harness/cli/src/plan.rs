@@ -104,13 +104,8 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
     let system = system.or_else(|| scenario.map(|s| s.system.name.to_string()));
     let system =
         system.ok_or_else(|| Failure::Usage("say which system: `schism systems`".into()))?;
-    let nodes = args.nodes.or(scenario.map(|s| s.nodes)).unwrap_or(5);
-    if !(1..=harness::cluster::lab::MOST).contains(&nodes) {
-        return Err(Failure::Usage(format!(
-            "--nodes {nodes}: a lab has 1 to {} nodes",
-            harness::cluster::lab::MOST
-        )));
-    }
+    let chosen = args.cluster.choose(scenario.map(|s| s.nodes))?;
+    let nodes = chosen.count;
     let mut params = BTreeMap::new();
     if let Some(scenario) = scenario {
         params.extend(changed(&scenario.setup.params, scenario.system.params));
@@ -160,7 +155,9 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
         schism: env!("CARGO_PKG_VERSION").into(),
         created: chrono::Local::now().to_rfc3339(),
         machine: Machine::this(),
-        cluster: "lab".into(),
+        cluster: args.cluster.cluster.name().into(),
+        hosts: chosen.hosts,
+        access: args.cluster.access.words(),
         system,
         workload: args
             .workload

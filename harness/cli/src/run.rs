@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent::protocol::Note;
 use checkers::Verdict;
-use harness::cluster::lab::{self, Entered, Lab};
+use harness::cluster::lab::{self, Entered};
 use harness::progress::{Progress, Stop, Wish};
 use harness::run::{Judged, Notes, RunError, judge, record};
 use history::store::{Run, Store};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::args;
 use crate::check;
+use crate::cluster::{self, ClusterArgs, Kind};
 use crate::display::Display;
 use crate::doctor;
 use crate::exit::Failure;
@@ -42,9 +43,11 @@ pub struct Outcome {
 pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     // Everything that a person can have got wrong is found before anything starts.
     let plan = plan::resolve(&args)?;
-    match lab::enter().map_err(|e| doctor::explain(&e, &args.store.store))? {
-        Entered::Outside(code) => return Ok(code),
-        Entered::Inside => {}
+    if args.cluster.cluster == Kind::Lab {
+        match lab::enter().map_err(|e| doctor::explain(&e, &args.store.store))? {
+            Entered::Outside(code) => return Ok(code),
+            Entered::Inside => {}
+        }
     }
     let store = Store::new(&args.store.store);
     let label = format!("{}-{}", plan.spec.system, plan.spec.workload);
@@ -56,7 +59,7 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     let spec = plan.spec.clone();
     let expect = plan.expect.clone();
     let checkers = plan.checkers()?;
-    let notes = runtime.block_on(drive(plan, &run))?;
+    let notes = runtime.block_on(drive(plan, &args.cluster, &run))?;
     // Stragglers, such as a connection attempt to a node that is gone, have nothing more to say.
     runtime.shutdown_background();
 
@@ -88,7 +91,7 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
 }
 
 /// Steps 1 to 7, with the progress shown and Ctrl-C heard.
-async fn drive(plan: Plan, run: &Run) -> Result<Notes, Failure> {
+async fn drive(plan: Plan, cluster: &ClusterArgs, run: &Run) -> Result<Notes, Failure> {
     let spec_json = serde_json::to_vec_pretty(&plan.spec).map_err(Failure::infra)?;
     run.write(&run.spec(), &spec_json).map_err(Failure::infra)?;
     plan.schedule
@@ -100,11 +103,17 @@ async fn drive(plan: Plan, run: &Run) -> Result<Notes, Failure> {
     let stop = listen(progress.clone());
     let (notes_tx, notes_rx) = mpsc::unbounded_channel();
     tokio::spawn(remark(notes_rx, progress.clone()));
-    let names: Vec<Name> = plan.spec.node_names();
-    let mut lab =
-        Lab::new(names, run.path().join("nodes"), LEASE, notes_tx).map_err(Failure::usage)?;
+    let mut cluster = cluster::build(cluster::Wanted {
+        args: cluster,
+        spec: &plan.spec,
+        folder: run.path().join("nodes"),
+        lease: LEASE,
+        notes: notes_tx,
+        progress: progress.clone(),
+    })
+    .await?;
     let test = plan.into_test();
-    let recorded = record(test, &mut lab, run, progress, stop).await;
+    let recorded = record(test, cluster.as_mut(), run, progress, stop).await;
     drop(display);
     recorded.map_err(|e| match e {
         RunError::Stopped | RunError::Lacking(_) => Failure::Infra(e.to_string()),

@@ -18,6 +18,11 @@ pub struct Spec {
     pub created: String,
     pub machine: Machine,
     pub cluster: String,
+    /// The hosts that the nodes are, in their order, and the flags by which one gets in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<String>,
     pub system: String,
     pub workload: String,
     /// As given on the command line; none if a schedule file was given.
@@ -110,7 +115,14 @@ impl Spec {
         words.extend(self.lengths.iter().cloned());
         words.extend(self.flaws.iter().map(|flaw| format!("--flaw {flaw}")));
         words.extend(self.params.iter().map(|(k, v)| format!("--param {k}={v}")));
-        words.push(format!("--nodes {}", self.nodes));
+        if self.cluster != "lab" {
+            words.push(format!("--cluster {}", self.cluster));
+        }
+        words.push(match self.hosts.is_empty() {
+            true => format!("--nodes {}", self.nodes),
+            false => format!("--nodes {}", self.hosts.join(",")),
+        });
+        words.extend(self.access.iter().cloned());
         words.push(format!("--time-limit {}", span(self.time_limit_ms)));
         words.push(format!("--op-timeout {}", span(self.op_timeout_ms)));
         words.push(format!("--rate {}", self.rate));

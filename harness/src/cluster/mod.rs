@@ -1,6 +1,8 @@
-//! Clusters: machines with an agent on each. The lab makes them out of namespaces.
+//! Clusters: machines with an agent on each. The lab makes them out of namespaces; over SSH they
+//! are what is there.
 
 pub mod lab;
+pub mod ssh;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -3,6 +3,8 @@
 mod edges;
 mod experiments;
 mod input;
+mod machines;
 mod runs;
+mod ssh;
 mod support;
 mod survival;

@@ -1,0 +1,360 @@
+//! The whole way over SSH: getting in, a trial, and everything that can be wrong with a machine.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::machines::{World, keygen};
+use crate::support::{Ended, eventually};
+
+/// A run that only shows that one gets in.
+const BRIEF: &[&str] = &["--nemesis", "none", "--time-limit", "1s", "--rate", "20"];
+const TRUSTING: &str = "--accept-new-host-keys";
+
+fn brief(more: &[&'static str]) -> Vec<&'static str> {
+    BRIEF.iter().copied().chain(more.iter().copied()).collect()
+}
+
+const FAULTS: &str = r#"
+version = 1
+[[fault]]
+at = "1s"
+lasts = "2s"
+family = "partition"
+shape = "one-node"
+targets = ["n1"]
+[[fault]]
+at = "3500ms"
+lasts = "1500ms"
+family = "pause"
+targets = ["n2"]
+[[fault]]
+at = "3500ms"
+lasts = "2s"
+family = "clock"
+shape = "jump"
+targets = ["n3"]
+delta = "+30s"
+[[fault]]
+at = "6s"
+lasts = "1s"
+family = "kill"
+targets = ["n1"]
+"#;
+
+#[test]
+fn a_trial_over_ssh_is_judged_and_leaves_the_machines_as_they_were() {
+    let Some(world) = World::new(3, &[]) else {
+        return;
+    };
+    let theirs = "table inet theirs {\n\tchain in {\n\t\ttype filter hook input priority filter; \
+                  policy accept;\n\t\tip saddr 192.0.2.1 drop\n\t}\n}\n";
+    let rules = world.place.file("theirs.nft", theirs);
+    for node in 1..=3 {
+        let load = format!("nft -f {}", rules.display());
+        assert_eq!(world.in_network_of(node, &load).code, 0);
+    }
+    let schedule = world.place.file("faults.toml", FAULTS);
+    let schedule = schedule.to_str().expect("it is text");
+    let trial = [
+        "--schedule",
+        schedule,
+        "--time-limit",
+        "9s",
+        "--seed",
+        "5",
+        TRUSTING,
+    ];
+    world
+        .ends("n1,n2,n3", &trial)
+        .exits(0)
+        .says(&[
+            "uploaded schism-agent and paxos-kv to n1",
+            // Clocks of machines that share this kernel are this kernel's: never touched.
+            "n1: clock faults shift the clocks of its processes, not the machine's",
+            "controller's kernel",
+        ])
+        .prints(&[
+            "VALID",
+            "4 faults that held",
+            "--cluster ssh --nodes n1,n2,n3",
+        ]);
+    for node in 1..=3 {
+        let log = format!("nodes/n{node}/log/paxos-kv.log");
+        let log = world.place.latest().join(log);
+        assert!(log.exists(), "{} was not collected", log.display());
+        let ruleset = world.in_network_of(node, "nft list ruleset");
+        assert_eq!(ruleset.stdout, theirs, "what was not ours is as it was");
+    }
+    assert_eq!(world.processes(), []);
+
+    // The second run finds its programs, by content, and the hosts' keys.
+    let second = world.ends("n1,n2,n3", BRIEF).exits(0);
+    second.says(&["nothing to upload"]);
+}
+
+#[test]
+fn one_gets_in_by_key_by_agent_by_passphrase_and_through_another_host() {
+    let Some(world) = World::new(2, &[]) else {
+        return;
+    };
+    // Unknown hosts are refused, and nothing is written down.
+    let known = world.dir().join("known_hosts");
+    let refused = world.ends("n1", BRIEF).exits(4);
+    refused.says(&["n1: root@10.78.0.1", "not in known_hosts", TRUSTING]);
+    assert!(!known.exists());
+    world.ends("n1", &brief(&[TRUSTING])).exits(0);
+    assert!(known.exists());
+
+    // A key with a passphrase: without it, with a wrong one, with it.
+    let locked = world.dir().join("locked");
+    keygen(&locked, "open sesame");
+    let public = std::fs::read_to_string(world.dir().join("locked.pub")).expect("is there");
+    let authorized = std::fs::read_to_string(world.dir().join("key.pub")).expect("is there");
+    world.place.file("authorized_keys", authorized + &public);
+    let identity = ["--identity", locked.to_str().expect("text")];
+    let args: Vec<&str> = BRIEF.iter().copied().chain(identity).collect();
+    // Without a terminal nobody can be asked, whatever this test was started from.
+    let alone = |command: &mut Command| {
+        use std::os::unix::process::CommandExt;
+        // SAFETY: one system call between fork and exec.
+        unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+        Ended::of(command.output().expect("it starts"))
+    };
+    let mut command = world.schism("n1", &args);
+    alone(command.env_remove("SCHISM_SSH_PASSPHRASE"))
+        .exits(4)
+        .says(&["n1: ", "it has a passphrase", "SCHISM_SSH_PASSPHRASE"]);
+    let mut command = world.schism("n1", &args);
+    alone(command.env("SCHISM_SSH_PASSPHRASE", "wrong"))
+        .exits(4)
+        .says(&["n1: ", "wrong passphrase"]);
+    let mut command = world.schism("n1", &args);
+    alone(command.env("SCHISM_SSH_PASSPHRASE", "open sesame")).exits(0);
+
+    // The same key, held open by an agent.
+    let socket = world.dir().join("agent");
+    let mut agent = Command::new("ssh-agent")
+        .args(["-D", "-a"])
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("openssh-client is installed");
+    eventually("the agent listens", || socket.exists());
+    let ask = world.place.file("ask.sh", "#!/bin/sh\necho open sesame\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&ask, mode).expect("it is ours");
+    let added = Command::new("ssh-add")
+        .arg(&locked)
+        .env("SSH_AUTH_SOCK", &socket)
+        .env("SSH_ASKPASS", &ask)
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .stdin(Stdio::null())
+        .status();
+    assert!(added.expect("openssh-client is installed").success());
+    let mut command = world.schism("n1", &args);
+    let ended = alone(command.env("SSH_AUTH_SOCK", &socket));
+    let _ = agent.kill();
+    let _ = agent.wait();
+    ended.exits(0);
+
+    // Through the first to the second, whose port is closed to everybody else.
+    let filter = "table inet shut { chain in { type filter hook input priority 0; \
+                  ip saddr 10.78.0.254 tcp dport 22 drop; }; }";
+    let filter = world.place.file("shut.nft", filter);
+    world
+        .in_network_of(2, &format!("nft -f {}", filter.display()))
+        .exits(0);
+    let jump = brief(&[TRUSTING, "--jump", "n1"]);
+    world.ends("n2", &jump).exits(0);
+}
+
+#[test]
+fn every_machine_that_cannot_be_used_is_named_with_its_reason_and_the_way_out() {
+    let arm = "mkdir /run/bin; printf '#!/bin/sh\\necho aarch64\\n' >/run/bin/uname; \
+               chmod 755 /run/bin/uname; mount --bind /run/bin/uname /usr/bin/uname";
+    let special = [
+        (1, "mount -t tmpfs -o noexec tmpfs /var/lib"),
+        (2, "mount -t tmpfs -o size=256k tmpfs /var/lib"),
+        (3, arm),
+    ];
+    let Some(world) = World::new(6, &special) else {
+        return;
+    };
+    // Those that nobody gets into, one of them not even there.
+    let other = world.dir().join("other");
+    keygen(&other, "");
+    let other_host = std::fs::read_to_string(world.dir().join("other.pub")).expect("is there");
+    let mut words = other_host.split(' ');
+    let (kind, key) = (words.next().expect("kind"), words.next().expect("key"));
+    world
+        .place
+        .file("known_hosts", format!("10.78.0.5 {kind} {key}\n"));
+    let first = format!(
+        "Host n4\n  User tester\nHost n6\n  IdentityFile {}\n\
+         Host gone\n  HostName 10.78.0.99\n",
+        other.display()
+    );
+    world.config(&first, &[6]);
+    let ended = world.ends("n4,n5,n6,gone", &brief(&[TRUSTING])).exits(4);
+    let ended = ended.says(&[
+        "n1: tester@10.78.0.4: root is needed there",
+        "sudoers.d",
+        "n2: root@10.78.0.5: its host key (ssh-ed25519) is another than known_hosts has",
+        "ssh-keygen -R",
+        "n3: root@10.78.0.6: root is not let in",
+        "refused",
+        "ssh-copy-id",
+        "n4: root@10.78.0.99: no SSH connection within",
+    ]);
+    assert!(!ended.stderr.contains("panicked"), "{ended:#?}");
+
+    // Those that one gets into, and that cannot run anything.
+    world.ends("n1,n2,n3", &brief(&[TRUSTING])).exits(4).says(&[
+        "n1: root@10.78.0.1: ",
+        "noexec",
+        "--remote-dir",
+        "n2: root@10.78.0.2: ",
+        "No space left on device",
+        "n3: root@10.78.0.3: its processor is aarch64",
+        "--target aarch64-unknown-linux-gnu",
+    ]);
+    assert_eq!(world.processes(), []);
+    world
+        .ends(
+            "n4",
+            &brief(&[TRUSTING, "--user", "root", "--clocks", "machine"]),
+        )
+        .exits(4)
+        .says(&[
+            "n1: root@10.78.0.4: its clock cannot be set",
+            "--clocks process",
+        ]);
+}
+
+/// A long run that has come to its main phase, with every kind of fault in force.
+fn in_mid_run(world: &World) -> (Child, std::thread::JoinHandle<String>) {
+    let fault = |family: &str, more: &str| {
+        format!("[[fault]]\nat = \"1s\"\nlasts = \"80s\"\nfamily = \"{family}\"\n{more}\n")
+    };
+    let schedule = String::from("version = 1\n")
+        + &fault("partition", "shape = \"one-node\"\ntargets = [\"n1\"]")
+        + &fault(
+            "clock",
+            "shape = \"jump\"\ntargets = [\"n3\"]\ndelta = \"+30s\"",
+        )
+        + &fault(
+            "packet",
+            "shape = \"loss\"\ntargets = [\"n3\"]\nshare = \"5%\"",
+        )
+        + &fault("pause", "targets = [\"n2\"]");
+    let schedule = world.place.file("long.toml", schedule);
+    let args = ["--time-limit", "90s", "--seed", "3", TRUSTING, "--schedule"];
+    let mut child = world
+        .schism("n1,n2,n3", &args)
+        .arg(schedule)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("schism starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut said = String::new();
+    let begun = lines.by_ref().map_while(Result::ok).any(|line| {
+        said += &format!("{line}\n");
+        let all = ["one-node", "clock of", "packets of", "pause"];
+        line.contains("in force") && all.iter().all(|family| line.contains(family))
+    });
+    assert!(
+        begun,
+        "the run ended before its faults were in force:\n{said}"
+    );
+    // Somebody must go on reading, or the run would block on its own progress.
+    let rest = std::thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .fold(said, |all, line| all + &line + "\n")
+    });
+    (child, rest)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id() as i32).expect("a pid is not zero");
+    kill_process(pid, signal).expect("it still runs");
+}
+
+/// No rule of ours, and nobody stopped.
+fn assert_whole(world: &World, node: usize) {
+    eventually("no rule of ours is left", || {
+        let ended = world.in_network_of(node, "nft list tables");
+        ended.code == 0 && !ended.stdout.contains("schism")
+    });
+    eventually("nobody is stopped", || {
+        world.processes().iter().all(|(state, _)| *state != 'T')
+    });
+}
+
+#[test]
+fn machines_heal_themselves_when_the_controller_is_killed() {
+    let Some(world) = World::new(3, &[]) else {
+        return;
+    };
+    let (mut child, said) = in_mid_run(&world);
+    assert!(world.processes().iter().any(|(state, _)| *state == 'T'));
+    assert!(
+        world
+            .in_network_of(1, "nft list tables")
+            .stdout
+            .contains("schism")
+    );
+    signal(&child, Signal::KILL);
+    child.wait().expect("it is dead");
+    said.join().expect("it has been read");
+    for node in 1..=3 {
+        assert_whole(&world, node);
+    }
+    eventually("agents and daemons are gone", || {
+        world.processes().is_empty()
+    });
+}
+
+#[test]
+fn machines_heal_themselves_when_the_controller_is_cut_off() {
+    let Some(world) = World::new(3, &[]) else {
+        return;
+    };
+    let (mut child, said) = in_mid_run(&world);
+    world.run("ip link set bridge0 down").exits(0);
+    for node in 1..=3 {
+        assert_whole(&world, node);
+    }
+    assert!(!world.processes().is_empty(), "the daemons run on");
+    signal(&child, Signal::KILL);
+    child.wait().expect("it is dead");
+    said.join().expect("it has been read");
+}
+
+#[test]
+fn a_lost_link_is_the_harness_fault_and_everything_else_is_healed() {
+    let Some(world) = World::new(3, &[]) else {
+        return;
+    };
+    let (child, said) = in_mid_run(&world);
+    // The sessions' own processes die, the server stays.
+    let script = "for p in /proc/[0-9]*; do read -r name <$p/comm && [ \"$name\" = sshd ] && \
+                  [ ${p#/proc/} != 1 ] && [ ${p#/proc/} != $PPID ] && kill -9 ${p#/proc/}; done";
+    world.on(3, script);
+    let told = "n3: the SSH connection is lost";
+    signal(&child, Signal::TERM);
+    let ended = Ended::of(child.wait_with_output().expect("it ends"));
+    let said = said.join().expect("it has been read");
+    assert_eq!(ended.code, 4, "{ended:#?}\n{said}");
+    assert!(said.contains(told) || said.contains("n3: "), "{said}");
+    assert!(ended.stdout.contains("INFRA"), "{ended:#?}");
+    for node in 1..=3 {
+        assert_whole(&world, node);
+    }
+    eventually("agents and daemons are gone", || {
+        world.processes().is_empty()
+    });
+}

@@ -1,0 +1,327 @@
+//! One SSH connection: made, checked, and used for commands.
+//!
+//! libssh2 lets one call at a time into a connection, and a call that waits keeps all others out. So
+//! each node has two connections, each owned by one plain thread: the agent's ([`super::pump`]) and
+//! the one for commands and files (here).
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt;
+use ssh2::{MethodType, Session};
+use tokio::sync::oneshot;
+
+use super::auth::{self, Passphrases};
+use super::host::{Access, Host};
+use super::known;
+
+/// For a connection to be made, tries included: a machine may be on its way up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For one try of TCP.
+const TRY: Duration = Duration::from_secs(8);
+/// For one step of the SSH protocol: a small machine's key exchange may take seconds.
+const STEP: Duration = Duration::from_secs(30);
+/// After so long without a sign of life the other end is gone.
+pub(super) const LOST: Duration = Duration::from_secs(30);
+/// Between two tries, at first; doubled each time.
+const BACK_OFF: Duration = Duration::from_millis(250);
+/// A connection that is not used says so often that it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How often a command that may be repeated is tried.
+const TRIES: u32 = 3;
+
+/// Everything that is needed to connect to a node, again and again.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub host: Host,
+    pub access: Access,
+    pub passphrases: Arc<Passphrases>,
+}
+
+/// An authenticated connection.
+pub(super) struct Link {
+    pub session: Session,
+    /// What it goes through, if not TCP.
+    _proxy: Option<Guard>,
+}
+
+/// Ends the process when dropped.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Why there is no connection.
+enum Failed {
+    /// Trying again may help.
+    Now(String),
+    /// Trying again will not.
+    Ever(String),
+}
+
+impl Way {
+    /// Connects, and tries again with growing pauses what may pass: a machine that is starting, a
+    /// server that has too many on its doorstep.
+    pub fn connect(&self) -> Result<Link, String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = BACK_OFF;
+        loop {
+            match self.attempt() {
+                Ok(link) => return Ok(link),
+                Err(Failed::Ever(why)) => return Err(why),
+                Err(Failed::Now(why)) if Instant::now() + pause >= deadline => {
+                    let seconds = PATIENCE.as_secs();
+                    return Err(format!(
+                        "no SSH connection within {seconds} s: {why}; is the machine up, and does \
+                         `ssh {}` work?",
+                        self.host.given
+                    ));
+                }
+                Err(Failed::Now(_)) => thread::sleep(pause),
+            }
+            pause *= 2;
+        }
+    }
+
+    fn attempt(&self) -> Result<Link, Failed> {
+        let host = &self.host;
+        let mut session = Session::new().map_err(|e| Failed::Ever(e.to_string()))?;
+        session.set_timeout(STEP.as_millis() as u32);
+        let proxy = match host.through(&self.access) {
+            None => {
+                session.set_tcp_stream(self.dial()?);
+                None
+            }
+            Some(mut command) => {
+                let broken = |e: io::Error| Failed::Ever(format!("the way there: {e}"));
+                let (ours, theirs) = UnixStream::pair().map_err(broken)?;
+                let theirs = OwnedFd::from(theirs);
+                let child = command
+                    .stdin(theirs.try_clone().map_err(broken)?)
+                    .stdout(theirs)
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .map_err(broken)?;
+                session.set_tcp_stream(ours);
+                Some(Guard(child))
+            }
+        };
+        let known = known::look_up(host).map_err(Failed::Ever)?;
+        if let Some(kinds) = known::preference(&known) {
+            // What libssh2 does not know of it leaves out; with nothing left the handshake says so.
+            let _ = session.method_pref(MethodType::HostKey, &kinds);
+        }
+        let mut proxy = proxy;
+        if let Err(e) = session.handshake() {
+            let said = proxy.take().map(complaint).unwrap_or_default();
+            return Err(Failed::Now(format!("handshake: {}{said}", e.message())));
+        }
+        let (shown, _) = session
+            .host_key()
+            .ok_or_else(|| Failed::Ever("it shows no host key".into()))?;
+        known::check(host, &known, shown).map_err(Failed::Ever)?;
+        auth::authenticate(&session, host, &self.passphrases).map_err(Failed::Ever)?;
+        session.set_keepalive(true, KEEP_ALIVE.as_secs() as u32);
+        Ok(Link {
+            session,
+            _proxy: proxy,
+        })
+    }
+
+    fn dial(&self) -> Result<TcpStream, Failed> {
+        let (name, port) = (self.host.hostname.as_str(), self.host.port);
+        let found = (name, port).to_socket_addrs();
+        let addresses = found.map_err(|e| Failed::Ever(format!("{name}: {e}")))?;
+        let mut why = format!("{name}: it has no address");
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, TRY) {
+                Ok(stream) => {
+                    // A link that these cannot be set on is watched by its silence all the same.
+                    let _ = stream.set_nodelay(true);
+                    let _ = sockopt::set_socket_keepalive(&stream, true);
+                    let _ = sockopt::set_tcp_user_timeout(&stream, LOST.as_millis() as u32);
+                    return Ok(stream);
+                }
+                Err(e) => why = format!("{address}: {e}"),
+            }
+        }
+        Err(Failed::Now(why))
+    }
+}
+
+/// What a proxy said before it failed.
+fn complaint(mut proxy: Guard) -> String {
+    let _ = proxy.0.kill();
+    let mut said = String::new();
+    if let Some(mut stderr) = proxy.0.stderr.take() {
+        // Without it the handshake's own error must do.
+        let _ = stderr.read_to_string(&mut said);
+    }
+    match said.trim() {
+        "" => String::new(),
+        said => format!(" (on the way there: {said})"),
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub status: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Done {
+    /// What it printed; what it complained of, if it failed.
+    pub fn success(self) -> Result<String, String> {
+        match self.status {
+            0 => Ok(String::from_utf8_lossy(&self.stdout).into_owned()),
+            status => Err(match self.stderr.trim() {
+                "" => format!("exit {status}"),
+                said => said.to_string(),
+            }),
+        }
+    }
+}
+
+impl Link {
+    /// Runs a command of the node's shell to its end.
+    pub fn exec(&self, command: &str, stdin: &[u8]) -> io::Result<Done> {
+        let mut channel = self.session.channel_session()?;
+        channel.exec(command)?;
+        // A command that does not read its input says why by its status.
+        let fed = channel.write_all(stdin).and_then(|()| channel.flush());
+        channel.send_eof()?;
+        let mut stdout = Vec::new();
+        channel.read_to_end(&mut stdout)?;
+        let mut stderr = String::new();
+        channel.stderr().read_to_string(&mut stderr)?;
+        channel.wait_close()?;
+        let status = channel.exit_status()?;
+        if status == 0 {
+            fed?;
+        }
+        Ok(Done {
+            status,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+/// The thread that owns a node's connection for commands and files.
+pub(super) struct Files {
+    jobs: mpsc::Sender<Job>,
+}
+
+type Job = Box<dyn FnOnce(&mut Hand) + Send>;
+
+/// What a job works with.
+pub(super) struct Hand {
+    way: Way,
+    link: Option<Link>,
+}
+
+impl Hand {
+    /// Connects if need be.
+    pub fn link(&mut self) -> Result<&Link, String> {
+        if self.link.is_none() {
+            self.link = Some(self.way.connect()?);
+        }
+        Ok(self.link.as_ref().expect("it was just made"))
+    }
+
+    /// Runs a command that may be run twice: if the connection is lost, again on a new one.
+    pub fn exec(&mut self, command: &str, stdin: &[u8]) -> Result<Done, String> {
+        let mut pause = BACK_OFF;
+        for attempt in 1.. {
+            match self.link()?.exec(command, stdin) {
+                Ok(done) => return Ok(done),
+                Err(_) if attempt < TRIES => {
+                    // Whatever it was, a fresh connection knows nothing of it.
+                    self.link = None;
+                    thread::sleep(pause);
+                    pause *= 2;
+                }
+                Err(e) => {
+                    self.link = None;
+                    return Err(format!("the connection fails again and again: {e}"));
+                }
+            }
+        }
+        unreachable!("it returns at the last attempt")
+    }
+}
+
+impl Files {
+    pub fn new(way: Way) -> io::Result<Files> {
+        let (jobs, to_do) = mpsc::channel::<Job>();
+        thread::Builder::new()
+            .name("ssh-files".into())
+            .spawn(move || {
+                let mut hand = Hand { way, link: None };
+                loop {
+                    match to_do.recv_timeout(KEEP_ALIVE) {
+                        Ok(job) => job(&mut hand),
+                        Err(RecvTimeoutError::Timeout) => {
+                            let kept = hand.link.as_ref().map(|link| link.session.keepalive_send());
+                            if let Some(Err(_)) = kept {
+                                // The next command makes a new one.
+                                hand.link = None;
+                            }
+                        }
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+            })?;
+        Ok(Files { jobs })
+    }
+
+    /// Has this done by the thread.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Hand) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let (tell, told) = oneshot::channel();
+        let job: Job = Box::new(move |hand| {
+            // Whoever asked may have gone.
+            let _ = tell.send(work(hand));
+        });
+        let gone = || "the connection's thread is gone".to_string();
+        self.jobs.send(job).map_err(|_| gone())?;
+        told.await.map_err(|_| gone())?
+    }
+}
+
+/// A word as the node's shell reads it.
+pub(super) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_word_survives_the_shell() {
+        for word in ["", "a b", "it's", "$(x) `y` \"z\" \\", "-n", "*"] {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quoted(word))])
+                .output()
+                .expect("there is a shell");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word);
+        }
+    }
+}

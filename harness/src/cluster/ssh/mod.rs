@@ -1,0 +1,538 @@
+//! Real machines, reached over SSH. A node needs sshd and nothing else: the agent is uploaded.
+//!
+//! Read `node.rs` for a node's way up and what is where on it, `link.rs` and `pump.rs` for its two
+//! connections, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
+//! up together. What it is like to use: docs/machines.md.
+
+mod auth;
+mod host;
+mod known;
+mod link;
+mod node;
+mod pump;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use agent::protocol::{Note, Ran, Request};
+use async_trait::async_trait;
+use history::Name;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::{JoinHandle, JoinSet};
+
+use self::auth::Passphrases;
+use self::link::{Files, Way};
+use self::node::{AGENT, Found, Place, Provided};
+use super::{Cluster, ClusterError, Node, Program, lab};
+use crate::control::Agent;
+
+pub use auth::Ask;
+pub use host::Access;
+
+/// Most nodes that a cluster may have.
+pub const MOST: usize = 32;
+
+/// Where everything of ours is on a node, unless another place is chosen.
+pub const DIR: &str = "/var/lib/schism";
+
+/// How long an agent may take to stop its daemons and go.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long a node whose agent was lost may take to be whole again: its lease, and a little.
+const HEALED: Duration = Duration::from_secs(20);
+/// To make the run's folders.
+const FURNISH: Duration = Duration::from_secs(60);
+
+/// A machine, as the user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub name: Name,
+    /// For `ssh`: an alias of ssh_config, `user@host`, `ssh://user@host:port`.
+    pub host: String,
+    /// Where peers and clients reach it, if that is not where SSH does.
+    pub address: Option<IpAddr>,
+}
+
+/// Whose clocks are shifted by clock faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clocks {
+    /// The machine's where it has one of its own that may be set, else each process's.
+    #[default]
+    Auto,
+    /// The machine's; a node where that cannot be is an error.
+    Machine,
+    /// Each process's, as in the lab.
+    Process,
+}
+
+/// Everything about a cluster of machines.
+#[derive(Clone)]
+pub struct Options {
+    pub targets: Vec<Target>,
+    pub access: Access,
+    /// See [`DIR`].
+    pub dir: PathBuf,
+    pub clocks: Clocks,
+    /// `nodes/` of the run, where logs are collected.
+    pub folder: PathBuf,
+    pub lease: Duration,
+    /// Asked for passphrases.
+    pub ask: Ask,
+    /// Told what a person may want to know on the way up.
+    pub say: Arc<dyn Fn(String) + Send + Sync>,
+    /// Gets what agents say unasked.
+    pub notes: UnboundedSender<(Name, Note)>,
+}
+
+/// Machines over SSH.
+pub struct Ssh {
+    options: Options,
+    up: Vec<Up>,
+}
+
+/// A machine that can be reached, on its way up.
+struct Reached {
+    target: Target,
+    way: Way,
+    files: Files,
+    found: Found,
+}
+
+/// A node that is up.
+struct Up {
+    node: Node,
+    files: Arc<Files>,
+    place: Place,
+    agent: Provided,
+    /// Ends when the agent's connection does.
+    session: JoinHandle<()>,
+    /// Why the connection ended, if nobody wanted it to.
+    lost: Arc<OnceLock<String>>,
+}
+
+impl Ssh {
+    pub fn new(options: Options) -> Result<Ssh, ClusterError> {
+        let count = options.targets.len();
+        if !(1..=MOST).contains(&count) {
+            let why = format!("a cluster has 1 to {MOST} nodes, not {count}");
+            return Err(ClusterError::Whole(why));
+        }
+        if !options.dir.is_absolute() || options.dir.components().count() < 3 {
+            return Err(ClusterError::Whole(format!(
+                "{} cannot be the folder on the nodes: give an absolute path at least two deep",
+                options.dir.display()
+            )));
+        }
+        Ok(Ssh {
+            options,
+            up: Vec::new(),
+        })
+    }
+
+    async fn raise(&self, programs: &[Program]) -> Result<Vec<Up>, ClusterError> {
+        let programs = load_all(programs)?;
+        let passphrases = Arc::new(Passphrases::new(self.options.ask.clone()));
+        let reached = each(self.options.targets.iter().map(|target| {
+            let (target, access) = (target.clone(), self.options.access.clone());
+            let passphrases = passphrases.clone();
+            (target.name.clone(), reach(target, access, passphrases))
+        }))
+        .await?;
+        check_apart(&reached)?;
+        let shared = shared_kernels(&reached);
+
+        let uploads = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let up = each(reached.into_iter().map(|reached| {
+            let name = reached.target.name.clone();
+            let clock = match (self.options.clocks, shared.get(&name)) {
+                (Clocks::Process, _) => Err(None),
+                (_, Some(why)) => Err(Some(why.clone())),
+                _ => Ok(own_boot()),
+            };
+            let greet = greet(
+                reached,
+                self.options.clone(),
+                programs.clone(),
+                clock,
+                uploads.clone(),
+            );
+            (name, greet)
+        }))
+        .await?;
+        let mut uploads = std::mem::take(&mut *uploads.lock().expect("no panic while held"));
+        uploads.sort();
+        (self.options.say)(match uploads.is_empty() {
+            true => "nothing to upload: the nodes have every program".into(),
+            false => format!("uploaded {}", uploads.join(", ")),
+        });
+        Ok(up)
+    }
+}
+
+#[async_trait]
+impl Cluster for Ssh {
+    fn name(&self) -> &str {
+        "ssh"
+    }
+
+    async fn up(&mut self, programs: &[Program]) -> Result<Vec<Node>, ClusterError> {
+        if !self.up.is_empty() {
+            return Err(ClusterError::Whole("the cluster is up already".into()));
+        }
+        // Those that did come up go with their connections: the agents' input ends.
+        self.up = self.raise(programs).await?;
+        Ok(self.up.iter().map(|up| up.node.clone()).collect())
+    }
+
+    async fn collect(&mut self) -> Result<(), ClusterError> {
+        each(self.up.iter().map(|up| {
+            let (files, place) = (up.files.clone(), up.place.clone());
+            let to = self.options.folder.join(up.node.name.as_str()).join("log");
+            let fetch = async move { files.ask(move |hand| collect(hand, &place, &to)).await };
+            (up.node.name.clone(), fetch)
+        }))
+        .await
+        .map(|_| ())
+    }
+
+    async fn down(&mut self) -> Result<(), ClusterError> {
+        let up = std::mem::take(&mut self.up);
+        each(up.into_iter().map(|up| (up.node.name.clone(), lower(up))))
+            .await
+            .map(|_| ())
+    }
+}
+
+/// Runs one future for each node, all at once, and returns their results in the nodes' order, or
+/// every node's failure.
+async fn each<T, F>(work: impl Iterator<Item = (Name, F)>) -> Result<Vec<T>, ClusterError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, String>> + Send + 'static,
+{
+    let mut set = JoinSet::new();
+    let mut names = Vec::new();
+    for (index, (name, future)) in work.enumerate() {
+        names.push(name);
+        set.spawn(async move { (index, future.await) });
+    }
+    let mut results = set.join_all().await;
+    results.sort_by_key(|(index, _)| *index);
+    let mut failed = Vec::new();
+    let mut done = Vec::new();
+    for (index, result) in results {
+        match result {
+            Ok(value) => done.push(value),
+            Err(why) => failed.push((names[index].clone(), why)),
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(done),
+        false => Err(ClusterError::Nodes(failed)),
+    }
+}
+
+/// The programs with the agent first, every missing one named.
+fn load_all(programs: &[Program]) -> Result<Vec<Provided>, ClusterError> {
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    let agent = lab::agent_program().and_then(|from| node::load(AGENT, &from));
+    let others = programs.iter().map(|p| node::load(&p.name, &p.from));
+    for program in std::iter::once(agent).chain(others) {
+        match program {
+            Ok(program) => found.push(program),
+            Err(why) => missing.push(why),
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(found),
+        false => Err(ClusterError::Whole(missing.join("; "))),
+    }
+}
+
+/// The first half of the way up: a connection, and what is at its other end.
+async fn reach(
+    target: Target,
+    access: Access,
+    passphrases: Arc<Passphrases>,
+) -> Result<Reached, String> {
+    let given = target.host.clone();
+    let known = access.clone();
+    let host = tokio::task::spawn_blocking(move || host::resolve(&given, &known))
+        .await
+        .expect("it does not panic, and nobody aborts it");
+    let host = host.map_err(|why| format!("{}: {why}", target.host))?;
+    let shown = host.to_string();
+    let way = Way {
+        host,
+        access,
+        passphrases,
+    };
+    let files = Files::new(way.clone()).map_err(|e| e.to_string())?;
+    let found = files.ask(node::look).await;
+    let found = found.map_err(|why| format!("{shown}: {why}"))?;
+    Ok(Reached {
+        target,
+        way,
+        files,
+        found,
+    })
+}
+
+impl Reached {
+    fn address(&self) -> IpAddr {
+        self.target.address.unwrap_or(self.found.address)
+    }
+}
+
+/// Nodes must be several machines, each of which the others can reach.
+fn check_apart(reached: &[Reached]) -> Result<(), ClusterError> {
+    let mut wrong = Vec::new();
+    for (place, one) in reached.iter().enumerate() {
+        let (name, address) = (one.target.name.clone(), one.address());
+        let way_out = "say where its peers reach it, as HOST=ADDRESS";
+        let same = reached[..place].iter().find(|r| r.address() == address);
+        if let Some(other) = same {
+            let other = &other.target.name;
+            wrong.push((
+                name,
+                format!("its address is {address}, as that of {other}: {way_out}"),
+            ));
+        } else if address.is_loopback() && reached.len() > 1 {
+            wrong.push((
+                name,
+                format!("its address is {address}, its own: {way_out}"),
+            ));
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(ClusterError::Nodes(wrong)),
+    }
+}
+
+fn own_boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_string()
+}
+
+/// Nodes that have no clock of their own, because they share a kernel: with the controller, or with
+/// each other. Why, by name.
+fn shared_kernels(reached: &[Reached]) -> BTreeMap<Name, String> {
+    let own = own_boot();
+    let mut shared = BTreeMap::new();
+    for one in reached {
+        let name = &one.target.name;
+        let sharer = reached
+            .iter()
+            .find(|r| r.target.name != *name && r.found.boot == one.found.boot);
+        if one.found.boot == own {
+            let why = "it runs on the controller's kernel, whose clock is this machine's";
+            shared.insert(name.clone(), why.to_string());
+        } else if let Some(sharer) = sharer {
+            let why = format!("it runs on the same kernel as {}", sharer.target.name);
+            shared.insert(name.clone(), why);
+        }
+    }
+    shared
+}
+
+/// The second half: programs, agent, greeting, folders. `clock`: the controller's boot id if the
+/// machine's clock may be set, else why not.
+async fn greet(
+    reached: Reached,
+    options: Options,
+    programs: Vec<Provided>,
+    clock: Result<String, Option<String>>,
+    uploads: Arc<std::sync::Mutex<Vec<String>>>,
+) -> Result<Up, String> {
+    let shown = reached.way.host.to_string();
+    let greeted = greet_inner(reached, options, programs, clock, uploads).await;
+    greeted.map_err(|why| format!("{shown}: {why}"))
+}
+
+async fn greet_inner(
+    reached: Reached,
+    options: Options,
+    programs: Vec<Provided>,
+    clock: Result<String, Option<String>>,
+    uploads: Arc<std::sync::Mutex<Vec<String>>>,
+) -> Result<Up, String> {
+    let address = reached.address();
+    let Reached {
+        target,
+        way,
+        files,
+        found,
+    } = reached;
+    let name = target.name;
+    let builds = programs.iter().map(|p| node::build_for(p, &found.arch));
+    let (builds, wrong): (Vec<_>, Vec<_>) = builds.partition(Result::is_ok);
+    if !wrong.is_empty() {
+        let wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
+        return Err(wrong.join("; "));
+    }
+    let builds: Vec<Provided> = builds.into_iter().flatten().collect();
+    let agent = builds[0].clone();
+    let place = Place {
+        dir: options.dir.clone(),
+        root: found.root,
+    };
+
+    let (there, wanted, first) = (place.clone(), builds.clone(), agent.clone());
+    let sent = files
+        .ask(move |hand| {
+            // The agent first: a node that cannot run it needs nothing else.
+            let mut sent = there.provide(hand, &wanted[..1])?;
+            there.try_agent(hand, &first)?;
+            sent.extend(there.provide(hand, &wanted)?);
+            Ok(sent)
+        })
+        .await?;
+    if !sent.is_empty() {
+        let sent = format!("{} to {name}", sent.join(" and "));
+        uploads.lock().expect("no panic while held").push(sent);
+    }
+
+    let clock = match clock {
+        Err(why) => Err(why),
+        Ok(boot) => {
+            let (there, first, id) = (place.clone(), agent.clone(), boot.clone());
+            let may = files.ask(move |hand| there.machine_clock(hand, &first, &id));
+            may.await.map(|()| boot).map_err(Some)
+        }
+    };
+    match (&clock, options.clocks) {
+        (Err(Some(why)), Clocks::Machine) => {
+            return Err(format!(
+                "its clock cannot be set: {why}; --clocks process shifts those of the processes"
+            ));
+        }
+        (Err(Some(why)), _) => (options.say)(format!(
+            "{name}: clock faults shift the clocks of its processes, not the machine's: {why}"
+        )),
+        _ => {}
+    }
+
+    let log = options.folder.join(name.as_str()).join("log");
+    fs::create_dir_all(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let log = log.join("agent.log");
+    let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let command = place.start(&agent, found.control, clock.as_deref().ok());
+    let started = tokio::task::spawn_blocking(move || {
+        let link = way.connect()?;
+        pump::start(link, &command, file)
+    });
+    let (stream, ended) = started
+        .await
+        .expect("it does not panic, and nobody aborts it")?;
+    let lost = Arc::new(OnceLock::new());
+    let session = tokio::spawn({
+        let (lost, name, notes) = (lost.clone(), name.clone(), options.notes.clone());
+        async move {
+            // A thread that is gone without a word was a panic, which has been printed.
+            if let Ok(Err(why)) = ended.await {
+                let _ = lost.set(why.clone());
+                // Nobody may be listening any more.
+                let _ = notes.send((name, Note::Trouble { what: why }));
+            }
+        }
+    });
+    let stream = UnixStream::from_std(stream).map_err(|e| e.to_string())?;
+    let (from, to) = stream.into_split();
+    let session_agent = Agent::new(name.clone(), from, to, options.notes);
+    if let Err(e) = session_agent.hello(options.lease).await {
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        return Err(
+            match said.lines().rev().find(|line| !line.trim().is_empty()) {
+                Some(last) => format!("{e}; the last line of its log: {last}"),
+                None => e.to_string(),
+            },
+        );
+    }
+    let ran: Ran = session_agent
+        .call(Request::Run {
+            argv: vec!["/bin/sh".into(), "-c".into(), place.furnish(&builds)],
+            stdin: String::new(),
+            timeout_ms: FURNISH.as_millis() as u64,
+        })
+        .await
+        .map_err(|e| e.to_string())?;
+    if !ran.success {
+        let why = ran.stderr.trim().to_string();
+        return Err(format!("{}: {why}", place.run().display()));
+    }
+    Ok(Up {
+        node: Node {
+            name,
+            address,
+            agent: session_agent,
+            dir: place.run(),
+        },
+        files: Arc::new(files),
+        place,
+        agent,
+        session,
+        lost,
+    })
+}
+
+/// Brings a node's logs into the run's folder. One that cannot be read does not keep the others.
+fn collect(hand: &mut link::Hand, place: &Place, to: &Path) -> Result<(), String> {
+    let mut troubles = Vec::new();
+    for log in place.logs(hand)? {
+        let path = to.join(&log);
+        let folder = path.parent().unwrap_or(to);
+        let fetched = place.fetch(hand, &log).and_then(|content| {
+            fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&path, content))
+                .map_err(|e| format!("{}: {e}", path.display()))
+        });
+        troubles.extend(fetched.err());
+    }
+    match troubles.is_empty() {
+        true => Ok(()),
+        false => Err(troubles.join("; ")),
+    }
+}
+
+/// Ends a node's agent. One that was lost is known to heal by itself; that is seen to.
+async fn lower(up: Up) -> Result<(), String> {
+    let asked = up.node.agent.call::<()>(Request::Shutdown);
+    // Whether it agreed is seen by its going, and its going is what counts.
+    let _ = tokio::time::timeout(GRACE, asked).await;
+    drop(up.node);
+    if tokio::time::timeout(GRACE, up.session).await.is_err() {
+        return Err(format!(
+            "its agent is still there after {} s",
+            GRACE.as_secs()
+        ));
+    }
+    let Some(why) = up.lost.get() else {
+        return Ok(());
+    };
+    let heal = up.place.heal(&up.agent);
+    let deadline = Instant::now() + HEALED;
+    loop {
+        let command = heal.clone();
+        let healed = up
+            .files
+            .ask(move |hand| hand.exec(&command, b"")?.success())
+            .await;
+        match healed {
+            Ok(_) => return Ok(()),
+            // The agent there may not know yet that it is alone.
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(e) => {
+                return Err(format!(
+                    "{why}; whether it is whole again is not known ({e}): its agent heals it within \
+                     its lease; the next run does, and by hand `{heal}` there"
+                ));
+            }
+        }
+    }
+}
