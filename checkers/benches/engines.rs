@@ -1,6 +1,7 @@
 //! What it costs to load a history and to judge it: one line for each, best of three.
 //!
 //! `cargo bench -p checkers` runs all rows; words after `--` choose those that contain one of them.
+//! With `KEEP=FILE` the last row's history stays there.
 //! Every client keeps an operation open nearly all the time (0.2 + Exp(1) long, Exp(0.1) apart),
 //! which is the worst case for a search.
 
