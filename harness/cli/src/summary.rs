@@ -50,14 +50,14 @@ fn first_line(text: &str) -> &str {
 
 fn counts(history: &History) -> String {
     let count = |outcome| {
-        let ops = history.ops().iter();
+        let ops = history.asked();
         ops.filter(|op| op.outcome == outcome).count()
     };
     let spans = fault::spans(history);
     let held = spans.iter().filter(|s| s.held()).count();
     format!(
         "{} operations ({} ok, {} fail, {} info) in {:.0} s, under {held} faults that held{}",
-        history.ops().len(),
+        history.asked().count(),
         count(Outcome::Ok),
         count(Outcome::Fail),
         count(Outcome::Info),

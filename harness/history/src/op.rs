@@ -200,6 +200,11 @@ impl History {
         })
     }
 
+    /// Operations of clients alone: what service is measured by.
+    pub fn asked(&self) -> impl Iterator<Item = &Op> + Clone {
+        self.ops().iter().filter(|op| !op.observes())
+    }
+
     /// The operation whose invocation is event `index`.
     pub fn op(&self, index: u64) -> Option<&Op> {
         let ops = self.ops();

@@ -121,7 +121,7 @@ fn latency(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) 
     let history = run.input.history;
     // Latency of everything that ended: for what is unknown, until the client gave up.
     let ended = || {
-        history.ops().iter().filter_map(|op| {
+        history.asked().filter_map(|op| {
             let end = stats::ended(history, op)?;
             Some((op, end, end.since(op.call).as_nanos() as f64))
         })

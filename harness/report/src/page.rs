@@ -51,7 +51,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         writeln!(out, "</section>")?;
     }
     section(out, "glance", "The run at a glance")?;
-    match input.history.ops().is_empty() {
+    match input.history.asked().next().is_none() {
         true => writeln!(out, "<p class=\"lead\">No operation was recorded.</p>")?,
         false => charts::glance(out, run)?,
     }
@@ -67,7 +67,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         true => writeln!(out, "<p class=\"lead\">Nothing was checked.</p>")?,
         false => tables::checkers(out, run)?,
     }
-    if !input.history.ops().is_empty() {
+    if input.history.asked().next().is_some() {
         writeln!(out, "<h3>Operations by kind</h3>")?;
         tables::by_f(out, run)?;
     }
@@ -82,7 +82,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         tables::schedule(out, text)?;
     }
     writeln!(out, "</section>")?;
-    if !input.history.ops().is_empty() {
+    if input.history.asked().next().is_some() {
         section(out, "operations", "Operations")?;
         tables::operations(out, run)?;
         writeln!(out, "</section>")?;
@@ -115,7 +115,7 @@ pub fn head(
 }
 
 fn contents(out: &mut String, run: &Run) -> fmt::Result {
-    let operations = !run.input.history.ops().is_empty();
+    let operations = run.input.history.asked().next().is_some();
     let links = [
         ("why", "Why", !findings(run).is_empty()),
         ("glance", "At a glance", true),

@@ -26,15 +26,23 @@ const AROUND_FAULT: usize = 15;
 
 /// Positions in `history.ops()` of at most `max` operations, in order: those that anomalies name,
 /// their neighbours, the first error, the neighbours of faults, other errors, then the beginning
-/// of the run.
+/// of the run. What the harness looked at is there only where an anomaly names it.
 pub fn notable(history: &History, analyses: &[Analysis], spans: &[Span], max: usize) -> Vec<usize> {
     let ops = history.ops();
-    if ops.len() <= max {
-        return (0..ops.len()).collect();
+    let named: Vec<usize> = analyses
+        .iter()
+        .flat_map(|a| &a.anomalies)
+        .flat_map(|a| &a.ops)
+        .filter_map(|index| ops.binary_search_by_key(index, |op| op.index).ok())
+        .collect();
+    let is_named: HashSet<usize> = named.iter().copied().collect();
+    let worth = |at: &usize| !ops[*at].observes() || is_named.contains(at);
+    if (0..ops.len()).filter(worth).count() <= max {
+        return (0..ops.len()).filter(worth).collect();
     }
     let mut chosen = BTreeSet::new();
     let mut take = |positions: &mut dyn Iterator<Item = usize>, share: usize| {
-        for at in positions {
+        for at in positions.filter(worth) {
             if chosen.len() >= share {
                 break;
             }
@@ -42,12 +50,6 @@ pub fn notable(history: &History, analyses: &[Analysis], spans: &[Span], max: us
         }
     };
     let around = |at: usize, n: usize| at.saturating_sub(n)..(at + n + 1).min(ops.len());
-    let named: Vec<usize> = analyses
-        .iter()
-        .flat_map(|a| &a.anomalies)
-        .flat_map(|a| &a.ops)
-        .filter_map(|index| ops.binary_search_by_key(index, |op| op.index).ok())
-        .collect();
     let errors = || {
         let not_ok = ops
             .iter()

@@ -89,7 +89,11 @@ impl<'a> Scene<'a> {
                 Outcome::Fail => true,
                 Outcome::Info => self.reading.writes(op).is_none(),
             };
-            if begun < from || says_nothing || (self.keyed && !self.reading.concerns(op)) {
+            if begun < from
+                || says_nothing
+                || op.observes()
+                || (self.keyed && !self.reading.concerns(op))
+            {
                 continue;
             }
             if self.named.iter().any(|n| n.index == op.index) {

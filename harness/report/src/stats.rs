@@ -128,7 +128,7 @@ impl Stats {
             .collect();
         let mut errors: HashMap<String, OfError> = HashMap::new();
 
-        for op in history.ops() {
+        for op in history.asked() {
             tally.add(op.outcome);
             let ended = ended(history, op);
             if let Some(ended) = ended {
@@ -207,7 +207,7 @@ fn all_nodes(history: &History, spans: &[Span], given: &[Name]) -> Vec<Name> {
 
 fn by_f(history: &History, n_bins: usize, bin_at: impl Fn(Time) -> usize) -> Vec<OfF> {
     let mut tallies: Vec<(Name, Tally)> = Vec::new();
-    for op in history.ops() {
+    for op in history.asked() {
         match tallies.iter_mut().find(|t| t.0 == op.f) {
             Some((_, tally)) => tally.add(op.outcome),
             None => {
@@ -228,7 +228,7 @@ fn by_f(history: &History, n_bins: usize, bin_at: impl Fn(Time) -> usize) -> Vec
         tallies.push((OTHER.into(), sum));
     }
     let mut samples: Vec<Vec<(usize, Duration)>> = vec![Vec::new(); tallies.len()];
-    for op in history.ops().iter().filter(|op| op.outcome == Outcome::Ok) {
+    for op in history.asked().filter(|op| op.outcome == Outcome::Ok) {
         let at = tallies.iter().position(|t| t.0 == op.f);
         samples[at.unwrap_or(tallies.len() - 1)].push((bin_at(op.ret), op.ret.since(op.call)));
     }

@@ -389,3 +389,29 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
     assert!(page.contains("0 of 1200 held"));
     assert!(page.len() < 1_500_000, "{}", page.len());
 }
+
+#[test]
+fn what_the_harness_looked_at_is_no_service() {
+    use Kind::{Invoke, Ok};
+    let looks = |n: u64| (n, 7, if n % 2 == 0 { Invoke } else { Ok }, "head", Value::Nil);
+    let mut rows = vec![(0, 1, Invoke, "read", Value::Nil)];
+    rows.extend((0..40).map(looks));
+    rows.push((40, 1, Ok, "read", Value::Int(3)));
+    let history = client(rows);
+    // The second look, and nothing else of them, is worth a row: an anomaly points at it.
+    let anomaly = Anomaly {
+        kind: "odd head".into(),
+        object: None,
+        ops: vec![3],
+        reason: "it is odd".into(),
+    };
+    let analyses = [Analysis::of_anomalies("chain", "odd", vec![anomaly])];
+    let page = render(&bare(&history, &analyses, Verdict::Invalid));
+    check(&page);
+    let top = between(&page, "<header", "</header>");
+    assert!(top.contains("1 ok, 0 fail, 0 info"), "{top}");
+    let listed = data(&page, "ops-data");
+    let rows = listed.as_array().unwrap().iter();
+    let names: Vec<_> = rows.map(|row| row[6].as_str().unwrap()).collect();
+    assert_eq!(names, ["read", "head"]);
+}
