@@ -8,3 +8,4 @@ mod runs;
 mod ssh;
 mod support;
 mod survival;
+mod vagrant;
