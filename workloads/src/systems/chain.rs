@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use harness::client::{MALFORMED, NOT_FOUND, OpError};
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::System;
+use harness::system::{System, TimeRule};
 use harness::watcher::Watch;
 use history::{Name, Value};
 use hyper::StatusCode;
@@ -103,6 +103,39 @@ const PARAMS: &[Param] = &[
         kind: Kind::Duration,
         default: "10s",
         about: "how long a node does not talk to a peer that misbehaved",
+    },
+];
+
+const DRIFT_RULE: &str = "a node refuses a block whose time is more than --max-future-drift ahead of its own wall \
+     clock, and builds on another branch until then";
+
+const MEDIAN_RULE: &str = "a block must be later than the median of the eleven before it, and its miner writes down \
+     its own wall clock";
+
+const RETARGET_RULE: &str = "every --retarget-every blocks the difficulty follows the times that miners wrote into \
+     blocks by their own wall clocks, by a factor of 4 at most";
+
+/// A block's time is its miner's wall clock, and that is all that the rules of a chain have of time.
+const TIME_RULES: &[TimeRule] = &[
+    TimeRule {
+        figure: "chain/common prefix/k",
+        rule: DRIFT_RULE,
+    },
+    TimeRule {
+        figure: "chain/reorganisations/count",
+        rule: DRIFT_RULE,
+    },
+    TimeRule {
+        figure: "chain/blocks off the last chain",
+        rule: MEDIAN_RULE,
+    },
+    TimeRule {
+        figure: "chain/chain growth/with faults/tau",
+        rule: RETARGET_RULE,
+    },
+    TimeRule {
+        figure: "availability/throughput",
+        rule: RETARGET_RULE,
     },
 ];
 
@@ -382,6 +415,10 @@ impl System for ChainNode {
 
     async fn final_reads(&self, _node: &Node) -> Vec<(Name, Result<Value, String>)> {
         Vec::new()
+    }
+
+    fn time_rules(&self) -> &'static [TimeRule] {
+        TIME_RULES
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {

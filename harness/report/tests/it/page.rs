@@ -393,7 +393,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
 #[test]
 fn what_the_harness_looked_at_is_no_service() {
     use Kind::{Invoke, Ok};
-    let kind = |n: u64| if n % 2 == 0 { Invoke } else { Ok };
+    let kind = |n: u64| if n.is_multiple_of(2) { Invoke } else { Ok };
     let looks = |n: u64| (n, 7, kind(n), "head", Value::Nil);
     let mut rows = vec![(0, 1, Invoke, "read", Value::Nil)];
     rows.extend((0..40).map(looks));
