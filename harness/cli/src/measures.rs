@@ -134,11 +134,19 @@ const KNOWN: &[Known] = &[
     },
     Known {
         path: "chain/common prefix/k",
-        label: "reorganisation depth (k_min)",
+        label: "common prefix from k",
         better: Better::Lower,
         headline: true,
         about: "The fewest blocks to be cut from the end of any node's chain so that it is a prefix of \
-                every later one: common prefix holds for this k and for no smaller one.",
+                every later one: common prefix holds for this k and for no smaller one. A node that lags, \
+                because it is paused or cut off, counts as much as one on another branch.",
+    },
+    Known {
+        path: "chain/reorganisations/deepest",
+        label: "deepest reorganisation",
+        better: Better::Lower,
+        headline: true,
+        about: "The most blocks of its chain that a node left at once for others.",
     },
     Known {
         path: "chain/reorganisations/count",
