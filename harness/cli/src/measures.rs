@@ -385,7 +385,7 @@ mod tests {
                 "latency of read, median",
                 "latency of write, median",
                 "latency of read, p99",
-                "reorganisation depth (k_min)",
+                "common prefix from k",
                 "chain: forks, deep",
             ]
         );
