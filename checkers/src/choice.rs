@@ -2,14 +2,16 @@
 
 use history::word::Stored;
 use history::{History, Kind, Process, Value};
+use serde::{Deserialize, Serialize};
 
 use crate::append::ListAppend;
-use crate::linearizable::{Certificate, Registers, Texts};
+use crate::linearizable::{Registers, Texts};
 use crate::set::GrowOnlySet;
-use crate::{Analysis, Budget, Checker};
+use crate::{Analysis, Budget, Certificate, Checker};
 
 /// The objects that can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Model {
     /// `read` and `write`.
     Register,
@@ -149,7 +151,8 @@ impl Choice {
             (Model::Register | Model::CasRegister | Model::Kv, None) => {
                 self.registers().certify(history, budget)
             }
-            (model, None) => {
+            (Model::Set, None) => GrowOnlySet.certify(history, budget),
+            (model @ Model::Append, None) => {
                 let why = format!("there are no certificates for {}", model.name());
                 Err(Analysis::unknown(self.checker(history).name(), why))
             }

@@ -38,6 +38,7 @@ pub mod append;
 pub mod availability;
 pub mod bank;
 mod budget;
+mod certificate;
 pub mod chain;
 pub mod choice;
 pub mod compose;
@@ -50,6 +51,7 @@ mod verdict;
 
 pub use analysis::{Analysis, Anomaly, Figure};
 pub use budget::{Budget, Exhausted, Meter};
+pub use certificate::{Certificate, Order, replay, verify};
 pub use verdict::Verdict;
 
 use history::History;

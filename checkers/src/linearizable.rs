@@ -6,10 +6,9 @@
 //! - [`versions`] where answers say where in the system's own order they are true, and that holds;
 //! - [`search`] otherwise: exponential in the concurrency, so it can run out of its budget.
 //!
-//! `valid` can be had with a [`Certificate`], which [`verify`] accepts or refuses on its own;
+//! `valid` can be had with a [`Certificate`], which [`verify`](crate::verify) accepts or refuses on its own;
 //! `invalid` comes with the few operations that cannot be ordered.
 
-mod certificate;
 mod core;
 pub mod model;
 mod numbers;
@@ -26,13 +25,13 @@ use std::thread;
 use history::word::Stored;
 use history::{History, Value};
 
-pub use certificate::{Certificate, Order, verify};
 pub use texts::Texts;
 
 use self::core::Core;
 use self::model::Register;
 use self::parts::Part;
-use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
+use crate::choice::Model;
+use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order};
 
 /// As many as a report shows; the number of wrong keys is a figure.
 const MOST_ANOMALIES: usize = 16;
@@ -112,6 +111,7 @@ impl Registers {
         match orders.collect::<Option<Vec<_>>>() {
             None => Err(self.analysis(&parts, &judged)),
             Some(orders) => Ok(Certificate {
+                model: Model::CasRegister,
                 keyed: self.keyed,
                 initial: self.initial.clone(),
                 orders: parts

@@ -14,10 +14,13 @@
 //! An element may be added more than once: only the first that takes effect matters, and it does so
 //! between the first call and the first return. An add of unknown outcome happened iff it was seen.
 
-use history::{History, Op, Outcome, Value};
+use history::{History, Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
-use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
+use crate::choice::Model;
+use crate::{
+    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
+};
 
 /// Judges operations `add` (with the element) and `read` (answered with a list of all elements).
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,13 +57,33 @@ impl Checker for GrowOnlySet {
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         match judge(history, &mut budget.start()) {
-            Ok(analysis) => analysis,
+            Ok((analysis, _)) => analysis,
             Err(why) => Analysis::unknown(self.name(), why.to_string()),
         }
     }
 }
 
-fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
+impl GrowOnlySet {
+    /// The columns, one after the other.
+    ///
+    /// # Errors
+    /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
+    pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
+        match judge(history, &mut budget.start()) {
+            Ok((found, ops)) if found.verdict == Verdict::Valid => Ok(Certificate {
+                model: Model::Set,
+                keyed: false,
+                initial: Value::Nil,
+                orders: vec![Order { key: None, ops }],
+            }),
+            Ok((analysis, _)) => Err(analysis),
+            Err(why) => Err(Analysis::unknown(self.name(), why.to_string())),
+        }
+    }
+}
+
+/// The analysis, and if it is valid the order.
+fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), Exhausted> {
     let name = GrowOnlySet.name();
     let mut numbers: FxHashMap<&Value, u32> = FxHashMap::default();
     let mut elements: Vec<Element> = Vec::new();
@@ -86,7 +109,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
             ("read", Outcome::Ok) => {
                 let Some(list) = op.output.as_list() else {
                     let why = format!("operation {} read {}, not a list", op.index, op.output);
-                    return Ok(Analysis::unknown(name, why));
+                    return Ok((Analysis::unknown(name, why), Vec::new()));
                 };
                 let mut all = Vec::with_capacity(list.len());
                 for element in list {
@@ -116,7 +139,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     if adds.is_empty() || reads.is_empty() {
         let why =
             "the history lacks adds, or reads that were answered: there is nothing to compare";
-        return Ok(Analysis::vacuous(name, why));
+        return Ok((Analysis::vacuous(name, why), Vec::new()));
     }
     for (element, add) in &adds {
         let element = &mut elements[*element as usize];
@@ -135,7 +158,9 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     created(&elements, &reads, &mut found);
     let lost = lost(&elements, &reads, &mut found);
     let reads = chain(&mut elements, reads, &mut found, meter)?;
-    sweep(&elements, &reads, &mut found);
+    let items = items(&elements, &reads);
+    sweep(&items, &reads, &mut found);
+    let order = order(&items, &adds);
 
     let acknowledged = adds
         .iter()
@@ -156,7 +181,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         .with_figure(Figure::new("adds acknowledged", acknowledged, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("elements lost", lost, ""));
-    Ok(analysis)
+    Ok((analysis, order))
 }
 
 /// Anomalies, few of each kind.
@@ -326,8 +351,8 @@ struct Item<'h> {
     element: Option<&'h Value>,
 }
 
-/// Holds the columns against real time.
-fn sweep(elements: &[Element], reads: &[Read], found: &mut Findings) {
+/// What happened, column by column.
+fn items<'h>(elements: &[Element<'h>], reads: &[Read<'h>]) -> Vec<Item<'h>> {
     let adds = elements.iter().filter_map(|element| {
         let (call, ret) = (element.first_call?, element.first_ret?);
         let column = element.since.saturating_mul(2);
@@ -348,6 +373,39 @@ fn sweep(elements: &[Element], reads: &[Read], found: &mut Findings) {
     });
     let mut items: Vec<Item> = adds.chain(reads_items).collect();
     items.sort_by_key(|item| (item.column, item.call.call));
+    items
+}
+
+/// Every item at the latest call up to it; of several adds of one element, one that is open then.
+/// The others that returned stand where they can behind it, and do nothing.
+fn order(items: &[Item], adds: &[(u32, &Op)]) -> Vec<u64> {
+    let mut latest = Time(0);
+    let mut placed: FxHashMap<&Value, (Time, u64)> = FxHashMap::default();
+    let mut points: Vec<(Time, u64)> = Vec::with_capacity(items.len());
+    for item in items {
+        latest = latest.max(item.call.call);
+        let op = match item.ret.call <= latest {
+            true => item.ret,
+            false => item.call,
+        };
+        points.push((latest, op.index));
+        if let Some(element) = item.element {
+            placed.insert(element, (latest, op.index));
+        }
+    }
+    for (_, add) in adds.iter().filter(|(_, add)| add.outcome == Outcome::Ok) {
+        if let Some((point, op)) = placed.get(&add.input)
+            && *op != add.index
+        {
+            points.push((add.call.max(*point), add.index));
+        }
+    }
+    points.sort_by_key(|(point, _)| *point);
+    points.into_iter().map(|(_, op)| op).collect()
+}
+
+/// Holds the columns against real time.
+fn sweep(items: &[Item], reads: &[Read], found: &mut Findings) {
     // The last call in earlier columns, and in those before the current one.
     let mut latest: Option<Item> = None;
     let mut pending: Option<Item> = None;

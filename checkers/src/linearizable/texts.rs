@@ -5,12 +5,12 @@
 use history::{History, Name, Outcome, Value};
 use rustc_hash::FxHashMap;
 
-use super::certificate::{Certificate, Order};
 use super::core::core;
 use super::model::Model;
 use super::parts::{Moments, Role};
 use super::search::{Found, NEVER, Timed, search};
-use crate::{Analysis, Anomaly, Budget, Checker, Figure, Meter};
+use crate::choice;
+use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order};
 
 /// Judges operations `read` or `get`, `write` or `put`, and `append`, all of text; as
 /// [`super::Registers`] where nothing is appended.
@@ -200,6 +200,7 @@ impl Texts {
         let analysis = match (anomalies.len(), unknown) {
             (0, None) => {
                 return Ok(Certificate {
+                    model: choice::Model::Kv,
                     keyed: self.keyed,
                     initial: Value::Text(self.initial.clone()),
                     orders,

@@ -2,6 +2,7 @@
 
 mod banks;
 mod brute;
+mod certificates;
 mod chain_brute;
 mod chains;
 mod corpus;

@@ -1,7 +1,8 @@
 //! Linearizability of registers.
 
-use checkers::linearizable::{Certificate, Engine, Order, Registers, verify};
-use checkers::{Analysis, Budget, Checker, Verdict, drawing};
+use checkers::choice::Model;
+use checkers::linearizable::{Engine, Registers};
+use checkers::{Analysis, Budget, Certificate, Checker, Order, Verdict, drawing, verify};
 use history::{History, Value};
 
 use crate::brute;
@@ -275,6 +276,7 @@ fn false_certificates_are_refused() {
         ";
     let history = drawing::history(drawn).unwrap();
     let certificate = |orders: &[&[u64]]| Certificate {
+        model: Model::CasRegister,
         keyed: false,
         initial: Value::Nil,
         orders: orders
@@ -293,8 +295,8 @@ fn false_certificates_are_refused() {
         (&[0, 1, 4][..], "op 7 happened, but is not placed"),
         (&[0, 1, 1, 4, 7], "op 1 is not to be placed"),
         (&[0, 1, 4, 7, 77], "op 77 is not to be placed"),
-        (&[1, 0, 4, 7], "op 1 read 1, not nil"),
-        (&[0, 1, 4, 5, 7], "op 7 read 2, not 3"),
+        (&[1, 0, 4, 7], "op 1: read answered 1, not nil"),
+        (&[0, 1, 4, 5, 7], "op 7: read answered 2, not 3"),
         (&[0, 1, 5, 4, 7], "op 5: cas [2 3] finds 1"),
         (
             &[4, 0, 1, 7],

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use checkers::set::GrowOnlySet;
-use checkers::{Budget, Checker, Verdict, drawing};
+use checkers::{Budget, Checker, Verdict, drawing, verify};
 use history::{History, Kind, Op, Outcome, Value};
 
 use crate::random::{Random, Recorder, seeds, show};
@@ -129,6 +129,12 @@ fn agrees_with_brute_force() {
             "seed {seed}: {found:?}\n{}",
             show(&history)
         );
+        if expected == Verdict::Valid {
+            let order = GrowOnlySet.certify(&history, &Budget::default());
+            let order = order.expect("it was found to be valid");
+            verify(&history, &order)
+                .unwrap_or_else(|e| panic!("seed {seed}: {e}: {order:?}\n{}", show(&history)));
+        }
     }
     assert!(
         valid > 200 && invalid > 200,

@@ -1,7 +1,7 @@
 //! Texts that grow.
 
-use checkers::linearizable::{Texts, verify};
-use checkers::{Budget, Checker, Verdict, drawing};
+use checkers::linearizable::Texts;
+use checkers::{Budget, Checker, Verdict, drawing, verify};
 use history::{History, Kind, Value};
 
 use crate::brute;

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::Choice;
-use checkers::linearizable::{Certificate, verify as replay};
-use checkers::{Analysis, Verdict, compose};
+use checkers::{Analysis, Certificate, Verdict, compose, verify as replay};
 use flate2::read::MultiGzDecoder;
 use harness::run::{Judged, Notes};
 use history::foreign::{self, Format};

@@ -245,7 +245,7 @@ fn histories_of_other_tools_are_judged() {
     place
         .schism(&["verify", &wrong, &order])
         .exits(2)
-        .prints(&["op 5 read 5, not 4"]);
+        .prints(&["op 5: read answered 5, not 4"]);
     place
         .schism(&["check", &wrong])
         .exits(1)

@@ -1,0 +1,56 @@
+//! Certificates of every model: right ones are accepted, wrong ones refused with the reason.
+
+use checkers::choice::Model;
+use checkers::{Certificate, Order, drawing, verify};
+use history::Value;
+
+/// What the verifier says of these operations in this order.
+fn replayed(model: Model, drawn: &str, order: &[u64]) -> Result<(), String> {
+    let certificate = Certificate {
+        model,
+        keyed: false,
+        initial: Value::Nil,
+        orders: vec![Order {
+            key: None,
+            ops: order.to_vec(),
+        }],
+    };
+    verify(&drawing::history(drawn).unwrap(), &certificate)
+}
+
+#[test]
+fn transactions_are_replayed_on_lists() {
+    let drawn = "
+        P0  |-txn [[append x 1] [r x [1]]]-|     |-txn [[r x [1 2]] [r y nil]]-|
+        P1     |-txn [[append x 2] [append y 3]]-?
+        P2     |-txn [[append x 2]]-----------|
+        ";
+    // Transactions 0 and 1, of which nobody knows the second's outcome, 2, and 6 which reads.
+    let replayed = |order| replayed(Model::Append, drawn, order);
+    assert_eq!(replayed(&[0, 2, 5]), Ok(()));
+    for (order, reason) in [
+        (&[0, 5, 2][..], "op 5: read [1 2] of \"x\", not [1]"),
+        (&[2, 0, 5], "op 0: read [1] of \"x\", not [2 1]"),
+        (&[0, 1, 2, 5], "op 5: read [1 2] of \"x\", not [1 2 2]"),
+        (&[0, 1, 5], "op 5: read nil of \"y\", not [3]"),
+        (&[0, 2], "op 5 happened, but is not placed"),
+    ] {
+        assert_eq!(replayed(order), Err(reason.to_string()));
+    }
+}
+
+#[test]
+fn sets_are_replayed_whole_and_by_element() {
+    let drawn = "
+        P0  |-add 1-|  |-read [1]-| |-read [2 1]-|
+        P1  |-add 2-----------------|
+        ";
+    let order = |order: &[u64]| replayed(Model::Set, drawn, order);
+    assert_eq!(order(&[0, 3, 1, 5]), Ok(()));
+    assert_eq!(
+        order(&[0, 1, 3, 5]),
+        Err("op 3: read 1 elements, which are not the 2 of the set".to_string())
+    );
+    let twice = "P0  |-add 1-| |-add 2-| |-read [1 1]-|";
+    assert!(replayed(Model::Set, twice, &[0, 2, 4]).is_err());
+}
