@@ -5,7 +5,9 @@ use history::{History, Kind, Process, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::append::ListAppend;
+use crate::bank::Bank;
 use crate::linearizable::{Registers, Texts};
+use crate::objects::Objects;
 use crate::set::GrowOnlySet;
 use crate::{Analysis, Budget, Certificate, Checker};
 
@@ -19,19 +21,50 @@ pub enum Model {
     CasRegister,
     /// `get`, `put` and `append`, of text.
     Kv,
-    /// `add`, and `read` of everything.
+    /// `add`, and `read` of everything; or `add`, `remove` and `contains` of one element.
     Set,
     /// Transactions that append to lists and read them.
     Append,
+    /// `enqueue` and `dequeue`: first in, first out.
+    Queue,
+    /// The same with `drain`: everything comes out, in any order.
+    TotalQueue,
+    /// `push` and `pop`: last in, first out.
+    Stack,
+    /// `insert` and `delete-min`.
+    PriorityQueue,
+    /// `acquire` and `release`, by one process at a time.
+    Lock,
+    /// And by as many as there are permits.
+    Semaphore,
+    /// `acquire`, `renew` and `release` of what ends by itself.
+    Lease,
+    /// `add` and `read` of a number.
+    Counter,
+    /// `generate`: no two answers are equal.
+    UniqueIds,
+    /// `transfer` and `read` of all balances.
+    Bank,
 }
 
 impl Model {
-    pub const ALL: [Model; 5] = [
+    /// The first whose operations a history has is what it is taken for.
+    pub const ALL: [Model; 15] = [
         Model::Register,
         Model::CasRegister,
         Model::Kv,
         Model::Set,
         Model::Append,
+        Model::Queue,
+        Model::TotalQueue,
+        Model::Stack,
+        Model::PriorityQueue,
+        Model::Lock,
+        Model::Semaphore,
+        Model::Lease,
+        Model::Counter,
+        Model::UniqueIds,
+        Model::Bank,
     ];
 
     pub fn name(self) -> &'static str {
@@ -41,6 +74,16 @@ impl Model {
             Model::Kv => "kv",
             Model::Set => "set",
             Model::Append => "append",
+            Model::Queue => "queue",
+            Model::TotalQueue => "total-queue",
+            Model::Stack => "stack",
+            Model::PriorityQueue => "priority-queue",
+            Model::Lock => "lock",
+            Model::Semaphore => "semaphore",
+            Model::Lease => "lease",
+            Model::Counter => "counter",
+            Model::UniqueIds => "unique-ids",
+            Model::Bank => "bank",
         }
     }
 
@@ -50,8 +93,17 @@ impl Model {
             Model::Register => &["read", "write"],
             Model::CasRegister => &["read", "write", "cas"],
             Model::Kv => &["get", "put", "append"],
-            Model::Set => &["add", "read"],
+            Model::Set => &["add", "read", "remove", "contains"],
             Model::Append => &["txn"],
+            Model::Queue => &["enqueue", "dequeue"],
+            Model::TotalQueue => &["enqueue", "dequeue", "drain"],
+            Model::Stack => &["push", "pop"],
+            Model::PriorityQueue => &["insert", "delete-min"],
+            Model::Lock | Model::Semaphore => &["acquire", "release"],
+            Model::Lease => &["acquire", "renew", "release"],
+            Model::Counter => &["add", "read"],
+            Model::UniqueIds => &["generate"],
+            Model::Bank => &["transfer", "read"],
         }
     }
 }
@@ -72,22 +124,11 @@ impl Choice {
     /// # Errors
     /// Why they do not tell.
     pub fn of(history: &History) -> Result<Choice, String> {
-        let columns = history.columns();
-        let mut used = vec![false; columns.names().iter().count()];
-        for row in columns.rows() {
-            if row.process() != Process::Nemesis {
-                used[row.f() as usize] = true;
-            }
-        }
-        let names = columns.names().iter().zip(&used);
-        let names: Vec<&str> = names
-            .filter(|(_, used)| **used)
-            .map(|(n, _)| n.as_str())
-            .collect();
+        let names = used(history);
         let fits = |model: &Model| names.iter().all(|n| model.operations().contains(n));
         match Model::ALL.iter().find(|model| fits(model)) {
             _ if names.is_empty() => Err("the history has no operation of a client".into()),
-            Some(model) => Ok(Choice::with_model(*model, history)),
+            Some(model) => Choice::with_model(by_answers(*model, history), history),
             None => {
                 let known =
                     Model::ALL.map(|m| format!("{} ({})", m.name(), m.operations().join(", ")));
@@ -101,13 +142,30 @@ impl Choice {
     }
 
     /// By a model that somebody named; whether there are keys is for the history to say.
-    pub fn with_model(model: Model, history: &History) -> Choice {
-        Choice {
-            model,
-            keyed: matches!(model, Model::Register | Model::CasRegister | Model::Kv)
-                && keyed(history),
-            initial: None,
+    ///
+    /// # Errors
+    /// That the history has no operation of such an object.
+    pub fn with_model(model: Model, history: &History) -> Result<Choice, String> {
+        let names = used(history);
+        let own = match model {
+            Model::Register | Model::CasRegister | Model::Kv => {
+                &["read", "get", "write", "put", "cas", "append"]
+            }
+            other => other.operations(),
+        };
+        if !names.is_empty() && !names.iter().any(|name| own.contains(name)) {
+            return Err(format!(
+                "a {} has the operations {}, and this history has none of them, but {}",
+                model.name(),
+                model.operations().join(", "),
+                names.join(", ")
+            ));
         }
+        Ok(Choice {
+            model,
+            keyed: keyed(model, history),
+            initial: None,
+        })
     }
 
     fn registers(&self) -> Registers {
@@ -136,9 +194,25 @@ impl Choice {
         match (self.model, self.texts(history)) {
             (_, Some(texts)) => Box::new(texts),
             (Model::Register | Model::CasRegister | Model::Kv, None) => Box::new(self.registers()),
-            (Model::Set, None) => Box::new(GrowOnlySet),
+            (Model::Set, None) if !self.by_element(history) => Box::new(GrowOnlySet),
             (Model::Append, None) => Box::new(ListAppend),
+            (Model::Bank, None) => Box::new(Bank),
+            (_, None) => Box::new(self.objects()),
         }
+    }
+
+    /// Whether the operations on a set are of one element each.
+    fn by_element(&self, history: &History) -> bool {
+        let names = used(history);
+        ["remove", "contains"].iter().any(|f| names.contains(f)) || !names.contains(&"read")
+    }
+
+    fn objects(&self) -> Objects {
+        let objects = match self.keyed {
+            true => Objects::keyed(self.model),
+            false => Objects::single(self.model),
+        };
+        objects.with_initial(self.initial.clone().unwrap_or_default())
     }
 
     /// An order that explains the history.
@@ -151,34 +225,83 @@ impl Choice {
             (Model::Register | Model::CasRegister | Model::Kv, None) => {
                 self.registers().certify(history, budget)
             }
-            (Model::Set, None) => GrowOnlySet.certify(history, budget),
-            (model @ Model::Append, None) => {
+            (Model::Set, None) if !self.by_element(history) => GrowOnlySet.certify(history, budget),
+            (model @ (Model::Append | Model::Bank), None) => {
                 let why = format!("there are no certificates for {}", model.name());
                 Err(Analysis::unknown(self.checker(history).name(), why))
             }
+            (_, None) => self.objects().certify(history, budget),
         }
     }
 }
 
-/// Whether operations have keys, by the first that shows it: a keyed read asks for `[key, nil]`, a
-/// single one for nothing; a keyed compare-and-set has a pair within its pair.
-fn keyed(history: &History) -> bool {
+/// Names of the operations that clients did.
+fn used(history: &History) -> Vec<&str> {
     let columns = history.columns();
-    let pair_within = |value: Stored| value.as_pair().is_some_and(|(_, v)| v.as_pair().is_some());
-    let mut writes = None;
-    for row in columns.rows().filter(|row| row.kind() == Kind::Invoke) {
-        let (value, name) = (row.value(), columns.names().get(row.f()));
-        match name.map(|name| name.as_str()) {
-            _ if row.process() == Process::Nemesis => {}
-            Some("read" | "get") => return value.as_pair().is_some_and(|(_, v)| v.is_nil()),
-            Some("cas") => return pair_within(value),
-            Some("write" | "put" | "append") if writes.is_none() => {
-                writes = Some(value.as_pair().is_some());
+    let mut used = vec![false; columns.names().iter().count()];
+    for row in columns.rows() {
+        if row.process() != Process::Nemesis {
+            used[row.f() as usize] = true;
+        }
+    }
+    let names = columns.names().iter().zip(&used);
+    let names = names.filter(|(_, used)| **used);
+    names.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Of models with the same operations the one whose answers these are: a counter is read as a number, a set as a
+/// list; a lease says from when to when.
+fn by_answers(model: Model, history: &History) -> Model {
+    let columns = history.columns();
+    let answered = columns.rows().filter(|row| row.kind() == Kind::Ok);
+    for row in answered.filter(|row| row.process() != Process::Nemesis) {
+        let name = columns.names().get(row.f()).map(|name| name.as_str());
+        match (model, name) {
+            (Model::Set, Some("read")) if row.value().as_int().is_some() => return Model::Counter,
+            (Model::Set, Some("read")) => return model,
+            (Model::Lock, Some("acquire")) => {
+                let value = match (keyed(model, history), row.value().as_pair()) {
+                    (true, Some((_, value))) => value.to_value(),
+                    _ => row.value().to_value(),
+                };
+                let lease = matches!(value, Value::List(_) | Value::Map(_));
+                return if lease { Model::Lease } else { model };
             }
             _ => {}
         }
     }
-    writes.unwrap_or(false)
+    model
+}
+
+/// Whether operations have keys, by the first that shows it: what takes something out of a keyed object, or
+/// reads it, asks for `[key, nil]`, and of a single one for nothing; a keyed compare-and-set has a
+/// pair within its pair. Sets, counters, transactions and banks have none.
+fn keyed(model: Model, history: &History) -> bool {
+    let columns = history.columns();
+    let pair_within = |value: Stored| value.as_pair().is_some_and(|(_, v)| v.as_pair().is_some());
+    let mut puts = None;
+    if matches!(
+        model,
+        Model::Set | Model::Counter | Model::Append | Model::Bank
+    ) {
+        return false;
+    }
+    for row in columns.rows().filter(|row| row.kind() == Kind::Invoke) {
+        let (value, name) = (row.value(), columns.names().get(row.f()));
+        match name.map(|name| name.as_str()) {
+            _ if row.process() == Process::Nemesis => {}
+            Some(
+                "read" | "get" | "dequeue" | "drain" | "pop" | "delete-min" | "acquire" | "renew"
+                | "release" | "generate",
+            ) => return value.as_pair().is_some_and(|(_, v)| v.is_nil()),
+            Some("cas") => return pair_within(value),
+            Some("write" | "put" | "append" | "enqueue" | "push" | "insert") if puts.is_none() => {
+                puts = Some(value.as_pair().is_some());
+            }
+            _ => {}
+        }
+    }
+    puts.unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -198,12 +321,30 @@ mod tests {
             ("P0 |-7:write 1-| |-7:read 1-|",    Model::Register,    true),
             ("P0 |-cas 1 2-| |-read 1-|",        Model::CasRegister, false),
             ("P0 |-7:cas 1 2-| |-7:write 3-|",   Model::CasRegister, true),
-            ("P0 |-add 1-| |-read 1-|",          Model::Set,         false),
+            ("P0 |-add 1-| |-read [1]-|",        Model::Set,         false),
+            ("P0 |-add 1-| |-remove 1-|",        Model::Set,         false),
+            ("P0 |-add 1-| |-read 1-|",          Model::Counter,     false),
+            ("P0 |-enqueue 1-| |-dequeue 1-|",   Model::Queue,       false),
+            ("P0 |-7:enqueue 1-| |-7:dequeue 1-|", Model::Queue,     true),
+            ("P0 |-enqueue [1 2]-| |-dequeue [1 2]-|", Model::Queue, false),
+            ("P0 |-enqueue 1-| |-drain [1]-|",   Model::TotalQueue,  false),
+            ("P0 |-push 1-| |-pop 1-|",          Model::Stack,       false),
+            ("P0 |-insert 1-| |-delete-min 1-|", Model::PriorityQueue, false),
+            ("P0 |-acquire-| |-release-|",       Model::Lock,        false),
+            ("P0 |-7:acquire-| |-7:release-|",   Model::Lock,        true),
+            ("P0 |-acquire [1 2]-| |-release-|", Model::Lease,       false),
+            ("P0 |-acquire 5-| |-renew 7-|",     Model::Lease,       false),
+            ("P0 |-generate 5-|",                Model::UniqueIds,   false),
         ] {
             let found = choice(drawn).unwrap();
             assert_eq!((found.model, found.keyed), (model, keyed), "{drawn}");
         }
         assert_eq!(choice("").unwrap_err(), "the history has no operation of a client");
+        let registers = drawing::history("P0 |-write 1-|").unwrap();
+        assert_eq!(
+            Choice::with_model(Model::Queue, &registers).unwrap_err(),
+            "a queue has the operations enqueue, dequeue, and this history has none of them, but write"
+        );
         let why = choice("P0 |-write 1-| |-add 1-|").unwrap_err();
         assert!(why.starts_with("no model has just the operations of this history, write, add; there are register (read, write); "), "{why}");
     }

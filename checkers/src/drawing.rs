@@ -13,8 +13,9 @@
 //! The column of a bar is the time of the event; `|` ends what is ok, `?` what is unknown, `!` what
 //! failed. Two bars in one column are at the same time. Values are written as reports print them:
 //! integers, `nil`, `true`, words, lists in brackets, maps in braces. Two values after the name make
-//! a pair. What a `read` shows is its answer, and so is what an `r` shows inside a `txn`; the
-//! question holds nil in its place. A key is written before the name, and wraps the values:
+//! a pair. What a `read` shows is its answer, and so is what else only answers (`dequeue`, `pop`, `delete-min`,
+//! `drain`, `acquire`, `renew`, `generate`) and what an `r` shows inside a `txn`; the question holds nil in its
+//! place. An answer after `->` is another than the question: `add 3 -> true`. A key is written before the name, and wraps the values:
 //! `3:read 7` is invoked with `[3 nil]` and answered with `[3 7]`.
 
 use history::{Event, History, Kind, Process, Time, Value};
@@ -93,6 +94,10 @@ fn operation(text: &str) -> Result<(&str, Value, Value), String> {
         Some((key, rest)) => (Some(value(key)?), rest),
         None => (None, text),
     };
+    let (text, told) = match text.split_once("->") {
+        Some((asked, told)) => (asked.trim_end(), Some(told)),
+        None => (text, None),
+    };
     let (f, rest) = text.split_once(' ').unwrap_or((text, "nil"));
     let Value::List(mut values) = value(&format!("[{rest}]"))? else {
         unreachable!("brackets make a list");
@@ -102,10 +107,15 @@ fn operation(text: &str) -> Result<(&str, Value, Value), String> {
         _ => Value::List(values),
     };
     let mut question = match f {
-        "read" => Value::Nil,
+        "read" | "dequeue" | "pop" | "delete-min" | "drain" | "acquire" | "renew" | "generate" => {
+            Value::Nil
+        }
         "txn" => questions(&answer),
         _ => answer.clone(),
     };
+    if let Some(told) = told {
+        answer = value(told)?;
+    }
     if let Some(key) = key {
         question = Value::pair(key.clone(), question);
         answer = Value::pair(key, answer);

@@ -9,6 +9,7 @@
 //! | [`Registers`](linearizable::Registers) | `read` `write` `cas` | is there an order that explains every answer? |
 //! | [`Texts`](linearizable::Texts) | `get` `put` `append` | the same, of texts that grow |
 //! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
+//! | [`Objects`](objects::Objects) | of queues, stacks, sets by element, locks, leases, counters, ids | the same of each; see there |
 //! | [`ListAppend`](append::ListAppend) | `txn` | are transactions strict-serializable? |
 //! | [`Bank`](bank::Bank) | `transfer` `read` | is money neither made nor lost, and every balance explained? |
 //! | [`Agreement`](agreement::Agreement) | `log` `trace` | one value a slot, ballots kept, one lease at a time? |
@@ -44,6 +45,7 @@ pub mod choice;
 pub mod compose;
 pub mod drawing;
 pub mod linearizable;
+pub mod objects;
 pub mod set;
 pub mod staleness;
 pub mod vacuity;

@@ -9,10 +9,10 @@
 //! `valid` can be had with a [`Certificate`], which [`verify`](crate::verify) accepts or refuses on its own;
 //! `invalid` comes with the few operations that cannot be ordered.
 
-mod core;
+pub(crate) mod core;
 pub mod model;
 mod numbers;
-mod parts;
+pub(crate) mod parts;
 mod reason;
 pub mod search;
 mod texts;

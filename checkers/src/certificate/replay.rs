@@ -1,7 +1,7 @@
 //! What each object answers, one operation at a time: the whole meaning of a `--model`, for
 //! certificates to be held against.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use history::{Process, Value};
 
@@ -49,8 +49,31 @@ pub trait Object {
 pub fn object(model: Model, initial: &Value) -> Result<Box<dyn Object>, String> {
     match model {
         Model::Register | Model::CasRegister | Model::Kv => Ok(Box::new(Register(initial.clone()))),
+        Model::Semaphore => match initial.as_int().and_then(|n| usize::try_from(n).ok()) {
+            Some(permits) if permits > 0 => Ok(Box::new(Lock::new(permits))),
+            _ => Err(format!(
+                "a semaphore starts with its number of permits, not with {initial}"
+            )),
+        },
+        Model::Counter => match initial {
+            Value::Nil => Ok(Box::new(Counter(0))),
+            Value::Int(sum) => Ok(Box::new(Counter(*sum))),
+            other => Err(format!("a counter starts with a number, not with {other}")),
+        },
+        Model::TotalQueue | Model::Lease | Model::Bank => {
+            Err(format!("a {} is not judged by an order", model.name()))
+        }
+        other if !initial.is_nil() => Err(format!(
+            "a {} starts empty, not with {initial}",
+            other.name()
+        )),
         Model::Set => Ok(Box::new(Set::default())),
         Model::Append => Ok(Box::new(Lists::default())),
+        Model::Queue => Ok(Box::new(Queue::default())),
+        Model::Stack => Ok(Box::new(Stack::default())),
+        Model::PriorityQueue => Ok(Box::new(Heap::default())),
+        Model::Lock => Ok(Box::new(Lock::new(1))),
+        Model::UniqueIds => Ok(Box::new(Ids::default())),
     }
 }
 
@@ -155,6 +178,157 @@ impl Object for Lists {
                 }
                 _ => return Err(format!("{asked} is answered with {answered}")),
             }
+        }
+        Ok(())
+    }
+}
+
+/// Values in the order in which they were put in; what finds nothing answers nil.
+#[derive(Default)]
+struct Queue(VecDeque<Value>);
+
+impl Object for Queue {
+    fn operations(&self) -> &'static [&'static str] {
+        &["enqueue", "dequeue"]
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step.f {
+            "enqueue" => self.0.push_back(step.input.clone()),
+            "dequeue" => return step.answers(&self.0.pop_front().unwrap_or_default()),
+            _ => return step.unknown(),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Stack(Vec<Value>);
+
+impl Object for Stack {
+    fn operations(&self) -> &'static [&'static str] {
+        &["push", "pop"]
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step.f {
+            "push" => self.0.push(step.input.clone()),
+            "pop" => return step.answers(&self.0.pop().unwrap_or_default()),
+            _ => return step.unknown(),
+        }
+        Ok(())
+    }
+}
+
+/// Values with how often they are in.
+#[derive(Default)]
+struct Heap(BTreeMap<Value, usize>);
+
+impl Object for Heap {
+    fn operations(&self) -> &'static [&'static str] {
+        &["insert", "delete-min"]
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step.f {
+            "insert" => *self.0.entry(step.input.clone()).or_default() += 1,
+            "delete-min" => {
+                let Some(mut least) = self.0.first_entry() else {
+                    return step.answers(&Value::Nil);
+                };
+                step.answers(least.key())?;
+                *least.get_mut() -= 1;
+                if *least.get() == 0 {
+                    least.remove();
+                }
+            }
+            _ => return step.unknown(),
+        }
+        Ok(())
+    }
+}
+
+/// Who holds, and the last fencing token: a number answered that is not what was asked.
+struct Lock {
+    permits: usize,
+    holders: Vec<Process>,
+    token: Option<i64>,
+}
+
+impl Lock {
+    fn new(permits: usize) -> Lock {
+        Lock {
+            permits,
+            holders: Vec::new(),
+            token: None,
+        }
+    }
+}
+
+impl Object for Lock {
+    fn operations(&self) -> &'static [&'static str] {
+        &["acquire", "release"]
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let Lock {
+            permits,
+            holders,
+            token,
+        } = self;
+        let held = holders.iter().position(|holder| *holder == step.process);
+        match (step.f, held) {
+            ("acquire", _) if holders.len() == *permits => {
+                return Err(format!("acquired by {} while it is held", step.process));
+            }
+            ("acquire", _) => {
+                holders.push(step.process);
+                let answer = step.output.filter(|output| *output != step.input);
+                if let Some(new) = answer.and_then(Value::as_int).filter(|_| *permits == 1) {
+                    if token.is_some_and(|old| new <= old) {
+                        return Err(format!("token {new} is not greater than {token:?}"));
+                    }
+                    *token = Some(new);
+                }
+            }
+            ("release", Some(at)) => drop(holders.swap_remove(at)),
+            ("release", None) => return Err(format!("{} does not hold it", step.process)),
+            _ => return step.unknown(),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Ids(HashSet<Value>);
+
+impl Object for Ids {
+    fn operations(&self) -> &'static [&'static str] {
+        &["generate"]
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step.output {
+            Some(id) if !self.0.insert(id.clone()) => Err(format!("{id} was generated before")),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Counter(i64);
+
+impl Object for Counter {
+    fn operations(&self) -> &'static [&'static str] {
+        &["add", "read"]
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let Counter(sum) = self;
+        match (step.f, step.input.as_int()) {
+            ("add", Some(n)) => *sum = sum.checked_add(n).ok_or("the sum is beyond 64 bits")?,
+            ("add", None) => return Err(format!("{} is no number", step.input)),
+            ("read", _) => return step.answers(&Value::Int(*sum)),
+            _ => return step.unknown(),
         }
         Ok(())
     }

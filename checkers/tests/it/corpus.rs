@@ -9,15 +9,37 @@ use checkers::append::ListAppend;
 use checkers::availability::Availability;
 use checkers::bank::Bank;
 use checkers::chain::Chain;
+use checkers::choice::Model;
 use checkers::linearizable::Registers;
+use checkers::objects::Objects;
 use checkers::set::GrowOnlySet;
 use checkers::vacuity::Vacuity;
 use checkers::{Analysis, Budget, Checker};
-use history::store;
+use history::{Value, store};
 
 /// Checkers under the names of the table.
 fn checkers() -> Vec<Box<dyn Checker>> {
-    vec![
+    let objects = [
+        Model::Set,
+        Model::Queue,
+        Model::TotalQueue,
+        Model::Stack,
+        Model::PriorityQueue,
+        Model::Lock,
+        Model::Semaphore,
+        Model::Lease,
+        Model::Counter,
+        Model::UniqueIds,
+    ];
+    let objects = objects.map(|model| -> Box<dyn Checker> {
+        let permits = if model == Model::Semaphore {
+            2.into()
+        } else {
+            Value::Nil
+        };
+        Box::new(Objects::single(model).with_initial(permits))
+    });
+    let mut checkers: Vec<Box<dyn Checker>> = vec![
         Box::new(Registers::keyed()),
         Box::new(GrowOnlySet),
         Box::new(ListAppend),
@@ -29,7 +51,9 @@ fn checkers() -> Vec<Box<dyn Checker>> {
             faults: true,
             ..Vacuity::default()
         }),
-    ]
+    ];
+    checkers.extend(objects);
+    checkers
 }
 
 #[test]

@@ -109,7 +109,8 @@ fn choice(args: &args::Check, history: &history::History) -> Result<Option<Choic
         return Ok(None);
     }
     let choice = match args.model {
-        Some(model) => Choice::with_model(model, history),
+        Some(model) => Choice::with_model(model, history)
+            .map_err(|e| Failure::Usage(format!("{}: {e}", args.run)))?,
         None => Choice::of(history)
             .map_err(|e| Failure::Usage(format!("{}: {e}; --model says which it is", args.run)))?,
     };

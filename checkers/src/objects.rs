@@ -1,0 +1,419 @@
+//! Linearizability of objects other than registers: queues, stacks, locks and the like.
+//!
+//! Each is judged by an engine of its own where the history allows it, which is fast at any
+//! concurrency, and else by the general [`search`](crate::linearizable::search), which is not:
+//!
+//! | model | engine | where it does not do |
+//! | --- | --- | --- |
+//! | `queue` `stack` `priority-queue` | [`pile`]: intervals in which values are surely there | a value put in twice |
+//! | `set` | [`elements`]: element by element, each change as late as it can be | additions that do not say whether they found the element |
+//! | `lock` `semaphore` | [`lock`]: sections as short as they can be | a process that goes on after a lost operation |
+//! | `counter` | [`counter`]: additions as late as they can be | additions of different numbers |
+//! | `unique-ids` | [`ids`] | |
+//! | `total-queue` | [`total`]: accounts of what went in and came out | |
+//! | `lease` | [`lease`]: times at which two held it | |
+
+mod counter;
+mod elements;
+mod fifo;
+mod ids;
+mod lease;
+mod least;
+mod lifo;
+mod lock;
+mod pile;
+mod total;
+mod tree;
+
+use history::{History, Op, Outcome, Value};
+use rustc_hash::FxHashMap;
+
+use crate::certificate::replay;
+use crate::choice;
+use crate::linearizable::core::core;
+use crate::linearizable::model::Model;
+use crate::linearizable::parts::Moments;
+use crate::linearizable::search::{self, NEVER, Timed};
+use crate::{
+    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
+};
+
+/// As many of each kind as a person will look at.
+const MOST_OF_A_KIND: usize = 4;
+
+/// Judges one of the models of the table above.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    model: choice::Model,
+    keyed: bool,
+    initial: Value,
+    search: bool,
+}
+
+/// An operation that happened or may have, with the rank of its events: calls are even and returns
+/// odd, so that events at one time overlap.
+#[derive(Clone, Copy, Debug)]
+struct Call<'h> {
+    op: &'h Op,
+    call: u32,
+    /// [`NEVER`] if nobody knows its outcome.
+    ret: u32,
+    input: &'h Value,
+    /// None if nobody knows it.
+    output: Option<&'h Value>,
+}
+
+impl Call<'_> {
+    fn lost(&self) -> bool {
+        self.ret == NEVER
+    }
+}
+
+/// What came of one object.
+struct Judged {
+    found: Found,
+    /// By which engine, and why not by a better one.
+    how: String,
+}
+
+enum Found {
+    /// Positions of operations.
+    Order(Vec<u32>),
+    /// Nothing is wrong, in these words, where no order is asked for.
+    Sound(String),
+    Wrong(Vec<Finding>),
+    Unknown(String),
+}
+
+impl Judged {
+    fn new(found: Found, how: &str) -> Judged {
+        Judged {
+            found,
+            how: how.to_string(),
+        }
+    }
+}
+
+/// An anomaly of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    kind: &'static str,
+    ops: Vec<u64>,
+    reason: String,
+}
+
+/// One object's share of a history.
+struct Part<'h> {
+    key: Option<&'h Value>,
+    calls: Vec<Call<'h>>,
+    /// Operations that did not happen.
+    failed: Vec<&'h Op>,
+}
+
+impl Objects {
+    /// One object.
+    pub fn single(model: choice::Model) -> Objects {
+        Objects {
+            model,
+            keyed: false,
+            initial: Value::Nil,
+            search: false,
+        }
+    }
+
+    /// Many, each with a key.
+    pub fn keyed(model: choice::Model) -> Objects {
+        Objects {
+            keyed: true,
+            ..Objects::single(model)
+        }
+    }
+
+    /// How many permits a semaphore has, or where a counter begins; the others start empty, or free.
+    pub fn with_initial(self, initial: Value) -> Objects {
+        Objects { initial, ..self }
+    }
+
+    /// Uses the general search for everything.
+    pub fn by_search(self) -> Objects {
+        Objects {
+            search: true,
+            ..self
+        }
+    }
+
+    /// An order for every object.
+    ///
+    /// # Errors
+    /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
+    pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
+        let (analysis, orders) = self.judge(history, budget);
+        match (analysis.verdict, replay::object(self.model, &self.initial)) {
+            (Verdict::Valid, Err(why)) => Err(Analysis::unknown(self.name(), why)),
+            (Verdict::Valid, Ok(_)) => Ok(Certificate {
+                model: self.model,
+                keyed: self.keyed,
+                initial: self.initial.clone(),
+                orders,
+            }),
+            _ => Err(analysis),
+        }
+    }
+
+    fn within<'h>(&self, value: &'h Value) -> Result<(Option<&'h Value>, &'h Value), String> {
+        match (self.keyed, value.as_pair()) {
+            (false, _) => Ok((None, value)),
+            (true, Some((key, value))) => Ok((Some(key), value)),
+            (true, None) => Err(format!("{value} is not [key, value]")),
+        }
+    }
+
+    fn split<'h>(&self, history: &'h History, names: &[&str]) -> Result<Vec<Part<'h>>, String> {
+        let moments = Moments::new(history.columns());
+        let mut parts: Vec<Part> = Vec::new();
+        let mut keys: FxHashMap<Option<&Value>, usize> = FxHashMap::default();
+        for op in history.ops() {
+            if !names.contains(&op.f.as_str()) {
+                continue;
+            }
+            let bad = |why: String| format!("operation {} cannot be read: {why}", op.index);
+            let (key, input) = self.within(&op.input).map_err(bad)?;
+            let at = *keys.entry(key).or_insert_with(|| {
+                parts.push(Part {
+                    key,
+                    calls: Vec::new(),
+                    failed: Vec::new(),
+                });
+                parts.len() - 1
+            });
+            let (ret, output) = match (op.outcome, op.completion) {
+                (Outcome::Ok, Some(at)) => {
+                    let (answered, output) = self.within(&op.output).map_err(bad)?;
+                    if answered != key {
+                        return Err(bad(
+                            "it asks for one key and is answered with another".into()
+                        ));
+                    }
+                    (moments.ret(at as u32), Some(output))
+                }
+                (Outcome::Fail, _) => {
+                    parts[at].failed.push(op);
+                    continue;
+                }
+                _ => (NEVER, None),
+            };
+            parts[at].calls.push(Call {
+                op,
+                call: moments.call(op.index as u32),
+                ret,
+                input,
+                output,
+            });
+        }
+        Ok(parts)
+    }
+
+    fn judge(&self, history: &History, budget: &Budget) -> (Analysis, Vec<Order>) {
+        let nothing = |analysis| (analysis, Vec::new());
+        let names = self.model.operations();
+        let parts = match self.starts().and_then(|()| self.split(history, names)) {
+            Ok(parts) => parts,
+            Err(why) => return nothing(Analysis::unknown(self.name(), why)),
+        };
+        let operations: usize = parts.iter().map(|p| p.calls.len()).sum();
+        let lost = parts.iter().flat_map(|p| &p.calls).filter(|c| c.lost());
+        let lost = lost.count();
+        if operations == lost {
+            let names = names.join(" or ");
+            let why = format!("the history has no {names} that is known to have happened");
+            return nothing(Analysis::vacuous(self.name(), why));
+        }
+        let mut meter = budget.start();
+        let (mut orders, mut anomalies, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut hows, mut sound): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut accounts = Vec::new();
+        let mut wrong = 0;
+        for part in &parts {
+            let judged = match self.judge_part(part, &mut accounts, &mut meter) {
+                Ok(judged) => judged,
+                Err(why) => Judged::new(Found::Unknown(why.to_string()), "undecided"),
+            };
+            if !hows.contains(&judged.how) {
+                hows.push(judged.how);
+            }
+            match judged.found {
+                Found::Order(order) => orders.push(Order {
+                    key: part.key.cloned(),
+                    ops: order
+                        .iter()
+                        .map(|i| part.calls[*i as usize].op.index)
+                        .collect(),
+                }),
+                Found::Sound(why) => sound.push(why),
+                Found::Unknown(why) => unknown.push(why),
+                Found::Wrong(findings) => {
+                    wrong += 1;
+                    anomalies.extend(findings.into_iter().map(|finding| Anomaly {
+                        kind: finding.kind.to_string(),
+                        object: part.key.map(Value::to_string),
+                        ops: finding.ops,
+                        reason: finding.reason,
+                    }));
+                }
+            }
+        }
+        let mut counts: FxHashMap<String, usize> = FxHashMap::default();
+        anomalies.retain(|a: &Anomaly| {
+            let count = counts.entry(a.kind.clone()).or_default();
+            *count += 1;
+            *count <= MOST_OF_A_KIND
+        });
+        let of = match self.keyed {
+            true => format!("{operations} operations on {} keys", parts.len()),
+            false => format!("{operations} operations"),
+        };
+        // The second says why the first did not do, if it does; more would be a list of values.
+        let how = hows.iter().take(2).cloned().collect::<Vec<_>>().join("; ");
+        let has_order = replay::object(self.model, &self.initial).is_ok();
+        let analysis = match (anomalies.first(), unknown.first()) {
+            (Some(first), _) => {
+                let kind = &first.kind;
+                let what = match has_order {
+                    true => "no order explains them",
+                    false => "they cannot all be right",
+                };
+                let summary = format!("{of}: {what}, first a {kind} ({how})");
+                Analysis::of_anomalies(self.name(), summary, anomalies)
+            }
+            (None, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why} ({how})")),
+            (None, None) => Analysis::valid(
+                self.name(),
+                match &sound[..] {
+                    [] => format!("{of} have an order that explains every answer ({how})"),
+                    [why] => format!("{of}: {why} ({how})"),
+                    all => format!("{of}: on each key, {} ({how})", all[0]),
+                },
+            ),
+        };
+        let analysis = accounts.into_iter().fold(analysis, Analysis::with_figure);
+        let analysis = analysis
+            .with_figure(Figure::new("operations judged", operations, ""))
+            .with_figure(Figure::new("of unknown outcome", lost, ""))
+            .with_figure(Figure::new("objects", parts.len(), ""))
+            .with_figure(Figure::new("objects found wrong", wrong, ""))
+            .with_figure(Figure::new("objects undecided", unknown.len(), ""));
+        (analysis, orders)
+    }
+
+    /// Whether such an object can begin like this.
+    fn starts(&self) -> Result<(), String> {
+        match self.model {
+            choice::Model::TotalQueue | choice::Model::Lease if self.initial.is_nil() => Ok(()),
+            model => replay::object(model, &self.initial).map(drop),
+        }
+    }
+
+    /// What is counted beside goes to `accounts`, if there is only one object.
+    fn judge_part(
+        &self,
+        part: &Part,
+        accounts: &mut Vec<Figure>,
+        meter: &mut Meter,
+    ) -> Result<Judged, Exhausted> {
+        use choice::Model;
+        let by_search = self.search;
+        match self.model {
+            Model::Queue => pile::judge(pile::Kind::Fifo, part, by_search, meter),
+            Model::Stack => pile::judge(pile::Kind::Lifo, part, by_search, meter),
+            Model::PriorityQueue => pile::judge(pile::Kind::Least, part, by_search, meter),
+            Model::Set => elements::judge(part, by_search, meter),
+            Model::Lock => lock::judge(part, 1, by_search, meter),
+            Model::Semaphore => {
+                let permits = self.initial.as_int().and_then(|n| u32::try_from(n).ok());
+                lock::judge(part, permits.unwrap_or(1), by_search, meter)
+            }
+            Model::Counter => {
+                counter::judge(part, self.initial.as_int().unwrap_or(0), by_search, meter)
+            }
+            Model::UniqueIds => ids::judge(part, meter),
+            Model::Lease => lease::judge(part, meter),
+            Model::TotalQueue => {
+                let (judged, figures) = total::judge(part, meter)?;
+                if !self.keyed {
+                    *accounts = figures;
+                }
+                Ok(judged)
+            }
+            other => {
+                let why = format!("{} is not judged here", other.name());
+                Ok(Judged::new(Found::Unknown(why), "undecided"))
+            }
+        }
+    }
+}
+
+impl Checker for Objects {
+    fn name(&self) -> &str {
+        match self.model {
+            // There is another set, which is read whole.
+            choice::Model::Set => "set by element",
+            model => model.name(),
+        }
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        self.judge(history, budget).0
+    }
+}
+
+/// The general engine. `ops` are positions among `calls` with what they do, by call.
+fn searched<M: Model>(
+    model: &M,
+    calls: &[Call],
+    ops: Vec<(u32, M::Op)>,
+    why: &str,
+    meter: &mut Meter,
+) -> Judged {
+    let (positions, timed): (Vec<u32>, Vec<Timed<M::Op>>) = ops
+        .into_iter()
+        .map(|(at, op)| {
+            let Call { call, ret, .. } = calls[at as usize];
+            (at, Timed { op, call, ret })
+        })
+        .unzip();
+    let index = |i: &u32| calls[positions[*i as usize] as usize].op.index;
+    let found = match search::search(model, &timed, meter) {
+        Ok(search::Found::Order(order)) => {
+            Found::Order(order.iter().map(|i| positions[*i as usize]).collect())
+        }
+        Ok(search::Found::Blocked(blocked)) => {
+            let core = core(model, &timed, blocked, meter);
+            let others: Vec<u64> = core
+                .ops
+                .iter()
+                .filter(|i| **i != blocked)
+                .map(index)
+                .collect();
+            let last = index(&blocked);
+            let more = match core.minimal {
+                true => "",
+                false => " (the budget ended before the list could be made shorter)",
+            };
+            Found::Wrong(vec![Finding {
+                kind: "not linearizable",
+                ops: [vec![last], others.clone()].concat(),
+                reason: format!(
+                    "everything that returned before op {last} has an order, but with it there is \
+                     none: it cannot be placed together with ops {others:?}, wherever all others \
+                     are put{more}"
+                ),
+            }])
+        }
+        Err(gave_up) => Found::Unknown(format!(
+            "{} after {} configurations; the first {} operations to return have an order, and at \
+             most {} were open at once",
+            gave_up.why, gave_up.configurations, gave_up.explained, gave_up.open
+        )),
+    };
+    Judged::new(found, &format!("by search: {why}"))
+}

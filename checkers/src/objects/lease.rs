@@ -1,0 +1,118 @@
+//! Leases: who held at which times, and never two at once by more than the slack.
+//!
+//! `acquire` and `renew` are answered with `[from, until]` or `{"from_ns": .., "until_ns": ..}`, in ns of the
+//! history's own clock: between these times the process takes itself for the only holder. A number is a
+//! duration in ns: the process surely holds from the answer on until so long after it asked. `release`
+//! ends what its process holds when it is invoked, however it ends. What was never answered gives nobody
+//! the belief that it holds.
+
+use history::{Process, Value};
+use rustc_hash::FxHashMap;
+
+use super::{Call, Finding, Found, Judged, Part};
+use crate::{Exhausted, Meter};
+
+/// By so much leases with times of their own may overlap: what the conversion of clocks costs. As
+/// for leases in traces.
+const SLACK_NS: i64 = 1_000_000;
+
+struct Lease {
+    from: i64,
+    until: i64,
+    process: Process,
+    op: u64,
+}
+
+pub fn judge(part: &Part, meter: &mut Meter) -> Result<Judged, Exhausted> {
+    let mut leases: Vec<Lease> = Vec::new();
+    let mut held: FxHashMap<Process, Vec<usize>> = FxHashMap::default();
+    let mut slack = 0;
+    for call in &part.calls {
+        meter.tick(60 * leases.len() as u64)?;
+        let process = call.op.process;
+        if call.op.f == "release" {
+            for at in held.remove(&process).unwrap_or_default() {
+                leases[at].until = leases[at].until.min(ns(call.op.call.as_nanos()));
+            }
+            continue;
+        }
+        if call.lost() {
+            continue;
+        }
+        let Some((from, until, told)) = validity(call) else {
+            let (op, output) = (call.op.index, call.output.unwrap_or(&Value::Nil));
+            let why = format!("op {op} is answered with {output}, not [from, until] or a duration");
+            return Ok(Judged::new(Found::Unknown(why), "undecided"));
+        };
+        if told {
+            slack = SLACK_NS;
+        }
+        held.entry(process).or_default().push(leases.len());
+        leases.push(Lease {
+            from,
+            until,
+            process,
+            op: call.op.index,
+        });
+    }
+    // What had ended before it was answered nobody held.
+    leases.retain(|lease| lease.from <= lease.until);
+    leases.sort_by_key(|lease| (lease.from, lease.until));
+    let mut findings = Vec::new();
+    // Those that reach furthest so far, of two processes.
+    let mut furthest: Vec<&Lease> = Vec::new();
+    for lease in &leases {
+        let other = furthest.iter().find(|other| other.process != lease.process);
+        if let Some(other) = other.filter(|other| other.until.saturating_sub(lease.from) > slack) {
+            findings.push(Finding {
+                kind: "overlapping leases",
+                ops: vec![other.op, lease.op],
+                reason: format!(
+                    "process {} held the lease from {} to {} ns (op {}), and process {} from {} to \
+                     {} ns (op {})",
+                    other.process,
+                    other.from,
+                    other.until,
+                    other.op,
+                    lease.process,
+                    lease.from,
+                    lease.until,
+                    lease.op
+                ),
+            });
+        }
+        match furthest
+            .iter_mut()
+            .find(|other| other.process == lease.process)
+        {
+            Some(own) if own.until < lease.until => *own = lease,
+            Some(_) => {}
+            None => furthest.push(lease),
+        }
+        furthest.sort_by_key(|lease| std::cmp::Reverse(lease.until));
+        furthest.truncate(2);
+    }
+    let found = match findings.is_empty() {
+        true => Found::Sound(format!("no two of {} leases overlap", leases.len())),
+        false => Found::Wrong(findings),
+    };
+    Ok(Judged::new(found, "by times"))
+}
+
+fn ns(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}
+
+/// From when to when, in ns, and whether the answer told the times themselves.
+fn validity(call: &Call) -> Option<(i64, i64, bool)> {
+    let output = call.output?;
+    let (asked, answered) = (ns(call.op.call.as_nanos()), ns(call.op.ret.as_nanos()));
+    match (output, output.as_pair()) {
+        (Value::Int(duration), _) => Some((answered, asked.saturating_add(*duration), false)),
+        (_, Some((from, until))) => Some((from.as_int()?, until.as_int()?, true)),
+        _ => {
+            let (from, until) = (output.get("from_ns")?, output.get("until_ns")?);
+            Some((from.as_int()?, until.as_int()?, true))
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! Objects into which values are put and from which they are taken: queues, stacks, priority queues.
+//!
+//! Where every value is put in once, it has a *span*: it goes in within one interval and comes out
+//! within another.
+//!
+//! ```text
+//! put   |------|                      take within [take_call, take_ret]
+//!       put_call  put_ret  <- surely in ->  take_call
+//! ```
+//!
+//! The spans' ends are tightened first: a value goes in before it comes out. Whether there is an order
+//! is then a question about spans alone, which each discipline answers in its own way
+//! ([`super::fifo`], [`super::lifo`], [`super::least`]) in O(n log n), after Lee and Mathur, "Efficient
+//! decrease-and-conquer linearizability monitoring" (OOPSLA 2025), and Abdulla et al., "Efficient
+//! linearizability monitoring" (PLDI 2025), who show that it can be done; the conditions and their
+//! proofs are in `docs/checkers.md`.
+//!
+//! A put of unknown outcome happened iff its value was taken. A take of unknown outcome may have
+//! taken any value that nobody else took: each is given to the value that is in the way first.
+//! If that explains the history, it is explained. If the history is not explained even when each such value
+//! may be taken as early as by the earliest of these takes, there is no order. Between the two, search decides.
+
+use history::{Op, Value};
+use rustc_hash::FxHashMap;
+
+use super::{Call, Finding, Found, Judged, Part, fifo, least, lifo, searched};
+use crate::linearizable::model::Model;
+use crate::linearizable::search::NEVER;
+use crate::{Exhausted, Meter};
+
+/// In which order values come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A queue.
+    Fifo,
+    /// A stack.
+    Lifo,
+    /// A priority queue: the least first.
+    Least,
+}
+
+/// Where a value goes in and comes out, by ranks. The least first: spans are sorted by value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub put_call: u32,
+    /// Not later than `take_ret`.
+    pub put_ret: u32,
+    /// Not earlier than `put_call`; [`NEVER`] if the value stays.
+    pub take_call: u32,
+    pub take_ret: u32,
+}
+
+impl Span {
+    /// Whether it is surely in at this time: between it went in at the latest and came out at the
+    /// earliest.
+    pub fn covers(&self, time: u32) -> bool {
+        self.put_ret < time && time < self.take_call
+    }
+}
+
+/// Why there is no order: these values, together with an empty take if that is what cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bad {
+    pub spans: Vec<u32>,
+    pub empty: Option<u32>,
+}
+
+/// An operation in an order of spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Put(u32),
+    Take(u32),
+    Empty(u32),
+}
+
+impl Kind {
+    fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Kind::Fifo => ("enqueue", "dequeue", "queue"),
+            Kind::Lifo => ("push", "pop", "stack"),
+            Kind::Least => ("insert", "delete-min", "priority queue"),
+        }
+    }
+
+    fn past(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Fifo => ("enqueued", "dequeued"),
+            Kind::Lifo => ("pushed", "popped"),
+            Kind::Least => ("inserted", "deleted"),
+        }
+    }
+
+    /// An order of all of them, or some that have none. Empty takes are intervals.
+    fn solve(self, spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> {
+        match self {
+            Kind::Fifo => fifo::solve(spans, empties),
+            Kind::Lifo => lifo::solve(spans, empties),
+            Kind::Least => least::solve(spans, empties),
+        }
+    }
+}
+
+/// One value of the history.
+struct Item {
+    put: u32,
+    take: Option<u32>,
+}
+
+/// A history of unique values.
+struct Pile<'a, 'h> {
+    kind: Kind,
+    calls: &'a [Call<'h>],
+    /// What is put in and may have been; sorted by value.
+    items: Vec<Item>,
+    empties: Vec<u32>,
+    /// Takes that nobody knows what they took, by call.
+    lost: Vec<u32>,
+}
+
+/// A value that was put in twice.
+struct NotUnique(String);
+
+impl<'a, 'h> Pile<'a, 'h> {
+    fn new(
+        kind: Kind,
+        part: &'a Part<'h>,
+        meter: &mut Meter,
+    ) -> Result<Result<(Pile<'a, 'h>, Vec<Finding>), NotUnique>, Exhausted> {
+        let calls = &part.calls[..];
+        let (put, take, object) = kind.names();
+        let (put_past, taken) = kind.past();
+        let mut numbers: FxHashMap<&Value, u32> = FxHashMap::default();
+        let mut items: Vec<Item> = Vec::new();
+        for (i, call) in calls.iter().enumerate().filter(|(_, c)| c.op.f == put) {
+            // Numbers, spans and what solving them needs.
+            meter.tick(200 * items.len() as u64)?;
+            if let Some(before) = numbers.insert(call.input, items.len() as u32) {
+                let before = calls[items[before as usize].put as usize].op.index;
+                let (value, again) = (call.input, call.op.index);
+                let why = format!("{value} is {put_past} twice, by op {before} and op {again}");
+                return Ok(Err(NotUnique(why)));
+            }
+            items.push(Item {
+                put: i as u32,
+                take: None,
+            });
+        }
+        let failed: FxHashMap<&Value, &Op> = part
+            .failed
+            .iter()
+            .filter(|op| op.f == put)
+            .filter_map(|op| Some((content(op, part.key)?, *op)))
+            .collect();
+        let mut findings = Vec::new();
+        let (mut empties, mut lost) = (Vec::new(), Vec::new());
+        for (i, call) in calls.iter().enumerate().filter(|(_, c)| c.op.f == take) {
+            let op = call.op.index;
+            let Some(value) = call.output else {
+                lost.push(i as u32);
+                continue;
+            };
+            if value.is_nil() {
+                empties.push(i as u32);
+                continue;
+            }
+            let Some(item) = numbers.get(value).map(|n| &mut items[*n as usize]) else {
+                findings.push(match failed.get(value) {
+                    None => Finding {
+                        kind: "value from nowhere",
+                        ops: vec![op],
+                        reason: format!("{value} was {taken} (op {op}), but nobody {put_past} it"),
+                    },
+                    Some(put) => Finding {
+                        kind: "aborted value",
+                        ops: vec![op, put.index],
+                        reason: format!(
+                            "{value} was {taken} (op {op}), but its {} (op {}) failed: it did not \
+                             happen",
+                            put.f, put.index
+                        ),
+                    },
+                });
+                continue;
+            };
+            let put = &calls[item.put as usize];
+            if let Some(before) = item.take.replace(i as u32) {
+                let before = calls[before as usize].op.index;
+                findings.push(Finding {
+                    kind: "taken twice",
+                    ops: vec![before, op],
+                    reason: format!(
+                        "{value} was {taken} twice (op {before} and op {op}), but {put_past} only \
+                         once: a {object} hands out a value once"
+                    ),
+                });
+            }
+            if call.ret < put.call {
+                let put = put.op.index;
+                findings.push(Finding {
+                    kind: "taken too early",
+                    ops: vec![op, put],
+                    reason: format!(
+                        "{value} was {taken} (op {op}) before its {} (op {put}) was invoked",
+                        kind.names().0
+                    ),
+                });
+            }
+        }
+        // What nobody saw of what nobody was told of did not happen.
+        items.retain(|item| item.take.is_some() || !calls[item.put as usize].lost());
+        items.sort_by_key(|item| calls[item.put as usize].input);
+        let pile = Pile {
+            kind,
+            calls,
+            items,
+            empties,
+            lost,
+        };
+        Ok(Ok((pile, findings)))
+    }
+
+    /// Spans, of which those that nobody took are taken as `taken` says.
+    fn spans(&self, taken: impl Fn(usize) -> Option<u32>) -> Vec<Span> {
+        let span = |(i, item): (usize, &Item)| {
+            let put = &self.calls[item.put as usize];
+            let (take_call, take_ret) = match (item.take, taken(i)) {
+                (Some(take), _) => {
+                    let take = &self.calls[take as usize];
+                    (take.call, take.ret)
+                }
+                (None, Some(call)) => (call, NEVER),
+                (None, None) => (NEVER, NEVER),
+            };
+            Span {
+                put_call: put.call,
+                put_ret: put.ret.min(take_ret),
+                take_call: take_call.max(put.call),
+                take_ret,
+            }
+        };
+        self.items.iter().enumerate().map(span).collect()
+    }
+
+    fn empties(&self) -> Vec<(u32, u32)> {
+        let interval = |i: &u32| (self.calls[*i as usize].call, self.calls[*i as usize].ret);
+        self.empties.iter().map(interval).collect()
+    }
+
+    /// Until when each value that nobody took must be out, if it must.
+    fn deadlines(&self) -> Vec<(u32, u32)> {
+        let spans = self.spans(|_| None);
+        let mut until: Vec<u32> = match self.kind {
+            Kind::Fifo => fifo::deadlines(&spans),
+            Kind::Lifo => lifo::deadlines(&spans),
+            Kind::Least => least::deadlines(&spans),
+        };
+        // And before it was found empty.
+        let mut empties = self.empties();
+        empties.sort_unstable_by_key(|(call, _)| *call);
+        let mut soonest = NEVER;
+        let mut soonest_from: Vec<(u32, u32)> = Vec::new();
+        for (call, ret) in empties.iter().rev() {
+            soonest = soonest.min(*ret);
+            soonest_from.push((*call, soonest));
+        }
+        soonest_from.reverse();
+        for (span, until) in spans.iter().zip(&mut until) {
+            let after = soonest_from.partition_point(|(call, _)| *call < span.put_ret);
+            if let Some((_, soonest)) = soonest_from.get(after) {
+                *until = (*until).min(*soonest);
+            }
+        }
+        let staying = (0..spans.len()).filter(|i| self.items[*i].take.is_none());
+        let mut deadlines: Vec<(u32, u32)> = staying
+            .map(|i| (until[i], i as u32))
+            .filter(|(until, _)| *until != NEVER)
+            .collect();
+        deadlines.sort_unstable();
+        deadlines
+    }
+
+    /// Gives the takes of unknown outcome to values that must be out, the most urgent first. Answers
+    /// with the take of each item.
+    fn assign(&self) -> FxHashMap<usize, u32> {
+        let mut taken = FxHashMap::default();
+        if self.lost.is_empty() {
+            return taken;
+        }
+        let mut lost = self.lost.iter();
+        for (until, item) in self.deadlines() {
+            match lost.next() {
+                Some(take) if self.calls[*take as usize].call <= until => {
+                    taken.insert(item as usize, *take);
+                }
+                _ => break,
+            }
+        }
+        taken
+    }
+
+    fn order(&self, events: &[Event], taken: &FxHashMap<usize, u32>) -> Vec<u32> {
+        let op = |event: &Event| match *event {
+            Event::Put(i) => Some(self.items[i as usize].put),
+            Event::Take(i) => {
+                let take = self.items[i as usize].take;
+                take.or_else(|| taken.get(&(i as usize)).copied())
+            }
+            Event::Empty(i) => Some(self.empties[i as usize]),
+        };
+        events.iter().filter_map(op).collect()
+    }
+
+    /// The fewest of the values that have no order, and why.
+    fn finding(&self, spans: &[Span], bad: Bad, meter: &mut Meter) -> Finding {
+        let empties: Vec<(u32, u32)> = bad
+            .empty
+            .map(|i| self.empties()[i as usize])
+            .into_iter()
+            .collect();
+        let is_bad = |kept: &[u32]| {
+            let spans: Vec<Span> = kept.iter().map(|i| spans[*i as usize]).collect();
+            self.kind.solve(&spans, &empties).is_err()
+        };
+        let (values, minimal) = shrink(bad.spans, is_bad, meter);
+        let (_, take, object) = self.kind.names();
+        let (put_past, taken) = self.kind.past();
+        let mut ops = Vec::new();
+        ops.extend(
+            bad.empty
+                .map(|i| self.calls[self.empties[i as usize] as usize].op.index),
+        );
+        let mut told = Vec::new();
+        let mut stays = false;
+        for i in &values {
+            let item = &self.items[*i as usize];
+            let put = &self.calls[item.put as usize];
+            ops.push(put.op.index);
+            let value = put.input;
+            match item.take.map(|take| self.calls[take as usize].op.index) {
+                Some(take) => {
+                    ops.push(take);
+                    told.push(format!(
+                        "{value} ({put_past} by op {}, {taken} by op {take})",
+                        put.op.index
+                    ));
+                }
+                None => {
+                    stays = true;
+                    told.push(format!(
+                        "{value} ({put_past} by op {}, never {taken})",
+                        put.op.index
+                    ));
+                }
+            }
+        }
+        let told = match &told[..] {
+            [first, second] if bad.empty.is_none() => format!("{first} and {second}"),
+            all => all.join(", "),
+        };
+        let lost = match (stays, self.lost.len()) {
+            (false, _) | (_, 0) => String::new(),
+            (true, n) => format!(", whatever the {n} unanswered {take}s took"),
+        };
+        let more = match minimal {
+            true => "",
+            false => " (the budget ended before the list could be made shorter)",
+        };
+        let (kind, reason) = match bad.empty {
+            Some(_) => (
+                "wrongly empty",
+                format!(
+                    "a {take} (op {}) found nothing, but at every moment of it something was in the \
+                     {object}: {told}{lost}{more}",
+                    ops[0]
+                ),
+            ),
+            None if stays => (
+                "value lost",
+                format!(
+                    "{told}: the value that was never {taken} should have come first{lost}{more}"
+                ),
+            ),
+            None => (
+                "order inverted",
+                format!("no {object} hands out in this order: {told}{more}"),
+            ),
+        };
+        Finding { kind, ops, reason }
+    }
+
+    fn judge(&self, meter: &mut Meter) -> Result<Option<Found>, Exhausted> {
+        let empties = self.empties();
+        let taken = self.assign();
+        let spans = self.spans(|i| taken.get(&i).map(|take| self.calls[*take as usize].call));
+        meter.tick(0)?;
+        let bad = match self.kind.solve(&spans, &empties) {
+            Ok(events) => return Ok(Some(Found::Order(self.order(&events, &taken)))),
+            Err(bad) => bad,
+        };
+        // Whatever the lost takes took, no value was out sooner than this.
+        let earliest = self
+            .lost
+            .first()
+            .map(|take| self.calls[*take as usize].call);
+        let staying = self.items.iter().any(|item| item.take.is_none());
+        let (spans, bad) = match earliest.filter(|_| staying) {
+            None => (spans, bad),
+            Some(_) => {
+                let spans = self.spans(|_| earliest);
+                match self.kind.solve(&spans, &empties) {
+                    Ok(_) => return Ok(None),
+                    Err(bad) => (spans, bad),
+                }
+            }
+        };
+        meter.tick(0)?;
+        Ok(Some(Found::Wrong(vec![self.finding(&spans, bad, meter)])))
+    }
+}
+
+/// What a failed operation asked for.
+fn content<'h>(op: &'h Op, key: Option<&Value>) -> Option<&'h Value> {
+    match key {
+        None => Some(&op.input),
+        Some(_) => op.input.as_pair().map(|(_, value)| value),
+    }
+}
+
+/// As much work as may go into making an explanation short, in spans that are solved again. A fixed
+/// number, and not a time, so that the same history is always explained by the same operations.
+const EFFORT: usize = 4_000_000;
+
+/// Leaves out what is not needed: by halves, then quarters, down to single ones. What is bad stays
+/// bad with more in it, so one pass is enough. Whether it is the least is said.
+fn shrink(
+    mut kept: Vec<u32>,
+    is_bad: impl Fn(&[u32]) -> bool,
+    meter: &mut Meter,
+) -> (Vec<u32>, bool) {
+    let mut effort = 0;
+    let mut chunk = kept.len().next_power_of_two();
+    while chunk > 0 {
+        let mut at = 0;
+        while at < kept.len() {
+            effort += kept.len();
+            if effort > EFFORT || meter.tick(0).is_err() {
+                return (kept, false);
+            }
+            let end = (at + chunk).min(kept.len());
+            let rest = [&kept[..at], &kept[end..]].concat();
+            match is_bad(&rest) {
+                true => kept = rest,
+                false => at = end,
+            }
+        }
+        chunk /= 2;
+    }
+    (kept, true)
+}
+
+pub fn judge(
+    kind: Kind,
+    part: &Part,
+    by_search: bool,
+    meter: &mut Meter,
+) -> Result<Judged, Exhausted> {
+    let (put, take, _) = kind.names();
+    let nil = |call: &&Call| call.op.f == put && call.input.is_nil();
+    if let Some(call) = part.calls.iter().find(nil) {
+        let op = call.op.index;
+        let why = format!("op {op} puts in nil, which is what a {take} answers that finds nothing");
+        return Ok(Judged::new(Found::Unknown(why), "undecided"));
+    }
+    let why = match Pile::new(kind, part, meter)? {
+        _ if by_search => "it was asked for".to_string(),
+        Err(NotUnique(why)) => why,
+        Ok((pile, findings)) => {
+            let how = "by spans of values";
+            if !findings.is_empty() {
+                return Ok(Judged::new(Found::Wrong(findings), how));
+            }
+            match pile.judge(meter)? {
+                Some(found) => return Ok(Judged::new(found, how)),
+                None => format!(
+                    "{} takes are of unknown outcome, and what they took can be chosen in more than \
+                     one way",
+                    pile.lost.len()
+                ),
+            }
+        }
+    };
+    let (model, ops) = Sequential::new(kind, part);
+    Ok(searched(&model, &part.calls, ops, &why, meter))
+}
+
+/// The object itself, for the general search. Values are numbers in their order.
+struct Sequential(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Action {
+    Put(u32),
+    /// None: it was empty.
+    Took(Option<u32>),
+    TookSomething,
+}
+
+impl Sequential {
+    fn new(kind: Kind, part: &Part) -> (Sequential, Vec<(u32, Action)>) {
+        let (put, _, _) = kind.names();
+        let mut values: Vec<&Value> = part
+            .calls
+            .iter()
+            .flat_map(|call| [Some(call.input), call.output])
+            .flatten()
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        let number = |value: &Value| values.binary_search(&value).unwrap_or_default() as u32;
+        let action = |call: &Call| match call.output {
+            _ if call.op.f == put => Action::Put(number(call.input)),
+            None => Action::TookSomething,
+            Some(Value::Nil) => Action::Took(None),
+            Some(value) => Action::Took(Some(number(value))),
+        };
+        let actions = part.calls.iter().enumerate();
+        let actions = actions.map(|(i, call)| (i as u32, action(call)));
+        (Sequential(kind), actions.collect())
+    }
+}
+
+impl Model for Sequential {
+    /// From where they are put in, or sorted.
+    type State = Vec<u32>;
+    type Op = Action;
+
+    fn init(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn step(&self, state: &Vec<u32>, op: &Action) -> Option<Vec<u32>> {
+        let next = match self.0 {
+            Kind::Fifo | Kind::Least => 0,
+            Kind::Lifo => state.len().saturating_sub(1),
+        };
+        let mut then = state.clone();
+        match *op {
+            Action::Put(value) => {
+                let at = match self.0 {
+                    Kind::Fifo | Kind::Lifo => state.len(),
+                    Kind::Least => state.partition_point(|v| *v < value),
+                };
+                then.insert(at, value);
+            }
+            Action::Took(None) => return state.is_empty().then_some(then),
+            Action::TookSomething if state.is_empty() => {}
+            Action::TookSomething => drop(then.remove(next)),
+            Action::Took(Some(value)) if state.get(next) == Some(&value) => {
+                then.remove(next);
+            }
+            Action::Took(Some(_)) => return None,
+        }
+        Some(then)
+    }
+
+    fn reads_only(&self, op: &Action) -> bool {
+        *op == Action::Took(None)
+    }
+}

@@ -1,0 +1,170 @@
+//! Queues that promise only that what was put in comes out, after Jepsen's `total-queue`: accounts,
+//! and no order.
+//!
+//! | figure | what |
+//! | --- | --- |
+//! | recovered | taken although its `enqueue` was not acknowledged |
+//! | duplicated | taken more often than put in, which a queue that delivers at least once may do |
+//! | lost | acknowledged, never taken, and not there when the queue was drained |
+//!
+//! To find nothing tells only of what was put in before. So a value is missing if after its `enqueue`
+//! had returned a `drain`, or a `dequeue` that found nothing, was invoked; it is lost if there are more
+//! missing ones than takes of unknown outcome, each of which may have had one.
+
+use history::{Op, Value};
+use rustc_hash::FxHashMap;
+
+use super::{Finding, Found, Judged, Part};
+use crate::{Exhausted, Figure, Meter};
+
+#[derive(Default)]
+struct Account<'h> {
+    /// Those that happened or may have, by call.
+    puts: Vec<&'h Op>,
+    acknowledged: usize,
+    /// The acknowledged one that returned last.
+    last: Option<(u32, &'h Op)>,
+    failed: Option<&'h Op>,
+    taken: Vec<&'h Op>,
+}
+
+/// The judgement, and the figures.
+pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Exhausted> {
+    let mut accounts: FxHashMap<&Value, Account> = FxHashMap::default();
+    let mut order: Vec<&Value> = Vec::new();
+    for op in part.failed.iter().filter(|op| op.f == "enqueue") {
+        let value = match part.key {
+            None => Some(&op.input),
+            Some(_) => op.input.as_pair().map(|(_, value)| value),
+        };
+        if let Some(value) = value {
+            accounts.entry(value).or_default().failed = Some(op);
+        }
+    }
+    // The last time that it was found empty, takes that may have had something, and drains.
+    let (mut drained, mut lost_takes, mut lost_drains) = (None, 0, 0);
+    for call in &part.calls {
+        meter.tick(200 * accounts.len() as u64)?;
+        match (call.op.f.as_str(), call.output) {
+            ("enqueue", output) => {
+                let account = accounts.entry(call.input).or_default();
+                order.push(call.input);
+                account.puts.push(call.op);
+                if output.is_some() {
+                    account.acknowledged += 1;
+                    let later = account.last.is_none_or(|(ret, _)| ret < call.ret);
+                    if later {
+                        account.last = Some((call.ret, call.op));
+                    }
+                }
+            }
+            ("dequeue", None) => lost_takes += 1,
+            (_, None) => lost_drains += 1,
+            ("dequeue", Some(Value::Nil)) => drained = drained.max(Some(call.call)),
+            ("dequeue", Some(value)) => accounts.entry(value).or_default().taken.push(call.op),
+            (_, Some(list)) => {
+                drained = drained.max(Some(call.call));
+                let Some(values) = list.as_list() else {
+                    if !list.is_nil() {
+                        let why = format!("op {} drained {list}, not a list", call.op.index);
+                        let judged = Judged::new(Found::Unknown(why), "undecided");
+                        return Ok((judged, Vec::new()));
+                    }
+                    continue;
+                };
+                for value in values {
+                    accounts.entry(value).or_default().taken.push(call.op);
+                }
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    let mut unexpected: Vec<(&&Value, &Account)> = accounts.iter().collect();
+    unexpected.sort_by_key(|(_, account)| account.taken.first().map(|op| op.index));
+    for (value, account) in unexpected {
+        let Some(take) = account.taken.iter().min_by_key(|op| (op.ret, op.index)) else {
+            continue;
+        };
+        let op = take.index;
+        let first = account.puts.iter().min_by_key(|op| op.call);
+        findings.extend(match (first, account.failed) {
+            (Some(put), _) if take.ret < put.call => Some(Finding {
+                kind: "taken too early",
+                ops: vec![op, put.index],
+                reason: format!(
+                    "{value} was taken (op {op}) before its enqueue (op {}) was invoked",
+                    put.index
+                ),
+            }),
+            (Some(_), _) => None,
+            (None, Some(put)) => Some(Finding {
+                kind: "aborted value",
+                ops: vec![op, put.index],
+                reason: format!(
+                    "{value} was taken (op {op}), but its enqueue (op {}) failed: it did not happen",
+                    put.index
+                ),
+            }),
+            (None, None) => Some(Finding {
+                kind: "value from nowhere",
+                ops: vec![op],
+                reason: format!("{value} was taken (op {op}), but nobody enqueued it"),
+            }),
+        });
+    }
+    order.sort_unstable();
+    order.dedup();
+    let (mut missing, mut waiting, mut recovered, mut duplicated) = (Vec::new(), 0, 0, 0);
+    for value in order {
+        let account = &accounts[value];
+        let (puts, taken) = (account.puts.len(), account.taken.len());
+        duplicated += taken.saturating_sub(puts);
+        recovered += taken.min(puts).saturating_sub(account.acknowledged);
+        if let Some((ret, put)) = account.last.filter(|_| taken < account.acknowledged) {
+            match drained.is_some_and(|drained| ret < drained) {
+                true => missing.push((value, put, account.acknowledged - taken)),
+                false => waiting += account.acknowledged - taken,
+            }
+        }
+    }
+    let count: usize = missing.iter().map(|(_, _, count)| count).sum();
+    let surely_lost = lost_drains == 0 && count > lost_takes;
+    if surely_lost {
+        findings.extend(missing.iter().map(|(value, put, _)| Finding {
+            kind: "value lost",
+            ops: vec![put.index],
+            reason: format!(
+                "{value} was enqueued (op {}, acknowledged) and never taken, though the queue was \
+                 drained afterwards{}",
+                put.index,
+                match lost_takes {
+                    0 => String::new(),
+                    n => format!("; {n} unanswered dequeues can have had {n} of {count} such values"),
+                }
+            ),
+        }));
+    }
+    let found = match (findings.is_empty(), count, waiting) {
+        (false, ..) => Found::Wrong(findings),
+        (true, 0, 0) => Found::Sound(match duplicated {
+            0 => "everything that was acknowledged was taken".to_string(),
+            n => format!("everything that was acknowledged was taken, {n} times more than once"),
+        }),
+        (true, 0, n) => Found::Unknown(format!(
+            "{n} acknowledged values were not taken, and the queue was not drained after them: they \
+             may be there still"
+        )),
+        (true, n, _) => Found::Unknown(format!(
+            "{n} acknowledged values are missing, and takes of unknown outcome may have had them"
+        )),
+    };
+    let lost = if surely_lost { count } else { 0 };
+    let figures = [
+        ("values lost", lost),
+        ("values missing or left", count + waiting - lost),
+        ("values recovered", recovered),
+        ("values duplicated", duplicated),
+    ];
+    let figures = figures.map(|(name, count)| Figure::new(name, count, ""));
+    Ok((Judged::new(found, "by accounts"), figures.to_vec()))
+}
