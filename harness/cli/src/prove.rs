@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::Verdict;
@@ -211,7 +211,7 @@ fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
             out,
             "| {} | {} | {} | {} | {} |",
             entry.name,
-            entry.scenario.nemesis,
+            fault(&entry.scenario),
             share(None),
             median(hits.iter().filter_map(|o| o.found_at_s).collect()),
             kinds.join(", "),
@@ -243,6 +243,15 @@ fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
         let _ = writeln!(out, "{broken} runs gave no result and are not counted.");
     }
     out
+}
+
+/// What a scenario does to its system: drawn faults by their families, others by their file.
+fn fault(scenario: &Scenario) -> String {
+    let file = scenario.schedule.as_deref().and_then(Path::file_name);
+    match file {
+        Some(file) => file.to_string_lossy().into_owned(),
+        None => scenario.nemesis.clone(),
+    }
 }
 
 fn runs<'a>(

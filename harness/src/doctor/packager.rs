@@ -58,7 +58,7 @@ impl Packager {
         }
     }
 
-    fn command(self, package: &str) -> String {
+    pub fn command(self, package: &str) -> String {
         match self {
             Packager::Apt { .. } => format!("sudo apt-get install {package}"),
             Packager::Dnf => format!("sudo dnf install {package}"),
