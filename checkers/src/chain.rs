@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! head   {node "n1", head "00ab..", height 12, final "00aa..",
-//!         blocks [["00ab..", "0031..", 12, time_ms, work, "n3", [["c7", "put", "3", 17], ...]], ...]}
+//!         blocks [["00ab..", "0031..", 12, time_ms, work, "n3", [["c7", "put", "3", 17], ...]], ...],
+//!         refused {"time-too-new" 3, ...}}
 //! ```
 //!
 //! Of every property the tightest parameter that holds is a figure, with a witness: the definitions,
@@ -20,6 +21,7 @@ mod growth;
 mod ledger;
 mod prefix;
 mod record;
+mod refused;
 mod tell;
 mod tree;
 mod validity;
@@ -159,6 +161,7 @@ impl Chain {
             bound,
             reorgs: prefix::reorgs(&record),
             finality: prefix::finality(&record),
+            refused: refused::refused(history),
             eventual: eventual::eventual(&record, bound, settle),
             growth: growth::growth(&record, window),
             quality: growth::quality(&record, length),

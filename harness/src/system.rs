@@ -17,6 +17,9 @@ pub struct TimeRule {
     pub figure: &'static str,
     /// One sentence for people: what is decided by which clock.
     pub rule: &'static str,
+    /// The figure that counts how often the rule decided, if anybody counts it: what shows in `figure`
+    /// may have other causes too.
+    pub uses: Option<&'static str>,
 }
 
 /// A distributed system that can be put on trial: how to install it, start it, and ask it things

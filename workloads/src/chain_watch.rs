@@ -3,13 +3,13 @@
 //! A block is shown once, by whichever node is first seen to build upon it, so that a head that is
 //! asked for several times a second costs little more than its hash.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use harness::cluster::Node;
 use harness::watcher::Watch;
-use history::Value;
+use history::{Name, Value};
 
 use crate::interface::{Block, Chain};
 
@@ -36,6 +36,8 @@ struct Known {
     /// Blocks that have been read and not been shown, because the look was not finished: a long chain
     /// is read in steps, whatever the patience. By their hash, which says what is in them.
     read: HashMap<String, Block>,
+    /// By node, what it was last seen to have refused.
+    refused: HashMap<Name, BTreeMap<String, i64>>,
 }
 
 impl ChainWatch {
@@ -67,7 +69,8 @@ impl ChainWatch {
         let head = self.chain.head(node).await?;
         self.read_new(node, &head.hash).await?;
         // Nothing is waited for from here on: a block that counts as shown is in the answer.
-        let blocks = self.known().show(&head.hash);
+        let mut known = self.known();
+        let blocks = known.show(&head.hash);
         let mut entries = vec![
             ("node".into(), node.name.clone().into()),
             ("head".into(), Value::text(&head.hash)),
@@ -76,6 +79,15 @@ impl ChainWatch {
         ];
         if let Some(last_final) = &head.last_final {
             entries.push(("final".into(), Value::text(last_final)));
+        }
+        if let Some(refused) = head
+            .refused
+            .filter(|refused| known.changed(&node.name, refused))
+        {
+            let counts = refused
+                .into_iter()
+                .map(|(rule, n)| (Value::text(rule), n.into()));
+            entries.push(("refused".into(), Value::Map(counts.collect())));
         }
         Ok(Value::Map(entries))
     }
@@ -132,6 +144,12 @@ impl Known {
         None
     }
 
+    /// Whether these counts are not what this node showed last.
+    fn changed(&mut self, node: &Name, refused: &BTreeMap<String, i64>) -> bool {
+        let last = self.refused.insert(node.clone(), refused.clone());
+        last.as_ref() != Some(refused)
+    }
+
     /// The way down from `head`, parents first, as values; it counts as shown.
     fn show(&mut self, head: &str) -> Vec<Value> {
         let mut blocks = Vec::new();
@@ -159,6 +177,7 @@ mod tests {
     struct Fixed {
         blocks: HashMap<String, Block>,
         heads: Mutex<HashMap<String, &'static str>>,
+        refused: Mutex<Option<BTreeMap<String, i64>>>,
         asked: Mutex<Vec<(String, usize)>>,
     }
 
@@ -198,6 +217,7 @@ mod tests {
                 hash: hash.into(),
                 height: self.blocks.get(hash).map_or(99, |block| block.height),
                 last_final: None,
+                refused: self.refused.lock().unwrap().clone(),
             })
         }
 
@@ -211,6 +231,29 @@ mod tests {
             }
             Ok(found)
         }
+    }
+
+    #[tokio::test]
+    async fn refusals_are_shown_when_they_are_not_what_the_node_showed_before() {
+        let chain = Arc::new(tree());
+        let watch = ChainWatch::new(chain.clone());
+        let nodes = dummy::nodes(2);
+        let shown = async |node: usize, count: Option<i64>| {
+            chain.set(nodes[node].name.as_str(), "a");
+            let counts = count.map(|n| BTreeMap::from([("time-too-new".to_string(), n)]));
+            *chain.refused.lock().unwrap() = counts;
+            let value = watch.look(&nodes[node]).await.unwrap();
+            value
+                .get("refused")
+                .map(|counts| counts.get("time-too-new").cloned())
+        };
+        assert_eq!(shown(0, None).await, None);
+        assert_eq!(shown(0, Some(0)).await, Some(Some(Value::Int(0))));
+        assert_eq!(shown(0, Some(0)).await, None);
+        assert_eq!(shown(0, Some(2)).await, Some(Some(Value::Int(2))));
+        // Another node has its own, and one that was restarted begins anew.
+        assert_eq!(shown(1, Some(2)).await, Some(Some(Value::Int(2))));
+        assert_eq!(shown(0, Some(0)).await, Some(Some(Value::Int(0))));
     }
 
     fn hashes(value: &Value) -> Vec<&str> {

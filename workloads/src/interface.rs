@@ -5,6 +5,7 @@
 //! have had no effect is decided by whoever implements the interface, error by error, with the codes
 //! of [`harness::client`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -171,6 +172,9 @@ pub struct Head {
     pub height: i64,
     /// The newest block that the node calls final, where the chain has finality.
     pub last_final: Option<String>,
+    /// How many blocks the node has refused since it started, by the rule that they broke, where it
+    /// tells that.
+    pub refused: Option<BTreeMap<String, i64>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,7 @@ use super::depth::Smallest;
 use super::eventual::Eventual;
 use super::growth::Slowest;
 use super::record::short;
+use super::refused::Refused;
 use super::tell::{Told, seconds};
 use super::tree::NOTHING;
 use crate::Figure;
@@ -78,6 +79,13 @@ impl Told<'_, '_> {
             let (looks, found) = (self.finality.0, self.finality.1.len());
             let figure = json!({"looks": looks, "contradictions": found});
             figures.push(Figure::new("finality", figure, ""));
+        }
+        if let Some(refused) = &self.refused {
+            figures.push(Figure::new(
+                "blocks refused",
+                refused_figure(refused),
+                "blocks",
+            ));
         }
         figures
     }
@@ -268,4 +276,18 @@ impl Told<'_, '_> {
             "gave up": smallest.gave_up,
         })
     }
+}
+
+fn refused_figure(refused: &Refused) -> Json {
+    let first = refused.first.iter().map(|(rule, (node, op))| {
+        let seen = format!("{node} (op {}, {})", op.index, op.ret);
+        (rule.to_string(), Json::from(seen))
+    });
+    let all = refused.rules.values();
+    json!({
+        "count": all.fold(0u64, |sum, n| sum.saturating_add(*n)),
+        "by rule": refused.rules,
+        "nodes": refused.nodes,
+        "first seen": first.collect::<Map<_, _>>(),
+    })
 }

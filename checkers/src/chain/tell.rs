@@ -9,6 +9,7 @@ use super::growth::{Growth, Poorest, Share, Slowest};
 use super::ledger::{Clients, Places};
 use super::prefix::{Above, Depth, Reorg, Unfinal};
 use super::record::Record;
+use super::refused::Refused;
 use super::tree::NOTHING;
 use super::{Chain, Findings};
 use crate::{Analysis, Anomaly, Verdict};
@@ -40,6 +41,7 @@ pub struct Told<'a, 'h> {
     pub above: Above,
     pub reorgs: (Vec<Reorg>, Vec<usize>),
     pub finality: (usize, Vec<Unfinal>),
+    pub refused: Option<Refused<'h>>,
     pub eventual: Option<Eventual>,
     pub growth: Growth,
     pub quality: Option<Poorest>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use checkers::chain::Chain;
 use checkers::{Analysis, Budget, Checker, Verdict};
-use history::{History, Kind, Value};
+use history::{Event, History, Kind, Process, Value};
 use serde_json::{Value as Json, json};
 
 use crate::story::{Asked, NODES, Story};
@@ -414,4 +414,73 @@ fn a_bound_makes_a_verdict_of_a_figure() {
         assert_eq!(kinds(&found), [kind], "{found:?}");
         assert_eq!(check(Chain::new(), &story).verdict, Verdict::Valid);
     }
+}
+
+/// Looks 0, 3, 6, ... of the sound story are n1's, 1, 4, 7, ... n2's.
+#[test]
+fn refusals_are_added_up_over_looks_and_restarts() {
+    let mut story = sound();
+    let none = vec![("too-new", 0), ("bad-work", 0)];
+    story.refused = vec![
+        (0, none.clone()),
+        (1, none),
+        (9, vec![("too-new", 2), ("bad-work", 0)]),
+        (12, vec![("too-new", 5), ("bad-work", 0)]),
+        // Restarted: one was refused since.
+        (18, vec![("too-new", 1), ("bad-work", 0)]),
+        (31, vec![("too-new", 1), ("bad-work", 1)]),
+    ];
+    let found = check(Chain::new(), &story);
+    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+    let refused = figure(&found, "blocks refused");
+    assert_eq!(refused["count"], json!(8), "{refused}");
+    assert_eq!(refused["by rule"], json!({"too-new": 7, "bad-work": 1}));
+    assert_eq!(
+        refused["nodes"],
+        json!({"n1": {"too-new": 6}, "n2": {"too-new": 1, "bad-work": 1}})
+    );
+    // The look at 3 s was the fourth at n1.
+    let first = refused["first seen"]["too-new"].as_str().unwrap();
+    assert!(
+        first.starts_with("n1 (op ") && first.ends_with("3.010 s)"),
+        "{first}"
+    );
+}
+
+#[test]
+fn where_no_node_counts_refusals_there_is_no_figure_of_them() {
+    let found = check(Chain::new(), &sound());
+    assert!(found.figures.iter().all(|f| f.name != "blocks refused"));
+}
+
+/// As it is read from a log that restarts do not cut.
+#[test]
+fn refusals_that_are_told_once_at_the_end_count_too() {
+    let mut events = sound().history().events().to_vec();
+    let at = events.last().unwrap().time;
+    for (kind, value) in [
+        (Kind::Invoke, Value::Nil),
+        (
+            Kind::Ok,
+            Value::from(json!({"node": "n3", "refused": {"time-too-new": 12}})),
+        ),
+    ] {
+        events.push(Event {
+            index: events.len() as u64,
+            time: at,
+            process: Process::Client(7),
+            kind,
+            f: "refused".into(),
+            value,
+            error: None,
+            node: Some("n3".into()),
+            version: None,
+        });
+    }
+    let history = History::new(events).unwrap();
+    let found = Chain::new().check(&history, &Budget::default());
+    assert_eq!(
+        figure(&found, "blocks refused")["nodes"],
+        json!({"n3": {"time-too-new": 12}})
+    );
 }

@@ -111,7 +111,7 @@ fn history(random: &mut Random) -> History {
             None => {
                 let names = [
                     "read", "write", "cas", "add", "txn", "transfer", "log", "trace", "head",
-                    "head", "other",
+                    "head", "refused", "other",
                 ];
                 let f = *random.pick(&names);
                 open[who] = Some(f);

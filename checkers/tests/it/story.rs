@@ -46,6 +46,8 @@ pub struct Story {
     pub blocks: Vec<Block>,
     pub looks: Vec<Look>,
     pub asked: Vec<Asked>,
+    /// What a look shows besides: how many blocks its node has refused since its start, by rule.
+    pub refused: Vec<(usize, Vec<(&'static str, i64)>)>,
     /// From, until, family, target. Times are nanoseconds, as everywhere here.
     pub faults: Vec<(u64, u64, &'static str, &'static str)>,
 }
@@ -114,8 +116,8 @@ impl Story {
         let mut nodes: Vec<&str> = self.looks.iter().map(|look| look.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        for look in order {
-            let look = &self.looks[look];
+        for number in order {
+            let look = &self.looks[number];
             let path = self.path(look.tip);
             let new: Vec<usize> = path
                 .iter()
@@ -125,8 +127,8 @@ impl Story {
             for block in &new {
                 shown[*block] = true;
             }
-            let number = nodes.iter().position(|node| *node == look.node).unwrap();
-            let process = Process::Client(1_000_000_000 + number as u64);
+            let watcher = nodes.iter().position(|node| *node == look.node).unwrap();
+            let process = Process::Client(1_000_000_000 + watcher as u64);
             let node = Some(look.node);
             event(
                 look.call,
@@ -148,6 +150,10 @@ impl Story {
             ];
             if let Some(finalised) = look.finalised {
                 answer.push(("final".into(), self.hash(finalised)));
+            }
+            if let Some((_, counts)) = self.refused.iter().find(|(look, _)| *look == number) {
+                let counts = counts.iter().map(|(rule, n)| ((*rule).into(), (*n).into()));
+                answer.push(("refused".into(), Value::Map(counts.collect())));
             }
             event(
                 look.ret,

@@ -3,9 +3,10 @@
 
 use std::process::ExitCode;
 
+use harness::system::TimeRule;
 use nemeses::Family;
 use nemeses::schedule::{NemesisSpec, Schedule};
-use report::experiment::{Arm, ClockTest, Comparison, Group, Measure};
+use report::experiment::{Arm, ClockTest, Comparison, Group, Measure, Rule, number};
 use serde_json::{Value as Json, json};
 use workloads::systems;
 
@@ -87,7 +88,7 @@ pub fn command(args: Compare) -> Result<ExitCode, Failure> {
                     system: sides[*i].label.clone(),
                     without: arm(&name_without_clock(family), *without),
                     with: arm(family, *with),
-                    rules: rules.map(|r| (r.figure.into(), r.rule.into())).collect(),
+                    rules: rules.map(rule).collect(),
                 }
             })
             .collect(),
@@ -102,6 +103,14 @@ pub fn command(args: Compare) -> Result<ExitCode, Failure> {
     let page = experiment.page(&format!("compare-{}-{}", args.system_a, args.system_b));
     let html = report::experiment::compare(&comparison);
     conclude(&page, &html, &output, experiment.json, &answers.trials)
+}
+
+fn rule(rule: &TimeRule) -> Rule {
+    Rule {
+        measure: rule.figure.into(),
+        text: rule.rule.into(),
+        uses: rule.uses.map(Into::into),
+    }
 }
 
 /// The two systems with what each is given.
@@ -337,8 +346,23 @@ fn clock_text(c: &Comparison, test: &ClockTest) -> String {
             format!("  {}", measure.label),
             measure.unit.clone(),
             grid::difference(above, c.seeds.len()),
-            test.rule(&measure.id).unwrap_or_default().to_string(),
+            match test.rule(&measure.id) {
+                Some(rule) if !test.ruled_out(rule) => rule.text.clone(),
+                _ => String::new(),
+            },
         ]);
+    }
+    for uses in test.uses() {
+        let name = c.measures.iter().find(|m| m.id == uses.measure);
+        out += &format!(
+            "  {}: {} without, {} with; more under {} of {} seeds: {}\n",
+            name.map_or(uses.measure.as_str(), |m| &m.label),
+            number(uses.without),
+            number(uses.with),
+            uses.rose,
+            uses.of,
+            uses.text,
+        );
     }
     match grid.text() {
         none if none.is_empty() => out += "  no figure surely changed\n",
@@ -381,6 +405,7 @@ fn json(c: &Comparison) -> Json {
             "differences": differences(&test.with, &test.without),
             "flips": test.flips(),
             "rules": test.rules,
+            "uses": test.uses(),
         })).collect::<Vec<_>>(),
     })
 }

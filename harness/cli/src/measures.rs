@@ -185,6 +185,21 @@ const KNOWN: &[Known] = &[
         about: "The fewest confirmations with which all answers together are linearizable.",
     },
     Known {
+        path: "chain/blocks refused/count",
+        label: "blocks refused",
+        better: Better::Lower,
+        headline: false,
+        about: "How often a node refused a block, whatever the rule, as the nodes count it themselves. A block \
+                that three nodes refuse counts three times.",
+    },
+    Known {
+        path: "chain/blocks refused/by rule/*",
+        label: "blocks refused as *",
+        better: Better::Lower,
+        headline: false,
+        about: "How often a node refused a block by this rule, as the nodes count it themselves.",
+    },
+    Known {
         path: "chain/liveness/all/p50",
         label: "confirmed after, median",
         better: Better::Lower,
@@ -226,6 +241,8 @@ const APART: &[&str] = &[
     "vacuity/*",
     "vacuity/*/*",
     "chain/*/*/slowest op",
+    // Which node it is, is another thing under every seed.
+    "chain/blocks refused/nodes/*/*",
     "*/*/window",
 ];
 

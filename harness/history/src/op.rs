@@ -20,8 +20,8 @@ pub enum Outcome {
 }
 
 /// Operations by which the harness looks at a system, and asks nothing of it: decided logs and traces
-/// at the end, heads of chains all along. They are no service, and no client's.
-pub const OBSERVATIONS: [&str; 3] = ["log", "trace", "head"];
+/// and counts of refused blocks at the end, heads of chains all along. They are no service, and no client's.
+pub const OBSERVATIONS: [&str; 4] = ["log", "trace", "head", "refused"];
 
 /// An invocation with its completion.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 //!
 //! As with paxos-kv no type is shared with the node; `harness/docs/chain.md` is all that is known of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -115,28 +116,42 @@ const MEDIAN_RULE: &str = "a block must be later than the median of the eleven b
 const RETARGET_RULE: &str = "every --retarget-every blocks the difficulty follows the times that miners wrote into \
      blocks by their own wall clocks, by a factor of 4 at most";
 
+const TOO_NEW: &str = "chain/blocks refused/by rule/time-too-new";
+const TOO_OLD: &str = "chain/blocks refused/by rule/time-too-old";
+
+const fn by_drift(figure: &'static str) -> TimeRule {
+    TimeRule {
+        figure,
+        rule: DRIFT_RULE,
+        uses: Some(TOO_NEW),
+    }
+}
+
+/// Nobody counts how far a change of the difficulty was due to a clock.
+const fn by_retarget(figure: &'static str) -> TimeRule {
+    TimeRule {
+        figure,
+        rule: RETARGET_RULE,
+        uses: None,
+    }
+}
+
 /// A block's time is its miner's wall clock, and that is all that the rules of a chain have of time.
+/// A miner whose clock is behind the median writes down the median's next millisecond, so blocks that
+/// are too old come from nodes that break the rule.
 const TIME_RULES: &[TimeRule] = &[
+    by_drift(TOO_NEW),
     TimeRule {
-        figure: "chain/common prefix/k",
-        rule: DRIFT_RULE,
-    },
-    TimeRule {
-        figure: "chain/reorganisations/count",
-        rule: DRIFT_RULE,
-    },
-    TimeRule {
-        figure: "chain/blocks off the last chain",
+        figure: TOO_OLD,
         rule: MEDIAN_RULE,
+        uses: Some(TOO_OLD),
     },
-    TimeRule {
-        figure: "chain/chain growth/with faults/tau",
-        rule: RETARGET_RULE,
-    },
-    TimeRule {
-        figure: "availability/throughput",
-        rule: RETARGET_RULE,
-    },
+    by_drift("chain/common prefix/k"),
+    by_drift("chain/reorganisations/count"),
+    by_drift("chain/blocks off the last chain"),
+    by_drift("chain/liveness/all/p99"),
+    by_retarget("chain/chain growth/with faults/tau"),
+    by_retarget("availability/throughput"),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -301,6 +316,7 @@ struct Peer {
 struct ShownHead {
     head: String,
     height: i64,
+    refused: BTreeMap<String, i64>,
 }
 
 #[derive(Deserialize)]
@@ -452,6 +468,7 @@ impl Chain for Network {
             hash: shown.head,
             height: shown.height,
             last_final: None,
+            refused: Some(shown.refused),
         })
     }
 

@@ -419,6 +419,7 @@ impl Chain for Network {
             hash: info.bestblockhash,
             height: info.blocks,
             last_final: None,
+            refused: None,
         })
     }
 

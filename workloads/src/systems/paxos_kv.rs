@@ -105,14 +105,17 @@ const TIME_RULES: &[TimeRule] = &[
     TimeRule {
         figure: "agreement/elections",
         rule: ELECTION_RULE,
+        uses: None,
     },
     TimeRule {
         figure: "agreement/needless elections",
         rule: ELECTION_RULE,
+        uses: None,
     },
     TimeRule {
         figure: "staleness/stale reads",
         rule: LEASE_RULE,
+        uses: None,
     },
 ];
 

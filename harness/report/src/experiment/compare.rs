@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::sheet::{self, Difference, Interval};
-use super::{Arm, ClockTest, Comparison, Measure, panel};
+use super::{Arm, ClockTest, Comparison, Measure, number, panel};
 use crate::text::{Esc, clip, counted};
 
 pub fn write(out: &mut String, c: &Comparison) -> fmt::Result {
@@ -235,6 +235,30 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
             counted(c.measures.len(), "figure")
         )?,
     }
+    for uses in test.uses() {
+        let name = c.measures.iter().find(|m| m.id == uses.measure);
+        let name = name.map_or(uses.measure.as_str(), |m| &m.label);
+        match uses.rose {
+            0 => writeln!(
+                out,
+                "<li>Not by this rule, which decided no more often in any of {}: {} ({} without, {} with).</li>",
+                counted(uses.of, "pair"),
+                Esc(&uses.text),
+                Esc(number(uses.without)),
+                Esc(number(uses.with)),
+            )?,
+            rose => writeln!(
+                out,
+                "<li><b>By this rule time got in</b>, under {rose} of {}: {}. {}: {} without, {} with the \
+                 clock's faults, all runs together.</li>",
+                counted(uses.of, "seed"),
+                Esc(&uses.text),
+                Esc(name),
+                Esc(number(uses.without)),
+                Esc(number(uses.with)),
+            )?,
+        }
+    }
     writeln!(out, "</ul>")?;
 
     let ruled = |m: &&Measure| test.rule(&m.id).is_some();
@@ -258,7 +282,11 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
         write!(out, "<tr><td>")?;
         sheet::name(out, measure)?;
         let rule = match (test.rule(&measure.id), sure.contains(measure)) {
-            (Some(rule), _) => Esc(clip(rule, 300)).to_string(),
+            (Some(rule), true) if test.ruled_out(rule) => {
+                "<span class=\"none\">the system names one, which decided no more often</span>"
+                    .to_string()
+            }
+            (Some(rule), _) => Esc(clip(&rule.text, 300)).to_string(),
             (None, true) => "<span class=\"none\">the system names none</span>".to_string(),
             (None, false) => String::new(),
         };

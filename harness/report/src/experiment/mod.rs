@@ -81,8 +81,33 @@ pub struct ClockTest {
     pub system: String,
     pub without: Arm,
     pub with: Arm,
-    /// Measures in which time can show, with the system's rule that lets it in.
-    pub rules: Vec<(String, String)>,
+    /// By which the system lets time in, as it says itself.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule of a system by which a clock can change what it does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rule {
+    /// The measure in which it shows.
+    pub measure: String,
+    /// One sentence.
+    pub text: String,
+    /// The measure that counts how often it decided, if anybody counts it.
+    pub uses: Option<String>,
+}
+
+/// How often a rule decided, with the clock's faults and without.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Uses {
+    pub measure: String,
+    /// The rule's sentence.
+    pub text: String,
+    /// Seeds under which it decided more often with the clock's faults, of so many that tell.
+    pub rose: usize,
+    pub of: usize,
+    /// In all runs together.
+    pub without: f64,
+    pub with: f64,
 }
 
 /// Two systems under the same faults.
@@ -215,9 +240,48 @@ impl ClockTest {
     }
 
     /// The rule that the system names for a measure.
-    pub fn rule(&self, measure: &str) -> Option<&str> {
-        let named = self.rules.iter().find(|(id, _)| id == measure);
-        named.map(|(_, rule)| rule.as_str())
+    pub fn rule(&self, measure: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.measure == measure)
+    }
+
+    /// What the counted rules did, each once.
+    pub fn uses(&self) -> Vec<Uses> {
+        let mut all: Vec<Uses> = Vec::new();
+        for rule in &self.rules {
+            if let Some(uses) = self.uses_of(rule)
+                && !all.contains(&uses)
+            {
+                all.push(uses);
+            }
+        }
+        all
+    }
+
+    /// None if nobody counts it, or no seed has the count in both its runs.
+    pub fn uses_of(&self, rule: &Rule) -> Option<Uses> {
+        let measure = rule.uses.as_ref()?;
+        let without: BTreeMap<u64, f64> = self.without.values(measure).into_iter().collect();
+        let with = self.with.values(measure).into_iter();
+        let pairs: Vec<(f64, f64)> = with
+            .filter_map(|(seed, with)| Some((*without.get(&seed)?, with)))
+            .collect();
+        (!pairs.is_empty()).then(|| Uses {
+            measure: measure.clone(),
+            text: rule.text.clone(),
+            rose: pairs
+                .iter()
+                .filter(|(without, with)| with > without)
+                .count(),
+            of: pairs.len(),
+            without: pairs.iter().map(|(without, _)| without).sum(),
+            with: pairs.iter().map(|(_, with)| with).sum(),
+        })
+    }
+
+    /// Whether the rule that is named for a measure is ruled out by its own count: it decided no more
+    /// often with the clock's faults.
+    pub fn ruled_out(&self, rule: &Rule) -> bool {
+        self.uses_of(rule).is_some_and(|uses| uses.rose == 0)
     }
 }
 
@@ -322,6 +386,45 @@ mod tests {
         // Only seeds that both have are compared.
         let above = arm(&[5.0, 5.0, 5.0]).above(&few, "wait").unwrap();
         assert_eq!((above.n, above.low, above.high), (2, 2.0, 4.0));
+    }
+
+    #[test]
+    fn a_rule_that_decided_no_more_often_is_no_cause() {
+        let rule = |measure: &str, uses: Option<&str>| Rule {
+            measure: measure.into(),
+            text: "a sentence".into(),
+            uses: uses.map(Into::into),
+        };
+        let of = |without: &[f64], with: &[f64]| ClockTest {
+            system: String::new(),
+            without: arm(without),
+            with: arm(with),
+            rules: vec![
+                rule("forks", Some("wait")),
+                rule("depth", Some("wait")),
+                rule("growth", None),
+            ],
+        };
+        let test = of(&[0.0, 4.0, 1.0], &[3.0, 4.0, 2.0]);
+        let uses = test.uses();
+        assert_eq!(uses.len(), 1, "a count is told once: {uses:?}");
+        let Uses {
+            rose,
+            of: seeds,
+            without,
+            with,
+            ..
+        } = uses[0];
+        assert_eq!((rose, seeds, without, with), (2, 3, 5.0, 9.0));
+        assert!(!test.ruled_out(test.rule("forks").unwrap()));
+        // In all it decided more often, but under no seed because of the clock: seeds 3 are not compared.
+        let test = of(&[4.0, 4.0], &[3.0, 4.0, 2.0]);
+        assert!(test.ruled_out(test.rule("depth").unwrap()));
+        // What nobody counts is not ruled out, and no seed that tells is no count of nought.
+        assert!(!test.ruled_out(test.rule("growth").unwrap()));
+        let untold = of(&[], &[1.0]);
+        assert_eq!(untold.uses(), []);
+        assert!(!untold.ruled_out(untold.rule("forks").unwrap()));
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub struct Status {
     /// Reorganisations, and the most blocks that one abandoned.
     pub reorgs: u64,
     pub deepest_reorg: u64,
-    /// How many blocks were refused, by reason; every reason is there.
+    /// See [`Core::refused`].
     pub refused: BTreeMap<&'static str, u64>,
     /// The newest last.
     pub last_refused: Vec<Refusal>,
@@ -172,8 +172,13 @@ impl Core {
         peers.collect()
     }
 
-    pub fn status(&self) -> Status {
+    /// How many blocks were refused since the start, by reason; every reason is there.
+    pub fn refused(&self) -> BTreeMap<&'static str, u64> {
         let count = |name| self.counters.refused.get(name).copied().unwrap_or(0);
+        Reason::NAMES.map(|name| (name, count(name))).into()
+    }
+
+    pub fn status(&self) -> Status {
         let own = &self.miner.own;
         Status {
             head: self.head(),
@@ -183,7 +188,7 @@ impl Core {
             median_time_past_ms: self.median_time_past(),
             reorgs: self.counters.reorgs,
             deepest_reorg: self.counters.deepest_reorg,
-            refused: Reason::NAMES.map(|name| (name, count(name))).into(),
+            refused: self.refused(),
             last_refused: self.counters.last_refused.iter().cloned().collect(),
             mined: own.len() as u64,
             stale: own
