@@ -1,15 +1,18 @@
 //! Linearizability of registers with compare-and-set (Herlihy and Wing 1990).
 //!
-//! Every key is judged by itself, by one of three engines:
+//! Every key is judged by itself:
 //!
-//! - [`zones`] where written values are unique: linear, at any concurrency, whatever was lost;
-//! - [`versions`] where answers say where in the system's own order they are true, and that holds;
-//! - [`search`] otherwise: exponential in the concurrency, so it can run out of its budget.
+//! - by [`zones`] where written values are unique: linear, at any concurrency, whatever was lost;
+//! - by [`versions`] where answers say where in the system's own order they are true, and that holds;
+//! - otherwise by [`frontier`] and [`search`], which take turns ([`decide`]): exponential in the
+//!   concurrency at worst, so they can run out of their budget.
 //!
 //! `valid` can be had with a [`Certificate`], which [`verify`](crate::verify) accepts or refuses on its own;
 //! `invalid` comes with the few operations that cannot be ordered.
 
 pub(crate) mod core;
+pub mod decide;
+pub mod frontier;
 pub mod model;
 mod numbers;
 pub(crate) mod parts;
@@ -17,6 +20,7 @@ mod reason;
 pub mod search;
 mod texts;
 pub mod versions;
+pub mod window;
 pub mod zones;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +32,7 @@ use history::{History, Value};
 pub use texts::Texts;
 
 use self::core::Core;
-use self::model::Register;
+use self::decide::Outcome;
 use self::parts::Part;
 use crate::choice::Model;
 use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order};
@@ -62,6 +66,7 @@ pub struct Registers {
 pub enum Engine {
     Zones,
     Versions,
+    Frontier,
     Search,
 }
 
@@ -191,7 +196,9 @@ impl Registers {
             }
         }
         let mut no_order = None;
-        if self.engine != Some(Engine::Search) && part.versions.len() == part.ops.len() {
+        if self.engine.is_none_or(|engine| engine == Engine::Versions)
+            && part.versions.len() == part.ops.len()
+        {
             match versions::order(&part.ops, &part.versions, &mut meter) {
                 Err(why) => return Judged::new(Engine::Versions, Found::NoRoom(why)),
                 Ok(Ok(order)) => {
@@ -206,17 +213,18 @@ impl Registers {
         if self.engine == Some(Engine::Versions) {
             return Judged::new(Engine::Versions, Found::NoVersions(no_order));
         }
-        let found = match search::search(&Register, &part.ops, &mut meter) {
-            Ok(search::Found::Order(order)) => Found::Order(Some(order)),
-            Ok(search::Found::Blocked(op)) => {
-                Found::Blocked(op, core::core(&Register, &part.ops, op, &meter))
+        let decided = decide::decide(&part.ops, part.values(), self.engine, certify, &meter);
+        let found = match decided.found {
+            Ok(Outcome::Order(order)) => Found::Order(order),
+            Ok(Outcome::Blocked(op)) => {
+                Found::Blocked(op, core::of_registers(&part.ops, op, &meter))
             }
             Err(gave_up) => Found::GaveUp(gave_up),
         };
         Judged {
             not_unique,
             no_order,
-            ..Judged::new(Engine::Search, found)
+            ..Judged::new(decided.engine, found)
         }
     }
 
@@ -264,6 +272,16 @@ impl Registers {
                 );
             }
         }
+        let searched_parts = parts.iter().zip(judged);
+        let mut searched_parts = searched_parts.filter(|(_, j)| j.not_unique.is_some());
+        let weakness = searched_parts.find_map(|(part, judged)| match judged.found {
+            Found::Order(_) => Some(format!(
+                "{}{}",
+                reason::object(part),
+                reason::weakness(part)?
+            )),
+            _ => None,
+        });
         anomalies.sort_by_key(|a| a.ops.iter().copied().max());
         anomalies.truncate(MOST_ANOMALIES);
         let by = |engine| judged.iter().filter(|j| j.engine == engine).count();
@@ -274,6 +292,7 @@ impl Registers {
         let engines = [
             (Engine::Zones, "by zones"),
             (Engine::Versions, "by versions"),
+            (Engine::Frontier, "by frontier"),
             (Engine::Search, "by search"),
         ];
         let used: Vec<_> = engines.iter().filter(|(e, _)| by(*e) > 0).collect();
@@ -289,10 +308,12 @@ impl Registers {
             Some(why) => format!("{used}: {why}"),
         };
         let mut analysis = match (anomalies.is_empty(), unknown.first()) {
-            (true, None) => Analysis::valid(
-                self.name(),
-                format!("{of} have an order that explains every answer ({how})"),
-            ),
+            (true, None) => {
+                let weakness = weakness.map_or(String::new(), |why| format!("; {why}"));
+                let summary =
+                    format!("{of} have an order that explains every answer ({how}){weakness}");
+                Analysis::valid(self.name(), summary)
+            }
             (true, Some(why)) => {
                 let rest = match unknown.len() - 1 {
                     0 => String::new(),
@@ -316,6 +337,7 @@ impl Registers {
             ("keys", parts.len()),
             ("keys judged by zones", by(Engine::Zones)),
             ("keys judged by versions", by(Engine::Versions)),
+            ("keys judged by frontier", by(Engine::Frontier)),
             ("keys judged by search", by(Engine::Search)),
             ("keys found wrong", wrong_keys),
             ("keys undecided", unknown.len()),

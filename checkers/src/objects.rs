@@ -405,7 +405,7 @@ fn searched<M: Model>(
                 reason: format!(
                     "everything that returned before op {last} has an order, but with it there is \
                      none: it cannot be placed together with ops {others:?}, wherever all others \
-                     are put{more}"
+                     are put that were invoked by then{more}"
                 ),
             }])
         }

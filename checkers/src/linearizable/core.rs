@@ -1,8 +1,13 @@
 //! The part of a history that is wrong, where the search found that it is.
 
-use super::model::Model;
+use super::model::{Model, Register};
 use super::search::{Found, NEVER, Timed, search};
-use crate::Meter;
+use super::window::Window;
+use super::zones::Op;
+use crate::{Exhausted, Meter};
+
+/// A violation that ends at so early a return is explained from the beginning.
+const SHORT: usize = 32;
 
 /// Steps of the search that may be spent on making a violation small. A fixed number, and not a
 /// time, so that the same history is always explained by the same operations.
@@ -11,14 +16,59 @@ const STEPS: u64 = 1_000_000;
 /// And on one attempt: what is not found to be impossible in as many is kept.
 const STEPS_OF_ONE: u64 = 50_000;
 
-/// Operations that cannot be ordered even if every other is allowed to have happened at any time,
-/// or never.
+/// Operations that cannot be ordered even if every other that was called by then is allowed to have
+/// happened at any time, or never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Core {
     /// By call.
     pub ops: Vec<u32>,
     /// Whether each of them is needed; false if the limits ended the work before.
     pub minimal: bool,
+    /// The return before which anything may have happened; none if that is the beginning.
+    pub after: Option<u32>,
+}
+
+/// Of registers: the core of the shortest window that is impossible, if one is found soon.
+pub fn of_registers(ops: &[Op], blocked: u32, meter: &Meter) -> Core {
+    let mut by_ret: Vec<u32> = (0..ops.len() as u32)
+        .filter(|i| ops[*i as usize].ret != NEVER)
+        .collect();
+    by_ret.sort_by_key(|i| ops[*i as usize].ret);
+    let at = by_ret.iter().position(|op| *op == blocked);
+    let at = at.expect("it has returned");
+    let mut steps = meter.with_steps(STEPS);
+    // What is short is explained whole.
+    let mut back = if at < SHORT { at + 1 } else { SHORT / 4 };
+    let window = loop {
+        let window = Window::new(ops, &by_ret, at, back);
+        match window.is_impossible(None, &mut steps) {
+            Ok(true) => break window,
+            Ok(false) if !window.is_whole() => back *= 2,
+            _ => return core(&Register, ops, blocked, meter),
+        }
+    };
+    let last = window.ids().iter().position(|op| *op == blocked);
+    let candidates: Vec<u32> = (0..window.ids().len() as u32).collect();
+    let mut left = STEPS;
+    let (kept, minimal) = shrink(
+        &candidates,
+        window.ids().len(),
+        last.expect("it is in its window") as u32,
+        |kept| {
+            let length = kept.len() as u64;
+            left = left.checked_sub(length).ok_or(Exhausted::Steps)?;
+            let most = left.min(STEPS_OF_ONE);
+            let mut meter = meter.with_steps(most);
+            let found = window.is_impossible(Some(kept), &mut meter);
+            left -= most - meter.steps();
+            Ok(found)
+        },
+    );
+    Core {
+        ops: kept.iter().map(|at| window.ids()[*at as usize]).collect(),
+        minimal,
+        after: window.after(),
+    }
 }
 
 /// Shrinks the shortest bad prefix, which ends when `blocked` returns. To relax an operation is to
@@ -27,34 +77,52 @@ pub struct Core {
 pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Meter) -> Core {
     // Of those that return together, the ones in front of it in the history come first.
     let end = (ops[blocked as usize].ret, blocked);
-    // What has not returned by then does not matter, unless it writes: a read may be wrong just
-    // because what it saw was written later.
+    // What was called later had not happened, and what reads and had not returned says nothing.
     let fixed: Vec<u32> = (0..ops.len() as u32)
+        .filter(|i| ops[*i as usize].call < end.0)
         .filter(|i| (ops[*i as usize].ret, *i) <= end || !model.reads_only(&ops[*i as usize].op))
         .collect();
-    let mut kept = vec![false; ops.len()];
-    for i in &fixed {
-        kept[*i as usize] = true;
-    }
     let mut left = STEPS;
-    let mut is_bad = |kept: &[bool]| {
+    let (ops, minimal) = shrink(&fixed, ops.len(), blocked, |kept| {
         let relaxed = relax(model, ops, kept, end);
         // To build it costs a step for each operation, so that long prefixes end too, and so does to
         // walk through it once.
         let length = relaxed.len() as u64;
-        left = left.checked_sub(length).ok_or(())?;
+        left = left.checked_sub(length).ok_or(Exhausted::Steps)?;
         let most = left.min(STEPS_OF_ONE.max(2 * length));
         let mut meter = meter.with_steps(most);
         let found = search(model, &relaxed, &mut meter);
         left -= most - meter.steps();
-        Ok(found.map(|found| matches!(found, Found::Blocked(_))))
-    };
+        match found {
+            Ok(found) => Ok(Ok(matches!(found, Found::Blocked(_)))),
+            Err(gave_up) => Ok(Err(gave_up.why)),
+        }
+    });
+    Core {
+        ops,
+        minimal,
+        after: None,
+    }
+}
+
+/// Those of the candidates that are needed for `is_bad`, which sees a flag for each of `all`
+/// operations, and whether each of them is. It fails for good, or for this once.
+fn shrink(
+    candidates: &[u32],
+    all: usize,
+    blocked: u32,
+    mut is_bad: impl FnMut(&[bool]) -> Result<Result<bool, Exhausted>, Exhausted>,
+) -> (Vec<u32>, bool) {
+    let mut kept = vec![false; all];
+    for i in candidates {
+        kept[*i as usize] = true;
+    }
     // By halves, then quarters, down to single operations. What cannot be relaxed now cannot be
     // relaxed later, when fewer constraints are left, so one pass over the single ones is enough.
     let mut minimal = true;
-    let mut chunk = fixed.len().next_power_of_two();
+    let mut chunk = candidates.len().next_power_of_two();
     'shrinking: while chunk > 0 {
-        for group in fixed.chunks(chunk) {
+        for group in candidates.chunks(chunk) {
             let relaxing: Vec<u32> = group
                 .iter()
                 .copied()
@@ -64,25 +132,25 @@ pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Met
                 continue;
             }
             relaxing.iter().for_each(|i| kept[*i as usize] = false);
-            match is_bad(&kept) {
-                Ok(Ok(true)) => continue,
-                Ok(Ok(false)) => {}
+            let bad = is_bad(&kept);
+            if bad == Ok(Ok(true)) {
+                continue;
+            }
+            relaxing.iter().for_each(|i| kept[*i as usize] = true);
+            match bad {
+                Ok(Ok(_)) => {}
                 // Kept although it may not be needed.
-                Ok(Err(_)) => minimal &= chunk > 1,
-                Err(()) => {
+                Ok(Err(Exhausted::Steps | Exhausted::Memory)) => minimal &= chunk > 1,
+                Ok(Err(Exhausted::Time)) | Err(_) => {
                     minimal = false;
-                    relaxing.iter().for_each(|i| kept[*i as usize] = true);
                     break 'shrinking;
                 }
             }
-            relaxing.iter().for_each(|i| kept[*i as usize] = true);
         }
         chunk /= 2;
     }
-    Core {
-        ops: fixed.into_iter().filter(|i| kept[*i as usize]).collect(),
-        minimal,
-    }
+    let kept = candidates.iter().copied().filter(|i| kept[*i as usize]);
+    (kept.collect(), minimal)
 }
 
 /// The operations that are kept, as they are seen until `end`, and the others without their times.
@@ -93,7 +161,8 @@ fn relax<M: Model>(
     end: (u32, u32),
 ) -> Vec<Timed<M::Op>> {
     let (mut relaxed, mut rest) = (Vec::new(), Vec::new());
-    for (i, (timed, kept)) in ops.iter().zip(kept).enumerate() {
+    let called = ops.partition_point(|op| op.call < end.0);
+    for (i, (timed, kept)) in ops[..called].iter().zip(kept).enumerate() {
         let (call, ret, to) = match kept {
             true if (timed.ret, i as u32) <= end => (timed.call, timed.ret, &mut rest),
             true => (timed.call, NEVER, &mut rest),

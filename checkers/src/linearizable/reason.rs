@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::model::{Action, INITIAL};
 use super::parts::Part;
-use super::search::GaveUp;
+use super::search::{GaveUp, NEVER};
 use super::versions::NoOrder;
 use super::zones::{Kind, NotUnique, Violation};
 use crate::Anomaly;
@@ -203,6 +203,13 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
         true => "",
         false => " (the budget ended before the list could be made shorter)",
     };
+    let before = match core.after {
+        None => String::new(),
+        Some(after) => format!(
+            ", and whatever had happened before op {} returned",
+            part.ids[after as usize]
+        ),
+    };
     let rank = |at: usize| (part.ops[at].ret, at);
     let explained = (0..part.ops.len())
         .filter(|at| rank(*at) < rank(blocked as usize))
@@ -216,7 +223,7 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
             .map(|at| part.ids[*at as usize].into())
             .collect(),
         reason: format!(
-            "the {explained} operations that returned before {last} have an order, but with it there is none: it cannot be placed {with}, wherever all others are put{minimal}"
+            "the {explained} operations that returned before {last} have an order, but with it there is none: it cannot be placed {with}, wherever all others are put that were invoked by then{before}{minimal}"
         ),
     }
 }
@@ -229,10 +236,64 @@ pub fn of_giving_up(part: &Part, gave_up: &GaveUp) -> String {
         lost,
         configurations,
     } = gave_up;
+    let hardest = match hardest(part) {
+        None => String::new(),
+        Some((value, written, 0)) => {
+            format!("; {} alone was written {written} times", part.value(value))
+        }
+        Some((value, written, lost)) => format!(
+            "; {} alone was written {written} times, {lost} of them by writes that were lost",
+            part.value(value)
+        ),
+    };
+    let power = match weakness(part) {
+        None => String::new(),
+        Some(why) => format!("; {why}"),
+    };
     format!(
-        "{}{why} after {configurations} configurations; the first {explained} operations to return have an order; up to {open} operations were open at once and {lost} writes were lost, with values that are not unique",
+        "{}{why} after {configurations} configurations; the first {explained} operations to return have an order; up to {open} operations were open at once and {lost} writes were lost, with values that are not unique{hardest}{power}; write every value once (the client's number with a counter), and this takes no search",
         object(part)
     )
+}
+
+/// The value that leaves most to choose: how often it was written, and how often by lost operations.
+fn hardest(part: &Part) -> Option<(u32, usize, usize)> {
+    let mut written = vec![(0, 0); part.values()];
+    for op in &part.ops {
+        if let Some(value) = op.op.written() {
+            written[value as usize].0 += 1;
+            written[value as usize].1 += usize::from(op.ret == NEVER);
+        }
+    }
+    let counted = (0..)
+        .zip(written)
+        .map(|(value, (all, lost))| (value, all, lost));
+    counted
+        .filter(|(_, all, _)| *all > 1)
+        .max_by_key(|(_, all, lost)| (*lost, *all))
+}
+
+/// That most answers would have been accepted whatever happened, if it is so.
+pub fn weakness(part: &Part) -> Option<String> {
+    // When a write of each value was lost first: it can stand in front of any later answer.
+    let mut lost = vec![NEVER; part.values()];
+    for op in part.ops.iter().rev() {
+        if let (Action::Write(value), NEVER) = (op.op, op.ret) {
+            lost[value as usize] = op.call;
+        }
+    }
+    let (mut answers, mut excused) = (0, 0);
+    for op in part.ops.iter().filter(|op| op.ret != NEVER) {
+        if let Some(found) = op.op.found() {
+            answers += 1;
+            excused += usize::from(lost[found as usize] < op.ret);
+        }
+    }
+    (2 * excused > answers).then(|| {
+        format!(
+            "the test has lost its power: each of {excused} of the {answers} answers can be explained by a write of the same value whose outcome nobody knows"
+        )
+    })
 }
 
 pub fn of_searching(part: &Part, why: &NotUnique) -> String {

@@ -71,15 +71,12 @@ pub fn search<M: Model>(
     meter: &mut Meter,
 ) -> Result<Found, GaveUp> {
     let mut search = Search::new(model, ops);
-    match search.run(meter) {
-        Ok(found) => Ok(found),
-        Err(why) => Err(GaveUp {
-            why,
-            explained: search.furthest as usize,
-            open: search.slots as usize,
-            lost: search.classes.iter().map(|c| c.members.len()).sum(),
-            configurations: search.seen.table.len(),
-        }),
+    loop {
+        match search.run(u64::MAX, meter) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(why) => return Err(search.gave_up(why)),
+        }
     }
 }
 
@@ -110,7 +107,8 @@ struct Frame {
 
 const NONE: u32 = u32::MAX;
 
-struct Search<'a, M: Model> {
+/// A search that can be interrupted.
+pub struct Search<'a, M: Model> {
     model: &'a M,
     ops: &'a [Timed<M::Op>],
     /// Operations that returned, by return.
@@ -133,6 +131,7 @@ struct Search<'a, M: Model> {
     state: u32,
     /// What was placed, in order; classes stand behind the operations.
     trail: Vec<u32>,
+    frames: Vec<Frame>,
     moves: Vec<Move>,
     seen: Seen,
     key: Vec<u64>,
@@ -142,7 +141,8 @@ struct Search<'a, M: Model> {
 }
 
 impl<'a, M: Model> Search<'a, M> {
-    fn new(model: &'a M, ops: &'a [Timed<M::Op>]) -> Self {
+    /// Prepares a search for an order of `ops`, which are sorted by call.
+    pub fn new(model: &'a M, ops: &'a [Timed<M::Op>]) -> Self {
         let n = ops.len();
         debug_assert!(ops.is_sorted_by_key(|o| o.call));
         let mut by_ret: Vec<u32> = (0..n as u32)
@@ -208,7 +208,7 @@ impl<'a, M: Model> Search<'a, M> {
         let init = model.init();
         let mut state_ids = FxHashMap::default();
         state_ids.insert(init.clone(), 0);
-        Search {
+        let mut search = Search {
             model,
             ops,
             slot,
@@ -226,50 +226,79 @@ impl<'a, M: Model> Search<'a, M> {
             state_ids,
             state: 0,
             trail: Vec::new(),
+            frames: Vec::new(),
             moves: Vec::new(),
             seen: Seen::default(),
             key: Vec::new(),
             used: Vec::new(),
             demands: Vec::new(),
+        };
+        search.place_reads();
+        search.enter(0, 0, 0);
+        search
+    }
+
+    /// The first so many operations to return have an order.
+    pub fn explained(&self) -> usize {
+        self.furthest as usize
+    }
+
+    /// Operations that returned, by return.
+    pub fn by_ret(&self) -> &[u32] {
+        &self.by_ret
+    }
+
+    /// What it holds: arrays by operation, the path of the search, which is a few words a step, and
+    /// what it remembers.
+    pub fn bytes(&self) -> u64 {
+        let path = self.moves.len() + self.trail.len();
+        (64 * self.ops.len() + 48 * path) as u64 + self.seen.bytes()
+    }
+
+    pub fn gave_up(&self, why: Exhausted) -> GaveUp {
+        GaveUp {
+            why,
+            explained: self.explained(),
+            open: self.slots as usize,
+            lost: self.classes.iter().map(|c| c.members.len()).sum(),
+            configurations: self.seen.table.len(),
         }
     }
 
-    fn run(&mut self, meter: &mut Meter) -> Result<Found, Exhausted> {
-        let mut frames: Vec<Frame> = Vec::new();
-        self.enter(&mut frames, 0, 0, 0);
-        while let Some(frame) = frames.last_mut() {
+    /// Searches on for so many steps; none if there is no answer yet.
+    pub fn run(&mut self, steps: u64, meter: &mut Meter) -> Result<Option<Found>, Exhausted> {
+        for _ in 0..steps {
+            let Some(frame) = self.frames.last_mut() else {
+                return Ok(Some(Found::Blocked(self.by_ret[self.furthest as usize])));
+            };
             if self.base as usize == self.by_ret.len() {
-                return Ok(Found::Order(self.order()));
+                return Ok(Some(Found::Order(self.order())));
             }
-            // Arrays by operation, and the path of the search, which is a few words a step.
-            let arrays = 64 * self.ops.len() + 48 * (self.moves.len() + self.trail.len());
-            meter.tick(arrays as u64 + self.seen.bytes())?;
-            let Some(&next) = self.moves.get(frame.next as usize) else {
-                let frame = frames.pop().expect("the loop's condition saw it");
+            let next = self.moves.get(frame.next as usize).copied();
+            frame.next += 1;
+            meter.tick(self.bytes())?;
+            let Some(next) = next else {
+                let frame = self.frames.pop().expect("it was seen above");
                 self.moves.truncate(frame.first as usize);
                 self.undo(frame.trail, frame.base, frame.state);
                 continue;
             };
-            frame.next += 1;
             let (trail, base, state) = (self.trail.len() as u32, self.base, self.state);
             self.apply(next);
             if self.remember() {
-                self.enter(&mut frames, trail, base, state);
+                self.enter(trail, base, state);
             } else {
                 self.undo(trail, base, state);
             }
         }
-        Ok(Found::Blocked(self.by_ret[self.furthest as usize]))
+        Ok(None)
     }
 
     /// Opens a frame for the configuration reached; `trail`, `base` and `state` are those to return to.
-    fn enter(&mut self, frames: &mut Vec<Frame>, trail: u32, base: u32, state: u32) {
-        if frames.is_empty() {
-            self.place_reads();
-        }
+    fn enter(&mut self, trail: u32, base: u32, state: u32) {
         let first = self.moves.len() as u32;
         self.list_moves();
-        frames.push(Frame {
+        self.frames.push(Frame {
             first,
             next: first,
             trail,
@@ -466,7 +495,7 @@ impl<'a, M: Model> Search<'a, M> {
 }
 
 /// Gives each operation that returned a bit of its own among those that overlap it.
-fn slots<O>(ops: &[Timed<O>], by_ret: &[u32]) -> (Vec<u32>, u32) {
+pub(super) fn slots<O>(ops: &[Timed<O>], by_ret: &[u32]) -> (Vec<u32>, u32) {
     let mut slot = vec![NONE; ops.len()];
     let mut free: Vec<u32> = Vec::new();
     let mut slots = 0;

@@ -49,6 +49,7 @@ fn linearizable_from(
                 .is_some_and(|(k, _)| *k == Value::Int(key))
         })
         .filter(|op| op.outcome != Outcome::Fail)
+        .filter(|op| end.is_none_or(|end| op.call <= end.0))
         .map(|op| {
             let kept = kept.is_none_or(|kept| kept.contains(&op.index));
             // None: relaxed. An operation that must have happened has returned.

@@ -40,11 +40,15 @@ fn judge(seed: u64, unique: bool) -> Verdict {
         Verdict::Invalid
     };
     assert_eq!(found.verdict, expected, "{found:?}\n{}", say());
-    let searched = registers
-        .clone()
-        .with_engine(Engine::Search)
-        .check(&history, &budget);
+    let by = |engine| {
+        registers
+            .clone()
+            .with_engine(engine)
+            .check(&history, &budget)
+    };
+    let (searched, swept) = (by(Engine::Search), by(Engine::Frontier));
     assert_eq!(searched.verdict, expected, "{searched:?}\n{}", say());
+    assert_eq!(swept.verdict, expected, "{swept:?}\n{}", say());
     if unique {
         let zones = registers
             .clone()
@@ -53,7 +57,7 @@ fn judge(seed: u64, unique: bool) -> Verdict {
         assert_eq!(zones.verdict, expected, "{zones:?}\n{}", say());
     }
     if right {
-        for engine in [None, Some(Engine::Search)] {
+        for engine in [None, Some(Engine::Search), Some(Engine::Frontier)] {
             let registers = engine
                 .into_iter()
                 .fold(registers.clone(), Registers::with_engine);
@@ -65,6 +69,7 @@ fn judge(seed: u64, unique: bool) -> Verdict {
     } else {
         assert_core(&history, &found, &say);
         assert_core(&history, &searched, &say);
+        assert_core(&history, &swept, &say);
     }
     expected
 }
@@ -500,7 +505,7 @@ fn the_engine_is_named_with_the_reason_for_it() {
     );
     assert_eq!(
         told([1, 2, 0]),
-        "3 operations have an order that explains every answer (by search: 1 is written twice, by ops 0 and 2; \
+        "3 operations have an order that explains every answer (by frontier: 1 is written twice, by ops 0 and 2; \
          versions are no order: at its own the read of 1 (op 4) finds nil)"
     );
 }

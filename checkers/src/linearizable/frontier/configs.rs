@@ -1,0 +1,263 @@
+//! Configurations, and the set of those that survive.
+
+use super::lost::Lost;
+use super::{DEAD, Mask, NONE, Open};
+
+/// What may have happened so far, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Open operations that need no place any more.
+    pub done: Mask,
+    /// Open operations that have one, and cannot be placed again.
+    pub used: Mask,
+    pub value: u32,
+    /// How many of each class of lost operations were used, as a number that [`Lost`] gives out.
+    pub lost: u32,
+}
+
+impl Config {
+    /// Whether everything that can follow `other` can follow this one.
+    fn dominates(&self, other: &Config, lost: &Lost) -> bool {
+        self.value == other.value
+            && other.done & !self.done == 0
+            && self.used & !other.used == 0
+            && lost.at_most(self.lost, other.lost)
+    }
+
+    pub fn hash(&self) -> u64 {
+        let halves = |m: Mask| (m as u64) ^ ((m >> 64) as u64).rotate_left(29);
+        let mixed = mix(halves(self.done) ^ 0x9e37_79b9_7f4a_7c15);
+        mix(mixed ^ halves(self.used) ^ (u64::from(self.value) << 32 | u64::from(self.lost)))
+    }
+}
+
+pub fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    x ^ (x >> 29)
+}
+
+/// A configuration and how it came about.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub config: Config,
+    pub trail: u32,
+}
+
+impl Entry {
+    pub fn at(value: u32) -> Entry {
+        Entry {
+            config: Config {
+                done: 0,
+                used: 0,
+                value,
+                lost: 0,
+            },
+            trail: NONE,
+        }
+    }
+}
+
+/// Positions by hash. It is emptied without touching it.
+#[derive(Default)]
+pub struct Index {
+    /// Generation, position and hash; a power of two, at most half full.
+    places: Vec<(u32, u32, u64)>,
+    generation: u32,
+    filled: usize,
+}
+
+impl Index {
+    pub fn clear(&mut self) {
+        self.filled = 0;
+        self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            self.places.fill((0, 0, 0));
+            self.generation = 1;
+        }
+    }
+
+    /// The position kept under this hash for which `is` holds; [`NONE`], to be replaced, if it is new.
+    pub fn get(&mut self, hash: u64, is: impl Fn(u32) -> bool) -> &mut u32 {
+        if 2 * (self.filled + 1) > self.places.len() {
+            self.grow();
+        }
+        let most = self.places.len() - 1;
+        let mut at = hash as usize & most;
+        loop {
+            let (generation, position, known) = self.places[at];
+            if generation != self.generation {
+                self.filled += 1;
+                self.places[at] = (self.generation, NONE, hash);
+                break;
+            }
+            if known == hash && is(position) {
+                break;
+            }
+            at = (at + 1) & most;
+        }
+        &mut self.places[at].1
+    }
+
+    fn grow(&mut self) {
+        let size = (2 * self.places.len()).max(64);
+        let old = std::mem::replace(&mut self.places, vec![(0, 0, 0); size]);
+        let now = self.generation;
+        self.generation = 1;
+        for (_, position, hash) in old.into_iter().filter(|place| place.0 == now) {
+            let mut at = hash as usize & (size - 1);
+            while self.places[at].0 != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            self.places[at] = (1, position, hash);
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        // And the next doubling beside it.
+        3 * self.places.capacity() * size_of::<(u32, u32, u64)>()
+    }
+}
+
+/// The configurations that survive, none of which dominates another.
+#[derive(Default)]
+pub struct Front {
+    pub entries: Vec<Entry>,
+    next: Vec<Entry>,
+    /// Within `next`: the one before of equal value and compare-and-sets, the only ones to compare with.
+    before: Vec<u32>,
+    index: Index,
+    /// Comparisons that nobody has asked for yet.
+    compared: u64,
+}
+
+/// So many comparisons take as long as a step.
+const COMPARISONS_A_STEP: u64 = 32;
+
+impl Front {
+    /// Steps' worth of comparisons since it was asked last.
+    pub fn take_work(&mut self) -> u64 {
+        let steps = self.compared / COMPARISONS_A_STEP;
+        self.compared %= COMPARISONS_A_STEP;
+        steps
+    }
+
+    pub fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// Whether every configuration has settled an operation already, which is then forgotten.
+    pub fn all_done(&mut self, bit: Mask) -> bool {
+        if self.entries.iter().any(|e| e.config.done & bit == 0) {
+            return false;
+        }
+        self.entries.iter_mut().for_each(|e| e.config.done &= !bit);
+        true
+    }
+
+    /// Begins the next generation, which [`Front::add`] fills and [`Front::turn`] puts in place.
+    pub fn begin(&mut self) {
+        self.next.clear();
+        self.before.clear();
+        self.index.clear();
+    }
+
+    /// Whether it survives those added before it.
+    pub fn add(&mut self, entry: Entry, cas: Mask, lost: &Lost) -> bool {
+        let config = entry.config;
+        let group = |c: &Config| (c.value, c.done & cas, c.used & cas);
+        let key = Config {
+            done: config.done & cas,
+            used: config.used & cas,
+            lost: 0,
+            ..config
+        };
+        let next = &self.next;
+        let head = self.index.get(key.hash(), |at| {
+            group(&next[at as usize].config) == group(&config)
+        });
+        let mut at = *head;
+        while at != NONE {
+            self.compared += 1;
+            if self.next[at as usize].config.dominates(&config, lost) {
+                return false;
+            }
+            at = self.before[at as usize];
+        }
+        // Those that it dominates stay in the list, marked by a value of their own place.
+        let mut link = *head;
+        let mut last = NONE;
+        while link != NONE {
+            let following = self.before[link as usize];
+            if config.dominates(&self.next[link as usize].config, lost) {
+                self.next[link as usize].config.lost = NONE;
+                match last {
+                    NONE => *head = following,
+                    last => self.before[last as usize] = following,
+                }
+            } else {
+                last = link;
+            }
+            link = following;
+        }
+        self.next.push(entry);
+        self.before.push(*head);
+        *head = self.next.len() as u32 - 1;
+        true
+    }
+
+    pub fn turn(&mut self) {
+        self.next.retain(|entry| entry.config.lost != NONE);
+        std::mem::swap(&mut self.entries, &mut self.next);
+    }
+
+    /// Whether some had to go.
+    pub fn keep_best(&mut self, width: usize, open: &Open, lost: &Lost) -> bool {
+        if self.entries.len() <= width {
+            return false;
+        }
+        // Few that wait for a place, few that are used up.
+        let cost = |config: &Config| {
+            let waiting = open.all & !config.done;
+            let (reads, writes) = (waiting & !open.writes, waiting & open.writes);
+            let used = config.used & open.writes;
+            4 * reads.count_ones()
+                + writes.count_ones()
+                + used.count_ones()
+                + 2 * lost.total(config.lost)
+                + u32::from(config.value == DEAD)
+        };
+        self.entries.sort_by_cached_key(|entry| cost(&entry.config));
+        // Those that differ in nothing but what was lost come last: they succeed and fail together.
+        self.begin();
+        let mut like = Vec::new();
+        for entry in self.entries.drain(..) {
+            let key = Config {
+                lost: 0,
+                ..entry.config
+            };
+            let next = &self.next;
+            let same = |at: u32| {
+                Config {
+                    lost: 0,
+                    ..next[at as usize].config
+                } == key
+            };
+            match self.index.get(key.hash(), same) {
+                known if *known == NONE => {
+                    *known = self.next.len() as u32;
+                    self.next.push(entry);
+                }
+                _ => like.push(entry),
+            }
+        }
+        self.next.append(&mut like);
+        self.next.truncate(width);
+        std::mem::swap(&mut self.entries, &mut self.next);
+        true
+    }
+
+    pub fn bytes(&self) -> usize {
+        (self.entries.capacity() + self.next.capacity()) * (size_of::<Entry>() + 4)
+            + self.index.bytes()
+    }
+}

@@ -1,0 +1,229 @@
+//! Lost operations: equal ones are interchangeable, so a configuration counts how many it used.
+
+use rustc_hash::FxHashMap;
+
+use super::super::model::Action;
+use super::super::search::{NEVER, Timed};
+use super::configs::Front;
+
+/// Lost operations that are equal.
+pub struct Class {
+    pub from: Option<u32>,
+    pub to: u32,
+    /// By call.
+    members: Vec<u32>,
+    /// So many of them.
+    called: u32,
+    /// The last return of an operation that it can help, perhaps through other lost ones.
+    until: u32,
+}
+
+/// The classes, and the numbers for how many of each are used.
+pub struct Lost {
+    classes: Vec<Class>,
+    class_of: FxHashMap<u32, u32>,
+    write_of: FxHashMap<u32, u32>,
+    cas_from: FxHashMap<u32, Vec<u32>>,
+    /// By end, the first one last.
+    ends: Vec<(u32, u32)>,
+    /// Classes and how many of them, by class; number 0 is none of any.
+    usages: Vec<Box<[(u32, u32)]>>,
+    ids: FxHashMap<Box<[(u32, u32)]>, u32>,
+    /// From a usage, by one more of a class.
+    more: FxHashMap<(u32, u32), u32>,
+    /// Whether each can be used as often as wanted, which allows more than there is.
+    unlimited: bool,
+    bytes: usize,
+}
+
+impl Lost {
+    pub fn new(ops: &[Timed<Action>], values: usize, unlimited: bool) -> Lost {
+        let mut lost = Lost {
+            classes: Vec::new(),
+            class_of: FxHashMap::default(),
+            write_of: FxHashMap::default(),
+            cas_from: FxHashMap::default(),
+            ends: Vec::new(),
+            usages: vec![Box::default()],
+            ids: FxHashMap::from_iter([(Box::default(), 0)]),
+            more: FxHashMap::default(),
+            unlimited,
+            bytes: 0,
+        };
+        let mut ids: FxHashMap<Action, u32> = FxHashMap::default();
+        for (i, timed) in ops.iter().enumerate().filter(|(_, op)| op.ret == NEVER) {
+            // A lost read helps nobody.
+            let Some(to) = timed.op.written() else {
+                continue;
+            };
+            let next = lost.classes.len() as u32;
+            let id = *ids.entry(timed.op).or_insert(next);
+            if id == next {
+                lost.classes.push(Class {
+                    from: timed.op.found(),
+                    to,
+                    members: Vec::new(),
+                    called: 0,
+                    until: 0,
+                });
+                match timed.op.found() {
+                    None => drop(lost.write_of.insert(to, id)),
+                    Some(from) => lost.cas_from.entry(from).or_default().push(id),
+                }
+            }
+            lost.class_of.insert(i as u32, id);
+            lost.classes[id as usize].members.push(i as u32);
+        }
+        if !lost.classes.is_empty() {
+            lost.find_ends(ops, values);
+        }
+        lost
+    }
+
+    /// What a lost compare-and-set needs is needed as long as what it gives.
+    fn find_ends(&mut self, ops: &[Timed<Action>], values: usize) {
+        let mut until = vec![0; values];
+        for op in ops.iter().filter(|op| op.ret != NEVER) {
+            if let Some(v) = op.op.found() {
+                until[v as usize] = op.ret.max(until[v as usize]);
+            }
+        }
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for class in &mut self.classes {
+                class.until = until[class.to as usize];
+                if let Some(from) = class.from
+                    && until[from as usize] < class.until
+                {
+                    until[from as usize] = class.until;
+                    changed = true;
+                }
+            }
+        }
+        self.ends = self.classes.iter().map(|c| c.until).zip(0..).collect();
+        self.ends
+            .sort_unstable_by_key(|end| std::cmp::Reverse(*end));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    pub fn call(&mut self, op: u32) {
+        if let Some(class) = self.class_of.get(&op) {
+            self.classes[*class as usize].called += 1;
+        }
+    }
+
+    pub fn class(&self, id: u32) -> &Class {
+        &self.classes[id as usize]
+    }
+
+    /// The class of lost writes of a value.
+    pub fn write_of(&self, value: u32) -> Option<u32> {
+        self.write_of.get(&value).copied()
+    }
+
+    /// Classes of lost compare-and-sets that found a value.
+    pub fn cas_from(&self, value: u32) -> &[u32] {
+        self.cas_from.get(&value).map_or(&[], Vec::as_slice)
+    }
+
+    /// All of them.
+    pub fn cas(&self) -> impl Iterator<Item = u32> {
+        let is_cas = |id: &u32| self.classes[*id as usize].from.is_some();
+        (0..self.classes.len() as u32).filter(is_cas)
+    }
+
+    /// Until when lost compare-and-sets may need a value.
+    pub fn needed_until(&self, value: u32) -> u32 {
+        let ends = self.cas_from(value).iter();
+        ends.map(|id| self.classes[*id as usize].until)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Whether a lost operation gives this value, at whatever time.
+    pub fn gives(&self, value: u32) -> bool {
+        self.write_of(value).is_some() || self.classes.iter().any(|c| c.to == value)
+    }
+
+    fn used(&self, usage: u32, class: u32) -> u32 {
+        let usage = &self.usages[usage as usize];
+        let at = usage.iter().find(|(id, _)| *id == class);
+        at.map_or(0, |(_, count)| *count)
+    }
+
+    /// The one that would be used next, if it was called and can still help.
+    pub fn next(&self, usage: u32, class: u32, now: u32) -> Option<u32> {
+        let used = self.used(usage, class);
+        let class = &self.classes[class as usize];
+        (used < class.called && class.until >= now).then(|| class.members[used as usize])
+    }
+
+    /// The usage with one more of a class.
+    pub fn with(&mut self, usage: u32, class: u32) -> u32 {
+        if self.unlimited {
+            return usage;
+        }
+        if let Some(known) = self.more.get(&(usage, class)) {
+            return *known;
+        }
+        let mut list = self.usages[usage as usize].to_vec();
+        match list.binary_search_by_key(&class, |(id, _)| *id) {
+            Ok(at) => list[at].1 += 1,
+            Err(at) => list.insert(at, (class, 1)),
+        }
+        let id = self.number(list.into());
+        self.more.insert((usage, class), id);
+        self.bytes += 32;
+        id
+    }
+
+    fn number(&mut self, usage: Box<[(u32, u32)]>) -> u32 {
+        if let Some(id) = self.ids.get(&usage) {
+            return *id;
+        }
+        let id = self.usages.len() as u32;
+        self.bytes += 2 * (8 * usage.len() + 32);
+        self.usages.push(usage.clone());
+        self.ids.insert(usage, id);
+        id
+    }
+
+    /// Whether one usage has no more of any class than another.
+    pub fn at_most(&self, one: u32, other: u32) -> bool {
+        one == other
+            || one == 0
+            || self.usages[one as usize]
+                .iter()
+                .all(|(class, count)| *count <= self.used(other, *class))
+    }
+
+    pub fn total(&self, usage: u32) -> u32 {
+        self.usages[usage as usize].iter().map(|(_, n)| n).sum()
+    }
+
+    /// Forgets how many were used of what can help nobody who returns now or later.
+    pub fn forget(&mut self, now: u32, front: &mut Front) {
+        let before = self.ends.len();
+        while self.ends.pop_if(|(until, _)| *until < now).is_some() {}
+        if self.ends.len() == before {
+            return;
+        }
+        for entry in &mut front.entries {
+            let usage = &self.usages[entry.config.lost as usize];
+            let is_over = |(class, _): &(u32, u32)| self.classes[*class as usize].until < now;
+            if usage.iter().any(is_over) {
+                let rest = usage.iter().copied().filter(|used| !is_over(used));
+                let rest = rest.collect();
+                entry.config.lost = self.number(rest);
+            }
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.class_of.len() * 24 + self.classes.len() * size_of::<Class>()
+    }
+}

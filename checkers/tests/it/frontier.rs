@@ -1,0 +1,181 @@
+//! Repeated values: the frontier, the search, and both.
+
+use checkers::linearizable::{Engine, Registers};
+use checkers::{Budget, Checker, Verdict, drawing, verify};
+
+use crate::engines::Judge;
+use crate::random::{self, Random, Shape, seeds};
+
+/// Even and odd seeds: repeated and unique values.
+#[test]
+fn engines_agree_with_brute_force() {
+    let mut judge = Judge::new();
+    let (mut valid, mut invalid) = (0, 0);
+    for seed in seeds(5_000) {
+        match judge.judge(seed, 12) {
+            Ok(true) => valid += 1,
+            Ok(false) => invalid += 1,
+            Err(why) => panic!("seed {seed}: {why}\n{:#?}", judge.ops),
+        }
+    }
+    assert!(
+        valid > 300 && invalid > 300,
+        "{valid} valid, {invalid} invalid"
+    );
+}
+
+#[test]
+fn engines_agree_on_longer_histories() {
+    let (mut valid, mut invalid) = (0, 0);
+    for seed in seeds(60) {
+        let mut random = Random::new(seed);
+        let shape = Shape {
+            ops: 60 + random.below(150),
+            processes: 2 + random.below(8),
+            unique: false,
+            cas_percent: *random.pick(&[0, 30]),
+            lost_percent: *random.pick(&[0, 0, 2]),
+            wrong_percent: *random.pick(&[0, 1, 8]),
+            keys: 1,
+            versions: false,
+        };
+        let history = random::history(&mut random, shape);
+        let budget = Budget::default();
+        let say = || format!("seed {seed}\n{}", random::show(&history));
+        let by = |engine| Registers::keyed().with_engine(engine);
+        let searched = by(Engine::Search).check(&history, &budget);
+        for registers in [by(Engine::Frontier), Registers::keyed()] {
+            match registers.certify(&history, &budget) {
+                Ok(order) => {
+                    assert_eq!(searched.verdict, Verdict::Valid, "{}", say());
+                    verify(&history, &order).unwrap_or_else(|e| panic!("{e}\n{}", say()));
+                }
+                Err(found) => {
+                    assert_eq!(found.verdict, searched.verdict, "{}", say());
+                    // The shortest prefix without an order ends at the same operation.
+                    let last = |found: &checkers::Analysis| found.anomalies[0].ops[0];
+                    assert_eq!(last(&found), last(&searched), "{found:?}\n{}", say());
+                }
+            }
+        }
+        match searched.verdict {
+            Verdict::Valid => valid += 1,
+            _ => invalid += 1,
+        }
+    }
+    assert!(
+        valid > 10 && invalid > 10,
+        "{valid} valid, {invalid} invalid"
+    );
+}
+
+fn sweep(drawn: &str) -> Verdict {
+    let history = drawing::history(drawn).unwrap();
+    let frontier = Registers::single().with_engine(Engine::Frontier);
+    let budget = Budget::default();
+    if let Ok(order) = frontier.certify(&history, &budget) {
+        assert_eq!(verify(&history, &order), Ok(()), "{drawn}");
+    }
+    frontier.check(&history, &budget).verdict
+}
+
+/// When `write 2` returns, `write 1` could be given to the open read at no cost; but a read that is
+/// called after it has returned needs it still.
+#[test]
+fn what_costs_nothing_now_may_be_needed_later() {
+    let drawn = "
+        P0 |------write 1---------------------|
+        P1   |-----read 1-------------------------------------|
+        P2     |-write 2-|
+        P3                |-read 2-|
+        P4                                        |-read 1-|
+        P5                |-write 2-|
+        ";
+    assert_eq!(sweep(drawn), Verdict::Valid);
+}
+
+/// Writes 1, then 2 where nobody sees it, then 1 again, for the compare-and-set.
+#[test]
+fn the_same_value_again_hides_other_writes() {
+    let drawn = "
+        P0 |-write 1-|
+        P1              |------write 2--------------------|
+        P2                |------write 1-------------|
+        P3                   |-cas 1 3-|
+        P4                                                   |-read 3-|
+        ";
+    assert_eq!(sweep(drawn), Verdict::Valid);
+}
+
+/// The compare-and-set has to be placed before 1 is left for ever, though it returns much later.
+#[test]
+fn compare_and_set_does_not_wait_until_its_value_is_gone() {
+    let drawn = "
+        P0 |-write 1-|
+        P1              |------cas 1 2----------------------|
+        P2                 |-write 3-|
+        P3                             |-read 3-|
+        ";
+    assert_eq!(sweep(drawn), Verdict::Valid);
+    assert_eq!(
+        sweep(&format!("{drawn}\nP4{}|-read 2-|", " ".repeat(60))),
+        Verdict::Invalid
+    );
+}
+
+/// The value that the last reader returns with is needed by that reader.
+#[test]
+fn what_returns_now_still_needs_its_value() {
+    let drawn = "
+        P0 |--write 4--------------|
+        P1   |-write 0-|
+        P2      |-cas 4 1-?
+        P3         |-----cas 1 0---|
+        ";
+    assert_eq!(sweep(drawn), Verdict::Valid);
+}
+
+/// What is given to an open read in front of `write 1` hides it, so that it has its place.
+#[test]
+fn a_write_that_is_hidden_by_a_free_one_has_its_place() {
+    let drawn = "
+        P0    |-write 1-----|
+        P1      |-write 2-------|
+        P2       |-read 2----------------|
+        P3                    |-write 3--|
+        ";
+    assert_eq!(sweep(drawn), Verdict::Valid);
+}
+
+#[test]
+fn too_many_open_operations_are_left_to_the_search() {
+    let writes = (0..200).map(|i| format!("P{i} {}|---write {}---|\n", " ".repeat(i % 7), i % 3));
+    let drawn: String = writes.collect();
+    let history = drawing::history(&drawn).unwrap();
+    let found = Registers::single().check(&history, &Budget::default());
+    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+    assert!(found.summary.contains("by search"), "{}", found.summary);
+    let frontier = Registers::single().with_engine(Engine::Frontier);
+    let found = frontier.check(&history, &Budget::default());
+    assert_eq!(found.verdict, Verdict::Unknown, "{found:?}");
+}
+
+#[test]
+fn a_test_without_power_is_called_so() {
+    let drawn = "
+        P0 |-write 1-?
+        P1             |-write 2-| |-read 1-|
+        P2                                   |-write 1-| |-read 1-|
+        ";
+    let history = drawing::history(drawn).unwrap();
+    let found = Registers::single().check(&history, &Budget::default());
+    assert_eq!(found.verdict, Verdict::Valid);
+    assert!(
+        found.summary.ends_with(
+            "; the test has lost its power: each of 2 of the 2 answers can be explained by a write of the \
+             same value whose outcome nobody knows"
+        ),
+        "{}",
+        found.summary
+    );
+}
