@@ -11,6 +11,10 @@ pub struct Analysis {
     /// The checker's name.
     pub checker: String,
     pub verdict: Verdict,
+    /// Whether nothing could have been wrong: what was found is measured and not judged, and the verdict
+    /// says no more than that it could be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub measured: bool,
     /// One sentence: what was checked and how it came out, or why it could not be decided.
     pub summary: String,
     /// What speaks against the history, the most telling first.
@@ -59,6 +63,7 @@ impl Analysis {
         Analysis {
             checker: checker.to_string(),
             verdict,
+            measured: false,
             summary,
             anomalies: Vec::new(),
             figures: Vec::new(),
@@ -67,6 +72,22 @@ impl Analysis {
 
     pub fn valid(checker: &str, summary: impl Into<String>) -> Analysis {
         Analysis::new(checker, Verdict::Valid, summary.into())
+    }
+
+    /// What has no verdict of its own to give: how much was served, how old answers were.
+    pub fn measured(checker: &str, summary: impl Into<String>) -> Analysis {
+        Analysis {
+            measured: true,
+            ..Analysis::valid(checker, summary)
+        }
+    }
+
+    /// The verdict's word, or `measured` where valid would claim more than was judged.
+    pub fn word(&self) -> &'static str {
+        match self.measured {
+            true => "measured",
+            false => self.verdict.word(),
+        }
     }
 
     pub fn unknown(checker: &str, why: impl Into<String>) -> Analysis {
@@ -100,5 +121,24 @@ impl Analysis {
     pub fn with_figure(mut self, figure: Figure) -> Analysis {
         self.figures.push(figure);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_not_called_valid_and_is_so_when_it_is_read_again() {
+        let measured = Analysis::measured("staleness", "3 of 4 reads were surely stale");
+        assert_eq!(
+            (measured.verdict, measured.word()),
+            (Verdict::Valid, "measured")
+        );
+        let text = serde_json::to_string(&measured).unwrap();
+        assert_eq!(serde_json::from_str::<Analysis>(&text).unwrap(), measured);
+        let valid = Analysis::valid("set", "");
+        assert_eq!(valid.word(), "valid");
+        assert!(!serde_json::to_string(&valid).unwrap().contains("measured"));
     }
 }

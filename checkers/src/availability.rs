@@ -85,7 +85,7 @@ impl Checker for Availability {
             .map(|(from, until)| json!({"from": from.as_secs_f64(), "until": until.as_secs_f64()}))
             .collect();
         let recovery: Vec<Json> = spans.iter().map(|span| recovery(span, &ok)).collect();
-        let mut analysis = Analysis::valid(self.name(), summary);
+        let mut analysis = Analysis::measured(self.name(), summary);
         for (name, value, unit) in service(&ops, ok.len(), &waits, asked) {
             analysis = analysis.with_figure(Figure::new(name, value, unit));
         }

@@ -93,7 +93,7 @@ fn measure(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> 
     }
     ages_s.sort_by(f64::total_cmp);
     let stale = ages_s.len() - ages_s.partition_point(|age_s| *age_s <= 0.0);
-    let mut analysis = Analysis::valid(
+    let mut analysis = Analysis::measured(
         Staleness.name(),
         format!(
             "{stale} of {} reads were surely stale{}{}",

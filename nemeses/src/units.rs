@@ -49,6 +49,14 @@ pub fn write_duration(span: Duration) -> String {
             }
         }
         _ if whole(1_000_000) => format!("{}ms", nanos / 1_000_000),
+        // A swept value: 21.3ms.
+        _ if nanos >= 1_000_000 && whole(1_000) => {
+            let (millis, micros) = (nanos / 1_000_000, nanos / 1_000 % 1_000);
+            format!(
+                "{millis}.{}ms",
+                format!("{micros:03}").trim_end_matches('0')
+            )
+        }
         _ if whole(1_000) => format!("{}us", nanos / 1_000),
         _ => format!("{nanos}ns"),
     }
@@ -128,6 +136,8 @@ mod tests {
             ("1.5s", 1_500_000_000),
             ("500ms", 500_000_000),
             ("250us", 250_000),
+            ("21.3ms", 21_300_000),
+            ("1.005ms", 1_005_000),
             ("7ns", 7),
             ("2m", 120_000_000_000),
             ("1.5h", 5_400_000_000_000),

@@ -98,6 +98,7 @@ impl Told<'_, '_> {
         Analysis {
             checker: crate::Checker::name(self.chain).to_string(),
             verdict,
+            measured: false,
             summary: self.summary(&anomalies, &unknown),
             anomalies,
             figures: self.figures(),

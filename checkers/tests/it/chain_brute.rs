@@ -13,7 +13,7 @@ use crate::random::{Random, seeds, show};
 use crate::story::{Asked, Look, NODES, Story};
 
 /// Forks, looks that jump between them, and transactions that are in several blocks.
-fn random_story(random: &mut Random) -> Story {
+pub fn random_story(random: &mut Random) -> Story {
     let mut story = Story::default();
     let first = story.block(None, "");
     let blocks = 2 + random.below(12) as usize;
@@ -116,30 +116,30 @@ fn transactions(random: &mut Random, story: &mut Story, nodes: usize) {
 }
 
 /// The definitions, on the story itself.
-struct Brute<'a> {
-    story: &'a Story,
+pub struct Brute<'a> {
+    pub story: &'a Story,
     /// In the order of calls, as the history has them.
-    looks: Vec<&'a Look>,
+    pub looks: Vec<&'a Look>,
 }
 
 impl Brute<'_> {
-    fn new(story: &Story) -> Brute<'_> {
+    pub fn new(story: &Story) -> Brute<'_> {
         // A look at a block that nobody showed is none, and every look shows all of its chain.
         let mut looks: Vec<&Look> = story.looks.iter().collect();
         looks.sort_by_key(|look| look.call);
         Brute { story, looks }
     }
 
-    fn common(&self, a: usize, b: usize) -> usize {
+    pub fn common(&self, a: usize, b: usize) -> usize {
         let (a, b) = (self.story.path(a), self.story.path(b));
         a.iter().zip(&b).take_while(|(x, y)| x == y).count()
     }
 
-    fn length(&self, tip: usize) -> usize {
+    pub fn length(&self, tip: usize) -> usize {
         self.story.path(tip).len()
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&Look, &Look)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (&Look, &Look)> {
         self.looks
             .iter()
             .flat_map(|a| self.looks.iter().map(|b| (*a, *b)))
@@ -166,7 +166,7 @@ impl Brute<'_> {
         (0..).find(|k| holds(*k)).unwrap()
     }
 
-    fn of_node<'b>(&'b self, node: &'b str) -> Vec<&'b Look> {
+    pub fn of_node<'b>(&'b self, node: &'b str) -> Vec<&'b Look> {
         self.looks
             .iter()
             .filter(|look| look.node == node)
@@ -229,7 +229,7 @@ impl Brute<'_> {
     }
 
     /// The last looks' chain of most work, then highest, then seen first.
-    fn last(&self) -> Option<&Look> {
+    pub fn last(&self) -> Option<&Look> {
         let mut best: Option<(i64, usize, &Look)> = None;
         for node in NODES {
             let Some(look) = self.of_node(node).last().copied() else {
@@ -251,7 +251,7 @@ impl Brute<'_> {
         best.map(|(_, _, look)| look)
     }
 
-    fn blocks_of(&self, name: &str) -> Vec<usize> {
+    pub fn blocks_of(&self, name: &str) -> Vec<usize> {
         let has = |block: &usize| {
             let transactions = &self.story.blocks[*block].transactions;
             transactions
@@ -262,7 +262,7 @@ impl Brute<'_> {
     }
 
     /// How deep the block ever was: 1 at the head.
-    fn depth(&self, block: usize) -> usize {
+    pub fn depth(&self, block: usize) -> usize {
         let paths = self.looks.iter().map(|look| self.story.path(look.tip));
         let depths =
             paths.filter_map(|path| Some(path.len() - path.iter().position(|b| *b == block)?));

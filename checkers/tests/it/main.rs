@@ -4,6 +4,8 @@ mod banks;
 mod brute;
 mod certificates;
 mod chain_brute;
+mod chain_promises;
+mod chain_rules;
 mod chains;
 mod corpus;
 mod elections;

@@ -48,7 +48,15 @@ pub struct Story {
     pub asked: Vec<Asked>,
     /// What a look shows besides: how many blocks its node has refused since its start, by rule.
     pub refused: Vec<(usize, Vec<(&'static str, i64)>)>,
-    /// From, until, family, target. Times are nanoseconds, as everywhere here.
+    /// Blocks that say another height than is theirs.
+    pub heights: Vec<(usize, i64)>,
+    /// Looks at which the node says another height of its head.
+    pub said: Vec<(usize, i64)>,
+    /// Blocks that nobody shows.
+    pub withheld: Vec<usize>,
+    /// Looks that show a block once more, as if somebody else had mined it.
+    pub forged: Vec<(usize, usize)>,
+    /// From, until, family, target. Times are nanoseconds, as everywhere here; [`u64::MAX`]: never healed.
     pub faults: Vec<(u64, u64, &'static str, &'static str)>,
 }
 
@@ -122,7 +130,7 @@ impl Story {
             let new: Vec<usize> = path
                 .iter()
                 .copied()
-                .filter(|block| !shown[*block])
+                .filter(|block| !shown[*block] && !self.withheld.contains(block))
                 .collect();
             for block in &new {
                 shown[*block] = true;
@@ -142,12 +150,18 @@ impl Story {
             let mut answer = vec![
                 ("node".into(), look.node.into()),
                 ("head".into(), self.hash(look.tip)),
-                ("height".into(), Value::Int(path.len() as i64 - 1)),
                 (
-                    "blocks".into(),
-                    Value::List(new.iter().map(|block| self.shown(*block)).collect()),
+                    "height".into(),
+                    Value::Int(told(&self.said, number, path.len())),
                 ),
             ];
+            let mut blocks: Vec<Value> = new.iter().map(|block| self.shown(*block)).collect();
+            for (_, block) in self.forged.iter().filter(|(look, _)| *look == number) {
+                let mut parts = self.shown(*block).as_list().unwrap().to_vec();
+                parts[5] = "forger".into();
+                blocks.push(Value::List(parts));
+            }
+            answer.push(("blocks".into(), Value::List(blocks)));
             if let Some(finalised) = look.finalised {
                 answer.push(("final".into(), self.hash(finalised)));
             }
@@ -208,7 +222,10 @@ impl Story {
                 (*from, Kind::Ok, Action::Inject),
                 (*until, Kind::Invoke, Action::Heal),
                 (*until, Kind::Ok, Action::Heal),
-            ] {
+            ]
+            .into_iter()
+            .filter(|(time, ..)| *time < u64::MAX)
+            {
                 let value = Value::from_serde(&note(action)).unwrap();
                 event(time, Process::Nemesis, kind, family, value, None, None);
             }
@@ -241,11 +258,17 @@ impl Story {
         Value::List(vec![
             hash.as_str().into(),
             above,
-            Value::Int(self.path(block).len() as i64 - 1),
+            Value::Int(told(&self.heights, block, self.path(block).len())),
             Value::Int(*time_ms),
             Value::Int(*work),
             (*miner).into(),
             Value::List(transactions.clone()),
         ])
     }
+}
+
+/// The height of the end of so long a path, unless something else is told of it.
+fn told(others: &[(usize, i64)], of: usize, length: usize) -> i64 {
+    let other = others.iter().find(|(number, _)| *number == of);
+    other.map_or(length as i64 - 1, |(_, height)| *height)
 }

@@ -246,6 +246,25 @@ const APART: &[&str] = &[
     "*/*/window",
 ];
 
+/// Parts of a figure that are not counted in its unit.
+const COUNTED: &[(&str, &str)] = &[
+    ("chain/persistence/acknowledged writes", "writes"),
+    ("chain/persistence/acknowledged gone", "writes"),
+    ("chain/persistence/acknowledged moved", "writes"),
+    ("chain/persistence/acknowledged too late to tell", "writes"),
+    ("chain/persistence/transactions vanished", "transactions"),
+    ("chain/persistence/transactions moved", "transactions"),
+    ("chain/reorganisations/count", ""),
+    ("chain/reorganisations/nodes/*/count", ""),
+    ("chain/reorganisations/nodes/*/became shorter", ""),
+    ("chain/agreement/forks", ""),
+    ("chain/agreement/looks off the highest chain", "looks"),
+    ("chain/liveness/confirmations", "blocks"),
+    ("chain/liveness/unfinished", "transactions"),
+    ("chain/liveness/*/count", "transactions"),
+    ("chain/ledger linearizable from/operations", "operations"),
+];
+
 /// Every number of a judged run: `checker/figure`, and further names where a figure has parts.
 pub fn figures(analyses: &[Analysis]) -> BTreeMap<String, f64> {
     let mut found = BTreeMap::new();
@@ -284,7 +303,11 @@ pub fn units(analyses: &[Analysis]) -> BTreeMap<String, String> {
                 ..analysis.clone()
             };
             let paths = figures(&[one]).into_keys();
-            units.extend(paths.map(|path| (path, figure.unit.clone())));
+            units.extend(paths.map(|path| {
+                let part = COUNTED.iter().find(|(part, _)| star(part, &path).is_some());
+                let unit = part.map_or(figure.unit.clone(), |(_, unit)| unit.to_string());
+                (path, unit)
+            }));
         }
     }
     units
@@ -407,6 +430,12 @@ mod tests {
             ]
         );
         assert_eq!(measures[4].unit, "blocks");
+        let parts = json!({"k": 3, "acknowledged gone": 2});
+        let persistence =
+            Analysis::valid("chain", "").with_figure(Figure::new("persistence", parts, "blocks"));
+        let units = units(&[persistence]);
+        assert_eq!(units["chain/persistence/k"], "blocks");
+        assert_eq!(units["chain/persistence/acknowledged gone"], "writes");
         assert!(measures[4].headline && !measures[5].headline);
     }
 }

@@ -33,7 +33,7 @@ pub fn text(title: &str, judged: &Judged, history: &History) -> String {
         let _ = writeln!(
             out,
             "  {:<8} {:<14} {}",
-            analysis.verdict.word(),
+            analysis.word(),
             analysis.checker,
             first_line(&analysis.summary)
         );

@@ -195,7 +195,10 @@ pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
             out,
             "<tr><td><b>{}</b></td><td>{}</td><td>{}",
             Esc(clip(&analysis.checker, 60)),
-            Sign(analysis.verdict),
+            match analysis.measured {
+                true => analysis.word().to_string(),
+                false => Sign(analysis.verdict).to_string(),
+            },
             Esc(clip(&analysis.summary, 1000)),
         )?;
         if !analysis.anomalies.is_empty() {

@@ -3,6 +3,7 @@
 //! above all, is in [`operator`]; see also `harness/docs/litecoind.md`.
 
 mod operator;
+mod refused;
 mod rpc;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use harness::client::{OpError, REJECTED, UNAVAILABLE, UNKNOWN};
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::System;
+use harness::system::{System, TimeRule};
 use harness::watcher::Watch;
 use history::{Name, Value};
 use serde::Deserialize;
@@ -32,6 +33,8 @@ use crate::interface::{Block, Chain, Head, Interface, Ledger, Offers, OpenLedger
 use crate::params::{Kind, Param};
 
 const NAME: &str = "litecoind";
+
+const LOG: &str = "litecoind.log";
 
 const BLOCK_INTERVAL: Param = Param {
     name: "block-interval",
@@ -209,7 +212,7 @@ impl System for Litecoind {
             argv,
             env: Default::default(),
             cwd: node.data(),
-            log: node.log("litecoind.log"),
+            log: node.log(LOG),
         }
     }
 
@@ -268,8 +271,14 @@ impl System for Litecoind {
         self.watch.look(node).await
     }
 
-    async fn final_reads(&self, _node: &Node) -> Vec<(Name, Result<Value, String>)> {
-        Vec::new()
+    async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
+        let printed = run(node, refused::command(&node.log(LOG))).await;
+        let refused = printed.map(|ran| refused::counted(&node.name, &ran.stdout));
+        vec![("refused".into(), refused.map_err(|e| e.to_string()))]
+    }
+
+    fn time_rules(&self) -> &'static [TimeRule] {
+        refused::TIME_RULES
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
