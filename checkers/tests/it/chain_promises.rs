@@ -60,8 +60,8 @@ fn branches(random: &mut Random) -> Story {
 fn ahead(brute: &Brute, look: &Look, from: u64) -> usize {
     let others = NODES.iter().filter(|node| **node != look.node);
     let newest = others.filter_map(|node| {
-        let looks = brute.of_node(node).into_iter();
-        looks.filter(|other| other.ret < look.call).next_back()
+        let mut looks = brute.of_node(node).into_iter();
+        looks.rfind(|other| other.ret < look.call)
     });
     let since = newest.filter(|other| other.call >= from);
     let beyond = since.map(|o| brute.length(o.tip) - brute.common(o.tip, look.tip));
