@@ -10,9 +10,9 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 
-use checkers::append::ListAppend;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
+use checkers::transactions::ListAppend;
 use checkers::{Budget, Checker};
 use history::{Event, History, Kind, Process, Time, Value, jsonl, store};
 use rustix::time::{ClockId, clock_gettime};
@@ -531,7 +531,7 @@ impl Ops {
         match self {
             Ops::Register | Ops::Cas => Box::new(Registers::keyed()),
             Ops::Set => Box::new(GrowOnlySet),
-            Ops::Append => Box::new(ListAppend),
+            Ops::Append => Box::new(ListAppend::new()),
         }
     }
 }

@@ -4,11 +4,11 @@ use history::word::Stored;
 use history::{History, Kind, Process, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::append::ListAppend;
 use crate::bank::Bank;
 use crate::linearizable::{Registers, Texts};
 use crate::objects::Objects;
 use crate::set::GrowOnlySet;
+use crate::transactions::{Consistency, ListAppend, RwRegister};
 use crate::{Analysis, Budget, Certificate, Checker};
 
 /// The objects that can be told apart.
@@ -45,11 +45,13 @@ pub enum Model {
     UniqueIds,
     /// `transfer` and `read` of all balances.
     Bank,
+    /// Transactions that write registers and read them.
+    RwRegister,
 }
 
 impl Model {
     /// The first whose operations a history has is what it is taken for.
-    pub const ALL: [Model; 15] = [
+    pub const ALL: [Model; 16] = [
         Model::Register,
         Model::CasRegister,
         Model::Kv,
@@ -65,6 +67,7 @@ impl Model {
         Model::Counter,
         Model::UniqueIds,
         Model::Bank,
+        Model::RwRegister,
     ];
 
     pub fn name(self) -> &'static str {
@@ -84,6 +87,7 @@ impl Model {
             Model::Counter => "counter",
             Model::UniqueIds => "unique-ids",
             Model::Bank => "bank",
+            Model::RwRegister => "rw-register",
         }
     }
 
@@ -94,7 +98,6 @@ impl Model {
             Model::CasRegister => &["read", "write", "cas"],
             Model::Kv => &["get", "put", "append"],
             Model::Set => &["add", "read", "remove", "contains"],
-            Model::Append => &["txn"],
             Model::Queue => &["enqueue", "dequeue"],
             Model::TotalQueue => &["enqueue", "dequeue", "drain"],
             Model::Stack => &["push", "pop"],
@@ -104,6 +107,7 @@ impl Model {
             Model::Counter => &["add", "read"],
             Model::UniqueIds => &["generate"],
             Model::Bank => &["transfer", "read"],
+            Model::Append | Model::RwRegister => &["txn"],
         }
     }
 }
@@ -116,6 +120,8 @@ pub struct Choice {
     pub keyed: bool,
     /// What every object holds at the start; none if nobody said.
     pub initial: Option<Value>,
+    /// What transactions are held against.
+    pub consistency: Consistency,
 }
 
 impl Choice {
@@ -165,6 +171,7 @@ impl Choice {
             model,
             keyed: keyed(model, history),
             initial: None,
+            consistency: Consistency::default(),
         })
     }
 
@@ -174,6 +181,11 @@ impl Choice {
             false => Registers::single(),
         };
         registers.with_initial(self.initial.clone().unwrap_or_default())
+    }
+
+    fn rw_registers(&self) -> RwRegister {
+        let initial = self.initial.clone().unwrap_or_default();
+        RwRegister::by(self.consistency).with_initial(initial)
     }
 
     /// Texts, if anything is appended; if not, they are as good as registers.
@@ -195,7 +207,8 @@ impl Choice {
             (_, Some(texts)) => Box::new(texts),
             (Model::Register | Model::CasRegister | Model::Kv, None) => Box::new(self.registers()),
             (Model::Set, None) if !self.by_element(history) => Box::new(GrowOnlySet),
-            (Model::Append, None) => Box::new(ListAppend),
+            (Model::Append, None) => Box::new(ListAppend::by(self.consistency)),
+            (Model::RwRegister, None) => Box::new(self.rw_registers()),
             (Model::Bank, None) => Box::new(Bank),
             (_, None) => Box::new(self.objects()),
         }
@@ -226,7 +239,9 @@ impl Choice {
                 self.registers().certify(history, budget)
             }
             (Model::Set, None) if !self.by_element(history) => GrowOnlySet.certify(history, budget),
-            (model @ (Model::Append | Model::Bank), None) => {
+            (Model::Append, None) => ListAppend::by(self.consistency).certify(history, budget),
+            (Model::RwRegister, None) => self.rw_registers().certify(history, budget),
+            (model @ Model::Bank, None) => {
                 let why = format!("there are no certificates for {}", model.name());
                 Err(Analysis::unknown(self.checker(history).name(), why))
             }
@@ -252,6 +267,9 @@ fn used(history: &History) -> Vec<&str> {
 /// Of models with the same operations the one whose answers these are: a counter is read as a number, a set as a
 /// list; a lease says from when to when.
 fn by_answers(model: Model, history: &History) -> Model {
+    if model == Model::Append && writes(history) {
+        return Model::RwRegister;
+    }
     let columns = history.columns();
     let answered = columns.rows().filter(|row| row.kind() == Kind::Ok);
     for row in answered.filter(|row| row.process() != Process::Nemesis) {
@@ -282,7 +300,7 @@ fn keyed(model: Model, history: &History) -> bool {
     let mut puts = None;
     if matches!(
         model,
-        Model::Set | Model::Counter | Model::Append | Model::Bank
+        Model::Set | Model::Counter | Model::Append | Model::RwRegister | Model::Bank
     ) {
         return false;
     }
@@ -302,6 +320,16 @@ fn keyed(model: Model, history: &History) -> bool {
         }
     }
     puts.unwrap_or(false)
+}
+
+/// Whether transactions write, by the first that does anything but read.
+fn writes(history: &History) -> bool {
+    let rows = history.columns().rows();
+    let calls = rows.filter(|row| row.kind() == Kind::Invoke && row.process() != Process::Nemesis);
+    let micros = calls.flat_map(|row| row.value().items().into_iter().flatten());
+    let names = micros.filter_map(|micro| micro.items()?.next());
+    let mut changes = names.filter(|name| !name.is_text("r"));
+    changes.next().is_some_and(|name| name.is_text("w"))
 }
 
 #[cfg(test)]
@@ -335,6 +363,9 @@ mod tests {
             ("P0 |-acquire [1 2]-| |-release-|", Model::Lease,       false),
             ("P0 |-acquire 5-| |-renew 7-|",     Model::Lease,       false),
             ("P0 |-generate 5-|",                Model::UniqueIds,   false),
+            ("P0 |-txn [[r 1 []]]-|",            Model::Append,      false),
+            ("P0 |-txn [[r 1 [5]] [append 1 2]]-|", Model::Append,   false),
+            ("P0 |-txn [[r 1 5] [w 1 2]]-|",     Model::RwRegister,  false),
         ] {
             let found = choice(drawn).unwrap();
             assert_eq!((found.model, found.keyed), (model, keyed), "{drawn}");

@@ -10,7 +10,8 @@
 //! | [`Texts`](linearizable::Texts) | `get` `put` `append` | the same, of texts that grow |
 //! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
 //! | [`Objects`](objects::Objects) | of queues, stacks, sets by element, locks, leases, counters, ids | the same of each; see there |
-//! | [`ListAppend`](append::ListAppend) | `txn` | are transactions strict-serializable? |
+//! | [`ListAppend`](transactions::ListAppend) | `txn` | how isolated are transactions on lists? |
+//! | [`RwRegister`](transactions::RwRegister) | `txn` | the same, of registers |
 //! | [`Bank`](bank::Bank) | `transfer` `read` | is money neither made nor lost, and every balance explained? |
 //! | [`Agreement`](agreement::Agreement) | `log` `trace` | one value a slot, ballots kept, one lease at a time? |
 //! | [`Chain`](chain::Chain) | `head`, and what clients were answered | common prefix, growth, quality, persistence, liveness of a blockchain |
@@ -35,7 +36,6 @@
 
 pub mod agreement;
 mod analysis;
-pub mod append;
 pub mod availability;
 pub mod bank;
 mod budget;
@@ -48,6 +48,7 @@ pub mod linearizable;
 pub mod objects;
 pub mod set;
 pub mod staleness;
+pub mod transactions;
 pub mod vacuity;
 mod verdict;
 

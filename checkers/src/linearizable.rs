@@ -14,7 +14,7 @@ pub(crate) mod core;
 pub mod decide;
 pub mod frontier;
 pub mod model;
-mod numbers;
+pub(crate) mod numbers;
 pub(crate) mod parts;
 mod reason;
 pub mod search;

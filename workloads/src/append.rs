@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use checkers::Checker;
-use checkers::append::ListAppend;
+use checkers::transactions::ListAppend;
 use harness::client::{Connect, Invocation, OpError};
 use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
@@ -77,7 +77,7 @@ impl Workload for Append {
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
-        vec![Box::new(ListAppend)]
+        vec![Box::new(ListAppend::new())]
     }
 }
 

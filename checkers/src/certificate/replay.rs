@@ -49,6 +49,10 @@ pub trait Object {
 pub fn object(model: Model, initial: &Value) -> Result<Box<dyn Object>, String> {
     match model {
         Model::Register | Model::CasRegister | Model::Kv => Ok(Box::new(Register(initial.clone()))),
+        Model::RwRegister => Ok(Box::new(Registers {
+            initial: initial.clone(),
+            held: HashMap::new(),
+        })),
         Model::Semaphore => match initial.as_int().and_then(|n| usize::try_from(n).ok()) {
             Some(permits) if permits > 0 => Ok(Box::new(Lock::new(permits))),
             _ => Err(format!(
@@ -329,6 +333,45 @@ impl Object for Counter {
             ("add", None) => return Err(format!("{} is no number", step.input)),
             ("read", _) => return step.answers(&Value::Int(*sum)),
             _ => return step.unknown(),
+        }
+        Ok(())
+    }
+}
+
+/// Registers by key, and transactions that write them and read them.
+struct Registers {
+    initial: Value,
+    held: HashMap<Value, Value>,
+}
+
+impl Object for Registers {
+    fn operations(&self) -> &'static [&'static str] {
+        &["txn"]
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let asked = step.input.as_list().ok_or("a txn is a list")?;
+        let answered = step.output.unwrap_or(step.input);
+        let answered = answered.as_list().ok_or("a txn answers with a list")?;
+        if asked.len() != answered.len() {
+            return Err(format!("{} parts, {} answers", asked.len(), answered.len()));
+        }
+        for (asked, answered) in asked.iter().zip(answered) {
+            let (Some([f, key, value]), Some([f2, key2, read])) =
+                (asked.as_list(), answered.as_list())
+            else {
+                return Err(format!("{asked} is answered with {answered}"));
+            };
+            let now = self.held.get(key).unwrap_or(&self.initial);
+            match f.as_text() {
+                _ if (f, key) != (f2, key2) => {
+                    return Err(format!("{asked} is answered with {answered}"));
+                }
+                Some("w") => drop(self.held.insert(key.clone(), value.clone())),
+                Some("r") if step.output.is_none() || read == now => {}
+                Some("r") => return Err(format!("read {read} of {key}, not {now}")),
+                _ => return Err(format!("{asked} is neither w nor r")),
+            }
         }
         Ok(())
     }

@@ -23,8 +23,8 @@ use rustc_hash::FxHashMap;
 use super::confirmed::{NEVER, first_deep};
 use super::ledger::{Action, Answer, Clients, Places};
 use super::record::Record;
-use crate::append::ListAppend;
 use crate::linearizable::Registers;
+use crate::transactions::ListAppend;
 use crate::{Checker, Exhausted, Meter, Verdict};
 
 /// What the search came to.
@@ -78,7 +78,7 @@ pub fn smallest(
     };
     for confirmations in (1..=deepest_fork + 1).rev() {
         let derived = ledger.at(record, given, confirmations, meter)?;
-        let checkers: [&dyn Checker; 2] = [&Registers::keyed(), &ListAppend];
+        let checkers: [&dyn Checker; 2] = [&Registers::keyed(), &ListAppend::new()];
         let analyses = checkers.map(|checker| checker.check(&derived.history, &meter.left()));
         if let Some(bad) = analyses.iter().find(|a| a.verdict == Verdict::Invalid) {
             let anomaly = bad.anomalies.first();

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use checkers::agreement::Agreement;
-use checkers::append::ListAppend;
 use checkers::availability::Availability;
 use checkers::bank::Bank;
 use checkers::chain::Chain;
@@ -13,6 +12,7 @@ use checkers::choice::Model;
 use checkers::linearizable::Registers;
 use checkers::objects::Objects;
 use checkers::set::GrowOnlySet;
+use checkers::transactions::ListAppend;
 use checkers::vacuity::Vacuity;
 use checkers::{Analysis, Budget, Checker};
 use history::{Value, store};
@@ -42,7 +42,7 @@ fn checkers() -> Vec<Box<dyn Checker>> {
     let mut checkers: Vec<Box<dyn Checker>> = vec![
         Box::new(Registers::keyed()),
         Box::new(GrowOnlySet),
-        Box::new(ListAppend),
+        Box::new(ListAppend::new()),
         Box::new(Bank),
         Box::new(Agreement::new()),
         Box::new(Chain::new().with_confirmations(6)),

@@ -4,13 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use checkers::agreement::Agreement;
-use checkers::append::ListAppend;
 use checkers::availability::Availability;
 use checkers::bank::Bank;
 use checkers::chain::Chain;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
 use checkers::staleness::Staleness;
+use checkers::transactions::ListAppend;
 use checkers::vacuity::Vacuity;
 use checkers::{Budget, Checker};
 use history::{Event, History, Kind, Process, Time, Value};
@@ -146,7 +146,7 @@ fn no_history_makes_a_checker_panic() {
         Box::new(Registers::keyed()),
         Box::new(Registers::single()),
         Box::new(GrowOnlySet),
-        Box::new(ListAppend),
+        Box::new(ListAppend::new()),
         Box::new(Agreement::new()),
         Box::new(Availability::default()),
         Box::new(Bank),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use checkers::choice::Model;
+use checkers::transactions::Consistency;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use history::Value;
 use history::foreign::Format;
@@ -161,6 +162,7 @@ impl Lengths {
   schism check latest
   schism check history.edn
   schism check history.edn.gz --model cas-register --initial 0 --certificate order.json
+  schism check transactions.edn --consistency-model snapshot-isolation
   zcat operations.csv.gz | schism check -")]
 pub struct Check {
     /// A run's name, `latest`, a run's folder, a history file, or `-` for standard input
@@ -172,6 +174,9 @@ pub struct Check {
     /// What a file's operations are done to [default: told by their names]
     #[arg(long, short, value_name = "MODEL", conflicts_with = "workload", value_parser = model)]
     pub model: Option<Model>,
+    /// What a file's transactions are held against [default: strict-serializable]
+    #[arg(long, value_name = "MODEL", conflicts_with = "workload", value_parser = consistency)]
+    pub consistency_model: Option<Consistency>,
     /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
     #[arg(long, value_name = "VALUE", conflicts_with = "workload", allow_negative_numbers = true, value_parser = value)]
     pub initial: Option<Value>,
@@ -497,6 +502,18 @@ fn format(text: &str) -> Result<Format, String> {
 fn model(text: &str) -> Result<Model, String> {
     let named = Model::ALL.into_iter().find(|model| model.name() == text);
     named.ok_or_else(|| format!("one of {}", Model::ALL.map(Model::name).join(", ")))
+}
+
+fn consistency(text: &str) -> Result<Consistency, String> {
+    let named = Consistency::ALL
+        .into_iter()
+        .find(|model| model.name() == text);
+    named.ok_or_else(|| {
+        format!(
+            "one of {}",
+            Consistency::ALL.map(Consistency::name).join(", ")
+        )
+    })
 }
 
 fn value(text: &str) -> Result<Value, String> {

@@ -27,6 +27,7 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     }
     let only_files = [
         (args.model.is_some(), "--model"),
+        (args.consistency_model.is_some(), "--consistency-model"),
         (args.initial.is_some(), "--initial"),
         (args.certificate.is_some(), "--certificate"),
         (args.input.format.is_some(), "--format"),

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use checkers::choice::Choice;
+use checkers::choice::{Choice, Model};
 use checkers::{Analysis, Certificate, Verdict, compose, verify as replay};
 use flate2::read::MultiGzDecoder;
 use harness::run::{Judged, Notes};
@@ -114,8 +114,17 @@ fn choice(args: &args::Check, history: &history::History) -> Result<Option<Choic
         None => Choice::of(history)
             .map_err(|e| Failure::Usage(format!("{}: {e}; --model says which it is", args.run)))?,
     };
+    let is_txn = matches!(choice.model, Model::Append | Model::RwRegister);
+    if args.consistency_model.is_some() && !is_txn {
+        let why = format!(
+            "--consistency-model is for transactions; this is a history of {}",
+            choice.model.name()
+        );
+        return Err(Failure::Usage(why));
+    }
     Ok(Some(Choice {
         initial: args.initial.clone(),
+        consistency: args.consistency_model.unwrap_or_default(),
         ..choice
     }))
 }

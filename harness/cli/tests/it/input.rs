@@ -283,6 +283,65 @@ fn histories_of_other_tools_are_judged() {
         .says(&["enqueue, cas, read", "--model"]);
 }
 
+/// As Elle's users write them: tagged or not, keys as keywords, a nil for what is not known.
+#[test]
+fn transactions_of_other_tools_are_held_against_a_model() {
+    let place = Place::new();
+    let skew = "
+        {:type :invoke, :process 0, :f :txn, :value [[:r :x nil] [:append :y 1]], :time 1, :index 0}
+        #jepsen.history.Op{:type :invoke, :process 1, :f :txn, :value [[:r :y nil] [:append :x 2]], :time 2, :index 1}
+        {:type :info, :process :nemesis, :f :start, :value nil, :time 3, :index 2}
+        {:type :ok, :process 0, :f :txn, :value [[:r :x nil] [:append :y 1]], :time 4, :index 3}
+        {:type :ok, :process 1, :f :txn, :value [[:r :y []] [:append :x 2]], :time 5, :index 4}
+        {:type :invoke, :process 0, :f :txn, :value [[:r :y nil] [:r :x nil]], :time 6, :index 5}
+        {:type :ok, :process 0, :f :txn, :value [[:r :y [1]] [:r :x [2]]], :time 7, :index 6}";
+    let registers = "
+        {:type :invoke, :value [[:r 1 nil] [:w 1 7]]}
+        {:type :ok, :value [[:r 1 nil] [:w 1 7]]}
+        {:type :invoke, :value [[:r 1 nil]]}
+        {:type :ok, :value [[:r 1 nil]]}";
+    let file = |name, text: &str| place.file(name, text).to_str().unwrap().to_string();
+    let order = file("order.json", "");
+    let (skew, well, registers) = (
+        file("skew.edn", skew),
+        file("well.edn", &skew.replace("[:r :y []]", "[:r :y [1]]")),
+        file("registers.edn", registers),
+    );
+    let model = "--consistency-model";
+    place.schism(&["check", &skew]).exits(1).prints(&[
+        "as append",
+        "write skew",
+        "T1 (op 0) < T2 (op 1), since T1 read list \"x\" without 2",
+    ]);
+    place
+        .schism(&["check", &skew, model, "snapshot-isolation"])
+        .exits(0);
+    place
+        .schism(&["check", &skew, model, "repeatable-read"])
+        .exits(1);
+    place
+        .schism(&["check", &well, "--certificate", &order])
+        .exits(0);
+    place.schism(&["verify", &well, &order]).exits(0);
+    place.schism(&["verify", &skew, &order]).exits(2);
+    place
+        .schism(&["check", &registers])
+        .exits(1)
+        .prints(&["as rw-register", "G-single-"]);
+    place
+        .schism(&["check", &registers, model, "serializable"])
+        .exits(0);
+    place
+        .schism(&["check", &registers, model, "serial"])
+        .exits(USAGE)
+        .says(&["read-uncommitted, read-committed"]);
+    let set = file("set.edn", "{:type :invoke, :f :add, :value 1}");
+    place
+        .schism(&["check", &set, model, "serializable"])
+        .exits(USAGE)
+        .says(&["a history of set"]);
+}
+
 #[test]
 fn a_torn_history_is_judged_without_its_last_line() {
     let place = Place::new();

@@ -1,0 +1,180 @@
+//! What was found, and how it is told.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashSet;
+
+use super::consistency::{Class, Consistency, Scope};
+use super::cycles::{Found, Step};
+use super::graph::Kind;
+use crate::Anomaly;
+
+/// As many of each kind as a person will look at.
+const MOST_OF_A_KIND: usize = 4;
+
+/// What the transactions of a cycle did to each other, in words.
+pub trait Tell {
+    /// The index of a transaction's invocation.
+    fn op(&self, txn: u32) -> u64;
+
+    /// The key of a version.
+    fn key(&self, version: u32) -> u32;
+
+    /// Why `a`, the transaction of this step, is before `b`; not asked about time.
+    fn why(&self, step: Step, a: &str, b: &str) -> String;
+}
+
+#[derive(Debug, Default)]
+pub struct Findings {
+    list: Vec<(Class, Scope, Anomaly)>,
+    counts: BTreeMap<(Class, Scope, String), usize>,
+    /// Pairs of transactions, the lower number first, that were told of already, in which scope.
+    pairs: FxHashSet<(u32, u32, Scope)>,
+}
+
+impl Findings {
+    pub fn add(
+        &mut self,
+        kind: &str,
+        class: Class,
+        object: Option<String>,
+        ops: Vec<u64>,
+        reason: String,
+    ) {
+        self.add_scoped(kind, (class, Scope::Data), object, ops, reason);
+    }
+
+    pub fn add_scoped(
+        &mut self,
+        kind: &str,
+        (class, scope): (Class, Scope),
+        object: Option<String>,
+        ops: Vec<u64>,
+        reason: String,
+    ) {
+        let count = self
+            .counts
+            .entry((class, scope, kind.to_string()))
+            .or_default();
+        *count += 1;
+        if *count <= MOST_OF_A_KIND {
+            let anomaly = Anomaly {
+                kind: kind.to_string(),
+                object,
+                ops,
+                reason,
+            };
+            self.list.push((class, scope, anomaly));
+        }
+    }
+
+    /// Remembers that a cycle of these two in this scope, or a wider one, needs not be told.
+    pub fn told(&mut self, a: u32, b: u32, scope: Scope) {
+        self.pairs.insert((a.min(b), a.max(b), scope));
+    }
+
+    fn is_told(&self, a: u32, b: u32, scope: Scope) -> bool {
+        let within = [Scope::Data, Scope::Realtime]
+            .into_iter()
+            .filter(|s| *s <= scope);
+        within
+            .into_iter()
+            .any(|s| self.pairs.contains(&(a.min(b), a.max(b), s)))
+    }
+
+    pub fn add_cycle(&mut self, found: &Found, tell: &impl Tell) {
+        let cycle = &found.cycle;
+        if let [a, b] = &cycle[..]
+            && found.class >= Class::Single
+            && self.is_told(a.txn, b.txn, found.scope)
+        {
+            return;
+        }
+        let (class, scope) = (found.class, found.scope);
+        let same_key = matches!(&cycle[..], [a, b] if tell.key(a.version) == tell.key(b.version));
+        let forks = |pair: &[Step]| pair[0].kind == Kind::Wr && pair[1].kind == Kind::Rw;
+        let turned = [&cycle[1..], &cycle[..1]].concat();
+        let is_fork = cycle.len() == 4 && [cycle, &turned].iter().any(|c| c.chunks(2).all(forks));
+        // Those with a name of their own.
+        let (kind, class, also) = match class {
+            Class::Single | Class::Item if scope == Scope::Data && same_key => {
+                ("lost update", Class::Single, "G-single: ")
+            }
+            Class::Nonadjacent if scope == Scope::Data && is_fork => {
+                ("long fork", class, "G-nonadjacent: ")
+            }
+            Class::Item if scope == Scope::Data && cycle.len() == 2 => {
+                ("write skew", class, "G2-item: ")
+            }
+            Class::DirtyWrite => ("G0", class, ""),
+            Class::DirtyRead => ("G1c", class, ""),
+            Class::Single => ("G-single", class, ""),
+            Class::Nonadjacent => ("G-nonadjacent", class, ""),
+            _ => ("G2-item", class, ""),
+        };
+        let mut seen = vec![false; cycle.len()];
+        let mut name = |i: usize| match std::mem::replace(&mut seen[i], true) {
+            true => format!("T{}", i + 1),
+            false => format!("T{} (op {})", i + 1, tell.op(cycle[i].txn)),
+        };
+        let mut told = String::new();
+        for (i, step) in cycle.iter().enumerate() {
+            let to = (i + 1) % cycle.len();
+            let (from, until) = (name(i), name(to));
+            let (a, b) = (format!("T{}", i + 1), format!("T{}", to + 1));
+            let why = match step.kind {
+                Kind::Realtime => format!("{a} had returned when {b} was invoked"),
+                Kind::Process => format!("one process asked for {a} and then for {b}"),
+                _ => tell.why(*step, &a, &b),
+            };
+            told += &format!("{from} < {until}, since {why}; ");
+        }
+        let reason = format!("{also}{}: a contradiction", told.trim_end_matches("; "));
+        let ops = cycle.iter().map(|step| tell.op(step.txn)).collect();
+        self.add_scoped(
+            &format!("{kind}{}", scope.suffix()),
+            (class, scope),
+            None,
+            ops,
+            reason,
+        );
+    }
+
+    /// Whether the model forbids anything that was found.
+    pub fn refute(&self, model: Consistency) -> bool {
+        self.counts
+            .keys()
+            .any(|(class, scope, _)| model.forbids(*class, *scope))
+    }
+
+    /// Whether anything was found within a scope.
+    pub fn any_within(&self, widest: Scope) -> bool {
+        self.counts.keys().any(|(_, scope, _)| *scope <= widest)
+    }
+
+    /// Whether anything of a class up to this one was found within a scope.
+    pub fn any_of(&self, last: Class, widest: Scope) -> bool {
+        let mut counts = self.counts.keys();
+        counts.any(|(class, scope, _)| *class <= last && *scope <= widest)
+    }
+
+    /// Whether anything of this kind was found.
+    pub fn has(&self, kind: &str) -> bool {
+        self.counts.keys().any(|(_, _, k)| k == kind)
+    }
+
+    /// How many of each kind, the worst first.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.counts
+            .iter()
+            .map(|((_, _, kind), count)| (kind.as_str(), *count))
+    }
+
+    /// Those that the model forbids, the worst first.
+    pub fn against(mut self, model: Consistency) -> Vec<Anomaly> {
+        self.list.sort_by_key(|(class, scope, _)| (*class, *scope));
+        let forbidden = self.list.into_iter();
+        let forbidden = forbidden.filter(|(class, scope, _)| model.forbids(*class, *scope));
+        forbidden.map(|(_, _, anomaly)| anomaly).collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! Transactions of a history, read from its columns.
+//!
+//! ```text
+//! txn  [["append" x 3] ["r" x nil]]   is answered with   [["append" x 3] ["r" x [1 2 3]]]
+//! ```
+
+use history::columns::Row;
+use history::word::Stored;
+use history::{History, Kind, Process, Time, Value};
+use rustc_hash::FxHashMap;
+
+use super::cycles::{Order, Times};
+use super::graph::NONE;
+use crate::linearizable::numbers::Numbers;
+use crate::{Exhausted, Meter};
+
+/// What all transactions have, by number.
+#[derive(Debug, Default)]
+pub struct Txns {
+    /// Indices of the invocations.
+    pub ops: Vec<u32>,
+    pub calls: Vec<Time>,
+    /// [`Time::MAX`] for those that nobody knows about.
+    pub rets: Vec<Time>,
+    /// The last of the same process that had returned before, or none.
+    pub before: Vec<u32>,
+    /// Whether it returned, or was seen to have happened.
+    pub happened: Vec<bool>,
+    /// Where its micro-operations begin; with the end.
+    pub starts: Vec<u32>,
+    last: FxHashMap<u64, u32>,
+}
+
+impl Txns {
+    pub fn new() -> Txns {
+        Txns {
+            starts: vec![0],
+            ..Txns::default()
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.ops.capacity() as u64 * 29 + self.last.capacity() as u64 * 16
+    }
+
+    /// Its micro-operations, as places in the list of all.
+    #[inline]
+    pub fn range(&self, txn: u32) -> std::ops::Range<usize> {
+        self.starts[txn as usize] as usize..self.starts[txn as usize + 1] as usize
+    }
+
+    pub fn times(&self) -> Times<'_> {
+        Times {
+            calls: &self.calls,
+            rets: &self.rets,
+        }
+    }
+
+    /// Indices of the invocations of those that happened, in an order that agrees with real time.
+    pub fn in_order(&self, order: &Order) -> Vec<u64> {
+        let order = order.by_time(&self.times()).into_iter();
+        let happened = order.filter(|n| self.happened.get(*n as usize) == Some(&true));
+        happened.map(|txn| self.ops[txn as usize].into()).collect()
+    }
+
+    /// Adds one whose micro-operations end at `end`. Those that failed are not added.
+    pub fn push(&mut self, asked: &Asked, end: usize) {
+        let number = self.len() as u32;
+        self.ops.push(asked.op);
+        self.calls.push(asked.call);
+        self.rets.push(asked.ret);
+        let before = match asked.is_ok() {
+            true => self.last.insert(asked.process, number),
+            false => self.last.get(&asked.process).copied(),
+        };
+        self.before.push(before.unwrap_or(NONE));
+        self.happened.push(asked.is_ok());
+        self.starts.push(end as u32);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Ok,
+    Fail,
+    Info,
+}
+
+/// One transaction as the history has it.
+pub struct Asked<'h> {
+    pub op: u32,
+    pub process: u64,
+    pub outcome: Outcome,
+    pub call: Time,
+    pub ret: Time,
+    /// The answer if it is ok, else the question.
+    pub value: Stored<'h>,
+}
+
+impl<'h> Asked<'h> {
+    /// Whether what it read is known.
+    pub fn is_ok(&self) -> bool {
+        self.outcome == Outcome::Ok
+    }
+
+    /// Its micro-operations: name, key and value.
+    pub fn micros(&self) -> Result<impl Iterator<Item = Micro<'h>> + use<'h>, String> {
+        let items = self.value.items();
+        let items = items.ok_or_else(|| {
+            let shown = self.value.to_value();
+            format!("{shown} is not a list of micro-operations")
+        })?;
+        Ok(items.map(|item| match item.items() {
+            Some(mut parts) if parts.len() == 3 => {
+                let mut next = || parts.next().expect("there are three");
+                Ok([next(), next(), next()])
+            }
+            _ => Err(format!("{} is not [name, key, value]", item.to_value())),
+        }))
+    }
+}
+
+pub type Micro<'h> = Result<[Stored<'h>; 3], String>;
+
+/// Hands out every transaction, in the order of their invocations.
+///
+/// # Errors
+/// Which limit was met, or what `each` has to say, with the operation of which it says it.
+pub fn each<'h>(
+    history: &'h History,
+    meter: &mut Meter,
+    mut each: impl FnMut(Asked<'h>, &mut Meter) -> Result<Result<(), String>, Exhausted>,
+) -> Result<Result<(), String>, Exhausted> {
+    let columns = history.columns();
+    let Some(name) = columns.names().find("txn") else {
+        return Ok(Ok(()));
+    };
+    let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
+    for pair in history.pairs() {
+        meter.tick(0)?;
+        let call: Row = calls.row(pair.invocation);
+        if call.f() != name {
+            continue;
+        }
+        let Process::Client(process) = call.process() else {
+            continue;
+        };
+        let ret = pair.completion().map(|at| rets.row(at));
+        let (outcome, until, value) = match ret.map(|ret| (ret.kind(), ret)) {
+            Some((Kind::Ok, ret)) => (Outcome::Ok, ret.time(), ret.value()),
+            Some((Kind::Fail, ret)) => (Outcome::Fail, ret.time(), call.value()),
+            _ => (Outcome::Info, Time::MAX, call.value()),
+        };
+        let asked = Asked {
+            op: pair.invocation,
+            process,
+            outcome,
+            call: call.time(),
+            ret: until,
+            value,
+        };
+        if let Err(why) = each(asked, meter)? {
+            let op = pair.invocation;
+            return Ok(Err(format!("operation {op} cannot be judged: {why}")));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether two values are the same.
+#[inline]
+pub fn equal(a: Stored, b: Stored) -> bool {
+    match a.word().is_whole() || b.word().is_whole() {
+        true => a.word() == b.word(),
+        false => a.to_value() == b.to_value(),
+    }
+}
+
+/// Numbers for values that belong to something numbered.
+#[derive(Debug, Default)]
+pub struct Interned {
+    whole: Numbers,
+    others: FxHashMap<(u32, Value), u32>,
+    len: u32,
+}
+
+impl Interned {
+    /// The number of this value, and whether it is new.
+    #[inline]
+    pub fn number(&mut self, of: u32, value: Stored) -> (u32, bool) {
+        let next = self.len;
+        let number = match value.word().is_whole() {
+            true => self.whole.number(of, value.word().bits(), next + 1) - 1,
+            false => {
+                let value = value.to_value();
+                *self.others.entry((of, value)).or_insert(next)
+            }
+        };
+        self.len += u32::from(number == next);
+        (number, number == next)
+    }
+
+    pub fn bytes(&self) -> u64 {
+        (self.whole.bytes() + self.others.capacity() * 64) as u64
+    }
+}
+
+/// Per key, what a transaction did with it so far; forgotten when the next one begins.
+#[derive(Debug)]
+pub struct Scratch<T> {
+    by_key: Vec<(u32, T)>,
+}
+
+impl<T: Clone + Default> Scratch<T> {
+    pub fn new(keys: usize) -> Scratch<T> {
+        Scratch {
+            by_key: vec![(NONE, T::default()); keys],
+        }
+    }
+
+    #[inline]
+    pub fn of(&mut self, txn: u32, key: u32) -> &mut T {
+        let slot = &mut self.by_key[key as usize];
+        if slot.0 != txn {
+            *slot = (txn, T::default());
+        }
+        &mut slot.1
+    }
+}
