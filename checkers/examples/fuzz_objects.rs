@@ -3,10 +3,14 @@
 //! `cargo run --release -p checkers --example fuzz_objects -- MODEL... [--histories N] [--seed S] [--most OPERATIONS]`
 //!
 //! It replays every certificate, and ends at the first history on which two differ, which it prints.
+//!
+//! `... -- MODEL... --long OPERATIONS` judges and verifies one sound history of so many operations by 30 processes
+//! instead, and says how long that took.
 
 use std::process::exit;
 use std::time::Instant;
 
+use checkers::choice::Model;
 use checkers::objects::Objects;
 use checkers::{Budget, Checker, Verdict, verify};
 
@@ -29,8 +33,13 @@ fn main() {
     let histories = option("--histories", 100_000);
     let first = option("--seed", 0);
     let most = option("--most", 10);
+    let long = option("--long", 0);
     for model in MODELS {
         if !arguments.iter().any(|name| name == model.name()) {
+            continue;
+        }
+        if long > 0 {
+            println!("{}: {}", model.name(), time(model, long));
             continue;
         }
         let start = Instant::now();
@@ -73,4 +82,29 @@ fn main() {
             histories as f64 / start.elapsed().as_secs_f64()
         );
     }
+}
+
+fn time(model: Model, ops: u64) -> String {
+    let shape = Shape {
+        ops,
+        processes: 30,
+        plain: true,
+        lost_percent: 0,
+        failed_percent: 0,
+        wrong_percent: 0,
+    };
+    let history = history(model, &mut Random::new(1), shape);
+    let ops = history.ops().len();
+    let objects = Objects::single(model).with_initial(initial(model));
+    let start = Instant::now();
+    let found = objects.check(&history, &Budget::default());
+    let judged = start.elapsed();
+    let order = objects.certify(&history, &Budget::default());
+    let start = Instant::now();
+    let verified = order.is_ok_and(|order| verify(&history, &order).is_ok());
+    let replayed = start.elapsed();
+    let verdict = found.verdict;
+    format!(
+        "{ops} operations {verdict} in {judged:.0?}; certificate holds: {verified}, in {replayed:.0?}"
+    )
 }

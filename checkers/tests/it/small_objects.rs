@@ -84,7 +84,7 @@ fn step(model: Model, state: &State, asked: &Asked) -> Option<(State, Value)> {
         (_, "dequeue") => take(held, (!held.is_empty()).then_some(0)).unwrap_or_default(),
         (_, "pop") => held.pop().unwrap_or_default(),
         (_, "delete-min") => {
-            let least = (0..held.len()).min_by_key(|i| held[*i].clone());
+            let least = (0..held.len()).min_by(|a, b| held[*a].cmp(&held[*b]));
             take(held, least).unwrap_or_default()
         }
         (Model::Set, f) => {
@@ -199,7 +199,8 @@ pub fn history(model: Model, random: &mut Random, shape: Shape) -> History {
     let tokens = random.percent(50);
     let mut answered: Vec<Value> = vec![Value::Nil];
     let (mut invoked, mut turns) = (0, 0);
-    while (invoked < shape.ops || open.iter().any(Option::is_some)) && turns < 200 {
+    while (invoked < shape.ops || open.iter().any(Option::is_some)) && turns < 200 + 20 * shape.ops
+    {
         turns += 1;
         recorder.advance(random.below(3));
         let who = random.below(shape.processes) as usize;
