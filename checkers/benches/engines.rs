@@ -115,29 +115,36 @@ fn answer(shape: &Shape, ops: &mut [Op], random: &mut Random) {
     ops.sort_by(|a, b| a.point.total_cmp(&b.point));
     // All values of each key, the current one last.
     let mut past: Vec<Vec<Value>> = vec![vec![Value::Nil]; shape.keys as usize];
-    let spoil_from = ops.len() * 95 / 100;
+    let ops_len = ops.len();
+    let spoil_from = ops_len * 95 / 100;
     let mut spoilt = !shape.stale;
     for (i, op) in ops.iter_mut().enumerate() {
         let past = &mut past[op.key as usize];
         let now = past.last().cloned().unwrap_or_default();
         let fresh = match shape.values {
             None => Value::Int(i as i64 + 1),
+            // One more value, which is seldom and early written: to read it late is wrong.
+            Some(n) if shape.stale && i < ops_len / 20 && random.below(50) == 0 => {
+                Value::Int(n as i64)
+            }
             Some(n) => Value::Int(random.below(n) as i64),
         };
         match op.f {
             "read" if op.kind == Kind::Ok => {
                 op.value = match shape.kind {
                     Ops::Set | Ops::Append => Value::List(past[1..].to_vec()),
-                    _ => now,
+                    _ => now.clone(),
                 };
                 // Old enough that every operation on it has long returned.
-                let old = past.len().checked_sub(400);
+                let old = match shape.values {
+                    Some(n) => (now != Value::Int(n as i64)).then_some(0),
+                    None => past.len().checked_sub(400),
+                };
                 if let (false, true, Some(old)) = (spoilt, i >= spoil_from, old) {
-                    op.value = match shape.kind {
-                        Ops::Set | Ops::Append => Value::List(past[1..=old].to_vec()),
-                        // Of few values an old one may be right again; this one nobody writes.
-                        _ if shape.values.is_some() => Value::Int(99),
-                        _ => past[old].clone(),
+                    op.value = match (shape.kind, shape.values) {
+                        (Ops::Set | Ops::Append, _) => Value::List(past[1..=old].to_vec()),
+                        (_, Some(n)) => Value::Int(n as i64),
+                        (_, None) => past[old].clone(),
                     };
                     spoilt = true;
                 }
@@ -318,7 +325,7 @@ fn main() {
             },
         ),
         (
-            "cas of 5 values, 5 clients, wrong",
+            "cas of 5 values, 5 clients, stale",
             Shape {
                 ops: 10_000,
                 clients: 5,
@@ -335,7 +342,7 @@ fn main() {
             },
         ),
         (
-            "cas of 5 values, 10 clients, wrong",
+            "cas of 5 values, 10 clients, stale",
             Shape {
                 ops: 10_000,
                 clients: 10,
@@ -352,11 +359,104 @@ fn main() {
             },
         ),
         (
-            "cas of 5 values, 5 clients, 2 % lost",
+            "cas of 5 values, 10 clients, stale",
+            Shape {
+                ops: 100_000,
+                clients: 10,
+                stale: true,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 30 clients",
+            Shape {
+                ops: 1_000,
+                clients: 30,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 30 clients, stale",
+            Shape {
+                ops: 1_000,
+                clients: 30,
+                stale: true,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 5 clients, 1 % lost",
             Shape {
                 ops: 10_000,
                 clients: 5,
-                lost_per_mille: 20,
+                lost_per_mille: 10,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 5 clients, 1 % lost, stale",
+            Shape {
+                ops: 10_000,
+                clients: 5,
+                lost_per_mille: 10,
+                stale: true,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 5 clients, 5 % lost",
+            Shape {
+                ops: 10_000,
+                clients: 5,
+                lost_per_mille: 50,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 5 clients, 5 % lost, stale",
+            Shape {
+                ops: 10_000,
+                clients: 5,
+                lost_per_mille: 50,
+                stale: true,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 10 clients, 1 % lost",
+            Shape {
+                ops: 10_000,
+                clients: 10,
+                lost_per_mille: 10,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 10 clients, 1 % lost, stale",
+            Shape {
+                ops: 10_000,
+                clients: 10,
+                lost_per_mille: 10,
+                stale: true,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 10 clients, 5 % lost",
+            Shape {
+                ops: 10_000,
+                clients: 10,
+                lost_per_mille: 50,
+                ..search
+            },
+        ),
+        (
+            "cas of 5 values, 10 clients, 5 % lost, stale",
+            Shape {
+                ops: 10_000,
+                clients: 10,
+                lost_per_mille: 50,
+                stale: true,
                 ..search
             },
         ),
@@ -370,10 +470,30 @@ fn main() {
             },
         ),
         (
+            "5 values, 10 clients, stale",
+            Shape {
+                ops: 10_000,
+                clients: 10,
+                stale: true,
+                kind: Ops::Register,
+                ..search
+            },
+        ),
+        (
             "5 values, 30 clients",
             Shape {
-                ops: 1_000,
+                ops: 10_000,
                 clients: 30,
+                kind: Ops::Register,
+                ..search
+            },
+        ),
+        (
+            "5 values, 30 clients, stale",
+            Shape {
+                ops: 10_000,
+                clients: 30,
+                stale: true,
                 kind: Ops::Register,
                 ..search
             },

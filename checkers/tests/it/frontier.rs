@@ -24,6 +24,33 @@ fn engines_agree_with_brute_force() {
     );
 }
 
+/// Each of these was the first to show that one of the frontier's conditions is needed, when it was
+/// taken out.
+#[test]
+fn histories_that_need_each_condition() {
+    let mut judge = Judge::new();
+    for (seed, condition) in [
+        (
+            194,
+            "the current value is written again to hide other writes",
+        ),
+        (161, "what is given away free is not needed later"),
+        (23_469, "nor by a compare-and-set"),
+        (7, "what is given away free hides the write that returns"),
+        (22, "a value that something open waits for is not dead"),
+        (7_924, "of equal writes the one that returns first is used"),
+        (
+            38_631,
+            "who returns at the same moment still needs its value",
+        ),
+        (161, "less used is not dominated"),
+        (98, "nor are fewer lost operations used"),
+    ] {
+        let judged = judge.judge(seed, 12);
+        assert!(judged.is_ok(), "{condition}: seed {seed}: {judged:?}");
+    }
+}
+
 #[test]
 fn engines_agree_on_longer_histories() {
     let (mut valid, mut invalid) = (0, 0);
