@@ -23,6 +23,7 @@ pub fn nodes(n: usize) -> Vec<Node> {
                 name,
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 dir: "/nonexistent".into(),
+                machine: None,
             }
         })
         .collect()

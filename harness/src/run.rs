@@ -243,6 +243,10 @@ async fn on_cluster(
         Ok(summary) => notes.recorder_delay = Some(summary.delay),
         Err(e) => notes.failures.push(e.to_string()),
     }
+    // What was asked of an agent that was away for a while may not have been so all the time.
+    notes
+        .failures
+        .extend(nodes.iter().flat_map(|n| n.agent.doubts()));
     notes.failures.dedup();
     Ok(notes)
 }

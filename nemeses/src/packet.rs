@@ -26,8 +26,6 @@ use crate::units::{write_duration, write_share};
 const PROBES: u32 = 25;
 const ROUNDS: u32 = 6;
 const WAIT: Duration = Duration::from_millis(100);
-/// How often a healed network is looked at: a busy machine loses probes too.
-const HEALED_LOOKS: u32 = 4;
 
 /// What happens to packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,14 +182,6 @@ impl Policy for Packet {
     }
 
     async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights) {
-        for _ in 1..HEALED_LOOKS {
-            let mut look = Sights::default();
-            self.look(orders, world, false, &mut look).await;
-            // Once clean is proof enough: a disturbance that is in force does not pause.
-            if look.agree() {
-                return sights.merge(look);
-            }
-        }
         self.look(orders, world, false, sights).await;
     }
 }

@@ -13,6 +13,7 @@ pub enum Family {
     Kill,
     Clock,
     Packet,
+    Machine,
 }
 
 /// Something that a node must be able to do: any one of these names among its agent's offers.
@@ -22,6 +23,8 @@ const NFT: &[Need] = &[&["nft"]];
 const NETEM: &[Need] = &[&["netem"]];
 const TBF: &[Need] = &[&["tbf"]];
 const CLOCK: &[Need] = &[&["vdso", "set-clock"]];
+const SUSPEND: &[Need] = &[&["suspend"]];
+const RESET: &[Need] = &[&["reset"]];
 const VDSO: &[Need] = &[&["vdso"]];
 
 /// One shape of a family's faults.
@@ -245,6 +248,27 @@ pub const FAMILIES: &[Listing] = &[
         ],
         example: "packet:loss:minority",
     },
+    Listing {
+        family: Family::Machine,
+        does: "stops or restarts whole virtual machines",
+        shapes: &[
+            shape(
+                "suspend",
+                60,
+                1,
+                SUSPEND,
+                "the machine stands still, its clocks too, and goes on as if nothing had been; its wall clock is set right then",
+            ),
+            shape(
+                "reboot",
+                40,
+                1,
+                RESET,
+                "the machine is reset: what is not on its disk is lost; its daemon is started when the fault ends",
+            ),
+        ],
+        example: "machine:suspend:leader",
+    },
 ];
 
 /// Who is hit, for the families that act on daemons. The same words are the targets of other
@@ -277,6 +301,7 @@ impl Family {
             Family::Kill => "kill",
             Family::Clock => "clock",
             Family::Packet => "packet",
+            Family::Machine => "machine",
         }
     }
 
@@ -326,6 +351,14 @@ impl fmt::Display for Missing {
             self.need.join(" or "),
             nodes.join(", ")
         )?;
+        if self
+            .need
+            .iter()
+            .any(|need| ["suspend", "reset"].contains(need))
+        {
+            // Nodes that share this kernel have no machine, and of others the hypervisor is not known.
+            write!(f, " (only --cluster vagrant with libvirt can)")?;
+        }
         if self.need.contains(&"netem") {
             // Loss is the one disturbance of packets that works on every kernel.
             write!(f, " (packet:loss works without)")?;
@@ -386,6 +419,7 @@ mod tests {
             Family::Kill,
             Family::Clock,
             Family::Packet,
+            Family::Machine,
         ] {
             let listing = family.listing();
             let sum: u32 = listing.shapes.iter().map(|s| s.percent).sum();

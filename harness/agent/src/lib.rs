@@ -5,6 +5,7 @@
 //! undone, [`fault`] the mechanisms, [`clock`] and [`machine`] the two ways to be wrong about the time. `harness/docs/agent.md` describes all of it.
 
 pub mod clock;
+pub mod door;
 pub mod error;
 pub mod fault;
 pub mod files;
@@ -12,6 +13,7 @@ pub mod journal;
 pub mod ledger;
 pub mod machine;
 pub mod nursery;
+mod outlet;
 pub mod probe;
 pub mod protocol;
 pub mod serve;

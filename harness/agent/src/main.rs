@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use agent::door;
 use agent::error::{Error, Result, doing, io};
 use agent::ledger::{Ledger, Recovered, Terms, identity};
 use agent::machine;
@@ -20,6 +21,8 @@ Supervises daemons and applies faults, told by a controller on stdio.
 
 usage: schism-agent --dir DIR [--probe-port PORT] [--control ADDRESS:PORT] [--machine-clock BOOT]
                                             serve until the input ends, then heal and exit
+       schism-agent resume --dir DIR --session TOKEN --received LINES
+                                            take a session up again whose link was lost
        schism-agent heal --dir DIR          undo what a dead agent left; may be repeated
        schism-agent may-set-clock --controller-boot BOOT
                                             say whether this machine's own clock may be set
@@ -41,6 +44,11 @@ enum Task {
         dir: PathBuf,
         probe_port: u16,
         terms: Terms,
+    },
+    Resume {
+        dir: PathBuf,
+        session: String,
+        received: u64,
     },
     Heal {
         dir: PathBuf,
@@ -77,6 +85,11 @@ fn main() -> ExitCode {
             }
             Err(why) => Err(Error::Refused(why)),
         },
+        Task::Resume {
+            dir,
+            session,
+            received,
+        } => door::resume(&dir, &session, received),
         Task::Heal { dir } => heal(&dir),
     };
     match done {
@@ -98,7 +111,8 @@ fn look_in_sbin() {
 }
 
 fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
-    let (mut heal, mut may_set_clock, mut dir, mut probe_port) = (false, false, None, 0);
+    let (mut heal, mut resume, mut may_set_clock) = (false, false, false);
+    let (mut dir, mut probe_port, mut session, mut received) = (None, 0, None, 0);
     let (mut terms, mut controller_boot) = (Terms::default(), None);
     let value = |of: &str, args: &mut dyn Iterator<Item = String>| {
         args.next().ok_or(format!("{of} needs a value"))
@@ -113,6 +127,14 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
             }
             "--help" | "-h" => return Ok(Task::Say(USAGE.into())),
             "heal" if !heal => heal = true,
+            "resume" if !resume => resume = true,
+            "--session" => session = Some(value("--session", &mut args)?),
+            "--received" => {
+                let count = value("--received", &mut args)?;
+                received = count
+                    .parse()
+                    .map_err(|_| format!("{count:?} is no number of lines"))?;
+            }
             "may-set-clock" if !may_set_clock => may_set_clock = true,
             "--controller-boot" => controller_boot = Some(value("--controller-boot", &mut args)?),
             "--machine-clock" => {
@@ -143,6 +165,13 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
         return Ok(Task::MaySetClock { controller_boot });
     }
     let dir = dir.ok_or("--dir DIR is missing")?;
+    if resume {
+        return Ok(Task::Resume {
+            dir,
+            session: session.ok_or("--session TOKEN is missing")?,
+            received,
+        });
+    }
     Ok(match heal {
         true => Task::Heal { dir },
         false => Task::Serve {
@@ -197,6 +226,7 @@ fn lock(dir: &Path, patience: Duration) -> Result<File> {
         match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                door::ask_to_leave(dir);
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {

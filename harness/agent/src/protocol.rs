@@ -13,7 +13,8 @@
 //! order; what is asked about daemons and faults is done in the order in which it was sent. A line
 //! that makes no sense is refused with its number and the reason, with id 0 if it has none that can
 //! be read. Lines with `note` come unasked. End of input is the dead man's switch: the agent undoes
-//! every fault, stops every daemon it started, and exits.
+//! every fault, stops every daemon it started, and exits; where the session has a token, it first
+//! waits for the rest of its lease whether somebody takes the session up again.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -42,9 +43,18 @@ pub enum Request {
         node: String,
         /// Without a line from the controller for so long, the agent heals itself.
         lease_ms: u64,
+        /// With this token the session can be taken up again on another link (`schism-agent
+        /// resume`) until the lease has run out; the end of input is then a lost link, and nothing
+        /// more. The controller takes its leave by `shutdown`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
     },
-    /// Renews the lease; any other request does too. Answer: null.
-    Renew,
+    /// Renews the lease; any other request does too. `received`: how many lines of the agent's the
+    /// controller has, which need not be kept for it any longer. Answer: [`Renewed`].
+    Renew {
+        #[serde(default)]
+        received: u64,
+    },
     /// Starts a daemon, or starts it again with a new description after it has ended. Refused while
     /// it runs, and while a fault holds it dead. Answer: [`Started`].
     Start { daemon: Daemon },
@@ -102,6 +112,9 @@ pub enum Request {
     Connect { to: SocketAddr, timeout_ms: u64 },
     /// What the node's clocks say, and what a daemon's clocks say. Answer: [`Clocks`].
     Clocks { daemon: Option<String> },
+    /// Sets the machine's clock forward by what it lost while the machine stood still, which only
+    /// others know. Refused where it may not be set. Answer: [`Evidence`].
+    MakeUp { lost_ns: i64 },
     /// What faults are in force. Answer: list of fault numbers.
     InForce,
     /// Heals, stops all daemons, answers null, exits. As at the end of input, daemons get SIGTERM and
@@ -217,9 +230,20 @@ pub enum ClockFault {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Line {
-    Answer { id: u64, ok: serde_json::Value },
-    Refusal { id: u64, error: String },
+    Answer {
+        id: u64,
+        ok: serde_json::Value,
+    },
+    Refusal {
+        id: u64,
+        error: String,
+    },
     Note(Note),
+    /// The first line on a new link, and not counted: how many of the controller's lines have
+    /// arrived. Both sides go on after what the other has.
+    Resumed {
+        resumed: u64,
+    },
 }
 
 /// Said unasked.
@@ -252,6 +276,12 @@ pub struct Hello {
     pub offers: Vec<String>,
     /// Faults of a dead predecessor that were found in the journal and undone.
     pub undone: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// How many of the controller's lines have arrived.
+    pub received: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

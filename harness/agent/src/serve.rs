@@ -4,7 +4,7 @@
 //!   stdin ─ poll ─▶ parse ─┬─ hand thread: daemons and faults, one after the other, as sent
 //!   signals ──┘            ├─ file thread: put, get, remove, as sent
 //!   lease ────┘            └─ a thread each: run, probe, connect, the waiting part of stop
-//!                                       └──▶ writer thread ──▶ stdout
+//!                                       └──▶ outlet ──▶ stdout
 //! ```
 //!
 //! Only the main thread reads, and it never waits for anything but the three on the left: a slow
@@ -13,8 +13,9 @@
 mod lines;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,13 +31,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::lines::{Lines, Numbered, parse};
+use crate::door::{Door, Taken, Visitor};
 use crate::error::{Error, Result, doing};
-use crate::fault::clock;
+use crate::fault::{clock, wall};
 use crate::files;
 use crate::ledger::{Event, Ledger, Recovered, Terms, wait_until};
 use crate::nursery::Nursery;
+use crate::outlet::Outlet;
 use crate::probe::{self, Responder};
-use crate::protocol::{self, Hello, Line, Note, Request, State};
+use crate::protocol::{self, Hello, Line, Note, Renewed, Request, State};
 use crate::supervise;
 
 /// How often logs are looked at and trees remembered.
@@ -55,7 +58,7 @@ struct Agent {
     ledger: Mutex<Ledger>,
     nursery: Arc<Nursery>,
     responder: Responder,
-    out: Sender<Out>,
+    outlet: Arc<Outlet>,
     dir: PathBuf,
     recovered: Recovered,
     threads: AtomicUsize,
@@ -63,13 +66,6 @@ struct Agent {
     leave: Mutex<Option<u64>>,
     /// Wakes the main thread up.
     wake: OwnedFd,
-}
-
-/// For the writer.
-enum Out {
-    Line(Line),
-    /// Everything before has been written when this is answered.
-    Flush(Sender<()>),
 }
 
 type Job = Box<dyn FnOnce(&Arc<Agent>) + Send>;
@@ -85,15 +81,18 @@ pub fn serve(
 ) -> Result<()> {
     let (tell, events) = mpsc::channel();
     let (ledger, recovered) = Ledger::open(dir, nursery.clone(), tell, terms)?;
-    let (out, lines) = mpsc::channel();
-    thread::spawn(move || write(lines));
+    let outlet = Arc::new(Outlet::default());
+    let own = |fd: &dyn AsFd| fd.as_fd().try_clone_to_owned();
+    let stdout = own(&io::stdout()).map_err(doing("use stdout"))?;
+    let stdin = own(&io::stdin()).map_err(doing("use stdin"))?;
+    outlet.attach(stdout, 0, None);
     let (woken, wake) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| doing("make a pipe")(error.into()))?;
     let agent = Arc::new(Agent {
         ledger: Mutex::new(ledger),
         nursery,
         responder: Responder::open(probe_port)?,
-        out,
+        outlet,
         dir: dir.to_owned(),
         recovered,
         threads: AtomicUsize::new(0),
@@ -103,7 +102,7 @@ pub fn serve(
     let watcher = agent.clone();
     thread::spawn(move || watch(&watcher, events));
     let (hand, file) = (worker(&agent), worker(&agent));
-    let why = read(&agent, &hand, &file, signals, &woken);
+    let why = read(&agent, &hand, &file, stdin, signals, &woken);
     agent.end(&why);
     Ok(())
 }
@@ -114,24 +113,6 @@ fn worker(agent: &Arc<Agent>) -> Sender<Job> {
     let agent = agent.clone();
     thread::spawn(move || to_do.into_iter().for_each(|job| job(&agent)));
     jobs
-}
-
-/// Writes lines, so that nobody else waits for a controller that does not read.
-fn write(lines: Receiver<Out>) {
-    let mut stdout = io::stdout().lock();
-    for line in lines {
-        match line {
-            Out::Line(line) => {
-                let mut text = serde_json::to_vec(&line).expect("lines have string keys only");
-                text.push(b'\n');
-                // A controller that is gone is noticed on its input.
-                let _ = stdout.write_all(&text).and_then(|()| stdout.flush());
-            }
-            Out::Flush(done) => {
-                let _ = done.send(());
-            }
-        }
-    }
 }
 
 /// Passes on the ends of daemons, and looks after what must be looked after.
@@ -180,22 +161,35 @@ fn watch(agent: &Arc<Agent>, events: Receiver<Event>) {
     }
 }
 
+/// What the main thread knows of its controller.
+#[derive(Default)]
+struct Session {
+    lines: Lines,
+    lease: Option<Duration>,
+    /// By which the session is taken up again after its link was lost.
+    door: Option<Door>,
+    /// The helper that handed the present link over; it stays as long as this does.
+    helper: Option<UnixStream>,
+}
+
 /// Reads and dispatches until the session is over; says why it is.
 fn read(
     agent: &Arc<Agent>,
     hand: &Sender<Job>,
     file: &Sender<Job>,
+    stdin: OwnedFd,
     signals: &OwnedFd,
     woken: &OwnedFd,
 ) -> String {
-    let stdin = io::stdin();
-    let mut lines = Lines::default();
-    let mut lease: Option<Duration> = None;
+    let mut session = Session::default();
+    // None: the link is lost.
+    let mut input = Some(stdin);
     let mut heard = Instant::now();
     let mut expired = false;
     let mut piece = vec![0; 256 << 10];
     loop {
-        let deadline = lease.filter(|_| !expired).map(|lease| heard + lease);
+        let deadline = session.lease.filter(|_| !expired);
+        let deadline = deadline.map(|lease| heard + lease);
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec {
@@ -203,38 +197,65 @@ fn read(
                 tv_nsec: i64::from(left.subsec_nanos()) as _,
             }
         });
-        let mut fds = [
-            PollFd::new(&stdin, PollFlags::IN),
+        let mut fds = vec![
             PollFd::new(signals, PollFlags::IN),
             PollFd::new(woken, PollFlags::IN),
         ];
+        fds.extend(input.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        fds.extend(session.door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         if let Err(error) = poll(&mut fds, timeout.as_ref())
             && error != rustix::io::Errno::INTR
         {
             return format!("cannot wait for input: {error}");
         }
-        let ready = fds.each_ref().map(|fd| !fd.revents().is_empty());
-        if ready[1] {
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if ready[0] {
             return "a signal".into();
         }
-        if ready[2] {
+        if ready[1] {
             return "told to".into();
         }
         // Input first: a machine that was suspended finds both its lease run out and the lines
         // that renew it.
-        if ready[0] {
-            let length = match rustix::io::read(&stdin, &mut piece) {
-                Ok(0) => return "the controller closed its end".into(),
-                Ok(length) => length,
-                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
-                Err(error) => return format!("cannot read from the controller: {error}"),
-            };
-            heard = Instant::now();
-            expired = false;
-            for line in lines.feed(&piece[..length]) {
-                agent.dispatch(line, &mut lease, hand, file);
+        if let Some(fd) = input.as_ref().filter(|_| ready[2]) {
+            match rustix::io::read(fd, &mut piece) {
+                Ok(length) if length > 0 => {
+                    heard = Instant::now();
+                    expired = false;
+                    for line in session.lines.feed(&piece[..length]) {
+                        agent.dispatch(line, &mut session, hand, file);
+                    }
+                }
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                // Without a lease to wait for, or with nothing left of it, this is the end.
+                lost if session.door.is_none() || expired => {
+                    return match lost {
+                        Err(error) => format!("cannot read from the controller: {error}"),
+                        Ok(_) => "the controller closed its end".into(),
+                    };
+                }
+                _ => input = None,
+            }
+        } else if let Some(door) = session
+            .door
+            .as_ref()
+            .filter(|_| ready.last() == Some(&true))
+        {
+            match door.answer() {
+                Some(Visitor::Back(taken)) => {
+                    heard = Instant::now();
+                    input = Some(agent.resume(taken, &mut session));
+                }
+                Some(Visitor::Successor) if input.is_none() => {
+                    return "the controller is gone, and another agent is wanted here".into();
+                }
+                Some(Visitor::Successor) | None => {}
             }
         } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if input.is_none() {
+                let span = heard.elapsed().as_millis();
+                return format!("the link was lost, and nobody came back within {span} ms");
+            }
             expired = true;
             let silent = heard.elapsed();
             let faults = agent.ledger().in_force();
@@ -259,8 +280,24 @@ impl Agent {
     }
 
     fn say(&self, line: Line) {
-        // The writer lives as long as the process.
-        let _ = self.out.send(Out::Line(line));
+        let line = serde_json::to_vec(&line).expect("lines have string keys only");
+        self.outlet.say(line);
+    }
+
+    /// Goes on with a session on a new link: says how far it has heard, and again what was not heard
+    /// of it. Returns where to read from now on.
+    fn resume(&self, taken: Taken, session: &mut Session) -> OwnedFd {
+        let resumed = Line::Resumed {
+            // A line that was cut off comes again, whole.
+            resumed: session.lines.restart(),
+        };
+        let greeting = serde_json::to_vec(&resumed).expect("lines have string keys only");
+        // What is complained of from now on has a new way out; without it, it is lost.
+        let _ = rustix::stdio::dup2_stderr(&taken.complaints);
+        session.helper = Some(taken.helper);
+        let received = taken.received;
+        self.outlet.attach(taken.output, received, Some(greeting));
+        taken.input
     }
 
     fn note(&self, note: Note) {
@@ -315,7 +352,7 @@ impl Agent {
     fn dispatch(
         self: &Arc<Self>,
         line: Numbered,
-        lease: &mut Option<Duration>,
+        session: &mut Session,
         hand: &Sender<Job>,
         file: &Sender<Job>,
     ) {
@@ -328,17 +365,28 @@ impl Agent {
         };
         match request {
             Request::Hello {
-                version, lease_ms, ..
+                version,
+                lease_ms,
+                session: token,
+                ..
             } => self.answer(id, || {
                 let hello = self.hello(version, lease_ms)?;
-                *lease = Some(Duration::from_millis(lease_ms));
+                if let Some(token) = token {
+                    session.door = Some(Door::open(&self.dir, token)?);
+                    self.outlet.keep();
+                }
+                session.lease = Some(Duration::from_millis(lease_ms));
                 Ok(hello)
             }),
-            _ if lease.is_none() => self.say(Line::Refusal {
+            _ if session.lease.is_none() => self.say(Line::Refusal {
                 id,
                 error: "say `hello` first".into(),
             }),
-            Request::Renew => self.answer(id, || Ok(())),
+            Request::Renew { received } => {
+                self.outlet.received(received);
+                let received = session.lines.count();
+                self.answer(id, || Ok(Renewed { received }));
+            }
             Request::Seen { nonce } => self.answer(id, || Ok(self.responder.seen(nonce))),
 
             Request::Run {
@@ -464,6 +512,7 @@ impl Agent {
             Request::Heal { fault } => value(ledger.heal(fault)?),
             Request::HealAll => value(ledger.heal_all()),
             Request::Clocks { daemon } => value(clock::read(&mut ledger, daemon.as_deref())?),
+            Request::MakeUp { lost_ns } => value(wall::make_up(&mut ledger, lost_ns)?),
             Request::InForce => value(ledger.in_force()),
             other => Err(Error::Refused(format!("{other:?} is not for this thread"))),
         }
@@ -539,11 +588,8 @@ impl Agent {
                 why: format!("{why}; every fault is undone and every daemon stopped"),
             }),
         }
-        let (done, flushed) = mpsc::channel();
         // A controller that does not read is not waited for.
-        if self.out.send(Out::Flush(done)).is_ok() {
-            let _ = flushed.recv_timeout(Duration::from_secs(1));
-        }
+        self.outlet.flush(Duration::from_secs(1));
     }
 }
 

@@ -252,6 +252,7 @@ pub struct Wanted<'a> {
 /// then.
 pub async fn build(wanted: Wanted<'_>) -> Result<Box<dyn Cluster>, Failure> {
     let names = wanted.spec.node_names();
+    let mut machines = Vec::new();
     let (hosts, access) = match wanted.args.cluster {
         Kind::Lab => {
             let lab = Lab::new(names, wanted.folder, wanted.lease, wanted.notes);
@@ -260,15 +261,19 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Box<dyn Cluster>, Failure> {
         Kind::Ssh => (wanted.spec.hosts.clone(), wanted.args.access.clone()),
         Kind::Vagrant => {
             wanted.progress.phase("vagrant up", None);
-            vagrant::machines(names.len(), &wanted.progress).await?
+            let found = vagrant::machines(names.len(), &wanted.progress).await?;
+            machines = found.machines;
+            (found.hosts, found.access)
         }
     };
+    let mut machines = machines.into_iter();
     let target = |(name, host): (Name, &String)| {
         let (host, address) = split(host);
         Target {
             name,
             host: host.to_string(),
             address: address.and_then(|a| a.parse().ok()),
+            machine: machines.next().flatten(),
         }
     };
     let progress = wanted.progress;

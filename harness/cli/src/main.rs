@@ -7,6 +7,7 @@ mod cluster;
 mod compare;
 mod display;
 mod doctor;
+mod domain;
 mod exit;
 mod experiment;
 mod grid;

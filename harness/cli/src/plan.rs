@@ -243,11 +243,8 @@ impl Plan {
             time_limit: self.spec.time_limit(),
             op_timeout: self.spec.op_timeout(),
             lacking: Box::new(move |nodes| {
-                let of = |node: &Node| {
-                    let greeting = node.agent.greeting();
-                    greeting.map(|g| g.offers.clone()).unwrap_or_default()
-                };
-                let offers = nodes.iter().map(|n| (n.name.clone(), of(n))).collect();
+                let offers = nodes.iter().map(|n: &Node| (n.name.clone(), n.offers()));
+                let offers = offers.collect();
                 let missing = nemeses::missing(&needs, &offers);
                 missing.iter().map(ToString::to_string).collect()
             }),

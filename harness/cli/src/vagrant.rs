@@ -4,11 +4,14 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 
+use harness::cluster::Machine;
 use harness::progress::Progress;
 
 use crate::args::{Cluster, ClusterCommand};
 use crate::cluster::AccessArgs;
+use crate::domain::Domain;
 use crate::exit::Failure;
 
 /// Says where the Vagrantfile is, if that is not `vagrant/` here.
@@ -107,13 +110,18 @@ fn ssh_config(folder: &Path, nodes: usize) -> Result<String, Failure> {
     vagrant(folder, Some(nodes), &["ssh-config"])
 }
 
-/// Brings machines up where they are not, and says how to get in: the hosts, and the access.
-pub async fn machines(
-    nodes: usize,
-    progress: &Progress,
-) -> Result<(Vec<String>, AccessArgs), Failure> {
+/// Machines that are up.
+pub struct Machines {
+    pub hosts: Vec<String>,
+    pub access: AccessArgs,
+    /// The hypervisor of each, where it is one that can be asked.
+    pub machines: Vec<Option<Arc<dyn Machine>>>,
+}
+
+/// Brings machines up where they are not, and says how to get in.
+pub async fn machines(nodes: usize, progress: &Progress) -> Result<Machines, Failure> {
     let folder = folder()?;
-    let work = move || -> Result<(String, PathBuf), Failure> {
+    let work = move || -> Result<(String, PathBuf, PathBuf), Failure> {
         // Asking how to get in costs two seconds and fails if one is down; bringing up what is up
         // costs many.
         let config = match ssh_config(&folder, nodes) {
@@ -129,21 +137,26 @@ pub async fn machines(
         let file = own.join("ssh-config");
         std::fs::write(&file, &config)
             .map_err(|e| Failure::Infra(format!("{}: {e}", file.display())))?;
-        Ok((config, file))
+        Ok((config, file, own))
     };
-    let (config, file) = tokio::task::spawn_blocking(work)
+    let (config, file, own) = tokio::task::spawn_blocking(work)
         .await
         .expect("it does not panic, and nobody aborts it")?;
     let hosts = addresses(&config, nodes).map_err(Failure::Infra)?;
     progress.remark(format!("Vagrant's machines: {}", hosts.join(" ")));
     let file = std::path::absolute(&file).map_err(Failure::infra)?;
-    Ok((
+    let machine = |number: usize| {
+        let domain = Domain::of(&own.join(format!("machines/n{number}/libvirt/id")))?;
+        Some(Arc::new(domain) as Arc<dyn Machine>)
+    };
+    Ok(Machines {
+        machines: (1..=nodes).map(machine).collect(),
         hosts,
-        AccessArgs {
+        access: AccessArgs {
             ssh_config: Some(file),
             ..AccessArgs::default()
         },
-    ))
+    })
 }
 
 /// The machines by the names that Vagrant gives them. Where SSH goes through a port of this machine

@@ -4,8 +4,10 @@
 pub mod lab;
 pub mod ssh;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use history::Name;
@@ -21,12 +23,40 @@ pub struct Node {
     /// Where its peers and the controller reach it.
     pub address: IpAddr,
     pub agent: Agent,
+    /// What can be done to it from outside, where it is a virtual machine of ours.
+    pub machine: Option<Arc<dyn Machine>>,
     /// A folder on the node, as the node sees it: `bin/` has the provided programs, `data/` is for
     /// daemons, `log/` is collected into the run's folder at the end.
     pub dir: PathBuf,
 }
 
+/// A virtual machine, by its hypervisor.
+#[async_trait]
+pub trait Machine: fmt::Debug + Send + Sync {
+    /// Lets it stand still between two instructions. If the controller dies, it goes on.
+    async fn suspend(&self) -> Result<(), String>;
+
+    /// Lets it go on, as if nothing had been. Fine where it does.
+    async fn resume(&self) -> Result<(), String>;
+
+    /// What the hypervisor says of it: `running`, `paused`.
+    async fn state(&self) -> Result<String, String>;
+
+    /// Starts it anew, as its reset button: what is not on its disk is lost.
+    async fn reset(&self) -> Result<(), String>;
+}
+
 impl Node {
+    /// What can be done to it: what its agent said, and what its machine is able to.
+    pub fn offers(&self) -> Vec<String> {
+        let greeting = self.agent.greeting();
+        let mut offers = greeting.map(|hello| hello.offers).unwrap_or_default();
+        if self.machine.is_some() {
+            offers.extend(["suspend", "reset"].map(String::from));
+        }
+        offers
+    }
+
     /// A provided program, as the node sees it.
     pub fn bin(&self, program: &str) -> PathBuf {
         self.dir.join("bin").join(program)

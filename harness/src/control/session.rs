@@ -1,24 +1,31 @@
 //! One agent, over any pair of byte streams: requests out, answers matched to them, notes aside.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::protocol::{self, Envelope, Hello, Line, Note, Request};
+use agent::protocol::{self, Envelope, Hello, Line, Note, Renewed, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use history::Name;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::link::{Counts, Ear, Link, Presence, Resumption, Session};
 
 /// Pieces in which files are moved.
 const PIECE: usize = 1 << 20;
 
 /// How long an agent may take beyond what the request itself asks for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The number of requests that nobody waits for.
+const OWN: u64 = 0;
+
+const UNPOISONED: &str = "no panic while held";
 
 /// Why an agent did not do what it was asked.
 #[derive(Clone, Debug, Error)]
@@ -52,12 +59,19 @@ pub enum ControlError {
 }
 
 type Waiting = Arc<Mutex<Open>>;
+type Told = oneshot::Receiver<Result<serde_json::Value, String>>;
 
 #[derive(Default)]
 struct Open {
     by_id: HashMap<u64, oneshot::Sender<Result<serde_json::Value, String>>>,
-    /// Set once the agent's output has ended: why.
+    /// Renewals of the lease, whose answers say how many lines the agent has.
+    renewals: HashSet<u64>,
+    /// It was told to go.
+    dismissed: bool,
+    /// Set once the agent is gone: why.
     gone: Option<String>,
+    /// What makes it doubtful that the agent did its work all the time.
+    doubts: Vec<String>,
 }
 
 /// A handle on one node's agent; clones share the session. When the last is dropped, the agent's
@@ -67,9 +81,13 @@ pub struct Agent {
     node: Name,
     out: mpsc::UnboundedSender<Vec<u8>>,
     waiting: Waiting,
+    counts: Arc<Counts>,
+    /// The token by which the session is taken up again, if it can be.
+    session: Option<String>,
     next_id: Arc<AtomicU64>,
+    presence: Arc<watch::Sender<Presence>>,
     /// What it said of itself when it was greeted.
-    hello: Arc<OnceLock<Hello>>,
+    hello: Arc<Mutex<Option<Hello>>>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -86,17 +104,109 @@ impl Agent {
         to: impl AsyncWrite + Send + Unpin + 'static,
         notes: mpsc::UnboundedSender<(Name, Note)>,
     ) -> Agent {
+        Agent::over(node, Link::new(from, to), None, notes)
+    }
+
+    /// The same over a link that may be lost and be replaced.
+    pub fn over(
+        node: Name,
+        link: Link,
+        resumption: Option<Resumption>,
+        notes: mpsc::UnboundedSender<(Name, Note)>,
+    ) -> Agent {
         let (out, lines) = mpsc::unbounded_channel();
-        let waiting = Waiting::default();
-        tokio::spawn(write(lines, to));
-        tokio::spawn(read(node.clone(), from, waiting.clone(), notes));
+        let (waiting, counts) = (Waiting::default(), Arc::<Counts>::default());
+        let session = resumption.as_ref().map(|r| r.session.clone());
+        let presence = Arc::new(watch::channel(Presence::Here).0);
+        let hello = Arc::<Mutex<Option<Hello>>>::default();
+        let talk = Session {
+            counts: counts.clone(),
+            presence: presence.clone(),
+            // Without it the end of input would look like a lost link, and be waited out.
+            farewell: session.as_ref().map(|_| line(OWN, Request::Shutdown)),
+            ear: Hearer {
+                node: node.clone(),
+                waiting: waiting.clone(),
+                counts: counts.clone(),
+                notes,
+                hello: hello.clone(),
+                lease: resumption.as_ref().map(|r| r.patience),
+                session: session.clone(),
+            },
+            resumption,
+        };
+        tokio::spawn({
+            let (waiting, presence) = (waiting.clone(), presence.clone());
+            async move {
+                let why = talk.carry(link, lines).await;
+                {
+                    let mut open = waiting.lock().expect(UNPOISONED);
+                    open.gone = Some(why.unwrap_or_else(|| "its output ended".into()));
+                    open.by_id.clear();
+                }
+                // Nobody has to wait for it any longer.
+                presence.send_replace(Presence::Here);
+            }
+        });
         Agent {
             node,
             out,
             waiting,
-            next_id: Arc::new(AtomicU64::new(1)),
-            hello: Arc::default(),
+            counts,
+            session,
+            next_id: Arc::new(AtomicU64::new(OWN + 1)),
+            presence,
+            hello,
         }
+    }
+
+    /// The node's machine is about to stand still: requests wait until it is back, and a link that is
+    /// lost meanwhile is no wonder.
+    pub fn leave(&self) {
+        self.presence.send_replace(Presence::Away);
+    }
+
+    /// It goes on where it stood still.
+    pub fn come_back(&self) {
+        self.presence.send_replace(Presence::Here);
+    }
+
+    /// It starts anew: whatever was asked is lost, and another agent is started there.
+    ///
+    /// # Errors
+    /// There is none in time; the node is lost to the run.
+    pub async fn restart(&self) -> Result<(), ControlError> {
+        let gone = self.waiting.lock().expect(UNPOISONED).gone.clone();
+        if let Some(reason) = gone {
+            return Err(self.gone("start anew".into(), reason));
+        }
+        self.presence.send_replace(Presence::Restarting);
+        let mut presence = self.presence.subscribe();
+        // The sender lives as long as this handle.
+        let _ = presence
+            .wait_for(|presence| *presence == Presence::Here)
+            .await;
+        let gone = self.waiting.lock().expect(UNPOISONED).gone.clone();
+        match gone {
+            None => Ok(()),
+            Some(reason) => Err(self.gone("start anew".into(), reason)),
+        }
+    }
+
+    /// Whether it answers within this time, whatever is expected of it. What is asked changes nothing.
+    pub async fn answers(&self, within: Duration) -> bool {
+        match self.send(Request::InForce) {
+            Ok((_, told)) => tokio::time::timeout(within, told).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// What makes it doubtful that the agent did its work all the time: it healed itself, or could not
+    /// be reached for a while. What was asked of it since may not have been so.
+    pub fn doubts(&self) -> Vec<String> {
+        let open = self.waiting.lock().expect(UNPOISONED);
+        let named = |doubt: &String| format!("{}: {doubt}", self.node);
+        open.doubts.iter().map(named).collect()
     }
 
     pub fn node(&self) -> &Name {
@@ -110,19 +220,32 @@ impl Agent {
                 version: protocol::VERSION,
                 node: self.node.to_string(),
                 lease_ms: lease.as_millis() as u64,
+                session: self.session.clone(),
             })
             .await?;
-        let _ = self.hello.set(hello.clone());
+        *self.hello.lock().expect(UNPOISONED) = Some(hello.clone());
         let out = self.out.downgrade();
-        let next_id = self.next_id.clone();
+        let (next_id, counts) = (self.next_id.clone(), self.counts.clone());
+        let (waiting, presence) = (self.waiting.clone(), self.presence.clone());
         tokio::spawn(async move {
             let mut beat = tokio::time::interval(lease / 10);
             loop {
                 beat.tick().await;
                 // A weak sender: renewing must not keep a dropped session alive.
                 let Some(out) = out.upgrade() else { return };
+                if *presence.borrow() != Presence::Here {
+                    continue;
+                }
                 let id = next_id.fetch_add(1, Ordering::Relaxed);
-                if out.send(line(id, Request::Renew)).is_err() {
+                {
+                    let mut open = waiting.lock().expect(UNPOISONED);
+                    if open.gone.is_some() {
+                        return;
+                    }
+                    open.renewals.insert(id);
+                }
+                let received = counts.received();
+                if out.send(line(id, Request::Renew { received })).is_err() {
                     return;
                 }
             }
@@ -131,33 +254,25 @@ impl Agent {
     }
 
     /// What it said of itself when it was greeted; none before.
-    pub fn greeting(&self) -> Option<&Hello> {
-        self.hello.get()
+    pub fn greeting(&self) -> Option<Hello> {
+        self.hello.lock().expect(UNPOISONED).clone()
     }
 
     /// Asks one thing and waits for the answer.
     pub async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T, ControlError> {
         let patience = PATIENCE + own_time(&request);
         let what = name(&request);
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (tell, told) = oneshot::channel();
-        {
-            let mut open = self.waiting.lock().expect("no panic while held");
-            if let Some(reason) = &open.gone {
-                return Err(self.gone(what, reason.clone()));
-            }
-            open.by_id.insert(id, tell);
-        }
-        if self.out.send(line(id, request)).is_err() {
-            return Err(self.gone(what, "its input is closed".into()));
-        }
+        let mut presence = self.presence.subscribe();
+        // The sender lives as long as this handle.
+        let _ = presence
+            .wait_for(|presence| *presence == Presence::Here)
+            .await;
+        let (id, told) = self
+            .send(request)
+            .map_err(|reason| self.gone(what.clone(), reason))?;
         let answer = match tokio::time::timeout(patience, told).await {
             Err(_) => {
-                self.waiting
-                    .lock()
-                    .expect("no panic while held")
-                    .by_id
-                    .remove(&id);
+                self.waiting.lock().expect(UNPOISONED).by_id.remove(&id);
                 return Err(ControlError::Silent {
                     node: self.node.clone(),
                     request: what,
@@ -165,12 +280,7 @@ impl Agent {
                 });
             }
             Ok(Err(_)) => {
-                let reason = self
-                    .waiting
-                    .lock()
-                    .expect("no panic while held")
-                    .gone
-                    .clone();
+                let reason = self.waiting.lock().expect(UNPOISONED).gone.clone();
                 return Err(self.gone(what, reason.unwrap_or_default()));
             }
             Ok(Ok(answer)) => answer,
@@ -186,6 +296,24 @@ impl Agent {
                 request: what,
                 reason: e.to_string(),
             }),
+        }
+    }
+
+    /// Sends a request; its number, and where its answer will come. The error says why it cannot be.
+    fn send(&self, request: Request) -> Result<(u64, Told), String> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = oneshot::channel();
+        {
+            let mut open = self.waiting.lock().expect(UNPOISONED);
+            if let Some(reason) = &open.gone {
+                return Err(reason.clone());
+            }
+            open.by_id.insert(id, tell);
+            open.dismissed |= matches!(request, Request::Shutdown);
+        }
+        match self.out.send(line(id, request)) {
+            Ok(()) => Ok((id, told)),
+            Err(_) => Err("its input is closed".into()),
         }
     }
 
@@ -277,52 +405,83 @@ fn line(id: u64, request: Request) -> Vec<u8> {
     line
 }
 
-async fn write(
-    mut lines: mpsc::UnboundedReceiver<Vec<u8>>,
-    mut to: impl AsyncWrite + Send + Unpin,
-) {
-    while let Some(line) = lines.recv().await {
-        // A closed pipe is noticed, with its reason, by the reader.
-        if to.write_all(&line).await.is_err() || to.flush().await.is_err() {
-            return;
-        }
+/// What becomes of the agent's lines.
+struct Hearer {
+    node: Name,
+    waiting: Waiting,
+    counts: Arc<Counts>,
+    notes: mpsc::UnboundedSender<(Name, Note)>,
+    hello: Arc<Mutex<Option<Hello>>>,
+    /// Of sessions that can be taken up again.
+    lease: Option<Duration>,
+    session: Option<String>,
+}
+
+impl Hearer {
+    fn open(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.waiting.lock().expect(UNPOISONED)
+    }
+
+    fn note(&self, note: Note) {
+        // Nobody may be listening any more; the agent's log has it too.
+        let _ = self.notes.send((self.node.clone(), note));
     }
 }
 
-async fn read(
-    node: Name,
-    from: impl AsyncRead + Send + Unpin,
-    waiting: Waiting,
-    notes: mpsc::UnboundedSender<(Name, Note)>,
-) {
-    let mut lines = BufReader::new(from).lines();
-    let why = loop {
-        let text = match lines.next_line().await {
-            Ok(Some(text)) => text,
-            Ok(None) => break "its output ended".to_string(),
-            Err(e) => break e.to_string(),
-        };
-        let (id, answer) = match serde_json::from_str(&text) {
+impl Ear for Hearer {
+    fn hear(&self, text: &[u8]) -> Result<(), String> {
+        let (id, answer) = match serde_json::from_slice(text) {
             Ok(Line::Answer { id, ok }) => (id, Ok(ok)),
             Ok(Line::Refusal { id, error }) => (id, Err(error)),
             Ok(Line::Note(note)) => {
-                // Nobody may be listening any more; the agent's log has it too.
-                let _ = notes.send((node.clone(), note));
-                continue;
+                if let Note::Healed { why } = &note {
+                    let doubt = format!("its agent healed it: {why}");
+                    self.open().doubts.push(doubt);
+                }
+                self.note(note);
+                return Ok(());
             }
-            Err(e) => break format!("it said {text:?}: {e}"),
+            Ok(Line::Resumed { .. }) => return Err("it takes up what was not lost".into()),
+            Err(e) => return Err(format!("it said {:?}: {e}", String::from_utf8_lossy(text))),
         };
-        let tell = waiting
-            .lock()
-            .expect("no panic while held")
-            .by_id
-            .remove(&id);
-        if let Some(tell) = tell {
+        let mut open = self.open();
+        if open.renewals.remove(&id) {
+            if let Ok(Ok(renewed)) = answer.map(serde_json::from_value::<Renewed>) {
+                self.counts.acknowledge(renewed.received);
+            }
+        } else if let Some(tell) = open.by_id.remove(&id) {
             // The asker may have given up.
             let _ = tell.send(answer);
         }
-    };
-    let mut open = waiting.lock().expect("no panic while held");
-    open.gone = Some(why);
-    open.by_id.clear();
+        Ok(())
+    }
+
+    fn doubt(&self, what: String) {
+        self.open().doubts.push(what.clone());
+        self.note(Note::Trouble { what });
+    }
+
+    fn was_dismissed(&self) -> bool {
+        self.open().dismissed
+    }
+
+    fn forget(&self) {
+        let mut open = self.open();
+        open.by_id.clear();
+        open.renewals.clear();
+    }
+
+    fn greeting(&self) -> Vec<u8> {
+        let hello = Request::Hello {
+            version: protocol::VERSION,
+            node: self.node.to_string(),
+            lease_ms: self.lease.unwrap_or_default().as_millis() as u64,
+            session: self.session.clone(),
+        };
+        line(OWN, hello)
+    }
+
+    fn greeted(&self, hello: Hello) {
+        *self.hello.lock().expect(UNPOISONED) = Some(hello);
+    }
 }

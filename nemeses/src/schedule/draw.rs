@@ -21,6 +21,7 @@ use super::spec::{FaultSpec, NemesisSpec};
 use super::{Entry, Schedule, What};
 use crate::clock::{Clock, Warp};
 use crate::kill::Kill;
+use crate::machine::{Blow, Machine};
 use crate::packet::{Effect, Packet};
 use crate::partition::{Partition, SPLITS, Topology};
 use crate::pause::Pause;
@@ -194,8 +195,12 @@ fn draw_round(
     ragged: &RangeInclusive<u64>,
     entries: &mut Vec<Entry>,
 ) -> Result<(), DrawError> {
-    let on_daemons =
-        |f: &&FaultSpec| matches!(f.family, Family::Pause | Family::Kill | Family::Clock);
+    let on_daemons = |f: &&FaultSpec| {
+        matches!(
+            f.family,
+            Family::Pause | Family::Kill | Family::Clock | Family::Machine
+        )
+    };
     // Several faults on daemons at once: a node each, so that they do not undo each other.
     let crowded = round.iter().filter(on_daemons).count() > 1;
     let mut free = nodes.to_vec();
@@ -247,6 +252,10 @@ fn draw_round(
                 targets: who(dice, false),
                 effect: draw_effect(dice, shape),
             }),
+            (Family::Machine, Some(shape)) => What::Machine(Machine {
+                targets: who(dice, false),
+                blow: blow(shape),
+            }),
             (family, None) => {
                 return Err(DrawError::TooFewNodes {
                     fault: family.to_string(),
@@ -271,6 +280,13 @@ impl Dice {
     fn span(&mut self, of_ms: u64, percent: RangeInclusive<u64>) -> u64 {
         let grain = if of_ms >= 2_000 { 100 } else { 10 };
         of_ms * self.within(percent) / 100 / grain * grain
+    }
+}
+
+pub(super) fn blow(shape: &Shape) -> Blow {
+    match shape.name {
+        "suspend" => Blow::Suspend,
+        _ => Blow::Reboot,
     }
 }
 

@@ -40,6 +40,7 @@ pub use text::{Problem, ScheduleError};
 use crate::apply::{Applied, Turn};
 use crate::clock::Clock;
 use crate::kill::Kill;
+use crate::machine::{Machine, Struck};
 use crate::packet::Packet;
 use crate::partition::Partition;
 use crate::pause::Pause;
@@ -74,6 +75,7 @@ pub enum What {
     Kill(Kill),
     Clock(Clock),
     Packet(Packet),
+    Machine(Machine),
 }
 
 impl Schedule {
@@ -124,6 +126,7 @@ impl What {
             What::Kill(_) => Family::Kill,
             What::Clock(_) => Family::Clock,
             What::Packet(_) => Family::Packet,
+            What::Machine(_) => Family::Machine,
         }
     }
 
@@ -134,6 +137,7 @@ impl What {
             What::Pause(_) | What::Kill(_) => None,
             What::Clock(c) => Some(c.warp.shape()),
             What::Packet(p) => Some(p.effect.shape()),
+            What::Machine(m) => Some(m.blow.shape()),
         }
     }
 
@@ -157,6 +161,7 @@ impl What {
             What::Kill(policy) => Arc::new(Applied::new(policy, turn)),
             What::Clock(policy) => Arc::new(Applied::new(policy, turn)),
             What::Packet(policy) => Arc::new(Applied::new(policy, turn)),
+            What::Machine(policy) => Arc::new(Struck::new(policy, turn)),
         }
     }
 }

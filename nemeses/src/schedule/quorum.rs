@@ -81,6 +81,7 @@ fn whole(faults: &[&What], nodes: &[Name]) -> bool {
         let targets = match what {
             What::Pause(p) => &p.targets,
             What::Kill(k) => &k.targets,
+            What::Machine(m) => &m.targets,
             What::Clock(c) => &c.targets,
             What::Packet(p) => &p.targets,
             What::Partition(p) => {

@@ -7,6 +7,7 @@ use history::Name;
 
 use super::{Entry, Schedule, What};
 use crate::clock::Warp;
+use crate::machine::Blow;
 use crate::packet::Effect;
 use crate::partition::Topology;
 use crate::registry::Family;
@@ -94,6 +95,7 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
         }
         What::Pause(p) => named(&p.targets),
         What::Kill(k) => named(&k.targets),
+        What::Machine(m) => named(&m.targets),
         What::Clock(c) => {
             named(&c.targets)?;
             match c.warp {
@@ -178,6 +180,13 @@ fn conflict(earlier: &Entry, later: &Entry, nodes: &[Name]) -> Option<(String, &
             "let the first end before the second begins",
         ));
     }
+    let reboots = |what: &What| matches!(what, What::Machine(m) if m.blow == Blow::Reboot);
+    if reboots(&earlier.what) || reboots(&later.what) {
+        return Some((
+            "a reboot takes away what other faults do to the machine".into(),
+            "let them follow each other",
+        ));
+    }
     let shared = shared(&earlier.what, &later.what, nodes);
     if shared.is_empty() {
         return None;
@@ -199,6 +208,10 @@ fn conflict(earlier: &Entry, later: &Entry, nodes: &[Name]) -> Option<(String, &
                 false => "paused",
             }
         );
+        return Some((why, "name other targets, or let them follow each other"));
+    }
+    if has(Family::Machine) {
+        let why = format!("nobody reaches {both} while their machines stand still");
         return Some((why, "name other targets, or let them follow each other"));
     }
     // A clock can only be read, and be put right, in a daemon that runs.
@@ -231,6 +244,7 @@ fn shared(a: &What, b: &What, nodes: &[Name]) -> Vec<Name> {
             What::Pause(p) => &p.targets,
             What::Kill(k) => &k.targets,
             What::Clock(c) => &c.targets,
+            What::Machine(m) => &m.targets,
             What::Partition(_) | What::Packet(_) => return Vec::new(),
         };
         match targets {

@@ -339,7 +339,7 @@ async fn no_receipt_holds_against_the_evidence() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_heal_that_leaves_the_fault_is_found_out() {
     for what in [
         "family = \"partition\"\nshape = \"one-way-in\"\ntargets = [\"n1\"]",
@@ -444,7 +444,7 @@ proptest! {
         let spec: NemesisSpec = "partition+packet,pause+kill,clock".parse().unwrap();
         let limit = Duration::from_secs(25);
         let schedule = draw(Seed(seed), &spec, &names(nodes), limit, &Tuning::default()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let stage = stage(nodes).await;
             stage.script().leader = Some(Name::new("n1"));

@@ -95,6 +95,7 @@ pub async fn stage(count: usize) -> Stage {
                 address: address(&name),
                 name,
                 dir: PathBuf::from("/nowhere"),
+                machine: None,
             }
         })
         .collect();

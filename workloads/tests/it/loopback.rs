@@ -147,6 +147,7 @@ impl Cluster for Loopback {
                 address: *address,
                 agent: session,
                 dir,
+                machine: None,
             });
         }
         Ok(nodes)

@@ -116,6 +116,33 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, how: &ClockFault) -> Resul
     })
 }
 
+/// What a machine does not know of itself: it stood still for so long.
+pub(crate) fn make_up(ledger: &mut Ledger, lost_ns: i64) -> Result<Evidence> {
+    if ledger.turned.is_none() {
+        let why = "this machine's clock may not be set, and so nothing is made up for".into();
+        return Err(Error::Refused(why));
+    }
+    let wall = turned(ledger).wall.clone();
+    let controller_boot = turned(ledger).controller_boot.clone();
+    let later = lock(&wall).truth_later(lost_ns);
+    if let Some(truth) = later {
+        ledger.write(Record::Turning {
+            controller_boot,
+            truth,
+        })?;
+    }
+    let mut wall = lock(&wall);
+    let off = wall
+        .make_up(lost_ns)
+        .map_err(doing("set the machine's clock"))?;
+    Ok(Evidence {
+        held: off.is_near(),
+        evidence: vec![format!(
+            "the machine's wall clock was set forward by {lost_ns} ns"
+        )],
+    })
+}
+
 /// Does something to the clock once in each period, in a thread, until it says that it is over.
 fn again(
     wall: &Arc<Mutex<Wall>>,

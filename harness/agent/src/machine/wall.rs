@@ -253,6 +253,30 @@ impl Wall {
         done
     }
 
+    /// What the truth will be after [`Wall::make_up`], where it is kept: to be written down before.
+    pub fn truth_later(&self, lost_ns: i64) -> Option<Truth> {
+        self.truth.map(|truth| Truth {
+            wall_ns: truth.wall_ns.saturating_add(lost_ns),
+            ..truth
+        })
+    }
+
+    /// Adds time that passed without the raw clock, which is the machine's only witness: the truth,
+    /// and with it the clock, is so much later than it knows. Returns how far the clock is off now.
+    pub fn make_up(&mut self, lost_ns: i64) -> io::Result<Offset> {
+        match self.truth_later(lost_ns) {
+            Some(later) => {
+                self.truth = Some(later);
+                self.step()
+            }
+            None => {
+                let mut truth = Truth::of(&*self.machine)?;
+                truth.wall_ns = truth.wall_ns.saturating_add(lost_ns);
+                truth.restore(&mut *self.machine)
+            }
+        }
+    }
+
     /// Whether no fault turns it.
     pub fn is_true(&self) -> bool {
         self.truth.is_none()
@@ -446,6 +470,19 @@ mod tests {
         let due = 600 * SECOND + 600 * 40_000;
         assert!((went - due).abs() < MS, "{went}");
         assert_eq!(fake.timex().expect("reads"), before, "in step as before");
+    }
+
+    #[test]
+    fn time_that_a_machine_did_not_see_is_made_up_for_whether_its_clock_is_turned_or_not() {
+        let (fake, mut wall) = wall(0);
+        wall.turn(1, 10 * SECOND, 0).expect("sets");
+        // Eight seconds passed while it stood still, and neither of its clocks has seen them.
+        wall.make_up(8 * SECOND).expect("sets");
+        assert_eq!(off_ms(&wall), 10_000, "the fault is as it was");
+        wall.turn_back(1).expect("sets");
+        wall.make_up(-3 * SECOND).expect("sets");
+        let (raw, shown) = (fake.raw_ns() - 5 * SECOND, fake.wall_ns() - START);
+        assert!((shown - raw - 5 * SECOND).abs() < MS, "{shown} after {raw}");
     }
 
     #[test]

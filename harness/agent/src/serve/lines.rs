@@ -19,6 +19,18 @@ pub struct Lines {
 pub type Numbered = (u64, Option<Vec<u8>>);
 
 impl Lines {
+    /// How many have been whole.
+    pub fn count(&self) -> u64 {
+        self.number
+    }
+
+    /// Forgets a line that is not whole yet; says how many have been.
+    pub fn restart(&mut self) -> u64 {
+        self.begun = Vec::new();
+        self.skipping = false;
+        self.number
+    }
+
     pub fn feed(&mut self, mut bytes: &[u8]) -> Vec<Numbered> {
         let mut whole = Vec::new();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
@@ -92,7 +104,7 @@ mod tests {
         assert_eq!((id, error), (9, "line 3: missing field `fault`".into()));
         assert!(parse((4, None)).expect_err("too long").1.contains("line 4"));
         let renew = parse((1, Some(b"{\"id\":2,\"do\":\"renew\"}".to_vec())));
-        assert!(matches!(renew, Ok((2, Request::Renew))));
+        assert!(matches!(renew, Ok((2, Request::Renew { received: 0 }))));
     }
 
     #[test]

@@ -414,7 +414,7 @@ fn bad_lines_are_refused_and_the_session_goes_on() {
                 let error = agent.ask(request).expect_err(&text);
                 assert!(error.contains(part), "{text}: {error}");
             }
-            assert_eq!(agent.get(json!({"do": "renew"})), Value::Null);
+            assert!(agent.get(json!({"do": "renew"}))["received"].is_u64());
         },
     );
 }

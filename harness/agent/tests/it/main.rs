@@ -4,5 +4,6 @@ mod alone;
 mod death;
 mod faults;
 mod property;
+mod resume;
 mod session;
 mod sight;

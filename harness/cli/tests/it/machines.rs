@@ -225,6 +225,18 @@ impl World {
         )
     }
 
+    /// Ends a node, with all that runs on it and its network.
+    pub fn end(&self, node: usize) {
+        let first = format!("$(cat {}/n{node}.pid)", self.dir().display());
+        let script = format!("kill -9 $(cat /proc/{first}/task/{first}/children)");
+        let world = self.pid.to_string();
+        let killed = Command::new("nsenter")
+            .args(["--target", &world, "--mount", "--pid", "--"])
+            .args(["sh", "-c", &script])
+            .output();
+        Ended::of(killed.expect("it starts")).exits(0);
+    }
+
     /// `schism run` on these nodes, not started.
     pub fn schism(&self, nodes: &str, args: &[&str]) -> Command {
         let mut command = self.inside(env!("CARGO_BIN_EXE_schism"));

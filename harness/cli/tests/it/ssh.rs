@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -233,8 +234,32 @@ fn every_machine_that_cannot_be_used_is_named_with_its_reason_and_the_way_out() 
         ]);
 }
 
+/// What a run says on stderr, as far as it has.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<String>>);
+
+impl Said {
+    fn all(&self) -> String {
+        self.0.lock().expect("no panic while held").clone()
+    }
+
+    fn add(&self, line: &str) {
+        let mut said = self.0.lock().expect("no panic while held");
+        said.push_str(line);
+        said.push('\n');
+    }
+
+    /// Waits until a line has all of these words.
+    fn until(&self, words: &[&str]) {
+        eventually(&format!("a line says {words:?}"), || {
+            let has = |line: &str| words.iter().all(|word| line.contains(word));
+            self.all().lines().any(has)
+        });
+    }
+}
+
 /// A long run that has come to its main phase, with every kind of fault in force.
-fn in_mid_run(world: &World) -> (Child, std::thread::JoinHandle<String>) {
+fn in_mid_run(world: &World) -> (Child, Said) {
     let fault = |family: &str, more: &str| {
         format!("[[fault]]\nat = \"1s\"\nlasts = \"80s\"\nfamily = \"{family}\"\n{more}\n")
     };
@@ -258,24 +283,15 @@ fn in_mid_run(world: &World) -> (Child, std::thread::JoinHandle<String>) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("schism starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let mut said = String::new();
-    let begun = lines.by_ref().map_while(Result::ok).any(|line| {
-        said += &format!("{line}\n");
-        let all = ["one-node", "clock of", "packets of", "pause"];
-        line.contains("in force") && all.iter().all(|family| line.contains(family))
-    });
-    assert!(
-        begun,
-        "the run ended before its faults were in force:\n{said}"
-    );
+    let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let said = Said::default();
     // Somebody must go on reading, or the run would block on its own progress.
-    let rest = std::thread::spawn(move || {
-        lines
-            .map_while(Result::ok)
-            .fold(said, |all, line| all + &line + "\n")
+    std::thread::spawn({
+        let said = said.clone();
+        move || lines.map_while(Result::ok).for_each(|line| said.add(&line))
     });
-    (child, rest)
+    said.until(&["in force", "one-node", "clock of", "packets of", "pause"]);
+    (child, said)
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -299,7 +315,7 @@ fn machines_heal_themselves_when_the_controller_is_killed() {
     let Some(world) = World::new(3, &[]) else {
         return;
     };
-    let (mut child, said) = in_mid_run(&world);
+    let (mut child, _) = in_mid_run(&world);
     assert!(world.processes().iter().any(|(state, _)| *state == 'T'));
     assert!(
         world
@@ -309,7 +325,6 @@ fn machines_heal_themselves_when_the_controller_is_killed() {
     );
     signal(&child, Signal::KILL);
     child.wait().expect("it is dead");
-    said.join().expect("it has been read");
     for node in 1..=3 {
         assert_whole(&world, node);
     }
@@ -323,7 +338,7 @@ fn machines_heal_themselves_when_the_controller_is_cut_off() {
     let Some(world) = World::new(3, &[]) else {
         return;
     };
-    let (mut child, said) = in_mid_run(&world);
+    let (mut child, _) = in_mid_run(&world);
     world.run("ip link set bridge0 down").exits(0);
     for node in 1..=3 {
         assert_whole(&world, node);
@@ -331,30 +346,108 @@ fn machines_heal_themselves_when_the_controller_is_cut_off() {
     assert!(!world.processes().is_empty(), "the daemons run on");
     signal(&child, Signal::KILL);
     child.wait().expect("it is dead");
-    said.join().expect("it has been read");
+}
+
+/// The nemesis's events of the latest run.
+fn faults(world: &World) -> Vec<String> {
+    let history = std::fs::read_to_string(world.place.latest().join("history.jsonl"));
+    let history = history.expect("the run has one");
+    let of_nemesis = |line: &&str| line.contains(r#""process":"nemesis""#);
+    history
+        .lines()
+        .filter(of_nemesis)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
-fn a_lost_link_is_the_harness_fault_and_everything_else_is_healed() {
+fn a_lost_link_is_taken_up_again_and_nothing_is_repeated_or_forgotten() {
     let Some(world) = World::new(3, &[]) else {
         return;
     };
     let (child, said) = in_mid_run(&world);
-    // The sessions' own processes die, the server stays.
+    // One node's connections are reset by its network, and it cannot be reached for a while: its own
+    // end does not know.
+    let filter = "table inet shut { chain in { type filter hook input priority -300; \
+                  tcp dport 22 reject with tcp reset; }; }";
+    let filter = world.place.file("shut.nft", filter);
+    let shut = format!("nft -f {}", filter.display());
+    world.in_network_of(1, &shut).exits(0);
+    // Of another the sessions' own processes die; the server stays.
     let script = "for p in /proc/[0-9]*; do read -r name <$p/comm && [ \"$name\" = sshd ] && \
                   [ ${p#/proc/} != 1 ] && [ ${p#/proc/} != $PPID ] && kill -9 ${p#/proc/}; done";
     world.on(3, script);
-    let told = "n3: the SSH connection is lost";
+    said.until(&["n3: the link was lost", "taken up again"]);
+    world
+        .in_network_of(1, "nft delete table inet shut")
+        .exits(0);
+    said.until(&["n1: the link was lost", "taken up again"]);
+
+    // Every fault is as it was, on both.
+    let rules = world.in_network_of(1, "nft list tables").stdout;
+    assert!(rules.contains("schism"), "the partition is healed: {rules}");
+    let rules = world.in_network_of(3, "nft list tables").stdout;
+    assert!(rules.contains("schism"), "the loss is healed: {rules}");
+    assert!(world.processes().iter().any(|(state, _)| *state == 'T'));
     signal(&child, Signal::TERM);
     let ended = Ended::of(child.wait_with_output().expect("it ends"));
-    let said = said.join().expect("it has been read");
-    assert_eq!(ended.code, 4, "{ended:#?}\n{said}");
-    assert!(said.contains(told) || said.contains("n3: "), "{said}");
-    assert!(ended.stdout.contains("INFRA"), "{ended:#?}");
+    // The faults' healing was asked on the new links, and is known to have worked.
+    let faults = faults(&world);
+    let healed =
+        |line: &&String| line.contains(r#""action":"heal""#) && line.contains(r#""type":"ok""#);
+    assert_eq!(
+        faults.iter().filter(healed).count(),
+        5,
+        "four, and all: {faults:#?}"
+    );
+    assert!(
+        !faults.iter().any(|line| line.contains(r#""type":"fail""#)),
+        "{faults:#?}"
+    );
+    // Never green: nobody knows what a run without its controller was like.
+    assert_eq!(ended.code, 4, "{ended:#?}\n{}", said.all());
+    for told in ["INFRA", "n1: the link was lost", "n3: the link was lost"] {
+        assert!(ended.stdout.contains(told), "{told}: {ended:#?}");
+    }
     for node in 1..=3 {
         assert_whole(&world, node);
     }
     eventually("agents and daemons are gone", || {
         world.processes().is_empty()
     });
+}
+
+#[test]
+fn a_node_that_dies_for_good_is_named_and_the_others_are_healed() {
+    let Some(world) = World::new(3, &[]) else {
+        return;
+    };
+    let (child, said) = in_mid_run(&world);
+    world.end(3);
+    said.until(&["n3: ", "gone"]);
+    signal(&child, Signal::TERM);
+    let ended = Ended::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ended.code, 4, "{ended:#?}\n{}", said.all());
+    for told in ["INFRA", "n3: ", "the agent is gone"] {
+        assert!(ended.stdout.contains(told), "{told}: {ended:#?}");
+    }
+    for node in 1..=2 {
+        assert_whole(&world, node);
+    }
+    eventually("agents and daemons are gone", || {
+        world.processes().is_empty()
+    });
+}
+
+#[test]
+fn a_machine_that_is_none_cannot_be_suspended_or_reset() {
+    let Some(world) = World::new(1, &[]) else {
+        return;
+    };
+    let args = ["--nemesis", "machine", "--time-limit", "10s", TRUSTING];
+    world.ends("n1", &args).exits(4).says(&[
+        "machine:suspend needs suspend, which n1 cannot offer",
+        "--cluster vagrant",
+    ]);
+    assert_eq!(world.processes(), []);
 }

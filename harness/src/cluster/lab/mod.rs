@@ -328,6 +328,7 @@ async fn greet(
         address: IpAddr::V4(net::address(plan.number)),
         agent,
         dir: PathBuf::from(node::DIR),
+        machine: None,
     };
     Ok(Up { node, keeper })
 }

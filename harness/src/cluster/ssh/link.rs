@@ -23,13 +23,14 @@ use super::host::{Access, Host};
 use super::known;
 
 /// For a connection to be made, tries included: a machine may be on its way up.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// For one try of TCP.
 const TRY: Duration = Duration::from_secs(8);
 /// For one step of the SSH protocol: a small machine's key exchange may take seconds.
 const STEP: Duration = Duration::from_secs(30);
-/// After so long without a sign of life the other end is gone.
-pub(super) const LOST: Duration = Duration::from_secs(30);
+/// After so long without a sign of life the other end is gone. Longer than a lease, which has run out
+/// then in any case; shorter, and a busy machine would be taken for a lost one.
+pub(super) const LOST: Duration = Duration::from_secs(12);
 /// Between two tries, at first; doubled each time.
 const BACK_OFF: Duration = Duration::from_millis(250);
 /// A connection that is not used says so often that it is there.
@@ -74,15 +75,15 @@ enum Failed {
 impl Way {
     /// Connects, and tries again with growing pauses what may pass: a machine that is starting, a
     /// server that has too many on its doorstep.
-    pub fn connect(&self) -> Result<Link, String> {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn connect(&self, patience: Duration) -> Result<Link, String> {
+        let deadline = Instant::now() + patience;
         let mut pause = BACK_OFF;
         loop {
             match self.attempt() {
                 Ok(link) => return Ok(link),
                 Err(Failed::Ever(why)) => return Err(why),
                 Err(Failed::Now(why)) if Instant::now() + pause >= deadline => {
-                    let seconds = PATIENCE.as_secs();
+                    let seconds = patience.as_secs();
                     return Err(format!(
                         "no SSH connection within {seconds} s: {why}; is the machine up, and does \
                          `ssh {}` work?",
@@ -238,7 +239,7 @@ impl Hand {
     /// Connects if need be.
     pub fn link(&mut self) -> Result<&Link, String> {
         if self.link.is_none() {
-            self.link = Some(self.way.connect()?);
+            self.link = Some(self.way.connect(PATIENCE)?);
         }
         Ok(self.link.as_ref().expect("it was just made"))
     }

@@ -1,10 +1,11 @@
 //! Real machines, reached over SSH. A node needs sshd and nothing else: the agent is uploaded.
 //!
 //! Read `node.rs` for a node's way up and what is where on it, `link.rs` and `pump.rs` for its two
-//! connections, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
+//! connections, `dial.rs` for how a session gets over the loss of one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
 //! up together. What it is like to use: docs/machines.md.
 
 mod auth;
+mod dial;
 mod host;
 mod known;
 mod link;
@@ -15,21 +16,21 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent::protocol::{Note, Ran, Request};
 use async_trait::async_trait;
 use history::Name;
-use tokio::net::UnixStream;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use self::auth::Passphrases;
-use self::link::{Files, Way};
+use self::dial::{Dial, Known};
+use self::link::{Files, PATIENCE, Way};
 use self::node::{AGENT, Found, Place, Provided};
-use super::{Cluster, ClusterError, Node, Program, lab};
-use crate::control::Agent;
+use super::{Cluster, ClusterError, Machine, Node, Program, lab};
+use crate::control::{Agent, Resumption};
 
 pub use auth::Ask;
 pub use host::Access;
@@ -48,13 +49,15 @@ const HEALED: Duration = Duration::from_secs(20);
 const FURNISH: Duration = Duration::from_secs(60);
 
 /// A machine, as the user named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
     pub name: Name,
     /// For `ssh`: an alias of ssh_config, `user@host`, `ssh://user@host:port`.
     pub host: String,
     /// Where peers and clients reach it, if that is not where SSH does.
     pub address: Option<IpAddr>,
+    /// Its hypervisor, where it is a virtual machine of ours.
+    pub machine: Option<Arc<dyn Machine>>,
 }
 
 /// Whose clocks are shifted by clock faults.
@@ -108,10 +111,7 @@ struct Up {
     files: Arc<Files>,
     place: Place,
     agent: Provided,
-    /// Ends when the agent's connection does.
-    session: JoinHandle<()>,
-    /// Why the connection ended, if nobody wanted it to.
-    lost: Arc<OnceLock<String>>,
+    dial: Arc<Dial>,
 }
 
 impl Ssh {
@@ -369,7 +369,7 @@ async fn greet_inner(
         files,
         found,
     } = reached;
-    let name = target.name;
+    let name = target.name.clone();
     let builds = programs.iter().map(|p| node::build_for(p, &found.arch));
     let (builds, wrong): (Vec<_>, Vec<_>) = builds.partition(Result::is_ok);
     if !wrong.is_empty() {
@@ -421,30 +421,24 @@ async fn greet_inner(
     let log = options.folder.join(name.as_str()).join("log");
     fs::create_dir_all(&log).map_err(|e| format!("{}: {e}", log.display()))?;
     let log = log.join("agent.log");
-    let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let command = place.start(&agent, found.control, clock.as_deref().ok());
-    let started = tokio::task::spawn_blocking(move || {
-        let link = way.connect()?;
-        pump::start(link, &command, file)
-    });
-    let (stream, ended) = started
-        .await
-        .expect("it does not panic, and nobody aborts it")?;
-    let lost = Arc::new(OnceLock::new());
-    let session = tokio::spawn({
-        let (lost, name, notes) = (lost.clone(), name.clone(), options.notes.clone());
-        async move {
-            // A thread that is gone without a word was a panic, which has been printed.
-            if let Ok(Err(why)) = ended.await {
-                let _ = lost.set(why.clone());
-                // Nobody may be listening any more.
-                let _ = notes.send((name, Note::Trouble { what: why }));
-            }
-        }
-    });
-    let stream = UnixStream::from_std(stream).map_err(|e| e.to_string())?;
-    let (from, to) = stream.into_split();
-    let session_agent = Agent::new(name.clone(), from, to, options.notes);
+    // Of this run alone; what follows is appended.
+    File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let files = Arc::new(files);
+    let dial = Arc::new(Dial::new(Known {
+        way,
+        place: place.clone(),
+        programs: builds.clone(),
+        start: place.start(&agent, found.control, clock.as_deref().ok()),
+        files: files.clone(),
+        log: log.clone(),
+    }));
+    let link = dial.first(PATIENCE).await?;
+    let resumption = Resumption {
+        session: dial::token()?,
+        redial: dial.clone(),
+        patience: options.lease,
+    };
+    let session_agent = Agent::over(name.clone(), link, Some(resumption), options.notes);
     if let Err(e) = session_agent.hello(options.lease).await {
         let said = fs::read_to_string(&log).unwrap_or_default();
         return Err(
@@ -454,9 +448,14 @@ async fn greet_inner(
             },
         );
     }
+    let mut furnish = place.furnish(&builds);
+    if target.machine.is_some() {
+        // What is here before the run begins is not to be lost by its faults.
+        furnish += "; sync";
+    }
     let ran: Ran = session_agent
         .call(Request::Run {
-            argv: vec!["/bin/sh".into(), "-c".into(), place.furnish(&builds)],
+            argv: vec!["/bin/sh".into(), "-c".into(), furnish],
             stdin: String::new(),
             timeout_ms: FURNISH.as_millis() as u64,
         })
@@ -472,12 +471,12 @@ async fn greet_inner(
             address,
             agent: session_agent,
             dir: place.run(),
+            machine: target.machine,
         },
-        files: Arc::new(files),
+        files,
         place,
         agent,
-        session,
-        lost,
+        dial,
     })
 }
 
@@ -500,19 +499,23 @@ fn collect(hand: &mut link::Hand, place: &Place, to: &Path) -> Result<(), String
     }
 }
 
-/// Ends a node's agent. One that was lost is known to heal by itself; that is seen to.
+/// Ends a node's agent. One that was lost heals by itself; that is seen to.
 async fn lower(up: Up) -> Result<(), String> {
     let asked = up.node.agent.call::<()>(Request::Shutdown);
-    // Whether it agreed is seen by its going, and its going is what counts.
-    let _ = tokio::time::timeout(GRACE, asked).await;
+    let answer = tokio::time::timeout(GRACE, asked).await;
     drop(up.node);
-    if tokio::time::timeout(GRACE, up.session).await.is_err() {
+    let why = match answer {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => Some(e.to_string()),
+        Err(_) => Some("its agent does not answer".into()),
+    };
+    if !up.dial.ended(GRACE).await {
         return Err(format!(
             "its agent is still there after {} s",
             GRACE.as_secs()
         ));
     }
-    let Some(why) = up.lost.get() else {
+    let Some(why) = why else {
         return Ok(());
     };
     let heal = up.place.heal(&up.agent);

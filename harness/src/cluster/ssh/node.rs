@@ -286,11 +286,39 @@ impl Place {
         )
     }
 
+    /// The command that takes a session up again.
+    pub fn resume(&self, agent: &Provided, session: &str, received: u64) -> String {
+        format!(
+            "exec {}{} resume --dir {} --session {} --received {received}",
+            self.root,
+            self.at(&self.program(agent)),
+            self.at("agent"),
+            quoted(session),
+        )
+    }
+
     /// What the agent runs once it holds its folder's lock: the run's own folders.
     pub fn furnish(&self, programs: &[Provided]) -> String {
         let run = self.at("run");
-        let mut script =
-            format!("set -e; umask 022; rm -rf {run}; mkdir -p {run}/bin {run}/data {run}/log");
+        format!(
+            "set -e; umask 022; rm -rf {run}; mkdir -p {run}/bin {run}/data {run}/log{}",
+            self.linking(programs)
+        )
+    }
+
+    /// Gives a machine that has started anew the run's programs again; its data stay.
+    pub fn link_programs(&self, hand: &mut Hand, programs: &[Provided]) -> Result<(), String> {
+        let run = self.at("run");
+        let script = format!(
+            "set -e; umask 022; mkdir -p {run}/bin {run}/data {run}/log; rm -f {run}/bin/*{}",
+            self.linking(programs)
+        );
+        let done = hand.exec(&self.command(&script), b"")?;
+        done.success().map(|_| ())
+    }
+
+    fn linking(&self, programs: &[Provided]) -> String {
+        let mut script = String::new();
         for program in programs.iter().filter(|p| p.name != AGENT) {
             let (from, to) = (
                 self.at(&self.program(program)),

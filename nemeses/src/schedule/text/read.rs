@@ -5,11 +5,12 @@ use history::Name;
 use super::fields::{Fields, KEYS, unknown};
 use crate::clock::{Clock, Warp};
 use crate::kill::Kill;
+use crate::machine::Machine;
 use crate::packet::{Effect, Packet};
 use crate::partition::{Partition, SPLITS, Topology};
 use crate::pause::Pause;
 use crate::registry::{FAMILIES, Family, Shape};
-use crate::schedule::draw::settle_topology;
+use crate::schedule::draw::{blow, settle_topology};
 use crate::schedule::{Entry, What};
 use crate::units::{read_delta, read_duration, read_share};
 
@@ -69,6 +70,10 @@ pub fn read_entry(fields: &mut Fields, seed: u64, number: usize, nodes: &[Name])
                 .zip(effect)
                 .map(|(targets, effect)| What::Packet(Packet { targets, effect }))
         }
+        (Family::Machine, Some(shape)) => fields.targets(seed, number, nodes).map(|targets| {
+            let blow = blow(shape);
+            What::Machine(Machine { targets, blow })
+        }),
         (_, None) => None,
     };
     if lasts_is_wrong || fields.problems.len() > before {

@@ -36,6 +36,7 @@ impl fmt::Display for Schedule {
                 What::Partition(p) => write_topology(&p.topology, &mut key),
                 What::Pause(p) => write_targets(&p.targets, &mut key),
                 What::Kill(k) => write_targets(&k.targets, &mut key),
+                What::Machine(m) => write_targets(&m.targets, &mut key),
                 What::Clock(c) => {
                     write_targets(&c.targets, &mut key);
                     write_warp(&c.warp, &mut key);
