@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use agent::protocol::{self, ClockFault, Clocks, Request};
@@ -427,12 +428,15 @@ async fn witness_drift(node: &Node, world: &World, rate_ppm: i64, sights: &mut S
     let name = &node.name;
     let begun = Instant::now();
     let first = ask_system(node, world).await;
+    let between = Instant::now();
     sleep(DRIFT_WINDOW).await;
+    let least = between.elapsed();
     let second = ask_system(node, world).await;
-    let went = begun.elapsed();
+    // Each look is somewhere within the time that it took, which on a busy machine may be seconds.
+    let went = least..=begun.elapsed();
     match (first, second) {
         (Ok(Some(first)), Ok(Some(second))) => {
-            let (agrees, line) = judge_drift(first, second, went, rate_ppm);
+            let (agrees, line) = judge_drift(first, second, &went, rate_ppm);
             sights.see(agrees, format!("{name}: {line}"));
         }
         (Err(error), _) | (_, Err(error)) => sights.blind(&error),
@@ -440,22 +444,31 @@ async fn witness_drift(node: &Node, world: &World, rate_ppm: i64, sights: &mut S
     }
 }
 
-fn judge_drift(first: Reading, second: Reading, went: Duration, rate_ppm: i64) -> (bool, String) {
-    let went_us = i64::try_from(went.as_micros()).unwrap_or(i64::MAX);
-    // Parts per million of microseconds are picoseconds.
-    let due_ns = rate_ppm.saturating_mul(went_us) / 1_000;
+/// `went`: the least and the most time that can have passed between the two.
+fn judge_drift(
+    first: Reading,
+    second: Reading,
+    went: &RangeInclusive<Duration>,
+    rate_ppm: i64,
+) -> (bool, String) {
+    let gained_in = |span: &Duration| {
+        let span_us = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        // Parts per million of microseconds are picoseconds.
+        rate_ppm.saturating_mul(span_us) / 1_000
+    };
+    let (least_ns, most_ns) = (gained_in(went.start()), gained_in(went.end()));
     let gained = Reading {
         offset_ns: second.offset_ns.saturating_sub(first.offset_ns),
         error_ns: first.error_ns.saturating_add(second.error_ns),
     };
     let due = Reading {
-        offset_ns: due_ns,
-        // The looks are not at the ends of the span, but up to their own length inside it.
-        error_ns: due_ns.abs() / 10,
+        offset_ns: least_ns.saturating_add((most_ns - least_ns) / 2),
+        error_ns: (most_ns - least_ns).abs() / 2,
     };
     let line = format!(
-        "wall clock gained {gained} in {} ms (asked)",
-        went.as_millis()
+        "wall clock gained {gained} in {} to {} ms (asked)",
+        went.start().as_millis(),
+        went.end().as_millis()
     );
     match (gained.agrees(due), gained.separates(due, TRUE)) {
         (true, true) => (true, line),
@@ -491,12 +504,17 @@ mod tests {
             offset_ns,
             error_ns: 2 * MS,
         };
-        let went = Duration::from_millis(500);
+        let went = Duration::from_millis(500)..=Duration::from_millis(510);
+        let went = &went;
         // 100,000 ppm for half a second: 50 ms.
         assert!(judge_drift(at(3 * MS), at(53 * MS), went, 100_000).0);
         assert!(!judge_drift(at(3 * MS), at(3 * MS), went, 100_000).0);
         assert!(!judge_drift(at(3 * MS), at(-47 * MS), went, 100_000).0);
         assert!(judge_drift(at(0), at(-50 * MS), went, -100_000).0);
+        // Looks that took seconds: nobody knows how much time was between them.
+        let long = Duration::from_millis(510)..=Duration::from_millis(4_900);
+        assert!(judge_drift(at(0), at(26 * MS), &long, 50_000).0);
+        assert!(!judge_drift(at(0), at(0), &long, 50_000).0);
         // 1,000 ppm: half a millisecond, which nobody can see here.
         let (agrees, line) = judge_drift(at(0), at(0), went, 1_000);
         assert!(agrees && line.contains("too coarse"), "{line}");
