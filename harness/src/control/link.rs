@@ -17,10 +17,6 @@ use tokio::sync::watch;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An agent answers each second, so that one that is silent for so long is not there. Longer than a lease,
-/// which has run out then in any case; shorter, and a busy machine would be taken for a lost one.
-const SILENCE: Duration = Duration::from_secs(12);
-
 /// One way to the agent: its stdio.
 pub struct Link {
     from: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
@@ -218,9 +214,8 @@ impl<E: Ear> Session<E> {
         let keeps = self.resumption.is_some();
         let farewell = self.farewell.as_deref();
         let mut presence = self.presence.subscribe();
-        let silence = self.resumption.as_ref().map(|_| &*self.presence);
         tokio::select! {
-            end = listen(from, &self.counts, &self.ear, silence) => end,
+            end = listen(from, &self.counts, &self.ear) => end,
             () = speak(to, lines, farewell, &self.counts, keeps, over) => {
                 unreachable!("it waits for its end")
             }
@@ -302,44 +297,15 @@ enum End {
     Restart,
 }
 
-async fn listen(
-    from: &mut (impl AsyncBufReadExt + Unpin),
-    counts: &Counts,
-    ear: &impl Ear,
-    silence: Option<&watch::Sender<Presence>>,
-) -> End {
+async fn listen(from: &mut (impl AsyncBufReadExt + Unpin), counts: &Counts, ear: &impl Ear) -> End {
     loop {
-        let line = tokio::select! {
-            line = read_line(from) => line,
-            () = silent(silence) => Err(format!("not a word for {} s", SILENCE.as_secs())),
-        };
-        let line = match line {
+        let line = match read_line(from).await {
             Ok(line) => line,
             Err(why) => return End::Lost(why),
         };
         *counts.received.lock().expect("no panic while held") += 1;
         if let Err(why) = ear.hear(&line) {
             return End::Nonsense(why);
-        }
-    }
-}
-
-/// Returns when a node that is expected to answer has not for too long; never for one whose link
-/// cannot be replaced.
-async fn silent(presence: Option<&watch::Sender<Presence>>) {
-    let Some(presence) = presence else {
-        return std::future::pending().await;
-    };
-    let mut presence = presence.subscribe();
-    loop {
-        let here = presence.wait_for(|presence| *presence == Presence::Here);
-        if here.await.is_err() {
-            return std::future::pending().await;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(SILENCE) => return,
-            // It went away meanwhile, and may come back: the time begins anew.
-            _ = presence.changed() => {}
         }
     }
 }

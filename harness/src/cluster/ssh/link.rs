@@ -28,7 +28,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const TRY: Duration = Duration::from_secs(8);
 /// For one step of the SSH protocol: a small machine's key exchange may take seconds.
 const STEP: Duration = Duration::from_secs(30);
-/// After so long without a sign of life the other end is gone.
+/// After so long without a sign of life the other end is gone. Longer than a lease, which has run out
+/// then in any case; shorter, and a busy machine would be taken for a lost one.
 pub(super) const LOST: Duration = Duration::from_secs(12);
 /// Between two tries, at first; doubled each time.
 const BACK_OFF: Duration = Duration::from_millis(250);

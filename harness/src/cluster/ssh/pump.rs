@@ -17,7 +17,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt;
 use ssh2::{BlockDirections, Channel};
 use tokio::sync::oneshot;
 
@@ -42,10 +41,6 @@ pub(super) fn start(
     let mut channel = link.session.channel_session().map_err(failed)?;
     channel.exec(command).map_err(failed)?;
     let broken = |e: io::Error| format!("starting the agent: {e}");
-    // SAFETY: the session keeps its socket open as long as it lives, and it outlives this use.
-    let socket = unsafe { BorrowedFd::borrow_raw(link.session.as_raw_fd()) };
-    // Its machine may stand still for longer than others are waited for. What is no TCP has no such limit.
-    let _ = sockopt::set_tcp_user_timeout(socket, 0);
     let (ours, theirs) = UnixStream::pair().map_err(broken)?;
     ours.set_nonblocking(true).map_err(broken)?;
     theirs.set_nonblocking(true).map_err(broken)?;
@@ -159,9 +154,8 @@ fn carry(link: &Link, channel: &mut Channel, local: &UnixStream, mut log: File) 
         if moved {
             continue;
         }
-        // How long an agent may be silent is its session's business; a link that nobody wants any more
-        // is not waited for.
-        if closed && heard.elapsed() > LOST {
+        // The agent answers to each renewal of its lease, so silence is a dead link.
+        if heard.elapsed() > LOST {
             return Err(format!(
                 "the SSH connection is lost: not a word for {} s",
                 LOST.as_secs()
