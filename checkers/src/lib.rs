@@ -38,7 +38,6 @@ pub mod agreement;
 mod analysis;
 pub mod availability;
 pub mod bank;
-mod budget;
 mod certificate;
 pub mod chain;
 pub mod choice;
@@ -53,8 +52,8 @@ pub mod vacuity;
 mod verdict;
 
 pub use analysis::{Analysis, Anomaly, Figure};
-pub use budget::{Budget, Exhausted, Meter};
 pub use certificate::{Certificate, Order, replay, verify};
+pub use history::{Budget, Exhausted, Meter};
 pub use verdict::Verdict;
 
 use history::History;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkers::{Analysis, Budget, Checker, Verdict};
+use history::jsonl::ReadError;
 use history::store::{Run, StoreError};
 use history::{Kind, Process, Value};
 use serde::{Deserialize, Serialize};
@@ -462,14 +463,28 @@ pub struct Judged {
 }
 
 /// Step 8: reads the history back from disk, for that is what happened, and lets every checker see
-/// it. Needs no cluster.
+/// it, each under the whole budget; so is the reading. Needs no cluster.
 pub fn judge(
     history: &Path,
     checkers: &[Box<dyn Checker>],
     budget: &Budget,
     mut notes: Notes,
 ) -> Result<(history::History, Judged), StoreError> {
-    let loaded = history::store::load(history)?;
+    let loaded = match history::store::load_within(history, &budget.start()) {
+        Ok(loaded) => loaded,
+        Err(StoreError::History {
+            source: why @ ReadError::Exhausted { .. },
+            ..
+        }) => {
+            let judged = Judged {
+                verdict: Verdict::Unknown,
+                analyses: vec![Analysis::unknown("history", why.to_string())],
+                notes,
+            };
+            return Ok((history::History::default(), judged));
+        }
+        Err(e) => return Err(e),
+    };
     if let Some(torn) = &loaded.torn {
         notes.warnings.push(format!(
             "line {} of the history is torn and was left out ({} bytes): the run was cut short",

@@ -202,6 +202,8 @@ pub struct Verify {
     pub certificate: PathBuf,
     #[command(flatten)]
     pub input: InputArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -216,6 +218,8 @@ pub struct Convert {
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub input: InputArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -468,10 +472,10 @@ pub struct StoreArgs {
 
 #[derive(Debug, Args)]
 pub struct BudgetArgs {
-    /// How long each checker may take
+    /// How long each checker may take, and reading the history before
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub check_time: Duration,
-    /// How much memory each checker may use beyond the history, in MiB
+    /// How much memory each checker may use beyond the history, and the history itself, in MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     pub check_memory: u64,
 }

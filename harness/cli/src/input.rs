@@ -1,39 +1,65 @@
 //! Histories from files: of any format, compressed or not, and what is done with them alone.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
-use checkers::{Analysis, Certificate, Verdict, compose, verify as replay};
+use checkers::{Analysis, Budget, Certificate, Verdict, compose, verify as replay};
 use flate2::read::MultiGzDecoder;
 use harness::run::{Judged, Notes};
+use history::History;
 use history::foreign::{self, Format};
-use history::jsonl::{self, Loaded};
+use history::json::{self, Unread};
+use history::jsonl::{self, Loaded, ReadError};
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::args;
 use crate::check::print;
 use crate::exit::Failure;
+use crate::stream::{Metered, Waiting};
 
 /// As much of a file as tells what it is.
 const BEGINNING: u64 = 4096;
 
-/// Reads a history; `-` is standard input.
-pub fn load(path: &Path, format: Option<Format>) -> Result<Loaded, Failure> {
+/// Reads a history; `-` is standard input. Or says how far it came within the budget.
+pub fn load(
+    path: &Path,
+    format: Option<Format>,
+    budget: &Budget,
+) -> Result<Result<Loaded, String>, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", path.display()));
+    let meter = budget.start();
     let raw: Box<dyn Read + Send> = match path.as_os_str() == "-" {
-        true => Box::new(io::stdin()),
-        false => Box::new(File::open(path).map_err(|e| fail(&e))?),
+        true => Box::new(Waiting::on(io::stdin(), &meter)),
+        false => {
+            let file = File::open(path).map_err(|e| fail(&e))?;
+            match file.metadata().is_ok_and(|m| m.is_file()) {
+                true => Box::new(file),
+                false => Box::new(Waiting::on(file, &meter)),
+            }
+        }
     };
-    let (magic, raw) = peek(raw, 4).map_err(|e| fail(&e))?;
+    // What is missed here because nothing comes is missed by the reader too, which says so.
+    let peek = |from, bytes| match (peek(from, bytes), meter.look(0)) {
+        (Ok(peeked), _) => Ok(Ok(peeked)),
+        (Err(_), Err(why)) => Ok(Err(format!("{why} before anything was read"))),
+        (Err(e), Ok(())) => Err(fail(&e)),
+    };
+    let (magic, raw) = match peek(raw, 4)? {
+        Ok(peeked) => peeked,
+        Err(why) => return Ok(Err(why)),
+    };
     let plain: Box<dyn Read + Send> = match magic[..] {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(raw)),
         [0x28, 0xb5, 0x2f, 0xfd] => Box::new(StreamingDecoder::new(raw).map_err(|e| fail(&e))?),
         _ => raw,
     };
-    let (beginning, plain) = peek(plain, BEGINNING).map_err(|e| fail(&e))?;
+    let (beginning, plain) = match peek(plain, BEGINNING)? {
+        Ok(peeked) => peeked,
+        Err(why) => return Ok(Err(why)),
+    };
     let format = match format.or_else(|| Format::sniff(&beginning)) {
         Some(format) => format,
         None if beginning.is_empty() => {
@@ -48,7 +74,11 @@ pub fn load(path: &Path, format: Option<Format>) -> Result<Loaded, Failure> {
             )));
         }
     };
-    foreign::read(format, plain).map_err(|e| fail(&e))
+    match foreign::read_within(format, plain, &meter) {
+        Ok(loaded) => Ok(Ok(loaded)),
+        Err(why @ ReadError::Exhausted { .. }) => Ok(Err(why.to_string())),
+        Err(e) => Err(fail(&e)),
+    }
 }
 
 /// The first bytes, and a reader that begins with them.
@@ -64,8 +94,18 @@ fn peek(mut from: Box<dyn Read + Send>, bytes: u64) -> io::Result<(Vec<u8>, Box<
 /// `schism check FILE` without a workload: what it is a history of is told by itself.
 pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
-    let loaded = load(path, args.input.format)?;
     let mut notes = Notes::default();
+    let loaded = match load(path, args.input.format, &budget)? {
+        Ok(loaded) => loaded,
+        Err(why) => {
+            let judged = Judged {
+                verdict: Verdict::Unknown,
+                analyses: vec![Analysis::unknown("history", why)],
+                notes,
+            };
+            return print(&args.run, &judged, &History::default(), args.json);
+        }
+    };
     notes.warnings.extend(loaded.torn.map(|torn| {
         let (line, bytes) = (torn.line, torn.bytes);
         format!("line {line} of the history is torn and was left out ({bytes} bytes)")
@@ -89,7 +129,7 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
                 }
                 Some(file) => match choice.certify(&history, &budget) {
                     Err(analysis) => analysis,
-                    Ok(certificate) => certified(&certificate, file, &history, &choice)?,
+                    Ok(certificate) => certified(&certificate, file, &history, &choice, &budget)?,
                 },
             };
             (title, analysis)
@@ -104,7 +144,7 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
 }
 
 /// None if there is nothing to judge.
-fn choice(args: &args::Check, history: &history::History) -> Result<Option<Choice>, Failure> {
+fn choice(args: &args::Check, history: &History) -> Result<Option<Choice>, Failure> {
     if history.pairs().is_empty() {
         return Ok(None);
     }
@@ -133,20 +173,32 @@ fn choice(args: &args::Check, history: &history::History) -> Result<Option<Choic
 fn certified(
     certificate: &Certificate,
     file: &Path,
-    history: &history::History,
+    history: &History,
     choice: &Choice,
+    budget: &Budget,
 ) -> Result<Analysis, Failure> {
     let name = choice.checker(history);
+    let meter = budget.start();
+    if let Err(why) = meter.look(history.ops_bytes()) {
+        let why = format!("there is an order, but {why} before it was replayed");
+        return Ok(Analysis::unknown(name.name(), why));
+    }
     if let Err(why) = replay(history, certificate) {
         let why = format!("a bug: the order that was found is not right: {why}");
         return Ok(Analysis::unknown(name.name(), why));
     }
     let fail = |e: io::Error| Failure::Usage(format!("{}: {e}", file.display()));
-    let mut out = BufWriter::new(File::create(file).map_err(fail)?);
-    serde_json::to_writer(&mut out, certificate).map_err(|e| fail(e.into()))?;
-    out.write_all(b"\n")
-        .and_then(|()| out.flush())
-        .map_err(fail)?;
+    let mut out = Metered::new(File::create(file).map_err(fail)?, meter);
+    let written = serde_json::to_writer(&mut out, certificate).map_err(io::Error::from);
+    let written = written
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
+    if let Some(why) = out.get_ref().exhausted {
+        std::fs::remove_file(file).map_err(fail)?;
+        let why = format!("there is an order, but {why} before it was written");
+        return Ok(Analysis::unknown(name.name(), why));
+    }
+    written.map_err(fail)?;
     let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
     let summary = format!(
         "{ops} operations have an order that explains every answer; it was replayed and is in {}",
@@ -157,11 +209,29 @@ fn certified(
 
 /// `schism verify`: replays a certificate, and nothing else.
 pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
-    let history = load(&args.history, args.input.format)?.history;
+    let unknown = |why: &str| {
+        println!("UNKNOWN  {why}");
+        Ok(ExitCode::from(Verdict::Unknown.exit_code()))
+    };
+    let budget = args.budget.budget();
+    let history = match load(&args.history, args.input.format, &budget)? {
+        Ok(loaded) => loaded.history,
+        Err(why) => return unknown(&why),
+    };
     let fail =
         |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", args.certificate.display()));
-    let text = std::fs::read(&args.certificate).map_err(|e| fail(&e))?;
-    let certificate: Certificate = serde_json::from_slice(&text).map_err(|e| fail(&e))?;
+    let meter = &mut budget.start();
+    let certificate = File::open(&args.certificate).map_err(|e| fail(&e))?;
+    let certificate: Certificate = match json::read_within(certificate, 0, meter) {
+        Ok(certificate) => certificate,
+        Err(Unread::Exhausted(why)) => {
+            return unknown(&format!("{why} before the certificate was read"));
+        }
+        Err(e) => return Err(fail(&e)),
+    };
+    if let Err(why) = meter.look(history.ops_bytes()) {
+        return unknown(&format!("{why} before the certificate was replayed"));
+    }
     match replay(&history, &certificate) {
         Ok(()) => {
             let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
@@ -169,16 +239,21 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
             Ok(ExitCode::from(Verdict::Valid.exit_code()))
         }
         // A wrong certificate says nothing of the history.
-        Err(why) => {
-            println!("UNKNOWN  the certificate does not hold: {why}");
-            Ok(ExitCode::from(Verdict::Unknown.exit_code()))
-        }
+        Err(why) => unknown(&format!("the certificate does not hold: {why}")),
     }
 }
 
 /// `schism convert`.
 pub fn convert(args: &args::Convert) -> Result<ExitCode, Failure> {
-    let history = load(&args.from, args.input.format)?.history;
+    let budget = args.budget.budget();
+    let unknown = |name: &str, why: &str| {
+        eprintln!("schism: {name}: {why}");
+        Ok(ExitCode::from(Verdict::Unknown.exit_code()))
+    };
+    let history = match load(&args.from, args.input.format, &budget)? {
+        Ok(loaded) => loaded.history,
+        Err(why) => return unknown(&args.from.display().to_string(), &why),
+    };
     let (name, to): (String, Box<dyn Write>) = match &args.output {
         None => ("standard output".into(), Box::new(io::stdout())),
         Some(path) => {
@@ -189,7 +264,7 @@ pub fn convert(args: &args::Convert) -> Result<ExitCode, Failure> {
             )
         }
     };
-    let mut to = BufWriter::new(to);
+    let mut to = Metered::new(to, budget.start());
     let written = match args.to {
         Format::Jsonl => jsonl::write(&mut to, &history),
         Format::Edn => foreign::write_edn(&history, &mut to),
@@ -202,6 +277,9 @@ pub fn convert(args: &args::Convert) -> Result<ExitCode, Failure> {
         }
     };
     let written = written.and_then(|()| to.flush());
+    if let Some(why) = to.get_ref().exhausted {
+        return unknown(&name, &format!("{why} before everything was written"));
+    }
     written.map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,7 @@ mod prompt;
 mod prove;
 mod run;
 mod spec;
+mod stream;
 mod summary;
 mod sweep;
 mod vagrant;

@@ -49,15 +49,14 @@ fn first_line(text: &str) -> &str {
 }
 
 fn counts(history: &History) -> String {
-    let count = |outcome| {
-        let ops = history.asked();
-        ops.filter(|op| op.outcome == outcome).count()
-    };
+    // Neither operations nor events are made of a history that may be long.
+    let outcomes: Vec<Outcome> = history.outcomes().collect();
+    let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
     let spans = fault::spans(history);
     let held = spans.iter().filter(|s| s.held()).count();
     format!(
         "{} operations ({} ok, {} fail, {} info) in {:.0} s, under {held} faults that held{}",
-        history.asked().count(),
+        outcomes.len(),
         count(Outcome::Ok),
         count(Outcome::Fail),
         count(Outcome::Info),
@@ -75,13 +74,13 @@ fn anomaly_text(anomaly: &Anomaly, history: &History) -> String {
     let object = object.map_or(String::new(), |o| format!(" of {o}"));
     let _ = writeln!(out, "\n  {}{object}: {}", anomaly.kind, anomaly.reason);
     for index in &anomaly.ops {
-        match history.op(*index) {
+        match history.find(*index) {
             Some(op) => {
-                let _ = writeln!(out, "    {}", op_text(op));
+                let _ = writeln!(out, "    {}", op_text(&op));
             }
             // Completions and the nemesis's events can be pointed at too.
             None => {
-                if let Some(event) = history.events().get(*index as usize) {
+                if let Some(event) = history.event(*index) {
                     let _ = writeln!(out, "    {index:>6}  {}  {}", event.time, event.f);
                 }
             }

@@ -4,7 +4,7 @@
 //! and sequences become lists, and a tag is passed over for what it stands before. Maps whose keys
 //! are keywords, among them Jepsen's records (`#jepsen.history.Op{...}`), become maps of text.
 
-use crate::Value;
+use crate::{Budget, Exhausted, Meter, Value};
 
 /// What is wrong with a text, and where: bytes from its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,15 +13,27 @@ pub struct Wrong {
     pub reason: String,
     /// Whether more text could have made it right.
     pub torn: bool,
+    /// Nothing is wrong but that it is too much.
+    pub exhausted: Option<Exhausted>,
 }
 
 /// Deeper than anything that a history means.
 const DEEPEST: usize = 128;
 
+/// A symbol, keyword or number is shorter, in characters.
+const LONGEST_TOKEN: usize = 1 << 16;
+
+/// What a value may take: a list has up to twice the room that it needs, and more while it grows; then
+/// it is made into words.
+const VALUE_BYTES: u64 = 5 * size_of::<Value>() as u64;
+
 /// Reads forms one after another.
 pub struct Reader<'a> {
     text: &'a str,
     at: usize,
+    meter: Meter,
+    /// Of the form that is being read.
+    bytes: u64,
 }
 
 /// What begins at a place.
@@ -37,7 +49,27 @@ pub enum Next {
 
 impl<'a> Reader<'a> {
     pub fn new(text: &'a str) -> Reader<'a> {
-        Reader { text, at: 0 }
+        Reader {
+            text,
+            at: 0,
+            meter: Budget::UNLIMITED.start(),
+            bytes: 0,
+        }
+    }
+
+    /// Goes on under a budget, for each form what there is beside what it is asked for.
+    pub fn within(self, meter: Meter) -> Reader<'a> {
+        Reader { meter, ..self }
+    }
+
+    /// Fails if the form becomes too much.
+    fn hold(&mut self, bytes: u64) -> Result<(), Wrong> {
+        self.bytes += bytes;
+        self.meter.tick(self.bytes).map_err(|why| Wrong {
+            exhausted: Some(why),
+            torn: false,
+            ..self.wrong(self.at, why.to_string())
+        })
     }
 
     /// Bytes read.
@@ -62,6 +94,7 @@ impl<'a> Reader<'a> {
             at,
             reason: reason.into(),
             torn: self.at >= self.text.len(),
+            exhausted: None,
         }
     }
 
@@ -72,11 +105,17 @@ impl<'a> Reader<'a> {
     /// White space, comments, and forms that are to be passed over.
     fn skip(&mut self, depth: usize) -> Result<(), Wrong> {
         while let Some(byte) = self.peek() {
+            if self.at.is_multiple_of(4096) {
+                self.hold(0)?;
+            }
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' | b',' | 0x0b | 0x0c => self.at += 1,
                 b';' => {
-                    let rest = &self.text.as_bytes()[self.at..];
-                    self.at += rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+                    self.hold(0)?;
+                    let rest = self.text.as_bytes()[self.at + 1..].iter().take(1 << 20);
+                    let len = rest.len();
+                    // A longer comment is gone through in pieces, each as if it began anew.
+                    self.at += 1 + rest.copied().position(|b| b == b'\n').unwrap_or(len);
                 }
                 b'#' if self.text[self.at..].starts_with("#_") => {
                     self.at += 2;
@@ -106,6 +145,7 @@ impl<'a> Reader<'a> {
 
     /// Reads one form.
     pub fn value(&mut self) -> Result<Value, Wrong> {
+        self.bytes = 0;
         self.form(0)
     }
 
@@ -113,6 +153,7 @@ impl<'a> Reader<'a> {
         if depth > DEEPEST {
             return Err(self.wrong(self.at, format!("nested more than {DEEPEST} deep")));
         }
+        self.hold(VALUE_BYTES)?;
         self.skip(depth)?;
         let from = self.at;
         match self.peek() {
@@ -127,10 +168,10 @@ impl<'a> Reader<'a> {
                     Some(b'{') => self.list(b'}', depth).map(Value::List),
                     Some(b'#') => {
                         self.at += 1;
-                        Ok(Value::text(self.token()))
+                        Ok(Value::text(self.token()?))
                     }
                     Some(c) if c.is_ascii_alphabetic() => {
-                        self.token();
+                        self.token()?;
                         self.form(depth + 1)
                     }
                     _ => Err(self.wrong(from, "expected a set, a tag or #_ after #")),
@@ -153,7 +194,7 @@ impl<'a> Reader<'a> {
                     .map_or(0, char::len_utf8);
                 let start = self.at;
                 self.at += one;
-                self.token();
+                self.token()?;
                 Ok(Value::text(&self.text[start..self.at]))
             }
             Some(close @ (b']' | b')' | b'}')) => {
@@ -204,6 +245,8 @@ impl<'a> Reader<'a> {
         let mut text = String::new();
         let mut chars = self.text[self.at..].char_indices();
         while let Some((at, c)) = chars.next() {
+            // The text has twice the room that it needs, and is copied.
+            self.hold(4)?;
             match c {
                 '"' => {
                     self.at += at + 1;
@@ -240,17 +283,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Up to white space or a bracket.
-    fn token(&mut self) -> &'a str {
+    fn token(&mut self) -> Result<&'a str, Wrong> {
         let rest = &self.text[self.at..];
         let ends = |c: char| c.is_whitespace() || "\",;()[]{}".contains(c);
-        let len = rest.find(ends).unwrap_or(rest.len());
-        self.at += len;
-        &rest[..len]
+        let chars = rest.char_indices().take(LONGEST_TOKEN);
+        let end = chars.clone().find(|(_, c)| ends(*c)).map(|(at, _)| at);
+        let end = end.or_else(|| (chars.count() < LONGEST_TOKEN).then_some(rest.len()));
+        let Some(end) = end else {
+            let reason = format!("a word of {LONGEST_TOKEN} characters or more");
+            return Err(self.wrong(self.at, reason));
+        };
+        self.at += end;
+        Ok(&rest[..end])
     }
 
     fn atom(&mut self) -> Result<Value, Wrong> {
         let from = self.at;
-        let token = self.token();
+        let token = self.token()?;
         if token.is_empty() {
             return Err(self.wrong(from, "expected a value"));
         }
@@ -386,13 +435,54 @@ mod tests {
             ("]",                      0, "] closes nothing",                           false),
         ] {
             let reason = reason.to_string();
-            assert_eq!(read(text), Err(Wrong { at, reason, torn }), "{text}");
+            let exhausted = None;
+            assert_eq!(read(text), Err(Wrong { at, reason, torn, exhausted }), "{text}");
         }
         let deep = "[".repeat(1_000_000);
         assert_eq!(read(&deep).unwrap_err().reason, "nested more than 128 deep");
         let deep = "#_".repeat(1_000_000);
         assert_eq!(read(&deep).unwrap_err().reason, "nested more than 128 deep");
+        let long = "1".repeat(LONGEST_TOKEN);
+        assert_eq!(read(&long).unwrap_err().reason, "a word of 65536 characters or more");
         assert_eq!(Reader::line_and_column("a\né x", 4), (2, 2));
+    }
+
+    #[test]
+    fn a_form_takes_no_more_than_there_is() {
+        let budget = |memory_bytes| Budget {
+            memory_bytes,
+            ..Budget::default()
+        };
+        for text in [
+            "[1 ".repeat(50) + &"] ".repeat(50),
+            format!("[{}]", "1 ".repeat(5000)),
+            format!("\"{}\"", "long ".repeat(5000)),
+            format!("{{{}}}", "1 2 ".repeat(5000)),
+            format!("#_ ({}) 1", "1 ".repeat(5000)),
+        ] {
+            let held = read(&text).unwrap().bytes() as u64;
+            let found = Reader::new(&text).within(budget(held).start()).value();
+            let found = found.map_err(|w| w.exhausted);
+            assert_eq!(found, Err(Some(Exhausted::Memory)), "{}", &text[..20]);
+            let enough = budget(128 * text.len() as u64).start();
+            assert!(Reader::new(&text).within(enough).value().is_ok());
+        }
+        let none = Budget {
+            time: std::time::Duration::ZERO,
+            ..Budget::default()
+        };
+        for text in ["1", "; comment", "   "] {
+            let mut reader = Reader::new(text).within(none.start());
+            let found = reader
+                .upcoming()
+                .map(drop)
+                .and_then(|()| reader.value().map(drop));
+            assert_eq!(
+                found.unwrap_err().exhausted,
+                Some(Exhausted::Time),
+                "{text}"
+            );
+        }
     }
 
     #[test]

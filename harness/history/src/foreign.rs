@@ -15,14 +15,19 @@
 //! `status` (`ok`, `fail` or `info`). One without a return, or with status `info`, may have happened or
 //! not. Times are integers of any unit. `value` is another name for `input`, and for the `output` of a read.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+mod csv;
+mod jepsen;
+mod log;
+mod operations;
+
+use std::io::Read;
 
 use crate::columns::Chunk;
-use crate::edn::{self, Next, Reader, Wrong};
+use crate::edn::{Reader, Wrong};
 use crate::jsonl::{self, Loaded, ReadError, Torn};
-use crate::{Event, History, Kind, Name, Process, Time, Value};
+use crate::{Budget, Event, Exhausted, History, Kind, Meter};
+
+pub use jepsen::write_edn;
 
 /// How a history is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,25 +82,77 @@ impl Format {
 }
 
 /// Reads a whole history.
-pub fn read(format: Format, mut from: impl Read + Send) -> Result<Loaded, ReadError> {
+pub fn read(format: Format, from: impl Read + Send) -> Result<Loaded, ReadError> {
+    read_within(format, from, &Budget::UNLIMITED.start())
+}
+
+/// The same under a budget.
+pub fn read_within(
+    format: Format,
+    from: impl Read + Send,
+    meter: &Meter,
+) -> Result<Loaded, ReadError> {
     if format == Format::Jsonl {
-        return jsonl::read(from);
+        return jsonl::read_within(from, meter);
     }
-    let mut bytes = Vec::new();
-    from.read_to_end(&mut bytes)?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| {
-        let good = std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default();
-        wrong(good, good.len(), "expected UTF-8")
-    })?;
+    let text = read_text(from, meter)?;
+    let events = Events::new(&text, meter);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match format {
         Format::Jsonl => unreachable!("read above"),
-        Format::Edn => read_edn(text),
-        Format::Log => read_log(text),
-        Format::Csv => operations(read_csv(text)?),
-        Format::Operations => operations(read_operations(text)?),
+        Format::Edn => jepsen::read(text, events),
+        Format::Log => log::read(text, events),
+        Format::Csv => csv::read(text, events),
+        Format::Operations => operations::read(text, events),
     }
 }
 
+/// As much as is read before the budget is asked again.
+const PIECE_BYTES: u64 = 1 << 20;
+
+fn read_text(mut from: impl Read, meter: &Meter) -> Result<String, ReadError> {
+    let mut text = String::new();
+    let mut piece = Vec::new();
+    loop {
+        let bytes = text.len() as u64;
+        // The text may be twice as large when it grows.
+        let exhausted = |why| ReadError::Exhausted {
+            why,
+            events: 0,
+            bytes,
+        };
+        meter
+            .look((text.capacity() + piece.capacity()) as u64 + bytes)
+            .map_err(exhausted)?;
+        let read = from.by_ref().take(PIECE_BYTES).read_to_end(&mut piece);
+        let read = match (read, meter.look(0)) {
+            (Ok(read), _) => read,
+            // Who waits for more gives up when the time is over.
+            (Err(_), Err(why)) => return Err(exhausted(why)),
+            (Err(e), Ok(())) => return Err(e.into()),
+        };
+        let good = match std::str::from_utf8(&piece) {
+            Ok(good) => good,
+            // A character may go on in the next piece.
+            Err(e) if e.error_len().is_none() && read > 0 => {
+                std::str::from_utf8(&piece[..e.valid_up_to()]).expect("so much is valid")
+            }
+            Err(e) => {
+                let good = std::str::from_utf8(&piece[..e.valid_up_to()]);
+                text.push_str(good.expect("so much is valid"));
+                return Err(wrong(&text, text.len(), "expected UTF-8"));
+            }
+        };
+        let len = good.len();
+        text.push_str(good);
+        piece.drain(..len);
+        if read == 0 {
+            return Ok(text);
+        }
+    }
+}
+
+/// The error of a place that is wrong.
 fn wrong(text: &str, at: usize, reason: impl Into<String>) -> ReadError {
     let (line, column) = Reader::line_and_column(text, at);
     let reason = reason.into();
@@ -106,28 +163,76 @@ fn wrong(text: &str, at: usize, reason: impl Into<String>) -> ReadError {
     }
 }
 
-/// Events being collected, with their lines.
+/// Events being collected, with their lines, and what they may cost.
 struct Events {
     chunk: Chunk,
     lines: Vec<u64>,
+    /// Bytes of the text.
+    bytes: u64,
+    /// What the events take, found now and then: it only grows.
+    held: u64,
+    /// Of what is left beside the text.
+    meter: Meter,
 }
 
 impl Events {
-    fn new() -> Events {
+    fn new(text: &str, meter: &Meter) -> Events {
         Events {
             chunk: Chunk::default(),
             lines: Vec::new(),
+            bytes: text.len() as u64,
+            held: 0,
+            meter: meter.without(text.len() as u64),
         }
     }
 
-    fn push(&mut self, event: Event, line: u64) {
-        self.chunk.push_event(&event);
-        self.lines.push(line);
+    fn len(&self) -> usize {
+        self.lines.len()
     }
 
-    fn history(self, torn: Option<Torn>) -> Result<Loaded, ReadError> {
+    fn push(&mut self, event: Event, line: u64) -> Result<(), ReadError> {
+        self.chunk.push_event(&event);
+        self.lines.push(line);
+        if self.len() % 1024 == 1 {
+            self.held = (self.chunk.bytes() + 8 * self.lines.capacity()) as u64;
+        }
+        self.hold(0)
+    }
+
+    /// Fails if there is no room for these events and so many bytes.
+    fn hold(&mut self, bytes: u64) -> Result<(), ReadError> {
+        let held = self.meter.tick(self.held + bytes);
+        held.map_err(|why| self.exhausted(why))
+    }
+
+    /// What a reader of something within the text may take.
+    fn left(&self) -> Meter {
+        self.meter.without(self.held)
+    }
+
+    fn exhausted(&self, why: Exhausted) -> ReadError {
+        ReadError::Exhausted {
+            why,
+            events: self.len() as u64,
+            bytes: self.bytes,
+        }
+    }
+
+    /// What was wrong with a form of EDN that begins at `from`.
+    fn wrong(&self, text: &str, from: usize, w: Wrong) -> ReadError {
+        match w.exhausted {
+            Some(why) => self.exhausted(why),
+            None => wrong(text, from + w.at, w.reason),
+        }
+    }
+
+    fn history(mut self, torn: Option<Torn>) -> Result<Loaded, ReadError> {
+        self.held = 8 * self.lines.capacity() as u64;
+        let chunk = std::mem::take(&mut self.chunk);
+        let history = History::of_chunks_within(vec![chunk], &mut self.left());
+        let history = history.map_err(|why| self.exhausted(why))?;
         let lines = self.lines;
-        let history = History::of_chunks(vec![self.chunk]).map_err(|e| ReadError::Event {
+        let history = history.map_err(|e| ReadError::Event {
             line: e
                 .at()
                 .and_then(|at| lines.get(at as usize).copied())
@@ -137,114 +242,6 @@ impl Events {
         })?;
         Ok(Loaded { history, torn })
     }
-}
-
-fn read_edn(text: &str) -> Result<Loaded, ReadError> {
-    let at = |w: Wrong| wrong(text, w.at, w.reason);
-    let mut reader = Reader::new(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let mut events = Events::new();
-    // One vector or list around all events, which is closed by its own kind of bracket.
-    let mut around = None;
-    // Lines are counted as they are passed, not anew for each event.
-    let (mut line, mut counted) = (1, 0);
-    let mut torn = None;
-    loop {
-        let next = reader.upcoming().map_err(at)?;
-        let start = reader.at();
-        line += text.as_bytes()[counted..start]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count() as u64;
-        counted = start;
-        match (next, around) {
-            (Next::Form, _) => match reader.value() {
-                Ok(value) => {
-                    let index = events.lines.len() as u64;
-                    let event = edn_event(index, &value).map_err(|e| wrong(text, start, e))?;
-                    events.push(event, line);
-                }
-                // Only the writer's death leaves a last event that is not whole.
-                Err(w) if w.torn && around.is_none() => {
-                    let bytes = (text.len() - start) as u64;
-                    torn = Some(Torn { line, bytes });
-                    break;
-                }
-                Err(w) => return Err(at(w)),
-            },
-            (Next::Open(open), None) if events.lines.is_empty() => {
-                around = Some((if open == b'[' { b']' } else { b')' }, start));
-                reader.bracket();
-            }
-            (Next::Open(_), _) => {
-                return Err(wrong(text, start, "expected an event, {:process ...}"));
-            }
-            (Next::Close(close), Some((end, _))) if close == end => {
-                reader.bracket();
-                // Nothing may follow.
-                if reader.upcoming().map_err(at)? != Next::End {
-                    return Err(wrong(
-                        text,
-                        reader.at(),
-                        "expected nothing after the history",
-                    ));
-                }
-                break;
-            }
-            (Next::Close(close), _) => {
-                let reason = format!("{} closes nothing", char::from(close));
-                return Err(wrong(text, start, reason));
-            }
-            (Next::End, Some((_, start))) => {
-                return Err(wrong(text, start, "this is never closed"));
-            }
-            (Next::End, None) => break,
-        }
-    }
-    events.history(torn)
-}
-
-fn edn_event(index: u64, value: &Value) -> Result<Event, String> {
-    if !matches!(value, Value::Map(_)) {
-        return Err(format!("expected an event, {{:process ...}}, not {value}"));
-    }
-    let of = |key: &str| value.get(key).filter(|v| !v.is_nil());
-    let kind = match of("type") {
-        Some(kind) => kind_of(kind.as_text().unwrap_or_default())
-            .ok_or_else(|| format!("{kind} is not :invoke, :ok, :fail or :info"))?,
-        None => return Err("expected a :type: :invoke, :ok, :fail or :info".into()),
-    };
-    let process = match of("process") {
-        None => Process::Client(0),
-        Some(Value::Int(n)) => match u64::try_from(*n) {
-            Ok(n) => Process::Client(n),
-            Err(_) => return Err(format!("{n} is not a process: a number from 0, or a name")),
-        },
-        Some(_) => Process::Nemesis,
-    };
-    let time = match of("time") {
-        None => index,
-        Some(Value::Int(n)) if *n >= 0 => *n as u64,
-        Some(other) => return Err(format!("{other} is not a time: nanoseconds from 0")),
-    };
-    let name = |v: &Value| match v {
-        Value::Text(name) => name.clone(),
-        other => Name::from(other.to_string()),
-    };
-    let content = value.get("value").cloned().unwrap_or_default();
-    Ok(Event {
-        index,
-        time: Time(time),
-        process,
-        kind,
-        f: of("f").map_or("txn".into(), name),
-        value: match of("key") {
-            None => content,
-            Some(key) => Value::pair(key.clone(), content),
-        },
-        error: of("error").map(|e| name(e).to_string()),
-        node: of("node").map(name),
-        version: of("version").cloned(),
-    })
 }
 
 fn kind_of(text: &str) -> Option<Kind> {
@@ -257,428 +254,10 @@ fn kind_of(text: &str) -> Option<Kind> {
     })
 }
 
-/// `INFO  jepsen.util - 4 :invoke :read nil`
-fn read_log(text: &str) -> Result<Loaded, ReadError> {
-    let mut events = Events::new();
-    let mut start = 0;
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let from = start;
-        start += line.len();
-        // Log lines of other kinds are passed over.
-        let Some(at) = line.find(" - ") else { continue };
-        let fields = &line[at + 3..];
-        let mut words = fields.split_whitespace();
-        let (Some(process), Some(kind)) = (words.next(), words.next()) else {
-            continue;
-        };
-        let Some(kind) = kind.strip_prefix(':').and_then(kind_of) else {
-            continue;
-        };
-        let bad = |w: &str, reason: &str| {
-            let at = w.as_ptr() as usize - text.as_ptr() as usize;
-            wrong(text, at, reason)
-        };
-        let process_number = match process.parse() {
-            Ok(n) => Process::Client(n),
-            Err(_) if process.starts_with(':') => Process::Nemesis,
-            Err(_) => return Err(bad(process, "expected a process: a number or :nemesis")),
-        };
-        let Some(f) = words.next() else {
-            return Err(wrong(
-                text,
-                from + line.trim_end().len(),
-                "expected a function, such as :read",
-            ));
-        };
-        let after = f.as_ptr() as usize - text.as_ptr() as usize + f.len();
-        let rest = &text[after..start];
-        let mut reader = Reader::new(rest);
-        let value = match reader.upcoming() {
-            Ok(Next::End) => Value::Nil,
-            _ => reader
-                .value()
-                .map_err(|w| wrong(text, after + w.at, w.reason))?,
-        };
-        let timed_out = value.as_text() == Some("timed-out");
-        let index = events.lines.len() as u64;
-        let event = Event {
-            index,
-            time: Time(index),
-            process: process_number,
-            kind,
-            f: f.trim_start_matches(':').into(),
-            value: if timed_out { Value::Nil } else { value },
-            error: timed_out.then(|| "timed-out".to_string()),
-            node: None,
-            version: None,
-        };
-        events.push(event, number as u64 + 1);
-    }
-    events.history(None)
-}
-
-/// An operation on one line.
-struct Operation {
-    line: u64,
-    process: Option<u64>,
-    f: Name,
-    key: Option<Value>,
-    input: Value,
-    output: Value,
-    call: u64,
-    ret: Option<u64>,
-    kind: Kind,
-}
-
-const FIELDS: &str = "process, f, key, input, output, value, call, return and status";
-
-impl Operation {
-    /// From fields by name.
-    fn new(line: u64, field: impl Fn(&str) -> Option<Value>) -> Result<Operation, String> {
-        let time = |name: &str| match field(name) {
-            None | Some(Value::Nil) => Ok(None),
-            Some(Value::Int(n)) if n >= 0 => Ok(Some(n as u64)),
-            Some(other) => Err(format!("{name}: {other} is not a time: an integer from 0")),
-        };
-        let f = match field("f").or_else(|| field("op")) {
-            Some(Value::Text(f)) => f,
-            other => {
-                return Err(format!(
-                    "f: expected a name, not {}",
-                    other.unwrap_or_default()
-                ));
-            }
-        };
-        let call = time("call")?.ok_or("call: expected a time: an integer from 0")?;
-        let ret = time("return")?;
-        if ret.is_some_and(|ret| ret < call) {
-            return Err("it returns before it is called".into());
-        }
-        let kind = match (field("status").unwrap_or_default(), ret) {
-            (Value::Nil, Some(_)) => Kind::Ok,
-            (Value::Nil, None) => Kind::Info,
-            (Value::Text(status), ret) => match (kind_of(&status), ret) {
-                (None | Some(Kind::Invoke), _) => {
-                    return Err(format!("status: {status:?} is not ok, fail or info"));
-                }
-                (Some(Kind::Ok | Kind::Fail), None) => {
-                    return Err(format!("status: {status} needs a return"));
-                }
-                (Some(kind), _) => kind,
-            },
-            (other, _) => return Err(format!("status: {other} is not ok, fail or info")),
-        };
-        let process = match field("process") {
-            None | Some(Value::Nil) => None,
-            Some(Value::Int(n)) if n >= 0 => Some(n as u64),
-            Some(other) => return Err(format!("process: {other} is not a number from 0")),
-        };
-        let value = field("value").unwrap_or_default();
-        let is_read = matches!(f.as_str(), "read" | "get" | "dequeue" | "pop");
-        let (input, output) = match is_read {
-            true => (
-                field("input").unwrap_or_default(),
-                field("output").unwrap_or(value),
-            ),
-            false => (
-                field("input").unwrap_or(value),
-                field("output").unwrap_or_default(),
-            ),
-        };
-        Ok(Operation {
-            line,
-            process,
-            f,
-            key: field("key").filter(|key| !key.is_nil()),
-            input,
-            output,
-            call,
-            ret,
-            kind,
-        })
-    }
-}
-
-/// Calls and returns by time. Events of one time overlap, whatever their order; but those of one
-/// process stay in theirs.
-fn operations(operations: Vec<Operation>) -> Result<Loaded, ReadError> {
-    let mut moments: Vec<(u64, u64, u64, usize, bool)> = Vec::new();
-    let mut busy: HashMap<u64, Vec<(u64, u64, usize)>> = HashMap::new();
-    for (i, op) in operations.iter().enumerate() {
-        let until = op.ret.unwrap_or(u64::MAX);
-        moments.push((op.call, op.call, until, i, false));
-        moments.extend(op.ret.map(|ret| (ret, op.call, until, i, true)));
-        if let Some(process) = op.process {
-            busy.entry(process).or_default().push((op.call, until, i));
-        }
-    }
-    moments.sort_unstable();
-    for ops in busy.values_mut() {
-        ops.sort_unstable();
-        for pair in ops.windows(2) {
-            let ((_, until, before), (call, _, after)) = (pair[0], pair[1]);
-            if call < until && operations[before].ret.is_some() {
-                return Err(ReadError::Event {
-                    line: operations[after].line,
-                    column: 1,
-                    reason: format!(
-                        "its process has another operation open, of line {}",
-                        operations[before].line
-                    ),
-                });
-            }
-        }
-    }
-    let last = operations.iter().filter_map(|op| op.process).max();
-    let mut named: u64 = last.map_or(0, |n| n.saturating_add(1));
-    let mut events = Events::new();
-    let mut names: Vec<u64> = vec![0; operations.len()];
-    let mut current: HashMap<u64, u64> = HashMap::new();
-    for (time, _, _, i, is_ret) in moments {
-        let op = &operations[i];
-        if !is_ret {
-            names[i] = match op.process {
-                // One that never returned retires its process, and the next goes by another name.
-                Some(process) => *current.entry(process).or_insert(process),
-                None => {
-                    named += 1;
-                    named - 1
-                }
-            };
-            if let (Some(process), None) = (op.process, op.ret) {
-                current.insert(process, named);
-                named += 1;
-            }
-        }
-        let content = match (is_ret, op.kind) {
-            (true, Kind::Ok) if !op.output.is_nil() || op.input.is_nil() => op.output.clone(),
-            _ => op.input.clone(),
-        };
-        let event = Event {
-            index: events.lines.len() as u64,
-            time: Time(time),
-            process: Process::Client(names[i]),
-            kind: if is_ret { op.kind } else { Kind::Invoke },
-            f: op.f.clone(),
-            value: match &op.key {
-                None => content,
-                Some(key) => Value::pair(key.clone(), content),
-            },
-            error: None,
-            node: None,
-            version: None,
-        };
-        events.push(event, op.line);
-    }
-    events.history(None)
-}
-
-fn read_operations(text: &str) -> Result<Vec<Operation>, ReadError> {
-    let mut read = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let line_number = number as u64 + 1;
-        let at = |column: u64, reason: String| ReadError::Event {
-            line: line_number,
-            column,
-            reason,
-        };
-        let object: Value =
-            serde_json::from_str(line).map_err(|e| at(e.column() as u64, jsonl::reason(&e)))?;
-        let Value::Map(entries) = &object else {
-            return Err(at(1, format!("expected an object with {FIELDS}")));
-        };
-        let known = |name: &str| FIELDS.split([',', ' ']).any(|f| f == name) || name == "op";
-        if let Some((name, _)) = entries
-            .iter()
-            .find(|(k, _)| !k.as_text().is_some_and(known))
-        {
-            return Err(at(1, format!("no field {name}: an operation has {FIELDS}")));
-        }
-        let op = Operation::new(line_number, |name| object.get(name).cloned());
-        read.push(op.map_err(|e| at(1, e))?);
-    }
-    Ok(read)
-}
-
-fn read_csv(text: &str) -> Result<Vec<Operation>, ReadError> {
-    let mut read = Vec::new();
-    let mut columns: Option<Vec<String>> = None;
-    for (number, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let line_number = number as u64 + 1;
-        let at = |column: usize, reason: String| ReadError::Event {
-            line: line_number,
-            column: column as u64 + 1,
-            reason,
-        };
-        let cells =
-            cells(line).map_err(|at_byte| at(at_byte, "this quote is never closed".into()))?;
-        let Some(names) = &columns else {
-            let names: Vec<String> = cells
-                .into_iter()
-                .map(|(_, name, _)| name.trim().to_lowercase())
-                .collect();
-            let known = |name: &String| FIELDS.split([',', ' ']).any(|f| f == name) || name == "op";
-            if let Some(name) = names.iter().find(|name| !known(name)) {
-                return Err(at(
-                    0,
-                    format!("no column {name:?}: an operation has {FIELDS}"),
-                ));
-            }
-            columns = Some(names);
-            continue;
-        };
-        if cells.len() != names.len() {
-            let reason = format!("expected {} columns, found {}", names.len(), cells.len());
-            return Err(at(0, reason));
-        }
-        let mut fields: Vec<(&str, Value)> = Vec::new();
-        for (name, (from, cell, quoted)) in names.iter().zip(&cells) {
-            let value = cell_value(cell, *quoted).map_err(|e| at(*from, e))?;
-            fields.push((name, value));
-        }
-        let field = |name: &str| {
-            fields
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| v.clone())
-        };
-        read.push(Operation::new(line_number, field).map_err(|e| at(0, e))?);
-    }
-    match columns {
-        Some(_) => Ok(read),
-        None => Err(ReadError::Event {
-            line: 1,
-            column: 1,
-            reason: format!("expected a line that names the columns: {FIELDS}"),
-        }),
-    }
-}
-
-/// Where each cell begins, what it says, and whether it was quoted. Or where a quote is never closed.
-fn cells(line: &str) -> Result<Vec<(usize, String, bool)>, usize> {
-    let mut cells = Vec::new();
-    let mut rest = line.char_indices().peekable();
-    loop {
-        let from = rest.peek().map_or(line.len(), |(at, _)| *at);
-        let mut cell = String::new();
-        let quoted = rest.next_if(|(_, c)| *c == '"').is_some();
-        let mut open = quoted;
-        // Commas within brackets belong to the value.
-        let mut depth = 0usize;
-        let mut ended = true;
-        while let Some((_, c)) = rest.next() {
-            match c {
-                '"' if open && rest.next_if(|(_, c)| *c == '"').is_some() => cell.push('"'),
-                '"' if open => open = false,
-                ',' if !open && depth == 0 => {
-                    ended = false;
-                    break;
-                }
-                c => {
-                    if !open {
-                        depth = match c {
-                            '[' => depth + 1,
-                            ']' => depth.saturating_sub(1),
-                            _ => depth,
-                        };
-                    }
-                    cell.push(c);
-                }
-            }
-        }
-        if open {
-            return Err(from);
-        }
-        cells.push((from, cell, quoted));
-        if ended {
-            return Ok(cells);
-        }
-    }
-}
-
-/// A number, a list or a word; nothing is nil. What is quoted and no list is text.
-fn cell_value(cell: &str, quoted: bool) -> Result<Value, String> {
-    let cell = cell.trim();
-    match cell {
-        "" if quoted => return Ok(Value::text("")),
-        "" | "nil" | "null" => return Ok(Value::Nil),
-        _ => {}
-    }
-    if quoted && !cell.starts_with('[') {
-        return Ok(Value::text(cell));
-    }
-    let mut reader = Reader::new(cell);
-    let value = reader.value().map_err(|w| w.reason)?;
-    match reader.upcoming() {
-        Ok(Next::End) => Ok(value),
-        // Several words are one text.
-        _ => Ok(Value::text(cell)),
-    }
-}
-
-/// Writes a history as Jepsen's `history.edn`: one event a line.
-pub fn write_edn(history: &History, to: &mut impl Write) -> io::Result<()> {
-    let keyword = |kind: Kind| match kind {
-        Kind::Invoke => "invoke",
-        Kind::Ok => "ok",
-        Kind::Fail => "fail",
-        Kind::Info => "info",
-    };
-    let mut line = String::new();
-    for event in history
-        .columns()
-        .rows()
-        .map(|row| history.columns().event(row))
-    {
-        line.clear();
-        let process = match event.process {
-            Process::Client(n) => n.to_string(),
-            Process::Nemesis => ":nemesis".to_string(),
-        };
-        let _ = write!(line, "{{:type :{}, :f ", keyword(event.kind));
-        edn::write(
-            &Value::Text(event.f.clone()),
-            &[event.f.as_str()],
-            &mut line,
-        );
-        line.push_str(", :value ");
-        let functions: &[&str] = if event.f == "txn" {
-            &["append", "r", "w"]
-        } else {
-            &[]
-        };
-        edn::write(&event.value, functions, &mut line);
-        let _ = write!(
-            line,
-            ", :process {process}, :time {}, :index {}",
-            event.time.0, event.index
-        );
-        for (key, text) in [
-            (":error", event.error.map(Value::text)),
-            (":node", event.node.map(Value::Text)),
-            (":version", event.version),
-        ] {
-            if let Some(value) = text {
-                let _ = write!(line, ", {key} ");
-                edn::write(&value, &[], &mut line);
-            }
-        }
-        line.push_str("}\n");
-        to.write_all(line.as_bytes())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Op, Outcome};
+    use crate::{Op, Outcome, Process, Time};
     use proptest::prelude::*;
 
     fn load(format: Format, text: &str) -> Result<Loaded, String> {
@@ -790,6 +369,10 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
             (Format::Csv, "f,call\nread,x", "line 2, column 1: call: \"x\" is not a time: an integer from 0"),
             (Format::Csv, "f,colour\n", "line 1, column 1: no column \"colour\": an operation has process, f, key, input, output, value, call, return and status"),
             (Format::Csv, "f,call\nread", "line 2, column 1: expected 2 columns, found 1"),
+            (Format::Csv, "f,call\nread,1,2,3", "line 2, column 1: expected 2 columns, found more"),
+            (Format::Csv, "f,call,f\n", "line 1, column 1: two columns \"f\""),
+            (Format::Edn, "\u{feff}[{:type :ok}]", "line 1, column 1: event 0: process 0 completes txn, but has no operation open"),
+            (Format::Edn, "\u{feff}[{:type :oh}]", "line 1, column 2: \"oh\" is not :invoke, :ok, :fail or :info"),
             (Format::Csv, "f,call\n\"read,1", "line 2, column 1: this quote is never closed"),
             (Format::Csv, "process,f,call,return\n1,read,1,5\n1,read,4,7", "line 3, column 1: its process has another operation open, of line 2"),
             (Format::Csv, "f,call,return\nread,3,2", "line 2, column 1: it returns before it is called"),
@@ -836,33 +419,100 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         assert_eq!(load(Format::Edn, &text).unwrap().history, history);
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-        #[test]
-        fn no_text_makes_a_reader_panic(
-            which in 0..4usize,
-            as_format in 0..5usize,
-            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4u8, any::<prop::sample::Index>()), 0..6),
-        ) {
-            let mut text = [EDN, LOG, CSV, OPERATIONS][which].as_bytes().to_vec();
-            let alphabet = b"{}[]()\":;,#_^\\'-019. \n\txnil\xc3\xa9";
-            for (place, what, byte) in edits {
-                let at = place.index(text.len());
-                let byte = alphabet[byte.index(alphabet.len())];
-                match what {
-                    0 => text[at] = byte,
-                    1 => text.insert(at, byte),
-                    2 => text.truncate(at.max(1)),
-                    _ => { text.remove(at); }
-                }
-                if text.is_empty() {
-                    text.push(b'[');
+    const JSONL: &str = r#"{"schism":"history","version":1,"began_ns":5}
+{"index":0,"time":10,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}
+{"index":1,"time":11,"process":"nemesis","type":"info","f":"kill","value":{"targets":["n1"]}}
+{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null]}
+{"index":3,"time":15,"process":0,"type":"ok","f":"write","value":[3,17]}
+{"index":4,"time":20,"process":1,"type":"ok","f":"read","value":[3,17],"version":[1,2]}
+"#;
+
+    /// Damage by bytes: one is replaced, put in or removed, or the text ends.
+    fn bytes_damaged(text: &mut Vec<u8>, what: u8, place: usize, with: usize) {
+        let alphabet = b"{}[]()\":;,#_^\\'-019. \n\txnil\xc3\xa9";
+        let at = place % text.len();
+        match what {
+            0 => text[at] = alphabet[with % alphabet.len()],
+            1 => text.insert(at, alphabet[with % alphabet.len()]),
+            2 => text.truncate(at.max(1)),
+            _ => drop(text.remove(at)),
+        }
+        if text.is_empty() {
+            text.push(b'[');
+        }
+    }
+
+    /// Damage by lines, which leaves each of them whole: what is recorded twice, out of order or not
+    /// at all, and numbers and texts that are larger than they should be.
+    fn lines_damaged(text: &[u8], what: u8, place: usize, with: usize) -> Vec<u8> {
+        let mut lines: Vec<Vec<u8>> = text
+            .split_inclusive(|b| *b == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect();
+        let (a, b) = (place % lines.len(), with % lines.len());
+        let insert = |line: &mut Vec<u8>, at: usize, text: &[u8]| {
+            let at = at % line.len();
+            line.splice(at..at, text.iter().copied());
+        };
+        match what {
+            // Two operations at once, or two answers to one.
+            0 => lines.insert(b, lines[a].clone()),
+            // Answers before questions, and time that goes backwards.
+            1 => lines.swap(a, b),
+            // An answer or a question without the other.
+            2 => drop(lines.remove(a)),
+            // A number that fits into no 64 bits, wherever there is a digit.
+            3 => {
+                let digits: Vec<usize> = (0..lines[a].len())
+                    .filter(|at| lines[a][*at].is_ascii_digit())
+                    .collect();
+                if let Some(at) = digits.get(with % digits.len().max(1)) {
+                    let many = [18, 19, 20, 400][with % 4];
+                    insert(&mut lines[a], *at, "9".repeat(many).as_bytes());
                 }
             }
-            Format::sniff(&text);
+            // Nesting without end, and one long line.
+            4 => insert(&mut lines[a], with, &b"[{(".repeat(1 + with % 300)),
+            _ => insert(&mut lines[a], with, "long ".repeat(16_000).as_bytes()),
+        }
+        lines.concat()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(800))]
+        #[test]
+        fn no_text_makes_a_reader_panic(
+            which in 0..5usize,
+            as_format in 0..5usize,
+            edits in prop::collection::vec((any::<bool>(), 0..6u8, any::<usize>(), any::<usize>()), 0..5),
+            memory_bytes in 0..400_000u64,
+        ) {
+            let mut text = [EDN, LOG, CSV, OPERATIONS, JSONL][which].as_bytes().to_vec();
+            for (bytes, what, place, with) in edits {
+                match bytes {
+                    true => bytes_damaged(&mut text, what % 4, place, with),
+                    false => text = lines_damaged(&text, what, place, with),
+                }
+                if text.is_empty() {
+                    text.push(b'\n');
+                }
+            }
             for format in [Format::ALL[as_format], Format::sniff(&text).unwrap_or(Format::Edn)] {
-                if let Err(e) = read(format, &text[..]) {
-                    prop_assert!(!e.to_string().is_empty());
+                let found = read(format, &text[..]).map_err(|e| e.to_string());
+                if let Ok(loaded) = &found {
+                    // What was read is a history, and goes through the stored form unchanged.
+                    let mut stored = Vec::new();
+                    jsonl::write(&mut stored, &loaded.history).unwrap();
+                    prop_assert_eq!(&jsonl::read(&stored[..]).unwrap().history, &loaded.history);
+                }
+                // A budget ends the reading, and changes nothing else.
+                let budget = Budget { memory_bytes, ..Budget::default() };
+                match read_within(format, &text[..], &budget.start()) {
+                    Err(ReadError::Exhausted { why, .. }) => {
+                        prop_assert_eq!(why, Exhausted::Memory);
+                    }
+                    Err(e) => prop_assert_eq!(Err(e.to_string()), found.map(drop)),
+                    Ok(loaded) => prop_assert_eq!(Ok(loaded.history), found.map(|f| f.history)),
                 }
             }
         }

@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::columns::Chunk;
+use crate::json::{self, Unread};
 use crate::word::Word;
-use crate::{Event, History, Malformed};
+use crate::{Budget, Event, Exhausted, History, Malformed, Meter};
 
 /// Version of the stored form; a reader refuses what it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,13 @@ pub enum ReadError {
     },
     #[error("not a history: {0}")]
     Malformed(#[from] Malformed),
+    #[error("{why} when {events} events, {bytes} bytes of the file, were read")]
+    Exhausted {
+        why: Exhausted,
+        events: u64,
+        /// After decompression.
+        bytes: u64,
+    },
 }
 
 /// A history as found on disk.
@@ -84,30 +92,44 @@ pub struct Torn {
 
 /// Reads a whole history. Two threads parse it, if it is long and there are two processors.
 pub fn read(from: impl Read + Send) -> Result<Loaded, ReadError> {
-    read_lines(from, LONGEST_LINE_BYTES)
+    read_within(from, &Budget::UNLIMITED.start())
+}
+
+/// The same under a budget.
+pub fn read_within(from: impl Read + Send, meter: &Meter) -> Result<Loaded, ReadError> {
+    read_lines(from, LONGEST_LINE_BYTES, meter)
 }
 
 /// The same, of lines that are no longer than `longest` bytes.
-fn read_lines(from: impl Read + Send, longest: usize) -> Result<Loaded, ReadError> {
+fn read_lines(from: impl Read + Send, longest: usize, meter: &Meter) -> Result<Loaded, ReadError> {
     let mut blocks = Blocks {
         from,
         rest: Vec::new(),
-        number: 0,
         longest,
+        bytes: 0,
     };
-    let mut first = blocks.next()?;
-    let Some(block) = first.as_mut() else {
-        return Err(ReadError::Empty);
+    let nothing = |why| ReadError::Exhausted {
+        why,
+        events: 0,
+        bytes: 0,
     };
+    let mut first = match blocks.next(0, meter) {
+        Ok(Some(block)) => block,
+        Ok(None) => return Err(ReadError::Empty),
+        Err(Failed::Io(e)) => return Err(e.into()),
+        Err(Failed::Exhausted(why)) => return Err(nothing(why)),
+    };
+    let block = &mut first;
     let end = block.iter().position(|b| *b == b'\n');
     let header = header(&block[..end.unwrap_or(block.len())])?;
     block.drain(..end.map_or(block.len(), |at| at + 1));
-    let mut parsed = parse_all(blocks, first)?;
+    let (mut parsed, bytes) = parse_all(blocks, first, meter)?;
     let mut line = 1;
     let mut torn = None;
     for (_, chunk) in &mut parsed {
         match std::mem::take(&mut chunk.end) {
             End::Whole => {}
+            End::Exhausted(_) => unreachable!("its reader has said so"),
             End::Torn(bytes) => {
                 line += 1;
                 torn = Some(Torn {
@@ -125,9 +147,12 @@ fn read_lines(from: impl Read + Send, longest: usize) -> Result<Loaded, ReadErro
         }
         line += chunk.events.len() as u64;
     }
+    let events = line - 1;
     let chunks = parsed.into_iter().map(|(_, chunk)| chunk.events).collect();
+    let history = History::of_chunks_within(chunks, &mut meter.clone());
+    let history = history.map_err(|why| ReadError::Exhausted { why, events, bytes })?;
     Ok(Loaded {
-        history: History::of_chunks(chunks)?.with_began_ns(header.began_ns),
+        history: history?.with_began_ns(header.began_ns),
         torn,
     })
 }
@@ -154,12 +179,22 @@ struct Blocks<R> {
     from: R,
     /// The beginning of a line whose end is not read yet.
     rest: Vec<u8>,
-    number: usize,
     longest: usize,
+    /// Read so far.
+    bytes: u64,
+}
+
+/// Why there is no next block.
+enum Failed {
+    Io(io::Error),
+    Exhausted(Exhausted),
 }
 
 /// Large enough that taking one costs nothing, small enough that many fit into a cache.
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// A block, and what its events take until they are counted: they may move when they become more.
+const PARSED_TIMES: u64 = 4;
 
 /// One reads while the other parses; more would wait for the reader.
 const MOST_THREADS: usize = 4;
@@ -169,14 +204,26 @@ pub const LONGEST_LINE_BYTES: usize = 256 << 20;
 
 impl<R: Read> Blocks<R> {
     /// The next whole lines; the last has no newline if the file has none at its end. None at the end.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// `held` are the bytes that are taken by what was read before.
+    fn next(&mut self, held: u64, meter: &Meter) -> Result<Option<Vec<u8>>, Failed> {
         let mut block = Vec::with_capacity(self.rest.len() + BLOCK_BYTES);
         block.append(&mut self.rest);
         loop {
             let before = block.len();
+            // A block that grows doubles, and is copied.
+            let grows = block.capacity() - before < BLOCK_BYTES;
+            let bytes = if grows { 3 } else { 1 } * block.capacity() as u64;
+            meter.look(held + bytes).map_err(Failed::Exhausted)?;
             let read = (&mut self.from)
                 .take(BLOCK_BYTES as u64)
-                .read_to_end(&mut block)?;
+                .read_to_end(&mut block)
+                // Who waits for more gives up when the time is over.
+                .map_err(|e| {
+                    meter
+                        .look(0)
+                        .map_or_else(Failed::Exhausted, |()| Failed::Io(e))
+                })?;
+            self.bytes += read as u64;
             if read == 0 {
                 return Ok((!block.is_empty()).then_some(block));
             }
@@ -206,7 +253,11 @@ enum End {
     /// The last line had so many bytes and no newline.
     Torn(u64),
     /// The line after the last event.
-    Wrong { column: u64, reason: String },
+    Wrong {
+        column: u64,
+        reason: String,
+    },
+    Exhausted(Exhausted),
 }
 
 /// What the readers share.
@@ -214,44 +265,78 @@ struct Source<R> {
     blocks: Blocks<R>,
     /// Read already, and not parsed.
     first: Option<Vec<u8>>,
-    failed: Option<io::Error>,
+    failed: Option<Failed>,
     /// Nothing after this matters.
     over: bool,
+    /// Blocks taken.
+    number: usize,
+    events: u64,
+    /// Bytes of the blocks that are being parsed, and of the events that were.
+    held: u64,
+    meter: Meter,
 }
 
 impl<R: Read> Source<R> {
-    fn take(&mut self) -> Option<(usize, Vec<u8>)> {
+    /// The next block, its number, and what it may cost to parse it.
+    fn take(&mut self) -> Option<(usize, Vec<u8>, Meter)> {
         let block = match self.first.take() {
             Some(block) => Some(block),
             None if self.over => None,
-            None => self.blocks.next().unwrap_or_else(|e| {
-                self.failed = Some(e);
-                None
-            }),
+            None => match self.blocks.next(self.held, &self.meter) {
+                Ok(block) => block,
+                Err(failed) => {
+                    self.failed = Some(failed);
+                    None
+                }
+            },
         };
         self.over |= block.is_none();
-        self.blocks.number += 1;
-        block.map(|block| (self.blocks.number, block))
+        let block = block?;
+        self.number += 1;
+        self.held += PARSED_TIMES * block.capacity() as u64;
+        if let Err(why) = self.meter.look(self.held) {
+            self.failed = Some(Failed::Exhausted(why));
+            self.over = true;
+            return None;
+        }
+        Some((self.number, block, self.meter.without(self.held)))
+    }
+
+    /// A block of so many bytes became this.
+    fn give(&mut self, bytes: usize, parsed: &Parsed) {
+        self.held += parsed.events.bytes() as u64;
+        self.held -= PARSED_TIMES * bytes as u64;
+        self.events += parsed.events.len() as u64;
+        self.over |= !matches!(parsed.end, End::Whole);
+        if let End::Exhausted(why) = parsed.end {
+            self.failed = Some(Failed::Exhausted(why));
+        }
     }
 }
 
-/// Parses all blocks, in their order, up to the first that does not end whole.
+/// Parses all blocks, in their order, up to the first that does not end whole; tells how many bytes
+/// they had.
 fn parse_all<R: Read + Send>(
     blocks: Blocks<R>,
-    first: Option<Vec<u8>>,
-) -> Result<Vec<(usize, Parsed)>, ReadError> {
+    first: Vec<u8>,
+    meter: &Meter,
+) -> Result<(Vec<(usize, Parsed)>, u64), ReadError> {
     let cores = thread::available_parallelism().map_or(1, |n| n.get());
     // A history of one block is not worth a thread.
-    let threads = match &first {
-        Some(block) if block.len() > BLOCK_BYTES / 2 => cores.min(MOST_THREADS),
-        _ => 1,
+    let threads = match first.len() > BLOCK_BYTES / 2 {
+        true => cores.min(MOST_THREADS),
+        false => 1,
     };
     let longest = blocks.longest;
     let source = Mutex::new(Source {
         blocks,
-        first,
+        first: Some(first),
         failed: None,
         over: false,
+        number: 0,
+        events: 0,
+        held: 0,
+        meter: meter.clone(),
     });
     let source_lock = || source.lock().expect("readers do not panic");
     let work = || {
@@ -260,13 +345,11 @@ fn parse_all<R: Read + Send>(
         loop {
             // Not in the loop's condition, which would hold the lock while the block is parsed.
             let taken = source_lock().take();
-            let Some((number, block)) = taken else {
+            let Some((number, block, mut meter)) = taken else {
                 return done;
             };
-            let parsed = parse(&block, longest, &mut stack);
-            if !matches!(parsed.end, End::Whole) {
-                source_lock().over = true;
-            }
+            let parsed = parse(&block, longest, &mut stack, &mut meter);
+            source_lock().give(block.capacity(), &parsed);
             done.push((number, parsed));
         }
     };
@@ -280,21 +363,38 @@ fn parse_all<R: Read + Send>(
             joined.flatten().collect()
         }),
     };
-    if let Some(failed) = source.into_inner().expect("readers do not panic").failed {
-        return Err(failed.into());
+    let source = source.into_inner().expect("readers do not panic");
+    match source.failed {
+        Some(Failed::Io(e)) => return Err(e.into()),
+        Some(Failed::Exhausted(why)) => {
+            return Err(ReadError::Exhausted {
+                why,
+                events: source.events,
+                bytes: source.blocks.bytes,
+            });
+        }
+        None => {}
     }
     parsed.sort_by_key(|(number, _)| *number);
-    Ok(parsed)
+    Ok((parsed, source.blocks.bytes))
 }
 
-fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>) -> Parsed {
+fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>, meter: &mut Meter) -> Parsed {
     let mut parsed = Parsed::default();
-    parsed.events.reserve(block.len() / 80);
+    // A block is long if a line is.
+    parsed.events.reserve(block.len().min(2 * BLOCK_BYTES) / 80);
     let mut rest = block;
     while !rest.is_empty() {
-        if let Some(len) = line::read(rest, &mut parsed.events, stack) {
-            rest = &rest[len..];
-            continue;
+        match line::read(rest, &mut parsed.events, stack, meter) {
+            Ok(Some(len)) => {
+                rest = &rest[len..];
+                continue;
+            }
+            Ok(None) => {}
+            Err(why) => {
+                parsed.end = End::Exhausted(why);
+                break;
+            }
         }
         let newline = rest.iter().position(|b| *b == b'\n');
         let (line, after) = rest.split_at(newline.map_or(rest.len(), |at| at + 1));
@@ -306,14 +406,21 @@ fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>) -> Parsed {
             };
             break;
         }
-        match serde_json::from_slice(line) {
+        let bytes = parsed.events.bytes() as u64;
+        match json::from_line(line, bytes, meter) {
             Ok(event) => parsed.events.push_event(&event),
+            Err(Unread::Exhausted(why)) => {
+                parsed.end = End::Exhausted(why);
+                break;
+            }
             // Only the writer's death leaves a line without its newline.
-            Err(_) if newline.is_none() => parsed.end = End::Torn(line.len() as u64),
-            Err(e) => {
+            Err(Unread::Wrong(_)) if newline.is_none() => {
+                parsed.end = End::Torn(line.len() as u64);
+            }
+            Err(Unread::Wrong(e)) => {
                 parsed.end = End::Wrong {
                     column: e.column() as u64,
-                    reason: reason(&e),
+                    reason: json::reason(&e),
                 };
                 break;
             }
@@ -321,15 +428,6 @@ fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>) -> Parsed {
     }
     parsed.events.shrink();
     parsed
-}
-
-/// serde_json says "at line 1 column 5", counting within our one line; the caller knows the real line.
-pub(crate) fn reason(e: &serde_json::Error) -> String {
-    let text = e.to_string();
-    match text.rfind(" at line ") {
-        Some(at) => text[..at].to_string(),
-        None => text,
-    }
 }
 
 /// Writes the header.
@@ -484,6 +582,13 @@ mod tests {
         assert_eq!(loaded.torn, None);
         assert_eq!(loaded.history.events(), events);
         assert_eq!(loaded.history, History::new(events).unwrap());
+        for op in loaded.history.ops().iter().step_by(1000) {
+            assert_eq!(loaded.history.find(op.index).as_ref(), Some(op));
+            assert_eq!(loaded.history.find(op.index + 1), None);
+        }
+        let outcomes: Vec<_> = loaded.history.outcomes().collect();
+        let ops = loaded.history.ops().iter();
+        assert_eq!(outcomes, ops.map(|op| op.outcome).collect::<Vec<_>>());
         let torn = read(&text[..text.len() - 3]).unwrap();
         let line = text.iter().filter(|b| **b == b'\n').count() as u64;
         assert_eq!(torn.torn.map(|t| t.line), Some(line));
@@ -529,7 +634,8 @@ mod tests {
                 Ok(buf.len())
             }
         }
-        let found = read_lines(Endless(false), 5 * BLOCK_BYTES).unwrap_err();
+        let meter = Budget::UNLIMITED.start();
+        let found = read_lines(Endless(false), 5 * BLOCK_BYTES, &meter).unwrap_err();
         assert!(matches!(found, ReadError::Event { line: 2, .. }), "{found}");
     }
 }

@@ -2,20 +2,25 @@
 //!
 //! Start with [`Event`] and [`History`]; [`Op`] is an invocation joined to its completion;
 //! [`fault`] reads the nemesis's own events back; [`jsonl`] is the stored form and [`store`]
-//! the folder of a run. Nothing here is asynchronous, and nothing judges.
+//! the folder of a run. A [`Budget`] limits what reading may cost, and then what judging may.
+//! Nothing here is asynchronous, and nothing judges.
 
+mod budget;
 pub mod columns;
 pub mod edn;
 mod event;
 pub mod fault;
 pub mod foreign;
+pub mod json;
 mod op;
+pub mod sort;
 mod value;
 pub mod word;
 
 pub mod jsonl;
 pub mod store;
 
+pub use budget::{Budget, Exhausted, Meter};
 pub use event::{Event, Kind, Process, Time};
 pub use op::{History, Malformed, OBSERVATIONS, Op, Outcome, Pair};
 pub use value::Value;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use thiserror::Error;
 
 use crate::columns::{Chunk, Columns};
-use crate::{Event, Kind, Name, Process, Time, Value};
+use crate::{Budget, Event, Exhausted, Kind, Meter, Name, Process, Time, Value};
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,13 +147,38 @@ impl History {
 
     /// The same of events that are columns already.
     pub fn of_chunks(chunks: Vec<Chunk>) -> Result<History, Malformed> {
-        let columns = Columns::new(chunks).ok_or(Malformed::TooLong)?;
-        let pairs = pair(&columns)?;
-        Ok(History {
-            columns,
-            pairs,
-            ..History::default()
-        })
+        let meter = &mut Budget::UNLIMITED.start();
+        History::of_chunks_within(chunks, meter).expect("there is no limit")
+    }
+
+    /// The same under a budget, of which the chunks take their part.
+    pub(crate) fn of_chunks_within(
+        chunks: Vec<Chunk>,
+        meter: &mut Meter,
+    ) -> Result<Result<History, Malformed>, Exhausted> {
+        let Some(columns) = Columns::new(chunks) else {
+            return Ok(Err(Malformed::TooLong));
+        };
+        match pair(&columns, meter) {
+            Ok(pairs) => Ok(Ok(History {
+                columns,
+                pairs,
+                ..History::default()
+            })),
+            Err(Unpaired::Malformed(why)) => Ok(Err(why)),
+            Err(Unpaired::Exhausted(why)) => Err(why),
+        }
+    }
+
+    /// Bytes that it takes, without those of [`History::events`] and [`History::ops`].
+    pub fn bytes(&self) -> u64 {
+        (self.columns.bytes() + self.pairs.capacity() * size_of::<Pair>()) as u64
+    }
+
+    /// About what [`History::ops`] takes: more than is needed where values are numbers and pairs.
+    pub fn ops_bytes(&self) -> u64 {
+        let values = 4 * size_of::<Value>() + self.columns.spilt_bytes() / self.pairs.len().max(1);
+        (self.pairs.len() * (size_of::<Op>() + 2 * values)) as u64
     }
 
     /// What the kernel's monotonic clock showed on the controller's machine at time 0.
@@ -203,6 +228,37 @@ impl History {
     /// Operations of clients alone: what service is measured by.
     pub fn asked(&self) -> impl Iterator<Item = &Op> + Clone {
         self.ops().iter().filter(|op| !op.observes())
+    }
+
+    /// How the operations of [`History::asked`] ended, without making them.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        let names = self.columns.names().iter();
+        let observes: Vec<bool> = names.map(|f| OBSERVATIONS.contains(&f.as_str())).collect();
+        let (mut calls, mut rets) = (self.columns.cursor(), self.columns.cursor());
+        self.pairs.iter().filter_map(move |pair| {
+            let f = calls.row(pair.invocation).f();
+            let kind = pair.completion().map(|at| rets.row(at).kind());
+            (!observes[f as usize]).then_some(match kind {
+                Some(Kind::Ok) => Outcome::Ok,
+                Some(Kind::Fail) => Outcome::Fail,
+                _ => Outcome::Info,
+            })
+        })
+    }
+
+    /// The event at this position, made by itself.
+    pub fn event(&self, index: u64) -> Option<Event> {
+        let index = u32::try_from(index).ok()?;
+        let there = (index as usize) < self.columns.len();
+        there.then(|| self.columns.event(self.columns.cursor().row(index)))
+    }
+
+    /// The operation whose invocation is event `index`, made by itself: for who needs a few of many.
+    pub fn find(&self, index: u64) -> Option<Op> {
+        let pair = |pair: &Pair| u64::from(pair.invocation).cmp(&index);
+        let pair = self.pairs[self.pairs.binary_search_by(pair).ok()?];
+        let completion = pair.completion().and_then(|at| self.event(at.into()));
+        Some(Op::new(self.event(index)?, completion))
     }
 
     /// The operation whose invocation is event `index`.
@@ -267,6 +323,10 @@ struct Open {
 impl Open {
     const SMALL: u64 = 1 << 20;
 
+    fn bytes(&self) -> u64 {
+        (4 * self.small.capacity() + 32 * self.large.capacity()) as u64
+    }
+
     fn replace(&mut self, process: u64, op: u32) -> Option<u32> {
         if process >= Open::SMALL {
             let before = match op {
@@ -284,7 +344,28 @@ impl Open {
     }
 }
 
-fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
+/// Why events are not paired.
+enum Unpaired {
+    Malformed(Malformed),
+    Exhausted(Exhausted),
+}
+
+impl From<Exhausted> for Unpaired {
+    fn from(why: Exhausted) -> Unpaired {
+        Unpaired::Exhausted(why)
+    }
+}
+
+impl From<Malformed> for Unpaired {
+    fn from(why: Malformed) -> Unpaired {
+        Unpaired::Malformed(why)
+    }
+}
+
+fn pair(columns: &Columns, meter: &mut Meter) -> Result<Vec<Pair>, Unpaired> {
+    // In a history of invocations alone each event is a pair.
+    let held = (columns.bytes() + columns.len() * size_of::<Pair>()) as u64;
+    meter.look(held)?;
     let name = |f: u32| columns.names().get(f).cloned().unwrap_or_default();
     let misnumbered = columns.misnumbered();
     let mut cursor = columns.cursor();
@@ -292,16 +373,17 @@ fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
     let mut open = Open::default();
     let mut before = Time(0);
     for event in columns.rows() {
+        meter.tick(held + open.bytes())?;
         let at = u64::from(event.index());
         if let Some((row, index)) = misnumbered
             && row == event.index()
         {
             let position = at;
-            return Err(Malformed::Index { position, index });
+            return Err(Malformed::Index { position, index }.into());
         }
         if event.time() < before {
             let after = event.time();
-            return Err(Malformed::TimeBackwards { at, before, after });
+            return Err(Malformed::TimeBackwards { at, before, after }.into());
         }
         before = event.time();
         let Process::Client(process) = event.process() else {
@@ -314,7 +396,8 @@ fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
                     process: event.process(),
                     f: name(event.f()),
                     open: pairs[other as usize].invocation.into(),
-                });
+                }
+                .into());
             }
             pairs.push(Pair {
                 invocation: event.index(),
@@ -327,7 +410,8 @@ fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
                 at,
                 process: event.process(),
                 f: name(event.f()),
-            });
+            }
+            .into());
         };
         let pair = &mut pairs[op as usize];
         pair.completion = event.index();
@@ -339,7 +423,8 @@ fn pair(columns: &Columns) -> Result<Vec<Pair>, Malformed> {
                 f: name(event.f()),
                 open: pair.invocation.into(),
                 open_f: name(invoked),
-            });
+            }
+            .into());
         }
     }
     Ok(pairs)

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use chrono::Local;
 use thiserror::Error;
 
-use crate::jsonl;
+use crate::{Budget, Meter, jsonl};
 
 /// Why a run could not be made or found.
 #[derive(Debug, Error)]
@@ -198,11 +198,16 @@ impl Run {
 
 /// Reads a history file from anywhere.
 pub fn load(path: &Path) -> Result<jsonl::Loaded, StoreError> {
+    load_within(path, &Budget::UNLIMITED.start())
+}
+
+/// The same under a budget.
+pub fn load_within(path: &Path, meter: &Meter) -> Result<jsonl::Loaded, StoreError> {
     let file = fs::File::open(path).map_err(|source| StoreError::Read {
         path: path.to_path_buf(),
         source,
     })?;
-    jsonl::read(file).map_err(|source| StoreError::History {
+    jsonl::read_within(file, meter).map_err(|source| StoreError::History {
         path: path.to_path_buf(),
         source,
     })

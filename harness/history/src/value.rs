@@ -72,6 +72,23 @@ impl Value {
         }
     }
 
+    /// Bytes that it holds beyond itself.
+    pub fn bytes(&self) -> usize {
+        match self {
+            // Short texts are held in place; nobody need know how short.
+            Value::Text(text) => text.len(),
+            Value::List(items) => {
+                let inner: usize = items.iter().map(Value::bytes).sum();
+                items.capacity() * size_of::<Value>() + inner
+            }
+            Value::Map(entries) => {
+                let inner = entries.iter().map(|(k, v)| k.bytes() + v.bytes());
+                entries.capacity() * size_of::<(Value, Value)>() + inner.sum::<usize>()
+            }
+            Value::Nil | Value::Bool(_) | Value::Int(_) => 0,
+        }
+    }
+
     /// The entry of a map under a text key.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {

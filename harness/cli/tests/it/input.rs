@@ -435,6 +435,93 @@ fn other_objects_than_registers_are_judged() {
         .prints(&["starts with its number of permits"]);
 }
 
+/// Reading and writing have limits too, and past them nobody knows.
+#[test]
+fn what_is_too_much_is_unknown() {
+    let place = Place::new();
+    let event = |i: usize| {
+        let kind = ["invoke", "ok"][i % 2];
+        event(i, 0, kind, &format!("[{},{}]", i / 2 % 7, i / 2))
+    };
+    let text: String = (0..60_000).map(event).collect();
+    let text = HEADER.to_string() + &text;
+    let edn: String = (0..20_000)
+        .map(|i| {
+            format!(
+                "{{:process 0, :type :{}, :f :read}}\n",
+                ["invoke", "ok"][i % 2]
+            )
+        })
+        .collect();
+    // Some kilobytes that become many megabytes.
+    let bomb = " ".repeat(16 << 20);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, bomb.as_bytes()).unwrap();
+    let gzip = packed.finish().unwrap();
+    assert!(gzip.len() < 1 << 20);
+    let fastest = ruzstd::encoding::CompressionLevel::Fastest;
+    let zstd = ruzstd::encoding::compress_to_vec(bomb.as_bytes(), fastest);
+    assert!(zstd.len() < 1 << 20);
+    let files: Vec<String> = [
+        ("long.jsonl", text.into_bytes()),
+        ("long.edn", edn.into_bytes()),
+        ("gzip", gzip),
+        ("zstd", zstd),
+    ]
+    .map(|(name, bytes)| place.file(name, bytes).to_str().unwrap().to_string())
+    .into();
+    for file in &files {
+        let check = ["check", file, "--format", "edn", "--check-memory", "2"];
+        let check = match file.ends_with("jsonl") {
+            true => [check[0], check[1], "--format", "jsonl", check[4], check[5]],
+            false => check,
+        };
+        place
+            .schism(&check)
+            .exits(2)
+            .prints(&["UNKNOWN", "the memory limit was reached when"]);
+        let late = [&check[..4], &["--check-time", "1us"]].concat();
+        place
+            .schism(&late)
+            .exits(2)
+            .prints(&["UNKNOWN", "the time limit was reached"]);
+    }
+    let [long, order, out] = [&files[0], "order.json", "out.edn"]
+        .map(|name| place.path().join(name).to_str().unwrap().to_string());
+    place
+        .schism(&["check", &long, "--certificate", &order])
+        .exits(0);
+    place
+        .schism(&["verify", &long, &order, "--check-memory", "2"])
+        .exits(2)
+        .prints(&["UNKNOWN", "memory"]);
+    place
+        .schism(&[
+            "convert",
+            &long,
+            "--to",
+            "edn",
+            "--output",
+            &out,
+            "--check-memory",
+            "2",
+        ])
+        .exits(2)
+        .says(&["the memory limit was reached"]);
+    // A run's history, judged as a workload.
+    place
+        .schism(&[
+            "check",
+            &long,
+            "--workload",
+            "register",
+            "--check-memory",
+            "2",
+        ])
+        .exits(2)
+        .prints(&["UNKNOWN", "the memory limit was reached when"]);
+}
+
 #[test]
 fn a_torn_history_is_judged_without_its_last_line() {
     let place = Place::new();

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-/// How much a check may cost. Past either limit the answer is unknown.
+/// How much work may cost: reading a history, judging it. Past either limit the answer is unknown.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     pub time: Duration,
-    /// Bytes that a search may hold beyond the history itself.
+    /// Bytes that may be held at once: by a history that is read, by a checker beyond the history.
     pub memory_bytes: u64,
 }
 
@@ -23,6 +23,12 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// For what is known to be harmless.
+    pub const UNLIMITED: Budget = Budget {
+        time: Duration::MAX,
+        memory_bytes: u64::MAX,
+    };
+
     /// Starts the clock.
     pub fn start(&self) -> Meter {
         Meter {
@@ -73,6 +79,14 @@ impl Meter {
         }
     }
 
+    /// The same, with so many bytes less: what is held all the while by the work that is measured.
+    pub fn without(&self, bytes: u64) -> Meter {
+        Meter {
+            memory_bytes: self.memory_bytes.saturating_sub(bytes),
+            ..self.clone()
+        }
+    }
+
     /// What is left, for a checker that is asked by another.
     pub fn left(&self) -> Budget {
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
@@ -95,10 +109,21 @@ impl Meter {
         }
         self.steps = self.steps.checked_sub(1).ok_or(Exhausted::Steps)?;
         self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks % 256 == 1 && self.deadline.is_some_and(|d| Instant::now() >= d) {
-            return Err(Exhausted::Time);
+        match self.ticks % 256 {
+            1 => self.look(0),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The same, and the clock is read: for work in pieces that are not longer than some milliseconds.
+    pub fn look(&self, bytes: u64) -> Result<(), Exhausted> {
+        if bytes > self.memory_bytes {
+            return Err(Exhausted::Memory);
+        }
+        match self.deadline.is_some_and(|d| Instant::now() >= d) {
+            true => Err(Exhausted::Time),
+            false => Ok(()),
+        }
     }
 }
 
@@ -116,6 +141,7 @@ mod tests {
         assert_eq!(meter.tick(100), Ok(()));
         assert_eq!(meter.tick(101), Err(Exhausted::Memory));
         assert_eq!(meter.share(3).tick(34), Err(Exhausted::Memory));
+        assert_eq!(meter.without(90).tick(11), Err(Exhausted::Memory));
         let mut few = meter.with_steps(2);
         assert_eq!((few.tick(0), few.tick(0)), (Ok(()), Ok(())));
         assert_eq!(few.tick(0), Err(Exhausted::Steps));
@@ -125,5 +151,6 @@ mod tests {
             ..budget
         };
         assert_eq!(none.start().tick(0), Err(Exhausted::Time));
+        assert_eq!(none.start().look(0), Err(Exhausted::Time));
     }
 }
