@@ -241,6 +241,8 @@ const APART: &[&str] = &[
     "vacuity/*",
     "vacuity/*/*",
     "chain/*/*/slowest op",
+    "chain/liveness/*/count",
+    "chain/eventual prefix/*",
     // Which node it is, is another thing under every seed.
     "chain/blocks refused/nodes/*/*",
     "*/*/window",

@@ -228,19 +228,7 @@ fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
     }
     write!(out, "<dl class=\"figures\">")?;
     for figure in figures.iter().take(40) {
-        let value = match &figure.value {
-            Json::String(s) => clip(s, 200),
-            Json::Number(n) => number(n),
-            Json::Array(items) if items.iter().all(Json::is_number) => {
-                let items: Vec<String> = items
-                    .iter()
-                    .filter_map(Json::as_number)
-                    .map(number)
-                    .collect();
-                clip(items.join(", "), 400)
-            }
-            other => clip(other, 400),
-        };
+        let value = clip(readable(&figure.value), 400);
         write!(
             out,
             "<dt>{}</dt><dd>{} {}</dd>",
@@ -250,6 +238,27 @@ fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
         )?;
     }
     write!(out, "</dl>")
+}
+
+/// A figure of one part or several, as it is read aloud: `k 2, witness (op 7, op 9)`.
+fn readable(value: &Json) -> String {
+    let within = |value: &Json| match value {
+        Json::Object(_) | Json::Array(_) => format!("({})", readable(value)),
+        _ => readable(value),
+    };
+    match value {
+        Json::String(s) => s.clone(),
+        Json::Number(n) => number(n),
+        Json::Null => "none".into(),
+        Json::Bool(yes) => yes.to_string(),
+        Json::Array(items) => items.iter().map(within).collect::<Vec<_>>().join(", "),
+        Json::Object(parts) => {
+            let parts = parts
+                .iter()
+                .map(|(name, part)| format!("{name} {}", within(part)));
+            parts.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// Integers grouped; others with as many digits as anybody reads.
@@ -501,5 +510,7 @@ mod tests {
         assert_eq!(number(json!(0.123456)), "0.123");
         assert_eq!(number(json!(2.5)), "2.5");
         assert_eq!(number(json!(-3)), "-3");
+        let parts = json!({"deepest": 3, "tries": [1, {"at": null, "of": "n1"}]});
+        assert_eq!(readable(&parts), "deepest 3, tries (1, (at none, of n1))");
     }
 }
