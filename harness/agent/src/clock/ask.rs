@@ -26,6 +26,12 @@ use super::{ClockError, Result};
 const SCRATCH_LEN: usize = 2048;
 /// The call takes a microsecond once the thread gets a processor.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the thread is left alone before it is stopped and looked at.
+const TURN: Duration = Duration::from_millis(500);
+/// How often its answer is looked for meanwhile.
+const GLANCE: Duration = Duration::from_micros(20);
+/// What no clock shows: there are fewer nanoseconds in a second.
+const NO_ANSWER: [u8; 16] = [0xff; 16];
 
 /// A process's clock between two readings of the true one, all in ns of the same clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +106,10 @@ impl Patch {
             thread
                 .set_registers(&call)
                 .map_err(|error| access(pid, "set its registers", error))?;
+            self.memory().write(result_at, &NO_ANSWER)?;
             let before_ns = now(clock);
-            self.run_to_park(&mut thread)?;
+            let time = self.run_to_park(&mut thread, result_at)?;
             let after_ns = now(clock);
-            let mut time = [0; 16];
-            self.memory().read(result_at, &mut time)?;
             let word =
                 |at: usize| i64::from_le_bytes(time[at..at + 8].try_into().expect("eight bytes"));
             Ok(Reading {
@@ -149,25 +154,41 @@ impl Patch {
         Ok(stack.start)
     }
 
-    /// Lets the thread run until it has come back from the call.
-    fn run_to_park(&self, thread: &mut Held) -> Result<()> {
+    /// Lets the thread run until it has come back from the call; gives what this wrote.
+    ///
+    /// It is interrupted only when there is an answer, or none for long. It may stop by itself: an
+    /// interruption of before that a signal forestalled is still due, and takes effect as soon as the
+    /// thread runs. One more would be due after that, and so on for ever.
+    fn run_to_park(&self, thread: &mut Held, result_at: u64) -> Result<[u8; 16]> {
         let pid = self.pid();
         let park = self.address(payload::park_at());
         let limit = Instant::now() + PATIENCE;
+        let mut time = NO_ANSWER;
         loop {
             thread
                 .resume()
                 .map_err(|error| access(pid, "let it run", error))?;
-            std::thread::yield_now();
-            thread
-                .interrupt()
-                .map_err(|error| access(pid, "stop it", error))?;
+            let turn = Instant::now() + TURN;
+            let mut stopped = false;
+            while !stopped && time == NO_ANSWER && Instant::now() < turn {
+                std::thread::sleep(GLANCE);
+                self.memory().read(result_at, &mut time)?;
+                stopped = thread
+                    .is_stopped()
+                    .map_err(|error| access(pid, "read its registers", error))?;
+            }
+            if !stopped {
+                thread
+                    .interrupt()
+                    .map_err(|error| access(pid, "stop it", error))?;
+            }
             if !thread.await_stop(pid)? {
                 return Err(ClockError::Gone { pid });
             }
             // Both instructions of the loop.
             if (park..park + 8).contains(&pc(&thread.registers)) {
-                return Ok(());
+                self.memory().read(result_at, &mut time)?;
+                return Ok(time);
             }
             if Instant::now() > limit {
                 return Err(ClockError::Stuck {

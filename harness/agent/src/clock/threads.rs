@@ -171,6 +171,14 @@ impl Held {
         )
     }
 
+    /// Whether it is stopped now: only then its registers can be read.
+    pub fn is_stopped(&mut self) -> io::Result<bool> {
+        match self.fetch_registers() {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+            read => read.map(|()| true),
+        }
+    }
+
     pub fn set_registers(&self, registers: &Registers) -> io::Result<()> {
         let mut registers = *registers;
         let mut io = libc::iovec {
