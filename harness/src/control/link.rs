@@ -83,6 +83,9 @@ pub(super) trait Ear: Send + Sync {
     /// The link was away for a while, or for good.
     fn doubt(&self, what: String);
 
+    /// What somebody who watches should know now, and what decides nothing.
+    fn remark(&self, what: String);
+
     /// Whether the agent was told to go.
     fn was_dismissed(&self) -> bool;
 
@@ -234,6 +237,9 @@ impl<E: Ear> Session<E> {
             .await;
         if *presence.borrow() == Presence::Restarting {
             return Ok(None);
+        }
+        if !expected {
+            self.ear.remark(format!("its link is lost: {why}"));
         }
         let since = Instant::now();
         let deadline = since + resumption.patience;

@@ -458,6 +458,10 @@ impl Ear for Hearer {
 
     fn doubt(&self, what: String) {
         self.open().doubts.push(what.clone());
+        self.remark(what);
+    }
+
+    fn remark(&self, what: String) {
         self.note(Note::Trouble { what });
     }
 
