@@ -2,16 +2,19 @@
 //! once. For tests of the engine, and to measure it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use agent::protocol::{Envelope, Line};
+use agent::protocol::{Daemon, Envelope, Line};
 use async_trait::async_trait;
 use history::{Name, Value};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use crate::client::{Client, Completion, Connect, Invocation};
-use crate::cluster::Node;
-use crate::control::Agent;
+use crate::cluster::{Node, Program};
+use crate::control::{Agent, ControlError};
+use crate::nemesis::World;
+use crate::system::System;
 
 /// `n1` to `nN`, all on loopback. Must be called within a tokio runtime.
 pub fn nodes(n: usize) -> Vec<Node> {
@@ -72,5 +75,50 @@ impl Client for NullClient {
             "read" => Completion::ok(Value::Nil),
             _ => Completion::ok(operation.value.clone()),
         }
+    }
+}
+
+/// Nodes of a system that is nothing and does nothing.
+pub fn world(n: usize) -> World {
+    World {
+        nodes: nodes(n),
+        system: Arc::new(NullSystem),
+        daemon: "null".into(),
+    }
+}
+
+struct NullSystem;
+
+#[async_trait]
+impl System for NullSystem {
+    fn name(&self) -> &str {
+        "null"
+    }
+    fn programs(&self) -> Vec<Program> {
+        Vec::new()
+    }
+    fn daemon(&self, _: &Node, _: &[Node]) -> Daemon {
+        unreachable!("there is nothing to start")
+    }
+    async fn install(&self, _: &Node, _: &[Node]) -> Result<(), ControlError> {
+        Ok(())
+    }
+    async fn ready(&self, _: &Node) -> bool {
+        true
+    }
+    async fn leader(&self, _: &[Node]) -> Option<Name> {
+        None
+    }
+    fn client_port(&self) -> u16 {
+        0
+    }
+    async fn wall_clock(&self, _: &Node) -> Option<i64> {
+        None
+    }
+    async fn final_reads(&self, _: &Node) -> Vec<(Name, Result<Value, String>)> {
+        Vec::new()
+    }
+    async fn version(&self, _: &Node) -> Result<String, ControlError> {
+        Ok("null".into())
     }
 }

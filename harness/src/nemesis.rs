@@ -82,3 +82,10 @@ pub struct Planned {
     pub lasts: Option<Duration>,
     pub fault: Arc<dyn Fault>,
 }
+
+impl Planned {
+    /// When it ends; none: with the main phase.
+    pub fn ends(&self) -> Option<Duration> {
+        self.lasts.map(|lasts| self.at + lasts)
+    }
+}

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use agent::protocol::{self, Direction, Evidence, Request, State};
@@ -130,22 +130,16 @@ impl Sights {
     }
 }
 
-/// Held while a fault of a family is injected or healed and looked at: what one fault's healing shows
-/// must not be the next one's beginning, however short the gap between them.
-pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
-
 /// A policy as a fault: with a memory of what was injected under which number.
 pub(crate) struct Applied<P> {
     policy: P,
-    turn: Turn,
     injected: Mutex<BTreeMap<u64, Orders>>,
 }
 
 impl<P> Applied<P> {
-    pub fn new(policy: P, turn: Turn) -> Applied<P> {
+    pub fn new(policy: P) -> Applied<P> {
         Applied {
             policy,
-            turn,
             injected: Mutex::default(),
         }
     }
@@ -186,7 +180,6 @@ impl<P: Policy> Fault for Applied<P> {
     }
 
     async fn inject(&self, number: u64, world: &World) -> Result<Injected, FaultError> {
-        let _turn = self.turn.lock().await;
         let orders = self.policy.orders(world).await?;
         // Remembered before anything is sent, so that a failure half way is healed too.
         self.injected
@@ -214,7 +207,6 @@ impl<P: Policy> Fault for Applied<P> {
     }
 
     async fn heal(&self, number: u64, world: &World) -> Result<Receipt, FaultError> {
-        let _turn = self.turn.lock().await;
         let orders = self
             .injected
             .lock()

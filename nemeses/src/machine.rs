@@ -23,7 +23,7 @@ use harness::nemesis::{Fault, FaultError, Injected, World};
 use history::Name;
 use history::fault::{Loss, Receipt};
 
-use crate::apply::{Turn, at_once, nodes};
+use crate::apply::{at_once, nodes};
 use crate::registry::{Family, Shape};
 use crate::targets::{Targets, join};
 
@@ -77,15 +77,13 @@ struct Before {
 /// [`Machine`] as a fault, with a memory of whom it hit.
 pub(crate) struct Struck {
     policy: Machine,
-    turn: Turn,
     struck: Mutex<BTreeMap<u64, Vec<Before>>>,
 }
 
 impl Struck {
-    pub fn new(policy: Machine, turn: Turn) -> Struck {
+    pub fn new(policy: Machine) -> Struck {
         Struck {
             policy,
-            turn,
             struck: Mutex::default(),
         }
     }
@@ -110,7 +108,6 @@ impl Fault for Struck {
     }
 
     async fn inject(&self, number: u64, world: &World) -> Result<Injected, FaultError> {
-        let _turn = self.turn.lock().await;
         let targets = self.policy.targets.resolve(world).await?;
         let looks = nodes(world, &targets)?.into_iter().map(before);
         let (before, errors) = apart(at_once(looks).await);
@@ -141,7 +138,6 @@ impl Fault for Struck {
     }
 
     async fn heal(&self, number: u64, world: &World) -> Result<Receipt, FaultError> {
-        let _turn = self.turn.lock().await;
         let before = self.known(number);
         let blow = self.policy.blow;
         let healed = before.into_iter().map(|before| {

@@ -37,7 +37,7 @@ pub use rules::Complaint;
 pub use spec::{FaultSpec, NemesisSpec, SpecError};
 pub use text::{Problem, ScheduleError};
 
-use crate::apply::{Applied, Turn};
+use crate::apply::Applied;
 use crate::clock::Clock;
 use crate::kill::Kill;
 use crate::machine::{Machine, Struck};
@@ -81,17 +81,13 @@ pub enum What {
 impl Schedule {
     /// The faults, ready to be run: numbered from 0 in the order of the schedule.
     pub fn plan(&self) -> Vec<Planned> {
-        let mut turns: BTreeMap<Family, Turn> = BTreeMap::new();
         (0..)
             .zip(&self.entries)
-            .map(|(number, entry)| {
-                let turn = turns.entry(entry.what.family()).or_default().clone();
-                Planned {
-                    number,
-                    at: entry.at,
-                    lasts: entry.lasts,
-                    fault: entry.what.fault(turn),
-                }
+            .map(|(number, entry)| Planned {
+                number,
+                at: entry.at,
+                lasts: entry.lasts,
+                fault: entry.what.fault(),
             })
             .collect()
     }
@@ -154,14 +150,14 @@ impl What {
     }
 
     /// A fault to be injected, with a memory of its own.
-    fn fault(&self, turn: Turn) -> Arc<dyn Fault> {
+    fn fault(&self) -> Arc<dyn Fault> {
         match self.clone() {
-            What::Partition(policy) => Arc::new(Applied::new(policy, turn)),
-            What::Pause(policy) => Arc::new(Applied::new(policy, turn)),
-            What::Kill(policy) => Arc::new(Applied::new(policy, turn)),
-            What::Clock(policy) => Arc::new(Applied::new(policy, turn)),
-            What::Packet(policy) => Arc::new(Applied::new(policy, turn)),
-            What::Machine(policy) => Arc::new(Struck::new(policy, turn)),
+            What::Partition(policy) => Arc::new(Applied::new(policy)),
+            What::Pause(policy) => Arc::new(Applied::new(policy)),
+            What::Kill(policy) => Arc::new(Applied::new(policy)),
+            What::Clock(policy) => Arc::new(Applied::new(policy)),
+            What::Packet(policy) => Arc::new(Applied::new(policy)),
+            What::Machine(policy) => Arc::new(Struck::new(policy)),
         }
     }
 }

@@ -413,24 +413,6 @@ async fn a_system_that_does_not_tell_the_time_leaves_it_to_the_agent() {
     }
 }
 
-/// The heal of one fault and the beginning of the next of its family do not run into each other, even
-/// if they are due at the same time.
-#[tokio::test]
-async fn faults_of_one_family_take_turns() {
-    let stage = stage(4).await;
-    let text = "version = 1\n\
-        [[fault]]\nat = \"0s\"\nlasts = \"1s\"\nfamily = \"partition\"\nshape = \"halves\"\n\
-        [[fault]]\nat = \"1s\"\nlasts = \"1s\"\nfamily = \"partition\"\nshape = \"majorities-ring\"\n";
-    let plan = Schedule::parse(text, &names(4)).unwrap().plan();
-    assert!(inject(&plan[0], &stage).await.held);
-    let (healed, injected) = tokio::join!(
-        plan[0].fault.heal(plan[0].number, &stage.world),
-        plan[1].fault.inject(plan[1].number, &stage.world)
-    );
-    assert!(healed.unwrap().held);
-    assert!(injected.unwrap().receipt.held);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
