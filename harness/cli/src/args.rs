@@ -87,10 +87,10 @@ pub struct Run {
     #[arg(long, short = 'f')]
     pub nemesis: Option<String>,
     /// Run exactly these faults instead of drawing some
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "fault_length", "fault_gap"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "fault_length", "fault_gap", "no_leader"])]
     pub schedule: Option<PathBuf>,
     #[command(flatten)]
-    pub lengths: Lengths,
+    pub drawing: Drawing,
     /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
     #[arg(long, value_name = "NAME")]
     pub flaw: Vec<String>,
@@ -123,22 +123,26 @@ pub struct Run {
     pub json: bool,
 }
 
-/// What a drawn schedule is told of its faults' times.
+/// What is said of faults that are drawn.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Lengths {
+pub struct Drawing {
     /// How long each fault lasts: `2s`, or drawn from `1s..4s` [default: 31 to 92 % of 6.5 s]
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     pub fault_length: Option<Length>,
     /// Quiet before each fault: `3s`, or drawn from `1s..4s` [default: 16 to 61 % of 6.5 s]
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     pub fault_gap: Option<Length>,
+    /// Aim no fault at a leader [default: only where the system has one]
+    #[arg(long)]
+    pub no_leader: bool,
 }
 
-impl Lengths {
+impl Drawing {
     pub fn tuning(&self) -> Tuning {
         Tuning {
             lasts: self.fault_length,
             gap: self.fault_gap,
+            no_leader: self.no_leader,
             ..Tuning::default()
         }
     }
@@ -153,6 +157,7 @@ impl Lengths {
             .into_iter()
             .filter_map(|(flag, length)| Some([flag.to_string(), length?.to_string()]))
             .flatten()
+            .chain(self.no_leader.then(|| "--no-leader".to_string()))
             .collect()
     }
 }
@@ -307,7 +312,7 @@ pub struct Experiment {
     #[arg(long, short)]
     pub workload: Option<String>,
     #[command(flatten)]
-    pub lengths: Lengths,
+    pub drawing: Drawing,
     /// Number of nodes, 1 to 9 [default: 5]
     #[arg(long)]
     pub nodes: Option<usize>,

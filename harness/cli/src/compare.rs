@@ -18,6 +18,8 @@ use crate::grid::{self, Grid};
 /// One of the two.
 struct Side {
     system: String,
+    /// Whether it has a leader that faults can be aimed at.
+    leads: bool,
     params: Vec<(String, String)>,
     /// For people: the system, with its parameters where they tell the two apart.
     label: String,
@@ -27,10 +29,12 @@ struct Side {
 #[derive(Clone, Copy)]
 struct Place(usize);
 
-pub fn command(args: Compare) -> Result<ExitCode, Failure> {
+pub fn command(mut args: Compare) -> Result<ExitCode, Failure> {
+    let sides = sides(&args)?;
+    // What cannot be done to one of them would not be the same for both.
+    args.experiment.drawing.no_leader |= !sides.iter().all(|side| side.leads);
     let experiment = &args.experiment;
     experiment.check()?;
-    let sides = sides(&args)?;
     let families = families(&args.nemesis)?;
     let seeds = experiment.seeds();
     let many = seeds.len();
@@ -116,8 +120,9 @@ fn rule(rule: &TimeRule) -> Rule {
 /// The two systems with what each is given.
 fn sides(args: &Compare) -> Result<[Side; 2], Failure> {
     let names = [&args.system_a, &args.system_b];
-    for name in names {
-        systems::find(name).map_err(Failure::usage)?;
+    let mut leads = [false; 2];
+    for (leads, name) in leads.iter_mut().zip(names) {
+        *leads = systems::find(name).map_err(Failure::usage)?.leads;
     }
     let mut params = [args.param_a.clone(), args.param_b.clone()];
     for (name, value) in &args.param {
@@ -158,6 +163,7 @@ fn sides(args: &Compare) -> Result<[Side; 2], Failure> {
     };
     Ok([0, 1].map(|i| Side {
         system: names[i].clone(),
+        leads: leads[i],
         params: params[i].clone(),
         label: label(i),
     }))
@@ -241,7 +247,7 @@ fn without_clock(
                 "{name} {} nodes {} ms {} seed {}",
                 spec.nodes,
                 spec.time_limit_ms,
-                spec.lengths.join(" "),
+                spec.drawing.join(" "),
                 spec.seed
             ),
         )?,

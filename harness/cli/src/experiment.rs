@@ -111,9 +111,9 @@ impl Experiment {
     /// The words for faults that are drawn.
     pub fn drawn(&self, nemesis: &str) -> Vec<String> {
         let mut words = vec!["--nemesis".to_string(), nemesis.to_string()];
-        // Of no faults there are no lengths.
+        // Of no faults there is nothing to say.
         if nemesis != "none" {
-            words.extend(self.lengths.words());
+            words.extend(self.drawing.words());
         }
         words
     }
@@ -153,7 +153,7 @@ impl Experiment {
     /// The words that were given on the command line of the experiment itself, to repeat it.
     pub fn command(&self) -> Vec<String> {
         let mut words = self.words();
-        words.extend(self.lengths.words());
+        words.extend(self.drawing.words());
         words.extend([
             format!("--seeds {}", self.seeds),
             format!("--first-seed {}", self.first_seed),
@@ -179,9 +179,9 @@ impl Experiment {
                 format!("{} ops/s by {}", spec.rate, spec.concurrency),
             ),
         ];
-        if !spec.lengths.is_empty() {
-            let lengths = spec.lengths.join(" ").replace("--fault-", "");
-            asked.push(pair("faults", lengths));
+        if !spec.drawing.is_empty() {
+            let drawing = spec.drawing.join(" ").replace("--fault-", "");
+            asked.push(pair("faults", drawing.replace("--", "")));
         }
         asked.push(pair(
             "machine",

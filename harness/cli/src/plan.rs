@@ -10,7 +10,7 @@ use harness::cluster::Node;
 use harness::run::Test;
 use harness::seed::Seed;
 use harness::system::TimeRule;
-use nemeses::schedule::{NemesisSpec, Schedule, draw};
+use nemeses::schedule::{DrawError, NemesisSpec, Schedule, draw};
 use workloads::params::Param;
 use workloads::params::Params;
 use workloads::scenario::{Expect, Scenario};
@@ -67,17 +67,31 @@ pub fn resolve(args: &args::Run) -> Result<Plan, Failure> {
 
     let nodes = spec.node_names();
     let schedule = match (schedule_file(args, chosen), &spec.nemesis) {
-        (Some(file), _) => Schedule::load(&file, &nodes).map_err(Failure::usage)?,
+        (Some(file), _) => {
+            let schedule = Schedule::load(&file, &nodes).map_err(Failure::usage)?;
+            let mut entries = schedule.entries.iter();
+            if let Some(at) = entries.position(|e| e.what.asks_for_leader() && !entry.leads) {
+                return Err(Failure::Usage(format!(
+                    "{}: fault {} aims at the leader, and {} has none: name the nodes",
+                    file.display(),
+                    at + 1,
+                    entry.name
+                )));
+            }
+            schedule
+        }
         (None, Some(text)) => {
             let wanted: NemesisSpec = text.parse().map_err(Failure::usage)?;
-            draw(
-                Seed(spec.seed),
-                &wanted,
-                &nodes,
-                spec.time_limit(),
-                &args.lengths.tuning(),
-            )
-            .map_err(Failure::usage)?
+            let mut tuning = args.drawing.tuning();
+            tuning.no_leader |= !entry.leads;
+            draw(Seed(spec.seed), &wanted, &nodes, spec.time_limit(), &tuning).map_err(
+                |e| match e {
+                    DrawError::NoLeader(_) if !args.drawing.no_leader => {
+                        Failure::Usage(format!("--nemesis {text}: {e} in {}", entry.name))
+                    }
+                    e => Failure::usage(e),
+                },
+            )?
         }
         (None, None) => unreachable!("there is a default"),
     };
@@ -165,7 +179,7 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
             .or_else(|| scenario.map(|s| s.workload.name().to_string()))
             .unwrap_or_else(|| "register".into()),
         nemesis,
-        lengths: args.lengths.words(),
+        drawing: args.drawing.words(),
         nodes,
         time_limit_ms: time_limit.as_millis() as u64,
         op_timeout_ms: op_timeout.as_millis() as u64,

@@ -27,9 +27,9 @@ pub struct Spec {
     pub workload: String,
     /// As given on the command line; none if a schedule file was given.
     pub nemesis: Option<String>,
-    /// What was said of the faults' lengths, as on the command line.
+    /// What was said of faults that are drawn, as on the command line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lengths: Vec<String>,
+    pub drawing: Vec<String>,
     pub nodes: usize,
     pub time_limit_ms: u64,
     pub op_timeout_ms: u64,
@@ -112,7 +112,7 @@ impl Spec {
             (None, Some(file)) => words.push(format!("--schedule {file}")),
             (None, None) => {}
         }
-        words.extend(self.lengths.iter().cloned());
+        words.extend(self.drawing.iter().cloned());
         words.extend(self.flaws.iter().map(|flaw| format!("--flaw {flaw}")));
         words.extend(self.params.iter().map(|(k, v)| format!("--param {k}={v}")));
         if self.cluster != "lab" {

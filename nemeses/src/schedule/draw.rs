@@ -75,6 +75,8 @@ pub struct Tuning {
     pub lasts: Option<Length>,
     /// Quiet before the first round and between rounds. None: 16 to 61 % of the interval.
     pub gap: Option<Length>,
+    /// Nothing is aimed at a leader: there is none.
+    pub no_leader: bool,
 }
 
 /// Why nothing can be drawn.
@@ -95,6 +97,8 @@ pub enum DrawError {
         gap: Duration,
         lasts: Duration,
     },
+    #[error("{0} aims at a leader, and there is none")]
+    NoLeader(String),
     /// What is asked for at the same time cannot be.
     #[error("{round} cannot be: {why}")]
     Impossible { round: String, why: String },
@@ -116,7 +120,7 @@ pub fn draw(
         return Ok(schedule);
     }
     for fault in spec.rounds.iter().flatten() {
-        check_size(fault, nodes.len())?;
+        check_fault(fault, nodes.len(), tuning)?;
     }
     let mut dice = Dice::new(seed.stream("schedule"));
     let limit_ms = millis(time_limit);
@@ -127,10 +131,6 @@ pub fn draw(
     let draw_ms = |dice: &mut Dice, given: Option<Length>, percent| match given {
         Some(given) => dice.within(millis(given.least)..=millis(given.most)),
         None => dice.span(interval_ms, percent),
-    };
-    let ragged = match tuning.lasts {
-        Some(_) => 0..=0,
-        None => RAGGED_PERCENT,
     };
     let mut at_ms = draw_ms(&mut dice, tuning.gap, GAP_PERCENT);
     for round in spec.rounds.iter().cycle() {
@@ -151,7 +151,7 @@ pub fn draw(
             nodes,
             at_ms,
             lasts_ms,
-            &ragged,
+            tuning,
             &mut schedule.entries,
         )?;
         at_ms += lasts_ms + draw_ms(&mut dice, tuning.gap, GAP_PERCENT).max(1);
@@ -169,7 +169,11 @@ pub fn draw(
     }
 }
 
-fn check_size(fault: &FaultSpec, nodes: usize) -> Result<(), DrawError> {
+fn check_fault(fault: &FaultSpec, nodes: usize, tuning: &Tuning) -> Result<(), DrawError> {
+    let named = [fault.shape, fault.who];
+    if tuning.no_leader && named.into_iter().flatten().any(is_leader) {
+        return Err(DrawError::NoLeader(fault.to_string()));
+    }
     let shapes = fault.family.listing().shapes;
     // Not narrowed: some shape must fit, and the least demanding is the one to name.
     let shape = fault.shape.or(shapes.iter().min_by_key(|s| s.least_nodes));
@@ -192,7 +196,7 @@ fn draw_round(
     nodes: &[Name],
     at_ms: u64,
     lasts_ms: u64,
-    ragged: &RangeInclusive<u64>,
+    tuning: &Tuning,
     entries: &mut Vec<Entry>,
 ) -> Result<(), DrawError> {
     let on_daemons = |f: &&FaultSpec| {
@@ -205,6 +209,10 @@ fn draw_round(
     let crowded = round.iter().filter(on_daemons).count() > 1;
     let mut free = nodes.to_vec();
     dice.shuffle(&mut free);
+    let ragged = match tuning.lasts {
+        Some(_) => 0..=0,
+        None => RAGGED_PERCENT,
+    };
     let mut drawn = Vec::new();
     for fault in round {
         // The clock's fault begins first and ends last, so that it never has to do with a dead daemon.
@@ -220,7 +228,7 @@ fn draw_round(
             let targets = match (fault.who, crowded && on_daemons(&fault)) {
                 (Some(who), _) => aim(who, &free),
                 (None, true) => aim(one(), &free),
-                (None, false) => aim(draw_who(dice, nodes.len(), aims_at_some), &free),
+                (None, false) => aim(draw_who(dice, nodes.len(), aims_at_some, tuning), &free),
             };
             if let (Targets::Nodes(names), true) = (&targets, crowded && on_daemons(&fault)) {
                 // Taken to the end of the line, not away: where there are not enough for all, the
@@ -231,7 +239,7 @@ fn draw_round(
         };
         let shape = fault
             .shape
-            .or_else(|| draw_shape(dice, fault.family, nodes.len()));
+            .or_else(|| draw_shape(dice, fault.family, nodes.len(), tuning));
         let what = match (fault.family, shape) {
             (Family::Pause, _) => What::Pause(Pause {
                 targets: who(dice, false),
@@ -300,15 +308,29 @@ pub(super) fn one() -> &'static Shape {
         .expect("the table of targets has one node: a test names it")
 }
 
-fn draw_shape(dice: &mut Dice, family: Family, nodes: usize) -> Option<&'static Shape> {
-    let weight = |s: &Shape| if s.least_nodes <= nodes { s.percent } else { 0 };
+fn is_leader(shape: &Shape) -> bool {
+    shape.name == "leader"
+}
+
+fn draw_shape(
+    dice: &mut Dice,
+    family: Family,
+    nodes: usize,
+    tuning: &Tuning,
+) -> Option<&'static Shape> {
+    let weight = |s: &Shape| match s {
+        s if tuning.no_leader && is_leader(s) => 0,
+        s if s.least_nodes > nodes => 0,
+        s => s.percent,
+    };
     dice.weighted(family.listing().shapes, weight)
 }
 
 /// Who is hit. `some`: not all, because then nothing would happen.
-fn draw_who(dice: &mut Dice, nodes: usize, some: bool) -> &'static Shape {
+fn draw_who(dice: &mut Dice, nodes: usize, some: bool, tuning: &Tuning) -> &'static Shape {
     let weight = |w: &Shape| match w.name {
         "all" if some => 0,
+        _ if tuning.no_leader && is_leader(w) => 0,
         _ if w.least_nodes > nodes => 0,
         _ => w.percent,
     };

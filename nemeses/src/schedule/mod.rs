@@ -45,6 +45,7 @@ use crate::packet::Packet;
 use crate::partition::Partition;
 use crate::pause::Pause;
 use crate::registry::{Family, Need, Shape};
+use crate::targets::Targets;
 
 /// Version of the file format. A file of another version is refused.
 pub const VERSION: u32 = 1;
@@ -123,6 +124,26 @@ impl What {
             What::Clock(_) => Family::Clock,
             What::Packet(_) => Family::Packet,
             What::Machine(_) => Family::Machine,
+        }
+    }
+
+    /// Whom it hits; none for a partition, where its shape says that.
+    fn targets(&self) -> Option<&Targets> {
+        match self {
+            What::Partition(_) => None,
+            What::Pause(p) => Some(&p.targets),
+            What::Kill(k) => Some(&k.targets),
+            What::Clock(c) => Some(&c.targets),
+            What::Packet(p) => Some(&p.targets),
+            What::Machine(m) => Some(&m.targets),
+        }
+    }
+
+    /// Whether it has to be asked who leads.
+    pub fn asks_for_leader(&self) -> bool {
+        match self {
+            What::Partition(p) => p.topology.asks_for_leader(),
+            _ => self.targets() == Some(&Targets::Leader),
         }
     }
 

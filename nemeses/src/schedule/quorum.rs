@@ -78,13 +78,10 @@ fn whole(faults: &[&What], nodes: &[Name]) -> bool {
     let mut leaders = 0;
     let mut hears = vec![(1u32 << n) - 1; n];
     for what in faults {
-        let targets = match what {
-            What::Pause(p) => &p.targets,
-            What::Kill(k) => &k.targets,
-            What::Machine(m) => &m.targets,
-            What::Clock(c) => &c.targets,
-            What::Packet(p) => &p.targets,
-            What::Partition(p) => {
+        match (what, what.targets()) {
+            (_, Some(Targets::Leader)) => leaders += 1,
+            (_, Some(Targets::Nodes(names))) => touched |= mask(nodes, names),
+            (What::Partition(p), None) => {
                 if p.topology.asks_for_leader() {
                     // Cut off in one direction or both, it is in no connected set with others.
                     leaders += 1;
@@ -99,12 +96,8 @@ fn whole(faults: &[&What], nodes: &[Name]) -> bool {
                         *all &= now;
                     }
                 }
-                continue;
             }
-        };
-        match targets {
-            Targets::Leader => leaders += 1,
-            Targets::Nodes(names) => touched |= mask(nodes, names),
+            (_, None) => unreachable!("all others have targets"),
         }
     }
     let connected = |set: u32| (0..n).all(|i| set & (1 << i) == 0 || set & !hears[i] == 0);

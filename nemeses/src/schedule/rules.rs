@@ -239,18 +239,10 @@ fn conflict(earlier: &Entry, later: &Entry, nodes: &[Name]) -> Option<(String, &
 
 /// Nodes whose daemons both act on. A leader is not known yet, and is left to the run.
 fn shared(a: &What, b: &What, nodes: &[Name]) -> Vec<Name> {
-    let of = |what: &What| -> Vec<Name> {
-        let targets = match what {
-            What::Pause(p) => &p.targets,
-            What::Kill(k) => &k.targets,
-            What::Clock(c) => &c.targets,
-            What::Machine(m) => &m.targets,
-            What::Partition(_) | What::Packet(_) => return Vec::new(),
-        };
-        match targets {
-            Targets::Nodes(names) => names.clone(),
-            Targets::Leader => Vec::new(),
-        }
+    let of = |what: &What| match (what, what.targets()) {
+        (What::Packet(_), _) => Vec::new(),
+        (_, Some(Targets::Nodes(names))) => names.clone(),
+        (_, Some(Targets::Leader) | None) => Vec::new(),
     };
     let (a, b) = (of(a), of(b));
     let in_both = |n: &&Name| a.contains(n) && b.contains(n);

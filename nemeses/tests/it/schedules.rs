@@ -57,6 +57,15 @@ proptest! {
     }
 
     #[test]
+    fn without_a_leader_nothing_is_aimed_at_one(seed in any::<u64>(), spec in any_spec(), nodes in 5usize..=9) {
+        let tuning = Tuning { no_leader: true, ..Tuning::default() };
+        let spec: NemesisSpec = spec.parse().unwrap();
+        let schedule = draw(Seed(seed), &spec, &names(nodes), MINUTE, &tuning).unwrap();
+        prop_assert!(schedule.entries.iter().all(|e| !e.what.asks_for_leader()));
+        prop_assert!(!schedule.to_string().contains("leader"));
+    }
+
+    #[test]
     fn what_is_written_is_read(seed in any::<u64>(), spec in any_spec(), nodes in 5usize..=9, open in any::<bool>()) {
         let mut schedule = drawn(seed, spec, nodes, MINUTE).unwrap();
         if open {

@@ -164,6 +164,7 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Ledger,
     ],
     params: PARAMS,
+    leads: false,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 20.0),
     flaws,
     set_up,

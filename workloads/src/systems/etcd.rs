@@ -58,6 +58,7 @@ pub(super) const ENTRY: Entry = Entry {
     about: "etcd of the distribution's package (Raft)",
     interfaces: &[Interface::Kv, Interface::Ledger],
     params: PARAMS,
+    leads: true,
     pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),
     set_up,

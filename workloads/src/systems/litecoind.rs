@@ -50,6 +50,7 @@ pub(super) const ENTRY: Entry = Entry {
     about: "Litecoin Core of the distribution's package, mining by itself (proof of work)",
     interfaces: &[Interface::Chain, Interface::Ledger],
     params: PARAMS,
+    leads: false,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 5.0),
     flaws: || Ok(Vec::new()),
     set_up,

@@ -34,6 +34,8 @@ pub struct Entry {
     pub about: &'static str,
     pub interfaces: &'static [Interface],
     pub params: &'static [Param],
+    /// Whether one node leads the others, so that faults can be aimed at it.
+    pub leads: bool,
     pace: fn(&Params) -> Pace,
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
     set_up: fn(&Setup) -> Result<Ready, SetupError>,

@@ -124,6 +124,7 @@ pub(super) const ENTRY: Entry = Entry {
     about: "Multi-Paxos key-value store, with bugs that can be switched on",
     interfaces: &[Interface::Kv, Interface::Log, Interface::Ledger],
     params: PARAMS,
+    leads: true,
     pace: |_| Pace::QUICK,
     flaws,
     set_up,

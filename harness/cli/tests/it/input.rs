@@ -131,6 +131,35 @@ fn a_bad_schedule_names_file_and_line() {
 }
 
 #[test]
+fn nobody_aims_at_the_leader_of_a_system_that_has_none() {
+    let place = Place::new();
+    let aimed = "version = 1\n[[fault]]\nat = \"5s\"\nlasts = \"2s\"\nfamily = \"pause\"\ntargets = \"leader\"\n";
+    let file = place.file("aimed.toml", aimed);
+    let file = file.to_str().unwrap();
+    let refused = |args: &[&str], words: &[&str]| {
+        place.schism(args).exits(USAGE).says(words);
+    };
+    refused(
+        &["run", "chain", "--schedule", file],
+        &["aimed.toml: fault 1 aims at the leader, and chain has none"],
+    );
+    for nemesis in ["kill:leader", "partition:leader", "clock:jump:leader"] {
+        let why = "aims at a leader, and there is none";
+        refused(&["run", "chain", "--nemesis", nemesis], &[nemesis, why]);
+        refused(
+            &["run", "paxos-kv", "--no-leader", "--nemesis", nemesis],
+            &[nemesis, why],
+        );
+        // What one of the two cannot have, neither has.
+        refused(
+            &["compare", "paxos-kv", "chain", "--nemesis", nemesis],
+            &[nemesis, why],
+        );
+    }
+    assert!(!place.store().exists(), "nothing was begun");
+}
+
+#[test]
 fn histories_that_are_none() {
     let place = Place::new();
     let good = event(0, 0, "invoke", "[1,2]");
