@@ -686,6 +686,30 @@ fn no_signal_is_lost() {
     assert_eq!(program.hear(), COUNT.to_string(), "after {rounds} rounds");
 }
 
+/// A relative sleep that is asked in its midst, again and again, goes on with what is left of it. One
+/// that began anew each time would never end.
+#[test]
+fn an_interrupted_sleep_is_not_begun_anew() {
+    let mut program = Program::ready(&mut rust());
+    // The sleeper inherits it: to patch it now would be the first interruption, and a harmless one.
+    Patch::install(program.pid()).unwrap();
+    program.say("nap");
+    let sleeper: u32 = program.hear().parse().unwrap();
+    let asleep = format!("{} ", libc::SYS_clock_nanosleep);
+    until("it sleeps", || {
+        fs::read_to_string(format!("/proc/{sleeper}/syscall"))
+            .unwrap()
+            .starts_with(&asleep)
+    });
+    let patch = Patch::install(sleeper).unwrap();
+    let mut asked = 0;
+    until("its two seconds are over", || {
+        asked += u32::from(patch.ask(Clock::Monotonic).is_ok());
+        state(sleeper) == 'Z'
+    });
+    assert_ne!(asked, 0);
+}
+
 #[test]
 fn what_cannot_be_patched_is_said() {
     // No such process; this process itself; one that is traced by somebody else.

@@ -79,7 +79,25 @@ impl Patch {
             Clock::Realtime => libc::CLOCK_REALTIME,
             Clock::Monotonic => libc::CLOCK_MONOTONIC,
         };
-        let scratch = self.scratch(&thread)?;
+        let mask = thread
+            .set_signal_mask(!0)
+            .map_err(|error| access(pid, "block its signals", error))?;
+        let run = self.call_unsignalled(&mut thread, id, clock);
+        thread
+            .set_signal_mask(mask)
+            .map_err(|error| access(pid, "restore its signals", error))?;
+        run
+    }
+
+    /// The same for a thread that is held and gets no signals.
+    fn call_unsignalled(&self, thread: &mut Held, id: i32, clock: Clock) -> Result<Reading> {
+        let pid = self.pid();
+        thread
+            .bind_to_us()
+            .map_err(|error| access(pid, "bind it to the agent's life", error))?;
+        #[cfg(target_arch = "aarch64")]
+        thread.await_restart(self.memory())?;
+        let scratch = self.scratch(thread)?;
         let mut kept = vec![0; SCRATCH_LEN];
         self.memory().read(scratch, &mut kept)?;
 
@@ -96,19 +114,13 @@ impl Patch {
             result_at,
             frame,
         )?;
-        let mask = thread
-            .set_signal_mask(!0)
-            .map_err(|error| access(pid, "block its signals", error))?;
         let run = (|| {
-            thread
-                .bind_to_us()
-                .map_err(|error| access(pid, "bind it to the agent's life", error))?;
             thread
                 .set_registers(&call)
                 .map_err(|error| access(pid, "set its registers", error))?;
             self.memory().write(result_at, &NO_ANSWER)?;
             let before_ns = now(clock);
-            let time = self.run_to_park(&mut thread, result_at)?;
+            let time = self.run_to_park(thread, result_at)?;
             let after_ns = now(clock);
             let word =
                 |at: usize| i64::from_le_bytes(time[at..at + 8].try_into().expect("eight bytes"));
@@ -125,10 +137,6 @@ impl Patch {
             thread
                 .set_registers(&saved)
                 .map_err(|error| access(pid, "restore its registers", error)),
-            thread
-                .set_signal_mask(mask)
-                .map(drop)
-                .map_err(|error| access(pid, "restore its signals", error)),
         ];
         back.into_iter().collect::<Result<()>>()?;
         run
@@ -230,6 +238,7 @@ impl Patch {
             registers.regs[0] = clock;
             registers.regs[1] = result;
             registers.regs[30] = park;
+            registers.pstate &= !0xc00; // BTYPE: not behind an indirect branch
         }
         Ok(())
     }

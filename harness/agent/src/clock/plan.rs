@@ -81,22 +81,24 @@ pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
     let jumps: Vec<Jump> = functions
         .iter()
         .map(|function| {
-            let start = function.at + relocate::jump_at(body(function));
+            let head = relocate::head(body(function));
+            let start = function.at + head.at;
             let displaced = image
                 .bytes
                 .get(start..start + 8)
                 .and_then(|bytes| bytes.try_into().ok());
             Some(Jump {
                 at: start,
-                len: relocate::JUMP_LEN,
+                len: head.len,
                 displaced: displaced?,
             })
         })
         .collect::<Option<_>>()
         .ok_or("a function ends outside it")?;
-    if let Some(short) = functions
+    if let Some((short, _)) = functions
         .iter()
-        .find(|function| function.len < relocate::JUMP_LEN + 4)
+        .zip(&jumps)
+        .find(|(function, jump)| function.len < jump.len + 4)
     {
         return Err(format!(
             "{} has {} bytes: no room for a jump",
@@ -114,7 +116,7 @@ pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
     let moved = relocate::relocate(
         body(original),
         base + original.at as u64,
-        jumps[0].at - original.at,
+        relocate::head(body(original)),
         base + (at + payload::original_at()) as u64,
         others.map(|function| (body(function), base + function.at as u64)),
     );
@@ -153,15 +155,12 @@ pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
 }
 
 /// The bytes of the jumps to a payload at `at`, in the order of [`payload::targets`].
-pub(super) fn jump_bytes(
-    jumps: &[Jump],
-    at: usize,
-) -> impl Iterator<Item = [u8; relocate::JUMP_LEN]> {
+pub(super) fn jump_bytes(jumps: &[Jump], at: usize) -> impl Iterator<Item = Vec<u8>> {
     jumps
         .iter()
         .zip(payload::targets())
         .map(move |(jump, target)| {
-            relocate::jump(jump.at as u64, (at + target.hook) as u64)
+            relocate::jump(jump.at as u64, jump.len, (at + target.hook) as u64)
                 .expect("both lie in one image of a few pages")
         })
 }

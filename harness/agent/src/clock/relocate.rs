@@ -12,28 +12,20 @@ pub(super) struct Moved {
     pub bytes: Vec<u8>,
 }
 
-/// Where in `function`, which starts at `address`, the jump goes: behind a landing pad for indirect
-/// branches (ENDBR64, BTI), which must stay at the head.
-pub(super) fn jump_at(function: &[u8]) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    return if function.starts_with(&[0xf3, 0x0f, 0x1e, 0xfa]) {
-        4
-    } else {
-        0
-    };
-    #[cfg(target_arch = "aarch64")]
-    return if function.starts_with(&[0x5f, 0x24, 0x03, 0xd5]) {
-        4
-    } else {
-        0
-    };
+/// The bytes of a function that its jump takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Offset in the function: behind a landing pad for indirect branches (ENDBR64, BTI), which must
+    /// stay where it is.
+    pub at: usize,
+    pub len: usize,
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86_64::{JUMP_LEN, jump, relocate, system_call};
+pub(super) use x86_64::{head, jump, relocate, system_call};
 
 #[cfg(target_arch = "aarch64")]
-pub(super) use aarch64::{JUMP_LEN, jump, relocate, system_call};
+pub(super) use aarch64::{head, jump, relocate, system_call};
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
@@ -42,16 +34,24 @@ mod x86_64 {
         InstructionBlock, Mnemonic, OpKind,
     };
 
-    use super::Moved;
+    use super::{Head, Moved};
 
     /// `JMP rel32`.
-    pub const JUMP_LEN: usize = 5;
+    const JUMP_LEN: usize = 5;
+    const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
-    /// A jump at `from` to `to`.
-    pub fn jump(from: u64, to: u64) -> Option<[u8; JUMP_LEN]> {
-        let distance = i32::try_from(to.wrapping_sub(from + JUMP_LEN as u64) as i64).ok()?;
+    pub fn head(function: &[u8]) -> Head {
+        Head {
+            at: if function.starts_with(&ENDBR64) { 4 } else { 0 },
+            len: JUMP_LEN,
+        }
+    }
+
+    /// What stands in the `len` bytes of a head at `from`: a jump to `to`.
+    pub fn jump(from: u64, len: usize, to: u64) -> Option<Vec<u8>> {
+        let distance = i32::try_from(to.wrapping_sub(from + len as u64) as i64).ok()?;
         let [a, b, c, d] = distance.to_le_bytes();
-        Some([0xe9, a, b, c, d])
+        Some(vec![0xe9, a, b, c, d])
     }
 
     /// `int clock_gettime(..)` by the kernel.
@@ -60,19 +60,19 @@ mod x86_64 {
         vec![0xb8, a, b, c, d, 0x0f, 0x05, 0xc3] // mov eax, nr; syscall; ret
     }
 
-    /// Moves as many instructions of the function `code` at `address` as the jump at offset `jump_at`
-    /// covers to `to`. `others` are further functions: none may branch into what is replaced.
+    /// Moves as many instructions of the function `code` at `address` as its head covers to `to`.
+    /// `others` are further functions: none may branch into what is replaced.
     pub fn relocate<'a>(
         code: &'a [u8],
         address: u64,
-        jump_at: usize,
+        head: Head,
         to: u64,
         others: impl Iterator<Item = (&'a [u8], u64)>,
     ) -> Result<Moved, String> {
-        let from = address + jump_at as u64;
+        let from = address + head.at as u64;
         let mut displaced: Vec<Instruction> = Vec::new();
         let mut covered = 0;
-        for instruction in Decoder::with_ip(64, &code[jump_at..], from, DecoderOptions::NONE).iter()
+        for instruction in Decoder::with_ip(64, &code[head.at..], from, DecoderOptions::NONE).iter()
         {
             if covered >= JUMP_LEN {
                 break;
@@ -132,14 +132,34 @@ mod x86_64 {
 /// Pure functions, compiled everywhere so that they are tested everywhere.
 #[cfg(any(target_arch = "aarch64", test))]
 mod aarch64 {
-    use super::Moved;
+    use super::{Head, Moved};
 
-    /// `B label`.
-    pub const JUMP_LEN: usize = 4;
+    const BTI_C: u32 = 0xd503_245f;
+    const PACIASP: u32 = 0xd503_233f;
+    const PACIBSP: u32 = 0xd503_237f;
 
-    /// A branch at `from` to `to`.
-    pub fn jump(from: u64, to: u64) -> Option<[u8; JUMP_LEN]> {
-        Some((0x1400_0000 | field(to.wrapping_sub(from) as i64 / 4, 26)?).to_le_bytes())
+    pub fn head(function: &[u8]) -> Head {
+        match function.get(..4).map(read) {
+            Some(BTI_C) => Head { at: 4, len: 4 },
+            // It is a landing pad and signs the return address in one: it is moved, so that the hook
+            // gets the address as it was, and a landing pad takes its place.
+            Some(PACIASP | PACIBSP) => Head { at: 0, len: 8 },
+            _ => Head { at: 0, len: 4 },
+        }
+    }
+
+    /// What stands in the `len` bytes of a head at `from`: a branch to `to`, behind a landing pad if
+    /// there is room for one.
+    pub fn jump(from: u64, len: usize, to: u64) -> Option<Vec<u8>> {
+        let pad = if len == 8 { &[BTI_C][..] } else { &[] };
+        let branch = branch(from + 4 * pad.len() as u64, to)?;
+        let words = pad.iter().copied().chain([branch]);
+        Some(words.flat_map(u32::to_le_bytes).collect())
+    }
+
+    /// `B` at `from` to `to`.
+    fn branch(from: u64, to: u64) -> Option<u32> {
+        Some(0x1400_0000 | field(to.wrapping_sub(from) as i64 / 4, 26)?)
     }
 
     /// `int clock_gettime(..)` by the kernel: number 113.
@@ -149,28 +169,36 @@ mod aarch64 {
         [set_number, call, back].map(u32::to_le_bytes).concat()
     }
 
-    /// Moves the one instruction that the branch at offset `jump_at` of the function `code` replaces.
+    /// Moves the instructions of the function `code` at `address` that its head covers to `to`.
     pub fn relocate<'a>(
         code: &'a [u8],
         address: u64,
-        jump_at: usize,
+        head: Head,
         to: u64,
         others: impl Iterator<Item = (&'a [u8], u64)>,
     ) -> Result<Moved, String> {
-        let from = address + jump_at as u64;
-        for (body, start) in others {
-            branches_into(body, start, from)?;
+        let from = address + head.at as u64;
+        let sites = || (from..from + head.len as u64).step_by(4);
+        for (body, start) in others.chain([(code, address)]) {
+            for site in sites() {
+                branches_into(body, start, site)?;
+            }
         }
-        branches_into(code, address, from)?;
-        let word = code
-            .get(jump_at..jump_at + 4)
-            .map(read)
-            .ok_or("the function is shorter than 4 bytes")?;
-        let moved = moved(word, from, to)
-            .ok_or_else(|| format!("its first instruction {word:#010x} cannot be moved"))?;
-        let back = jump(to + 4, from + 4).ok_or("the room is too far from the function")?;
+        let displaced = code
+            .get(head.at..head.at + head.len)
+            .ok_or_else(|| format!("the function is shorter than {} bytes", head.len))?;
+        let mut words = Vec::new();
+        for (word, site) in displaced.chunks_exact(4).map(read).zip(sites()) {
+            let moved = moved(word, site, to + (site - from))
+                .ok_or_else(|| format!("its instruction {word:#010x} cannot be moved"))?;
+            words.push(moved);
+        }
+        let behind = head.len as u64;
+        words.push(
+            branch(to + behind, from + behind).ok_or("the room is too far from the function")?,
+        );
         Ok(Moved {
-            bytes: moved.to_le_bytes().into_iter().chain(back).collect(),
+            bytes: words.into_iter().flat_map(u32::to_le_bytes).collect(),
         })
     }
 
@@ -178,7 +206,9 @@ mod aarch64 {
         for (i, word) in body.chunks_exact(4).enumerate() {
             let at = start + 4 * i as u64;
             if at != site && target(read(word), at) == Some(site) {
-                return Err(format!("code at {at:#x} branches to its first instruction"));
+                return Err(format!(
+                    "code at {at:#x} branches into its first instructions"
+                ));
             }
         }
         Ok(())
@@ -299,7 +329,7 @@ mod aarch64 {
                 .iter()
                 .flat_map(|w| w.to_le_bytes())
                 .collect();
-            let moved = relocate(&body, 0x1000, 0, 0x1100, std::iter::empty()).unwrap();
+            let moved = relocate(&body, 0x1000, head(&body), 0x1100, std::iter::empty()).unwrap();
             // cmp; b 0x1004
             assert_eq!(
                 moved.bytes,
@@ -310,7 +340,34 @@ mod aarch64 {
                 .iter()
                 .flat_map(|w| w.to_le_bytes())
                 .collect();
-            assert!(relocate(&looping, 0x1000, 0, 0x1100, std::iter::empty()).is_err());
+            assert!(
+                relocate(&looping, 0x1000, head(&looping), 0x1100, std::iter::empty()).is_err()
+            );
+        }
+
+        /// As GNU as 2.40 assembles them.
+        #[test]
+        fn a_landing_pad_is_left_behind_whoever_served_as_one() {
+            let code = |words: &[u32]| -> Vec<u8> {
+                words.iter().flat_map(|word| word.to_le_bytes()).collect()
+            };
+            let (cmp, ret) = (0x7100_041f, 0xd65f_03c0);
+            let padded = code(&[BTI_C, cmp, ret]);
+            assert_eq!(head(&padded), Head { at: 4, len: 4 });
+            let signed = code(&[PACIASP, cmp, 0xd503_23bf, ret]);
+            assert_eq!(head(&signed), Head { at: 0, len: 8 });
+            let moved =
+                relocate(&signed, 0x1000, head(&signed), 0x1100, std::iter::empty()).unwrap();
+            // paciasp; cmp w0, #1; b 0x1008 from 0x1108
+            assert_eq!(moved.bytes, code(&[PACIASP, cmp, 0x17ff_ffc0]));
+            // bti c; b 0x1200 from 0x1004
+            let jump = jump(0x1000, 8, 0x1200).unwrap();
+            assert_eq!(jump, code(&[0xd503_245f, 0x1400_007f]));
+            // A loop back to the second instruction.
+            let looping = code(&[PACIASP, cmp, 0x17ff_ffff]);
+            assert!(
+                relocate(&looping, 0x1000, head(&looping), 0x1100, std::iter::empty()).is_err()
+            );
         }
     }
 }
@@ -327,7 +384,7 @@ mod tests {
     fn plain_instructions_are_copied() {
         // push rbp; mov rbp, rsp; push r14; push rbx; ret
         let code = [0x55, 0x48, 0x89, 0xe5, 0x41, 0x56, 0x53, 0xc3];
-        let moved = relocate(&code, 0x1000, 0, 0x2000, none()).unwrap();
+        let moved = relocate(&code, 0x1000, head(&code), 0x2000, none()).unwrap();
         // Six bytes, then jmp 0x1006 from 0x2006.
         assert_eq!(
             moved.bytes,
@@ -341,7 +398,7 @@ mod tests {
     fn addresses_relative_to_the_instruction_pointer_are_kept() {
         // push rbp; lea r10, [rip-0x6818]; ret
         let code = [0x55, 0x4c, 0x8d, 0x15, 0xe8, 0x97, 0xff, 0xff, 0xc3];
-        let moved = relocate(&code, 0x1000, 0, 0x1100, none()).unwrap();
+        let moved = relocate(&code, 0x1000, head(&code), 0x1100, none()).unwrap();
         assert_eq!(moved.bytes[..4], [0x55, 0x4c, 0x8d, 0x15]);
         assert_eq!(
             i32::from_le_bytes(moved.bytes[4..8].try_into().unwrap()),
@@ -354,8 +411,8 @@ mod tests {
         let code = [
             0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x89, 0xe5, 0x48, 0x89, 0xe6, 0xc3,
         ];
-        assert_eq!(jump_at(&code), 4);
-        let moved = relocate(&code, 0x1000, 4, 0x2000, none()).unwrap();
+        assert_eq!(head(&code).at, 4);
+        let moved = relocate(&code, 0x1000, head(&code), 0x2000, none()).unwrap();
         assert_eq!(moved.bytes[..6], [0x48, 0x89, 0xe5, 0x48, 0x89, 0xe6]);
     }
 
@@ -364,23 +421,23 @@ mod tests {
         // A loop into the second instruction: push rbp; mov rbp, rsp; push r14; jmp -5
         let looping = [0x55, 0x48, 0x89, 0xe5, 0x41, 0x56, 0xeb, 0xf9];
         assert!(
-            relocate(&looping, 0x1000, 0, 0x2000, none())
+            relocate(&looping, 0x1000, head(&looping), 0x2000, none())
                 .unwrap_err()
                 .contains("branches into")
         );
         // push rbp; ret; and four more bytes that belong to somebody else
         let short = [0x55, 0xc3, 0x90, 0x90, 0x90, 0x90];
-        assert!(relocate(&short, 0x1000, 0, 0x2000, none()).is_err());
-        assert!(relocate(&short[..2], 0x1000, 0, 0x2000, none()).is_err());
+        assert!(relocate(&short, 0x1000, head(&short), 0x2000, none()).is_err());
+        assert!(relocate(&short[..2], 0x1000, head(&short), 0x2000, none()).is_err());
         // Another function that calls this one: its result would be shifted twice.
         let plain = [0x55, 0x48, 0x89, 0xe5, 0x41, 0x56, 0x53, 0xc3];
         let caller = [0xe8, 0xfb, 0xef, 0xff, 0xff, 0xc3]; // at 0x2000: call 0x1000
         let others = [(&caller[..], 0x2000)].into_iter();
         assert!(
-            relocate(&plain, 0x1000, 0, 0x3000, others)
+            relocate(&plain, 0x1000, head(&plain), 0x3000, others)
                 .unwrap_err()
                 .contains("branches into")
         );
-        assert_eq!(jump(0, 1 << 40), None);
+        assert_eq!(jump(0, 5, 1 << 40), None);
     }
 }

@@ -258,6 +258,67 @@ fn other_clocks_and_failures_pass_untouched() {
     assert_eq!(page.time(ptr::null_mut()), i64::from(-libc::EINVAL));
 }
 
+/// A function whose landing pad is `paciasp`, in a page whose pads the processor insists on, called
+/// as the C library calls the vDSO: through a pointer.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn a_function_that_signs_its_return_address_is_hooked_where_landing_pads_count() {
+    use super::relocate::{head, jump, relocate};
+    const PROT_BTI: i32 = 0x10;
+    const HWCAP2_BTI: u64 = 1 << 17;
+    // SAFETY: it looks a number up.
+    if unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_BTI == 0 {
+        eprintln!("NOT TESTED: this processor has no landing pads");
+        return;
+    }
+    let code = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    // paciasp; add w0, w0, #1; autiasp; ret
+    let function: Vec<u8> = code(&[0xd503_233f, 0x1100_0400, 0xd503_23bf, 0xd65f_03c0]);
+    // stp x29, x30, [sp, #-16]!; bl +60; add w0, w0, #40; ldp x29, x30, [sp], #16; ret
+    let hook: Vec<u8> = code(&[
+        0xa9bf_7bfd,
+        0x9400_000f,
+        0x1100_a000,
+        0xa8c1_7bfd,
+        0xd65f_03c0,
+    ]);
+    const HOOK: usize = 64;
+    const ORIGINAL: usize = 128;
+    // SAFETY: a page of our own, filled before anybody runs in it; its head is a function of this
+    // signature, hooked or not.
+    let called = unsafe {
+        let page = libc::mmap(
+            ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        assert_ne!(page, libc::MAP_FAILED);
+        let put = |at: usize, bytes: &[u8]| {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), page.cast::<u8>().add(at), bytes.len());
+        };
+        let (at, head) = (page as u64, head(&function));
+        let to = at + ORIGINAL as u64;
+        let moved = relocate(&function, at, head, to, std::iter::empty()).unwrap();
+        put(0, &function);
+        put(
+            head.at,
+            &jump(at + head.at as u64, head.len, at + HOOK as u64).unwrap(),
+        );
+        put(HOOK, &hook);
+        put(ORIGINAL, &moved.bytes);
+        let protection = libc::PROT_READ | libc::PROT_EXEC | PROT_BTI;
+        assert_eq!(libc::mprotect(page, 4096, protection), 0);
+        let call: extern "C" fn(i32) -> i32 = std::mem::transmute(page.cast_const());
+        let called = std::hint::black_box(call)(1);
+        libc::munmap(page, 4096);
+        called
+    };
+    assert_eq!(called, 42);
+}
+
 #[test]
 fn gettimeofday_takes_null_for_either() {
     let page = Page::new(

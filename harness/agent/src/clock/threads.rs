@@ -193,6 +193,53 @@ impl Held {
         )
     }
 
+    /// Makes the registers whole where the thread was stopped in a system call that is to be made again.
+    ///
+    /// On x86-64 they say so themselves. Here the kernel has set the pc back to the `svc` before it
+    /// shows them, and only as the thread goes on it exchanges the number of a call that has slept
+    /// a part of its time for that of restart_syscall(2), which sleeps the rest. Other code in between
+    /// would keep it from that. So the thread goes on to the `svc`, but not through it.
+    ///
+    /// The thread must be bound to us and get no signals.
+    #[cfg(target_arch = "aarch64")]
+    pub fn await_restart(&mut self, memory: &Memory) -> Result<()> {
+        /// Runs the thread to its next system call, which is not made (ptrace(2), asm/ptrace.h).
+        const PTRACE_SYSEMU: libc::c_uint = 31;
+        const SVC: [u8; 4] = 0xd400_0001_u32.to_le_bytes();
+        const NUMBER: usize = 8;
+        let pid = memory.pid;
+        let before = self.registers;
+        let mut next = [0; 4];
+        memory.read(before.pc, &mut next)?;
+        if next != SVC {
+            return Ok(());
+        }
+        let limit = Instant::now() + PATIENCE;
+        while self.registers.pc != before.pc + 4 {
+            if Instant::now() > limit {
+                return Err(ClockError::Stuck {
+                    pid,
+                    tid: self.tid,
+                    state: "does not come to its next system call",
+                });
+            }
+            ptrace(PTRACE_SYSEMU, self.tid, 0, self.signal as usize)
+                .map_err(|error| access(pid, "let it run to its system call", error))?;
+            if !self.await_stop(pid)? {
+                return Err(ClockError::Gone { pid });
+            }
+            if self.group_stopped {
+                return Err(ClockError::Stopped { pid });
+            }
+        }
+        self.swallow_signal();
+        let number = self.registers.regs[NUMBER];
+        self.registers = before;
+        self.registers.regs[NUMBER] = number;
+        self.set_registers(&self.registers)
+            .map_err(|error| access(pid, "set its registers", error))
+    }
+
     /// Blocks the given signals, a set as one word; gives the set that was blocked before.
     pub fn set_signal_mask(&self, mask: u64) -> io::Result<u64> {
         let mut old = 0_u64;
@@ -440,8 +487,10 @@ mod tests {
             const PLACE: u64 = 0x7777_0000_1234;
             let inside = |address: u64| address == PLACE;
             assert!(!thread.may_enter(&memory, stack, inside));
+            // Halfway up what is in use of the stack.
+            let place = ((from + stack.unwrap().end) / 2) & !7;
             let mut kept = [0; 24];
-            memory.read(from + 4096, &mut kept).unwrap();
+            memory.read(place, &mut kept).unwrap();
             #[cfg(target_arch = "x86_64")]
             let (context, other) = (
                 [PLACE, 0x246, 0x002b_0000_0000_0033],
@@ -454,11 +503,11 @@ mod tests {
             );
             for (words, expected) in [(context, true), (other, false)] {
                 memory
-                    .write(from + 4096, &words.map(u64::to_le_bytes).concat())
+                    .write(place, &words.map(u64::to_le_bytes).concat())
                     .unwrap();
                 assert_eq!(thread.may_enter(&memory, stack, inside), expected);
             }
-            memory.write(from + 4096, &kept).unwrap();
+            memory.write(place, &kept).unwrap();
         });
         child.kill().unwrap();
         child.wait().unwrap();

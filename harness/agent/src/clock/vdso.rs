@@ -226,12 +226,17 @@ mod tests {
         let (_, mut bytes) = own();
         let with_both = Image::parse(bytes.clone()).unwrap();
         // Tag 4 (DT_HASH) in the dynamic section becomes one that nobody looks for.
-        let dynamic = (0..bytes.len() - 16).step_by(8).find(|&at| {
-            long(&bytes, at) == Some(DT_HASH)
-                && long(&bytes, at + 8) < Some(4096)
-                && long(&bytes, at + 8) > Some(64)
-        });
-        let Some(at) = dynamic else { return };
+        let tag = |tag: u64| {
+            (0..bytes.len() - 16).step_by(8).find(|&at| {
+                long(&bytes, at) == Some(tag)
+                    && long(&bytes, at + 8) < Some(4096)
+                    && long(&bytes, at + 8) > Some(64)
+            })
+        };
+        // Not every vDSO has both.
+        let (Some(at), Some(_)) = (tag(DT_HASH), tag(DT_GNU_HASH)) else {
+            return;
+        };
         bytes[at..at + 8].copy_from_slice(&0x6fff_ff00_u64.to_le_bytes());
         assert_eq!(Image::parse(bytes).unwrap().functions, with_both.functions);
     }

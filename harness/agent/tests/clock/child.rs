@@ -161,6 +161,23 @@ fn program() {
         match words[..] {
             ["clocks"] => say(&clocks()),
             ["first"] => say(&first),
+            ["nap"] => {
+                let nap = libc::timespec {
+                    tv_sec: 2,
+                    tv_nsec: 0,
+                };
+                // SAFETY: the child, whose only thread this is, sleeps and ends.
+                unsafe {
+                    match libc::fork() {
+                        -1 => panic!("fork failed"),
+                        0 => {
+                            libc::nanosleep(&raw const nap, std::ptr::null_mut());
+                            libc::_exit(0);
+                        }
+                        child => say(&child.to_string()),
+                    }
+                }
+            }
             ["fork"] => {
                 // SAFETY: the child reads clocks, writes and ends; the parent waits for it.
                 unsafe {

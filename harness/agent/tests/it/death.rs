@@ -125,6 +125,10 @@ fn killed_at_any_step_of_any_fault_the_next_agent_undoes_it() {
                 until("the daemon is dead", || {
                     sight::sleepers("7902").is_empty().then_some(())
                 });
+                // A stopped thread that the agent held at its death runs for a moment, until it stops again.
+                until("nothing runs any more", || {
+                    (sight::state(stray) != Some('R')).then_some(())
+                });
                 if holds {
                     let seen = match name {
                         "cut" => !sight::tables().is_empty(),
