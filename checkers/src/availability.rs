@@ -21,7 +21,7 @@ use crate::{Analysis, Budget, Checker, Figure};
 /// is not the system's fault.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Waits of this length and more are time without service. A tenth of a second is what a person takes
+/// Waits of this length and more are time without an answer. A tenth of a second is what a person takes
 /// for at once (Miller, "Response time in man-computer conversational transactions", 1968), a second
 /// what does not yet interrupt a thought.
 const PATIENCE: [(&str, Duration); 2] = [
@@ -190,7 +190,7 @@ fn service(
                 )
             })
             .collect();
-        figures.push(("time without service", without.into(), "%"));
+        figures.push(("time without an answer", without.into(), "%"));
         figures.push(("throughput", (ok as f64 / asked).into(), "ops/s"));
     }
     figures

@@ -93,7 +93,7 @@ fn availability_measures_service_and_recovery() {
     // Waits: columns 4..12, 15..41 and 45..53; asked was from 4 to 53.
     assert_eq!(figure(&found, "answered"), &json!(50.0));
     assert!(is_about(figure(&found, "time asked"), 4.9));
-    let without = figure(&found, "time without service");
+    let without = figure(&found, "time without an answer");
     assert!(is_about(&without["0.1 s"], 100.0 * 4.2 / 4.9));
     assert!(is_about(&without["1 s"], 100.0 * 2.6 / 4.9));
     assert!(is_about(figure(&found, "throughput"), 2.0 / 4.9));

@@ -19,18 +19,19 @@ struct Known {
 
 const KNOWN: &[Known] = &[
     Known {
-        path: "availability/time without service/0.1 s",
-        label: "time without service",
+        path: "availability/time without an answer/0.1 s",
+        label: "time without an answer for 0.1 s",
         better: Better::Lower,
         headline: true,
         about: "Share of the time in which something was asked that lies in waits of 0.1 s or more. A wait \
-                lasts from one success, or the first call after it, to the next success of anybody.",
+                lasts from one success, or the first call after it, to the next success of anybody. A chain \
+                answers once a block, and so spends nearly all its time in such waits without any fault.",
     },
     Known {
-        path: "availability/time without service/1 s",
-        label: "time without service for 1 s",
+        path: "availability/time without an answer/1 s",
+        label: "time without an answer for 1 s",
         better: Better::Lower,
-        headline: false,
+        headline: true,
         about: "The same, of waits of 1 s or more.",
     },
     Known {
