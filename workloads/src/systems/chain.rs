@@ -2,6 +2,8 @@
 //!
 //! As with paxos-kv no type is shared with the node; `harness/docs/chain.md` is all that is known of it.
 
+mod params;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -9,18 +11,18 @@ use std::time::Duration;
 
 use agent::protocol::Daemon;
 use async_trait::async_trait;
-use harness::client::{MALFORMED, NOT_FOUND, OpError};
+use harness::client::OpError;
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
 use harness::system::{System, TimeRule};
 use harness::watcher::Watch;
 use history::{Name, Value};
 use hyper::StatusCode;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::own::{self, describe, error_of, json as body};
+use super::own::{self, Client, describe, error_of};
 use super::{
     CONFIRMATIONS, Entry, Flaw, Pace, Ready, Setup, SetupError, ask_all, at, make_folders, parse,
     run,
@@ -28,131 +30,12 @@ use super::{
 use crate::chain_watch::ChainWatch;
 use crate::http::{Answer, Http, Patience, segment};
 use crate::interface::{
-    Bank, Block, Chain, Consistency, Head, Interface, Kv, LedgerOverKv, Offers, OpenBank, OpenKv,
+    Bank, Block, Chain, Head, Interface, Kv, LedgerOverKv, Offers, OpenBank, OpenKv,
 };
-use crate::params::{Kind, Param, Params};
+use crate::params::{Kind, Params};
+use params::{BLOCK_INTERVAL, PARAMS, TIME_RULES};
 
 const NAME: &str = "chain";
-
-const BLOCK_INTERVAL: Param = Param {
-    name: "block-interval",
-    kind: Kind::Duration,
-    default: "500ms",
-    about: "time between two blocks of the whole network, on average",
-};
-
-/// The flags of the daemon by the same names.
-const PARAMS: &[Param] = &[
-    BLOCK_INTERVAL,
-    CONFIRMATIONS,
-    Param {
-        name: "hash-rate",
-        kind: Kind::Count {
-            min: 1,
-            max: 1_000_000_000,
-        },
-        default: "20000",
-        about: "hashes a second that each node tries at most",
-    },
-    Param {
-        name: "retarget-every",
-        kind: Kind::Count {
-            min: 0,
-            max: 1_000_000,
-        },
-        default: "50",
-        about: "blocks between changes of the difficulty; 0: never",
-    },
-    Param {
-        name: "max-future-drift",
-        kind: Kind::Duration,
-        default: "2h",
-        about: "a block whose time is further ahead of a node's clock is refused by it",
-    },
-    Param {
-        name: "reads",
-        kind: Kind::Choice(&["ordered", "local"]),
-        default: "ordered",
-        about: "ordered reads are transactions; local ones are of the node's own chain, and stale by design",
-    },
-    Param {
-        name: "accounts",
-        kind: Kind::Count {
-            min: 2,
-            max: 100_000,
-        },
-        default: "8",
-        about: "accounts in the ledger",
-    },
-    Param {
-        name: "balance",
-        kind: Kind::Count {
-            min: 0,
-            max: 1_000_000_000,
-        },
-        default: "100",
-        about: "what each account has at first",
-    },
-    Param {
-        name: "request-timeout",
-        kind: Kind::Duration,
-        default: "30s",
-        about: "how long a node waits before it answers that it does not know",
-    },
-    Param {
-        name: "ban-time",
-        kind: Kind::Duration,
-        default: "10s",
-        about: "how long a node does not talk to a peer that misbehaved",
-    },
-];
-
-const DRIFT_RULE: &str = "a node refuses a block whose time is more than --max-future-drift ahead of its own wall \
-     clock, and builds on another branch until then";
-
-const MEDIAN_RULE: &str = "a block must be later than the median of the eleven before it, and its miner writes down \
-     its own wall clock";
-
-const RETARGET_RULE: &str = "every --retarget-every blocks the difficulty follows the times that miners wrote into \
-     blocks by their own wall clocks, by a factor of 4 at most";
-
-const TOO_NEW: &str = "chain/blocks refused/by rule/time-too-new";
-const TOO_OLD: &str = "chain/blocks refused/by rule/time-too-old";
-
-const fn by_drift(figure: &'static str) -> TimeRule {
-    TimeRule {
-        figure,
-        rule: DRIFT_RULE,
-        uses: Some(TOO_NEW),
-    }
-}
-
-/// Nobody counts how far a change of the difficulty was due to a clock.
-const fn by_retarget(figure: &'static str) -> TimeRule {
-    TimeRule {
-        figure,
-        rule: RETARGET_RULE,
-        uses: None,
-    }
-}
-
-/// A block's time is its miner's wall clock, and that is all that the rules of a chain have of time.
-/// A miner whose clock is behind the median writes down the median's next millisecond, so blocks that
-/// are too old come from nodes that break the rule.
-const TIME_RULES: &[TimeRule] = &[
-    by_drift(TOO_NEW),
-    TimeRule {
-        figure: TOO_OLD,
-        rule: MEDIAN_RULE,
-        uses: Some(TOO_OLD),
-    },
-    by_drift("chain/common prefix/k"),
-    by_drift("chain/reorganisations/count"),
-    by_drift("chain/blocks off the last chain"),
-    by_drift("chain/liveness/all/p99"),
-    by_retarget("chain/chain growth/with faults/tau"),
-    by_retarget("availability/throughput"),
-];
 
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
@@ -451,10 +334,10 @@ impl Network {
     }
 
     fn client(&self, node: &Node) -> Box<Client> {
-        Box::new(Client {
-            http: self.http(node, Patience::CLIENT),
-            version: None,
-        })
+        Box::new(Client::with_places(
+            self.http(node, Patience::CLIENT),
+            place,
+        ))
     }
 }
 
@@ -502,11 +385,6 @@ impl OpenBank for Network {
     }
 }
 
-struct Client {
-    http: Http,
-    version: Option<Value>,
-}
-
 /// Where an answer was true.
 #[derive(Deserialize)]
 struct Place {
@@ -519,27 +397,6 @@ struct Place {
 }
 
 #[derive(Deserialize)]
-struct Found {
-    value: Value,
-}
-
-#[derive(Serialize)]
-struct Swap<'a> {
-    from: Option<&'a Value>,
-    to: &'a Value,
-}
-
-#[derive(Deserialize)]
-struct Swapped {
-    swapped: bool,
-}
-
-#[derive(Deserialize)]
-struct Entries {
-    entries: Vec<(String, Value)>,
-}
-
-#[derive(Deserialize)]
 struct Transferred {
     transferred: bool,
 }
@@ -549,138 +406,23 @@ struct Balances {
     balances: Vec<(String, i64)>,
 }
 
-/// What to add to a read's query.
-fn read_mode(consistency: Consistency) -> Option<&'static str> {
-    match consistency {
-        // As the daemon was told with `--reads`.
-        Consistency::Linearizable => None,
-        Consistency::Local => Some("read=local"),
-    }
-}
-
-impl Client {
-    /// Keeps where the answer was true, if it says so: an answer from the mempool is in no place yet.
-    fn note(&mut self, answer: &Answer) {
-        let place: Option<Place> = parse(&answer.body).ok();
-        self.version = place.map(|place| {
-            Value::List(vec![
-                place.height.into(),
-                place.position.into(),
-                Value::text(place.block),
-                place.tx.map_or(Value::Nil, Value::text),
-            ])
-        });
-    }
-
-    async fn read<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, OpError> {
-        self.version = None;
-        let answer = self.http.get(path).await?;
-        match answer.status {
-            StatusCode::OK => {
-                self.note(&answer);
-                parse(&answer.body)
-            }
-            // Absent, as of this place.
-            StatusCode::NOT_FOUND => {
-                self.note(&answer);
-                Err(error_of(&answer))
-            }
-            _ => Err(error_of(&answer)),
-        }
-    }
-
-    async fn change(&mut self, answer: Answer) -> Result<(), OpError> {
-        match answer.status {
-            StatusCode::OK => {
-                self.note(&answer);
-                Ok(())
-            }
-            _ => Err(error_of(&answer)),
-        }
-    }
-
-    /// An answer of a change under a condition: 200 if it held, 409 if it did not, and the body says so too.
-    fn decided(
-        &mut self,
-        answer: &Answer,
-        word: &str,
-        held: Result<bool, OpError>,
-    ) -> Result<bool, OpError> {
-        let held = match answer.status {
-            StatusCode::OK | StatusCode::CONFLICT => held?,
-            _ => return Err(error_of(answer)),
-        };
-        if held != (answer.status == StatusCode::OK) {
-            let what = format!("status {} with {word} {held}", answer.status);
-            return Err(OpError::new(MALFORMED, what));
-        }
-        self.note(answer);
-        Ok(held)
-    }
-}
-
-#[async_trait]
-impl Kv for Client {
-    async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError> {
-        let mut path = format!("/kv/{}", segment(key));
-        if let Some(mode) = read_mode(consistency) {
-            path.extend(["?", mode]);
-        }
-        match self.read::<Found>(&path).await {
-            Ok(found) => Ok(Some(found.value)),
-            // Only the node's own "not-found" says that the key has no value.
-            Err(error) if error.code == NOT_FOUND => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn put(&mut self, key: &str, value: &Value) -> Result<(), OpError> {
-        self.version = None;
-        let path = format!("/kv/{}", segment(key));
-        let answer = self.http.put(&path, body(value)).await?;
-        self.change(answer).await
-    }
-
-    async fn cas(&mut self, key: &str, from: Option<&Value>, to: &Value) -> Result<bool, OpError> {
-        self.version = None;
-        let path = format!("/kv/{}/cas", segment(key));
-        let answer = self.http.post(&path, body(&Swap { from, to })).await?;
-        let swapped = parse::<Swapped>(&answer.body).map(|answer| answer.swapped);
-        self.decided(&answer, "swapped", swapped)
-    }
-
-    async fn append(&mut self, key: &str, element: &Value) -> Result<(), OpError> {
-        self.version = None;
-        let path = format!("/kv/{}/append", segment(key));
-        let answer = self.http.post(&path, body(element)).await?;
-        self.change(answer).await
-    }
-
-    async fn scan(
-        &mut self,
-        prefix: &str,
-        consistency: Consistency,
-    ) -> Result<Vec<(String, Value)>, OpError> {
-        let mut path = format!("/kv?prefix={}", segment(prefix));
-        if let Some(mode) = read_mode(consistency) {
-            path.extend(["&", mode]);
-        }
-        Ok(self.read::<Entries>(&path).await?.entries)
-    }
-
-    fn version(&mut self) -> Option<Value> {
-        self.version.take()
-    }
+/// An answer from the mempool is in no place yet.
+fn place(answer: &Answer) -> Option<Value> {
+    let place: Place = parse(&answer.body).ok()?;
+    Some(Value::List(vec![
+        place.height.into(),
+        place.position.into(),
+        Value::text(place.block),
+        place.tx.map_or(Value::Nil, Value::text),
+    ]))
 }
 
 #[async_trait]
 impl Bank for Client {
     async fn transfer(&mut self, from: &str, to: &str, amount: i64) -> Result<bool, OpError> {
-        self.version = None;
         let transfer = json!({"from": from, "to": to, "amount": amount});
-        let answer = self.http.post("/transfer", body(&transfer)).await?;
-        let transferred = parse::<Transferred>(&answer.body).map(|answer| answer.transferred);
-        self.decided(&answer, "transferred", transferred)
+        let transferred = |answer: Transferred| answer.transferred;
+        self.decide("/transfer", &transfer, transferred).await
     }
 
     async fn balances(&mut self) -> Result<Vec<(String, i64)>, OpError> {
@@ -688,30 +430,28 @@ impl Bank for Client {
     }
 
     fn version(&mut self) -> Option<Value> {
-        self.version.take()
+        self.take_version()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use harness::client::{OVERLOADED, REJECTED, TIMEOUT, UNKNOWN};
+    use harness::client::{MALFORMED, OVERLOADED, REJECTED, TIMEOUT, UNKNOWN};
 
     use super::*;
     use crate::fake::{Act, Fake};
+    use crate::interface::Consistency;
 
     async fn client(acts: Vec<(u16, &str)>) -> (Client, Fake) {
         let acts = acts
             .into_iter()
             .map(|(s, body)| Act::Answer(s, body.into()));
         let fake = Fake::start(acts).await;
-        let client = Client {
-            http: Http::new(fake.address, Patience::COLLECT),
-            version: None,
-        };
-        (client, fake)
+        let http = Http::new(fake.address, Patience::COLLECT);
+        (Client::with_places(http, place), fake)
     }
 
-    fn place(tx: Value) -> Option<Value> {
+    fn placed(tx: Value) -> Option<Value> {
         Some(Value::List(vec![
             3.into(),
             1.into(),
@@ -737,13 +477,13 @@ mod tests {
             (200, r#"{"balances":[["a0",95],["a1",105]],"tx":"c7","height":3,"position":1,"block":"00ab"}"#),
         ])
         .await;
-        let tx = |id: &str| place(Value::text(id));
+        let tx = |id: &str| placed(Value::text(id));
         assert_eq!(kv.get("a b", LINEAR).await, Ok(Some(Value::pair(1, "x"))));
         assert_eq!(Kv::version(&mut kv), tx("c1"));
         // What was said of one answer is not said of the next.
         assert_eq!(Kv::version(&mut kv), None);
         assert_eq!(kv.get("c", Consistency::Local).await, Ok(None));
-        assert_eq!(Kv::version(&mut kv), place(Value::Nil));
+        assert_eq!(Kv::version(&mut kv), placed(Value::Nil));
         assert_eq!(kv.put("c", &Value::Int(5)).await, Ok(()));
         assert_eq!(Kv::version(&mut kv), tx("c2"));
         assert_eq!(kv.cas("c", None, &Value::Int(6)).await, Ok(true));

@@ -1,6 +1,8 @@
 //! What the nodes of this workspace have in common: where they are, what they say of their planted
 //! bugs, and their answers, as `harness/docs/paxos-kv.md` describes them.
 
+mod client;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +13,8 @@ use harness::client::{
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+
+pub(super) use client::Client;
 
 use super::{Flaw, SetupError, locate};
 use crate::http::Answer;
@@ -55,7 +59,7 @@ pub(super) fn flaws(program: &Path) -> Result<Vec<Flaw>, SetupError> {
         .collect()
 }
 
-pub(super) fn json(thing: &impl Serialize) -> Vec<u8> {
+fn json(thing: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(thing).expect("values and maps with text keys are JSON")
 }
 

@@ -8,22 +8,19 @@ use std::sync::Arc;
 
 use agent::protocol::Daemon;
 use async_trait::async_trait;
-use harness::client::{MALFORMED, NOT_FOUND, OpError};
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
 use harness::system::{System, TimeRule};
 use history::{Name, Value};
 use hyper::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::own::{self, describe, error_of, json};
+use super::own::{self, Client, describe, error_of};
 use super::{
     Entry, Flaw, Pace, Ready, Setup, SetupError, ask_all, at, majority, make_folders, parse, run,
 };
-use crate::http::{Answer, Http, Patience, segment};
-use crate::interface::{
-    Consistency, DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv,
-};
+use crate::http::{Http, Patience};
+use crate::interface::{DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv};
 use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "paxos-kv";
@@ -433,132 +430,24 @@ impl Log for PaxosKv {
 
 impl OpenKv for PaxosKv {
     fn open(&self, node: &Node) -> Box<dyn Kv> {
-        Box::new(Client {
-            http: self.http(node, Patience::CLIENT),
-        })
-    }
-}
-
-struct Client {
-    http: Http,
-}
-
-/// What to add to a read's query.
-fn read_mode(consistency: Consistency) -> Option<&'static str> {
-    match consistency {
-        // As the daemon was told with `--reads`.
-        Consistency::Linearizable => None,
-        Consistency::Local => Some("read=local"),
-    }
-}
-
-#[derive(Deserialize)]
-struct Found {
-    value: Value,
-}
-
-#[derive(Serialize)]
-struct Swap<'a> {
-    from: Option<&'a Value>,
-    to: &'a Value,
-}
-
-#[derive(Deserialize)]
-struct Swapped {
-    swapped: bool,
-}
-
-#[derive(Deserialize)]
-struct Entries {
-    entries: Vec<(String, Value)>,
-}
-
-#[async_trait]
-impl Kv for Client {
-    async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError> {
-        let mut path = format!("/kv/{}", segment(key));
-        if let Some(mode) = read_mode(consistency) {
-            path.extend(["?", mode]);
-        }
-        let answer = self.http.get(&path).await?;
-        match answer.status {
-            StatusCode::OK => Ok(Some(parse::<Found>(&answer.body)?.value)),
-            StatusCode::NOT_FOUND => match error_of(&answer) {
-                // Only the node's own "not-found" says that the key has no value.
-                error if error.code == NOT_FOUND => Ok(None),
-                error => Err(error),
-            },
-            _ => Err(error_of(&answer)),
-        }
-    }
-
-    async fn put(&mut self, key: &str, value: &Value) -> Result<(), OpError> {
-        let answer = self
-            .http
-            .put(&format!("/kv/{}", segment(key)), json(value))
-            .await?;
-        done(&answer)
-    }
-
-    async fn cas(&mut self, key: &str, from: Option<&Value>, to: &Value) -> Result<bool, OpError> {
-        let path = format!("/kv/{}/cas", segment(key));
-        let answer = self.http.post(&path, json(&Swap { from, to })).await?;
-        let swapped = match answer.status {
-            StatusCode::OK | StatusCode::CONFLICT => parse::<Swapped>(&answer.body)?.swapped,
-            _ => return Err(error_of(&answer)),
-        };
-        match swapped == (answer.status == StatusCode::OK) {
-            true => Ok(swapped),
-            false => Err(OpError::new(
-                MALFORMED,
-                format!("status {} with swapped {swapped}", answer.status),
-            )),
-        }
-    }
-
-    async fn append(&mut self, key: &str, element: &Value) -> Result<(), OpError> {
-        let path = format!("/kv/{}/append", segment(key));
-        let answer = self.http.post(&path, json(element)).await?;
-        done(&answer)
-    }
-
-    async fn scan(
-        &mut self,
-        prefix: &str,
-        consistency: Consistency,
-    ) -> Result<Vec<(String, Value)>, OpError> {
-        let mut path = format!("/kv?prefix={}", segment(prefix));
-        if let Some(mode) = read_mode(consistency) {
-            path.extend(["&", mode]);
-        }
-        let answer = self.http.get(&path).await?;
-        match answer.status {
-            StatusCode::OK => Ok(parse::<Entries>(&answer.body)?.entries),
-            _ => Err(error_of(&answer)),
-        }
-    }
-}
-
-fn done(answer: &Answer) -> Result<(), OpError> {
-    match answer.status {
-        StatusCode::OK => Ok(()),
-        _ => Err(error_of(answer)),
+        Box::new(Client::new(self.http(node, Patience::CLIENT)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use harness::client::{OVERLOADED, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN};
+    use harness::client::{MALFORMED, OVERLOADED, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN};
 
     use super::*;
     use crate::fake::{Act, Fake};
+    use crate::interface::Consistency;
 
     async fn client(acts: Vec<Act>) -> (Client, Fake) {
         let fake = Fake::start(acts).await;
-        let client = Client {
-            http: Http::new(fake.address, Patience::COLLECT),
-        };
-        (client, fake)
+        (
+            Client::new(Http::new(fake.address, Patience::COLLECT)),
+            fake,
+        )
     }
 
     fn answer(status: u16, body: &str) -> Act {
