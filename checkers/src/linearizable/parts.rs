@@ -150,16 +150,26 @@ pub fn split<'h>(
         let outcome = ret.map_or(Kind::Info, |ret| ret.kind());
         let (key, asked) = registers.unwrap(call.value()).map_err(bad)?;
         let at = parts.at(key);
-        let action = match ret {
-            Some(ret) if role == Role::Read && ret.kind() == Kind::Ok => {
-                let (found, answer) = registers.unwrap(ret.value()).map_err(bad)?;
-                let same = |(a, b): (Stored, Stored)| a.word() == b.word() && a.word().is_whole();
-                if !key
-                    .zip(found)
-                    .is_none_or(|pair| same(pair) || parts.at(Some(pair.1)) == at)
-                {
-                    return Err(bad("it reads one key and is answered with another".into()));
-                }
+        let answer = ret
+            .filter(|ret| ret.kind() == Kind::Ok)
+            .map(|ret| ret.value());
+        // Whoever only writes may be answered with nothing.
+        let answer = answer.filter(|answer| role == Role::Read || !answer.is_nil());
+        let answer = answer.map(|answer| registers.unwrap(answer).map_err(bad));
+        let answer = answer.transpose()?;
+        if let Some((found, _)) = answer {
+            let same = |(a, b): (Stored, Stored)| a.word() == b.word() && a.word().is_whole();
+            if !key
+                .zip(found)
+                .is_none_or(|pair| same(pair) || parts.at(Some(pair.1)) == at)
+            {
+                return Err(bad(
+                    "it asks for one key and is answered with another".into()
+                ));
+            }
+        }
+        let action = match ret.zip(answer) {
+            Some((ret, (_, answer))) if role == Role::Read => {
                 Action::Read(parts.number(at, answer, Place::new(ret.index(), false)))
             }
             _ if role == Role::Read => continue,

@@ -105,9 +105,21 @@ impl Texts {
                 other => Err(bad(format!("{other} is no text"))),
             };
             let (key, asked) = self.inner(&op.input).map_err(bad)?;
+            let answered = op.outcome == Outcome::Ok
+                // Whoever only writes may be answered with nothing.
+                && (role == Some(Role::Read) || !op.output.is_nil());
+            let answer = answered.then(|| self.inner(&op.output).map_err(bad));
+            let answer = answer.transpose()?;
+            if answer.is_some_and(|(found, _)| found != key) {
+                return Err(bad(
+                    "it asks for one key and is answered with another".into()
+                ));
+            }
             let action = match role {
-                Some(Role::Read) if op.outcome != Outcome::Ok => continue,
-                Some(Role::Read) => Action::Read(text(self.inner(&op.output).map_err(bad)?.1)?),
+                Some(Role::Read) => match answer {
+                    Some((_, answer)) => Action::Read(text(answer)?),
+                    None => continue,
+                },
                 Some(Role::Write) => Action::Write(text(asked)?),
                 Some(Role::Cas) => return Err(bad("texts have no compare-and-set".into())),
                 None => Action::Append(text(asked)?),

@@ -1,8 +1,9 @@
 //! Certificates of every model: right ones are accepted, wrong ones refused with the reason.
 
-use checkers::choice::Model;
-use checkers::{Certificate, Order, drawing, verify};
+use checkers::choice::{Choice, Model};
+use checkers::{Budget, Certificate, Order, Verdict, drawing, verify};
 use history::Value;
+use history::foreign::{self, Format};
 
 /// What the verifier says of these operations in this order.
 fn replayed(model: Model, drawn: &str, order: &[u64]) -> Result<(), String> {
@@ -53,4 +54,48 @@ fn sets_are_replayed_whole_and_by_element() {
     );
     let twice = "P0  |-add 1-| |-add 2-| |-read [1 1]-|";
     assert!(replayed(Model::Set, twice, &[0, 2, 4]).is_err());
+}
+
+/// What was asked of one key is not judged by the answer of another; no answer at all has no key.
+#[test]
+fn answers_belong_to_the_key_that_was_asked() {
+    let judge = |model, f: &str, input: &str, output: &str| {
+        let text = format!(
+            "{{:process 0 :type :invoke :f :{f} :value {input}}}
+             {{:process 0 :type :ok :f :{f} :value {output}}}
+             {{:process 0 :type :invoke :f :get :value [0 nil]}}
+             {{:process 0 :type :ok :f :get :value [0 \"a\"]}}"
+        );
+        let history = foreign::read(Format::Edn, text.as_bytes()).unwrap().history;
+        let choice = Choice::with_model(model, &history).unwrap();
+        let choice = Choice {
+            keyed: true,
+            initial: (f == "get").then(|| "a".into()),
+            ..choice
+        };
+        let found = choice.checker(&history).check(&history, &Budget::default());
+        if let Ok(certificate) = choice.certify(&history, &Budget::default()) {
+            assert_eq!(verify(&history, &certificate), Ok(()), "{text}");
+        }
+        (found.verdict, found.summary)
+    };
+    // The second is judged by the engine of texts.
+    for (model, f) in [(Model::CasRegister, "put"), (Model::Kv, "append")] {
+        for output in ["[0 \"a\"]", "nil"] {
+            let (verdict, summary) = judge(model, f, "[0 \"a\"]", output);
+            assert_eq!(verdict, Verdict::Valid, "{f} {output}: {summary}");
+        }
+        let (verdict, summary) = judge(model, f, "[0 \"a\"]", "[1 \"a\"]");
+        assert_eq!(verdict, Verdict::Unknown, "{f}");
+        assert!(
+            summary.contains("asks for one key and is answered with another"),
+            "{summary}"
+        );
+    }
+    for answer in ["[1 \"a\"]", "nil"] {
+        assert_eq!(
+            judge(Model::CasRegister, "get", "[0 nil]", answer).0,
+            Verdict::Unknown
+        );
+    }
 }

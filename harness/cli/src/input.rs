@@ -1,27 +1,23 @@
 //! Histories from files: of any format, compressed or not, and what is done with them alone.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
 use checkers::{Analysis, Budget, Certificate, Verdict, compose, verify as replay};
-use flate2::read::MultiGzDecoder;
 use harness::run::{Judged, Notes};
 use history::History;
 use history::foreign::{self, Format};
-use history::json::{self, Unread};
-use history::jsonl::{self, Loaded, ReadError};
-use ruzstd::decoding::StreamingDecoder;
+use history::json;
+use history::jsonl::{self, Loaded};
 
 use crate::args;
 use crate::check::print;
 use crate::exit::Failure;
+use crate::packed::{self, Unread};
 use crate::stream::{Metered, Waiting};
-
-/// As much of a file as tells what it is.
-const BEGINNING: u64 = 4096;
 
 /// Reads a history; `-` is standard input. Or says how far it came within the budget.
 pub fn load(
@@ -41,54 +37,11 @@ pub fn load(
             }
         }
     };
-    // What is missed here because nothing comes is missed by the reader too, which says so.
-    let peek = |from, bytes| match (peek(from, bytes), meter.look(0)) {
-        (Ok(peeked), _) => Ok(Ok(peeked)),
-        (Err(_), Err(why)) => Ok(Err(format!("{why} before anything was read"))),
-        (Err(e), Ok(())) => Err(fail(&e)),
-    };
-    let (magic, raw) = match peek(raw, 4)? {
-        Ok(peeked) => peeked,
-        Err(why) => return Ok(Err(why)),
-    };
-    let plain: Box<dyn Read + Send> = match magic[..] {
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(raw)),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(StreamingDecoder::new(raw).map_err(|e| fail(&e))?),
-        _ => raw,
-    };
-    let (beginning, plain) = match peek(plain, BEGINNING)? {
-        Ok(peeked) => peeked,
-        Err(why) => return Ok(Err(why)),
-    };
-    let format = match format.or_else(|| Format::sniff(&beginning)) {
-        Some(format) => format,
-        None if beginning.is_empty() => {
-            return Err(fail(
-                &"the file is empty; with --format it is a history without events",
-            ));
-        }
-        None => {
-            let known = Format::ALL.map(Format::name).join(", ");
-            return Err(fail(&format!(
-                "this looks like none of {known}; --format says which it is"
-            )));
-        }
-    };
-    match foreign::read_within(format, plain, &meter) {
+    match packed::read(raw, format, &meter) {
         Ok(loaded) => Ok(Ok(loaded)),
-        Err(why @ ReadError::Exhausted { .. }) => Ok(Err(why.to_string())),
-        Err(e) => Err(fail(&e)),
+        Err(Unread::Exhausted(why)) => Ok(Err(why)),
+        Err(Unread::Wrong(why)) => Err(fail(&why)),
     }
-}
-
-/// The first bytes, and a reader that begins with them.
-fn peek(mut from: Box<dyn Read + Send>, bytes: u64) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
-    let mut beginning = Vec::new();
-    from.by_ref().take(bytes).read_to_end(&mut beginning)?;
-    Ok((
-        beginning.clone(),
-        Box::new(Cursor::new(beginning).chain(from)),
-    ))
 }
 
 /// `schism check FILE` without a workload: what it is a history of is told by itself.
@@ -224,7 +177,7 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     let certificate = File::open(&args.certificate).map_err(|e| fail(&e))?;
     let certificate: Certificate = match json::read_within(certificate, 0, meter) {
         Ok(certificate) => certificate,
-        Err(Unread::Exhausted(why)) => {
+        Err(json::Unread::Exhausted(why)) => {
             return unknown(&format!("{why} before the certificate was read"));
         }
         Err(e) => return Err(fail(&e)),

@@ -15,6 +15,7 @@ mod input;
 mod list;
 mod listings;
 mod measures;
+mod packed;
 mod plan;
 mod prompt;
 mod prove;

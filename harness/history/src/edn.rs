@@ -4,7 +4,7 @@
 //! and sequences become lists, and a tag is passed over for what it stands before. Maps whose keys
 //! are keywords, among them Jepsen's records (`#jepsen.history.Op{...}`), become maps of text.
 
-use crate::{Budget, Exhausted, Meter, Value};
+use crate::{Budget, Exhausted, Meter, Name, Value};
 
 /// What is wrong with a text, and where: bytes from its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,9 @@ pub struct Wrong {
     pub exhausted: Option<Exhausted>,
 }
 
-/// Deeper than anything that a history means.
-const DEEPEST: usize = 128;
+/// Deeper than anything that a history means, and as deep as the stored form can say: its parser takes
+/// 127 levels, of which the event is one, and a key may add another.
+pub const DEEPEST: usize = 124;
 
 /// A symbol, keyword or number is shorter, in characters.
 const LONGEST_TOKEN: usize = 1 << 16;
@@ -371,10 +372,7 @@ pub fn write(value: &Value, keywords: &[&str], to: &mut String) {
                     to.push_str(", ");
                 }
                 match key {
-                    Value::Text(name) if is_keyword(name) => {
-                        to.push(':');
-                        to.push_str(name);
-                    }
+                    Value::Text(name) => write_name(name, to),
                     key => write(key, keywords, to),
                 }
                 to.push(' ');
@@ -383,6 +381,17 @@ pub fn write(value: &Value, keywords: &[&str], to: &mut String) {
             to.push('}');
         }
         plain => to.push_str(&plain.to_string()),
+    }
+}
+
+/// Writes a name as a keyword where it can be one, or else as a string.
+pub fn write_name(name: &Name, to: &mut String) {
+    match is_keyword(name) {
+        true => {
+            to.push(':');
+            to.push_str(name);
+        }
+        false => write(&Value::Text(name.clone()), &[], to),
     }
 }
 
@@ -439,9 +448,9 @@ mod tests {
             assert_eq!(read(text), Err(Wrong { at, reason, torn, exhausted }), "{text}");
         }
         let deep = "[".repeat(1_000_000);
-        assert_eq!(read(&deep).unwrap_err().reason, "nested more than 128 deep");
+        assert_eq!(read(&deep).unwrap_err().reason, "nested more than 124 deep");
         let deep = "#_".repeat(1_000_000);
-        assert_eq!(read(&deep).unwrap_err().reason, "nested more than 128 deep");
+        assert_eq!(read(&deep).unwrap_err().reason, "nested more than 124 deep");
         let long = "1".repeat(LONGEST_TOKEN);
         assert_eq!(read(&long).unwrap_err().reason, "a word of 65536 characters or more");
         assert_eq!(Reader::line_and_column("a\né x", 4), (2, 2));

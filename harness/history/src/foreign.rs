@@ -257,7 +257,7 @@ fn kind_of(text: &str) -> Option<Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Op, Outcome, Process, Time};
+    use crate::{Op, Outcome, Process, Time, Value};
     use proptest::prelude::*;
 
     fn load(format: Format, text: &str) -> Result<Loaded, String> {
@@ -417,6 +417,76 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
             )
         );
         assert_eq!(load(Format::Edn, &text).unwrap().history, history);
+    }
+
+    /// What can be read can be stored: the parser of the stored form has a limit of its own.
+    #[test]
+    fn nesting_ends_where_it_could_not_be_stored() {
+        let mut deepest = Vec::new();
+        for (format, before, after) in [
+            (Format::Edn, "{:type :invoke :f :w :key 1 :value ", "}"),
+            (Format::Edn, "{:type :invoke :f :w :version ", "}"),
+            (Format::Log, "I - 1 :invoke :w ", ""),
+            (Format::Csv, "f,key,call,value\nw,1,1,", ""),
+            (
+                Format::Operations,
+                "{\"f\":\"w\",\"key\":1,\"call\":1,\"input\":",
+                "}",
+            ),
+        ] {
+            let nested = |levels: usize| {
+                let text = format!(
+                    "{before}{}{}{after}",
+                    "[".repeat(levels),
+                    "]".repeat(levels)
+                );
+                load(format, &text)
+            };
+            let most = (1..200).take_while(|levels| nested(*levels).is_ok()).last();
+            deepest.push(most.unwrap());
+            let history = nested(most.unwrap()).unwrap().history;
+            let mut stored = Vec::new();
+            jsonl::write(&mut stored, &history).unwrap();
+            assert_eq!(jsonl::read(&stored[..]).unwrap().history, history);
+        }
+        assert_eq!(deepest, [124, 124, 125, 124, 124]);
+    }
+
+    #[test]
+    fn any_name_is_written_so_that_it_is_read() {
+        for name in [
+            "",
+            "a b",
+            ":a",
+            "\"",
+            "{",
+            "1",
+            "é",
+            "nil",
+            "true",
+            "a\n",
+            "delete-min",
+        ] {
+            let event = Event {
+                index: 0,
+                time: Time(0),
+                process: Process::Client(0),
+                kind: Kind::Invoke,
+                f: name.into(),
+                value: Value::Nil,
+                error: None,
+                node: None,
+                version: None,
+            };
+            let history = History::new(vec![event]).unwrap();
+            let mut out = Vec::new();
+            write_edn(&history, &mut out).unwrap();
+            assert_eq!(
+                read(Format::Edn, &out[..]).unwrap().history,
+                history,
+                "{name:?}"
+            );
+        }
     }
 
     const JSONL: &str = r#"{"schism":"history","version":1,"began_ns":5}

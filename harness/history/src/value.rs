@@ -89,6 +89,18 @@ impl Value {
         }
     }
 
+    /// Lists and maps around its innermost part; none around what is neither.
+    pub fn depth(&self) -> usize {
+        match self {
+            Value::List(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
+            Value::Map(entries) => {
+                let depths = entries.iter().map(|(k, v)| k.depth().max(v.depth()));
+                1 + depths.max().unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
     /// The entry of a map under a text key.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {

@@ -140,11 +140,7 @@ pub fn write_edn(history: &History, to: &mut impl Write) -> io::Result<()> {
             Process::Nemesis => ":nemesis".to_string(),
         };
         let _ = write!(line, "{{:type :{}, :f ", keyword(event.kind));
-        edn::write(
-            &Value::Text(event.f.clone()),
-            &[event.f.as_str()],
-            &mut line,
-        );
+        edn::write_name(&event.f, &mut line);
         line.push_str(", :value ");
         let functions: &[&str] = if event.f == "txn" {
             &["append", "r", "w"]

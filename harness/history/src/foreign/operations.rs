@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Events, kind_of};
+use crate::edn::DEEPEST;
 use crate::json::{self, Unread};
 use crate::jsonl::{Loaded, ReadError};
 use crate::sort::sort_within;
@@ -109,11 +110,19 @@ impl Operation {
                 field("output").unwrap_or_default(),
             ),
         };
+        let key = field("key").filter(|key| !key.is_nil());
+        if [&input, &output]
+            .into_iter()
+            .chain(&key)
+            .any(|value| value.depth() > DEEPEST)
+        {
+            return Err(format!("nested more than {DEEPEST} deep"));
+        }
         Ok(Operation {
             line,
             process,
             f,
-            key: field("key").filter(|key| !key.is_nil()),
+            key,
             input,
             output,
             call,
