@@ -48,7 +48,14 @@ pub trait Object {
 /// That it cannot start so, or is judged without an order.
 pub fn object(model: Model, initial: &Value) -> Result<Box<dyn Object>, String> {
     match model {
-        Model::Register | Model::CasRegister | Model::Kv => Ok(Box::new(Register(initial.clone()))),
+        Model::Register | Model::CasRegister => Ok(Box::new(Register {
+            now: initial.clone(),
+            unwritten: None,
+        })),
+        Model::Kv => Ok(Box::new(Register {
+            now: initial.clone(),
+            unwritten: Some(initial.clone()),
+        })),
         Model::RwRegister => Ok(Box::new(Registers {
             initial: initial.clone(),
             held: HashMap::new(),
@@ -82,7 +89,11 @@ pub fn object(model: Model, initial: &Value) -> Result<Box<dyn Object>, String> 
 }
 
 /// A register, or a text.
-struct Register(Value);
+struct Register {
+    now: Value,
+    /// Of a text, what may also be answered with nothing: what it is before it is written.
+    unwritten: Option<Value>,
+}
 
 impl Object for Register {
     fn operations(&self) -> &'static [&'static str] {
@@ -90,9 +101,12 @@ impl Object for Register {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
-        let Register(now) = self;
+        let Register { now, unwritten } = self;
         match step.f {
-            "read" | "get" => return step.answers(now),
+            "read" | "get" => {
+                let nothing = unwritten.as_ref() == Some(now) && step.output == Some(&Value::Nil);
+                return if nothing { Ok(()) } else { step.answers(now) };
+            }
             "write" | "put" => *now = step.input.clone(),
             "append" => match (step.input.as_text(), now.as_text()) {
                 (Some(more), Some(text)) => *now = Value::text(format!("{text}{more}")),

@@ -100,8 +100,6 @@ impl Texts {
             let bad = |why: String| format!("operation {} cannot be read: {why}", op.index);
             let text = |value: &Value| match value {
                 Value::Text(text) => Ok(text.clone()),
-                // What was never written may be answered with nothing.
-                Value::Nil => Ok(self.initial.clone()),
                 other => Err(bad(format!("{other} is no text"))),
             };
             let (key, asked) = self.inner(&op.input).map_err(bad)?;
@@ -117,6 +115,8 @@ impl Texts {
             }
             let action = match role {
                 Some(Role::Read) => match answer {
+                    // What was never written may be answered with nothing.
+                    Some((_, Value::Nil)) => Action::Read(self.initial.clone()),
                     Some((_, answer)) => Action::Read(text(answer)?),
                     None => continue,
                 },

@@ -92,10 +92,35 @@ fn answers_belong_to_the_key_that_was_asked() {
             "{summary}"
         );
     }
+    // Nothing is no text, and cannot be added to one.
+    let (verdict, summary) = judge(Model::Kv, "append", "[0 nil]", "nil");
+    assert_eq!(verdict, Verdict::Unknown);
+    assert!(summary.contains("nil is no text"), "{summary}");
     for answer in ["[1 \"a\"]", "nil"] {
         assert_eq!(
             judge(Model::CasRegister, "get", "[0 nil]", answer).0,
             Verdict::Unknown
         );
     }
+}
+
+#[test]
+fn a_text_that_was_never_written_may_be_read_as_nothing() {
+    let certified = |drawn: &str| {
+        let history = drawing::history(drawn).unwrap();
+        let choice = Choice::of(&history).unwrap();
+        assert_eq!(choice.model, Model::Kv);
+        let certificate = choice.certify(&history, &Budget::default());
+        certificate
+            .map(|c| verify(&history, &c))
+            .map_err(|a| a.verdict)
+    };
+    assert_eq!(
+        certified("P0 |-get nil-| |-append a-| |-get a-|"),
+        Ok(Ok(()))
+    );
+    assert_eq!(
+        certified("P0 |-append a-| |-get nil-|"),
+        Err(Verdict::Invalid)
+    );
 }

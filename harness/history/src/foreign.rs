@@ -419,6 +419,17 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         assert_eq!(load(Format::Edn, &text).unwrap().history, history);
     }
 
+    #[test]
+    fn of_several_processes_that_are_wrong_the_first_is_named() {
+        let wrong = |process| format!("{process},w,1,3\n{process},w,2,4\n");
+        let text: String = (0..20).rev().map(wrong).collect();
+        let said = load(Format::Csv, &format!("process,f,call,return\n{text}")).unwrap_err();
+        assert_eq!(
+            said,
+            "line 41, column 1: its process has another operation open, of line 40"
+        );
+    }
+
     /// What can be read can be stored: the parser of the stored form has a limit of its own.
     #[test]
     fn nesting_ends_where_it_could_not_be_stored() {

@@ -323,8 +323,16 @@ struct Open {
 impl Open {
     const SMALL: u64 = 1 << 20;
 
-    fn bytes(&self) -> u64 {
-        (4 * self.small.capacity() + 32 * self.large.capacity()) as u64
+    /// What it takes to have this process in it: both copies, where it has to grow.
+    fn bytes_with(&self, process: Process) -> u64 {
+        let small = self.small.capacity();
+        let grown = match process {
+            Process::Client(n @ 0..Open::SMALL) if n as usize >= small => {
+                (2 * small).max(n as usize + 1)
+            }
+            _ => 0,
+        };
+        (4 * (small + grown) + 32 * self.large.capacity()) as u64
     }
 
     fn replace(&mut self, process: u64, op: u32) -> Option<u32> {
@@ -373,7 +381,7 @@ fn pair(columns: &Columns, meter: &mut Meter) -> Result<Vec<Pair>, Unpaired> {
     let mut open = Open::default();
     let mut before = Time(0);
     for event in columns.rows() {
-        meter.tick(held + open.bytes())?;
+        meter.tick(held + open.bytes_with(event.process()))?;
         let at = u64::from(event.index());
         if let Some((row, index)) = misnumbered
             && row == event.index()

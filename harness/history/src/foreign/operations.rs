@@ -1,6 +1,6 @@
 //! Operations with their call and their return, one a line, as JSON.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Events, kind_of};
 use crate::edn::DEEPEST;
@@ -178,7 +178,8 @@ pub fn history(operations: Operations, mut events: Events) -> Result<Loaded, Rea
     let meter = &mut events.left();
     let operations = operations.list;
     let mut moments: Vec<Moment> = Vec::new();
-    let mut busy: HashMap<u64, Vec<(u64, u64, usize)>> = HashMap::new();
+    // In the order of processes, so that the first that is wrong is always the same one.
+    let mut busy: BTreeMap<u64, Vec<(u64, u64, usize)>> = BTreeMap::new();
     for (i, op) in operations.iter().enumerate() {
         events.hold(0)?;
         let until = op.ret.unwrap_or(u64::MAX);

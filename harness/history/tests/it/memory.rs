@@ -100,6 +100,7 @@ fn texts() -> Vec<(Format, String)> {
             Format::Jsonl,
             events(1, &list("\"\",", "1")).replace("\"\"", "\"\\u00e9\""),
         ),
+        (Format::Log, "I - 1048575 :invoke :w 1\n".into()),
         (Format::Edn, edn(10_000, "[3 17]")),
         (Format::Edn, edn(1, &list("1 ", ""))),
         (Format::Edn, edn(1, &list("[] ", ""))),
