@@ -323,7 +323,7 @@ async fn last_words(node: &Node, daemon: &str) -> String {
 }
 
 /// Asks every node until all are ready or the time is out. A node whose `daemon` has ended will not
-/// become ready.
+/// become ready, and one whose agent is gone is asked once.
 async fn wait_ready(
     system: &Arc<dyn System>,
     nodes: &[Node],
@@ -344,7 +344,7 @@ async fn wait_ready(
                     Some(daemon) => has_ended(&node, daemon).await,
                     None => false,
                 };
-                if ended || Instant::now() >= deadline {
+                if ended || node.agent.is_gone() || Instant::now() >= deadline {
                     return (i, node, false);
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -401,7 +401,10 @@ async fn finish(
 ) -> Result<(), RecordError> {
     for (node, ready) in wait_ready(system, nodes, None, QUIET).await {
         if !ready {
-            let text = format!("{} does not serve {QUIET:?} after healing", node.name);
+            let text = match node.agent.is_gone() {
+                true => format!("{} does not serve, and its agent is gone", node.name),
+                false => format!("{} does not serve {QUIET:?} after healing", node.name),
+            };
             progress.remark(text.clone());
             notes.warnings.push(text);
         }

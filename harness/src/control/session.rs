@@ -209,6 +209,12 @@ impl Agent {
         open.doubts.iter().map(named).collect()
     }
 
+    /// Whether it will never answer again.
+    pub fn is_gone(&self) -> bool {
+        let open = self.waiting.lock().expect(UNPOISONED);
+        open.gone.is_some()
+    }
+
     pub fn node(&self) -> &Name {
         &self.node
     }

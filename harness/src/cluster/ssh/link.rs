@@ -233,13 +233,18 @@ type Job = Box<dyn FnOnce(&mut Hand) + Send>;
 pub(super) struct Hand {
     way: Way,
     link: Option<Link>,
+    /// No connection could be made the last time: a machine on its way up has been waited for.
+    lost: bool,
 }
 
 impl Hand {
     /// Connects if need be.
     pub fn link(&mut self) -> Result<&Link, String> {
         if self.link.is_none() {
-            self.link = Some(self.way.connect(PATIENCE)?);
+            let patience = if self.lost { TRY } else { PATIENCE };
+            let link = self.way.connect(patience);
+            self.lost = link.is_err();
+            self.link = Some(link?);
         }
         Ok(self.link.as_ref().expect("it was just made"))
     }
@@ -272,7 +277,11 @@ impl Files {
         thread::Builder::new()
             .name("ssh-files".into())
             .spawn(move || {
-                let mut hand = Hand { way, link: None };
+                let mut hand = Hand {
+                    way,
+                    link: None,
+                    lost: false,
+                };
                 loop {
                     match to_do.recv_timeout(KEEP_ALIVE) {
                         Ok(job) => job(&mut hand),
