@@ -6,10 +6,12 @@ STATIC := target/$(TARGET)/release/schism-agent
 SCHISM := target/release/schism
 SEED ?= 4
 STORE ?= store
+# For each target of `make fuzz`.
+SECONDS ?= 60
 # nextest gives every test a process and a time limit; without it plain `cargo test` does.
 TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test build agent lint bench box test-vagrant setup-demo setup-test clean
+.PHONY: demo test build agent lint bench fuzz box test-vagrant setup-demo setup-test clean
 
 # The main job on the lab: the healthy cluster passes, the same seed with a planted flaw does not.
 demo: setup-demo build
@@ -46,6 +48,11 @@ bench: build
 	$(CARGO) bench -p checkers
 	$(CARGO) bench -p agent --bench clock
 	$(CARGO) bench -p cli --bench side_by_side
+
+# Every reader is given what nobody would write; what one found before is tried first.
+fuzz:
+	@.ci/setup fuzz
+	.ci/fuzz $(SECONDS)
 
 setup-demo:
 	@.ci/setup demo

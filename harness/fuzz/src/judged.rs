@@ -1,0 +1,133 @@
+//! A small history is judged the same in every form, and a certificate is believed for a reason.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use checkers::choice::{Choice, Model};
+use checkers::{Analysis, Budget, Certificate, Verdict, verify};
+use history::{History, Outcome, Value, json, jsonl};
+
+use crate::kept::{as_edn, as_json_can_say, stored};
+
+/// Engines are exponential in the operations open at once.
+const MOST_OPS: usize = 16;
+
+const BUDGET: Budget = Budget {
+    time: Duration::from_secs(2),
+    memory_bytes: 64 << 20,
+};
+
+pub fn judged(history: &History) {
+    if history.pairs().len() > MOST_OPS {
+        return;
+    }
+    let Ok(choice) = Choice::of(history) else {
+        return;
+    };
+    let found = choice.checker(history).check(history, &BUDGET);
+    let mut forms = vec![];
+    if as_json_can_say(history) == history.events() {
+        forms.push(stored(history));
+    }
+    forms.extend(as_edn(history));
+    for form in forms {
+        assert_eq!(Choice::of(&form).as_ref(), Ok(&choice));
+        let again = choice.checker(&form).check(&form, &BUDGET);
+        // Where a budget ended, it may have ended elsewhere.
+        if [&found, &again]
+            .iter()
+            .all(|a| a.verdict != Verdict::Unknown)
+        {
+            assert_eq!(again, found);
+        }
+    }
+    match choice.certify(history, &BUDGET) {
+        Ok(certificate) => {
+            assert_ne!(
+                found.verdict,
+                Verdict::Invalid,
+                "{certificate:?}\n{found:?}"
+            );
+            if !other_micros(history) {
+                assert_eq!(verify(history, &certificate), Ok(()));
+            }
+            let text = serde_json::to_vec(&certificate).expect("it has no keys but texts");
+            assert_eq!(
+                serde_json::from_slice::<Certificate>(&text).ok(),
+                Some(certificate)
+            );
+        }
+        Err(Analysis { verdict, .. }) => {
+            let differ = [verdict, found.verdict];
+            assert!(
+                differ != [Verdict::Invalid, Verdict::Valid],
+                "certifying finds it invalid: {found:?}"
+            );
+        }
+    }
+}
+
+/// Whether a transaction was answered with other micro-operations than it asked for. Its checkers look at
+/// the answer alone, and the verifier refuses it.
+fn other_micros(history: &History) -> bool {
+    let micros = |value: &Value| -> Option<Vec<Vec<Value>>> {
+        let one = |micro: &Value| {
+            let mut parts = micro.as_list()?.to_vec();
+            if parts.len() == 3 && parts[0] == Value::text("r") {
+                parts.pop();
+            }
+            Some(parts)
+        };
+        value.as_list()?.iter().map(one).collect()
+    };
+    history.ops().iter().any(|op| {
+        let answered = op.f == "txn" && op.outcome == Outcome::Ok;
+        answered && micros(&op.input) != micros(&op.output)
+    })
+}
+
+/// Histories with an order and without, one or two for each object, that certificates are held against.
+static HISTORIES: LazyLock<Vec<History>> = LazyLock::new(|| {
+    macro_rules! texts {
+        ($($name:literal)*) => {
+            [$(include_str!(concat!("../../../checkers/tests/histories/", $name, ".jsonl"))),*]
+        };
+    }
+    let texts = texts![
+        "registers-sound" "stale-after-cas" "few-values-sound" "few-values-stale" "set-sound"
+        "elements-sound" "elements-added-twice" "queue-sound" "queue-overtaken" "stack-sound"
+        "priority-queue-sound" "lock-sound" "semaphore-sound" "counter-sound" "unique-ids-sound"
+        "append-sound" "lost-update"
+    ];
+    let read = |text: &str| jsonl::read(text.as_bytes()).expect("it is of the corpus");
+    texts.iter().map(|text| read(text).history).collect()
+});
+
+/// A certificate, after a byte that says for which history. What is accepted has an order, so no engine
+/// may find that it has none.
+pub fn certifies(text: &[u8]) {
+    let Some((which, text)) = text.split_first() else {
+        return;
+    };
+    let history = &HISTORIES[usize::from(*which) % HISTORIES.len()];
+    let meter = &mut BUDGET.start();
+    let Ok(certificate) = json::read_within::<Certificate>(text, 0, meter) else {
+        return;
+    };
+    let found = verify(history, &certificate);
+    let text = serde_json::to_vec(&certificate).expect("it has no keys but texts");
+    let again: Certificate = serde_json::from_slice(&text).expect("what is written is read");
+    assert_eq!(verify(history, &again), found);
+    let Ok(choice) = Choice::with_model(certificate.model, history) else {
+        return;
+    };
+    // Texts are written only where something is appended: here an engine for registers would judge them.
+    if found.is_ok() && choice.keyed == certificate.keyed && certificate.model != Model::Kv {
+        let choice = Choice {
+            initial: Some(certificate.initial),
+            ..choice
+        };
+        let judged = choice.checker(history).check(history, &BUDGET);
+        assert_ne!(judged.verdict, Verdict::Invalid, "{judged:?}");
+    }
+}
