@@ -193,8 +193,7 @@ impl Patch {
             if !thread.await_stop(pid)? {
                 return Err(ClockError::Gone { pid });
             }
-            // Both instructions of the loop.
-            if (park..park + 8).contains(&pc(&thread.registers)) {
+            if (park..park + payload::PARK_LEN).contains(&pc(&thread.registers)) {
                 self.memory().read(result_at, &mut time)?;
                 return Ok(time);
             }

@@ -20,7 +20,7 @@
 use super::line::{Line, Shift};
 
 pub(super) const MAGIC: [u8; 8] = *b"SCHISMCK";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Alignment of the payload in the image: a data slot is one cache line.
 pub(super) const ALIGN: usize = 64;
 
@@ -93,13 +93,19 @@ pub(super) fn park_at() -> usize {
     at(&raw const schism_clock_park)
 }
 
+/// Length of that loop.
+pub(super) const PARK_LEN: u64 = 4;
+
 /// Offset of the slot for the way to the original function.
 pub(super) fn original_at() -> usize {
     at(&raw const schism_clock_original)
 }
 
 /// Room in that slot.
+#[cfg(target_arch = "x86_64")]
 pub(super) const ORIGINAL_LEN: usize = 64;
+#[cfg(target_arch = "aarch64")]
+pub(super) const ORIGINAL_LEN: usize = 12;
 
 /// The functions to lead away. The first one is the one that the hooks themselves call.
 pub(super) fn targets() -> Vec<Target> {
@@ -239,6 +245,7 @@ mod tests {
     fn the_parts_lie_as_the_assembly_has_them() {
         assert_eq!(len() - data_at(), DATA_LEN);
         assert!(original_at() + ORIGINAL_LEN <= data_at());
+        assert!(park_at() + PARK_LEN as usize <= original_at());
         assert_eq!(data_at() % ALIGN, 0);
         assert!(code()[data_at()..].iter().all(|&byte| byte == 0));
     }

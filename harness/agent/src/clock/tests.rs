@@ -46,12 +46,13 @@ impl Page {
             &[0xff, 0xe0],
         ]
         .concat(); // mov rax, ..; jmp rax
+        // ldr x16, end of the payload; br x16
         #[cfg(target_arch = "aarch64")]
-        let way: Vec<u8> = [
-            &[0x50, 0, 0, 0x58, 0, 2, 0x1f, 0xd6][..],
-            &(truth as *const () as u64).to_le_bytes(),
-        ]
-        .concat(); // ldr x16, .+8; br x16
+        let way: Vec<u8> = {
+            let distance = (payload::len() - payload::original_at()) as u32 / 4;
+            let words = [0x5800_0010 | distance << 5, 0xd61f_0200];
+            words.into_iter().flat_map(u32::to_le_bytes).collect()
+        };
         bytes[payload::original_at()..][..way.len()].copy_from_slice(&way);
         let header = Header {
             version: payload::VERSION,
@@ -67,6 +68,8 @@ impl Page {
         bytes[data + payload::slot_at(sequence + 1)..][..payload::SLOT_LEN].fill(0x5a);
         bytes[data + payload::slot_at(sequence)..][..payload::SLOT_LEN]
             .copy_from_slice(&payload::encode(shift));
+        #[cfg(target_arch = "aarch64")]
+        bytes.extend((truth as *const () as u64).to_le_bytes());
 
         let len = bytes.len().next_multiple_of(4096);
         // SAFETY: a file and two mappings of our own, filled before anybody runs in them.
