@@ -11,7 +11,7 @@ SECONDS ?= 60
 # nextest gives every test a process and a time limit; without it plain `cargo test` does.
 TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test build agent lint bench fuzz box test-vagrant setup-demo setup-test clean
+.PHONY: demo test build agent lint bench fuzz box test-vagrant aarch64 test-aarch64 setup-demo setup-test clean
 
 # The main job on the lab: the healthy cluster passes, the same seed with a planted flaw does not.
 demo: setup-demo build
@@ -38,6 +38,14 @@ box:
 test-vagrant: build
 	@.ci/setup vagrant
 	vagrant/test
+
+# The agent and the nodes of our own for AArch64, beside the others.
+aarch64:
+	@.ci/aarch64 build
+
+# The agent's tests on an emulated AArch64 machine, or those whose names have FILTER in them.
+test-aarch64:
+	@.ci/aarch64 test $(FILTER)
 
 lint:
 	$(CARGO) fmt --all --check
