@@ -1,8 +1,8 @@
 //! Judges random histories of one model by its own engine, by the general search, and by brute force.
 //!
-//! `cargo run --release -p checkers --example fuzz_objects -- MODEL... [--histories N] [--seed S] [--most OPERATIONS]`
+//! `cargo run --release -p checkers --example fuzz_objects -- MODEL... [--histories N] [--seed S] [--most OPERATIONS] [--lost-takes]`
 //!
-//! It replays every certificate, and ends at the first history on which two differ, which it prints.
+//! With `--lost-takes` values are unique, and many dequeues and the like of unknown outcome. It replays every certificate, and ends at the first history on which two differ, which it prints.
 //!
 //! `... -- MODEL... --long OPERATIONS` judges and verifies one sound history of so many operations by 30 processes
 //! instead, and says how long that took.
@@ -17,6 +17,7 @@ use checkers::{Budget, Checker, Verdict, verify};
 #[allow(dead_code)]
 #[path = "../tests/it/random.rs"]
 mod random;
+#[allow(dead_code)]
 #[path = "../tests/it/small_objects.rs"]
 mod small_objects;
 
@@ -33,6 +34,7 @@ fn main() {
     let histories = option("--histories", 100_000);
     let first = option("--seed", 0);
     let most = option("--most", 10);
+    let lost_takes = arguments.iter().any(|arg| arg == "--lost-takes");
     let long = option("--long", 0);
     for model in MODELS {
         if !arguments.iter().any(|name| name == model.name()) {
@@ -47,6 +49,11 @@ fn main() {
         for seed in first..first + histories {
             let mut random = Random::new(seed);
             let shape = Shape::random(&mut random, most);
+            let shape = if lost_takes {
+                shape.losing_takes()
+            } else {
+                shape
+            };
             let history = history(model, &mut random, shape);
             let objects = Objects::single(model).with_initial(initial(model));
             let budget = Budget::default();
@@ -90,8 +97,10 @@ fn time(model: Model, ops: u64) -> String {
         processes: 30,
         plain: true,
         lost_percent: 0,
+        lost_takes_percent: 0,
         failed_percent: 0,
         wrong_percent: 0,
+        coarse: false,
     };
     let history = history(model, &mut Random::new(1), shape);
     let ops = history.ops().len();

@@ -2,11 +2,12 @@
 
 pub mod replay;
 
-use history::{History, Op, Outcome, Value};
+use history::{History, Op, Outcome, Process, Time, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Model;
+use crate::transactions::Scope;
 
 /// Orders that explain every answer, one for each object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Certificate {
     pub keyed: bool,
     /// What every object holds at the start; nil is what the model says.
     pub initial: Value,
+    /// What orders agree with beside answers: less than real time only for transactions.
+    #[serde(default)]
+    pub scope: Scope,
     pub orders: Vec<Order>,
 }
 
@@ -35,12 +39,17 @@ pub struct Order {
 /// Replays a certificate against the history. It knows nothing of how it was found, shares no
 /// code with the engines, and is short enough to be believed: every operation that happened is
 /// there once, every answer is what the object ([`replay`]) would answer, and nothing stands behind
-/// an operation that was invoked only after it had returned.
+/// an operation that was invoked only after it had returned: any, or one of the same process, or none
+/// at all, as the certificate's scope says.
 ///
 /// # Errors
 /// What is wrong with the first order that is wrong.
 pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String> {
     let names = replay::object(certificate.model, &certificate.initial)?.operations();
+    let serial = matches!(certificate.model, Model::Append | Model::RwRegister);
+    if certificate.scope != Scope::Realtime && !serial {
+        return Err("only transactions may be placed without regard to time".into());
+    }
     let judged = |op: &&Op| names.contains(&op.f.as_str()) && op.outcome != Outcome::Fail;
     let ops = history.ops().iter().filter(judged);
     let mut ops: FxHashMap<u64, &Op> = ops.map(|op| (op.index, op)).collect();
@@ -51,17 +60,26 @@ pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String
         }
         let inner = |value| within(order.key.as_ref(), value);
         let mut object = replay::object(certificate.model, &certificate.initial)?;
-        let mut latest_call = None;
+        let mut latest: FxHashMap<Option<Process>, (Time, u64)> = FxHashMap::default();
         for index in &order.ops {
             let op = ops
                 .remove(index)
                 .ok_or(format!("op {index} is not to be placed"))?;
-            if latest_call.is_some_and(|call| op.ret < call) {
-                return Err(format!(
-                    "op {index} returned before one placed ahead of it was invoked"
-                ));
+            // A process asks one thing after the other, even where times are equal.
+            let (among, own) = match certificate.scope {
+                Scope::Realtime => (Some(None), (op.ret, u64::MAX)),
+                Scope::Process => (Some(Some(op.process)), (op.ret, op.index)),
+                Scope::Data => (None, (op.ret, op.index)),
+            };
+            if let Some(among) = among {
+                let latest = latest.entry(among).or_insert((op.call, op.index));
+                if own < *latest {
+                    return Err(format!(
+                        "op {index} returned before one placed ahead of it was invoked"
+                    ));
+                }
+                *latest = (op.call, op.index).max(*latest);
             }
-            latest_call = latest_call.max(Some(op.call));
             // Whoever only writes may be answered with nothing, which has no key.
             let answered = (op.outcome == Outcome::Ok).then(|| match &op.output {
                 Value::Nil => Ok(&Value::Nil),

@@ -35,6 +35,7 @@ use self::core::Core;
 use self::decide::Outcome;
 use self::parts::Part;
 use crate::choice::Model;
+use crate::transactions::Scope;
 use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order};
 
 /// As many as a report shows; the number of wrong keys is a figure.
@@ -119,6 +120,7 @@ impl Registers {
                 model: Model::CasRegister,
                 keyed: self.keyed,
                 initial: self.initial.clone(),
+                scope: Scope::Realtime,
                 orders: parts
                     .iter()
                     .zip(orders)

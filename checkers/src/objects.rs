@@ -22,6 +22,7 @@ mod least;
 mod lifo;
 mod lock;
 mod pile;
+mod takes;
 mod total;
 mod tree;
 
@@ -34,6 +35,7 @@ use crate::linearizable::core::core;
 use crate::linearizable::model::Model;
 use crate::linearizable::parts::Moments;
 use crate::linearizable::search::{self, NEVER, Timed};
+use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
 };
@@ -154,6 +156,7 @@ impl Objects {
                 model: self.model,
                 keyed: self.keyed,
                 initial: self.initial.clone(),
+                scope: Scope::Realtime,
                 orders,
             }),
             _ => Err(analysis),

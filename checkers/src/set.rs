@@ -18,6 +18,7 @@ use history::{History, Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
 use crate::choice::Model;
+use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
 };
@@ -74,6 +75,7 @@ impl GrowOnlySet {
                 model: Model::Set,
                 keyed: false,
                 initial: Value::Nil,
+                scope: Scope::Realtime,
                 orders: vec![Order { key: None, ops }],
             }),
             Ok((analysis, _)) => Err(analysis),

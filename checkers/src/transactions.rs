@@ -47,15 +47,15 @@ impl ListAppend {
         ListAppend { model }
     }
 
-    /// A serial order that explains the history, and agrees with real time.
+    /// A serial order that explains the history, and agrees with as much of time as the model asks for.
     ///
     /// # Errors
-    /// What the checker says if there is none.
+    /// What the checker says if there is none, or that only a weaker model is satisfied.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         let mut meter = budget.start();
         let lists = Lists::new(history, &mut meter);
-        let (analysis, order) = judge(self.name(), Consistency::default(), lists, &mut meter);
-        certificate(Model::Append, Value::Nil, analysis, order)
+        let judged = judge(self.name(), self.model, lists, &mut meter);
+        certificate(Model::Append, Value::Nil, self.model, judged)
     }
 }
 
@@ -97,15 +97,15 @@ impl RwRegister {
         RwRegister { initial, ..self }
     }
 
-    /// A serial order that explains the history, and agrees with real time.
+    /// A serial order that explains the history, and agrees with as much of time as the model asks for.
     ///
     /// # Errors
-    /// What the checker says if there is none, or if it finds none.
+    /// What the checker says if there is none or it finds none, or that only a weaker model is satisfied.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         let mut meter = budget.start();
         let registers = Registers::new(history, &self.initial, &mut meter);
-        let (analysis, order) = judge(self.name(), Consistency::default(), registers, &mut meter);
-        certificate(Model::RwRegister, self.initial.clone(), analysis, order)
+        let judged = judge(self.name(), self.model, registers, &mut meter);
+        certificate(Model::RwRegister, self.initial.clone(), self.model, judged)
     }
 }
 
@@ -122,19 +122,27 @@ impl Checker for RwRegister {
 }
 
 fn certificate(
-    model: Model,
+    objects: Model,
     initial: Value,
-    analysis: Analysis,
-    order: Option<Vec<u64>>,
+    model: Consistency,
+    (analysis, order): (Analysis, Option<Vec<u64>>),
 ) -> Result<Certificate, Analysis> {
     match order {
-        Some(ops) if analysis.verdict == Verdict::Valid => Ok(Certificate {
-            model,
+        _ if analysis.verdict != Verdict::Valid => Err(analysis),
+        Some(ops) => Ok(Certificate {
+            model: objects,
             keyed: false,
             initial,
+            scope: model.forbids_up_to().1,
             orders: vec![certificate::Order { key: None, ops }],
         }),
-        _ => Err(analysis),
+        None => {
+            let why = format!(
+                "{}, but no serial order explains them, and a certificate is one",
+                analysis.summary
+            );
+            Err(Analysis::unknown(&analysis.checker, why))
+        }
     }
 }
 
@@ -256,7 +264,7 @@ fn judge<O: Objects>(
     let mut findings = Findings::default();
     let searched = objects
         .anomalies(&mut findings, meter)
-        .and_then(|()| search(&objects, false, &mut findings, meter));
+        .and_then(|()| search(&objects, false, model, &mut findings, meter));
     let mut undecided = None;
     let order = match searched {
         _ if findings.refute(model) => Ok(None),
@@ -303,7 +311,7 @@ fn settle(
         return Ok((!found).then_some(order));
     };
     let mut guessed = Findings::default();
-    let order = search(objects, true, &mut guessed, meter)?;
+    let order = search(objects, true, model, &mut guessed, meter)?;
     // Fractured reads are not looked for by themselves in what is guessed, but are a kind of these.
     match guessed.any_of(class.max(Class::Single), scope) {
         true => *undecided = Some(unordered),
@@ -316,12 +324,13 @@ fn settle(
 fn search(
     objects: &impl Objects,
     guess: bool,
+    model: Consistency,
     findings: &mut Findings,
     meter: &mut Meter,
 ) -> Result<Order, Exhausted> {
     let graph = objects.edges(guess, meter)?.graph(meter)?;
     let mut search = Search::new(&graph, objects.txns().times());
-    let order = search.run(meter);
+    let order = search.run(model.forbids_up_to().1, meter);
     for found in &search.found {
         findings.add_cycle(found, objects);
     }

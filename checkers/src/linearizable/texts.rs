@@ -10,6 +10,7 @@ use super::model::Model;
 use super::parts::{Moments, Role};
 use super::search::{Found, NEVER, Timed, search};
 use crate::choice;
+use crate::transactions::Scope;
 use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order};
 
 /// Judges operations `read` or `get`, `write` or `put`, and `append`, all of text; as
@@ -215,6 +216,7 @@ impl Texts {
                     model: choice::Model::Kv,
                     keyed: self.keyed,
                     initial: Value::Text(self.initial.clone()),
+                    scope: Scope::Realtime,
                     orders,
                 });
             }

@@ -109,7 +109,7 @@ fn bounds(part: &Part, initial: i64, ops: &[(u32, Action)]) -> Vec<Finding> {
                 Action::Add(n) if (*n > 0) == positive => {
                     let call = &part.calls[*i as usize];
                     let rank = if by_call { call.call } else { call.ret };
-                    (by_call || !call.lost()).then_some((rank, i128::from(*n)))
+                    Some((rank, i128::from(*n)))
                 }
                 _ => None,
             })
@@ -165,7 +165,6 @@ fn count(part: &Part, initial: i64, one: i64, ops: &[(u32, Action)]) -> Result<V
     let mut counting = Counting {
         count: 0,
         due: BinaryHeap::new(),
-        lost: Vec::new(),
         waiting: FxHashMap::default(),
         placed: vec![false; ops.len()],
         order: Vec::with_capacity(ops.len()),
@@ -178,7 +177,6 @@ fn count(part: &Part, initial: i64, one: i64, ops: &[(u32, Action)]) -> Result<V
         match ops[op as usize].1 {
             _ if counting.placed[op as usize] => {}
             Action::Add(_) if returns => counting.add(Some(op)).unwrap_or_default(),
-            Action::Add(_) if call(op).lost() => counting.lost.push(op),
             Action::Add(_) => counting.due.push(Reverse((call(op).ret, op))),
             Action::Read(sum) => {
                 let more = i128::from(sum) - i128::from(initial);
@@ -231,9 +229,8 @@ fn count(part: &Part, initial: i64, one: i64, ops: &[(u32, Action)]) -> Result<V
 
 struct Counting {
     count: i64,
-    /// Additions that are open and must happen, by return.
+    /// Additions that are open, by return; those of unknown outcome last.
     due: BinaryHeap<Reverse<(u32, u32)>>,
-    lost: Vec<u32>,
     /// Reads, by the count that they wait for.
     waiting: FxHashMap<i64, Vec<u32>>,
     placed: Vec<bool>,
@@ -248,7 +245,7 @@ impl Counting {
                 match self.due.pop() {
                     Some(Reverse((_, due))) if self.placed[due as usize] => {}
                     Some(Reverse((_, due))) => return Some(due),
-                    None => return self.lost.pop(),
+                    None => return None,
                 }
             }
         })?;

@@ -151,19 +151,11 @@ pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, 
     Ok(Judged { found, how })
 }
 
-/// What can turn a bit on, or off.
-#[derive(Default)]
-struct Changes {
-    /// Those that must happen, by return.
-    due: BinaryHeap<Reverse<(u32, u32)>>,
-    lost: Vec<u32>,
-}
-
 /// The state of one element while its events go by.
 struct Toggle {
     bit: bool,
-    /// What turns it off, and what turns it on.
-    changes: [Changes; 2],
+    /// What turns it off, and what turns it on, by return; operations of unknown outcome last.
+    changes: [BinaryHeap<Reverse<(u32, u32)>>; 2],
     /// Reads that wait for it to be off, and on.
     waiting: [Vec<u32>; 2],
     placed: Vec<bool>,
@@ -176,10 +168,10 @@ impl Toggle {
         let changes = &mut self.changes[usize::from(!self.bit)];
         let by = by.or_else(|| {
             loop {
-                match changes.due.pop() {
+                match changes.pop() {
                     Some(Reverse((_, due))) if self.placed[due as usize] => {}
                     Some(Reverse((_, due))) => return Some(due),
-                    None => return changes.lost.pop(),
+                    None => return None,
                 }
             }
         });
@@ -222,11 +214,9 @@ fn toggle(calls: &[Call], ops: &[(u32, Action)]) -> Result<Vec<u32>, u32> {
             _ if element.placed[op as usize] => {}
             Action::Found(bit) if !returns && bit == element.bit => element.place(op),
             Action::Found(bit) if !returns => element.waiting[usize::from(bit)].push(op),
-            Action::Change(to) if !returns => {
-                let due = Reverse((call(op).ret, op));
-                element.changes[usize::from(to)].due.push(due);
+            Action::Change(to) | Action::Set(to) if !returns => {
+                element.changes[usize::from(to)].push(Reverse((call(op).ret, op)));
             }
-            Action::Set(to) if !returns => element.changes[usize::from(to)].lost.push(op),
             Action::Found(_) => {
                 if !element.flip(None) {
                     return Err(op);

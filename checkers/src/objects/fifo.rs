@@ -8,18 +8,37 @@ use crate::linearizable::search::NEVER;
 
 /// Until when a value must be out, because one that was surely put in after it is taken by then.
 pub fn deadlines(spans: &[Span]) -> Vec<u32> {
-    let mut puts: Vec<(u32, u32)> = spans.iter().map(|s| (s.put_call, s.take_ret)).collect();
+    let until = |by: Option<u32>| by.map_or(NEVER, |by| spans[by as usize].take_ret);
+    overtakers(spans).into_iter().map(until).collect()
+}
+
+/// Of those that were surely put in after each, the one that is taken first.
+fn overtakers(spans: &[Span]) -> Vec<Option<u32>> {
+    let mut puts: Vec<(u32, u32)> = (0..).zip(spans).map(|(i, s)| (s.put_call, i)).collect();
     puts.sort_unstable();
-    let mut soonest = NEVER;
-    for put in puts.iter_mut().rev() {
-        soonest = soonest.min(put.1);
-        put.1 = soonest;
+    let take_ret = |i: u32| spans[i as usize].take_ret;
+    for at in (1..puts.len()).rev() {
+        if take_ret(puts[at].1) < take_ret(puts[at - 1].1) {
+            puts[at - 1].1 = puts[at].1;
+        }
     }
-    let after = |span: &Span| puts.get(puts.partition_point(|(call, _)| *call <= span.put_ret));
-    spans
-        .iter()
-        .map(|span| after(span).map_or(NEVER, |(_, soonest)| *soonest))
-        .collect()
+    let after = |span: &Span| puts.get(puts.partition_point(|(call, _)| *call < span.put_ret));
+    let overtaker = |span| after(span).map(|(_, first)| *first);
+    spans.iter().map(overtaker).collect()
+}
+
+/// Values that stay, one more than can be out by their deadlines, with what tells these.
+pub fn overtaken(spans: &[Span], mut staying: Vec<u32>) -> Bad {
+    let overtakers = overtakers(spans);
+    let by = staying.iter().filter_map(|i| overtakers[*i as usize]);
+    let by: Vec<u32> = by.collect();
+    staying.extend(by);
+    staying.sort_unstable();
+    staying.dedup();
+    Bad {
+        spans: staying,
+        empty: None,
+    }
 }
 
 /// An order of the spans, in and out, with the empty takes at moments at which no span is surely in.
@@ -37,8 +56,7 @@ pub fn solve(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> 
     let mut events: Vec<(usize, u32, u32, usize, Event)> = Vec::with_capacity(2 * spans.len());
     let mut placed = vec![false; spans.len()];
     for (at, section) in sections.iter().enumerate() {
-        let from = at.checked_sub(1).map_or(0, |before| cuts[before]);
-        let (mut put, mut take) = (from, from);
+        let (mut put, mut take) = (0, 0);
         for (place, i) in line_up(spans, section, &mut placed)?
             .into_iter()
             .enumerate()
@@ -47,9 +65,7 @@ pub fn solve(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> 
             put = put.max(span.put_call);
             take = take.max(span.take_call);
             events.push((at, put, 0, place, Event::Put(i)));
-            if take != NEVER {
-                events.push((at, take, 1, place, Event::Take(i)));
-            }
+            events.push((at, take, 1, place, Event::Take(i)));
         }
     }
     for (i, moment) in moments.iter().enumerate() {
@@ -104,33 +120,44 @@ fn line_up(spans: &[Span], section: &[u32], placed: &mut [bool]) -> Result<Vec<u
     Ok(order)
 }
 
-/// A moment for each empty take at which nothing is surely in. For stacks it is the same.
-pub fn empty_moments(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<u32>, Bad> {
-    // From each moment on until when it is covered, as far as runs of spans that overlap go.
-    let mut covers: Vec<(u32, u32)> = spans
-        .iter()
-        .map(|s| (s.put_ret, s.take_call))
-        .filter(|(from, to)| from < to)
-        .collect();
+/// Moments that are covered without a gap, between two at which nothing is surely in.
+pub struct Run {
+    pub begin: u32,
+    pub end: u32,
+}
+
+impl Run {
+    /// The first moment from this one on that none of them covers.
+    pub fn free(runs: &[Run], moment: u32) -> u32 {
+        let before = runs.partition_point(|run| run.begin < moment);
+        let last = before.checked_sub(1).map_or(0, |last| runs[last].end);
+        last.max(moment)
+    }
+}
+
+/// The runs of moments at which something is surely in.
+pub fn runs<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Run> {
+    let mut covers: Vec<(u32, u32)> = spans.map(|s| (s.put_ret, s.take_call)).collect();
     covers.sort_unstable();
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for (from, to) in covers {
+    let mut runs: Vec<Run> = Vec::new();
+    for (begin, end) in covers {
         match runs.last_mut() {
-            Some((_, end)) if from < *end => *end = to.max(*end),
-            _ => runs.push((from, to)),
+            Some(run) if begin < run.end => run.end = run.end.max(end),
+            _ => runs.push(Run { begin, end }),
         }
     }
-    let moment = |(i, (call, ret)): (usize, &(u32, u32))| {
-        let run = runs.partition_point(|(from, _)| from < call);
-        let end = run.checked_sub(1).map(|run| runs[run].1);
-        let free = end.filter(|end| end > call).unwrap_or(*call);
-        match free <= *ret && free != NEVER {
-            true => Ok(free),
-            false => Err(Bad {
-                spans: chain(spans, *call, *ret),
-                empty: Some(i as u32),
-            }),
-        }
+    runs
+}
+
+/// A moment for each empty take at which nothing is surely in. For stacks it is the same.
+pub fn empty_moments(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<u32>, Bad> {
+    let runs = runs(spans.iter());
+    let moment = |(i, (call, ret)): (usize, &(u32, u32))| match Run::free(&runs, *call) {
+        free if free <= *ret => Ok(free),
+        _ => Err(Bad {
+            spans: chain(spans, *call, *ret),
+            empty: Some(i as u32),
+        }),
     };
     empties.iter().enumerate().map(moment).collect()
 }
@@ -151,13 +178,12 @@ fn chain(spans: &[Span], call: u32, ret: u32) -> Vec<u32> {
             }
             next += 1;
         }
-        match furthest.filter(|i| spans[*i as usize].covers(at)) {
-            Some(i) => {
-                chain.push(i);
-                at = spans[i as usize].take_call;
-            }
-            None => break,
-        }
+        // What is covered is covered by what was put before it and reaches furthest.
+        let Some(i) = furthest else {
+            unreachable!("a covered moment has a span before it");
+        };
+        chain.push(i);
+        at = spans[i as usize].take_call;
     }
     chain
 }

@@ -6,6 +6,8 @@
 //! ends what its process holds when it is invoked, however it ends. What was never answered gives nobody
 //! the belief that it holds.
 
+use std::cmp::Reverse;
+
 use history::{Process, Value};
 use rustc_hash::FxHashMap;
 
@@ -57,40 +59,48 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<Judged, Exhausted> {
     }
     // What had ended before it was answered nobody held.
     leases.retain(|lease| lease.from <= lease.until);
-    leases.sort_by_key(|lease| (lease.from, lease.until));
+    // One is before another if it ends before the other begins, give or take the slack.
+    let end = |lease: &Lease| lease.until.saturating_sub(slack);
+    leases.sort_by_key(|lease| lease.from);
+    let mut by_end: Vec<&Lease> = leases.iter().collect();
+    let ends = |lease: &Lease| (lease.until, lease.op);
+    by_end.sort_by_key(|lease| ends(lease));
     let mut findings = Vec::new();
-    // Those that reach furthest so far, of two processes.
+    // Those that reach furthest of all that are not behind, of two processes.
     let mut furthest: Vec<&Lease> = Vec::new();
-    for lease in &leases {
+    let mut next = leases.iter().peekable();
+    for lease in by_end {
+        while let Some(other) = next.next_if(|other| other.from < end(lease)) {
+            match furthest.iter_mut().find(|own| own.process == other.process) {
+                Some(own) if own.until < other.until => *own = other,
+                Some(_) => {}
+                None => furthest.push(other),
+            }
+            furthest.sort_by_key(|lease| Reverse(lease.until));
+            furthest.truncate(2);
+        }
         let other = furthest.iter().find(|other| other.process != lease.process);
-        if let Some(other) = other.filter(|other| other.until.saturating_sub(lease.from) > slack) {
+        // Two are told of where the first of them ends.
+        if let Some(other) = other.filter(|other| ends(other) > ends(lease))
+            && end(other) > lease.from
+        {
+            let mut two = [lease, other];
+            two.sort_by_key(|lease| lease.from);
+            let [first, second] = two.map(|lease| {
+                let Lease {
+                    from,
+                    until,
+                    process,
+                    op,
+                } = lease;
+                format!("process {process} held the lease from {from} to {until} ns (op {op})")
+            });
             findings.push(Finding {
                 kind: "overlapping leases",
-                ops: vec![other.op, lease.op],
-                reason: format!(
-                    "process {} held the lease from {} to {} ns (op {}), and process {} from {} to \
-                     {} ns (op {})",
-                    other.process,
-                    other.from,
-                    other.until,
-                    other.op,
-                    lease.process,
-                    lease.from,
-                    lease.until,
-                    lease.op
-                ),
+                ops: two.map(|lease| lease.op).to_vec(),
+                reason: format!("{first}, and {second}"),
             });
         }
-        match furthest
-            .iter_mut()
-            .find(|other| other.process == lease.process)
-        {
-            Some(own) if own.until < lease.until => *own = lease,
-            Some(_) => {}
-            None => furthest.push(lease),
-        }
-        furthest.sort_by_key(|lease| std::cmp::Reverse(lease.until));
-        furthest.truncate(2);
     }
     let found = match findings.is_empty() {
         true => Found::Sound(format!("no two of {} leases overlap", leases.len())),

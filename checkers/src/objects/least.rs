@@ -1,38 +1,14 @@
 //! Priority queues: the least value first. Spans are sorted by value.
 
 use super::pile::{Bad, Event, Span};
+use super::takes::soonest;
 use crate::linearizable::search::NEVER;
 
 /// Until when a value must be out, because a larger one that is taken while it would surely be in is
 /// taken by then.
 pub fn deadlines(spans: &[Span]) -> Vec<u32> {
-    let mut by_take: Vec<u32> = (0..spans.len() as u32).collect();
-    by_take.sort_unstable_by_key(|i| std::cmp::Reverse(spans[*i as usize].take_call));
-    let mut by_put: Vec<u32> = (0..spans.len() as u32).collect();
-    by_put.sort_unstable_by_key(|i| std::cmp::Reverse(spans[*i as usize].put_ret));
-    // The soonest return of takes of larger values, as a binary indexed tree (Fenwick 1994) from the
-    // largest down.
-    let mut soonest = vec![NEVER; spans.len() + 1];
-    let mut until = vec![NEVER; spans.len()];
-    let mut next = 0;
-    for i in by_put {
-        while let Some(larger) = by_take.get(next)
-            && spans[*larger as usize].take_call > spans[i as usize].put_ret
-        {
-            let mut at = spans.len() - *larger as usize;
-            while at < soonest.len() {
-                soonest[at] = soonest[at].min(spans[*larger as usize].take_ret);
-                at += at & at.wrapping_neg();
-            }
-            next += 1;
-        }
-        let mut at = spans.len() - i as usize - 1;
-        while at > 0 {
-            until[i as usize] = until[i as usize].min(soonest[at]);
-            at -= at & at.wrapping_neg();
-        }
-    }
-    until
+    let from_largest: Vec<usize> = (0..spans.len()).rev().collect();
+    soonest(spans, &from_largest, &from_largest)
 }
 
 /// An order of the spans, in and out, with the empty takes.
@@ -45,8 +21,8 @@ pub fn solve(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> 
     moments.dedup();
     let at = |moment: u32| moments.partition_point(|m| *m < moment);
     let mut free = Free((0..=moments.len() as u32).collect());
-    // Moment, what stands first there, the value, and whether it is out.
-    let mut events: Vec<(u32, u32, u32, u32, Event)> = Vec::with_capacity(2 * spans.len());
+    // Moment, what stands first there, and the value.
+    let mut events: Vec<(u32, u32, u32, Event)> = Vec::with_capacity(2 * spans.len());
     for (i, span) in spans.iter().enumerate() {
         let taken = free.first(at(span.take_call));
         let take = moments.get(taken).copied().unwrap_or(NEVER);
@@ -58,25 +34,21 @@ pub fn solve(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> 
             });
         }
         let put = span.put_ret.min(take);
-        // What goes in and comes out at one moment stands together.
-        events.push((put, i, 0, i, Event::Put(i)));
-        if take != NEVER {
-            events.push((take, i, 1, i, Event::Take(i)));
-        }
-        let covered = at(put + u32::from(put != NEVER));
-        free.cover(covered, taken);
+        events.push((put, 0, i, Event::Put(i)));
+        events.push((take, 1, i, Event::Take(i)));
+        free.cover(at(put), taken);
     }
     for (i, (call, ret)) in empties.iter().enumerate() {
         let moment = moments.get(free.first(at(*call))).copied();
-        let Some(moment) = moment.filter(|m| *m <= *ret && *m != NEVER) else {
+        let Some(moment) = moment.filter(|m| m <= ret) else {
             return Err(Bad {
                 spans: (0..spans.len() as u32).collect(),
                 empty: Some(i as u32),
             });
         };
-        events.push((moment, u32::MAX, 0, i as u32, Event::Empty(i as u32)));
+        events.push((moment, 2, i as u32, Event::Empty(i as u32)));
     }
-    events.sort_unstable_by_key(|(moment, value, out, i, _)| (*moment, *value, *out, *i));
+    events.sort_unstable_by_key(|(moment, which, i, _)| (*moment, *which, *i));
     Ok(events.into_iter().map(|(.., event)| event).collect())
 }
 

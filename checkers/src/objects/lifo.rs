@@ -8,23 +8,19 @@
 
 use super::fifo::empty_moments;
 use super::pile::{Bad, Event, Span};
+use super::takes::soonest;
 use super::tree::Tree;
 use crate::linearizable::search::NEVER;
 
-/// Until when a value must be out, because one that was surely put in before it is taken by then.
+/// Until when a value must be out, because one that was surely put in before it, and is taken while it
+/// would surely be in, is taken by then.
 pub fn deadlines(spans: &[Span]) -> Vec<u32> {
-    let mut puts: Vec<(u32, u32)> = spans.iter().map(|s| (s.put_ret, s.take_ret)).collect();
+    let mut puts: Vec<u32> = spans.iter().map(|s| s.put_ret).collect();
     puts.sort_unstable();
-    let mut soonest = NEVER;
-    for put in &mut puts {
-        soonest = soonest.min(put.1);
-        put.1 = soonest;
-    }
-    let until = |span: &Span| {
-        let before = puts.partition_point(|(ret, _)| *ret < span.put_call);
-        before.checked_sub(1).map_or(NEVER, |last| puts[last].1)
-    };
-    spans.iter().map(until).collect()
+    let before = |moment: u32| puts.partition_point(|ret| *ret < moment);
+    let place: Vec<usize> = spans.iter().map(|s| before(s.put_ret)).collect();
+    let below: Vec<usize> = spans.iter().map(|s| before(s.put_call)).collect();
+    soonest(spans, &place, &below)
 }
 
 /// What has no number, or must not be found.
@@ -86,7 +82,7 @@ impl Peeling<'_> {
     fn cover(&mut self, place: usize, by: i64) {
         let span = &self.spans[self.order[place] as usize];
         let end = |moment: u32| self.ends.partition_point(|end| *end < moment);
-        let (from, to) = (end(span.put_ret + 1), end(span.take_call));
+        let (from, to) = (end(span.put_ret), end(span.take_call));
         self.cover.add(from..to, by);
     }
 
@@ -166,9 +162,7 @@ pub fn solve(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> 
     while let Some(run) = runs.pop() {
         let i = peeling.peel(&run)?;
         events.push((run.begin, 0, run.depth, 0, Event::Put(i)));
-        if run.end != NEVER {
-            events.push((run.end, 0, u32::MAX - run.depth, 0, Event::Take(i)));
-        }
+        events.push((run.end, 0, u32::MAX - run.depth, 0, Event::Take(i)));
         peeling.runs(run.from, run.to, run.depth + 1, &mut runs);
     }
     for (i, span) in spans.iter().enumerate() {

@@ -8,7 +8,7 @@
 //!       put_call  put_ret  <- surely in ->  take_call
 //! ```
 //!
-//! The spans' ends are tightened first: a value goes in before it comes out. Whether there is an order
+//! A value is taken from when it can be in, at the earliest. Whether there is an order
 //! is then a question about spans alone, which each discipline answers in its own way
 //! ([`super::fifo`], [`super::lifo`], [`super::least`]) in O(n log n), after Lee and Mathur, "Efficient
 //! decrease-and-conquer linearizability monitoring" (OOPSLA 2025), and Abdulla et al., "Efficient
@@ -16,13 +16,15 @@
 //! proofs are in `docs/checkers.md`.
 //!
 //! A put of unknown outcome happened iff its value was taken. A take of unknown outcome may have
-//! taken any value that nobody else took: each is given to the value that is in the way first.
-//! If that explains the history, it is explained. If the history is not explained even when each such value
-//! may be taken as early as by the earliest of these takes, there is no order. Between the two, search decides.
+//! taken any value that nobody else took: each is given to the value that is in the way first ([`super::takes`]).
+//! If that explains the history, it is explained; if not, a queue's has no order. Nor has that of another, if
+//! it is not explained even when each such value may be taken as early as by the earliest of these takes; else
+//! search decides.
 
 use history::{Op, Value};
 use rustc_hash::FxHashMap;
 
+use super::takes::{self, Taken};
 use super::{Call, Finding, Found, Judged, Part, fifo, least, lifo, searched};
 use crate::linearizable::model::Model;
 use crate::linearizable::search::NEVER;
@@ -43,7 +45,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub put_call: u32,
-    /// Not later than `take_ret`.
+    /// [`NEVER`] if nobody knows the outcome.
     pub put_ret: u32,
     /// Not earlier than `put_call`; [`NEVER`] if the value stays.
     pub take_call: u32,
@@ -51,10 +53,17 @@ pub struct Span {
 }
 
 impl Span {
-    /// Whether it is surely in at this time: between it went in at the latest and came out at the
-    /// earliest.
-    pub fn covers(&self, time: u32) -> bool {
-        self.put_ret < time && time < self.take_call
+    /// Whether nobody is known to have taken it.
+    pub fn stays(&self) -> bool {
+        self.take_call == NEVER
+    }
+
+    /// If a take that was called then took it.
+    pub fn taken_from(self, call: u32) -> Span {
+        Span {
+            take_call: call.max(self.put_call),
+            ..self
+        }
     }
 }
 
@@ -65,7 +74,7 @@ pub struct Bad {
     pub empty: Option<u32>,
 }
 
-/// An operation in an order of spans.
+/// An operation in an order of spans. What stays is taken last, by a take of unknown outcome or by nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Put(u32),
@@ -90,8 +99,17 @@ impl Kind {
         }
     }
 
+    /// Until when each must be out because of others, or [`NEVER`].
+    pub fn deadlines(self, spans: &[Span]) -> Vec<u32> {
+        match self {
+            Kind::Fifo => fifo::deadlines(spans),
+            Kind::Lifo => lifo::deadlines(spans),
+            Kind::Least => least::deadlines(spans),
+        }
+    }
+
     /// An order of all of them, or some that have none. Empty takes are intervals.
-    fn solve(self, spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> {
+    pub fn solve(self, spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> {
         match self {
             Kind::Fifo => fifo::solve(spans, empties),
             Kind::Lifo => lifo::solve(spans, empties),
@@ -206,8 +224,6 @@ impl<'a, 'h> Pile<'a, 'h> {
                 });
             }
         }
-        // What nobody saw of what nobody was told of did not happen.
-        items.retain(|item| item.take.is_some() || !calls[item.put as usize].lost());
         items.sort_by_key(|item| calls[item.put as usize].input);
         let pile = Pile {
             kind,
@@ -219,26 +235,19 @@ impl<'a, 'h> Pile<'a, 'h> {
         Ok(Ok((pile, findings)))
     }
 
-    /// Spans, of which those that nobody took are taken as `taken` says.
-    fn spans(&self, taken: impl Fn(usize) -> Option<u32>) -> Vec<Span> {
-        let span = |(i, item): (usize, &Item)| {
+    fn spans(&self) -> Vec<Span> {
+        let span = |item: &Item| {
             let put = &self.calls[item.put as usize];
-            let (take_call, take_ret) = match (item.take, taken(i)) {
-                (Some(take), _) => {
-                    let take = &self.calls[take as usize];
-                    (take.call, take.ret)
-                }
-                (None, Some(call)) => (call, NEVER),
-                (None, None) => (NEVER, NEVER),
-            };
+            let take = item.take.map(|take| &self.calls[take as usize]);
+            let (take_call, take_ret) = take.map_or((NEVER, NEVER), |take| (take.call, take.ret));
             Span {
                 put_call: put.call,
-                put_ret: put.ret.min(take_ret),
+                put_ret: put.ret,
                 take_call: take_call.max(put.call),
                 take_ret,
             }
         };
-        self.items.iter().enumerate().map(span).collect()
+        self.items.iter().map(span).collect()
     }
 
     fn empties(&self) -> Vec<(u32, u32)> {
@@ -246,72 +255,26 @@ impl<'a, 'h> Pile<'a, 'h> {
         self.empties.iter().map(interval).collect()
     }
 
-    /// Until when each value that nobody took must be out, if it must.
-    fn deadlines(&self) -> Vec<(u32, u32)> {
-        let spans = self.spans(|_| None);
-        let mut until: Vec<u32> = match self.kind {
-            Kind::Fifo => fifo::deadlines(&spans),
-            Kind::Lifo => lifo::deadlines(&spans),
-            Kind::Least => least::deadlines(&spans),
-        };
-        // And before it was found empty.
-        let mut empties = self.empties();
-        empties.sort_unstable_by_key(|(call, _)| *call);
-        let mut soonest = NEVER;
-        let mut soonest_from: Vec<(u32, u32)> = Vec::new();
-        for (call, ret) in empties.iter().rev() {
-            soonest = soonest.min(*ret);
-            soonest_from.push((*call, soonest));
-        }
-        soonest_from.reverse();
-        for (span, until) in spans.iter().zip(&mut until) {
-            let after = soonest_from.partition_point(|(call, _)| *call < span.put_ret);
-            if let Some((_, soonest)) = soonest_from.get(after) {
-                *until = (*until).min(*soonest);
-            }
-        }
-        let staying = (0..spans.len()).filter(|i| self.items[*i].take.is_none());
-        let mut deadlines: Vec<(u32, u32)> = staying
-            .map(|i| (until[i], i as u32))
-            .filter(|(until, _)| *until != NEVER)
-            .collect();
-        deadlines.sort_unstable();
-        deadlines
-    }
-
-    /// Gives the takes of unknown outcome to values that must be out, the most urgent first. Answers
-    /// with the take of each item.
-    fn assign(&self) -> FxHashMap<usize, u32> {
-        let mut taken = FxHashMap::default();
-        if self.lost.is_empty() {
-            return taken;
-        }
-        let mut lost = self.lost.iter();
-        for (until, item) in self.deadlines() {
-            match lost.next() {
-                Some(take) if self.calls[*take as usize].call <= until => {
-                    taken.insert(item as usize, *take);
-                }
-                _ => break,
-            }
-        }
-        taken
-    }
-
-    fn order(&self, events: &[Event], taken: &FxHashMap<usize, u32>) -> Vec<u32> {
+    fn order(&self, events: &[Event], taken: &Taken) -> Vec<u32> {
         let op = |event: &Event| match *event {
             Event::Put(i) => Some(self.items[i as usize].put),
             Event::Take(i) => {
-                let take = self.items[i as usize].take;
-                take.or_else(|| taken.get(&(i as usize)).copied())
+                let lost = || taken[i as usize].map(|take| self.lost[take as usize]);
+                self.items[i as usize].take.or_else(lost)
             }
             Event::Empty(i) => Some(self.empties[i as usize]),
         };
         events.iter().filter_map(op).collect()
     }
 
-    /// The fewest of the values that have no order, and why.
-    fn finding(&self, spans: &[Span], bad: Bad, meter: &mut Meter) -> Finding {
+    /// The fewest of the values that have no order, and why. `is_bad` tells it of spans with empty takes.
+    fn finding(
+        &self,
+        spans: &[Span],
+        bad: Bad,
+        is_bad: impl Fn(&[Span], &[(u32, u32)]) -> bool,
+        meter: &mut Meter,
+    ) -> Finding {
         let empties: Vec<(u32, u32)> = bad
             .empty
             .map(|i| self.empties()[i as usize])
@@ -319,7 +282,7 @@ impl<'a, 'h> Pile<'a, 'h> {
             .collect();
         let is_bad = |kept: &[u32]| {
             let spans: Vec<Span> = kept.iter().map(|i| spans[*i as usize]).collect();
-            self.kind.solve(&spans, &empties).is_err()
+            is_bad(&spans, &empties)
         };
         let (values, minimal) = shrink(bad.spans, is_bad, meter);
         let (_, take, object) = self.kind.names();
@@ -389,32 +352,38 @@ impl<'a, 'h> Pile<'a, 'h> {
     }
 
     fn judge(&self, meter: &mut Meter) -> Result<Option<Found>, Exhausted> {
-        let empties = self.empties();
-        let taken = self.assign();
-        let spans = self.spans(|i| taken.get(&i).map(|take| self.calls[*take as usize].call));
+        let (kind, spans, empties) = (self.kind, self.spans(), self.empties());
+        let lost: Vec<u32> = self
+            .lost
+            .iter()
+            .map(|i| self.calls[*i as usize].call)
+            .collect();
         meter.tick(0)?;
-        let bad = match self.kind.solve(&spans, &empties) {
-            Ok(events) => return Ok(Some(Found::Order(self.order(&events, &taken)))),
+        let bad = match takes::solve(kind, &spans, &empties, &lost) {
+            Ok((events, taken)) => return Ok(Some(Found::Order(self.order(&events, &taken)))),
             Err(bad) => bad,
         };
-        // Whatever the lost takes took, no value was out sooner than this.
-        let earliest = self
-            .lost
-            .first()
-            .map(|take| self.calls[*take as usize].call);
-        let staying = self.items.iter().any(|item| item.take.is_none());
-        let (spans, bad) = match earliest.filter(|_| staying) {
-            None => (spans, bad),
-            Some(_) => {
-                let spans = self.spans(|_| earliest);
-                match self.kind.solve(&spans, &empties) {
-                    Ok(_) => return Ok(None),
-                    Err(bad) => (spans, bad),
-                }
-            }
-        };
         meter.tick(0)?;
-        Ok(Some(Found::Wrong(vec![self.finding(&spans, bad, meter)])))
+        // Whatever the lost takes took, no value was out sooner than this.
+        let soonest = |span: &Span| match lost.first() {
+            Some(call) if span.stays() => span.taken_from(*call),
+            _ => *span,
+        };
+        let soonest: Vec<Span> = spans.iter().map(soonest).collect();
+        let finding = match (kind.solve(&soonest, &empties), kind) {
+            (Err(bad), _) => {
+                let is_bad = |spans: &[Span], empties: &[_]| kind.solve(spans, empties).is_err();
+                self.finding(&soonest, bad, is_bad, meter)
+            }
+            (Ok(_), Kind::Fifo) => {
+                let is_bad = |spans: &[Span], empties: &[_]| {
+                    takes::solve(kind, spans, empties, &lost).is_err()
+                };
+                self.finding(&spans, bad, is_bad, meter)
+            }
+            (Ok(_), _) => return Ok(None),
+        };
+        Ok(Some(Found::Wrong(vec![finding])))
     }
 }
 

@@ -60,10 +60,10 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
             }
             ("dequeue", None) => lost_takes += 1,
             (_, None) => lost_drains += 1,
-            ("dequeue", Some(Value::Nil)) => drained = drained.max(Some(call.call)),
+            ("dequeue", Some(Value::Nil)) => drained = Some(call.call),
             ("dequeue", Some(value)) => accounts.entry(value).or_default().taken.push(call.op),
             (_, Some(list)) => {
-                drained = drained.max(Some(call.call));
+                drained = Some(call.call);
                 let Some(values) = list.as_list() else {
                     if !list.is_nil() {
                         let why = format!("op {} drained {list}, not a list", call.op.index);
@@ -86,7 +86,7 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
             continue;
         };
         let op = take.index;
-        let first = account.puts.iter().min_by_key(|op| op.call);
+        let first = account.puts.first();
         findings.extend(match (first, account.failed) {
             (Some(put), _) if take.ret < put.call => Some(Finding {
                 kind: "taken too early",

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How bad: an anomaly of a class is one of every later class too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -27,12 +29,16 @@ pub enum Class {
 }
 
 /// What orders transactions beside what they wrote and read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     Data,
     /// And what each process did before.
     Process,
     /// And what had returned before.
+    #[default]
     Realtime,
 }
 

@@ -77,8 +77,8 @@ impl<'g> Search<'g> {
     }
 
     /// Looks for all cycles. What it returns tells for each transaction the latest call among those
-    /// that come before it, and how they can be ordered if nothing was found.
-    pub fn run(&mut self, meter: &mut Meter) -> Result<Order, Exhausted> {
+    /// that come before it, and how they can be ordered if nothing was found within a scope.
+    pub fn run(&mut self, scope: Scope, meter: &mut Meter) -> Result<Order, Exhausted> {
         let view = View::new(self.graph, Walk::All, true);
         let components = Components::of(&view, meter)?;
         let mut knots: Vec<Vec<u32>> = components.knots().map(<[u32]>::to_vec).collect();
@@ -96,6 +96,12 @@ impl<'g> Search<'g> {
         let mut late = rets.filter(|(a, ret)| is_late(**ret, latest[*a], &self.times));
         if late.next().is_some() {
             self.real_time(meter)?;
+        }
+        if scope == Scope::Data && !knots.is_empty() {
+            let view = View::new(self.graph, Walk::All, false);
+            let components = Components::of(&view, meter)?;
+            let latest = self::latest(&view, &components, &self.times, meter)?;
+            return Ok(Order { components, latest });
         }
         Ok(Order { components, latest })
     }

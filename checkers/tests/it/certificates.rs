@@ -1,22 +1,44 @@
 //! Certificates of every model: right ones are accepted, wrong ones refused with the reason.
 
 use checkers::choice::{Choice, Model};
+use checkers::transactions::Scope;
 use checkers::{Budget, Certificate, Order, Verdict, drawing, verify};
-use history::Value;
 use history::foreign::{self, Format};
+use history::{Kind, Value};
 
-/// What the verifier says of these operations in this order.
-fn replayed(model: Model, drawn: &str, order: &[u64]) -> Result<(), String> {
-    let certificate = Certificate {
+use crate::random::Recorder;
+
+/// An order of one object.
+fn certificate(scope: Scope, model: Model, order: &[u64]) -> Certificate {
+    Certificate {
         model,
         keyed: false,
         initial: Value::Nil,
+        scope,
         orders: vec![Order {
             key: None,
             ops: order.to_vec(),
         }],
-    };
-    verify(&drawing::history(drawn).unwrap(), &certificate)
+    }
+}
+
+/// What the verifier says of these operations in this order.
+fn replayed(model: Model, drawn: &str, order: &[u64]) -> Result<(), String> {
+    within(Scope::Realtime, model, drawn, order)
+}
+
+/// The same of an order that agrees with less than real time.
+fn within(scope: Scope, model: Model, drawn: &str, order: &[u64]) -> Result<(), String> {
+    verify(
+        &drawing::history(drawn).unwrap(),
+        &certificate(scope, model, order),
+    )
+}
+
+/// A transaction of one micro-operation on one list.
+fn txn(f: &str, value: Value) -> Value {
+    let mop = vec![Value::text(f), Value::text("x"), value];
+    Value::List(vec![Value::List(mop)])
 }
 
 #[test]
@@ -123,4 +145,33 @@ fn a_text_that_was_never_written_may_be_read_as_nothing() {
         certified("P0 |-append a-| |-get nil-|"),
         Err(Verdict::Invalid)
     );
+}
+
+#[test]
+fn serial_orders_agree_with_as_much_of_time_as_they_say() {
+    // The read comes after the append, of another process, and does not see it; then its own process does.
+    let drawn = "
+        P0  |-txn [[append x 1]]-|                        |-txn [[r x [1]]]-|
+        P1                         |-txn [[r x nil]]-|
+        ";
+    let late = Err("op 0 returned before one placed ahead of it was invoked".to_string());
+    let order = |scope| within(scope, Model::Append, drawn, &[2, 0, 4]);
+    assert_eq!(order(Scope::Data), Ok(()));
+    assert_eq!(order(Scope::Process), Ok(()));
+    assert_eq!(order(Scope::Realtime), late);
+    // Now it is the same process, which asks at the very time of the answer.
+    let mut recorder = Recorder::default();
+    for txn in [txn("append", Value::Int(1)), txn("r", Value::Nil)] {
+        recorder.record(0, Kind::Invoke, "txn", txn.clone());
+        recorder.record(0, Kind::Ok, "txn", txn);
+    }
+    let history = recorder.history();
+    let order = |scope| verify(&history, &certificate(scope, Model::Append, &[2, 0]));
+    assert_eq!(order(Scope::Data), Ok(()));
+    assert_eq!(order(Scope::Process), late);
+    assert_eq!(order(Scope::Realtime), Ok(()));
+    // Of other objects a weaker order proves nothing that is called valid.
+    let drawn = "P0  |-enqueue 1-| |-dequeue nil-|";
+    let weaker = within(Scope::Data, Model::Queue, drawn, &[2, 0]);
+    assert!(weaker.unwrap_err().contains("only transactions"));
 }

@@ -1,5 +1,6 @@
 //! The checkers from outside: against brute force, against drawn histories, against the corpus.
 
+mod accounts;
 mod banks;
 mod brute;
 mod certificates;

@@ -2,6 +2,7 @@
 
 use checkers::choice::Model;
 use checkers::linearizable::{Engine, Registers};
+use checkers::transactions::Scope;
 use checkers::{Analysis, Budget, Certificate, Checker, Order, Verdict, drawing, verify};
 use history::{History, Value};
 
@@ -284,6 +285,7 @@ fn false_certificates_are_refused() {
         model: Model::CasRegister,
         keyed: false,
         initial: Value::Nil,
+        scope: Scope::Realtime,
         orders: orders
             .iter()
             .map(|ops| Order {

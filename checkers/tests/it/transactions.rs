@@ -33,10 +33,10 @@ impl Objects {
         }
     }
 
-    fn certify(self, history: &History) -> Result<Certificate, Analysis> {
+    fn certify(self, model: Consistency, history: &History) -> Result<Certificate, Analysis> {
         match self {
-            Objects::Lists => ListAppend::new().certify(history, &Budget::default()),
-            Objects::Registers => RwRegister::new().certify(history, &Budget::default()),
+            Objects::Lists => ListAppend::by(model).certify(history, &Budget::default()),
+            Objects::Registers => RwRegister::by(model).certify(history, &Budget::default()),
         }
     }
 
@@ -317,9 +317,19 @@ fn against_brute_force(objects: Objects, histories: u64, undecided: u64) {
                 show(&history)
             );
             counts[at][verdict] += 1;
-            if (model, found.verdict) == (StrictSerializable, Verdict::Valid) {
-                let order = objects.certify(&history);
-                assert_eq!(verify(&history, &order.unwrap()), Ok(()), "seed {seed}");
+            let order = objects.certify(model, &history);
+            match (found.verdict, order) {
+                (Verdict::Valid, Ok(order)) => {
+                    assert_eq!(order.scope, model.forbids_up_to().1);
+                    assert_eq!(verify(&history, &order), Ok(()), "seed {seed} {model}");
+                }
+                // A snapshot is not a serial order.
+                (Verdict::Valid, Err(found)) => {
+                    assert!(!is_serial, "seed {seed} {model}");
+                    assert_eq!(found.verdict, Verdict::Unknown);
+                }
+                (verdict, Err(found)) => assert_eq!(found.verdict, verdict),
+                (verdict, Ok(order)) => panic!("seed {seed} {model} {verdict}: {order:?}"),
             }
         }
     }

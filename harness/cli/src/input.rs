@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
+use checkers::transactions::Scope;
 use checkers::{Analysis, Budget, Certificate, Verdict, compose, verify as replay};
 use harness::run::{Judged, Notes};
 use history::History;
@@ -188,7 +189,12 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     match replay(&history, &certificate) {
         Ok(()) => {
             let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
-            println!("VALID  the order of {ops} operations explains every answer");
+            let time = match certificate.scope {
+                Scope::Realtime => "",
+                Scope::Process => ", of each process as it asked",
+                Scope::Data => ", whenever they were asked",
+            };
+            println!("VALID  the order of {ops} operations explains every answer{time}");
             Ok(ExitCode::from(Verdict::Valid.exit_code()))
         }
         // A wrong certificate says nothing of the history.

@@ -144,7 +144,9 @@ fn what_is_found_is_what_there_is() {
             rets: &drawn.rets,
         };
         let mut search = Search::new(&drawn.graph, times);
-        let order = search.run(&mut Budget::default().start()).unwrap();
+        search
+            .run(Scope::Realtime, &mut Budget::default().start())
+            .unwrap();
         let all = count(&drawn);
         // The same models are refuted.
         for (class, _) in CLASSES {
@@ -187,12 +189,19 @@ fn what_is_found_is_what_there_is() {
             all.iter().filter_map(data).min(),
             "seed {seed}"
         );
-        // Without any there is an order.
-        if all.is_empty() {
-            let order = order.by_time(&times);
+        // Without any within a scope there is an order.
+        for scope in [Scope::Data, Scope::Process, Scope::Realtime] {
+            if all.iter().any(|(_, s, _)| *s <= scope) {
+                continue;
+            }
+            let mut search = Search::new(&drawn.graph, times);
+            let order = search.run(scope, &mut Budget::default().start());
+            let order = order.unwrap().by_time(&times);
             let at = |node: u32| order.iter().position(|n| *n == node);
-            for (from, to, _) in &drawn.edges {
-                assert!(at(*from) < at(*to), "seed {seed}");
+            for (from, to, kind) in &drawn.edges {
+                if defined(&[(*from, *kind)]).1 <= scope {
+                    assert!(at(*from) < at(*to), "seed {seed} {scope:?}");
+                }
             }
         }
     }
