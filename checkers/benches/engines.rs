@@ -62,6 +62,8 @@ struct Shape {
     values: Option<u64>,
     lost_per_mille: u64,
     stale: bool,
+    /// Whether answers say how many writes their key had seen.
+    versions: bool,
     kind: Ops,
 }
 
@@ -74,6 +76,8 @@ struct Op {
     key: u64,
     /// Of a read: what it returned.
     value: Value,
+    /// Writes that its key had seen.
+    version: i64,
     kind: Kind,
 }
 
@@ -102,6 +106,7 @@ fn history(shape: &Shape) -> History {
                 f,
                 key: random.below(shape.keys),
                 value: Value::Nil,
+                version: 0,
                 kind: if lost { Kind::Info } else { Kind::Ok },
             }
         })
@@ -171,6 +176,7 @@ fn answer(shape: &Shape, ops: &mut [Op], random: &mut Random) {
                 }
             }
         }
+        op.version = past.len() as i64 - 1;
     }
     assert!(spoilt, "no read came late enough to be spoilt");
 }
@@ -213,7 +219,8 @@ fn events(shape: &Shape, ops: &[Op]) -> History {
             value,
             error: None,
             node: None,
-            version: None,
+            version: (shape.versions && !is_call && op.kind == Kind::Ok)
+                .then_some(Value::Int(op.version)),
         }
     };
     History::new(moments.into_iter().enumerate().map(event).collect()).expect("a history")
@@ -237,6 +244,7 @@ fn main() {
         values: None,
         lost_per_mille: 0,
         stale: false,
+        versions: false,
         kind: Ops::Register,
     };
     let search = Shape {
@@ -313,6 +321,14 @@ fn main() {
             Shape {
                 clients: 30,
                 kind: Ops::Cas,
+                ..base
+            },
+        ),
+        (
+            "versions, 5 values, 1 key, 100 clients",
+            Shape {
+                values: Some(5),
+                versions: true,
                 ..base
             },
         ),

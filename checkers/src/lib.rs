@@ -47,6 +47,7 @@ pub mod linearizable;
 pub mod objects;
 pub mod set;
 pub mod staleness;
+mod threads;
 pub mod transactions;
 pub mod vacuity;
 mod verdict;

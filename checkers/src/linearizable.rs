@@ -23,9 +23,6 @@ pub mod versions;
 pub mod window;
 pub mod zones;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use history::word::Stored;
 use history::{History, Value};
 
@@ -36,7 +33,9 @@ use self::decide::Outcome;
 use self::parts::Part;
 use crate::choice::Model;
 use crate::transactions::Scope;
-use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order};
+use crate::{
+    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, threads,
+};
 
 /// As many as a report shows; the number of wrong keys is a figure.
 const MOST_ANOMALIES: usize = 16;
@@ -107,8 +106,8 @@ impl Registers {
     /// # Errors
     /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
-        let mut meter = budget.start();
-        let parts = parts::split(self, history, &mut meter).map_err(|e| unreadable(&e))?;
+        let meter = budget.start();
+        let parts = parts::split(self, history, &meter).map_err(|e| unreadable(&e))?;
         let judged = self.judge(&parts, true, &meter);
         let orders = judged.iter().map(|j| match &j.found {
             Found::Order(order) => order.as_ref(),
@@ -133,50 +132,23 @@ impl Registers {
         }
     }
 
-    /// Key and content of a value.
-    fn unwrap<'h>(&self, value: Stored<'h>) -> Result<(Option<Stored<'h>>, Stored<'h>), String> {
+    /// Key and content of a value; none if there should be a key and is not.
+    #[inline]
+    fn unwrap<'h>(&self, value: Stored<'h>) -> Option<(Option<Stored<'h>>, Stored<'h>)> {
         match self.keyed {
-            false => Ok((None, value)),
-            true => match value.as_pair() {
-                Some((key, value)) => Ok((Some(key), value)),
-                None => Err(format!("{} is not [key, value]", value.to_value())),
-            },
+            false => Some((None, value)),
+            true => value.as_pair().map(|(key, value)| (Some(key), value)),
         }
     }
 
     fn judge(&self, parts: &[Part], certify: bool, meter: &Meter) -> Vec<Judged> {
         let ops: usize = parts.iter().map(|p| p.ops.len()).sum();
-        let cores = thread::available_parallelism().map_or(1, |n| n.get());
-        let threads = cores.min(parts.len()).min(ops / WORTH_A_THREAD).max(1);
-        let meter = meter.share(threads);
-        if threads == 1 {
-            return parts
-                .iter()
-                .map(|p| self.judge_part(p, certify, meter.clone()))
-                .collect();
-        }
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            while let at = next.fetch_add(1, Ordering::Relaxed)
-                && let Some(part) = parts.get(at)
-            {
-                done.push((at, self.judge_part(part, certify, meter.clone())));
-            }
-            done
-        };
-        let mut judged: Vec<(usize, Judged)> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers
-                .into_iter()
-                .flat_map(|w| {
-                    w.join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect()
-        });
-        judged.sort_by_key(|(at, _)| *at);
-        judged.into_iter().map(|(_, judged)| judged).collect()
+        let held: usize = parts.iter().map(Part::bytes).sum();
+        let threads = threads::for_items(ops, WORTH_A_THREAD).min(parts.len());
+        let meter = meter.without(held as u64).share(threads);
+        threads::map(threads, parts, |part| {
+            self.judge_part(part, certify, meter.clone())
+        })
     }
 
     fn judge_part(&self, part: &Part, certify: bool, mut meter: Meter) -> Judged {
@@ -332,10 +304,9 @@ impl Registers {
                 Analysis::of_anomalies(self.name(), summary, anomalies)
             }
         };
-        let lost = |p: &Part| p.ops.iter().filter(|o| o.ret == search::NEVER).count();
         for (name, count) in [
             ("operations judged", operations),
-            ("of unknown outcome", parts.iter().map(lost).sum()),
+            ("of unknown outcome", parts.iter().map(|p| p.lost).sum()),
             ("keys", parts.len()),
             ("keys judged by zones", by(Engine::Zones)),
             ("keys judged by versions", by(Engine::Versions)),
@@ -356,8 +327,8 @@ impl Checker for Registers {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
-        let mut meter = budget.start();
-        match parts::split(self, history, &mut meter) {
+        let meter = budget.start();
+        match parts::split(self, history, &meter) {
             Ok(parts) => self.analysis(&parts, &self.judge(&parts, false, &meter)),
             Err(e) => unreadable(&e),
         }

@@ -1,18 +1,30 @@
 //! From a history to the operations of each register, with small numbers for values and times.
+//!
+//! Keys are dealt out to threads, and each thread takes from the history what is of its keys. All of
+//! them number all keys, so that nothing has to be joined.
 
-use history::columns::Columns;
+mod share;
+
+use history::columns::{Columns, Row};
 use history::word::Stored;
-use history::{History, Kind, Value};
+use history::{History, Value};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
+use self::share::Share;
 use super::Registers;
-use super::model::{Action, INITIAL};
-use super::numbers::Numbers;
-use super::search::{NEVER, Timed};
 use super::versions::Version;
 use super::zones::Op;
-use crate::{Exhausted, Meter};
+use crate::{Exhausted, Meter, threads};
+
+/// Below so many operations a second thread costs more than it brings.
+const WORTH_A_THREAD: usize = 20_000;
+
+/// Every thread looks at all operations.
+const MOST_THREADS: usize = 4;
+
+/// If so many of the first operations have one key, all are taken to have it, and by one thread.
+const FIRST: usize = 256;
 
 /// One register's share of a history. Linearizability is local (Herlihy and Wing 1990): the whole
 /// is linearizable iff each part is.
@@ -26,6 +38,8 @@ pub struct Part<'h> {
     pub versions: Vec<Option<Version>>,
     /// Writes that definitely did not happen, by value: whoever reads one is told so.
     pub aborted: FxHashMap<u32, u32>,
+    /// How many operations have no known outcome.
+    pub lost: usize,
     /// Where the numbers in the actions stand for what is found there, from 1; 0 is the initial value.
     values: Vec<Place>,
     registers: &'h Registers,
@@ -42,7 +56,31 @@ impl Place {
     }
 }
 
-impl Part<'_> {
+impl<'h> Part<'h> {
+    fn new(key: Option<Value>, registers: &'h Registers, columns: &'h Columns) -> Part<'h> {
+        Part {
+            key,
+            ops: Vec::new(),
+            ids: Vec::new(),
+            versions: Vec::new(),
+            values: Vec::new(),
+            aborted: FxHashMap::default(),
+            lost: 0,
+            registers,
+            columns,
+        }
+    }
+
+    /// Makes room for the rest, of which this part is likely to have its share, after so much of the
+    /// history was seen.
+    fn make_room(&mut self, seen: f64) {
+        let len = self.ops.len();
+        let likely = (1.02 * len as f64 / seen) as usize;
+        let more = likely.clamp(len + len / 4 + 8, 4 * len + 8) - len;
+        self.ops.reserve_exact(more);
+        self.ids.reserve_exact(more);
+    }
+
     /// How many values there are, the initial one among them.
     pub fn values(&self) -> usize {
         self.values.len() + 1
@@ -52,28 +90,25 @@ impl Part<'_> {
     pub fn value(&self, number: u32) -> Value {
         match number.checked_sub(1) {
             None => self.registers.initial.clone(),
-            Some(at) => {
-                let Place(place) = self.values[at as usize];
-                let row = self.columns.cursor().row(place >> 1);
-                let value = self
-                    .registers
-                    .unwrap(row.value())
-                    .expect("it was read before")
-                    .1;
-                match (self.columns.names().get(row.f()), value.as_pair()) {
-                    (Some(f), Some(pair)) if f == "cas" => {
-                        let (from, to) = pair;
-                        if place & 1 == 0 { from } else { to }
-                    }
-                    _ => value,
-                }
-                .to_value()
-            }
+            Some(at) => self.stored(self.values[at as usize]).to_value(),
+        }
+    }
+
+    fn stored(&self, place: Place) -> Stored<'h> {
+        let row = self.columns.cursor().row(place.0 >> 1);
+        let unwrapped = self.registers.unwrap(row.value());
+        let value = unwrapped.expect("it was read before").1;
+        match (self.columns.names().get(row.f()), value.as_pair()) {
+            (Some(f), Some((from, to))) if f == "cas" => match place.0 & 1 {
+                0 => from,
+                _ => to,
+            },
+            _ => value,
         }
     }
 
     /// Bytes that it holds.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.ops.capacity() * size_of::<Op>()
             + self.ids.capacity() * size_of::<u32>()
             + self.versions.capacity() * size_of::<Option<Version>>()
@@ -88,17 +123,6 @@ pub enum Unreadable {
     Op { index: u32, reason: String },
     #[error("{0} while operations were read")]
     NoRoom(#[from] Exhausted),
-}
-
-/// A number, or a list that begins with two.
-fn version(value: Stored) -> Option<Version> {
-    match value.as_int() {
-        Some(n) => Some((n, 0)),
-        None => {
-            let mut numbers = value.items()?.map_while(Stored::as_int);
-            Some((numbers.next()?, numbers.next()?))
-        }
-    }
 }
 
 /// What an operation of a register does.
@@ -125,210 +149,232 @@ impl Role {
 pub fn split<'h>(
     registers: &'h Registers,
     history: &'h History,
-    meter: &mut Meter,
+    meter: &Meter,
 ) -> Result<Vec<Part<'h>>, Unreadable> {
-    let columns = history.columns();
-    let has_versions = columns.has_versions();
-    let moments = Moments::new(columns);
-    let roles: Vec<Option<Role>> = columns.names().iter().map(|name| Role::of(name)).collect();
-    let mut parts: Parts = Parts::new(registers, columns);
-    let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
-    // What the parts hold is summed now and then: it only grows.
-    let mut bytes = 0;
-    for (i, pair) in history.pairs().iter().enumerate() {
-        let call = calls.row(pair.invocation);
-        let Some(role) = roles[call.f() as usize] else {
-            continue;
-        };
-        if i % 65_536 == 0 {
-            bytes = parts.bytes() + moments.bytes();
-        }
-        meter.tick(bytes as u64)?;
-        let index = pair.invocation;
-        let bad = |reason: String| Unreadable::Op { index, reason };
-        let ret = pair.completion().map(|at| rets.row(at));
-        let outcome = ret.map_or(Kind::Info, |ret| ret.kind());
-        let (key, asked) = registers.unwrap(call.value()).map_err(bad)?;
-        let at = parts.at(key);
-        let answer = ret
-            .filter(|ret| ret.kind() == Kind::Ok)
-            .map(|ret| ret.value());
-        // Whoever only writes may be answered with nothing.
-        let answer = answer.filter(|answer| role == Role::Read || !answer.is_nil());
-        let answer = answer.map(|answer| registers.unwrap(answer).map_err(bad));
-        let answer = answer.transpose()?;
-        if let Some((found, _)) = answer {
-            let same = |(a, b): (Stored, Stored)| a.word() == b.word() && a.word().is_whole();
-            if !key
-                .zip(found)
-                .is_none_or(|pair| same(pair) || parts.at(Some(pair.1)) == at)
-            {
-                return Err(bad(
-                    "it asks for one key and is answered with another".into()
-                ));
-            }
-        }
-        let action = match ret.zip(answer) {
-            Some((ret, (_, answer))) if role == Role::Read => {
-                Action::Read(parts.number(at, answer, Place::new(ret.index(), false)))
-            }
-            _ if role == Role::Read => continue,
-            _ if role == Role::Write => {
-                Action::Write(parts.number(at, asked, Place::new(index, false)))
-            }
-            _ => {
-                let (from, to) = asked
-                    .as_pair()
-                    .ok_or_else(|| bad(format!("{} is not [from, to]", asked.to_value())))?;
-                Action::Cas(
-                    parts.number(at, from, Place::new(index, false)),
-                    parts.number(at, to, Place::new(index, true)),
-                )
-            }
-        };
-        let part = &mut parts.list[at as usize];
-        if outcome == Kind::Fail {
-            if let Some(value) = action.written() {
-                part.aborted.insert(value, index);
-            }
-            continue;
-        }
-        part.ops.push(Timed {
-            op: action,
-            call: moments.call(index),
-            ret: match (outcome, pair.completion()) {
-                (Kind::Ok, Some(completion)) => moments.ret(completion),
-                _ => NEVER,
-            },
-        });
-        part.ids.push(index);
-        if has_versions {
-            part.versions
-                .push(ret.and_then(|ret| version(ret.version()?)));
-        }
-    }
-    Ok(parts.list)
+    let pairs = history.pairs();
+    let mut calls = history.columns().cursor();
+    let key = |pair: &history::Pair| {
+        let halves = calls.row(pair.invocation).value().halves();
+        halves.map(|(key, _)| key)
+    };
+    let mut keys = pairs.iter().take(FIRST).map(key);
+    let first = keys.next();
+    let one_key = !registers.keyed || keys.all(|key| Some(key) == first);
+    let threads = match one_key {
+        true => 1,
+        false => threads::for_items(pairs.len(), WORTH_A_THREAD).min(MOST_THREADS),
+    };
+    split_by(threads, registers, history, meter)
 }
 
-/// Numbers the distinct times of the events from 1. Twice the number is the rank of a call, and
-/// once more that of a return: events at one time overlap, since nobody knows which came first.
-pub struct Moments(Vec<u32>);
-
-impl Moments {
-    pub fn new(columns: &Columns) -> Moments {
-        let mut moment = 1;
-        let mut before = columns.times().next();
-        let mut moments = Vec::with_capacity(columns.len());
-        for time in columns.times() {
-            moment += u32::from(Some(time) != before);
-            before = Some(time);
-            moments.push(moment);
+/// The same by so many threads, each of which takes every so-manieth key.
+fn split_by<'h>(
+    threads: usize,
+    registers: &'h Registers,
+    history: &'h History,
+    meter: &Meter,
+) -> Result<Vec<Part<'h>>, Unreadable> {
+    let limits = meter.share(threads);
+    let read = |nth| Share::read(registers, history, (nth, threads), limits.clone());
+    let shares = threads::map(threads, 0..threads, read);
+    let mut parts = Vec::new();
+    let mut why = None;
+    for share in shares {
+        match (share, &why) {
+            (Ok(share), _) => parts.push(share.into_iter()),
+            // Of what cannot be read, the first.
+            (Err(Unreadable::Op { index, .. }), Some(Unreadable::Op { index: first, .. }))
+                if *first < index => {}
+            (Err(Unreadable::NoRoom(_)), Some(_)) => {}
+            (Err(new), _) => why = Some(new),
         }
-        Moments(moments)
+    }
+    if let Some(why) = why {
+        return Err(why);
+    }
+    let keys: usize = parts.iter().map(ExactSizeIterator::len).sum();
+    Ok((0..keys)
+        .filter_map(|key| parts[key % threads].next())
+        .collect())
+}
+
+/// Ranks of calls and returns. Events at one time overlap, since nobody knows which came first: so
+/// moments are numbered, and twice the number is the rank of a call, and once more that of a return.
+pub struct Moments<'h>(&'h Columns);
+
+impl<'h> Moments<'h> {
+    pub fn new(columns: &'h Columns) -> Moments<'h> {
+        Moments(columns)
     }
 
     pub fn call(&self, event: u32) -> u32 {
-        2 * self.0[event as usize]
+        self.call_at(self.0.cursor().row(event))
     }
 
     pub fn ret(&self, event: u32) -> u32 {
-        2 * self.0[event as usize] + 1
+        self.ret_at(self.0.cursor().row(event))
     }
 
-    fn bytes(&self) -> usize {
-        self.0.capacity() * size_of::<u32>()
+    /// No rank is 0: that is before everything.
+    #[inline]
+    fn call_at(&self, row: Row) -> u32 {
+        2 * self.0.moment(row) + 2
+    }
+
+    #[inline]
+    fn ret_at(&self, row: Row) -> u32 {
+        self.call_at(row) + 1
     }
 }
 
-/// Parts being filled, and the numbers of keys and values.
-struct Parts<'h> {
-    registers: &'h Registers,
-    columns: &'h Columns,
-    list: Vec<Part<'h>>,
-    keys: FxHashMap<Option<u64>, u32>,
-    /// The key that was asked for last.
-    last: Option<(Option<u64>, u32)>,
-    numbers: Numbers,
-    /// Values that do not fit into a word, numbered over all keys.
-    large: FxHashMap<Value, u64>,
-    initial: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Budget;
+    use crate::linearizable::search::NEVER;
+    use history::{Event, Kind, Process, Time};
 
-impl<'h> Parts<'h> {
-    fn new(registers: &'h Registers, columns: &'h Columns) -> Parts<'h> {
-        let mut parts = Parts {
-            registers,
-            columns,
-            list: Vec::new(),
-            keys: FxHashMap::default(),
-            last: None,
-            numbers: Numbers::default(),
-            large: FxHashMap::default(),
-            initial: 0,
-        };
-        let mut arena = history::word::Arena::default();
-        let initial = arena.value(&registers.initial);
-        parts.initial = parts.bits(arena.get(initial));
-        parts
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, n: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (z ^ (z >> 31)) % n
+        }
     }
 
-    fn bytes(&self) -> usize {
-        let parts: usize = self.list.iter().map(Part::bytes).sum();
-        parts + self.numbers.bytes()
+    /// Numbers, texts that fit into a word, and such that do not.
+    fn value(n: u64) -> Value {
+        match n % 3 {
+            0 => Value::Int(n as i64 / 3),
+            1 => Value::text(format!("v{}", n / 3)),
+            _ => Value::text(format!("a value as long as {}", n / 3)),
+        }
     }
 
-    /// A number that is the same for equal values only.
-    fn bits(&mut self, value: Stored) -> u64 {
-        match value.word().is_whole() {
-            true => value.word().bits(),
-            false => {
-                let next = self.large.len() as u64;
-                // Words have no such tag.
-                self.large
-                    .entry(value.to_value())
-                    .or_insert(next << 3 | 7)
-                    .to_owned()
+    fn history(random: &mut Random) -> History {
+        let (keys, values) = (1 + random.below(6), [4, 30, 300][random.below(3) as usize]);
+        let mut open: Vec<Option<(&str, Value, Value)>> = vec![None; 4];
+        let mut events = Vec::new();
+        let mut time = 0;
+        for index in 0..random.below(120) {
+            let process = random.below(4);
+            time += random.below(3);
+            let (kind, (f, key, value)) = match open[process as usize].take() {
+                Some((f, key, asked)) => {
+                    let kind = [Kind::Ok, Kind::Ok, Kind::Fail, Kind::Info];
+                    let value = if f == "read" {
+                        value(random.below(values))
+                    } else {
+                        asked
+                    };
+                    (kind[random.below(4) as usize], (f, key, value))
+                }
+                None => {
+                    let (a, b) = (value(random.below(values)), value(random.below(values)));
+                    let (f, asked) = match random.below(4) {
+                        0 => ("write", a),
+                        1 => ("cas", Value::pair(a, b)),
+                        2 => ("note", a),
+                        _ => ("read", Value::Nil),
+                    };
+                    let key = value(random.below(keys));
+                    let op = (f, key, asked);
+                    open[process as usize] = Some(op.clone());
+                    (Kind::Invoke, op)
+                }
+            };
+            events.push(Event {
+                index,
+                time: Time(time),
+                process: Process::Client(process),
+                kind,
+                f: f.into(),
+                value: Value::pair(key, value),
+                error: None,
+                node: None,
+                version: (random.below(9) == 0).then_some(Value::Int(index as i64)),
+            });
+        }
+        History::new(events).unwrap()
+    }
+
+    #[test]
+    fn by_however_many_threads_the_parts_are_the_same() {
+        let random = &mut Random(1);
+        let registers = Registers::keyed().with_initial(value(0));
+        for _ in 0..150 {
+            let history = history(random);
+            let threads = 2 + random.below(4) as usize;
+            let meter = &Budget::default().start();
+            let whole = split_by(1, &registers, &history, meter).unwrap();
+            let dealt = split_by(threads, &registers, &history, meter).unwrap();
+            assert_eq!(whole.len(), dealt.len(), "{threads}");
+            for (a, b) in whole.iter().zip(&dealt) {
+                assert_eq!((&a.key, &a.ops, &a.ids), (&b.key, &b.ops, &b.ids));
+                assert_eq!((&a.versions, &a.aborted), (&b.versions, &b.aborted));
+                let values = |part: &Part| {
+                    (0..part.values() as u32)
+                        .map(|v| part.value(v))
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(values(a), values(b));
+                let lost = a.ops.iter().filter(|op| op.ret == NEVER).count();
+                assert_eq!((a.lost, b.lost), (lost, lost));
             }
         }
     }
 
-    /// The part of this key, which may be new.
-    fn at(&mut self, key: Option<Stored<'h>>) -> u32 {
-        let bits = key.map(|key| self.bits(key));
-        if let Some((last, at)) = self.last
-            && last == bits
-        {
-            return at;
+    #[test]
+    fn the_first_operation_that_cannot_be_read_is_named_by_however_many_threads() {
+        let event = |index: u64, kind, key: i64, value: Value| Event {
+            index,
+            time: Time(index),
+            process: Process::Client(index / 2),
+            kind,
+            f: "cas".into(),
+            value: Value::pair(key, value),
+            error: None,
+            node: None,
+            version: None,
+        };
+        let events = (0..20).flat_map(|i| {
+            let asked = match i {
+                12 | 13 => Value::Int(1),
+                _ => Value::pair(1, 2),
+            };
+            let call = event(2 * i, Kind::Invoke, i as i64, asked.clone());
+            [call, event(2 * i + 1, Kind::Ok, i as i64, asked)]
+        });
+        let history = History::new(events.collect()).unwrap();
+        let (registers, meter) = (Registers::keyed(), Budget::default().start());
+        for threads in 1..4 {
+            let found = split_by(threads, &registers, &history, &meter);
+            match found {
+                Err(Unreadable::Op { index, .. }) => assert_eq!(index, 24, "{threads}"),
+                other => panic!("{threads}: {:?}", other.map(|parts| parts.len())),
+            }
         }
-        let next = self.list.len() as u32;
-        let at = *self.keys.entry(bits).or_insert(next);
-        if at == next {
-            self.list.push(Part {
-                key: key.map(Stored::to_value),
-                ops: Vec::new(),
-                ids: Vec::new(),
-                versions: Vec::new(),
-                values: Vec::new(),
-                aborted: FxHashMap::default(),
-                registers: self.registers,
-                columns: self.columns,
-            });
-        }
-        self.last = Some((bits, at));
-        at
     }
 
-    fn number(&mut self, part: u32, value: Stored<'h>, place: Place) -> u32 {
-        let word = self.bits(value);
-        if word == self.initial {
-            return INITIAL;
+    #[test]
+    fn a_small_budget_is_held_by_every_share() {
+        let random = &mut Random(2);
+        let registers = Registers::keyed();
+        let history = std::iter::repeat_with(|| history(random))
+            .find(|history| history.pairs().len() > 40)
+            .unwrap();
+        let budget = Budget {
+            memory_bytes: 100,
+            ..Budget::default()
+        };
+        for threads in [1, 3] {
+            let found = split_by(threads, &registers, &history, &budget.start());
+            assert!(matches!(found, Err(Unreadable::NoRoom(Exhausted::Memory))));
         }
-        let values = &mut self.list[part as usize].values;
-        let next = values.len() as u32 + 1;
-        let number = self.numbers.number(part, word, next);
-        if number == next {
-            values.push(place);
-        }
-        number
     }
 }

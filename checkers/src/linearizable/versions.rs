@@ -7,6 +7,7 @@
 //! what it gives. Where that does not do, versions decide nothing: a system may be linearizable and
 //! say wrong things of its own order, and another engine must look at it.
 
+use history::sort::sort_spread_within;
 use rustc_hash::FxHashMap;
 
 use super::model::{Action, INITIAL};
@@ -34,21 +35,27 @@ pub fn order(
     versions: &[Option<Version>],
     meter: &mut Meter,
 ) -> Result<Result<Vec<u32>, NoOrder>, Exhausted> {
-    meter.tick(24 * ops.len() as u64)?;
-    let mut told: Vec<(Version, bool, u32)> = Vec::with_capacity(ops.len());
+    meter.look(24 * ops.len() as u64)?;
+    let mut told: Vec<u32> = Vec::with_capacity(ops.len());
     // By what they write, those called last first.
     let mut lost: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
     for (i, op) in ops.iter().enumerate().rev() {
+        meter.tick(0)?;
         let i = i as u32;
         match (op.ret == NEVER, op.op.written(), versions[i as usize]) {
             (true, Some(value), _) => lost.entry(value).or_default().push(i),
             (true, None, _) => {}
-            (false, written, Some(version)) => told.push((version, written.is_none(), i)),
+            (false, _, Some(_)) => told.push(i),
             (false, _, None) => return Ok(Err(NoOrder::Missing { op: i })),
         }
     }
     // Numbers of operations are in the order of their calls.
-    told.sort_unstable();
+    told.reverse();
+    let version = |op: &u32| versions[*op as usize].unwrap_or_default();
+    let order = |op: &u32| (version(op), ops[*op as usize].op.written().is_none());
+    // Negative ones first.
+    let number = |op: &u32| version(op).0 as u64 ^ 1 << 63;
+    let told = sort_spread_within(told, number, order, meter)?;
     let mut order = Vec::with_capacity(ops.len());
     let mut now = INITIAL;
     let (mut latest, mut latest_call) = (0, 0);
@@ -66,7 +73,7 @@ pub fn order(
         order.push(i);
         Ok(())
     };
-    for (_, _, i) in told {
+    for i in told {
         meter.tick(0)?;
         let op = &ops[i as usize];
         if let Some(found) = op.op.found()

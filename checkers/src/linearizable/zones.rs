@@ -28,6 +28,8 @@
 //! Every violation shows in two to four operations: these alone, together with the fact that no
 //! other operation writes these values, cannot be ordered.
 
+use history::sort::sort_spread_within;
+
 use super::model::{Action, INITIAL};
 use super::search::{NEVER, Timed};
 use crate::{Exhausted, Meter};
@@ -92,7 +94,7 @@ pub enum Found<'a> {
 /// That there is an order; the order itself is made on request.
 pub struct Order<'a> {
     table: Table<'a>,
-    /// By their beginning.
+    /// Sorted by [`Block::begin`].
     blocks: Vec<Block>,
 }
 
@@ -112,25 +114,59 @@ const MOST_VIOLATIONS: usize = 8;
 #[derive(Clone, Copy)]
 struct Value {
     producer: u32,
-    /// An operation that has seen it, which proves that it was written; the reader if there is one.
-    seen_by: u32,
-    /// The compare-and-set that replaced it.
-    replaced_by: u32,
     /// Its readers: the last to be called, and the first to return.
     last_read: u32,
     first_read: u32,
+}
+
+/// The first return and the last call.
+#[derive(Clone, Copy)]
+struct Zone {
+    f: u32,
+    s: u32,
+}
+
+impl Zone {
+    fn extend(&mut self, op: &Op) {
+        self.f = self.f.min(op.ret);
+        self.s = self.s.max(op.call);
+    }
+}
+
+/// What compare-and-sets say of one value.
+#[derive(Clone, Copy)]
+struct Link {
+    /// One that has found it, or a reader of what came of it.
+    seen_by: u32,
+    /// The one that replaced it.
+    replaced_by: u32,
 }
 
 /// A chain of values, or a single one.
 #[derive(Clone, Copy)]
 struct Block {
     root: u32,
-    /// Which operation returns first, and when; none for the initial value, which was always there.
-    first: u32,
+    /// When an operation of it returns first; 0 for the initial value, which was always there.
     f: u32,
-    /// Which is called last, and when.
-    last: u32,
+    /// When one is called last.
     s: u32,
+}
+
+impl Block {
+    fn begin(&self) -> u32 {
+        self.f.min(self.s)
+    }
+
+    fn is_forward(&self) -> bool {
+        self.f < self.s
+    }
+}
+
+/// The operations of a block that return first and are called last.
+struct Ends {
+    /// None for the initial value.
+    first: u32,
+    last: u32,
 }
 
 /// Judges the operations of one register; values are numbers below `values`, and 0 is the initial
@@ -141,9 +177,9 @@ pub fn check<'a>(
     meter: &mut Meter,
 ) -> Result<Result<Found<'a>, NotUnique>, Exhausted> {
     // Tables by value, and the final order, whether or not it is asked for.
-    meter.tick(
-        (size_of::<Value>() + size_of::<Block>()) as u64 * values as u64 + 8 * ops.len() as u64,
-    )?;
+    let of_value =
+        size_of::<Value>() + size_of::<Zone>() + size_of::<Link>() + 2 * size_of::<Block>() + 8;
+    meter.look((of_value * values + 8 * ops.len()) as u64)?;
     let mut table = match Table::new(ops, values, meter)? {
         Ok(table) => table,
         Err(not_unique) => return Ok(Err(not_unique)),
@@ -157,7 +193,8 @@ pub fn check<'a>(
         (blocks, violations) = table.blocks(meter)?;
     }
     if violations.is_empty() {
-        blocks.sort_unstable_by_key(|b| b.f.min(b.s));
+        let begin = |block: &Block| u64::from(block.begin());
+        blocks = sort_spread_within(blocks, begin, Block::begin, meter)?;
         violations = table.zones(&blocks);
     }
     if violations.is_empty() {
@@ -179,6 +216,13 @@ pub fn check<'a>(
 struct Table<'a> {
     ops: &'a [Op],
     values: Vec<Value>,
+    /// When the first operation on each returns, and when the last one is called. They are as well to be
+    /// had from the operations, but those are far away by then.
+    zones: Vec<Zone>,
+    /// Whether a value was seen before it was written.
+    foreseen: bool,
+    /// Empty if there are no compare-and-sets.
+    links: Vec<Link>,
 }
 
 impl<'a> Table<'a> {
@@ -189,21 +233,25 @@ impl<'a> Table<'a> {
     ) -> Result<Result<Table<'a>, NotUnique>, Exhausted> {
         let unknown = Value {
             producer: NONE,
-            seen_by: NONE,
-            replaced_by: NONE,
             last_read: NONE,
             first_read: NONE,
         };
         let mut table = Table {
             ops,
             values: vec![unknown; values],
+            zones: vec![Zone { f: NEVER, s: 0 }; values],
+            foreseen: false,
+            links: Vec::new(),
         };
+        let mut links = false;
         for (i, op) in ops.iter().enumerate() {
             meter.tick(0)?;
             let i = i as u32;
             match op.op {
                 Action::Write(v) | Action::Cas(_, v) => {
-                    let first = table.values[v as usize].producer;
+                    links |= matches!(op.op, Action::Cas(..));
+                    let value = &mut table.values[v as usize];
+                    let first = value.producer;
                     if v == INITIAL {
                         return Ok(Err(NotUnique::Initial { op: i }));
                     }
@@ -215,42 +263,66 @@ impl<'a> Table<'a> {
                             second,
                         }));
                     }
-                    table.values[v as usize].producer = i;
+                    value.producer = i;
+                    // Whoever is called later does not return earlier.
+                    table.foreseen |=
+                        value.first_read != NONE && ops[value.first_read as usize].ret < op.call;
+                    table.zones[v as usize].extend(op);
                 }
                 Action::Read(v) => {
                     let value = &mut table.values[v as usize];
-                    value.seen_by = i;
                     // By call, so the last so far is the last called.
                     value.last_read = i;
                     if value.first_read == NONE || op.ret < ops[value.first_read as usize].ret {
                         value.first_read = i;
                     }
+                    table.zones[v as usize].extend(op);
                 }
             }
         }
+        if links {
+            table.see_through();
+        }
+        Ok(Ok(table))
+    }
+
+    /// What compare-and-sets that happened show of the values that they found.
+    fn see_through(&mut self) {
+        let unknown = Link {
+            seen_by: NONE,
+            replaced_by: NONE,
+        };
+        self.links = vec![unknown; self.values.len()];
         // An operation that returned has happened, and so has what it found.
-        for (i, op) in ops.iter().enumerate() {
+        for (i, op) in self.ops.iter().enumerate() {
             if let Action::Cas(from, _) = op.op
                 && op.ret != NEVER
-                && table.values[from as usize].seen_by == NONE
+                && self.seen_by(from) == NONE
             {
-                table.values[from as usize].seen_by = i as u32;
+                self.links[from as usize].seen_by = i as u32;
             }
         }
         // Through lost compare-and-sets that were seen, back to what they found.
-        for v in 0..values {
+        for v in 0..self.values.len() as u32 {
             let mut v = v;
-            while let Some(op) = table.producer(v as u32)
+            while let Some(op) = self.producer(v)
                 && let Action::Cas(from, _) = op.op
                 && op.ret == NEVER
-                && table.values[v].seen_by != NONE
-                && table.values[from as usize].seen_by == NONE
+                && self.seen_by(v) != NONE
+                && self.seen_by(from) == NONE
             {
-                table.values[from as usize].seen_by = table.values[v].seen_by;
-                v = from as usize;
+                self.links[from as usize].seen_by = self.seen_by(v);
+                v = from;
             }
         }
-        Ok(Ok(table))
+    }
+
+    /// An operation that has seen a value, which proves that it was written; the reader if there is one.
+    fn seen_by(&self, value: u32) -> u32 {
+        match self.values[value as usize].last_read {
+            NONE => self.links.get(value as usize).map_or(NONE, |l| l.seen_by),
+            reader => reader,
+        }
     }
 
     fn producer(&self, value: u32) -> Option<&'a Op> {
@@ -261,30 +333,31 @@ impl<'a> Table<'a> {
     fn happened(&self, value: u32) -> bool {
         match self.producer(value) {
             None => value == INITIAL,
-            Some(op) => op.ret != NEVER || self.values[value as usize].seen_by != NONE,
+            Some(op) => op.ret != NEVER || self.seen_by(value) != NONE,
         }
     }
 
     /// What shows that a write of unknown outcome happened.
     fn shown_by(&self, op: u32) -> u32 {
-        self.values[self.value(op) as usize].seen_by
+        self.seen_by(self.value(op))
     }
 
     /// Values that were seen and that nobody wrote.
     fn nowhere(&self) -> Vec<Violation> {
         (INITIAL + 1..self.values.len() as u32)
             .filter(|v| self.values[*v as usize].producer == NONE)
-            .filter(|v| self.values[*v as usize].seen_by != NONE)
-            .map(|value| {
-                let seen_by = self.values[value as usize].seen_by;
-                Violation::new(Kind::FromNowhere { value }, vec![seen_by])
-            })
+            .map(|value| (value, self.seen_by(value)))
+            .filter(|(_, seen_by)| *seen_by != NONE)
+            .map(|(value, by)| Violation::new(Kind::FromNowhere { value }, vec![by]))
             .collect()
     }
 
     /// Joins values by the compare-and-sets that happened.
     fn link(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
+        if self.links.is_empty() {
+            return violations;
+        }
         for v in 0..self.values.len() as u32 {
             let Some(Action::Cas(from, _)) = self.producer(v).map(|op| op.op) else {
                 continue;
@@ -294,10 +367,10 @@ impl<'a> Table<'a> {
             }
             let (this, other) = (
                 self.values[v as usize].producer,
-                self.values[from as usize].replaced_by,
+                self.links[from as usize].replaced_by,
             );
             if other == NONE {
-                self.values[from as usize].replaced_by = this;
+                self.links[from as usize].replaced_by = this;
                 continue;
             }
             let kind = Kind::LostUpdate { value: from };
@@ -309,18 +382,20 @@ impl<'a> Table<'a> {
     /// The values of the chain that begins with `root`.
     fn chain(&self, root: u32) -> impl Iterator<Item = u32> {
         std::iter::successors(Some(root), |v| {
-            let next = self
-                .ops
-                .get(self.values[*v as usize].replaced_by as usize)?;
-            next.op.written()
+            let next = self.links.get(*v as usize)?.replaced_by;
+            self.ops.get(next as usize)?.op.written()
         })
     }
 
     /// Walks every chain, checking its own order against time.
-    fn blocks(&self, meter: &mut Meter) -> Result<(Vec<Block>, Vec<Violation>), Exhausted> {
+    fn blocks(&mut self, meter: &mut Meter) -> Result<(Vec<Block>, Vec<Violation>), Exhausted> {
+        let zones = std::mem::take(&mut self.zones);
+        if self.links.is_empty() && !self.foreseen {
+            return Ok((self.single_blocks(&zones, meter)?, Vec::new()));
+        }
         let mut blocks = Vec::new();
         let mut violations = Vec::new();
-        let mut reached = vec![false; self.values.len()];
+        let mut reached = vec![false; self.links.len()];
         for root in 0..self.values.len() as u32 {
             let begins = match self.producer(root).map(|op| op.op) {
                 None => root == INITIAL,
@@ -329,49 +404,80 @@ impl<'a> Table<'a> {
             if !begins || !self.happened(root) {
                 continue;
             }
-            let mut block = Block {
-                root,
-                first: NONE,
-                f: if root == INITIAL { 0 } else { NEVER },
-                last: NONE,
-                s: 0,
-            };
-            for value in self.chain(root) {
-                meter.tick(0)?;
-                reached[value as usize] = true;
-                let Value {
-                    producer,
-                    last_read,
-                    first_read,
-                    ..
-                } = self.values[value as usize];
-                // The producer follows all before it, and every reader follows the producer;
-                // readers among themselves are free.
-                for (first, last) in [(producer, producer), (first_read, last_read)] {
-                    let (Some(one), Some(other)) =
-                        (self.ops.get(first as usize), self.ops.get(last as usize))
-                    else {
-                        continue;
-                    };
-                    if one.ret < block.s {
-                        violations.push(self.inverted(block.last, first));
-                    }
-                    if one.ret < block.f {
-                        (block.first, block.f) = (first, one.ret);
-                    }
-                    if other.call > block.s || block.last == NONE {
-                        (block.last, block.s) = (last, other.call);
-                    }
+            meter.tick(0)?;
+            if !reached.is_empty() {
+                for value in self.chain(root) {
+                    meter.tick(0)?;
+                    reached[value as usize] = true;
                 }
             }
-            blocks.push(block);
+            let inverted = |late, early| violations.push(self.inverted(late, early));
+            blocks.push(self.block(root, inverted).0);
         }
-        for v in INITIAL + 1..self.values.len() as u32 {
+        for v in INITIAL + 1..reached.len() as u32 {
             if !reached[v as usize] && self.happened(v) && self.producer(v).is_some() {
                 violations.push(self.circle(v, &mut reached));
             }
         }
         Ok((blocks, violations))
+    }
+
+    /// The same where each value is a block, and its own order is right.
+    fn single_blocks(&self, zones: &[Zone], meter: &mut Meter) -> Result<Vec<Block>, Exhausted> {
+        let mut blocks = Vec::with_capacity(zones.len());
+        for (root, zone) in zones.iter().enumerate() {
+            meter.tick(0)?;
+            let f = match root as u32 {
+                INITIAL => 0,
+                _ => zone.f,
+            };
+            // A lost write that nobody saw is all that never returns.
+            if f != NEVER {
+                let (root, s) = (root as u32, zone.s);
+                blocks.push(Block { root, f, s });
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Walks the chain of `root`. Pairs of operations that time has inverted are told to `inverted`.
+    fn block(&self, root: u32, mut inverted: impl FnMut(u32, u32)) -> (Block, Ends) {
+        let f = if root == INITIAL { 0 } else { NEVER };
+        let mut block = Block { root, f, s: 0 };
+        let mut ends = Ends {
+            first: NONE,
+            last: NONE,
+        };
+        for value in self.chain(root) {
+            let Value {
+                producer,
+                last_read,
+                first_read,
+            } = self.values[value as usize];
+            // The producer follows all before it, and every reader follows the producer;
+            // readers among themselves are free.
+            for (first, last) in [(producer, producer), (first_read, last_read)] {
+                let (Some(one), Some(other)) =
+                    (self.ops.get(first as usize), self.ops.get(last as usize))
+                else {
+                    continue;
+                };
+                if one.ret < block.s {
+                    inverted(ends.last, first);
+                }
+                if one.ret < block.f {
+                    (ends.first, block.f) = (first, one.ret);
+                }
+                if other.call > block.s || ends.last == NONE {
+                    (ends.last, block.s) = (last, other.call);
+                }
+            }
+        }
+        (block, ends)
+    }
+
+    fn ends(&self, block: &Block) -> Ends {
+        self.block(block.root, |_, _| {}).1
     }
 
     /// `early` returned before `late` was called, and must stand behind it.
@@ -421,39 +527,41 @@ impl<'a> Table<'a> {
 
     /// Gibbons and Korach's two conditions; blocks by their beginning.
     fn zones(&self, blocks: &[Block]) -> Vec<Violation> {
-        let mut violations = Vec::new();
-        let mut forward: Vec<&Block> = Vec::new();
-        for block in blocks.iter().filter(|b| b.f < b.s) {
-            // The zone that reaches furthest covers whatever an earlier one does.
-            match forward.last() {
-                Some(before) if block.f < before.s => {
-                    violations.push(self.crossed(before, block));
-                    if block.s > before.s {
-                        forward.push(block);
-                    }
+        let mut crossed = Vec::new();
+        let mut within = Vec::new();
+        // Of the forward blocks that began, the one whose zone reaches furthest: it covers whatever an
+        // earlier one does.
+        let mut zone: Option<&Block> = None;
+        for block in blocks {
+            let covers = zone.filter(|zone| block.begin() < zone.s);
+            match (block.is_forward(), covers) {
+                (true, Some(zone)) => crossed.push((zone, block)),
+                (false, Some(zone)) if zone.f < block.s && block.f < zone.s => {
+                    within.push((zone, block))
                 }
-                _ => forward.push(block),
+                _ => {}
+            }
+            if block.is_forward() && covers.is_none_or(|zone| block.s > zone.s) {
+                zone = Some(block);
             }
         }
-        if !violations.is_empty() {
-            return violations;
+        if !crossed.is_empty() {
+            let crossed = crossed.into_iter();
+            return crossed.map(|(a, b)| self.crossed(a, b)).collect();
         }
-        for block in blocks.iter().filter(|b| b.s < b.f) {
-            let at = forward.partition_point(|z| z.f < block.s);
-            if let Some(zone) = at.checked_sub(1).map(|i| forward[i])
-                && block.f < zone.s
-            {
-                violations.push(self.interrupted(zone.first, block.last, block.first, zone.last));
-            }
-        }
-        violations
+        let interrupted = |(zone, block): (&Block, &Block)| {
+            let (outer, inner) = (self.ends(zone), self.ends(block));
+            self.interrupted(outer.first, inner.last, inner.first, outer.last)
+        };
+        within.into_iter().map(interrupted).collect()
     }
 
     /// `one.f <= other.f < one.s`, and both are forward.
     fn crossed(&self, one: &Block, other: &Block) -> Violation {
         let ops = self.ops;
         let call = |op: u32| ops[op as usize].call;
-        let (x, y, z, w) = (one.first, one.last, other.first, other.last);
+        let Ends { first: x, last: y } = self.ends(one);
+        let Ends { first: z, last: w } = self.ends(other);
         // Three are enough if an operation stands by itself between two of the other value.
         if call(z) > one.f {
             return self.interrupted(x, z, z, y);
@@ -531,7 +639,7 @@ impl Order<'_> {
         let mut zone_end = 0;
         for block in &mut blocks {
             // They are sorted by their beginning, so the zone seen last is the one that may cover this.
-            match block.f < block.s {
+            match block.is_forward() {
                 true => {
                     zone_end = block.s;
                     block.s = block.f;

@@ -103,6 +103,7 @@ impl Meter {
 
     /// Fails once a limit is passed. `bytes` is what the search holds now. The clock is read every
     /// 256th time: a step of a search takes about a microsecond, reading the clock a tenth of that.
+    #[inline]
     pub fn tick(&mut self, bytes: u64) -> Result<(), Exhausted> {
         if bytes > self.memory_bytes {
             return Err(Exhausted::Memory);

@@ -5,6 +5,7 @@
 //! [`crate::History`] for whole [`Event`]s.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::word::{Arena, Stored, Word};
 use crate::{Event, Kind, Name, Process, Time};
@@ -375,7 +376,35 @@ impl Columns {
 
     /// A reader for rows that are asked for in roughly ascending order.
     pub fn cursor(&self) -> Cursor<'_> {
-        Cursor { of: self, chunk: 0 }
+        Cursor {
+            of: self,
+            chunk: 0,
+            version: 0,
+        }
+    }
+
+    /// Brings rows near: memory is quick at what it gives in order, and they will be asked for here and
+    /// there. It takes less than it saves from some hundred rows on.
+    pub fn fetch(&self, rows: Range<u32>) {
+        const LINE: usize = 64;
+        fn touch<T>(of: &[T], rows: &Range<usize>, number: impl Fn(&T) -> u64) -> u64 {
+            let rows = of[rows.clone()].iter().step_by(LINE / size_of::<T>());
+            rows.map(number).fold(0, u64::wrapping_add)
+        }
+        let first = self.starts.partition_point(|start| *start <= rows.start);
+        let chunks = self.chunks.iter().zip(&self.starts);
+        for (chunk, start) in chunks.skip(first.saturating_sub(1)) {
+            if *start >= rows.end {
+                break;
+            }
+            let within = |row: u32| (row.saturating_sub(*start) as usize).min(chunk.len());
+            let rows = within(rows.start)..within(rows.end);
+            let touched = touch(&chunk.times, &rows, |time| time.0)
+                ^ touch(&chunk.values, &rows, |word| word.bits())
+                ^ touch(&chunk.marks, &rows, |mark| mark.kind as u64)
+                ^ touch(&chunk.fs, &rows, |f| u64::from(*f));
+            std::hint::black_box(touched);
+        }
     }
 
     /// The first event whose index is not its position.
@@ -408,6 +437,8 @@ impl Columns {
 pub struct Cursor<'h> {
     of: &'h Columns,
     chunk: usize,
+    /// Where among its chunk's versions the last one was.
+    version: usize,
 }
 
 impl<'h> Cursor<'h> {
@@ -425,6 +456,27 @@ impl<'h> Cursor<'h> {
             row: index - starts[self.chunk],
             index,
         }
+    }
+
+    /// [`Row::version`] of a row that is near the one asked for last.
+    pub fn version(&mut self, row: Row<'h>) -> Option<Stored<'h>> {
+        let versions = &row.chunk.versions;
+        let row_at = |at: usize| versions[at].0;
+        let (mut from, mut step) = (self.version.min(versions.len()), 1);
+        let mut until = from;
+        while from > 0 && row_at(from - 1) >= row.row {
+            from = from.saturating_sub(step);
+            step *= 2;
+        }
+        step = 1;
+        while until < versions.len() && row_at(until) <= row.row {
+            until = (until + step).min(versions.len());
+            step *= 2;
+        }
+        let at = versions[from..until].binary_search_by_key(&row.row, |v| v.0);
+        let at = from + at.ok()?;
+        self.version = at;
+        Some(row.chunk.arena.get(versions[at].1))
     }
 }
 

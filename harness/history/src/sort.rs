@@ -29,6 +29,57 @@ pub fn sort_within<T: Copy, K: Ord>(
     Ok(())
 }
 
+/// Sorts by `key` what is spread evenly: by `number`, which must not fall where the key rises. Items are
+/// dealt out by number, and then only those that came together are sorted. What is equal keeps its order.
+pub fn sort_spread_within<T: Copy, K: Ord>(
+    items: Vec<T>,
+    number: impl Fn(&T) -> u64,
+    key: impl Fn(&T) -> K,
+    meter: &mut Meter,
+) -> Result<Vec<T>, Exhausted> {
+    let (mut least, mut most) = (u64::MAX, 0);
+    for item in &items {
+        meter.tick(0)?;
+        let number = number(item);
+        (least, most) = (least.min(number), most.max(number));
+    }
+    if items.is_empty() {
+        return Ok(items);
+    }
+    // About as many places as items.
+    let shift = ((most - least) / items.len() as u64).max(1).ilog2();
+    let place = |item: &T| ((number(item) - least) >> shift) as usize;
+    let mut ends = vec![0u32; ((most - least) >> shift) as usize + 2];
+    meter.look((size_of_val(&ends[..]) + size_of_val(&items[..])) as u64)?;
+    for item in &items {
+        meter.tick(0)?;
+        ends[place(item) + 1] += 1;
+    }
+    for at in 1..ends.len() {
+        ends[at] += ends[at - 1];
+    }
+    meter.look(0)?;
+    let mut sorted = items.clone();
+    meter.look(0)?;
+    for item in &items {
+        meter.tick(0)?;
+        let end = &mut ends[place(item)];
+        sorted[*end as usize] = *item;
+        *end += 1;
+    }
+    drop(items);
+    let mut from = 0;
+    for end in ends {
+        meter.tick(0)?;
+        let together = &mut sorted[from..end as usize];
+        if together.len() > 1 {
+            sort_within(together, &key, meter)?;
+        }
+        from = end as usize;
+    }
+    Ok(sorted)
+}
+
 /// Merges what is before `middle` with what is behind it.
 fn merge<T: Copy, K: Ord>(
     items: &mut [T],
@@ -89,8 +140,11 @@ mod tests {
             let mut expected = items.clone();
             expected.sort_by_key(|item| item.0);
             let meter = &mut Budget::default().start();
+            let unsorted = items.clone();
             sort_within(&mut items, |item| item.0, meter).unwrap();
-            prop_assert_eq!(items, expected);
+            prop_assert_eq!(&items, &expected);
+            let spread = sort_spread_within(unsorted, |item| item.0, |item| item.0, meter);
+            prop_assert_eq!(spread.unwrap(), expected);
         }
     }
 

@@ -234,14 +234,6 @@ impl<'h> Stored<'h> {
         self.word == Word::NIL
     }
 
-    #[inline]
-    fn with(self, word: u64) -> Stored<'h> {
-        Stored {
-            word: Word(word),
-            ..self
-        }
-    }
-
     /// Kind and parts of a spilt value.
     #[inline]
     fn spilt(self) -> Option<(u64, usize, &'h [u64])> {
@@ -290,31 +282,48 @@ impl<'h> Stored<'h> {
         }
     }
 
+    /// Another word from where this one is.
+    #[inline]
+    pub fn beside(self, word: Word) -> Stored<'h> {
+        Stored { word, ..self }
+    }
+
     /// Both halves of a two-element list.
     #[inline]
     pub fn as_pair(self) -> Option<(Stored<'h>, Stored<'h>)> {
+        let (first, second) = self.halves()?;
+        Some((self.beside(first), self.beside(second)))
+    }
+
+    /// The same as words, which lie where this one does.
+    #[inline]
+    pub fn halves(self) -> Option<(Word, Word)> {
         let bits = self.word.0;
         match self.word.tag() {
             PAIR => {
                 let first = (bits as i64 >> 40) as u64;
                 let second = (bits as i64) << 24 >> 27;
-                Some((
-                    self.with(first << 3 | INT),
-                    self.with((second as u64) << 3 | INT),
-                ))
+                Some((Word(first << 3 | INT), Word((second as u64) << 3 | INT)))
             }
-            FIRST => Some((self.with(bits & !7 | INT), self.with(Word::NIL.0))),
-            _ => match self.spilt() {
-                Some((LIST, 2, words)) => Some((self.with(words[0]), self.with(words[1]))),
-                _ => None,
-            },
+            FIRST => Some((Word(bits & !7 | INT), Word::NIL)),
+            SPILT => self.spilt_halves(),
+            _ => None,
+        }
+    }
+
+    fn spilt_halves(self) -> Option<(Word, Word)> {
+        match self.spilt() {
+            Some((LIST, 2, words)) => Some((Word(words[0]), Word(words[1]))),
+            _ => None,
         }
     }
 
     /// The items of a list that is not a pair of small numbers (for which see [`Stored::as_pair`]).
     fn parts(self, of: u64) -> Option<impl ExactSizeIterator<Item = Stored<'h>> + Clone> {
         match self.spilt() {
-            Some((kind, _, words)) if kind == of => Some(words.iter().map(move |w| self.with(*w))),
+            Some((kind, _, words)) if kind == of => {
+                Some(words.iter().map(move |w| self.beside(Word(*w))))
+            }
             _ => None,
         }
     }
@@ -371,7 +380,7 @@ impl<'h> Iterator for Items<'h> {
                 *at += 1;
                 item
             }
-            Items::Words(list, words) => words.next().map(|w| list.with(*w)),
+            Items::Words(list, words) => words.next().map(|w| list.beside(Word(*w))),
         }
     }
 

@@ -1,0 +1,279 @@
+//! The operations of some of a history's keys, taken from it by one thread.
+
+use std::collections::hash_map::Entry;
+
+use history::columns::Columns;
+use history::word::{Arena, Stored, Word};
+use history::{History, Kind, Value};
+use rustc_hash::FxHashMap;
+
+use super::{Moments, Part, Place, Role, Unreadable};
+use crate::Meter;
+use crate::linearizable::Registers;
+use crate::linearizable::model::{Action, INITIAL};
+use crate::linearizable::numbers::Numbers;
+use crate::linearizable::search::NEVER;
+use crate::linearizable::versions::Version;
+use crate::linearizable::zones::Op;
+
+/// Parts being filled, and the numbers of keys and values.
+pub struct Share<'h> {
+    registers: &'h Registers,
+    columns: &'h Columns,
+    /// Which of every so many keys are its own.
+    nth: (usize, usize),
+    keys: Bits,
+    /// From 1, by first appearance.
+    key_numbers: Numbers,
+    /// By the number of a key: which part is its, if it is one of its own.
+    part_of: Vec<u32>,
+    parts: Vec<Part<'h>>,
+    values: Bits,
+    /// By part.
+    numbers: Numbers,
+    initial: u64,
+}
+
+/// So many events, and at most twice as many, are fetched ahead: invocations are asked for in order, but
+/// completions as clients took their time.
+const NEAR: u32 = 1024;
+
+const NOT_OWN: u32 = u32::MAX;
+
+/// Numbers that are the same for equal values only.
+#[derive(Default)]
+struct Bits {
+    /// Values that do not fit into a word.
+    large: FxHashMap<Value, u64>,
+    bytes: usize,
+}
+
+impl Bits {
+    #[inline]
+    fn of(&mut self, value: Stored) -> u64 {
+        match value.word().is_whole() {
+            true => value.word().bits(),
+            false => self.of_large(value.to_value()),
+        }
+    }
+
+    #[cold]
+    fn of_large(&mut self, value: Value) -> u64 {
+        let next = self.large.len() as u64;
+        let known = self.large.entry(value);
+        if let Entry::Vacant(new) = &known {
+            self.bytes += new.key().bytes() + 2 * size_of::<(Value, u64)>();
+        }
+        // Words have no such tag.
+        *known.or_insert(next << 3 | 7)
+    }
+}
+
+/// A number, or a list that begins with two.
+fn version(value: Stored) -> Option<Version> {
+    match value.as_int() {
+        Some(n) => Some((n, 0)),
+        None => {
+            let mut numbers = value.items()?.map_while(Stored::as_int);
+            Some((numbers.next()?, numbers.next()?))
+        }
+    }
+}
+
+impl<'h> Share<'h> {
+    /// The parts of the `nth.0`-th of every `nth.1` keys, which are numbered by first appearance.
+    pub fn read(
+        registers: &'h Registers,
+        history: &'h History,
+        nth: (usize, usize),
+        mut meter: Meter,
+    ) -> Result<Vec<Part<'h>>, Unreadable> {
+        let columns = history.columns();
+        let has_versions = columns.has_versions();
+        let moments = Moments::new(columns);
+        let roles: Vec<Option<Role>> = columns.names().iter().map(|name| Role::of(name)).collect();
+        let mut share = Share::new(registers, columns, nth);
+        let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
+        // What it holds is summed now and then: it only grows.
+        let mut bytes = 0;
+        let mut near = 0;
+        for (i, pair) in history.pairs().iter().enumerate() {
+            let call = calls.row(pair.invocation);
+            let Some(role) = roles[call.f() as usize] else {
+                continue;
+            };
+            if i % 65_536 == 0 {
+                bytes = share.bytes() as u64;
+            }
+            meter.tick(bytes)?;
+            let index = pair.invocation;
+            while near < columns.len() as u32 && near < index + NEAR {
+                columns.fetch(near..near + NEAR);
+                near += NEAR;
+            }
+            let bad = |reason: String| Unreadable::Op { index, reason };
+            let Some((key, asked)) = share.unwrap(call.value()) else {
+                let value = call.value().to_value();
+                return Err(bad(format!("{value} is not [key, value]")));
+            };
+            let Some(at) = share.part(key) else {
+                continue;
+            };
+            let ret = pair.completion().map(|at| rets.row(at));
+            let outcome = ret.map_or(Kind::Info, |ret| ret.kind());
+            let answer = match ret {
+                // Whoever only writes may be answered with nothing.
+                Some(ret)
+                    if outcome == Kind::Ok && (role == Role::Read || !ret.value().is_nil()) =>
+                {
+                    let Some((found, answer)) = share.unwrap(ret.value()) else {
+                        let value = ret.value().to_value();
+                        return Err(bad(format!("{value} is not [key, value]")));
+                    };
+                    if !share.is_of(at, key, found) {
+                        let why = "it asks for one key and is answered with another";
+                        return Err(bad(why.into()));
+                    }
+                    Some((ret, answer))
+                }
+                _ => None,
+            };
+            let action = match (role, answer) {
+                (Role::Read, Some((ret, answer))) => {
+                    Action::Read(share.number(at, answer, Place::new(ret.index(), false)))
+                }
+                (Role::Read, None) => continue,
+                (Role::Write, _) => {
+                    Action::Write(share.number(at, asked, Place::new(index, false)))
+                }
+                (Role::Cas, _) => {
+                    let Some((from, to)) = asked.as_pair() else {
+                        return Err(bad(format!("{} is not [from, to]", asked.to_value())));
+                    };
+                    Action::Cas(
+                        share.number(at, from, Place::new(index, false)),
+                        share.number(at, to, Place::new(index, true)),
+                    )
+                }
+            };
+            let part = &mut share.parts[at as usize];
+            let ret = match (outcome, ret) {
+                (Kind::Ok, Some(ret)) => moments.ret_at(ret),
+                (Kind::Fail, _) => {
+                    if let Some(value) = action.written() {
+                        part.aborted.insert(value, index);
+                    }
+                    continue;
+                }
+                _ => NEVER,
+            };
+            part.lost += usize::from(ret == NEVER);
+            if part.ops.len() == part.ops.capacity() {
+                part.make_room((i + 1) as f64 / history.pairs().len() as f64);
+            }
+            part.ops.push(Op {
+                op: action,
+                call: moments.call_at(call),
+                ret,
+            });
+            part.ids.push(index);
+            if has_versions {
+                let answer = pair.completion().map(|at| rets.row(at));
+                let version = answer.and_then(|ret| version(rets.version(ret)?));
+                part.versions.push(version);
+            }
+        }
+        meter.look(share.bytes() as u64)?;
+        Ok(share.parts)
+    }
+
+    fn new(registers: &'h Registers, columns: &'h Columns, nth: (usize, usize)) -> Share<'h> {
+        let mut values = Bits::default();
+        let mut arena = Arena::default();
+        let initial = arena.value(&registers.initial);
+        Share {
+            initial: values.of(arena.get(initial)),
+            registers,
+            columns,
+            nth,
+            keys: Bits::default(),
+            key_numbers: Numbers::default(),
+            part_of: Vec::new(),
+            parts: Vec::new(),
+            values,
+            numbers: Numbers::default(),
+        }
+    }
+
+    /// Bytes that it holds.
+    fn bytes(&self) -> usize {
+        let parts: usize = self.parts.iter().map(Part::bytes).sum();
+        parts
+            + self.numbers.bytes()
+            + self.values.bytes
+            + self.key_numbers.bytes()
+            + self.keys.bytes
+            + self.part_of.capacity() * size_of::<u32>()
+    }
+
+    /// Key and content of a value, as [`Registers::unwrap`], and nil for the key of the only register.
+    #[inline]
+    fn unwrap(&self, value: Stored<'h>) -> Option<(Stored<'h>, Stored<'h>)> {
+        match self.registers.keyed {
+            false => Some((value.beside(Word::NIL), value)),
+            true => {
+                let (key, content) = value.halves()?;
+                Some((value.beside(key), value.beside(content)))
+            }
+        }
+    }
+
+    /// The part of this key, which may be new; none if it is not one of its own.
+    #[inline]
+    fn part(&mut self, key: Stored<'h>) -> Option<u32> {
+        let bits = self.keys.of(key);
+        let next = self.part_of.len() as u32 + 1;
+        let number = self.key_numbers.number(0, bits, next);
+        if number == next {
+            self.begin(key);
+        }
+        let part = self.part_of[number as usize - 1];
+        (part != NOT_OWN).then_some(part)
+    }
+
+    fn begin(&mut self, key: Stored<'h>) {
+        let (nth, of) = self.nth;
+        if self.part_of.len() % of != nth {
+            self.part_of.push(NOT_OWN);
+            return;
+        }
+        self.part_of.push(self.parts.len() as u32);
+        let key = self.registers.keyed.then(|| key.to_value());
+        self.parts
+            .push(Part::new(key, self.registers, self.columns));
+    }
+
+    /// Whether `found` is the key of part `at`, which is `key`.
+    #[inline]
+    fn is_of(&mut self, at: u32, key: Stored<'h>, found: Stored<'h>) -> bool {
+        match key.word().is_whole() {
+            true => key.word() == found.word(),
+            false => self.part(found) == Some(at),
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, part: u32, value: Stored<'h>, place: Place) -> u32 {
+        let word = self.values.of(value);
+        if word == self.initial {
+            return INITIAL;
+        }
+        let values = &mut self.parts[part as usize].values;
+        let next = values.len() as u32 + 1;
+        let number = self.numbers.number(part, word, next);
+        if number == next {
+            values.push(place);
+        }
+        number
+    }
+}
