@@ -1,7 +1,9 @@
 //! What it costs to load a history and to judge it: one line for each, best of three.
 //!
 //! `cargo bench -p checkers` runs all rows; words after `--` choose those that contain one of them.
-//! With `KEEP=FILE` the last row's history stays there.
+//! With `--budgets` each is loaded and judged under four limits of time, and the line tells by how many
+//! milliseconds the worst of three was late, if the limit was met.
+//! With `KEEP=FOLDER` the histories stay there, by the names of their rows.
 //! Every client keeps an operation open nearly all the time (0.2 + Exp(1) long, Exp(0.1) apart),
 //! which is the worst case for a search.
 
@@ -13,7 +15,7 @@ use std::process::Command;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
 use checkers::transactions::ListAppend;
-use checkers::{Budget, Checker};
+use checkers::{Budget, Checker, Verdict};
 use history::{Event, History, Kind, Process, Time, Value, jsonl, store};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -228,11 +230,17 @@ fn events(shape: &Shape, ops: &[Op]) -> History {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, file, checker, ..] = &arguments[..]
-        && first == JUDGE
-    {
-        return judge(Path::new(file), checker);
+    if let [first, file, checker, ..] = &arguments[..] {
+        match first.as_str() {
+            JUDGE => return judge(Path::new(file), checker),
+            OVERRUN => return overrun(Path::new(file), checker),
+            _ => {}
+        }
     }
+    let how = match arguments.iter().any(|arg| arg == "--budgets") {
+        true => OVERRUN,
+        false => JUDGE,
+    };
     let chosen: Vec<String> = arguments
         .into_iter()
         .filter(|arg| !arg.starts_with('-'))
@@ -543,19 +551,25 @@ fn main() {
             },
         ),
     ];
-    println!("| history | operations | verdict | load s | cpu | check s | cpu | peak MB |");
-    println!("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |");
+    if how == JUDGE {
+        println!("| history | operations | verdict | load s | cpu | check s | cpu | peak MB |");
+        println!("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |");
+    } else {
+        let limits = LIMITS_MS.map(|ms| format!("load {ms} | check {ms}"));
+        println!("| history | operations | {} |", limits.join(" | "));
+        println!("| --- | ---: |{}", " ---: | ---: |".repeat(LIMITS_MS.len()));
+    }
     for (name, shape) in rows {
         if !chosen.is_empty() && !chosen.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }
-        measure(name, &shape);
+        measure(name, &shape, how);
     }
 }
 
 /// Writes the history to a file and judges it in a process of its own, so that what it holds is all
 /// that is measured.
-fn measure(name: &str, shape: &Shape) {
+fn measure(name: &str, shape: &Shape, how: &str) {
     let file = std::env::temp_dir().join(format!("engines-{}.jsonl", std::process::id()));
     let mut out = BufWriter::new(File::create(&file).expect("the folder is writable"));
     jsonl::write_header(&mut out, None).expect("there is room");
@@ -565,12 +579,16 @@ fn measure(name: &str, shape: &Shape) {
     out.flush().expect("there is room");
     drop(out);
     let judged = Command::new(std::env::current_exe().expect("it runs"))
-        .args([JUDGE.as_ref(), file.as_os_str()])
+        .args([how.as_ref(), file.as_os_str()])
         .arg(shape.kind.checker().name())
         .output()
         .expect("it runs");
     match std::env::var_os("KEEP") {
-        Some(to) => drop(std::fs::rename(&file, to)),
+        Some(folder) => {
+            let name = format!("{name}, {} operations.jsonl", shape.ops);
+            std::fs::copy(&file, Path::new(&folder).join(name)).expect("there is room");
+            std::fs::remove_file(&file).expect("it was written");
+        }
         None => std::fs::remove_file(&file).expect("it was written"),
     }
     assert!(judged.status.success(), "{judged:?}");
@@ -625,15 +643,7 @@ const JUDGE: &str = "judge";
 
 /// Verdict, seconds to load and to check (best of three), and the most memory ever held.
 fn judge(file: &Path, checker: &str) {
-    let checkers: [Box<dyn Checker>; 3] = [
-        Ops::Register.checker(),
-        Ops::Set.checker(),
-        Ops::Append.checker(),
-    ];
-    let checker = checkers
-        .iter()
-        .find(|c| c.name() == checker)
-        .expect("one of the three");
+    let checker = checker_named(checker);
     let budget = Budget {
         time: std::time::Duration::from_secs(20),
         ..Budget::default()
@@ -660,6 +670,48 @@ fn judge(file: &Path, checker: &str) {
         "{verdict} {:.4} {:.4} {:.4} {:.4} {peak}",
         load.wall, load.cpu, check.wall, check.cpu
     );
+}
+
+/// Likewise: say how late it ends under limits of time.
+const OVERRUN: &str = "overrun";
+
+const LIMITS_MS: [u64; 4] = [20, 50, 100, 200];
+
+/// Milliseconds beyond each limit, of loading and of judging; `-` for what ended in time.
+fn overrun(file: &Path, checker: &str) {
+    let checker = checker_named(checker);
+    let whole = store::load(file).expect("a history").history;
+    let late = |limit: Budget, work: &mut dyn FnMut(&Budget) -> bool| {
+        let one = |_| {
+            let start = Cost::now();
+            let met = work(&limit);
+            met.then(|| 1e3 * start.elapsed().wall - limit.time.as_millis() as f64)
+        };
+        let worst = (0..3).filter_map(one).reduce(f64::max);
+        worst.map_or("-".to_string(), |ms| format!("{ms:.1}"))
+    };
+    for ms in LIMITS_MS {
+        let limit = Budget {
+            time: std::time::Duration::from_millis(ms),
+            ..Budget::default()
+        };
+        let load = late(limit, &mut |limit| {
+            store::load_within(file, &limit.start()).is_err()
+        });
+        let check = late(limit, &mut |limit| {
+            checker.check(&whole, limit).verdict == Verdict::Unknown
+        });
+        print!("{load} {check} ");
+    }
+    println!();
+}
+
+fn checker_named(name: &str) -> Box<dyn Checker> {
+    let checkers = [Ops::Register, Ops::Set, Ops::Append].map(Ops::checker);
+    let mut checkers = checkers.into_iter();
+    checkers
+        .find(|c| c.name() == name)
+        .expect("one of the three")
 }
 
 impl Ops {

@@ -1,7 +1,7 @@
 //! The part of a history that is wrong, where the search found that it is.
 
 use super::model::{Model, Register};
-use super::search::{Found, NEVER, Timed, search};
+use super::search::{Found, NEVER, Timed, by_ret, search};
 use super::window::Window;
 use super::zones::Op;
 use crate::{Exhausted, Meter};
@@ -30,17 +30,18 @@ pub struct Core {
 
 /// Of registers: the core of the shortest window that is impossible, if one is found soon.
 pub fn of_registers(ops: &[Op], blocked: u32, meter: &Meter) -> Core {
-    let mut by_ret: Vec<u32> = (0..ops.len() as u32)
-        .filter(|i| ops[*i as usize].ret != NEVER)
-        .collect();
-    by_ret.sort_by_key(|i| ops[*i as usize].ret);
+    let Ok(by_ret) = by_ret(ops, &mut meter.clone()) else {
+        return core(&Register, ops, blocked, meter);
+    };
     let at = by_ret.iter().position(|op| *op == blocked);
     let at = at.expect("it has returned");
     let mut steps = meter.with_steps(STEPS);
     // What is short is explained whole.
     let mut back = if at < SHORT { at + 1 } else { SHORT / 4 };
     let window = loop {
-        let window = Window::new(ops, &by_ret, at, back);
+        let Ok(window) = Window::new(ops, &by_ret, at, back, meter) else {
+            return core(&Register, ops, blocked, meter);
+        };
         match window.is_impossible(None, &mut steps) {
             Ok(true) => break window,
             Ok(false) if !window.is_whole() => back *= 2,

@@ -60,7 +60,16 @@ pub fn decide(
     certify: bool,
     meter: &Meter,
 ) -> Decided {
-    let search = Search::new(&Register, ops);
+    let by = engine.unwrap_or(Engine::Search);
+    let search = match Search::new(&Register, ops, meter) {
+        Ok(search) => search,
+        Err(why) => {
+            return Decided {
+                engine: by,
+                found: Err(GaveUp::at_once(why)),
+            };
+        }
+    };
     let mut race = Race {
         ops,
         values,
@@ -70,26 +79,19 @@ pub fn decide(
         search: (engine != Some(Engine::Frontier)).then_some(search),
         beam: None,
         explained: 0,
+        before: 0,
         tried: (usize::MAX, 0),
     };
-    if engine != Some(Engine::Search) {
-        race.beam = race.begin(FIRST_WIDTH, true);
-    }
-    let mut steps = FEWEST_STEPS.max(STEPS_AN_OP * ops.len() as u64);
-    loop {
-        match race.turn(steps, meter) {
-            Ok(Some(decided)) => return decided,
-            Ok(None) => steps = steps.saturating_mul(LONGER),
-            Err(why) => {
-                let found = Err(GaveUp {
-                    why,
-                    explained: race.explained,
-                    ..race.gave_up
-                });
-                let engine = engine.unwrap_or(Engine::Search);
-                return Decided { engine, found };
-            }
-        }
+    match race.run(engine, meter) {
+        Ok(decided) => decided,
+        Err(why) => Decided {
+            engine: by,
+            found: Err(GaveUp {
+                why,
+                explained: race.explained,
+                ..race.gave_up
+            }),
+        },
     }
 }
 
@@ -106,6 +108,8 @@ struct Race<'a> {
     beam: Option<Beam<'a>>,
     /// The first so many operations to return have an order.
     explained: usize,
+    /// The same at the end of the last turn.
+    before: usize,
     /// The return at which windows were tried, and the length of the longest that proved nothing.
     tried: (usize, usize),
 }
@@ -118,20 +122,42 @@ struct Beam<'a> {
 }
 
 impl<'a> Race<'a> {
+    /// Turn by turn, until there is an answer.
+    fn run(&mut self, engine: Option<Engine>, meter: &Meter) -> Result<Decided, Exhausted> {
+        if engine != Some(Engine::Search) {
+            self.beam = self.begin(FIRST_WIDTH, true, meter)?;
+        }
+        let mut steps = FEWEST_STEPS.max(STEPS_AN_OP * self.ops.len() as u64);
+        loop {
+            if let Some(decided) = self.turn(steps, meter)? {
+                return Ok(decided);
+            }
+            steps = steps.saturating_mul(LONGER);
+        }
+    }
+
     /// None if too many operations are open at once.
-    fn begin(&self, width: usize, foresees: bool) -> Option<Beam<'a>> {
-        let mut sweep = Sweep::new(self.ops, self.values, Start::INITIAL, width)?;
+    fn begin(
+        &self,
+        width: usize,
+        foresees: bool,
+        meter: &Meter,
+    ) -> Result<Option<Beam<'a>>, Exhausted> {
+        let sweep = Sweep::new(self.ops, self.values, Start::INITIAL, width, meter)?;
+        let Some(mut sweep) = sweep else {
+            return Ok(None);
+        };
         if foresees {
             sweep = sweep.with_foresight();
         }
         if self.certify {
             sweep = sweep.with_order();
         }
-        Some(Beam {
+        Ok(Some(Beam {
             sweep,
             width,
             foresees,
-        })
+        }))
     }
 
     /// Lets each engine make so many steps.
@@ -144,7 +170,9 @@ impl<'a> Race<'a> {
             if let Some(decided) = self.sweep(beam, &mut left)? {
                 return Ok(Some(decided));
             }
-            if let Some(decided) = self.windows(steps, &shared)? {
+            // Who gets on has met nothing that is impossible.
+            let is_stuck = self.explained == self.before;
+            if is_stuck && let Some(decided) = self.windows(steps, &shared)? {
                 return Ok(Some(decided));
             }
         }
@@ -165,6 +193,7 @@ impl<'a> Race<'a> {
                 Err(why) => return Err(why),
             }
         }
+        self.before = self.explained;
         match self.search.is_none() && self.beam.is_none() {
             true => Err(Exhausted::Memory),
             false => Ok(None),
@@ -202,11 +231,11 @@ impl<'a> Race<'a> {
                 Err(why) => return Err(why),
             }
             let next = match (beam.foresees, beam.width) {
-                (true, width) => self.begin(width, false),
-                (false, WIDEST..) => self.begin(usize::MAX, false),
-                (false, width) => self.begin(width * WIDER, true),
+                (true, width) => self.begin(width, false, left),
+                (false, WIDEST..) => self.begin(usize::MAX, false, left),
+                (false, width) => self.begin(width * WIDER, true, left),
             };
-            let Some(next) = next else {
+            let Some(next) = next? else {
                 return Ok(None);
             };
             beam = next;
@@ -230,7 +259,7 @@ impl<'a> Race<'a> {
         let mut back = SHORTEST_WINDOW;
         while self.tried.1 < at {
             if back > self.tried.1 {
-                let window = Window::new(self.ops, &self.by_ret, at, back);
+                let window = Window::new(self.ops, &self.by_ret, at, back, &meter)?;
                 match window.is_impossible(None, &mut meter) {
                     Ok(true) => {
                         let found = Outcome::Blocked(self.by_ret[at]);

@@ -36,7 +36,7 @@ use self::closure::{Closure, Target};
 use self::configs::{Entry, Front};
 use self::lost::Lost;
 use super::model::{Action, INITIAL};
-use super::search::{NEVER, Timed, slots};
+use super::search::{NEVER, Timed, by_ret, slots};
 use crate::{Exhausted, Meter};
 
 /// One bit for each operation open at once.
@@ -132,26 +132,26 @@ pub struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     /// Prepares a sweep over `ops`, which are sorted by call and whose values are below `values`;
-    /// none if more are open at once than there are bits. A `width` of [`usize::MAX`] makes it exact.
+    /// none if more are open at once than there are bits. It takes time, but no steps. A `width` of [`usize::MAX`] makes it exact.
     pub fn new(
         ops: &'a [Timed<Action>],
         values: usize,
         start: Start<'a>,
         width: usize,
-    ) -> Option<Sweep<'a>> {
-        let mut by_ret: Vec<u32> = (0..ops.len() as u32)
-            .filter(|i| ops[*i as usize].ret != NEVER)
-            .collect();
-        by_ret.sort_by_key(|i| ops[*i as usize].ret);
-        let (slot, slots) = slots(ops, &by_ret);
+        meter: &Meter,
+    ) -> Result<Option<Sweep<'a>>, Exhausted> {
+        let meter = &mut meter.with_steps(u64::MAX);
+        let by_ret = by_ret(ops, meter)?;
+        let (slot, slots) = slots(ops, &by_ret, meter)?;
         if slots > MOST_OPEN {
-            return None;
+            return Ok(None);
         }
         let mut later = Later {
             needed: vec![0; values],
             given: vec![0; values],
         };
         for op in ops.iter().filter(|op| op.ret != NEVER) {
+            meter.tick(0)?;
             // Sorted by call: the last one stays.
             if let Some(v) = op.op.found() {
                 later.needed[v as usize] = op.call;
@@ -161,12 +161,12 @@ impl<'a> Sweep<'a> {
             }
         }
         // A window asks what is impossible, and may count less exactly.
-        let lost = Lost::new(ops, values, start.from > 0);
+        let lost = Lost::new(ops, values, start.from > 0, meter)?;
         let mut front = Front::default();
         for value in start.values {
             front.push(Entry::at(*value));
         }
-        Some(Sweep {
+        Ok(Some(Sweep {
             ops,
             by_ret,
             slot,
@@ -194,7 +194,7 @@ impl<'a> Sweep<'a> {
             explained: 0,
             largest: 0,
             cut: false,
-        })
+        }))
     }
 
     /// Keeps track of what was placed, so that the answer can be an order.

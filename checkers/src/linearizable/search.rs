@@ -24,6 +24,7 @@
 use std::hash::{Hash, Hasher};
 
 use hashbrown::HashTable;
+use history::sort::sort_spread_within;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::model::Model;
@@ -64,13 +65,26 @@ pub struct GaveUp {
     pub configurations: usize,
 }
 
+impl GaveUp {
+    /// Before the search could begin.
+    pub fn at_once(why: Exhausted) -> GaveUp {
+        GaveUp {
+            why,
+            explained: 0,
+            open: 0,
+            lost: 0,
+            configurations: 0,
+        }
+    }
+}
+
 /// Looks for an order of `ops`, which are sorted by call.
 pub fn search<M: Model>(
     model: &M,
     ops: &[Timed<M::Op>],
     meter: &mut Meter,
 ) -> Result<Found, GaveUp> {
-    let mut search = Search::new(model, ops);
+    let mut search = Search::new(model, ops, meter).map_err(GaveUp::at_once)?;
     loop {
         match search.run(u64::MAX, meter) {
             Ok(Some(found)) => return Ok(found),
@@ -141,30 +155,31 @@ pub struct Search<'a, M: Model> {
 }
 
 impl<'a, M: Model> Search<'a, M> {
-    /// Prepares a search for an order of `ops`, which are sorted by call.
-    pub fn new(model: &'a M, ops: &'a [Timed<M::Op>]) -> Self {
+    /// Prepares a search for an order of `ops`, which are sorted by call. This takes time, but no steps.
+    pub fn new(model: &'a M, ops: &'a [Timed<M::Op>], meter: &Meter) -> Result<Self, Exhausted> {
         let n = ops.len();
         debug_assert!(ops.is_sorted_by_key(|o| o.call));
-        let mut by_ret: Vec<u32> = (0..n as u32)
-            .filter(|i| ops[*i as usize].ret != NEVER)
-            .collect();
+        let meter = &mut meter.with_steps(u64::MAX);
         let mut after = vec![n as u32; n + 1];
         let mut before = vec![n as u32; n + 1];
-        for (i, op) in by_ret.iter().enumerate() {
-            let previous = if i == 0 { n as u32 } else { by_ret[i - 1] };
-            after[previous as usize] = *op;
-            before[*op as usize] = previous;
-            before[n] = *op;
+        let mut previous = n as u32;
+        for (i, _) in ops.iter().enumerate().filter(|(_, o)| o.ret != NEVER) {
+            meter.tick(0)?;
+            after[previous as usize] = i as u32;
+            before[i] = previous;
+            previous = i as u32;
         }
-        by_ret.sort_by_key(|i| ops[*i as usize].ret);
-        let (slot, slots) = slots(ops, &by_ret);
+        before[n] = previous;
+        let by_ret = by_ret(ops, meter)?;
+        let (slot, slots) = slots(ops, &by_ret, meter)?;
 
         let mut classes: Vec<Class<M::Op>> = Vec::new();
         let mut class_ids: FxHashMap<&M::Op, u32> = FxHashMap::default();
         let mut givers: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-        for (i, timed) in ops.iter().enumerate().filter(|(_, o)| o.ret == NEVER) {
+        for (i, timed) in ops.iter().enumerate() {
+            meter.tick(0)?;
             // A lost read helps nobody.
-            if model.reads_only(&timed.op) {
+            if timed.ret != NEVER || model.reads_only(&timed.op) {
                 continue;
             }
             let id = *class_ids.entry(&timed.op).or_insert_with(|| {
@@ -184,15 +199,19 @@ impl<'a, M: Model> Search<'a, M> {
         }
         let mut needed_until: FxHashMap<u32, u32> = FxHashMap::default();
         for (position, op) in by_ret.iter().enumerate() {
+            meter.tick(0)?;
             if let Some(token) = model.needs(&ops[*op as usize].op) {
                 needed_until.insert(token, position as u32 + 1);
             }
         }
-        // What a lost operation needs is needed as long as what it gives.
+        // What a lost operation needs is needed as long as what it gives. What is needed longest comes
+        // first, so that nothing is prolonged twice.
         let mut changed: Vec<u32> = needed_until.keys().copied().collect();
+        changed.sort_unstable_by_key(|token| needed_until[token]);
         while let Some(token) = changed.pop() {
             let until = needed_until[&token];
             for id in givers.get(&token).into_iter().flatten() {
+                meter.tick(0)?;
                 let class = &mut classes[*id as usize];
                 class.needed_until = class.needed_until.max(until);
                 if let Some(needs) = model.needs(&class.op) {
@@ -235,7 +254,7 @@ impl<'a, M: Model> Search<'a, M> {
         };
         search.place_reads();
         search.enter(0, 0, 0);
-        search
+        Ok(search)
     }
 
     /// The first so many operations to return have an order.
@@ -494,13 +513,31 @@ impl<'a, M: Model> Search<'a, M> {
     }
 }
 
+/// Operations that returned, by return.
+pub(super) fn by_ret<O>(ops: &[Timed<O>], meter: &mut Meter) -> Result<Vec<u32>, Exhausted> {
+    let mut returned = Vec::new();
+    for (i, op) in ops.iter().enumerate() {
+        meter.tick(0)?;
+        if op.ret != NEVER {
+            returned.push(i as u32);
+        }
+    }
+    let ret = |i: &u32| ops[*i as usize].ret;
+    sort_spread_within(returned, |i| u64::from(ret(i)), ret, meter)
+}
+
 /// Gives each operation that returned a bit of its own among those that overlap it.
-pub(super) fn slots<O>(ops: &[Timed<O>], by_ret: &[u32]) -> (Vec<u32>, u32) {
+pub(super) fn slots<O>(
+    ops: &[Timed<O>],
+    by_ret: &[u32],
+    meter: &mut Meter,
+) -> Result<(Vec<u32>, u32), Exhausted> {
     let mut slot = vec![NONE; ops.len()];
     let mut free: Vec<u32> = Vec::new();
     let mut slots = 0;
     let mut returned = by_ret.iter().peekable();
     for (i, timed) in ops.iter().enumerate().filter(|(_, o)| o.ret != NEVER) {
+        meter.tick(0)?;
         while let Some(r) = returned.next_if(|r| ops[**r as usize].ret < timed.call) {
             free.push(slot[*r as usize]);
         }
@@ -509,7 +546,7 @@ pub(super) fn slots<O>(ops: &[Timed<O>], by_ret: &[u32]) -> (Vec<u32>, u32) {
             slots - 1
         });
     }
-    (slot, slots)
+    Ok((slot, slots))
 }
 
 /// A set of configurations in one piece of memory.

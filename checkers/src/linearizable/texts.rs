@@ -1,6 +1,8 @@
 //! Linearizability of texts that grow: `get`, `put` and `append`, by key.
 //!
-//! What is read tells everything that was appended, so that the search rarely has a choice.
+//! What is read tells everything that was appended, so that the search rarely has a choice: a text that
+//! no text that was read begins with can become none of these, whatever is appended, so one such text is
+//! as good as another until the next write.
 
 use history::{History, Name, Outcome, Value};
 use rustc_hash::FxHashMap;
@@ -30,21 +32,46 @@ enum Action {
 
 struct Text {
     initial: Name,
+    /// All that was read, sorted.
+    read: Vec<Name>,
+}
+
+impl Text {
+    fn new(initial: Name, ops: &[Timed<Action>]) -> Text {
+        let read = ops.iter().filter_map(|op| match &op.op {
+            Action::Read(text) => Some(text.clone()),
+            _ => None,
+        });
+        let mut read: Vec<Name> = read.collect();
+        read.sort_unstable();
+        read.dedup();
+        Text { initial, read }
+    }
+
+    /// None if nothing that was read begins so.
+    fn state(&self, text: Name) -> Option<Name> {
+        let at = self.read.partition_point(|read| *read < text);
+        let begins = self.read.get(at)?.starts_with(text.as_str());
+        begins.then_some(text)
+    }
 }
 
 impl Model for Text {
-    type State = Name;
+    type State = Option<Name>;
     type Op = Action;
 
-    fn init(&self) -> Name {
-        self.initial.clone()
+    fn init(&self) -> Option<Name> {
+        self.state(self.initial.clone())
     }
 
-    fn step(&self, state: &Name, op: &Action) -> Option<Name> {
-        match op {
-            Action::Read(text) => (state == text).then(|| state.clone()),
-            Action::Write(text) => Some(text.clone()),
-            Action::Append(more) => Some(Name::from(format!("{state}{more}"))),
+    fn step(&self, state: &Option<Name>, op: &Action) -> Option<Option<Name>> {
+        match (op, state) {
+            (Action::Read(text), _) => (state.as_ref() == Some(text)).then(|| state.clone()),
+            (Action::Write(text), _) => Some(self.state(text.clone())),
+            (Action::Append(more), Some(text)) => {
+                Some(self.state(Name::from(format!("{text}{more}"))))
+            }
+            (Action::Append(_), None) => Some(None),
         }
     }
 
@@ -149,9 +176,7 @@ impl Texts {
 
     /// The order of one key, or the operations that have none.
     fn judge(&self, part: &Part, meter: &mut Meter) -> Result<Result<Vec<u32>, Anomaly>, String> {
-        let model = Text {
-            initial: self.initial.clone(),
-        };
+        let model = Text::new(self.initial.clone(), &part.ops);
         let object = part.key.as_ref().map(Value::to_string);
         match search(&model, &part.ops, meter) {
             Ok(Found::Order(order)) => Ok(Ok(order)),

@@ -41,7 +41,14 @@ pub struct Window {
 
 impl Window {
     /// Ends with the return of `by_ret[at]`, and begins `back` returns before, or at the beginning.
-    pub fn new(ops: &[Op], by_ret: &[u32], at: usize, back: usize) -> Window {
+    pub fn new(
+        ops: &[Op],
+        by_ret: &[u32],
+        at: usize,
+        back: usize,
+        meter: &Meter,
+    ) -> Result<Window, Exhausted> {
+        let meter = &mut meter.with_steps(u64::MAX);
         let last = by_ret[at];
         let end = (ops[last as usize].ret, last);
         let after = at.checked_sub(back).map(|before| by_ret[before]);
@@ -59,6 +66,7 @@ impl Window {
         // Every other value is as good as one that nothing needs.
         let mut gone: Vec<u32> = vec![INITIAL];
         for (i, op) in ops.iter().enumerate() {
+            meter.tick(0)?;
             if op.call > end.0 {
                 break;
             }
@@ -91,7 +99,7 @@ impl Window {
         window.values.sort_unstable();
         window.values.dedup();
         window.numbers = numbers.len();
-        window
+        Ok(window)
     }
 
     /// Its operations, by their numbers in the history.
@@ -141,7 +149,7 @@ impl Window {
             values: &self.values,
             from: self.from,
         };
-        let Some(mut sweep) = Sweep::new(&relaxed, self.numbers, start, usize::MAX) else {
+        let Some(mut sweep) = Sweep::new(&relaxed, self.numbers, start, usize::MAX, meter)? else {
             return Ok(false);
         };
         let swept = sweep.run(returns, meter)?;

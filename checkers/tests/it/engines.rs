@@ -71,7 +71,8 @@ impl Judge {
             found => return Err(say("search", &found)),
         }
         for (width, foresees) in [(usize::MAX, false), (usize::MAX, true), (2, false)] {
-            let sweep = Sweep::new(ops, values, Start::INITIAL, width).expect("few are open");
+            let sweep = Sweep::new(ops, values, Start::INITIAL, width, meter);
+            let sweep = sweep.expect("there is time").expect("few are open");
             let mut sweep = sweep.with_order();
             if foresees {
                 sweep = sweep.with_foresight();
@@ -96,7 +97,8 @@ impl Judge {
         let by_ret = by_ret(ops);
         if !by_ret.is_empty() {
             let at = dice.below(by_ret.len() as u32) as usize;
-            let window = Window::new(ops, &by_ret, at, 1 + dice.below(6) as usize);
+            let window = Window::new(ops, &by_ret, at, 1 + dice.below(6) as usize, meter);
+            let window = window.expect("there is time");
             let impossible = window.is_impossible(None, meter);
             let end = blocked.map(|op| by_ret.iter().position(|b| *b == op));
             let may = end.is_some_and(|end| end.is_some_and(|end| end <= at));

@@ -32,19 +32,20 @@ pub fn sort_within<T: Copy, K: Ord>(
 /// Sorts by `key` what is spread evenly: by `number`, which must not fall where the key rises. Items are
 /// dealt out by number, and then only those that came together are sorted. What is equal keeps its order.
 pub fn sort_spread_within<T: Copy, K: Ord>(
-    items: Vec<T>,
+    mut items: Vec<T>,
     number: impl Fn(&T) -> u64,
     key: impl Fn(&T) -> K,
     meter: &mut Meter,
 ) -> Result<Vec<T>, Exhausted> {
+    if items.len() <= RUN {
+        sort_within(&mut items, key, meter)?;
+        return Ok(items);
+    }
     let (mut least, mut most) = (u64::MAX, 0);
     for item in &items {
         meter.tick(0)?;
         let number = number(item);
         (least, most) = (least.min(number), most.max(number));
-    }
-    if items.is_empty() {
-        return Ok(items);
     }
     // About as many places as items.
     let shift = ((most - least) / items.len() as u64).max(1).ilog2();

@@ -57,64 +57,93 @@ impl Entry {
     }
 }
 
-/// Positions by hash. It is emptied without touching it.
+/// Positions by hash. It is emptied without touching it, and then not much larger than it was filled:
+/// what lies together stays in the cache.
 #[derive(Default)]
 pub struct Index {
-    /// Generation, position and hash; a power of two, at most half full.
-    places: Vec<(u32, u32, u64)>,
+    places: Vec<Place>,
+    /// How many of them are in use: a power of two, at most half full.
+    size: usize,
     generation: u32,
     filled: usize,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Place {
+    generation: u32,
+    position: u32,
+    hash: u32,
+}
+
 impl Index {
+    const LEAST: usize = 64;
+
     pub fn clear(&mut self) {
+        let ample = (4 * self.filled).next_power_of_two();
+        self.size = ample.clamp(self.size / 2, self.size);
         self.filled = 0;
+        self.begin();
+    }
+
+    fn begin(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
-            self.places.fill((0, 0, 0));
+            self.places.fill(Place::default());
             self.generation = 1;
         }
     }
 
     /// The position kept under this hash for which `is` holds; [`NONE`], to be replaced, if it is new.
     pub fn get(&mut self, hash: u64, is: impl Fn(u32) -> bool) -> &mut u32 {
-        if 2 * (self.filled + 1) > self.places.len() {
+        if 2 * (self.filled + 1) > self.size {
             self.grow();
         }
-        let most = self.places.len() - 1;
+        let most = self.size - 1;
+        let hash = (hash ^ hash >> 32) as u32;
         let mut at = hash as usize & most;
         loop {
-            let (generation, position, known) = self.places[at];
-            if generation != self.generation {
+            let place = self.places[at];
+            if place.generation != self.generation {
                 self.filled += 1;
-                self.places[at] = (self.generation, NONE, hash);
+                self.places[at] = Place {
+                    generation: self.generation,
+                    position: NONE,
+                    hash,
+                };
                 break;
             }
-            if known == hash && is(position) {
+            if place.hash == hash && is(place.position) {
                 break;
             }
             at = (at + 1) & most;
         }
-        &mut self.places[at].1
+        &mut self.places[at].position
     }
-
     fn grow(&mut self) {
-        let size = (2 * self.places.len()).max(64);
-        let old = std::mem::replace(&mut self.places, vec![(0, 0, 0); size]);
         let now = self.generation;
-        self.generation = 1;
-        for (_, position, hash) in old.into_iter().filter(|place| place.0 == now) {
-            let mut at = hash as usize & (size - 1);
-            while self.places[at].0 != 0 {
-                at = (at + 1) & (size - 1);
+        let filled = self.places[..self.size].iter().copied();
+        let filled: Vec<Place> = filled.filter(|place| place.generation == now).collect();
+        self.size = (2 * self.size).max(Self::LEAST);
+        if self.size > self.places.len() {
+            self.places = vec![Place::default(); self.size];
+            self.generation = 0;
+        }
+        self.begin();
+        for place in filled {
+            let mut at = place.hash as usize & (self.size - 1);
+            while self.places[at].generation == self.generation {
+                at = (at + 1) & (self.size - 1);
             }
-            self.places[at] = (1, position, hash);
+            self.places[at] = Place {
+                generation: self.generation,
+                ..place
+            };
         }
     }
 
     pub fn bytes(&self) -> usize {
         // And the next doubling beside it.
-        3 * self.places.capacity() * size_of::<(u32, u32, u64)>()
+        3 * self.places.capacity() * size_of::<Place>()
     }
 }
 

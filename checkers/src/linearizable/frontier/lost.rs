@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use super::super::model::Action;
 use super::super::search::{NEVER, Timed};
 use super::configs::Front;
+use crate::{Exhausted, Meter};
 
 /// Lost operations that are equal.
 pub struct Class {
@@ -37,7 +38,12 @@ pub struct Lost {
 }
 
 impl Lost {
-    pub fn new(ops: &[Timed<Action>], values: usize, unlimited: bool) -> Lost {
+    pub fn new(
+        ops: &[Timed<Action>],
+        values: usize,
+        unlimited: bool,
+        meter: &mut Meter,
+    ) -> Result<Lost, Exhausted> {
         let mut lost = Lost {
             classes: Vec::new(),
             class_of: FxHashMap::default(),
@@ -52,6 +58,7 @@ impl Lost {
         };
         let mut ids: FxHashMap<Action, u32> = FxHashMap::default();
         for (i, timed) in ops.iter().enumerate().filter(|(_, op)| op.ret == NEVER) {
+            meter.tick(0)?;
             // A lost read helps nobody.
             let Some(to) = timed.op.written() else {
                 continue;
@@ -75,35 +82,51 @@ impl Lost {
             lost.classes[id as usize].members.push(i as u32);
         }
         if !lost.classes.is_empty() {
-            lost.find_ends(ops, values);
+            lost.find_ends(ops, values, meter)?;
         }
-        lost
+        Ok(lost)
     }
 
     /// What a lost compare-and-set needs is needed as long as what it gives.
-    fn find_ends(&mut self, ops: &[Timed<Action>], values: usize) {
+    fn find_ends(
+        &mut self,
+        ops: &[Timed<Action>],
+        values: usize,
+        meter: &mut Meter,
+    ) -> Result<(), Exhausted> {
         let mut until = vec![0; values];
         for op in ops.iter().filter(|op| op.ret != NEVER) {
+            meter.tick(0)?;
             if let Some(v) = op.op.found() {
                 until[v as usize] = op.ret.max(until[v as usize]);
             }
         }
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for class in &mut self.classes {
-                class.until = until[class.to as usize];
-                if let Some(from) = class.from
-                    && until[from as usize] < class.until
-                {
-                    until[from as usize] = class.until;
-                    changed = true;
+        let mut givers: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        for class in &self.classes {
+            meter.tick(0)?;
+            if let Some(from) = class.from {
+                givers.entry(class.to).or_default().push(from);
+            }
+        }
+        // What is needed longest comes first, so that nothing is prolonged twice.
+        let mut changed: Vec<u32> = givers.keys().copied().collect();
+        changed.sort_unstable_by_key(|value| until[*value as usize]);
+        while let Some(value) = changed.pop() {
+            for from in givers.get(&value).into_iter().flatten() {
+                meter.tick(0)?;
+                if until[*from as usize] < until[value as usize] {
+                    until[*from as usize] = until[value as usize];
+                    changed.push(*from);
                 }
             }
+        }
+        for class in &mut self.classes {
+            class.until = until[class.to as usize];
         }
         self.ends = self.classes.iter().map(|c| c.until).zip(0..).collect();
         self.ends
             .sort_unstable_by_key(|end| std::cmp::Reverse(*end));
+        Ok(())
     }
 
     pub fn is_empty(&self) -> bool {
