@@ -150,6 +150,16 @@ pub fn each<'h>(
             continue;
         };
         let ret = pair.completion().map(|at| rets.row(at));
+        let answers = |ret: &Row| answers(call.value(), ret.value());
+        if ret
+            .as_ref()
+            .is_some_and(|ret| ret.kind() == Kind::Ok && !answers(ret))
+        {
+            let op = pair.invocation;
+            return Ok(Err(format!(
+                "operation {op} cannot be judged: it is answered with other micro-operations than it asked for"
+            )));
+        }
         let (outcome, until, value) = match ret.map(|ret| (ret.kind(), ret)) {
             Some((Kind::Ok, ret)) => (Outcome::Ok, ret.time(), ret.value()),
             Some((Kind::Fail, ret)) => (Outcome::Fail, ret.time(), call.value()),
@@ -169,6 +179,29 @@ pub fn each<'h>(
         }
     }
     Ok(Ok(()))
+}
+
+/// Whether an answer has the micro-operations of its question, in their order: the same names and keys, and of all
+/// but reads the same values. A question that is nil was not recorded.
+fn answers(question: Stored, answer: Stored) -> bool {
+    if question.is_nil() {
+        return true;
+    }
+    let (Some(asked), Some(told)) = (question.items(), answer.items()) else {
+        // What is no list is said to be none when it is read.
+        return true;
+    };
+    asked.len() == told.len()
+        && asked.zip(told).all(|(asked, told)| {
+            let (Some(mut asked), Some(mut told)) = (asked.items(), told.items()) else {
+                return true;
+            };
+            let mut next = || Some((asked.next()?, told.next()?));
+            let same = |pair| matches!(pair, Some((a, b)) if equal(a, b));
+            let (name, key, value) = (next(), next(), next());
+            let read = name.is_some_and(|(name, _): (Stored, Stored)| name.is_text("r"));
+            same(name) && same(key) && (read || same(value))
+        })
 }
 
 /// Whether two values are the same.

@@ -2,6 +2,7 @@
 
 use checkers::transactions::{Consistency, ListAppend, RwRegister};
 use checkers::{Analysis, Budget, Checker, Verdict, drawing};
+use history::foreign::{self, Format};
 
 fn judge(drawn: &str, model: Consistency) -> Analysis {
     ListAppend::by(model).check(&drawing::history(drawn).unwrap(), &Budget::default())
@@ -538,6 +539,33 @@ fn a_cycle_is_told_edge_by_edge() {
         "3 transactions on 1 lists are not strict-serializable, first a G-single-realtime; \
          not refuted: strong-session-serializable"
     );
+}
+
+#[test]
+fn an_answer_to_another_question_is_not_judged() {
+    let judged = |asked: &str, told: &str| {
+        let text = format!(r#"{{"f":"txn","call":0,"return":1,"input":{asked},"output":{told}}}"#);
+        let history = foreign::read(Format::Operations, text.as_bytes());
+        ListAppend::by(Consistency::StrictSerializable)
+            .check(&history.unwrap().history, &Budget::default())
+    };
+    let asked = r#"[["append","x",1],["r","x",null]]"#;
+    let found = judged(asked, r#"[["append","x",1],["r","x",[1]]]"#);
+    assert_eq!(found.verdict, Verdict::Valid, "{found:#?}");
+    for told in [
+        r#"[["append","x",2],["r","x",[2]]]"#,
+        r#"[["append","y",1],["r","y",[1]]]"#,
+        r#"[["r","x",[]],["append","x",1]]"#,
+        r#"[["append","x",1]]"#,
+        r#"[["append","x",1],["r","x",[1]],["r","x",[1]]]"#,
+    ] {
+        let found = judged(asked, told);
+        assert_eq!(found.verdict, Verdict::Unknown, "{told}: {found:#?}");
+        assert_eq!(
+            found.summary,
+            "operation 0 cannot be judged: it is answered with other micro-operations than it asked for"
+        );
+    }
 }
 
 #[test]
