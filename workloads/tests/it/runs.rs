@@ -133,17 +133,43 @@ async fn every_workload_is_valid_on_a_healthy_etcd() {
 /// Forks are common with blocks that come so fast, and twelve deep never, however busy the machine.
 const DEEP_CHAIN: &[(&str, &str)] = &[("block-interval", "200ms"), ("confirmations", "12")];
 
-#[tokio::test]
-async fn every_workload_is_valid_on_a_healthy_chain() {
-    for workload in workloads_of("chain") {
-        let (cluster, ports) = Loopback::new(3);
-        let ready = chain(setup("chain", DEEP_CHAIN, &[]), ports);
-        let history = run_as(*workload, ready, cluster, 100.0, 60, Some(12)).await;
-        let served = history.ops().iter().filter(|op| !op.observes());
-        let ok = served.filter(|op| op.outcome == Outcome::Ok).count();
-        assert!(ok > 20, "{}: {ok}", workload.name());
-        assert!(succeeded(&history, "head") > 20, "{}", workload.name());
-    }
+async fn is_valid_on_a_healthy_chain(workload: &str) {
+    let workload = workload::find(workload).unwrap();
+    let (cluster, ports) = Loopback::new(3);
+    let ready = chain(setup("chain", DEEP_CHAIN, &[]), ports);
+    let history = run_as(workload, ready, cluster, 100.0, 60, Some(12)).await;
+    let served = history.ops().iter().filter(|op| !op.observes());
+    let ok = served.filter(|op| op.outcome == Outcome::Ok).count();
+    assert!(ok > 20, "{ok}");
+    assert!(succeeded(&history, "head") > 20);
+}
+
+/// A test each: they wait for blocks most of the time.
+macro_rules! are_valid_on_a_healthy_chain {
+    ($($test:ident: $workload:literal,)*) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                is_valid_on_a_healthy_chain($workload).await;
+            }
+        )*
+
+        #[test]
+        fn every_workload_is_tried_on_a_healthy_chain() {
+            let names = workloads_of("chain").map(|workload| workload.name());
+            assert_eq!(names.collect::<Vec<_>>(), [$($workload),*]);
+        }
+    };
+}
+
+are_valid_on_a_healthy_chain! {
+    registers_are_valid_on_a_healthy_chain: "register",
+    cas_registers_are_valid_on_a_healthy_chain: "cas-register",
+    a_kv_is_valid_on_a_healthy_chain: "kv",
+    a_set_is_valid_on_a_healthy_chain: "set",
+    lists_are_valid_on_a_healthy_chain: "append",
+    a_ledger_is_valid_on_a_healthy_chain: "ledger",
+    a_bank_is_valid_on_a_healthy_chain: "bank",
 }
 
 #[tokio::test]
