@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `fail` in place of `ok` means that it could not be done (or undone); `info` that it was passed over,
-//! because there was nobody to do it to, such as no leader. A fault with no span of its own (kill and restart of a daemon) is the time
+//! because there was nobody to do it to, such as no leader, or because its time was over before it could begin. A fault with no span of its own (kill and restart of a daemon) is the time
 //! from kill to restart.
 
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ pub struct Span {
     pub heal: Option<Receipt>,
     /// What went wrong with the injection or the healing.
     pub error: Option<String>,
-    /// It was passed over: there was nobody to do it to.
+    /// It was passed over: there was nobody to do it to, or its time was over.
     pub skipped: bool,
 }
 
