@@ -5,8 +5,13 @@ use std::thread;
 
 /// How many threads are worth their start for so many items, if one should have `at_least` of them.
 pub fn for_items(items: usize, at_least: usize) -> usize {
+    let most = items / at_least;
+    if most <= 1 {
+        // To ask how many cores there are takes longer than to judge a short history.
+        return 1;
+    }
     let cores = thread::available_parallelism().map_or(1, |n| n.get());
-    cores.min(items / at_least).max(1)
+    cores.min(most)
 }
 
 /// What `work` makes of each item, in the order of the items. One thread is the caller's own.

@@ -1,8 +1,7 @@
 //! Linearizability by trying everything: the definition, written down.
 
-use std::collections::HashSet;
-
 use history::{History, Op, Outcome, Value};
+use rustc_hash::FxHashSet;
 
 /// Whether some order explains the operations of `key`. If there are `kept` ones, all others are
 /// relaxed: they may have happened at any time, or never, and what they read does not matter.
@@ -40,7 +39,7 @@ fn linearizable_from(
     let end = last
         .and_then(|op| history.op(op))
         .map(|op| (op.ret, op.index));
-    let ops: Vec<(&Op, Option<bool>)> = history
+    let ops: Vec<Kept> = history
         .ops()
         .iter()
         .filter(|op| {
@@ -52,51 +51,110 @@ fn linearizable_from(
         .filter(|op| end.is_none_or(|end| op.call <= end.0))
         .map(|op| {
             let kept = kept.is_none_or(|kept| kept.contains(&op.index));
-            // None: relaxed. An operation that must have happened has returned.
+            // An operation that must have happened has returned.
             let returned = end.is_none_or(|end| (op.ret, op.index) <= end);
             (op, kept.then_some(returned && op.outcome == Outcome::Ok))
         })
         .collect();
-    assert!(ops.len() <= 32, "brute force is for small histories");
-    explore(&ops, 0, initial, &mut HashSet::new())
+    Brute::new(&ops, initial).explains()
 }
 
-fn explore(
-    ops: &[(&Op, Option<bool>)],
-    placed: u32,
-    now: &Value,
-    seen: &mut HashSet<(u32, Value)>,
-) -> bool {
-    let is_open = |i: usize| placed & (1 << i) == 0;
-    let must = |i: usize| ops[i].1 == Some(true);
-    if (0..ops.len()).all(|i| !is_open(i) || !must(i)) {
-        return true;
-    }
-    if !seen.insert((placed, now.clone())) {
-        return false;
-    }
-    (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        let (op, kept) = ops[i];
-        let precedes = |j: usize| is_open(j) && must(j) && ops[j].0.ret < op.call;
-        let waits = kept.is_some() && (0..ops.len()).any(precedes);
-        let then = match op.f.as_str() {
-            "write" | "put" => content(&op.input).cloned(),
-            "append" => {
-                let more = content(&op.input).and_then(Value::as_text).expect("a text");
-                now.as_text()
-                    .map(|text| Value::text(format!("{text}{more}")))
-            }
-            "cas" => {
-                let (from, to) = content(&op.input).and_then(Value::as_pair).expect("a pair");
-                (from == now).then(|| to.clone())
-            }
-            _ => (must(i) && content(&op.output) == Some(now)).then(|| now.clone()),
+/// What an operation does to the content of a key, which has a number.
+enum Action<'h> {
+    Find(u32),
+    Write(u32),
+    Append(&'h str),
+    Cas(u32, u32),
+}
+
+/// An operation, and whether it must be placed; none if it is relaxed.
+type Kept<'h> = (&'h Op, Option<bool>);
+
+struct Brute<'h> {
+    /// Each, and which must stand before it.
+    actions: Vec<(Action<'h>, u32)>,
+    /// Those that must be placed.
+    must: u32,
+    contents: Vec<Value>,
+    seen: FxHashSet<(u32, u32)>,
+}
+
+impl<'h> Brute<'h> {
+    fn new(ops: &[Kept<'h>], initial: &Value) -> Brute<'h> {
+        // A read that need not be placed explains nothing.
+        let explains = |(op, kept): &&Kept| {
+            *kept == Some(true) || matches!(op.f.as_str(), "write" | "put" | "append" | "cas")
         };
-        match then {
-            Some(then) if !waits => explore(ops, placed | (1 << i), &then, seen),
-            _ => false,
+        let ops: Vec<&Kept> = ops.iter().filter(explains).collect();
+        assert!(ops.len() <= 32, "brute force is for small histories");
+        let mask = |is: &dyn Fn(&Kept) -> bool| {
+            let these = ops.iter().enumerate().filter(|(_, op)| is(op));
+            these.fold(0u32, |mask, (i, _)| mask | 1 << i)
+        };
+        let mut brute = Brute {
+            actions: Vec::new(),
+            must: mask(&|(_, kept)| *kept == Some(true)),
+            contents: vec![initial.clone()],
+            seen: FxHashSet::default(),
+        };
+        for (op, kept) in &ops {
+            let before = match kept {
+                None => 0,
+                Some(_) => mask(&|(o, kept)| *kept == Some(true) && o.ret < op.call),
+            };
+            let asked = content(&op.input);
+            let action = match op.f.as_str() {
+                "write" | "put" => Action::Write(brute.number(asked.expect("a content"))),
+                "append" => Action::Append(asked.and_then(Value::as_text).expect("a text")),
+                "cas" => {
+                    let (from, to) = asked.and_then(Value::as_pair).expect("a pair");
+                    Action::Cas(brute.number(from), brute.number(to))
+                }
+                _ => Action::Find(brute.number(content(&op.output).expect("a content"))),
+            };
+            brute.actions.push((action, before));
         }
-    })
+        brute
+    }
+
+    fn number(&mut self, content: &Value) -> u32 {
+        let known = self.contents.iter().position(|c| c == content);
+        known.unwrap_or_else(|| {
+            self.contents.push(content.clone());
+            self.contents.len() - 1
+        }) as u32
+    }
+
+    fn explains(&mut self) -> bool {
+        // Who was placed, and what there is then.
+        let mut stack = vec![(0u32, 0u32)];
+        while let Some((placed, now)) = stack.pop() {
+            if placed & self.must == self.must {
+                return true;
+            }
+            if !self.seen.insert((placed, now)) {
+                continue;
+            }
+            for i in 0..self.actions.len() {
+                let (action, before) = &self.actions[i];
+                if placed & 1 << i != 0 || before & !placed != 0 {
+                    continue;
+                }
+                let then = match *action {
+                    Action::Find(found) if found == now => now,
+                    Action::Cas(from, to) if from == now => to,
+                    Action::Find(_) | Action::Cas(..) => continue,
+                    Action::Write(content) => content,
+                    Action::Append(more) => match self.contents[now as usize].as_text() {
+                        Some(text) => self.number(&Value::text(format!("{text}{more}"))),
+                        None => continue,
+                    },
+                };
+                stack.push((placed | 1 << i, then));
+            }
+        }
+        false
+    }
 }
 
 fn content(value: &Value) -> Option<&Value> {

@@ -23,5 +23,6 @@ mod small;
 mod small_objects;
 mod staleness;
 mod story;
+mod subjects;
 mod texts;
 mod transactions;

@@ -3,10 +3,12 @@
 use checkers::choice::Model;
 use checkers::objects::Objects;
 use checkers::{Analysis, Budget, Checker, Verdict, drawing, verify};
-use history::{History, Kind, Op, Outcome, Value};
+use history::{Kind, Value};
 
-use crate::random::{Random, Recorder, seeds, show};
-use crate::small_objects::{MODELS, Shape, explained, explained_of, history, initial};
+use crate::random::{Random, Recorder, show};
+use crate::small_objects::{MODELS, Shape, history, initial};
+use crate::subjects::objects::verdict;
+use crate::subjects::{self, Options};
 
 fn judged(model: Model, drawn: &str) -> Analysis {
     let history = drawing::history(drawn).unwrap();
@@ -14,98 +16,17 @@ fn judged(model: Model, drawn: &str) -> Analysis {
     objects.check(&history, &Budget::default())
 }
 
-/// The verdict of both engines, whose certificates are replayed.
-fn verdict(model: Model, history: &History, say: &dyn Fn() -> String) -> Verdict {
-    let objects = Objects::single(model).with_initial(initial(model));
-    let budget = Budget::default();
-    let found = objects.check(history, &budget);
-    let searched = objects.clone().by_search().check(history, &budget);
-    assert_eq!(
-        found.verdict,
-        searched.verdict,
-        "{found:?}\n{searched:?}\n{}",
-        say()
-    );
-    if found.verdict == Verdict::Valid {
-        for objects in [objects.clone(), objects.by_search()] {
-            let order = objects.certify(history, &budget).expect("it is valid");
-            verify(history, &order).unwrap_or_else(|e| panic!("{e}: {order:?}\n{}", say()));
-        }
-    }
-    found.verdict
-}
-
-/// The operations of each anomaly, with lost ones beside them, have no order. Where none is lost, and values are
-/// told apart, one value less would have.
-fn core_is_impossible(model: Model, history: &History, say: &dyn Fn() -> String) {
-    let objects = Objects::single(model).with_initial(initial(model));
-    let found = objects.check(history, &Budget::default());
-    for anomaly in &found.anomalies {
-        // It names a read, and tells of sums.
-        if anomaly.kind == "out of bounds" {
-            continue;
-        }
-        let lost = |op: &Op| op.outcome == Outcome::Info;
-        let core = |op: &Op| lost(op) || anomaly.ops.contains(&op.index);
-        assert!(!anomaly.reason.contains("the budget ended"));
-        assert!(
-            !explained_of(model, history, &core),
-            "{anomaly:?}\n{}",
-            say()
-        );
-        if !found.summary.contains("by spans") || history.ops().iter().any(lost) {
-            continue;
-        }
-        let content = |op: &Op| match op.input.is_nil() {
-            true => op.output.clone(),
-            false => op.input.clone(),
-        };
-        let ops = history.ops().iter();
-        for value in ops
-            .filter(|op| anomaly.ops.contains(&op.index))
-            .map(content)
-        {
-            let fewer = |op: &Op| core(op) && content(op) != value;
-            assert!(
-                explained_of(model, history, &fewer),
-                "{anomaly:?} {value}\n{}",
-                say()
-            );
-        }
-    }
-}
-
 fn agrees_with_brute_force(model: Model) {
-    agrees_on(model, 2_000, &|shape| shape);
+    agrees_on(model, 2_000, false);
 }
 
-fn agrees_on(model: Model, histories: u64, reshaped: &dyn Fn(Shape) -> Shape) {
-    let (mut valid, mut invalid) = (0, 0);
-    for seed in seeds(histories) {
-        let mut random = Random::new(seed);
-        let shape = reshaped(Shape::random(&mut random, 9));
-        let history = history(model, &mut random, shape);
-        let say = || format!("seed {seed}, {shape:?}\n{}", show(&history));
-        let expected = match explained(model, &history) {
-            true => Verdict::Valid,
-            false => Verdict::Invalid,
-        };
-        match verdict(model, &history, &say) {
-            Verdict::Vacuous => continue,
-            verdict => assert_eq!(verdict, expected, "{}", say()),
-        }
-        if expected == Verdict::Invalid {
-            core_is_impossible(model, &history, &say);
-        }
-        match expected {
-            Verdict::Valid => valid += 1,
-            _ => invalid += 1,
-        }
-    }
-    assert!(
-        valid > histories / 20 && invalid > histories / 20,
-        "{valid} valid, {invalid} invalid"
-    );
+fn agrees_on(model: Model, histories: u64, lost_takes: bool) {
+    let options = Options {
+        most: Some(9),
+        lost_takes,
+    };
+    subjects::run_with(model.name(), &options, histories)
+        .has_at_least(histories / 20, &[Verdict::Valid, Verdict::Invalid]);
 }
 
 #[test]
@@ -115,7 +36,7 @@ fn queues_agree_with_brute_force() {
 
 #[test]
 fn queues_whose_dequeues_are_lost_agree_with_brute_force() {
-    agrees_on(Model::Queue, 1_500, &Shape::losing_takes);
+    agrees_on(Model::Queue, 1_500, true);
 }
 
 #[test]

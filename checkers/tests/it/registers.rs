@@ -8,19 +8,7 @@ use history::{History, Value};
 
 use crate::brute;
 use crate::random::{self, Random, Shape, seeds};
-
-fn shape(random: &mut Random, unique: bool) -> Shape {
-    Shape {
-        ops: 4 + random.below(7),
-        processes: 1 + random.below(4),
-        unique,
-        cas_percent: *random.pick(&[0, 20, 60]),
-        lost_percent: *random.pick(&[0, 10, 30]),
-        wrong_percent: *random.pick(&[0, 40, 90]),
-        keys: *random.pick(&[1, 1, 1, 2]),
-        versions: false,
-    }
-}
+use crate::subjects::{self, versions::shape};
 
 /// Everything that is promised of one history, against brute force.
 fn judge(seed: u64, unique: bool) -> Verdict {
@@ -428,47 +416,7 @@ fn shapes_that_cannot_be_read_are_unknown() {
 /// is wrong and nothing lost.
 #[test]
 fn versions_agree_with_brute_force() {
-    let (mut decided, mut denied) = (0, 0);
-    for seed in seeds(2_000) {
-        let mut random = Random::new(seed);
-        let shape = Shape {
-            versions: true,
-            ..shape(&mut random, seed % 2 == 0)
-        };
-        let history = random::history(&mut random, shape);
-        let right = (0..shape.keys as i64).all(|key| brute::linearizable(&history, key, None));
-        let say = || format!("seed {seed}\n{}", random::show(&history));
-        let versions = Registers::keyed().with_engine(Engine::Versions);
-        let budget = Budget::default();
-        let found = versions.check(&history, &budget);
-        match found.verdict {
-            Verdict::Valid => {
-                decided += 1;
-                assert!(right, "{found:?}\n{}", say());
-                let order = versions.certify(&history, &budget).expect("it was valid");
-                verify(&history, &order).unwrap_or_else(|e| panic!("{e}: {order:?}\n{}", say()));
-            }
-            Verdict::Vacuous => {}
-            Verdict::Unknown => {
-                denied += 1;
-                let sound = shape.wrong_percent == 0 && shape.lost_percent == 0;
-                let answered = history.columns().has_versions();
-                assert!(!sound || !answered, "{found:?}\n{}", say());
-            }
-            verdict => panic!("{verdict:?}: {}", say()),
-        }
-        let all = Registers::keyed().check(&history, &budget).verdict;
-        assert_eq!(
-            all == Verdict::Valid,
-            right && all != Verdict::Vacuous,
-            "{}",
-            say()
-        );
-    }
-    assert!(
-        decided > 200 && denied > 200,
-        "{decided} decided, {denied} not"
-    );
+    subjects::run("versions", 2_000).has_at_least(200, &[Verdict::Valid, Verdict::Unknown]);
 }
 
 #[test]

@@ -1,113 +1,13 @@
 //! Texts that grow.
 
 use checkers::linearizable::Texts;
-use checkers::{Budget, Checker, Verdict, drawing, verify};
-use history::{History, Kind, Value};
+use checkers::{Budget, Checker, Verdict, drawing};
 
-use crate::brute;
-use crate::random::{Random, Recorder, seeds, show};
-
-/// Plays processes against real texts, and then spoils some answers.
-fn history(random: &mut Random) -> History {
-    let wrong = *random.pick(&[0, 60, 95]);
-    let lost = *random.pick(&[0, 15]);
-    let mut recorder = Recorder::default();
-    let mut texts = [String::new(), String::new()];
-    let mut past = vec![String::new()];
-    // Function, key and text of what is open, and its answer if it has happened.
-    type Open = (&'static str, usize, String, Option<String>);
-    let mut open: Vec<Option<Open>> = vec![None; 3];
-    let mut names = [0, 1, 2];
-    let mut left = 3 + random.below(6);
-    while left > 0 || open.iter().any(Option::is_some) {
-        recorder.advance(random.below(3));
-        let who = random.below(3) as usize;
-        let keyed = |key: usize, text: &str| Value::pair(key as i64, Value::text(text));
-        match open[who].take() {
-            None if left > 0 => {
-                left -= 1;
-                let f = *random.pick(&["get", "get", "append", "put"]);
-                let (key, text) = (random.below(2) as usize, *random.pick(&["a", "b", "ab"]));
-                let asked = match f {
-                    "get" => Value::pair(key as i64, Value::Nil),
-                    _ => keyed(key, text),
-                };
-                recorder.record(names[who], Kind::Invoke, f, asked);
-                open[who] = Some((f, key, text.to_string(), None));
-            }
-            None => {}
-            Some((f, key, text, _)) if random.percent(lost) => {
-                recorder.record(names[who], Kind::Info, f, keyed(key, &text));
-                names[who] = names.iter().max().expect("three") + 1;
-            }
-            Some((f, key, text, None)) => {
-                if !random.percent(wrong / 4) {
-                    match f {
-                        "put" => texts[key] = text.clone(),
-                        "append" => texts[key] += &text,
-                        _ => {}
-                    }
-                    past.push(texts[key].clone());
-                }
-                open[who] = Some((f, key, text, Some(texts[key].clone())));
-            }
-            Some((f, key, text, Some(answer))) => {
-                let answer = match f {
-                    "get" if random.percent(wrong) => random.pick(&past).clone(),
-                    "get" => answer,
-                    _ => text,
-                };
-                recorder.record(names[who], Kind::Ok, f, keyed(key, &answer));
-            }
-        }
-    }
-    recorder.history()
-}
+use crate::subjects;
 
 #[test]
 fn agrees_with_brute_force() {
-    let (mut valid, mut invalid) = (0, 0);
-    for seed in seeds(1_000) {
-        let history = history(&mut Random::new(seed));
-        let say = || format!("seed {seed}\n{}", show(&history));
-        let right = (0..2).all(|key| brute::linearizable_text(&history, key, None, None));
-        let budget = Budget::default();
-        let found = Texts::keyed().check(&history, &budget);
-        match (found.verdict, right) {
-            (Verdict::Valid, true) => {
-                valid += 1;
-                let order = Texts::keyed()
-                    .certify(&history, &budget)
-                    .expect("it was valid");
-                verify(&history, &order).unwrap_or_else(|e| panic!("{e}: {order:?}\n{}", say()));
-            }
-            (Verdict::Invalid, false) => {
-                invalid += 1;
-                for anomaly in &found.anomalies {
-                    let key: i64 = anomaly
-                        .object
-                        .as_ref()
-                        .expect("a key")
-                        .parse()
-                        .expect("a number");
-                    let orders = |kept: &[u64]| {
-                        brute::linearizable_text(&history, key, Some(kept), Some(anomaly.ops[0]))
-                    };
-                    assert!(
-                        !orders(&anomaly.ops),
-                        "{anomaly:?} can be ordered\n{}",
-                        say()
-                    );
-                }
-            }
-            (Verdict::Vacuous, _) => {}
-            (verdict, right) => panic!("{verdict:?}, but it is {right}: {found:?}\n{}", say()),
-        }
-    }
-    assert!(
-        valid > 100 && invalid > 100,
-        "{valid} valid, {invalid} invalid"
-    );
+    subjects::run("kv", 1_000).has_at_least(100, &[Verdict::Valid, Verdict::Invalid]);
 }
 
 #[test]
