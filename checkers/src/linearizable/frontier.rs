@@ -318,6 +318,7 @@ impl<'a> Sweep<'a> {
             &mut self.front,
             self.trail.as_mut(),
             self.foresee,
+            self.width,
             held,
             meter,
         )?;
@@ -335,6 +336,7 @@ impl<'a> Sweep<'a> {
             }
         }
         self.largest = self.largest.max(self.front.entries.len());
+        self.cut |= self.closure.cut;
         self.cut |= self.front.keep_best(self.width, &self.open, &self.lost);
         if let Some(trail) = &mut self.trail {
             trail.compact(&mut self.front.entries);

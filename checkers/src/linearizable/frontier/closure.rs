@@ -32,6 +32,11 @@ struct State {
     before: u32,
 }
 
+/// A beam tries at most one state for so many configurations of its width, from each configuration,
+/// the nearest first: what takes effect long before it must seldom stays in a beam. Where operations
+/// are lost the ways are longer, and all are tried.
+const WIDTH_A_STATE: usize = 8;
+
 /// The states of one return.
 #[derive(Default)]
 pub struct Closure {
@@ -41,6 +46,8 @@ pub struct Closure {
     moves: Vec<State>,
     /// Whether something was left out because it cannot succeed later.
     pub foresaw: bool,
+    /// Whether something was left out because a beam is narrow.
+    pub cut: bool,
 }
 
 /// All that moves depend on.
@@ -79,6 +86,7 @@ impl Closure {
         front: &mut Front,
         trail: Option<&mut Trail>,
         foresee: bool,
+        width: usize,
         held: u64,
         meter: &mut Meter,
     ) -> Result<(), Exhausted> {
@@ -99,6 +107,10 @@ impl Closure {
             fading: 0,
         };
         scene.fading = scene.fading();
+        let most = match scene.lost.is_empty() {
+            true => width.div_ceil(WIDTH_A_STATE),
+            false => usize::MAX,
+        };
         for at in 0..scene.front.entries.len() {
             let entry = scene.front.entries[at];
             let config = entry.config;
@@ -120,6 +132,10 @@ impl Closure {
             });
             let mut at = first;
             while at < self.states.len() {
+                if at - first >= most {
+                    self.cut = true;
+                    break;
+                }
                 // Comparing configurations can be more work than finding them.
                 for _ in 0..scene.front.take_work() {
                     meter.tick(held)?;
