@@ -227,6 +227,7 @@ fn agreement(
                             "{} decided {digest} in slot {slot}, and {} decided {}",
                             other.node, log.node, entry.digest
                         ),
+                        ..Anomaly::default()
                     },
                 ));
                 continue;
@@ -244,8 +245,7 @@ fn agreement(
                         "{} and {} have the same in slot {slot}, but not the same before it: their \
                          logs hash to {chain} and {} there; what differs is no longer in both logs",
                         other.node, log.node, entry.chain
-                    ),
-                }));
+                    ), ..Anomaly::default() }));
             }
         }
     }
@@ -294,6 +294,7 @@ fn applied_once(
                             "{} applied command {command} in slot {before} and again in slot {}",
                             log.node, entry.slot
                         ),
+                        ..Anomaly::default()
                     });
                 }
             }

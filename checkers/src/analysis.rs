@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::Verdict;
+use crate::{Stretch, Verdict};
 
 /// The result of one checker on one history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Analysis {
 }
 
 /// One finding.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Anomaly {
     /// Its name in the literature: `stale read`, `lost update`, `G1c`.
     pub kind: String,
@@ -37,6 +37,9 @@ pub struct Anomaly {
     pub ops: Vec<u64>,
     /// Why these operations cannot all be right, in one or two sentences.
     pub reason: String,
+    /// The part of the history in which they cannot be ordered, if they could be elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stretch: Option<Stretch>,
 }
 
 /// Something measured: a name, a number or a structure, and its unit.

@@ -187,6 +187,7 @@ impl Findings {
                 object: object.map(|account| account.to_string()),
                 ops,
                 reason,
+                ..Anomaly::default()
             });
         }
     }

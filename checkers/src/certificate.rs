@@ -103,7 +103,7 @@ pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String
 }
 
 /// The content of a value that belongs to `key`.
-fn within<'h>(key: Option<&Value>, value: &'h Value) -> Result<&'h Value, String> {
+pub fn within<'h>(key: Option<&Value>, value: &'h Value) -> Result<&'h Value, String> {
     match (key, value.as_pair()) {
         (None, _) => Ok(value),
         (Some(key), Some((k, inner))) if k == key => Ok(inner),

@@ -206,6 +206,7 @@ impl Findings {
                 object: None,
                 ops,
                 reason,
+                ..Anomaly::default()
             });
         }
     }

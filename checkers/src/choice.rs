@@ -5,11 +5,12 @@ use history::{History, Kind, Process, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::bank::Bank;
+use crate::certificate::replay;
 use crate::linearizable::{Registers, Texts};
 use crate::objects::Objects;
 use crate::set::GrowOnlySet;
-use crate::transactions::{Consistency, ListAppend, RwRegister};
-use crate::{Analysis, Budget, Certificate, Checker};
+use crate::transactions::{Class, Consistency, ListAppend, RwRegister, Scope};
+use crate::{Analysis, Budget, Certificate, Checker, Core, Refutation};
 
 /// The objects that can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,6 +248,42 @@ impl Choice {
             }
             (_, None) => self.objects().certify(history, budget),
         }
+    }
+
+    /// What of an analysis can be checked by [`refute`](crate::refute): the operations of its anomalies that are to have no order.
+    ///
+    /// # Errors
+    /// That the model promises no order, or that no operations are named.
+    pub fn refutation(&self, history: &History, analysis: &Analysis) -> Result<Refutation, String> {
+        let is_txn = matches!(self.model, Model::Append | Model::RwRegister);
+        let (class, scope) = self.consistency.forbids_up_to();
+        if is_txn && class < Class::Item {
+            return Err(format!("{} promises no serial order", self.consistency));
+        }
+        let key = |op: u64| Some(history.op(op)?.input.as_pair()?.0.clone());
+        let ops = analysis
+            .anomalies
+            .iter()
+            .filter(|anomaly| !anomaly.ops.is_empty());
+        let cores: Vec<Core> = ops
+            .map(|anomaly| Core {
+                key: self.keyed.then(|| key(anomaly.ops[0])).flatten(),
+                ops: anomaly.ops.clone(),
+                stretch: anomaly.stretch,
+            })
+            .collect();
+        let initial = match self.texts(history) {
+            Some(texts) => texts.initial(),
+            None => self.initial.clone().unwrap_or_default(),
+        };
+        replay::object(self.model, &initial)?;
+        Ok(Refutation {
+            model: self.model,
+            keyed: self.keyed,
+            initial,
+            scope: if is_txn { scope } else { Scope::Realtime },
+            cores,
+        })
     }
 }
 

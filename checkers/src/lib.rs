@@ -45,6 +45,8 @@ pub mod compose;
 pub mod drawing;
 pub mod linearizable;
 pub mod objects;
+mod proof;
+mod refutation;
 pub mod set;
 pub mod staleness;
 mod threads;
@@ -55,6 +57,8 @@ mod verdict;
 pub use analysis::{Analysis, Anomaly, Figure};
 pub use certificate::{Certificate, Order, replay, verify};
 pub use history::{Budget, Exhausted, Meter};
+pub use proof::Proof;
+pub use refutation::{Core, Doubt, Refutation, Stretch, confirmed, refute};
 pub use verdict::Verdict;
 
 use history::History;

@@ -37,7 +37,8 @@ use crate::linearizable::parts::Moments;
 use crate::linearizable::search::{self, NEVER, Timed};
 use crate::transactions::Scope;
 use crate::{
-    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
+    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Stretch,
+    Verdict,
 };
 
 /// As many of each kind as a person will look at.
@@ -97,11 +98,13 @@ impl Judged {
 }
 
 /// An anomaly of one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Finding {
     kind: &'static str,
     ops: Vec<u64>,
     reason: String,
+    /// With whose return the history ends that has no order, if that is not all of it.
+    until: Option<u64>,
 }
 
 /// One object's share of a history.
@@ -261,6 +264,7 @@ impl Objects {
                         object: part.key.map(Value::to_string),
                         ops: finding.ops,
                         reason: finding.reason,
+                        stretch: finding.until.map(|until| Stretch { after: None, until }),
                     }));
                 }
             }
@@ -410,6 +414,7 @@ fn searched<M: Model>(
                      none: it cannot be placed together with ops {others:?}, wherever all others \
                      are put that were invoked by then{more}"
                 ),
+                until: Some(last),
             }])
         }
         Err(gave_up) => Found::Unknown(format!(

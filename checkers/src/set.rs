@@ -208,6 +208,7 @@ impl Findings {
                 object: None,
                 ops,
                 reason,
+                ..Anomaly::default()
             });
         }
     }

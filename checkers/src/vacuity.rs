@@ -49,6 +49,7 @@ impl Checker for Vacuity {
             object,
             ops: Vec::new(),
             reason,
+            ..Anomaly::default()
         };
         for span in &spans {
             let fault = format!("fault {} ({}: {})", span.fault, span.family, span.label);

@@ -522,6 +522,7 @@ clean = "valid"
                 object: None,
                 ops: Vec::new(),
                 reason: String::new(),
+                ..checkers::Anomaly::default()
             };
             let prefix = serde_json::json!({"k": 7});
             [Analysis::of_anomalies("chain", "", vec![anomaly])

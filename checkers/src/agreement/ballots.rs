@@ -174,6 +174,7 @@ impl Findings {
                 object,
                 ops,
                 reason,
+                ..Anomaly::default()
             });
         }
     }

@@ -1,7 +1,8 @@
 //! What each object answers, one operation at a time: the whole meaning of a `--model`, for
 //! certificates to be held against.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Debug;
 
 use history::{Process, Value};
 
@@ -33,13 +34,16 @@ impl Step<'_> {
     }
 }
 
-/// A sequential object that holds values as they stand in the history.
-pub trait Object {
+/// A sequential object that holds values as they stand in the history. Two that are written alike
+/// ([`Debug`]) are in the same state.
+pub trait Object: Debug {
     /// The operations that it knows. It has nothing to do with others.
     fn operations(&self) -> &'static [&'static str];
 
     /// Takes the step, or says why its answer is impossible now.
     fn step(&mut self, step: &Step) -> Result<(), String>;
+
+    fn copy(&self) -> Box<dyn Object>;
 }
 
 /// An object at its start.
@@ -54,11 +58,11 @@ pub fn object(model: Model, initial: &Value) -> Result<Box<dyn Object>, String> 
         })),
         Model::Kv => Ok(Box::new(Register {
             now: initial.clone(),
-            unwritten: Some(initial.clone()),
+            unwritten: (initial.is_nil() || initial.as_text() == Some("")).then(|| initial.clone()),
         })),
         Model::RwRegister => Ok(Box::new(Registers {
             initial: initial.clone(),
-            held: HashMap::new(),
+            held: BTreeMap::new(),
         })),
         Model::Semaphore => match initial.as_int().and_then(|n| usize::try_from(n).ok()) {
             Some(permits) if permits > 0 => Ok(Box::new(Lock::new(permits))),
@@ -89,6 +93,7 @@ pub fn object(model: Model, initial: &Value) -> Result<Box<dyn Object>, String> 
 }
 
 /// A register, or a text.
+#[derive(Clone, Debug)]
 struct Register {
     now: Value,
     /// Of a text, what may also be answered with nothing: what it is before it is written.
@@ -120,10 +125,14 @@ impl Object for Register {
         }
         Ok(())
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
 /// A set. An answer that is true or false says whether the element was added, removed, or there.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Set(BTreeSet<Value>);
 
 impl Object for Set {
@@ -156,11 +165,15 @@ impl Object for Set {
             _ => Ok(()),
         }
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
 /// Lists by key, and transactions that append to them and read them.
-#[derive(Default)]
-struct Lists(HashMap<Value, Vec<Value>>);
+#[derive(Clone, Debug, Default)]
+struct Lists(BTreeMap<Value, Vec<Value>>);
 
 impl Object for Lists {
     fn operations(&self) -> &'static [&'static str] {
@@ -199,10 +212,14 @@ impl Object for Lists {
         }
         Ok(())
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
 /// Values in the order in which they were put in; what finds nothing answers nil.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Queue(VecDeque<Value>);
 
 impl Object for Queue {
@@ -218,9 +235,13 @@ impl Object for Queue {
         }
         Ok(())
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Stack(Vec<Value>);
 
 impl Object for Stack {
@@ -236,10 +257,14 @@ impl Object for Stack {
         }
         Ok(())
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
 /// Values with how often they are in.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Heap(BTreeMap<Value, usize>);
 
 impl Object for Heap {
@@ -264,9 +289,14 @@ impl Object for Heap {
         }
         Ok(())
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
 /// Who holds, and the last fencing token: a number answered that is not what was asked.
+#[derive(Clone, Debug)]
 struct Lock {
     permits: usize,
     holders: Vec<Process>,
@@ -315,10 +345,14 @@ impl Object for Lock {
         }
         Ok(())
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
-#[derive(Default)]
-struct Ids(HashSet<Value>);
+#[derive(Clone, Debug, Default)]
+struct Ids(BTreeSet<Value>);
 
 impl Object for Ids {
     fn operations(&self) -> &'static [&'static str] {
@@ -331,8 +365,13 @@ impl Object for Ids {
             _ => Ok(()),
         }
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
+#[derive(Clone, Debug)]
 struct Counter(i64);
 
 impl Object for Counter {
@@ -350,12 +389,17 @@ impl Object for Counter {
         }
         Ok(())
     }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
+    }
 }
 
 /// Registers by key, and transactions that write them and read them.
+#[derive(Clone, Debug)]
 struct Registers {
     initial: Value,
-    held: HashMap<Value, Value>,
+    held: BTreeMap<Value, Value>,
 }
 
 impl Object for Registers {
@@ -388,5 +432,9 @@ impl Object for Registers {
             }
         }
         Ok(())
+    }
+
+    fn copy(&self) -> Box<dyn Object> {
+        Box::new(self.clone())
     }
 }

@@ -6,7 +6,7 @@ use super::parts::Part;
 use super::search::{GaveUp, NEVER};
 use super::versions::NoOrder;
 use super::zones::{Kind, NotUnique, Violation};
-use crate::Anomaly;
+use crate::{Anomaly, Stretch};
 
 /// `write 5 (op 12)`
 fn op(part: &Part, at: u32) -> String {
@@ -171,6 +171,7 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
         object: part.key.as_ref().map(|key| key.to_string()),
         ops,
         reason,
+        ..Anomaly::default()
     }
 }
 
@@ -225,6 +226,10 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
         reason: format!(
             "the {explained} operations that returned before {last} have an order, but with it there is none: it cannot be placed {with}, wherever all others are put that were invoked by then{before}{minimal}"
         ),
+        stretch: Some(Stretch {
+            after: core.after.map(|at| part.ids[at as usize].into()),
+            until: part.ids[blocked as usize].into(),
+        }),
     }
 }
 

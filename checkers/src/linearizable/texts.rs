@@ -13,7 +13,7 @@ use super::parts::{Moments, Role};
 use super::search::{Found, NEVER, Timed, search};
 use crate::choice;
 use crate::transactions::Scope;
-use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order};
+use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order, Stretch};
 
 /// Judges operations `read` or `get`, `write` or `put`, and `append`, all of text; as
 /// [`super::Registers`] where nothing is appended.
@@ -108,6 +108,10 @@ impl Texts {
         Texts { initial, ..self }
     }
 
+    pub fn initial(&self) -> Value {
+        Value::Text(self.initial.clone())
+    }
+
     fn inner<'h>(&self, value: &'h Value) -> Result<(Option<&'h Value>, &'h Value), String> {
         match (self.keyed, value.as_pair()) {
             (false, _) => Ok((None, value)),
@@ -144,7 +148,9 @@ impl Texts {
             let action = match role {
                 Some(Role::Read) => match answer {
                     // What was never written may be answered with nothing.
-                    Some((_, Value::Nil)) => Action::Read(self.initial.clone()),
+                    Some((_, Value::Nil)) if self.initial.is_empty() => {
+                        Action::Read(self.initial.clone())
+                    }
                     Some((_, answer)) => Action::Read(text(answer)?),
                     None => continue,
                 },
@@ -200,6 +206,10 @@ impl Texts {
                             " (the budget ended before the list could be made shorter)"
                         },
                     ),
+                    stretch: Some(Stretch {
+                        after: None,
+                        until: last,
+                    }),
                 }))
             }
             Err(gave_up) => Err(format!(
@@ -240,7 +250,7 @@ impl Texts {
                 return Ok(Certificate {
                     model: choice::Model::Kv,
                     keyed: self.keyed,
-                    initial: Value::Text(self.initial.clone()),
+                    initial: self.initial(),
                     scope: Scope::Realtime,
                     orders,
                 });

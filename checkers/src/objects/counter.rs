@@ -148,6 +148,7 @@ fn bounds(part: &Part, initial: i64, ops: &[(u32, Action)]) -> Vec<Finding> {
                 "the read (op {op}) returned {read}, but by what had been added before it and what \
                  was added until it returned, the sum was at least {least} and at most {most}"
             ),
+            ..Finding::default()
         });
     }
     findings
@@ -185,6 +186,7 @@ fn count(part: &Part, initial: i64, one: i64, ops: &[(u32, Action)]) -> Result<V
                     kind,
                     ops: last_read.into_iter().chain([index]).collect(),
                     reason,
+                    ..Finding::default()
                 };
                 if more % one != 0 {
                     let reason = format!(

@@ -254,9 +254,12 @@ fn explain(calls: &[Call], ops: Vec<(u32, Action)>, stuck: u32, meter: &mut Mete
     };
     let (element, op) = (&stuck.input, stuck.index);
     // Those that must be looked at together, if the general engine can tell.
-    let others: Vec<u64> = match searched(&Bit, calls, ops, "", meter).found {
-        Found::Wrong(found) => found.into_iter().flat_map(|finding| finding.ops).collect(),
-        Found::Unknown(_) => Vec::new(),
+    let (others, until) = match searched(&Bit, calls, ops, "", meter).found {
+        Found::Wrong(mut found) => found
+            .pop()
+            .map(|found| (found.ops, found.until))
+            .unwrap_or_default(),
+        Found::Unknown(_) => (Vec::new(), None),
         Found::Order(_) | Found::Sound(_) => {
             let why = format!("a bug: {op} was found to have no place, and by search it has");
             return Found::Unknown(why);
@@ -271,5 +274,6 @@ fn explain(calls: &[Call], ops: Vec<(u32, Action)>, stuck: u32, meter: &mut Mete
         kind,
         ops: [vec![op], others].concat(),
         reason: format!("the {} of {element} (op {op}) {what}{with}", stuck.f),
+        until,
     }])
 }

@@ -24,6 +24,7 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<Judged, Exhausted> {
             kind: "duplicate id",
             ops: vec![first, op],
             reason: format!("op {first} and op {op} were both given {id}"),
+            ..Finding::default()
         });
     }
     let found = match findings.is_empty() {

@@ -99,6 +99,7 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<Judged, Exhausted> {
                 kind: "overlapping leases",
                 ops: two.map(|lease| lease.op).to_vec(),
                 reason: format!("{first}, and {second}"),
+                ..Finding::default()
             });
         }
     }

@@ -129,6 +129,7 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
                     "process {} released (op {}) what it had not acquired, or had released before",
                     call.op.process, call.op.index
                 ),
+                ..Finding::default()
             }),
         }
     }
@@ -201,6 +202,7 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
                         n => format!(": there are {n} permits"),
                     }
                 ),
+                ..Finding::default()
             });
             // What follows is told of those that are left.
             holding.remove(0);
@@ -219,6 +221,7 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
                     index(section.acquire),
                     index(acquire)
                 ),
+                ..Finding::default()
             });
         }
         last_token = Some((token, section.acquire));

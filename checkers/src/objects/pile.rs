@@ -187,6 +187,7 @@ impl<'a, 'h> Pile<'a, 'h> {
                         kind: "value from nowhere",
                         ops: vec![op],
                         reason: format!("{value} was {taken} (op {op}), but nobody {put_past} it"),
+                        ..Finding::default()
                     },
                     Some(put) => Finding {
                         kind: "aborted value",
@@ -196,6 +197,7 @@ impl<'a, 'h> Pile<'a, 'h> {
                              happen",
                             put.f, put.index
                         ),
+                        ..Finding::default()
                     },
                 });
                 continue;
@@ -210,6 +212,7 @@ impl<'a, 'h> Pile<'a, 'h> {
                         "{value} was {taken} twice (op {before} and op {op}), but {put_past} only \
                          once: a {object} hands out a value once"
                     ),
+                    ..Finding::default()
                 });
             }
             if call.ret < put.call {
@@ -221,6 +224,7 @@ impl<'a, 'h> Pile<'a, 'h> {
                         "{value} was {taken} (op {op}) before its {} (op {put}) was invoked",
                         kind.names().0
                     ),
+                    ..Finding::default()
                 });
             }
         }
@@ -348,7 +352,12 @@ impl<'a, 'h> Pile<'a, 'h> {
                 format!("no {object} hands out in this order: {told}{more}"),
             ),
         };
-        Finding { kind, ops, reason }
+        Finding {
+            kind,
+            ops,
+            reason,
+            ..Finding::default()
+        }
     }
 
     fn judge(&self, meter: &mut Meter) -> Result<Option<Found>, Exhausted> {

@@ -94,8 +94,7 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
                 reason: format!(
                     "{value} was taken (op {op}) before its enqueue (op {}) was invoked",
                     put.index
-                ),
-            }),
+                ), ..Finding::default() }),
             (Some(_), _) => None,
             (None, Some(put)) => Some(Finding {
                 kind: "aborted value",
@@ -103,13 +102,11 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
                 reason: format!(
                     "{value} was taken (op {op}), but its enqueue (op {}) failed: it did not happen",
                     put.index
-                ),
-            }),
+                ), ..Finding::default() }),
             (None, None) => Some(Finding {
                 kind: "value from nowhere",
                 ops: vec![op],
-                reason: format!("{value} was taken (op {op}), but nobody enqueued it"),
-            }),
+                reason: format!("{value} was taken (op {op}), but nobody enqueued it"), ..Finding::default() }),
         });
     }
     order.sort_unstable();
@@ -141,8 +138,7 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
                     0 => String::new(),
                     n => format!("; {n} unanswered dequeues can have had {n} of {count} such values"),
                 }
-            ),
-        }));
+            ), ..Finding::default() }));
     }
     let found = match (findings.is_empty(), count, waiting) {
         (false, ..) => Found::Wrong(findings),

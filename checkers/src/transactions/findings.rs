@@ -63,6 +63,7 @@ impl Findings {
                 object,
                 ops,
                 reason,
+                ..Anomaly::default()
             };
             self.list.push((class, scope, anomaly));
         }

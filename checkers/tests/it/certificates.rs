@@ -145,6 +145,16 @@ fn a_text_that_was_never_written_may_be_read_as_nothing() {
         certified("P0 |-append a-| |-get nil-|"),
         Err(Verdict::Invalid)
     );
+    // But not where it is known to have begun as something.
+    let drawn = "P0 |-get nil-| |-append a-|";
+    let history = drawing::history(drawn).unwrap();
+    let choice = Choice {
+        initial: Some("b".into()),
+        ..Choice::of(&history).unwrap()
+    };
+    let found = choice.checker(&history).check(&history, &Budget::default());
+    assert_eq!(found.verdict, Verdict::Unknown);
+    assert!(found.summary.contains("nil is no text"), "{found:?}");
 }
 
 #[test]

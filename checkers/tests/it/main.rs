@@ -8,6 +8,7 @@ mod chain_brute;
 mod chain_promises;
 mod chain_rules;
 mod chains;
+mod cores;
 mod corpus;
 mod elections;
 mod engines;

@@ -24,7 +24,7 @@ pub enum Command {
     Run(Box<Run>),
     /// Judge a recorded run again, or a history file of this or another tool
     Check(Check),
-    /// Replay a certificate against the history that it is for
+    /// Hold a certificate against the history that it is for
     Verify(Verify),
     /// Write a history in another format
     Convert(Convert),
@@ -185,7 +185,7 @@ pub struct Check {
     /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
     #[arg(long, value_name = "VALUE", conflicts_with = "workload", allow_negative_numbers = true, value_parser = value)]
     pub initial: Option<Value>,
-    /// Where a file's history is found to be linearizable, write the order that shows it here
+    /// Write here what shows the verdict on a file's history: an order that explains it, or operations that have none
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     pub certificate: Option<PathBuf>,
     #[command(flatten)]

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
 use checkers::transactions::Scope;
-use checkers::{Analysis, Budget, Certificate, Verdict, compose, verify as replay};
+use checkers::{
+    Analysis, Budget, Certificate, Doubt, Exhausted, Meter, Proof, Refutation, Verdict, compose,
+    confirmed, refute, verify as replay,
+};
 use harness::run::{Judged, Notes};
 use history::History;
 use history::foreign::{self, Format};
@@ -82,8 +85,11 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
                     compose::check_all(&[choice.checker(&history)], &history, &budget).remove(0)
                 }
                 Some(file) => match choice.certify(&history, &budget) {
-                    Err(analysis) => analysis,
-                    Ok(certificate) => certified(&certificate, file, &history, &choice, &budget)?,
+                    Err(found) if found.verdict == Verdict::Invalid => {
+                        refuted(found, file, &history, &choice, &budget)?
+                    }
+                    Err(found) => found,
+                    Ok(certificate) => certified(certificate, file, &history, &choice, &budget)?,
                 },
             };
             (title, analysis)
@@ -125,7 +131,7 @@ fn choice(args: &args::Check, history: &History) -> Result<Option<Choice>, Failu
 
 /// Writes the certificate, and believes it only when it has been replayed.
 fn certified(
-    certificate: &Certificate,
+    certificate: Certificate,
     file: &Path,
     history: &History,
     choice: &Choice,
@@ -137,23 +143,15 @@ fn certified(
         let why = format!("there is an order, but {why} before it was replayed");
         return Ok(Analysis::unknown(name.name(), why));
     }
-    if let Err(why) = replay(history, certificate) {
+    if let Err(why) = replay(history, &certificate) {
         let why = format!("a bug: the order that was found is not right: {why}");
         return Ok(Analysis::unknown(name.name(), why));
     }
-    let fail = |e: io::Error| Failure::Usage(format!("{}: {e}", file.display()));
-    let mut out = Metered::new(File::create(file).map_err(fail)?, meter);
-    let written = serde_json::to_writer(&mut out, certificate).map_err(io::Error::from);
-    let written = written
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush());
-    if let Some(why) = out.get_ref().exhausted {
-        std::fs::remove_file(file).map_err(fail)?;
+    let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
+    if let Some(why) = write(&Proof::Order(certificate), file, meter)? {
         let why = format!("there is an order, but {why} before it was written");
         return Ok(Analysis::unknown(name.name(), why));
     }
-    written.map_err(fail)?;
-    let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
     let summary = format!(
         "{ops} operations have an order that explains every answer; it was replayed and is in {}",
         file.display()
@@ -161,7 +159,63 @@ fn certified(
     Ok(Analysis::valid(name.name(), summary))
 }
 
-/// `schism verify`: replays a certificate, and nothing else.
+/// Writes which operations have no order, if that can be confirmed, and says so.
+fn refuted(
+    analysis: Analysis,
+    file: &Path,
+    history: &History,
+    choice: &Choice,
+    budget: &Budget,
+) -> Result<Analysis, Failure> {
+    let meter = budget.start();
+    let without = |why: &dyn std::fmt::Display| Analysis {
+        summary: format!(
+            "{}; there is no certificate of that: {why}",
+            analysis.summary
+        ),
+        ..analysis.clone()
+    };
+    if let Err(why) = meter.look(history.ops_bytes()) {
+        return Ok(without(&why));
+    }
+    let refutation = choice.refutation(history, &analysis);
+    let refutation = match refutation.map(|found| confirmed(history, &found, &meter.left())) {
+        Ok(Ok(refutation)) => refutation,
+        Ok(Err(why)) => return Ok(without(&why)),
+        Err(why) => return Ok(without(&why)),
+    };
+    let (sure, all) = (refutation.cores.len(), analysis.anomalies.len());
+    if let Some(why) = write(&Proof::Cores(refutation), file, meter)? {
+        return Ok(without(&why));
+    }
+    let summary = format!(
+        "{}; that {sure} of {all} findings have no order was confirmed by trying every one, and which operations they are is in {}",
+        analysis.summary,
+        file.display()
+    );
+    Ok(Analysis {
+        summary,
+        ..analysis
+    })
+}
+
+/// Or which limit was met.
+fn write(proof: &Proof, file: &Path, meter: Meter) -> Result<Option<Exhausted>, Failure> {
+    let fail = |e: io::Error| Failure::Usage(format!("{}: {e}", file.display()));
+    let mut out = Metered::new(File::create(file).map_err(fail)?, meter);
+    let written = serde_json::to_writer(&mut out, proof).map_err(io::Error::from);
+    let written = written
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
+    let exhausted = out.get_ref().exhausted;
+    match exhausted {
+        Some(_) => std::fs::remove_file(file).map_err(fail)?,
+        None => written.map_err(fail)?,
+    }
+    Ok(exhausted)
+}
+
+/// `schism verify`: replays a certificate, or tries every order of what is to have none, and nothing else.
 pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     let unknown = |why: &str| {
         println!("UNKNOWN  {why}");
@@ -175,9 +229,9 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     let fail =
         |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", args.certificate.display()));
     let meter = &mut budget.start();
-    let certificate = File::open(&args.certificate).map_err(|e| fail(&e))?;
-    let certificate: Certificate = match json::read_within(certificate, 0, meter) {
-        Ok(certificate) => certificate,
+    let proof = File::open(&args.certificate).map_err(|e| fail(&e))?;
+    let proof: Proof = match json::read_within(proof, 0, meter) {
+        Ok(proof) => proof,
         Err(json::Unread::Exhausted(why)) => {
             return unknown(&format!("{why} before the certificate was read"));
         }
@@ -186,20 +240,51 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     if let Err(why) = meter.look(history.ops_bytes()) {
         return unknown(&format!("{why} before the certificate was replayed"));
     }
-    match replay(&history, &certificate) {
-        Ok(()) => {
+    // A wrong certificate says nothing of the history.
+    let wrong =
+        |why: &dyn std::fmt::Display| unknown(&format!("the certificate does not hold: {why}"));
+    let during = |scope| match scope {
+        Scope::Realtime => "",
+        Scope::Process => ", of each process as it asked",
+        Scope::Data => ", whenever they were asked",
+    };
+    let verdict = match proof {
+        Proof::Order(certificate) => {
+            if let Err(why) = replay(&history, &certificate) {
+                return wrong(&why);
+            }
             let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
-            let time = match certificate.scope {
-                Scope::Realtime => "",
-                Scope::Process => ", of each process as it asked",
-                Scope::Data => ", whenever they were asked",
-            };
+            let time = during(certificate.scope);
             println!("VALID  the order of {ops} operations explains every answer{time}");
-            Ok(ExitCode::from(Verdict::Valid.exit_code()))
+            Verdict::Valid
         }
-        // A wrong certificate says nothing of the history.
-        Err(why) => unknown(&format!("the certificate does not hold: {why}")),
-    }
+        Proof::Cores(refutation) => {
+            match refute(&history, &refutation, &meter.left()) {
+                Ok(()) => {}
+                Err(Doubt::Wrong(why)) => return wrong(&why),
+                Err(why) => return unknown(&why.to_string()),
+            }
+            println!("INVALID  {}", told(&refutation));
+            Verdict::Invalid
+        }
+    };
+    Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// Which operations have no order.
+fn told(refutation: &Refutation) -> String {
+    let core = &refutation.cores[0];
+    let ops: Vec<String> = core.ops.iter().map(u64::to_string).collect();
+    let key = core.key.as_ref().map(|key| format!(" of key {key}"));
+    let more = match refutation.cores.len() - 1 {
+        0 => String::new(),
+        n => format!("; nor have those of {n} other findings"),
+    };
+    format!(
+        "no order explains ops {}{}, wherever all others are put{more}",
+        ops.join(", "),
+        key.unwrap_or_default()
+    )
 }
 
 /// `schism convert`.

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use checkers::choice::{Choice, Model};
-use checkers::{Analysis, Budget, Certificate, Verdict, verify};
-use history::{History, Outcome, Value, json, jsonl};
+use checkers::{Analysis, Budget, Certificate, Proof, Refutation, Verdict, refute, verify};
+use history::{History, Value, json, jsonl};
 
 use crate::kept::{as_edn, as_json_can_say, stored};
 
@@ -83,30 +83,65 @@ static HISTORIES: LazyLock<Vec<History>> = LazyLock::new(|| {
 });
 
 /// A certificate, after a byte that says for which history. What is accepted has an order, so no engine
-/// may find that it has none.
+/// may find that it has none; what is confirmed to have none may not be found valid.
 pub fn certifies(text: &[u8]) {
     let Some((which, text)) = text.split_first() else {
         return;
     };
     let history = &HISTORIES[usize::from(*which) % HISTORIES.len()];
     let meter = &mut BUDGET.start();
-    let Ok(certificate) = json::read_within::<Certificate>(text, 0, meter) else {
+    let Ok(proof) = json::read_within::<Proof>(text, 0, meter) else {
         return;
     };
-    let found = verify(history, &certificate);
-    let text = serde_json::to_vec(&certificate).expect("it has no keys but texts");
-    let again: Certificate = serde_json::from_slice(&text).expect("what is written is read");
-    assert_eq!(verify(history, &again), found);
-    let Ok(choice) = Choice::with_model(certificate.model, history) else {
-        return;
-    };
-    // Texts are written only where something is appended: here an engine for registers would judge them.
-    if found.is_ok() && choice.keyed == certificate.keyed && certificate.model != Model::Kv {
-        let choice = Choice {
-            initial: Some(certificate.initial),
-            ..choice
-        };
-        let judged = choice.checker(history).check(history, &BUDGET);
-        assert_ne!(judged.verdict, Verdict::Invalid, "{judged:?}");
+    let text = serde_json::to_vec(&proof).expect("it has no keys but texts");
+    let again: Proof = serde_json::from_slice(&text).expect("what is written is read");
+    assert_eq!(again, proof);
+    match proof {
+        Proof::Order(certificate) => accepted(history, certificate),
+        Proof::Cores(refutation) => impossible(history, refutation),
     }
+}
+
+fn accepted(history: &History, certificate: Certificate) {
+    let found = verify(history, &certificate);
+    // Texts are written only where something is appended: here an engine for registers would judge them.
+    if found.is_ok() && certificate.model != Model::Kv {
+        contradicts(
+            history,
+            certificate.model,
+            certificate.keyed,
+            certificate.initial,
+            Verdict::Invalid,
+        );
+    }
+}
+
+fn impossible(history: &History, refutation: Refutation) {
+    let found = refute(history, &refutation, &BUDGET);
+    // Transactions may be ordered by less than the engine asks for, which finds more wrong: no contradiction.
+    if found.is_ok() && refutation.model != Model::Kv {
+        contradicts(
+            history,
+            refutation.model,
+            refutation.keyed,
+            refutation.initial,
+            Verdict::Valid,
+        );
+    }
+}
+
+/// Panics if the engine says just this.
+fn contradicts(history: &History, model: Model, keyed: bool, initial: Value, never: Verdict) {
+    let Ok(choice) = Choice::with_model(model, history) else {
+        return;
+    };
+    if choice.keyed != keyed {
+        return;
+    }
+    let choice = Choice {
+        initial: Some(initial),
+        ..choice
+    };
+    let judged = choice.checker(history).check(history, &BUDGET);
+    assert_ne!(judged.verdict, never, "{judged:?}");
 }

@@ -412,6 +412,7 @@ mod tests {
             object: None,
             ops: vec![40, 12],
             reason: "read of <1> (op 12) after op 3".into(),
+            ..Anomaly::default()
         };
         let text = Reason(&anomaly, 100).to_string();
         assert!(

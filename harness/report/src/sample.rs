@@ -140,6 +140,7 @@ mod tests {
             object: None,
             ops: vec![3_000, 10],
             reason: String::new(),
+            ..Anomaly::default()
         };
         let analyses = [Analysis::of_anomalies("linearizable", "", vec![anomaly])];
         let chosen = notable(&history, &analyses, &[], 200);

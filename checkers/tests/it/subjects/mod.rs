@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod bank;
+pub mod cores;
 pub mod objects;
 pub mod serial;
 pub mod set_whole;
@@ -53,6 +54,7 @@ pub fn named(name: &str, options: &Options) -> Option<Judge> {
         "rw-register" => transactions(transactions::Objects::Registers),
         "set-whole" => Box::new(set_whole::judge),
         "bank" => Box::new(bank::judge),
+        "cores" => Box::new(cores::judge),
         "lease" => Box::new(accounts::judge_leases),
         "total-queue" => Box::new(accounts::judge_total_queues),
         _ => {

@@ -10,7 +10,7 @@ use super::Counts;
 use crate::random::{Random, Recorder, show};
 
 /// Processes that add and read a real set, and answers that are spoilt here and there.
-fn random_history(random: &mut Random) -> History {
+pub fn random_history(random: &mut Random) -> History {
     let mut recorder = Recorder::default();
     let mut set: BTreeSet<i64> = BTreeSet::new();
     let (ops, processes) = (3 + random.below(6), 1 + random.below(4));

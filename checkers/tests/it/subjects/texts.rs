@@ -9,7 +9,7 @@ use crate::brute;
 use crate::random::{Random, Recorder, show};
 
 /// Plays processes against real texts, and then spoils some answers.
-fn history(random: &mut Random) -> History {
+pub fn history(random: &mut Random) -> History {
     let wrong = *random.pick(&[0, 60, 95]);
     let lost = *random.pick(&[0, 15]);
     let mut recorder = Recorder::default();

@@ -76,7 +76,7 @@ enum Database {
     Snapshots,
 }
 
-fn random_history(objects: Objects, random: &mut Random) -> History {
+pub fn random_history(objects: Objects, random: &mut Random) -> History {
     let mut recorder = Recorder::default();
     let mut state = State::new();
     // As it was some time ago, for stale reads.

@@ -280,6 +280,30 @@ fn histories_of_other_tools_are_judged() {
         .exits(1)
         .prints(&["value from nowhere", "by zones"]);
     place
+        .schism(&["check", &wrong, "--certificate", &order])
+        .exits(1)
+        .prints(&["value from nowhere", "1 of 1 findings have no order"]);
+    place
+        .schism(&["verify", &wrong, &order])
+        .exits(1)
+        .prints(&["INVALID  no order explains ops 5, wherever all others are put"]);
+    place
+        .schism(&["verify", &file, &order])
+        .exits(2)
+        .prints(&["the certificate does not hold: ops [5] have an order"]);
+    std::fs::write(
+        &order,
+        "{\"model\":\"register\",\"keyed\":false,\"initial\":null}",
+    )
+    .unwrap();
+    place
+        .schism(&["verify", &file, &order])
+        .exits(USAGE)
+        .says(&["order.json", "either `orders` or `cores`"]);
+    place
+        .schism(&["check", &file, "--certificate", &order])
+        .exits(0);
+    place
         .schism(&["convert", &file, "--to", "jsonl", "--output", &converted])
         .exits(0);
     place
@@ -342,6 +366,16 @@ fn transactions_of_other_tools_are_held_against_a_model() {
         "write skew",
         "T1 (op 0) < T2 (op 1), since T1 read list \"x\" without 2",
     ]);
+    place
+        .schism(&["check", &skew, "--certificate", &order])
+        .exits(1)
+        .prints(&["1 of 1 findings have no order"]);
+    place
+        .schism(&["verify", &skew, &order])
+        .exits(1)
+        .prints(&["no order explains ops 0, 1"]);
+    let path = std::path::Path::new(&order);
+    std::fs::remove_file(path).unwrap();
     place
         .schism(&["check", &skew, model, "snapshot-isolation"])
         .exits(0);

@@ -269,8 +269,7 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
                             old + 1,
                             invoked[&client],
                             old + 1,
-                        ),
-                    });
+                        ), ..Anomaly::default() });
                 }
             }
             Step::Return(client) => {

@@ -249,6 +249,7 @@ fn hostile_text_stays_text() {
         object: Some(evil.to_string()),
         ops: vec![2, 3, 999],
         reason: evil.repeat(1000),
+        ..Anomaly::default()
     };
     let analyses = [Analysis::of_anomalies(evil, evil, vec![anomaly])];
     let spec = json!({ evil: [evil], "nested": { evil: { evil: 1 } } });
@@ -288,6 +289,7 @@ fn an_operation_without_an_answer_is_drawn_open() {
         object: Some("1".into()),
         ops: vec![0, 1],
         reason: String::new(),
+        ..Anomaly::default()
     };
     let analyses = [Analysis::of_anomalies("c", "s", vec![anomaly])];
     let page = render(&bare(&history, &analyses, Verdict::Invalid));
@@ -305,6 +307,7 @@ fn operations_that_the_history_does_not_have_are_counted() {
         object: None,
         ops,
         reason: "r".into(),
+        ..Anomaly::default()
     };
     let analyses = [Analysis::of_anomalies(
         "c",
@@ -379,6 +382,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
         object: None,
         ops: vec![4_800],
         reason: "r".into(),
+        ..Anomaly::default()
     };
     let analyses = [Analysis::of_anomalies("c", "s", vec![anomaly; 50])];
     let page = render(&bare(&history, &analyses, Verdict::Invalid));
@@ -405,6 +409,7 @@ fn what_the_harness_looked_at_is_no_service() {
         object: None,
         ops: vec![3],
         reason: "it is odd".into(),
+        ..Anomaly::default()
     };
     let analyses = [Analysis::of_anomalies("chain", "odd", vec![anomaly])];
     let page = render(&bare(&history, &analyses, Verdict::Invalid));
