@@ -382,8 +382,8 @@ impl<'h> Registers<'h> {
                 written.insert((version.txn, version.key), number as u32);
             }
         }
-        // What the transaction at hand read from others, and when.
-        let mut reads: Scratch<Option<(u32, usize)>> = Scratch::new(self.keys.len());
+        // Of each version, where the transaction at hand read it last.
+        let mut reads: Scratch<Option<usize>> = Scratch::new(self.versions.len());
         for txn in 0..self.txns.len() as u32 {
             let range = self.txns.range(txn);
             let read = |at: usize| match self.micros[at] {
@@ -396,7 +396,7 @@ impl<'h> Registers<'h> {
             for at in range.clone() {
                 meter.tick(0)?;
                 if let Some(number) = read(at) {
-                    *reads.of(txn, self.versions[number as usize].key) = Some((number, at));
+                    *reads.of(txn, number) = Some(at);
                 }
             }
             for at in range.clone() {
@@ -409,13 +409,16 @@ impl<'h> Registers<'h> {
                 let mut check = |number: u32, meter: &mut Meter| -> Result<(), Exhausted> {
                     meter.tick(0)?;
                     let version = &self.versions[number as usize];
-                    let Some((old, later)) = *reads.of(txn, version.key) else {
-                        return Ok(());
-                    };
-                    let is_older = old == version.parent || self.versions[old as usize].initial;
-                    if version.key == seen.key || !version.last || !is_older {
+                    if version.key == seen.key || !version.last {
                         return Ok(());
                     }
+                    // What it overwrote, and what the key held at the start, are older.
+                    let older = [version.parent, self.initial[version.key as usize]];
+                    let older = older.into_iter().filter(|old| *old != NONE);
+                    let read = older.filter_map(|old| reads.of(txn, old).map(|later| (later, old)));
+                    let Some((later, old)) = read.max() else {
+                        return Ok(());
+                    };
                     let (kind, class) = match later > at {
                         true => ("observed transaction vanishes", Class::Vanished),
                         false => ("fractured read", Class::Fractured),

@@ -17,3 +17,16 @@ fn what_is_wrong_is_said() {
     assert_eq!(found.verdict, Verdict::Unknown);
     assert_eq!(found.summary, "operation 0 cannot be read: 1 is no text");
 }
+
+#[test]
+fn nothing_is_what_a_text_is_at_the_start() {
+    let texts = Texts::single().with_initial("a".into());
+    let verdict = |drawn: &str| {
+        let history = drawing::history(drawn).unwrap();
+        texts.check(&history, &Budget::default()).verdict
+    };
+    let drawn = "P0 |-read nil-| |-append b-| |-read ab-|";
+    assert_eq!(verdict(drawn), Verdict::Valid);
+    let drawn = "P0 |-append b-| |-read nil-|";
+    assert_eq!(verdict(drawn), Verdict::Invalid);
+}

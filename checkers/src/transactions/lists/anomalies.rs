@@ -181,6 +181,8 @@ impl Lists<'_> {
             read: Option<u32>,
             /// Appends since then.
             since: Vec<u32>,
+            /// The last append before that, which must stay at the end.
+            end: Option<u32>,
         }
         let mut views: Scratch<View> = Scratch::new(self.keys.len());
         // The first position of what is appended later.
@@ -211,8 +213,14 @@ impl Lists<'_> {
                         ends_so &= equal(value, self.appends[*number as usize].value);
                     }
                 }
+                if let (0, Some(end)) = (own, view.end) {
+                    let last = read.list.items().and_then(Iterator::last);
+                    let end = self.appends[end as usize].value;
+                    ends_so = last.is_some_and(|last| equal(last, end));
+                }
                 let again = view.read.is_some_and(|len| len + own as u32 != read.len);
                 view.read = Some(read.len);
+                view.end = view.since.last().copied().or(view.end);
                 view.since.clear();
                 let (op, object) = (self.op(txn), || self.object(read.key));
                 if !ends_so {
@@ -329,8 +337,9 @@ impl Lists<'_> {
             }
         }
         let mut updated: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-        // Of each key, the shortest read of the transaction at hand, and how late it was.
-        let mut shortest: Scratch<Option<(u32, usize)>> = Scratch::new(self.keys.len());
+        // Of each key, the shortest read of the transaction at hand, and the shortest of those that come later.
+        let mut shortest: Scratch<Option<u32>> = Scratch::new(self.keys.len());
+        let mut later: Scratch<Option<u32>> = Scratch::new(self.keys.len());
         for txn in 0..self.txns.len() as u32 {
             let range = self.txns.range(txn);
             if range.len() < 2 {
@@ -346,13 +355,11 @@ impl Lists<'_> {
                         if known.is_none() {
                             keys.push(read.key);
                         }
-                        if known.is_none_or(|(len, _)| read.len <= len) {
-                            *known = Some((read.len, at));
-                        }
+                        *known = Some(known.map_or(read.len, |len| len.min(read.len)));
                     }
                     Micro::Append(number) => {
                         let key = self.appends[number as usize].key;
-                        let Some((seen, _)) = *shortest.of(txn, key) else {
+                        let Some(seen) = *shortest.of(txn, key) else {
                             continue;
                         };
                         let first = *updated.entry((key, seen)).or_insert(txn);
@@ -376,12 +383,14 @@ impl Lists<'_> {
             if keys.len() < 2 {
                 continue;
             }
-            for at in range {
+            for at in range.rev() {
                 let Micro::Read(number) = self.micros[at] else {
                     continue;
                 };
                 let read = &self.reads[number as usize];
                 let key = &self.keys[read.key as usize];
+                let known = later.of(txn, read.key);
+                *known = Some(known.map_or(read.len, |len| len.min(read.len)));
                 let last = match read.len.checked_sub(1) {
                     Some(last) if !key.broken => &self.appends[key.order[last as usize] as usize],
                     _ => continue,
@@ -397,11 +406,13 @@ impl Lists<'_> {
                         return Ok(());
                     }
                     match *shortest.of(txn, append.key) {
-                        Some((len, later)) if append.position >= len && append.key != read.key => {
-                            let (kind, class) = match later > at {
-                                true => ("observed transaction vanishes", Class::Vanished),
-                                false => ("fractured read", Class::Fractured),
-                            };
+                        Some(len) if append.position >= len && append.key != read.key => {
+                            let later = *later.of(txn, append.key);
+                            let (kind, class) =
+                                match later.is_some_and(|len| append.position >= len) {
+                                    true => ("observed transaction vanishes", Class::Vanished),
+                                    false => ("fractured read", Class::Fractured),
+                                };
                             let (op, writer) = (self.op(txn), self.op(last.txn));
                             let (here, there) = (self.object(read.key), self.object(append.key));
                             let (value, other) = (last.value.to_value(), append.value.to_value());
