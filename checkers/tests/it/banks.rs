@@ -73,6 +73,15 @@ fn without_a_first_read_only_totals_are_judged() {
         "{}",
         found.summary
     );
+    for (before, after) in [(9, 8), (8, 9)] {
+        let drawn = format!(
+            "P0  |-transfer [a b 5]-|
+             P1     |-read [[a 1] [b {before}]]-| |-read [[a 1] [b {after}]]-|"
+        );
+        let found = Bank.check(&drawing::history(&drawn).unwrap(), &Budget::default());
+        assert_eq!(found.verdict, Verdict::Invalid, "{found:#?}");
+        assert_eq!(found.anomalies[0].kind, "total changed");
+    }
 }
 
 #[test]

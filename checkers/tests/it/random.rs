@@ -78,7 +78,7 @@ impl Recorder {
         kind: Kind,
         f: &str,
         value: Value,
-        version: Option<i64>,
+        version: Option<Value>,
     ) {
         self.events.push(Event {
             index: self.events.len() as u64,
@@ -89,7 +89,7 @@ impl Recorder {
             value,
             error: None,
             node: None,
-            version: version.map(Value::Int),
+            version,
         });
     }
 
@@ -135,7 +135,11 @@ pub fn history(random: &mut Random, shape: Shape) -> History {
     let mut fresh = 0;
     let mut written = vec![Value::Nil];
     let mut invoked = 0;
-    let mut version = 0;
+    // Where the system begins to count, and how many numbers tell the place, is nobody's business.
+    let (mut version, in_two) = match shape.versions {
+        true => (-2, random.percent(30)),
+        false => (0, false),
+    };
     while invoked < shape.ops || open.iter().any(Option::is_some) {
         recorder.advance(random.below(3));
         let who = random.below(shape.processes) as usize;
@@ -213,7 +217,11 @@ pub fn history(random: &mut Random, shape: Shape) -> History {
                 if op.f == "read" && random.percent(shape.wrong_percent) {
                     value = random.pick(&written).clone();
                 }
-                let version = (shape.versions && kind == Kind::Ok).then_some(op.version);
+                let told = shape.versions && kind == Kind::Ok;
+                let version = told.then(|| match in_two {
+                    true => Value::pair(op.version.div_euclid(3), op.version.rem_euclid(3)),
+                    false => Value::Int(op.version),
+                });
                 recorder.record_at(names[who], kind, op.f, keyed(op.key, value), version);
             }
         }
