@@ -69,6 +69,12 @@ pub enum Doubt {
     Exhausted(#[from] Exhausted),
 }
 
+impl From<String> for Doubt {
+    fn from(why: String) -> Doubt {
+        Doubt::Wrong(why)
+    }
+}
+
 /// An operation that is to be placed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Piece<'h> {
@@ -150,7 +156,7 @@ fn impossible(
 ) -> Result<(), Doubt> {
     let mut found = Ok(());
     for level in 0..relaxed::levels(refutation.model) {
-        let puzzle = relaxed::puzzle(history, refutation, core, level).map_err(Doubt::Wrong)?;
+        let puzzle = relaxed::puzzle(history, refutation, core, level, &mut meter.clone())?;
         found = match puzzle.has_order(&mut meter.with_steps(steps)) {
             Ok(false) => return Ok(()),
             Ok(true) => Err(Doubt::Wrong(format!("ops {:?} have an order", core.ops))),

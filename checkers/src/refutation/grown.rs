@@ -67,7 +67,7 @@ fn grown(history: &History, found: &Refutation, core: &Core, meter: &Meter) -> R
             ..core.clone()
         };
         let last = relaxed::levels(found.model) - 1;
-        let puzzle = relaxed::puzzle(history, found, &whole, last).map_err(Doubt::Wrong)?;
+        let puzzle = relaxed::puzzle(history, found, &whole, last, &mut meter.clone())?;
         let related: BTreeSet<u64> = puzzle.related.into_iter().collect();
         let mut related: Vec<u64> = related.into_iter().filter(|op| !ops.contains(op)).collect();
         let distance = |op: &u64| core.ops.iter().map(|own| own.abs_diff(*op)).min();

@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 use history::{History, Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
-use super::{Core, Kept, Piece, Puzzle, Refutation, Relaxed, Stretch};
+use super::{Core, Doubt, Kept, Piece, Puzzle, Refutation, Relaxed, Stretch};
+use crate::Meter;
 use crate::certificate::{replay, within};
 use crate::choice::Model;
 use crate::transactions::Scope;
@@ -46,7 +47,8 @@ pub fn puzzle<'h>(
     refutation: &'h Refutation,
     core: &'h Core,
     level: usize,
-) -> Result<Puzzle<'h>, String> {
+    meter: &mut Meter,
+) -> Result<Puzzle<'h>, Doubt> {
     let Refutation {
         model,
         keyed,
@@ -56,11 +58,13 @@ pub fn puzzle<'h>(
     } = refutation;
     let names = replay::object(*model, initial)?.operations();
     if core.key.is_some() != *keyed {
-        return Err(format!("a core for each key, not {:?}", core.key));
+        return Err(format!("a core for each key, not {:?}", core.key).into());
     }
     if core.stretch.is_some() && *scope != Scope::Realtime {
         return Err(
-            "where time does not order operations, no part of them stands for itself".into(),
+            "where time does not order operations, no part of them stands for itself"
+                .to_string()
+                .into(),
         );
     }
     let op = |index: &u64| {
@@ -80,7 +84,8 @@ pub fn puzzle<'h>(
         return Err(format!(
             "a {} may hold much at any moment but the first",
             model.name()
-        ));
+        )
+        .into());
     }
     let object = Object {
         refutation,
@@ -95,16 +100,17 @@ pub fn puzzle<'h>(
         kept.extend(object.kept(op(index)?)?);
     }
     if kept.len() > MOST_KEPT {
-        return Err(format!(
-            "more than {MOST_KEPT} operations are too many to try"
-        ));
+        return Err(format!("more than {MOST_KEPT} operations are too many to try").into());
     }
     let own = |op: &Op| core.ops.contains(&op.index);
-    let others = history
-        .ops()
-        .iter()
-        .filter(|op| names.contains(&op.f.as_str()) && op.outcome != Outcome::Fail && !own(op));
-    let others: Vec<&Op> = others.filter(|op| object.may_stand(op)).collect();
+    let mut others = Vec::new();
+    for op in history.ops() {
+        meter.tick(8 * others.len() as u64)?;
+        let judged = names.contains(&op.f.as_str()) && op.outcome != Outcome::Fail && !own(op);
+        if judged && object.may_stand(op) {
+            others.push(op);
+        }
+    }
     let mut puzzle = Puzzle {
         kept,
         relaxed: Vec::new(),
@@ -119,19 +125,19 @@ pub fn puzzle<'h>(
                 .chain(others.iter().copied())
                 .any(|op| op.f == "append")
             {
-                false => object.registers(&mut puzzle, &others, level, history)?,
-                true => texts::relax(&object, &mut puzzle, &others)?,
+                false => object.registers(&mut puzzle, &others, level, history, meter)?,
+                true => texts::relax(&object, &mut puzzle, &others, meter)?,
             }
         }
         Model::Queue | Model::Stack | Model::PriorityQueue => {
-            object.values(&mut puzzle, &others)?
+            object.values(&mut puzzle, &others, meter)?
         }
-        Model::Set => object.elements(&mut puzzle, &others, level)?,
-        Model::Lock | Model::Semaphore => object.holders(&mut puzzle, &others, level)?,
-        Model::Counter => object.counter(&mut puzzle, &others)?,
+        Model::Set => object.elements(&mut puzzle, &others, level, meter)?,
+        Model::Lock | Model::Semaphore => object.holders(&mut puzzle, &others, level, meter)?,
+        Model::Counter => object.counter(&mut puzzle, &others, meter)?,
         Model::UniqueIds => {}
-        Model::Append => transactions::lists(&mut puzzle, &others, level)?,
-        Model::RwRegister => transactions::registers(&mut puzzle, &others, initial, level)?,
+        Model::Append => transactions::lists(&mut puzzle, &others, level, meter)?,
+        Model::RwRegister => transactions::registers(&mut puzzle, &others, initial, level, meter)?,
         _ => unreachable!("it has no object"),
     }
     Ok(puzzle)
@@ -188,19 +194,21 @@ impl<'h> Object<'h> {
         others: &[&'h Op],
         level: usize,
         history: &'h History,
-    ) -> Result<(), String> {
+        meter: &mut Meter,
+    ) -> Result<(), Doubt> {
         // What it is at the start may be answered with nothing.
         let mut wanted: Vec<Value> = vec![self.refutation.initial.clone()];
         for Kept { piece, op, .. } in &puzzle.kept {
             match (piece.f, piece.input.as_pair()) {
                 ("cas", Some((from, _))) => wanted.push(from.clone()),
-                ("cas", None) => return Err(format!("op {}: a cas is of a pair", op.index)),
+                ("cas", None) => return Err(format!("op {}: a cas is of a pair", op.index).into()),
                 ("read" | "get", _) => wanted.extend(piece.output.clone()),
                 _ => {}
             }
         }
         let mut writers: FxHashMap<Value, Vec<(u64, Piece)>> = Default::default();
         for op in others {
+            meter.tick(0)?;
             let piece = self.piece(op, false)?;
             let written = match (piece.f, piece.input.as_pair()) {
                 ("cas", Some((_, to))) => to.clone(),
@@ -257,7 +265,12 @@ impl<'h> Object<'h> {
 
     /// Taking a value out of an order, where it is put and where it is taken, leaves the others as they were; and
     /// what was empty is.
-    fn values(&self, puzzle: &mut Puzzle<'h>, others: &[&'h Op]) -> Result<(), String> {
+    fn values(
+        &self,
+        puzzle: &mut Puzzle<'h>,
+        others: &[&'h Op],
+        meter: &mut Meter,
+    ) -> Result<(), Doubt> {
         let puts = |piece: &Piece| matches!(piece.f, "enqueue" | "push" | "insert");
         let of = |piece: &Piece| match puts(piece) {
             true => Some(piece.input.clone()),
@@ -270,6 +283,7 @@ impl<'h> Object<'h> {
             .collect();
         let mut pieces = Vec::new();
         for op in others {
+            meter.tick(0)?;
             let piece = self.piece(op, op.outcome == Outcome::Ok)?;
             match of(&piece) {
                 // A take that found nothing changes nothing.
@@ -302,7 +316,8 @@ impl<'h> Object<'h> {
         puzzle: &mut Puzzle<'h>,
         others: &[&'h Op],
         level: usize,
-    ) -> Result<(), String> {
+        meter: &mut Meter,
+    ) -> Result<(), Doubt> {
         let mut reads: Vec<BTreeSet<&Value>> = Vec::new();
         let mut elements: BTreeSet<Value> = BTreeSet::new();
         let mut twice = Vec::new();
@@ -313,7 +328,7 @@ impl<'h> Object<'h> {
                     twice.extend(read.iter().filter(|element| !all.insert(*element)));
                     reads.push(all);
                 }
-                ("read", Some(_)) => return Err(format!("op {} read no list", op.index)),
+                ("read", Some(_)) => return Err(format!("op {} read no list", op.index).into()),
                 ("read", None) => {}
                 _ => drop(elements.insert(piece.input.clone())),
             }
@@ -337,10 +352,11 @@ impl<'h> Object<'h> {
             }
         }
         let mut pieces = Vec::new();
-        for op in others
-            .iter()
-            .filter(|op| matches!(op.f.as_str(), "add" | "remove"))
-        {
+        for op in others {
+            meter.tick(0)?;
+            if !matches!(op.f.as_str(), "add" | "remove") {
+                continue;
+            }
             let piece = self.piece(op, matches!(op.output, Value::Bool(_)))?;
             if elements.contains(&piece.input) {
                 pieces.push((op.index, piece));
@@ -357,13 +373,15 @@ impl<'h> Object<'h> {
         puzzle: &mut Puzzle<'h>,
         others: &[&'h Op],
         level: usize,
-    ) -> Result<(), String> {
+        meter: &mut Meter,
+    ) -> Result<(), Doubt> {
         let kept = |f: &str, op: &Op| {
             let mut kept = puzzle.kept.iter().map(|kept| &kept.piece);
             kept.any(|piece| piece.f == f && piece.process == op.process)
         };
         let mut pieces = Vec::new();
         for op in others {
+            meter.tick(0)?;
             let ends = op.f == "release" && (kept("acquire", op) || kept("release", op));
             if ends || op.f == "acquire" && kept("release", op) {
                 let answered = level > 0 && op.outcome == Outcome::Ok;
@@ -375,20 +393,26 @@ impl<'h> Object<'h> {
         Ok(())
     }
 
-    fn counter(&self, puzzle: &mut Puzzle<'h>, others: &[&'h Op]) -> Result<(), String> {
-        let adds = |op: &&&Op| op.f == "add";
+    fn counter(
+        &self,
+        puzzle: &mut Puzzle<'h>,
+        others: &[&'h Op],
+        meter: &mut Meter,
+    ) -> Result<(), Doubt> {
         let number = |op: &Op| op.f != "add" || op.input.as_int().is_some();
         if !puzzle.kept.iter().all(|kept| number(kept.op)) {
-            return Err("an addition is of a number".into());
+            return Err("an addition is of a number".to_string().into());
         }
-        // Reads show that additions happened.
-        let reads = others
-            .iter()
-            .filter(|op| op.f == "read" && op.outcome == Outcome::Ok);
-        puzzle.related = reads.map(|op| op.index).collect();
-        let adds = others.iter().filter(adds);
-        let pieces = adds.map(|op| Ok((op.index, self.piece(op, false)?)));
-        let pieces = pieces.collect::<Result<_, String>>()?;
+        let mut pieces = Vec::new();
+        for op in others {
+            meter.tick(0)?;
+            match op.f.as_str() {
+                "add" => pieces.push((op.index, self.piece(op, false)?)),
+                // It shows that additions happened.
+                _ if op.outcome == Outcome::Ok => puzzle.related.push(op.index),
+                _ => {}
+            }
+        }
         alike(puzzle, pieces, usize::MAX);
         Ok(())
     }

@@ -20,13 +20,15 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn nothing_is_what_a_text_is_at_the_start() {
-    let texts = Texts::single().with_initial("a".into());
-    let verdict = |drawn: &str| {
+    let verdict = |texts: Texts, drawn: &str| {
         let history = drawing::history(drawn).unwrap();
         texts.check(&history, &Budget::default()).verdict
     };
-    let drawn = "P0 |-read nil-| |-append b-| |-read ab-|";
-    assert_eq!(verdict(drawn), Verdict::Valid);
+    let drawn = "P0 |-read nil-| |-append b-| |-read b-|";
+    assert_eq!(verdict(Texts::single(), drawn), Verdict::Valid);
+    // It is known to have begun as something.
+    let begun = Texts::single().with_initial("a".into());
+    assert_eq!(verdict(begun, drawn), Verdict::Unknown);
     let drawn = "P0 |-append b-| |-read nil-|";
-    assert_eq!(verdict(drawn), Verdict::Invalid);
+    assert_eq!(verdict(Texts::single(), drawn), Verdict::Invalid);
 }

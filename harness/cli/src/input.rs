@@ -189,7 +189,7 @@ fn refuted(
         return Ok(without(&why));
     }
     let summary = format!(
-        "{}; that {sure} of {all} findings have no order was confirmed by trying every one, and which operations they are is in {}",
+        "{}; {sure} of {all} findings were confirmed by trying every order of their operations, which are in {}",
         analysis.summary,
         file.display()
     );

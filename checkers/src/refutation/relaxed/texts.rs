@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use history::{Op, Value};
 
-use super::super::{Kept, Piece, Puzzle};
+use super::super::{Doubt, Kept, Piece, Puzzle};
 use super::{Object, alike};
+use crate::Meter;
 use crate::certificate::replay;
 
 /// What is no part of a text that was read can be left out: until the text is set anew, nobody reads it.
@@ -14,26 +15,28 @@ pub fn relax<'h>(
     object: &Object<'h>,
     puzzle: &mut Puzzle<'h>,
     others: &[&'h Op],
-) -> Result<(), String> {
+    meter: &mut Meter,
+) -> Result<(), Doubt> {
     if object.from.is_some() {
-        return Err("a stretch of texts has a beginning".into());
+        return Err("a stretch of texts has a beginning".to_string().into());
     }
     let mut found = Vec::new();
     for Kept { piece, op, .. } in &puzzle.kept {
         let known = match piece.f {
             "read" | "get" => piece.output.as_ref(),
-            "cas" => return Err(format!("op {}: a text has no cas", op.index)),
+            "cas" => return Err(format!("op {}: a text has no cas", op.index).into()),
             _ => Some(&piece.input),
         };
         match (piece.f, known) {
             ("read" | "get", Some(Value::Text(text))) => found.push(text.to_string()),
             ("read" | "get", Some(Value::Nil) | None) => {}
             (_, Some(Value::Text(_))) => {}
-            _ => return Err(format!("op {} is of no text", op.index)),
+            _ => return Err(format!("op {} is of no text", op.index).into()),
         }
     }
     let mut pieces = Vec::new();
     for op in others {
+        meter.tick(0)?;
         let piece = object.piece(op, false)?;
         let part = piece
             .input

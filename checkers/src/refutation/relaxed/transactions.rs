@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use history::{Op, Outcome, Value};
 use rustc_hash::FxHashSet;
 
-use super::super::{Piece, Puzzle};
+use super::super::{Doubt, Piece, Puzzle};
 use super::{MOST_ELEMENTS, alike};
+use crate::Meter;
 
 /// A micro-operation: its name, its key, what it appends or writes, and what it read if that is known.
 struct Micro<'h> {
@@ -75,10 +76,16 @@ fn piece<'h>(op: &'h Op, micros: &[(&Micro<'h>, Option<Value>)], answered: bool)
 
 /// Elements of lists have nothing to do with each other but where they stand. Those that the core appended are looked at, and what it
 /// read that nobody else appended, or twice; then more of what it read.
-pub fn lists<'h>(puzzle: &mut Puzzle<'h>, others: &[&'h Op], level: usize) -> Result<(), String> {
+pub fn lists<'h>(
+    puzzle: &mut Puzzle<'h>,
+    others: &[&'h Op],
+    level: usize,
+    meter: &mut Meter,
+) -> Result<(), Doubt> {
     let all = |op: &'h Op| micros(op, false, "append");
     let mut others_append: FxHashSet<(&Value, &Value)> = FxHashSet::default();
     for op in others {
+        meter.tick(0)?;
         let appended = all(op)?.into_iter().filter(|micro| !micro.reads());
         others_append.extend(appended.map(|micro| (micro.key, micro.value)));
     }
@@ -122,6 +129,7 @@ pub fn lists<'h>(puzzle: &mut Puzzle<'h>, others: &[&'h Op], level: usize) -> Re
     }
     let mut pieces = Vec::new();
     for op in others {
+        meter.tick(0)?;
         let micros = all(op)?;
         if op.outcome == Outcome::Ok && sees(op, &elements)? {
             puzzle.related.push(op.index);
@@ -155,7 +163,8 @@ pub fn registers<'h>(
     others: &[&'h Op],
     initial: &'h Value,
     level: usize,
-) -> Result<(), String> {
+    meter: &mut Meter,
+) -> Result<(), Doubt> {
     let mut values: FxHashSet<(&Value, &Value)> = FxHashSet::default();
     for kept in &mut puzzle.kept {
         let micros = micros(kept.op, kept.op.outcome == Outcome::Ok, "w")?;
@@ -170,6 +179,7 @@ pub fn registers<'h>(
     }
     let mut known = Vec::new();
     for op in others {
+        meter.tick(0)?;
         known.push((op, micros(op, op.outcome == Outcome::Ok, "w")?));
     }
     let mut pieces = Vec::new();
@@ -177,6 +187,7 @@ pub fn registers<'h>(
         pieces.clear();
         let mut read = Vec::new();
         for (op, micros) in &known {
+            meter.tick(0)?;
             let concerns = |m: &&Micro<'h>| match m.read {
                 Some(value) => value == initial || values.contains(&(m.key, value)),
                 None => !m.reads() && values.contains(&(m.key, m.value)),

@@ -282,7 +282,7 @@ fn histories_of_other_tools_are_judged() {
     place
         .schism(&["check", &wrong, "--certificate", &order])
         .exits(1)
-        .prints(&["value from nowhere", "1 of 1 findings have no order"]);
+        .prints(&["value from nowhere", "1 of 1 findings were confirmed"]);
     place
         .schism(&["verify", &wrong, &order])
         .exits(1)
@@ -369,7 +369,7 @@ fn transactions_of_other_tools_are_held_against_a_model() {
     place
         .schism(&["check", &skew, "--certificate", &order])
         .exits(1)
-        .prints(&["1 of 1 findings have no order"]);
+        .prints(&["1 of 1 findings were confirmed"]);
     place
         .schism(&["verify", &skew, &order])
         .exits(1)
