@@ -16,6 +16,10 @@ fn what_is_wrong_is_said() {
     let found = Texts::single().check(&history, &Budget::default());
     assert_eq!(found.verdict, Verdict::Unknown);
     assert_eq!(found.summary, "operation 0 cannot be read: 1 is no text");
+    // Whose only question was lost has asked nothing.
+    let history = drawing::history("P0 |-get nil-?").unwrap();
+    let found = Texts::single().check(&history, &Budget::default());
+    assert_eq!(found.verdict, Verdict::Vacuous);
 }
 
 #[test]

@@ -72,6 +72,19 @@ pub fn cases() -> Vec<Case> {
             P0  |-txn [[w 1 1] [w 2 1]]-|
             P1  |-txn [[r 1 1] [r 2 1]]-|",
         },
+        // What P0 overwrote is seen afterwards, and what was there at the start before.
+        Case {
+            kind: "observed transaction vanishes",
+            allowed: &[ReadCommitted],
+            bad: "
+            P2  |-txn [[w 2 5]]----------------------------------|
+            P0  |-txn [[r 2 5] [w 1 1] [w 2 1]]------------------|
+            P1  |-txn [[r 2 nil] [r 1 1] [r 2 5]]----------------|",
+            good: "
+            P2  |-txn [[w 2 5]]----------------------------------|
+            P0  |-txn [[r 2 5] [w 1 1] [w 2 1]]------------------|
+            P1  |-txn [[r 2 1] [r 1 1] [r 2 1]]------------------|",
+        },
         // At last it sees all of it.
         Case {
             kind: "observed transaction vanishes",
@@ -82,6 +95,17 @@ pub fn cases() -> Vec<Case> {
             good: "
             P0  |-txn [[w 1 1] [w 2 1]]---------------|
             P1  |-txn [[r 1 1] [r 2 1] [r 2 1]]-------|",
+        },
+        // It had looked before, too.
+        Case {
+            kind: "observed transaction vanishes",
+            allowed: &[ReadCommitted],
+            bad: "
+            P0  |-txn [[w 1 1] [w 2 1]]---------------|
+            P1  |-txn [[r 2 nil] [r 1 1] [r 2 nil]]---|",
+            good: "
+            P0  |-txn [[w 1 1] [w 2 1]]---------------|
+            P1  |-txn [[r 2 1] [r 1 1] [r 2 1]]-------|",
         },
         // What is seen of one register and then not is no other register's.
         Case {
