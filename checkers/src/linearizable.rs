@@ -190,8 +190,8 @@ impl Registers {
         let decided = decide::decide(&part.ops, part.values(), self.engine, certify, &meter);
         let found = match decided.found {
             Ok(Outcome::Order(order)) => Found::Order(order),
-            Ok(Outcome::Blocked(op)) => {
-                Found::Blocked(op, core::of_registers(&part.ops, op, &meter))
+            Ok(Outcome::Blocked(op, reach)) => {
+                Found::Blocked(op, core::of_registers(&part.ops, op, reach, &meter))
             }
             Err(gave_up) => Found::GaveUp(gave_up),
         };

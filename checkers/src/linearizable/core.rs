@@ -2,7 +2,7 @@
 
 use super::model::{Model, Register};
 use super::search::{Found, NEVER, Timed, by_ret, search};
-use super::window::Window;
+use super::window::{Reach, Window};
 use super::zones::Op;
 use crate::{Exhausted, Meter};
 
@@ -28,8 +28,9 @@ pub struct Core {
     pub after: Option<u32>,
 }
 
-/// Of registers: the core of the shortest window that is impossible, if one is found soon.
-pub fn of_registers(ops: &[Op], blocked: u32, meter: &Meter) -> Core {
+/// Of registers: the core of the shortest window that is impossible, if one is found soon. If `reach` is
+/// given, no shorter one is.
+pub fn of_registers(ops: &[Op], blocked: u32, reach: Option<Reach>, meter: &Meter) -> Core {
     let Ok(by_ret) = by_ret(ops, &mut meter.clone()) else {
         return core(&Register, ops, blocked, meter);
     };
@@ -37,39 +38,60 @@ pub fn of_registers(ops: &[Op], blocked: u32, meter: &Meter) -> Core {
     let at = at.expect("it has returned");
     let mut steps = meter.with_steps(STEPS);
     // What is short is explained whole.
-    let mut back = if at < SHORT { at + 1 } else { SHORT / 4 };
+    let mut reach = match at < SHORT {
+        true => Reach::WHOLE,
+        false => reach.unwrap_or(Reach::SHORTEST),
+    };
     let window = loop {
-        let Ok(window) = Window::new(ops, &by_ret, at, back, meter) else {
+        let Ok(window) = Window::new(ops, &by_ret, at, reach, meter) else {
             return core(&Register, ops, blocked, meter);
         };
         match window.is_impossible(None, &mut steps) {
             Ok(true) => break window,
-            Ok(false) if !window.is_whole() => back *= 2,
+            Ok(false) if !window.is_exact() => reach = reach.more(at),
             _ => return core(&Register, ops, blocked, meter),
         }
     };
     let last = window.ids().iter().position(|op| *op == blocked);
-    let candidates: Vec<u32> = (0..window.ids().len() as u32).collect();
+    let last = last.expect("it is in its window") as u32;
     let mut left = STEPS;
-    let (kept, minimal) = shrink(
-        &candidates,
-        window.ids().len(),
-        last.expect("it is in its window") as u32,
-        |kept| {
-            let length = kept.len() as u64;
-            left = left.checked_sub(length).ok_or(Exhausted::Steps)?;
-            let most = left.min(STEPS_OF_ONE);
-            let mut meter = meter.with_steps(most);
-            let found = window.is_impossible(Some(kept), &mut meter);
-            left -= most - meter.steps();
-            Ok(found)
-        },
-    );
+    let mut is_bad = |window: &Window, kept: &[bool]| {
+        let length = kept.len() as u64;
+        left = left.checked_sub(length).ok_or(Exhausted::Steps)?;
+        let most = left.min(STEPS_OF_ONE);
+        let mut meter = meter.with_steps(most);
+        let found = window.is_impossible(Some(kept), &mut meter);
+        left -= most - meter.steps();
+        Ok(found)
+    };
+    let all = window.ids().len();
+    let mut candidates: Vec<u32> = (0..all as u32).collect();
+    let mut telling = window.telling();
+    if !telling.contains(&last) {
+        telling.push(last);
+    }
+    if telling.len() < all && is_bad(&window, &flags(&telling, all)) == Ok(Ok(true)) {
+        candidates = telling;
+    }
+    let (mut kept, mut minimal) = shrink(&candidates, all, last, |kept| is_bad(&window, kept));
+    // What is needed where lost operations are not counted may not be needed where they are.
+    if !window.is_exact()
+        && window.is_whole()
+        && let Ok(whole) = Window::new(ops, &by_ret, at, Reach::WHOLE, meter)
+    {
+        (kept, minimal) = shrink(&kept, all, last, |kept| is_bad(&whole, kept));
+    }
     Core {
         ops: kept.iter().map(|at| window.ids()[*at as usize]).collect(),
         minimal,
         after: window.after(),
     }
+}
+
+fn flags(of: &[u32], all: usize) -> Vec<bool> {
+    let mut flags = vec![false; all];
+    of.iter().for_each(|i| flags[*i as usize] = true);
+    flags
 }
 
 /// Shrinks the shortest bad prefix, which ends when `blocked` returns. To relax an operation is to
@@ -114,10 +136,7 @@ fn shrink(
     blocked: u32,
     mut is_bad: impl FnMut(&[bool]) -> Result<Result<bool, Exhausted>, Exhausted>,
 ) -> (Vec<u32>, bool) {
-    let mut kept = vec![false; all];
-    for i in candidates {
-        kept[*i as usize] = true;
-    }
+    let mut kept = flags(candidates, all);
     // By halves, then quarters, down to single operations. What cannot be relaxed now cannot be
     // relaxed later, when fewer constraints are left, so one pass over the single ones is enough.
     let mut minimal = true;

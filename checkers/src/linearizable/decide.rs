@@ -14,8 +14,8 @@
 use super::Engine;
 use super::frontier::{Death, Start, Sweep, Swept};
 use super::model::Register;
-use super::search::{Found, GaveUp, Search};
-use super::window::Window;
+use super::search::{Found, GaveUp, NEVER, Search};
+use super::window::{Reach, Window};
 use super::zones::Op;
 use crate::{Exhausted, Meter};
 
@@ -29,8 +29,9 @@ pub struct Decided {
 pub enum Outcome {
     /// The order, if it was asked for or cost nothing.
     Order(Option<Vec<u32>>),
-    /// There is an order for everything up to any earlier return, but none up to this one's.
-    Blocked(u32),
+    /// There is an order for everything up to any earlier return, but none up to this one's; and how far
+    /// a window had to reach to show it, if one did.
+    Blocked(u32, Option<Reach>),
 }
 
 /// Steps of the search in the first turn: at least so many, and so many for each operation.
@@ -43,14 +44,13 @@ const SWEEP_STEPS: u64 = 4;
 /// Each turn is so many times as long as the one before.
 const LONGER: u64 = 2;
 
-/// Configurations of the first beam, how many times wider the next one is, and where the sweep gets
-/// exact instead.
+/// Configurations of the first beam: more do not help where the same operations can be lost in many ways.
 const FIRST_WIDTH: usize = 128;
+const FIRST_WIDTH_IF_LOST: usize = 16;
+
+/// How many times wider the next one is, and where the sweep gets exact instead.
 const WIDER: usize = 4;
 const WIDEST: usize = 32_768;
-
-/// So many returns.
-const SHORTEST_WINDOW: usize = 8;
 
 /// Decides by one engine, or by both.
 pub fn decide(
@@ -80,7 +80,7 @@ pub fn decide(
         beam: None,
         explained: 0,
         before: 0,
-        tried: (usize::MAX, 0),
+        next: (usize::MAX, None),
     };
     match race.run(engine, meter) {
         Ok(decided) => decided,
@@ -110,8 +110,8 @@ struct Race<'a> {
     explained: usize,
     /// The same at the end of the last turn.
     before: usize,
-    /// The return at which windows were tried, and the length of the longest that proved nothing.
-    tried: (usize, usize),
+    /// The return at which windows were tried, and what to try there next; none if nothing can be proved there.
+    next: (usize, Option<Reach>),
 }
 
 /// A sweep under way.
@@ -125,7 +125,11 @@ impl<'a> Race<'a> {
     /// Turn by turn, until there is an answer.
     fn run(&mut self, engine: Option<Engine>, meter: &Meter) -> Result<Decided, Exhausted> {
         if engine != Some(Engine::Search) {
-            self.beam = self.begin(FIRST_WIDTH, true, meter)?;
+            let width = match self.ops.iter().any(|op| op.ret == NEVER) {
+                false => FIRST_WIDTH,
+                true => FIRST_WIDTH_IF_LOST,
+            };
+            self.beam = self.begin(width, true, meter)?;
         }
         let mut steps = FEWEST_STEPS.max(STEPS_AN_OP * self.ops.len() as u64);
         loop {
@@ -172,7 +176,7 @@ impl<'a> Race<'a> {
             }
             // Who gets on has met nothing that is impossible.
             let is_stuck = self.explained == self.before;
-            if is_stuck && let Some(decided) = self.windows(steps, &shared)? {
+            if is_stuck && let Some(decided) = self.windows(SWEEP_STEPS * steps, &shared)? {
                 return Ok(Some(decided));
             }
         }
@@ -184,7 +188,7 @@ impl<'a> Race<'a> {
                 Ok(Some(found)) => {
                     let found = match found {
                         Found::Order(order) => Outcome::Order(Some(order)),
-                        Found::Blocked(op) => Outcome::Blocked(op),
+                        Found::Blocked(op) => Outcome::Blocked(op, None),
                     };
                     return Ok(Some(Decided::by(Engine::Search, found)));
                 }
@@ -218,7 +222,7 @@ impl<'a> Race<'a> {
                     op,
                     by: Death::Exact,
                 }) => {
-                    let found = Outcome::Blocked(op);
+                    let found = Outcome::Blocked(op, None);
                     return Ok(Some(Decided::by(Engine::Frontier, found)));
                 }
                 Ok(Swept::Died { .. }) => {}
@@ -252,25 +256,21 @@ impl<'a> Race<'a> {
         if at >= self.by_ret.len() {
             return Ok(None);
         }
-        if self.tried.0 != at {
-            self.tried = (at, 0);
+        if self.next.0 != at {
+            self.next = (at, Some(Reach::SHORTEST));
         }
         let mut meter = meter.with_steps(steps);
-        let mut back = SHORTEST_WINDOW;
-        while self.tried.1 < at {
-            if back > self.tried.1 {
-                let window = Window::new(self.ops, &self.by_ret, at, back, &meter)?;
-                match window.is_impossible(None, &mut meter) {
-                    Ok(true) => {
-                        let found = Outcome::Blocked(self.by_ret[at]);
-                        return Ok(Some(Decided::by(Engine::Frontier, found)));
-                    }
-                    Ok(false) => self.tried.1 = back,
-                    Err(Exhausted::Steps | Exhausted::Memory) => break,
-                    Err(why) => return Err(why),
+        while let Some(reach) = self.next.1 {
+            let window = Window::new(self.ops, &self.by_ret, at, reach, &meter)?;
+            match window.is_impossible(None, &mut meter) {
+                Ok(true) => {
+                    let found = Outcome::Blocked(self.by_ret[at], Some(reach));
+                    return Ok(Some(Decided::by(Engine::Frontier, found)));
                 }
+                Ok(false) => self.next.1 = (!window.is_exact()).then(|| reach.more(at)),
+                Err(Exhausted::Steps | Exhausted::Memory) => break,
+                Err(why) => return Err(why),
             }
-            back *= 2;
         }
         Ok(None)
     }

@@ -58,12 +58,16 @@ pub struct Start<'a> {
     /// What was called before may have taken effect already; what returned before is not among the
     /// operations.
     pub from: u32,
+    /// Of which values lost operations are counted, as a flag for each; of the others each can be used as often
+    /// as wanted. None if all are counted.
+    pub counted: Option<&'a [bool]>,
 }
 
 impl Start<'_> {
     pub const INITIAL: Start<'static> = Start {
         values: &[INITIAL],
         from: 0,
+        counted: None,
     };
 }
 
@@ -160,8 +164,8 @@ impl<'a> Sweep<'a> {
                 later.given[v as usize] = op.call;
             }
         }
-        // A window asks what is impossible, and may count less exactly.
-        let lost = Lost::new(ops, values, start.from > 0, meter)?;
+        let counted = |value: u32| start.counted.is_none_or(|counted| counted[value as usize]);
+        let lost = Lost::new(ops, values, counted, meter)?;
         let mut front = Front::default();
         for value in start.values {
             front.push(Entry::at(*value));

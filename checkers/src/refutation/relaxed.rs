@@ -28,7 +28,7 @@ const MOST_ELEMENTS: usize = 24;
 pub fn levels(model: Model) -> usize {
     match model {
         Model::Queue | Model::Stack | Model::PriorityQueue | Model::Counter | Model::UniqueIds => 1,
-        Model::RwRegister => 3,
+        Model::RwRegister | Model::Register | Model::CasRegister | Model::Kv => 3,
         _ => 2,
     }
 }
@@ -219,8 +219,13 @@ impl<'h> Object<'h> {
             writers.push((op.index, piece));
         }
         let (mut found, mut pieces) = (BTreeSet::new(), Vec::new());
+        let mut seldom: Option<(usize, Value)> = None;
         while let Some(value) = wanted.pop() {
-            for (op, piece) in writers.remove(&value).unwrap_or_default() {
+            let writers = writers.remove(&value).unwrap_or_default();
+            if !writers.is_empty() && seldom.as_ref().is_none_or(|(n, _)| writers.len() < *n) {
+                seldom = Some((writers.len(), value.clone()));
+            }
+            for (op, piece) in writers {
                 wanted.extend(
                     piece
                         .input
@@ -232,12 +237,21 @@ impl<'h> Object<'h> {
             }
             found.insert(value);
         }
-        let most = match level {
-            _ if self.from.is_some() => 0,
-            0 => 1,
-            _ => puzzle.kept.len(),
+        let written = |piece: &Piece| match piece.input.as_pair() {
+            Some((_, to)) if piece.f == "cas" => to.clone(),
+            _ => piece.input.clone(),
         };
-        alike(puzzle, pieces, most);
+        // Of a value that is written often, one more or less is seldom what matters.
+        let is_seldom = |piece: &Piece| seldom.as_ref().is_some_and(|(_, v)| written(piece) == *v);
+        let gaps = puzzle.kept.len();
+        let most = |piece: &Piece| match level {
+            _ if self.from.is_some() => 0,
+            0 if is_seldom(piece) => gaps,
+            0 => 0,
+            1 => 1,
+            _ => gaps,
+        };
+        alike_of(puzzle, pieces, most);
         // A value that nobody finds is no better than one that somebody does.
         if let Some(from) = self.from {
             for op in history
@@ -420,6 +434,15 @@ impl<'h> Object<'h> {
 
 /// Counts those that are alike: `most` is how many anybody can want.
 fn alike<'h>(puzzle: &mut Puzzle<'h>, pieces: Vec<(u64, Piece<'h>)>, most: usize) {
+    alike_of(puzzle, pieces, |_| most);
+}
+
+/// The same where that depends on what they are.
+fn alike_of<'h>(
+    puzzle: &mut Puzzle<'h>,
+    pieces: Vec<(u64, Piece<'h>)>,
+    most: impl Fn(&Piece) -> usize,
+) {
     let mut counts: Vec<(Piece, usize)> = Vec::new();
     let mut places: FxHashMap<Piece, usize> = FxHashMap::default();
     for (op, piece) in pieces {
@@ -433,8 +456,8 @@ fn alike<'h>(puzzle: &mut Puzzle<'h>, pieces: Vec<(u64, Piece<'h>)>, most: usize
         }
     }
     let relaxed = counts.into_iter().map(|(piece, count)| Relaxed {
+        count: u16::try_from(count).ok().filter(|_| count <= most(&piece)),
         piece,
-        count: u16::try_from(count).ok().filter(|_| count <= most),
     });
     puzzle.relaxed = relaxed.collect();
 }

@@ -7,7 +7,7 @@ use checkers::linearizable::decide::{self, Outcome};
 use checkers::linearizable::frontier::{Death, Start, Sweep, Swept};
 use checkers::linearizable::model::Register;
 use checkers::linearizable::search::{self, Found, NEVER};
-use checkers::linearizable::window::Window;
+use checkers::linearizable::window::{Reach, Window};
 use checkers::linearizable::zones;
 use checkers::{Budget, Meter};
 
@@ -97,13 +97,17 @@ impl Judge {
         let by_ret = by_ret(ops);
         if !by_ret.is_empty() {
             let at = dice.below(by_ret.len() as u32) as usize;
-            let window = Window::new(ops, &by_ret, at, 1 + dice.below(6) as usize, meter);
+            let reach = Reach {
+                back: 1 + dice.below(6) as usize,
+                counted: dice.below(5) as usize,
+            };
+            let window = Window::new(ops, &by_ret, at, reach, meter);
             let window = window.expect("there is time");
             let impossible = window.is_impossible(None, meter);
             let end = blocked.map(|op| by_ret.iter().position(|b| *b == op));
             let may = end.is_some_and(|end| end.is_some_and(|end| end <= at));
-            if impossible != Ok(false) && !may || window.is_whole() && impossible != Ok(may) {
-                return Err(say("window", &(at, window.after(), impossible)));
+            if impossible != Ok(false) && !may || window.is_exact() && impossible != Ok(may) {
+                return Err(say("window", &(at, reach, impossible)));
             }
             // Some of it relaxed: what is impossible then is so in the history, relaxed likewise.
             let kept: Vec<bool> = window.ids().iter().map(|_| dice.percent(70)).collect();
@@ -123,7 +127,7 @@ impl Judge {
                     self.prefix.push(Op { call, ret, ..*op });
                 }
                 if self.brute.linearizable(&self.prefix, &[0], 0) {
-                    return Err(say("relaxed window", &(at, window.after(), kept)));
+                    return Err(say("relaxed window", &(at, reach, kept)));
                 }
             }
         }
@@ -132,7 +136,7 @@ impl Judge {
             Ok(Outcome::Order(Some(order))) if right => {
                 explains(ops, &order).map_err(|why| say("both", &(why, &order)))?;
             }
-            Ok(Outcome::Blocked(op)) if Some(op) == blocked => {}
+            Ok(Outcome::Blocked(op, _)) if Some(op) == blocked => {}
             _ => return Err(say("both", &decided.engine)),
         }
         Ok(right)

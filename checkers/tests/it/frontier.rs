@@ -1,10 +1,13 @@
 //! Repeated values: the frontier, the search, and both.
 
+use checkers::choice::Model;
 use checkers::linearizable::{Engine, Registers};
-use checkers::{Budget, Checker, Verdict, drawing, verify};
+use checkers::transactions::Scope;
+use checkers::{Budget, Checker, Core, Refutation, Verdict, drawing, refute, verify};
+use history::{Kind, Process, Time, Value};
 
 use crate::engines::Judge;
-use crate::random::{self, Random, Shape, seeds};
+use crate::random::{self, Random, Recorder, Shape, seeds};
 
 /// Even and odd seeds: repeated and unique values.
 #[test]
@@ -48,6 +51,78 @@ fn histories_that_need_each_condition() {
     ] {
         let judged = judge.judge(seed, 12);
         assert!(judged.is_ok(), "{condition}: seed {seed}: {judged:?}");
+    }
+}
+
+/// What came between is long, and writes few values, which were lost often: only the count of what was lost
+/// once can tell.
+#[test]
+fn what_was_lost_once_is_not_seen_twice_however_long_ago() {
+    let keyed = |value: Value| Value::pair(0, value);
+    let shape = Shape {
+        ops: 3000,
+        processes: 4,
+        unique: false,
+        cas_percent: 30,
+        lost_percent: 4,
+        wrong_percent: 0,
+        keys: 1,
+        versions: false,
+    };
+    let between = random::history(&mut Random::new(1), shape);
+    for (read_before, verdict) in [(Value::Nil, Verdict::Valid), (77.into(), Verdict::Invalid)] {
+        let mut recorder = Recorder::default();
+        let mut record = |after, process, kind, f: &str, value: Value| {
+            recorder.advance(after);
+            recorder.record(process, kind, f, value);
+        };
+        record(1, 1000, Kind::Invoke, "write", keyed(77.into()));
+        record(1, 1000, Kind::Info, "write", keyed(77.into()));
+        record(1, 1001, Kind::Invoke, "read", keyed(Value::Nil));
+        record(1, 1001, Kind::Ok, "read", keyed(read_before));
+        record(1, 1001, Kind::Invoke, "write", keyed(Value::Nil));
+        record(1, 1001, Kind::Ok, "write", keyed(Value::Nil));
+        let mut now = 0;
+        for event in between.events() {
+            let (Process::Client(process), Time(time)) = (event.process, event.time) else {
+                unreachable!("it has clients only");
+            };
+            record(
+                time - now,
+                process,
+                event.kind,
+                &event.f,
+                event.value.clone(),
+            );
+            now = time;
+        }
+        record(1, 1001, Kind::Invoke, "read", keyed(Value::Nil));
+        record(1, 1001, Kind::Ok, "read", keyed(77.into()));
+        let history = recorder.history();
+        let found = Registers::keyed().check(&history, &Budget::default());
+        assert_eq!(found.verdict, verdict, "{found:?}");
+        let Some(anomaly) = found.anomalies.first() else {
+            continue;
+        };
+        let last = history.ops().last().expect("it has some").index;
+        assert_eq!((anomaly.ops[0], anomaly.ops[1]), (last, 2), "{anomaly:?}");
+        assert_eq!(
+            anomaly.ops.len(),
+            3,
+            "one more, of another value, in between: {anomaly:?}"
+        );
+        let refutation = Refutation {
+            model: Model::CasRegister,
+            keyed: true,
+            initial: Value::Nil,
+            scope: Scope::Realtime,
+            cores: vec![Core {
+                key: Some(0.into()),
+                ops: anomaly.ops.clone(),
+                stretch: anomaly.stretch,
+            }],
+        };
+        refute(&history, &refutation, &Budget::default()).expect("it is impossible");
     }
 }
 

@@ -32,10 +32,15 @@ struct State {
     before: u32,
 }
 
-/// A beam tries at most one state for so many configurations of its width, from each configuration,
-/// the nearest first: what takes effect long before it must seldom stays in a beam. Where operations
-/// are lost the ways are longer, and all are tried.
-const WIDTH_A_STATE: usize = 8;
+/// From each configuration a beam tries so many states, the nearest first, by its width: what takes effect
+/// long before it must seldom stays in a beam. Where operations are lost the ways are longer, and a narrow
+/// beam that follows them so far gets further than a wide one.
+fn most_states(width: usize, is_lost: bool) -> usize {
+    match is_lost {
+        false => width.div_ceil(8),
+        true => (width / 16).saturating_add(7),
+    }
+}
 
 /// The states of one return.
 #[derive(Default)]
@@ -107,10 +112,7 @@ impl Closure {
             fading: 0,
         };
         scene.fading = scene.fading();
-        let most = match scene.lost.is_empty() {
-            true => width.div_ceil(WIDTH_A_STATE),
-            false => usize::MAX,
-        };
+        let most = most_states(width, !scene.lost.is_empty());
         for at in 0..scene.front.entries.len() {
             let entry = scene.front.entries[at];
             let config = entry.config;
@@ -171,11 +173,12 @@ impl Closure {
     fn expand(&mut self, at: u32, scene: &mut Scene) {
         let state = self.states[at as usize];
         self.moves.clear();
-        scene.list_cas(&state, at, &mut self.wanted, &mut self.moves);
+        scene.want(&state.config, &mut self.wanted);
+        scene.list_cas(&state, at, &self.wanted, &mut self.moves);
         let free = if state.unseen {
             None
         } else {
-            scene.list_writes(&state, at, &mut self.wanted, &mut self.moves)
+            scene.list_writes(&state, at, &self.wanted, &mut self.moves)
         };
         for i in 0..self.moves.len() {
             let next = self.moves[i];
@@ -305,7 +308,7 @@ impl Scene<'_> {
         }
     }
 
-    fn list_cas(&mut self, state: &State, at: u32, wanted: &mut Vec<u32>, moves: &mut Vec<State>) {
+    fn list_cas(&mut self, state: &State, at: u32, wanted: &[u32], moves: &mut Vec<State>) {
         let config = state.config;
         if config.value == DEAD {
             return;
@@ -341,10 +344,6 @@ impl Scene<'_> {
                 before: at,
             });
         }
-        if self.lost.cas_from(config.value).is_empty() {
-            return;
-        }
-        self.want(&config, wanted);
         for i in 0..self.lost.cas_from(config.value).len() {
             let id = self.lost.cas_from(config.value)[i];
             let to = self.lost.class(id).to;
@@ -372,7 +371,7 @@ impl Scene<'_> {
         &mut self,
         state: &State,
         at: u32,
-        wanted: &mut Vec<u32>,
+        wanted: &[u32],
         moves: &mut Vec<State>,
     ) -> Option<usize> {
         let config = state.config;
@@ -380,7 +379,6 @@ impl Scene<'_> {
             Action::Write(value) => Some(value),
             _ => None,
         };
-        self.want(&config, wanted);
         let first = moves.len();
         for value in wanted.iter().copied() {
             // Of those of one value the one that returns first, which is the target if it is one.

@@ -17,12 +17,15 @@ pub struct Class {
     called: u32,
     /// The last return of an operation that it can help, perhaps through other lost ones.
     until: u32,
+    /// If not, it can be used as often as wanted once one was called, which allows more than there is.
+    counted: bool,
 }
 
 /// The classes, and the numbers for how many of each are used.
 pub struct Lost {
     classes: Vec<Class>,
-    class_of: FxHashMap<u32, u32>,
+    /// Operations and their classes by call, the first one last, that were not called yet.
+    coming: Vec<(u32, u32)>,
     write_of: FxHashMap<u32, u32>,
     cas_from: FxHashMap<u32, Vec<u32>>,
     /// By end, the first one last.
@@ -32,28 +35,26 @@ pub struct Lost {
     ids: FxHashMap<Box<[(u32, u32)]>, u32>,
     /// From a usage, by one more of a class.
     more: FxHashMap<(u32, u32), u32>,
-    /// Whether each can be used as often as wanted, which allows more than there is.
-    unlimited: bool,
     bytes: usize,
 }
 
 impl Lost {
+    /// Counts those that give one of the values for which `counted` holds.
     pub fn new(
         ops: &[Timed<Action>],
         values: usize,
-        unlimited: bool,
+        counted: impl Fn(u32) -> bool,
         meter: &mut Meter,
     ) -> Result<Lost, Exhausted> {
         let mut lost = Lost {
             classes: Vec::new(),
-            class_of: FxHashMap::default(),
+            coming: Vec::new(),
             write_of: FxHashMap::default(),
             cas_from: FxHashMap::default(),
             ends: Vec::new(),
             usages: vec![Box::default()],
             ids: FxHashMap::from_iter([(Box::default(), 0)]),
             more: FxHashMap::default(),
-            unlimited,
             bytes: 0,
         };
         let mut ids: FxHashMap<Action, u32> = FxHashMap::default();
@@ -72,15 +73,17 @@ impl Lost {
                     members: Vec::new(),
                     called: 0,
                     until: 0,
+                    counted: counted(to),
                 });
                 match timed.op.found() {
                     None => drop(lost.write_of.insert(to, id)),
                     Some(from) => lost.cas_from.entry(from).or_default().push(id),
                 }
             }
-            lost.class_of.insert(i as u32, id);
+            lost.coming.push((i as u32, id));
             lost.classes[id as usize].members.push(i as u32);
         }
+        lost.coming.reverse();
         if !lost.classes.is_empty() {
             lost.find_ends(ops, values, meter)?;
         }
@@ -133,9 +136,10 @@ impl Lost {
         self.classes.is_empty()
     }
 
+    /// Lost operations have to be called in order.
     pub fn call(&mut self, op: u32) {
-        if let Some(class) = self.class_of.get(&op) {
-            self.classes[*class as usize].called += 1;
+        if let Some((_, class)) = self.coming.pop_if(|(next, _)| *next == op) {
+            self.classes[class as usize].called += 1;
         }
     }
 
@@ -187,7 +191,7 @@ impl Lost {
 
     /// The usage with one more of a class.
     pub fn with(&mut self, usage: u32, class: u32) -> u32 {
-        if self.unlimited {
+        if !self.classes[class as usize].counted {
             return usage;
         }
         if let Some(known) = self.more.get(&(usage, class)) {
@@ -247,6 +251,6 @@ impl Lost {
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes + self.class_of.len() * 24 + self.classes.len() * size_of::<Class>()
+        self.bytes + self.coming.capacity() * 12 + self.classes.len() * size_of::<Class>()
     }
 }
