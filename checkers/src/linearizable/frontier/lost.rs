@@ -4,7 +4,8 @@ use rustc_hash::FxHashMap;
 
 use super::super::model::Action;
 use super::super::search::{NEVER, Timed};
-use super::configs::Front;
+use super::NONE;
+use super::configs::{Front, Index, mix};
 use crate::{Exhausted, Meter};
 
 /// Lost operations that are equal.
@@ -30,12 +31,63 @@ pub struct Lost {
     cas_from: FxHashMap<u32, Vec<u32>>,
     /// By end, the first one last.
     ends: Vec<(u32, u32)>,
-    /// Classes and how many of them, by class; number 0 is none of any.
-    usages: Vec<Box<[(u32, u32)]>>,
-    ids: FxHashMap<Box<[(u32, u32)]>, u32>,
+    usages: Usages,
     /// From a usage, by one more of a class.
     more: FxHashMap<(u32, u32), u32>,
-    bytes: usize,
+}
+
+/// How many of which classes are used, by class, numbered; number 0 is none of any. All lie in one piece: there can
+/// be millions, and to let go of each by itself takes longer than a time limit may be passed by.
+struct Usages {
+    counts: Vec<(u32, u32)>,
+    /// Where each ends.
+    ends: Vec<usize>,
+    index: Index,
+    scratch: Vec<(u32, u32)>,
+}
+
+impl Usages {
+    fn new() -> Usages {
+        let mut usages = Usages {
+            counts: Vec::new(),
+            ends: Vec::new(),
+            index: Index::default(),
+            scratch: Vec::new(),
+        };
+        usages.number();
+        usages
+    }
+
+    fn get(&self, id: u32) -> &[(u32, u32)] {
+        Usages::of(&self.counts, &self.ends, id)
+    }
+
+    fn of<'a>(counts: &'a [(u32, u32)], ends: &[usize], id: u32) -> &'a [(u32, u32)] {
+        let begin = id.checked_sub(1).map_or(0, |before| ends[before as usize]);
+        &counts[begin..ends[id as usize]]
+    }
+
+    /// The number of what lies in `scratch`.
+    fn number(&mut self) -> u32 {
+        let mixed = |hash, (class, count): &(u32, u32)| {
+            mix(hash ^ (u64::from(*class) << 32 | u64::from(*count)))
+        };
+        let hash = self.scratch.iter().fold(self.scratch.len() as u64, mixed);
+        let (counts, ends, scratch) = (&self.counts, &self.ends, &self.scratch);
+        let known = self
+            .index
+            .get(hash, |id| Usages::of(counts, ends, id) == scratch);
+        if *known == NONE {
+            *known = self.ends.len() as u32;
+            self.counts.extend_from_slice(&self.scratch);
+            self.ends.push(self.counts.len());
+        }
+        *known
+    }
+
+    fn bytes(&self) -> usize {
+        8 * self.counts.capacity() + 8 * self.ends.capacity() + self.index.bytes()
+    }
 }
 
 impl Lost {
@@ -52,10 +104,8 @@ impl Lost {
             write_of: FxHashMap::default(),
             cas_from: FxHashMap::default(),
             ends: Vec::new(),
-            usages: vec![Box::default()],
-            ids: FxHashMap::from_iter([(Box::default(), 0)]),
+            usages: Usages::new(),
             more: FxHashMap::default(),
-            bytes: 0,
         };
         let mut ids: FxHashMap<Action, u32> = FxHashMap::default();
         for (i, timed) in ops.iter().enumerate().filter(|(_, op)| op.ret == NEVER) {
@@ -177,7 +227,7 @@ impl Lost {
     }
 
     fn used(&self, usage: u32, class: u32) -> u32 {
-        let usage = &self.usages[usage as usize];
+        let usage = self.usages.get(usage);
         let at = usage.iter().find(|(id, _)| *id == class);
         at.map_or(0, |(_, count)| *count)
     }
@@ -197,25 +247,20 @@ impl Lost {
         if let Some(known) = self.more.get(&(usage, class)) {
             return *known;
         }
-        let mut list = self.usages[usage as usize].to_vec();
-        match list.binary_search_by_key(&class, |(id, _)| *id) {
-            Ok(at) => list[at].1 += 1,
-            Err(at) => list.insert(at, (class, 1)),
+        let Usages {
+            counts,
+            ends,
+            scratch,
+            ..
+        } = &mut self.usages;
+        scratch.clear();
+        scratch.extend_from_slice(Usages::of(counts, ends, usage));
+        match scratch.binary_search_by_key(&class, |(id, _)| *id) {
+            Ok(at) => scratch[at].1 += 1,
+            Err(at) => scratch.insert(at, (class, 1)),
         }
-        let id = self.number(list.into());
+        let id = self.usages.number();
         self.more.insert((usage, class), id);
-        self.bytes += 32;
-        id
-    }
-
-    fn number(&mut self, usage: Box<[(u32, u32)]>) -> u32 {
-        if let Some(id) = self.ids.get(&usage) {
-            return *id;
-        }
-        let id = self.usages.len() as u32;
-        self.bytes += 2 * (8 * usage.len() + 32);
-        self.usages.push(usage.clone());
-        self.ids.insert(usage, id);
         id
     }
 
@@ -223,13 +268,15 @@ impl Lost {
     pub fn at_most(&self, one: u32, other: u32) -> bool {
         one == other
             || one == 0
-            || self.usages[one as usize]
+            || self
+                .usages
+                .get(one)
                 .iter()
                 .all(|(class, count)| *count <= self.used(other, *class))
     }
 
     pub fn total(&self, usage: u32) -> u32 {
-        self.usages[usage as usize].iter().map(|(_, n)| n).sum()
+        self.usages.get(usage).iter().map(|(_, n)| n).sum()
     }
 
     /// Forgets how many were used of what can help nobody who returns now or later.
@@ -240,17 +287,27 @@ impl Lost {
             return;
         }
         for entry in &mut front.entries {
-            let usage = &self.usages[entry.config.lost as usize];
-            let is_over = |(class, _): &(u32, u32)| self.classes[*class as usize].until < now;
+            let classes = &self.classes;
+            let is_over = |(class, _): &(u32, u32)| classes[*class as usize].until < now;
+            let Usages {
+                counts,
+                ends,
+                scratch,
+                ..
+            } = &mut self.usages;
+            let usage = Usages::of(counts, ends, entry.config.lost);
             if usage.iter().any(is_over) {
-                let rest = usage.iter().copied().filter(|used| !is_over(used));
-                let rest = rest.collect();
-                entry.config.lost = self.number(rest);
+                scratch.clear();
+                scratch.extend(usage.iter().copied().filter(|used| !is_over(used)));
+                entry.config.lost = self.usages.number();
             }
         }
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes + self.coming.capacity() * 12 + self.classes.len() * size_of::<Class>()
+        self.usages.bytes()
+            + self.more.capacity() * 13
+            + self.coming.capacity() * 8
+            + self.classes.len() * size_of::<Class>()
     }
 }
