@@ -57,6 +57,7 @@ enum Ops {
 }
 
 struct Shape {
+    seed: u64,
     ops: usize,
     clients: usize,
     keys: u64,
@@ -84,7 +85,7 @@ struct Op {
 }
 
 fn history(shape: &Shape) -> History {
-    let mut random = Random(7);
+    let mut random = Random(shape.seed);
     let mut free: Vec<f64> = vec![0.0; shape.clients];
     let mut ops: Vec<Op> = (0..shape.ops)
         .map(|i| {
@@ -241,11 +242,14 @@ fn main() {
         true => OVERRUN,
         false => JUDGE,
     };
+    let seed = arguments.iter().find_map(|arg| arg.strip_prefix("--seed="));
+    let seed = seed.map_or(7, |seed| seed.parse().expect("--seed=N, a number"));
     let chosen: Vec<String> = arguments
         .into_iter()
         .filter(|arg| !arg.starts_with('-'))
         .collect();
     let base = Shape {
+        seed,
         ops: 1_000_000,
         clients: 100,
         keys: 1,
