@@ -106,17 +106,17 @@ impl Model {
     /// By its name or by one that others have for it.
     pub fn named(name: &str) -> Option<Model> {
         let own = Model::ALL.into_iter().find(|model| model.name() == name);
-        own.or(Some(match name {
-            "list-append" => Model::Append,
-            "mutex" => Model::Lock,
-            "fifo-queue" => Model::Queue,
-            "unordered-queue" | "multiset-queue" => Model::TotalQueue,
-            "lifo-stack" => Model::Stack,
-            "g-set" | "grow-only-set" => Model::Set,
-            "g-counter" | "pn-counter" => Model::Counter,
-            "wr-register" => Model::RwRegister,
-            _ => return None,
-        }))
+        own.or(match name {
+            "list-append" => Some(Model::Append),
+            "mutex" => Some(Model::Lock),
+            "fifo-queue" => Some(Model::Queue),
+            "unordered-queue" | "multiset-queue" => Some(Model::TotalQueue),
+            "lifo-stack" => Some(Model::Stack),
+            "g-set" | "grow-only-set" => Some(Model::Set),
+            "g-counter" | "pn-counter" => Some(Model::Counter),
+            "wr-register" => Some(Model::RwRegister),
+            _ => None,
+        })
     }
 
     /// Whether its operations are transactions.
@@ -394,7 +394,7 @@ mod tests {
                 "operation 0 is answered with [1 2], a list, and what is written is nothing",
             ),
             (
-                "P0 |-7:put x-| |-7:get {a 1}-|",
+                "P0 |-7:put x-| |-7:get nil -> {a 1}-|",
                 "operation 2 is answered with {\"a\" 1}, a map, and what is written is text",
             ),
             (

@@ -43,6 +43,25 @@ pub struct Asked {
 }
 
 impl Question {
+    /// A consistency model by its name, or by one that others have for it.
+    pub fn consistency_named(name: &str) -> Option<Consistency> {
+        let own = Consistency::ALL
+            .into_iter()
+            .find(|model| model.name() == name);
+        own.or(match name.to_lowercase().as_str() {
+            "pl-1" => Some(Consistency::ReadUncommitted),
+            "pl-2" => Some(Consistency::ReadCommitted),
+            "pl-2+" => Some(Consistency::ConsistentView),
+            "pl-2.99" => Some(Consistency::RepeatableRead),
+            "pl-3" | "serializability" => Some(Consistency::Serializable),
+            "pl-si" | "snapshot" | "si" => Some(Consistency::SnapshotIsolation),
+            "pl-ss" | "strong-serializable" | "strict-serializability" => {
+                Some(Consistency::StrictSerializable)
+            }
+            _ => None,
+        })
+    }
+
     /// Puts the history into words, and chooses who judges it.
     ///
     /// # Errors
@@ -306,4 +325,50 @@ fn balances(value: Stored) -> Option<Value> {
                 .collect(),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drawing;
+
+    #[test]
+    fn others_have_other_names_for_the_same() {
+        for (name, model) in [
+            ("list-append", Model::Append),
+            ("mutex", Model::Lock),
+            ("fifo-queue", Model::Queue),
+        ] {
+            assert_eq!(Model::named(name), Some(model));
+        }
+        for model in Model::ALL {
+            assert_eq!(Model::named(model.name()), Some(model));
+        }
+        for (name, model) in [
+            ("strong-serializable", Consistency::StrictSerializable),
+            ("PL-1", Consistency::ReadUncommitted),
+            ("PL-2", Consistency::ReadCommitted),
+            ("PL-3", Consistency::Serializable),
+        ] {
+            assert_eq!(Question::consistency_named(name), Some(model));
+        }
+        for model in Consistency::ALL {
+            assert_eq!(Question::consistency_named(model.name()), Some(model));
+        }
+        assert_eq!((Model::named("lst"), Question::consistency_named("PL-9")), (None, None));
+    }
+
+    #[test]
+    fn what_nodes_said_of_themselves_is_not_judged_with_the_rest() {
+        let put = |drawn: &str| Question::default().put(drawing::history(drawn).unwrap());
+        let asked = put("P0 |-write 1-| |-log [1 2]-| |-read 1-| |-trace 5-|").unwrap();
+        assert_eq!(asked.choice.unwrap().model, Model::Register);
+        assert_eq!(asked.history.pairs().len(), 2);
+        assert_eq!(
+            asked.notes,
+            ["log, trace: what nodes said of themselves is not judged here, but as a run or with --workload"]
+        );
+        let why = put("P0 |-head [1 2]-|").unwrap_err();
+        assert!(why.contains("--workload"), "{why}");
+    }
 }
