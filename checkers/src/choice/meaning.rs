@@ -355,7 +355,10 @@ mod tests {
         for model in Consistency::ALL {
             assert_eq!(Question::consistency_named(model.name()), Some(model));
         }
-        assert_eq!((Model::named("lst"), Question::consistency_named("PL-9")), (None, None));
+        assert_eq!(
+            (Model::named("lst"), Question::consistency_named("PL-9")),
+            (None, None)
+        );
     }
 
     #[test]
@@ -366,7 +369,9 @@ mod tests {
         assert_eq!(asked.history.pairs().len(), 2);
         assert_eq!(
             asked.notes,
-            ["log, trace: what nodes said of themselves is not judged here, but as a run or with --workload"]
+            [
+                "log, trace: what nodes said of themselves is not judged here, but as a run or with --workload"
+            ]
         );
         let why = put("P0 |-head [1 2]-|").unwrap_err();
         assert!(why.contains("--workload"), "{why}");

@@ -403,7 +403,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
             ),
             (
                 Format::Edn,
-                "{:type :invoke :f :write :value [[:write 0 1] [:read 1]]}\n{:type :ok :f :write :value [[:write 0 1] [:read 1 nil]]}",
+                "{:type :invoke :f :write :value [[:write 0 1] [:read 1 nil]]}\n{:type :ok :f :write :value [[:write 0 1] [:read 1 nil]]}",
                 &["txn [[\"w\" 0 1] [\"r\" 1 nil]] -> [[\"w\" 0 1] [\"r\" 1 nil]], Ok, 0..1"],
             ),
             (

@@ -193,7 +193,12 @@ impl<'a> Pieces<'a> {
         }
         let (mut positions, mut changes): (Vec<u32>, Vec<Op>) = (Vec::new(), Vec::new());
         for relaxed in [true, false] {
-            for (i, op) in self.ops.iter().enumerate().filter(|(i, _)| kept[*i] != relaxed) {
+            for (i, op) in self
+                .ops
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| kept[*i] != relaxed)
+            {
                 meter.tick(0)?;
                 let number = self.numbers[i];
                 let change = match &op.op {
@@ -222,7 +227,9 @@ impl<'a> Pieces<'a> {
             Err(_) => None,
             Ok(Found::Order(order)) => {
                 let order = order.operations();
-                Some(Judged::Order(order.iter().map(|at| positions[*at as usize]).collect()))
+                Some(Judged::Order(
+                    order.iter().map(|at| positions[*at as usize]).collect(),
+                ))
             }
             Ok(Found::Violations(found)) => found.first().map(|violation| {
                 let shown = violation.shown.iter().map(|(_, by)| *by);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {:f :write, :value [[:w 0 1]]}        is a  txn  of  [["w" 0 1]]
-//! {:f :txn,   :value [[:read x]]}       is a  txn  of  [["r" "x" nil]]
+//! {:f :txn,   :value [[:read x nil]]}   is a  txn  of  [["r" "x" nil]]
 //! ```
 
 use crate::columns::Row;
@@ -52,10 +52,8 @@ fn is_written_otherwise(value: Stored) -> bool {
         let Some(mut parts) = micro.items() else {
             return false;
         };
-        parts.len() == 2
-            || parts
-                .next()
-                .is_some_and(|name| name.is_text("read") || name.is_text("write"))
+        let name = parts.next();
+        name.is_some_and(|name| name.is_text("read") || name.is_text("write"))
     })
 }
 
@@ -118,9 +116,6 @@ fn rewritten(value: Value) -> Value {
                 && let Some((_, own)) = FUNCTIONS.iter().find(|f| f.0 == name.as_str())
             {
                 *name = (*own).into();
-            }
-            if parts.len() == 2 {
-                parts.push(Value::Nil);
             }
             Value::List(parts)
         }
