@@ -23,7 +23,7 @@ use crate::disk::{self, Job};
 use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
 use crate::trace::Trace;
-use crate::transport::{self, Identity};
+use crate::transport::{self, Identity, Link};
 use crate::wal::{Wal, WalError};
 use crate::{http, inspect};
 
@@ -201,6 +201,8 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
     });
     let links = links.collect();
     let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
+    let snapshots =
+        disk::start_snapshots(params.data.clone(), sender.clone()).map_err(NodeError::Start)?;
     start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
     stop_on_signals(sender.clone(), || Event::Stop).map_err(NodeError::Start)?;
 
@@ -211,7 +213,7 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
         trace,
         links,
         disk,
-        events: sender,
+        snapshots,
         waiting: HashMap::new(),
         next_request: 1,
         quiet: Duration::ZERO,
@@ -239,9 +241,9 @@ struct Node<'a> {
     core: Core,
     clocks: Clocks,
     trace: Option<Trace>,
-    links: Vec<Option<mpsc::Sender<Arc<Vec<u8>>>>>,
+    links: Vec<Option<Link>>,
     disk: blocking::Sender<Job>,
-    events: mpsc::Sender<Event>,
+    snapshots: blocking::Sender<disk::Snapshot>,
     waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
     next_request: RequestId,
     /// How long ago the last sign of life was sent.
@@ -325,7 +327,10 @@ impl Node<'_> {
                         let _ = waiting.send(reply);
                     }
                 }
-                Effect::SaveSnapshot { slot, bytes } => self.save_snapshot(slot, bytes)?,
+                Effect::SaveSnapshot { slot, bytes } => self
+                    .snapshots
+                    .send((slot, bytes))
+                    .map_err(|_| NodeError::Disk("the snapshots' thread is gone".to_owned()))?,
                 Effect::Note(text) => log("INFO", &text),
             }
         }
@@ -340,8 +345,7 @@ impl Node<'_> {
 
     fn send(&self, to: NodeIndex, frame: &Arc<Vec<u8>>) {
         if let Some(Some(link)) = self.links.get(usize::from(to)) {
-            // A full queue means a peer that does not read. It will ask again for what it missed.
-            let _ = link.try_send(frame.clone());
+            link.send(frame);
         }
     }
 
@@ -353,22 +357,5 @@ impl Node<'_> {
             let life = Arc::new(frame::life());
             (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, &life));
         }
-    }
-
-    fn save_snapshot(&self, slot: Slot, bytes: Arc<Vec<u8>>) -> Result<(), NodeError> {
-        let (folder, events) = (self.params.data.clone(), self.events.clone());
-        let save = move || {
-            let event = match snapshot::save(&folder, slot, &bytes) {
-                Ok(()) => Event::SnapshotSaved(slot),
-                Err(error) => Event::Disk(error.to_string()),
-            };
-            // Nobody listens any more when the node stops.
-            let _ = events.blocking_send(event);
-        };
-        std::thread::Builder::new()
-            .name("snapshot".into())
-            .spawn(save)
-            .map(drop)
-            .map_err(NodeError::Start)
     }
 }
