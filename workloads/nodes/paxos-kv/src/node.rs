@@ -17,6 +17,7 @@ use nodekit::signals::stop_on_signals;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::birth::{BirthError, Births};
 use crate::core::message::{Message, NodeIndex, RequestId, Slot};
 use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
 use crate::disk::{self, Job};
@@ -45,6 +46,9 @@ pub enum NodeError {
     /// The log cannot be used.
     #[error(transparent)]
     Wal(#[from] WalError),
+    /// It is not known who the node is.
+    #[error(transparent)]
+    Birth(#[from] BirthError),
     /// The snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -123,6 +127,7 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
     if let Some(cut) = &contents.cut {
         log("WARN", &format!("torn tail: {cut}"));
     }
+    let births = Births::open(folder, &contents)?;
     let snapshot = snapshot::load(folder)?;
     let slot = snapshot.as_ref().map_or(0, |(slot, _)| *slot);
     let recovered = Recovered {
@@ -159,7 +164,7 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         .enable_io()
         .build()
         .map_err(NodeError::Start)?;
-    runtime.block_on(drive(params, core, wal, clocks))
+    runtime.block_on(drive(params, core, wal, births, clocks))
 }
 
 async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, NodeError> {
@@ -172,7 +177,13 @@ async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
         })
 }
 
-async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<(), NodeError> {
+async fn drive(
+    params: &Params,
+    core: Core,
+    wal: Wal,
+    births: Births,
+    clocks: Clocks,
+) -> Result<(), NodeError> {
     let names = params.names();
     let trace = match &params.trace {
         Some(path) => {
@@ -189,6 +200,7 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
         cluster: params.cluster(),
         names,
         me: params.me(),
+        births,
     });
     let peers = bind("peers", params.peer_addr).await?;
     let clients = bind("clients", params.client_addr).await?;

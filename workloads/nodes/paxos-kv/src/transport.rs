@@ -18,10 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::birth::{Birth, Births};
 use crate::core::message::{Message, NodeIndex};
 use crate::node::Event;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Frames that wait for a peer, and their bytes; more are dropped.
 const QUEUE: usize = 4096;
 const QUEUE_BYTES: usize = 64 << 20;
@@ -52,10 +53,10 @@ struct Hello {
     cluster: String,
     from: NodeIndex,
     to: NodeIndex,
+    birth: Birth,
 }
 
 /// Who we are, for the handshake.
-#[derive(Clone, Debug)]
 pub struct Identity {
     /// The cluster's names, joined.
     pub cluster: String,
@@ -63,16 +64,19 @@ pub struct Identity {
     pub names: Vec<String>,
     /// This node's place.
     pub me: NodeIndex,
+    /// Who we and the others were from the beginning.
+    pub births: Births,
 }
 
 impl Identity {
-    fn hello(&self, from: NodeIndex, to: NodeIndex) -> Hello {
+    fn hello(&self, from: NodeIndex, to: NodeIndex, birth: Birth) -> Hello {
         Hello {
             magic: *b"paxos-kv",
             version: VERSION,
             cluster: self.cluster.clone(),
             from,
             to,
+            birth,
         }
     }
 }
@@ -155,7 +159,7 @@ pub fn dial(
     };
     tokio::spawn(async move {
         let name = identity.names[usize::from(to)].clone();
-        let hello = frame::encode(&identity.hello(identity.me, to));
+        let hello = frame::encode(&identity.hello(identity.me, to, identity.births.own()));
         let mut known_lost = false;
         loop {
             match connect(address).await {
@@ -256,7 +260,7 @@ pub async fn listen(listener: TcpListener, identity: Arc<Identity>, events: mpsc
 /// Reads one connection to its end.
 async fn hear(
     mut stream: TcpStream,
-    identity: &Identity,
+    identity: &Arc<Identity>,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), String> {
     let keepalive = socket2::TcpKeepalive::new()
@@ -272,7 +276,7 @@ async fn hear(
         .ok_or("it did not say hello")??
         .ok_or("closed before it said hello")?;
     let hello: Hello = frame::decode(&payload).map_err(|error| error.to_string())?;
-    let expected = identity.hello(hello.from, identity.me);
+    let expected = identity.hello(hello.from, identity.me, hello.birth);
     if hello != expected
         || hello.from == identity.me
         || usize::from(hello.from) >= identity.names.len()
@@ -282,6 +286,11 @@ async fn hear(
             hello.from, hello.cluster, hello.version, hello.to, identity.me, identity.cluster
         ));
     }
+    let (known, from, birth) = (identity.clone(), hello.from, hello.birth);
+    tokio::task::spawn_blocking(move || known.births.admit(from, birth))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|reason| format!("{}: {reason}", identity.names[usize::from(from)]))?;
     while let Some(payload) = next_frame(&mut stream, &mut buffer, frame::PAYLOAD_MAX).await? {
         if payload.is_empty() {
             continue;

@@ -30,7 +30,8 @@ pub enum WalError {
     /// Bytes that were synced are not what they were.
     #[error(
         "{path}: corrupt at byte {offset}: {reason}. It was on the disk once, so what this node promised is unknown: \
-             restore the file, or remove the whole data folder and start the node under a new name"
+             restore the whole data folder from the moment at which the node stopped. Without one it cannot take \
+             part any more, and the others go on without it"
     )]
     Corrupt {
         path: PathBuf,
