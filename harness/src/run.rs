@@ -494,6 +494,7 @@ pub fn judge(
             torn.line, torn.bytes
         ));
     }
+    notes.warnings.extend(loaded.notes);
     let mut analyses = checkers::compose::check_all(checkers, &loaded.history, budget);
     if !notes.failures.is_empty() {
         analyses.push(Analysis::infra("harness", notes.failures.join("; ")));

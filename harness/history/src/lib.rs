@@ -13,6 +13,7 @@ pub mod fault;
 pub mod foreign;
 pub mod json;
 mod op;
+pub mod order;
 pub mod sort;
 mod value;
 pub mod word;
