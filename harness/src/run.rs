@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::jsonl::ReadError;
+use history::mark::{self, Mark};
 use history::store::{Run, StoreError};
 use history::{Kind, Process, Value};
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,8 @@ async fn on_cluster(
     let watchers = Watchers::start(&system, &nodes, &recorder);
     let faults = test.schedule.len() as u64;
     let began = Instant::now();
+    let limit_ns = u64::try_from(test.time_limit.as_nanos()).ok();
+    recorder.mark(begins(mark::Phase::Main, limit_ns))?;
     notes.main_from_ns = began.duration_since(recorder.start()).as_nanos() as u64;
     let main = interpreter::drive(
         Phase {
@@ -213,6 +216,7 @@ async fn on_cluster(
 
     // 5. Heal, wait until quiet, and look at what is left.
     progress.phase("healing", Some(QUIET));
+    let trouble = trouble.or(recorder.mark(begins(mark::Phase::Healing, None)).err());
     match injector::heal_all(faults, &world, &recorder).await {
         Ok(errors) => notes.failures.extend(errors),
         Err(e) => notes.failures.push(e.to_string()),
@@ -409,6 +413,7 @@ async fn finish(
             notes.warnings.push(text);
         }
     }
+    recorder.mark(begins(mark::Phase::Final, None))?;
     let mut process = last.first_process;
     if let Some(generator) = last.generator {
         progress.phase("final operations", Some(FINAL_PATIENCE));
@@ -454,7 +459,12 @@ async fn finish(
             recorder.record(completion, None)?;
         }
     }
+    recorder.mark(begins(mark::Phase::End, None))?;
     Ok(())
+}
+
+fn begins(phase: mark::Phase, limit_ns: Option<u64>) -> Mark {
+    Mark::Phase(mark::Begins { phase, limit_ns })
 }
 
 /// What became of a run: `results.json`.
