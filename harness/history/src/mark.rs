@@ -10,7 +10,7 @@
 //! info f=recovery node=n2  {served true, after_ns 800000000, allowed_ns 30000000000}
 //! info f=phase             {phase "final"}
 //! info f=phase             {phase "end"}
-//! info f=stopped           {by "SIGTERM", after_ns 5000000000, planned 5, begun 1}
+//! info f=stopped           {by "SIGTERM", phase "main", after_ns 5000000000, planned 5}
 //! ```
 //!
 //! Histories that other tools wrote have none of them, and whoever reads marks must do without.
@@ -74,18 +74,19 @@ pub struct Recovery {
 }
 
 /// Somebody ended the run early.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
     /// `SIGINT`, `SIGTERM`, `SIGHUP`.
     pub by: String,
+    /// The part of the run that was going on.
+    pub phase: Phase,
     /// How long the main phase had gone on by then.
-    #[serde(default)]
     pub after_ns: u64,
-    /// Faults of the schedule, and how many of them had begun.
-    #[serde(default)]
+    /// Faults of the schedule.
     pub planned: u64,
-    #[serde(default)]
-    pub begun: u64,
+    /// It was said twice: what comes after the main phase was left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub abandoned: bool,
 }
 
 /// One of them.
@@ -225,8 +226,9 @@ mod tests {
             Mark::Stopped(Stopped {
                 by: "SIGTERM".into(),
                 after_ns: 5_000_000_000,
+                phase: Phase::Main,
                 planned: 5,
-                begun: 1,
+                abandoned: false,
             }),
         ]
     }
