@@ -10,7 +10,7 @@ mod quorum;
 use std::collections::BTreeMap;
 
 use history::fault::Span;
-use history::mark::{Mark, main_phase, marks};
+use history::mark::{Mark, limit, main_phase, marks};
 use history::{History, Name, Op, Outcome, Time, fault};
 
 use self::quorum::whole;
@@ -109,7 +109,12 @@ impl Checker for Vacuity {
     }
 
     fn check(&self, history: &History, _budget: &Budget) -> Analysis {
-        let (from, until) = main_phase(history).unwrap_or((Time(0), history.end()));
+        let (from, mut until) = main_phase(history).unwrap_or((Time(0), history.end()));
+        // Faults may take longer to be healed than operations are offered.
+        if let Some(limit) = limit(&marks(history)) {
+            let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            until = until.min(Time(from.0.saturating_add(limit)));
+        }
         let called = |op: &&Op| from <= op.call && op.call <= until;
         let main = Main {
             history,
