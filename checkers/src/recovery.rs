@@ -127,6 +127,14 @@ impl Recovery {
     /// Why a node that says that it serves does not: of what it was asked in the final phase nothing
     /// was answered, or no write.
     fn refusal(&self, run: &Healed<'_>, node: &Name) -> Option<String> {
+        // Whoever was stopped while asking had not asked for as long as is allowed.
+        let stopped = |placed: &Placed| match &placed.mark {
+            Mark::Stopped(stopped) => stopped.phase >= Phase::Final,
+            _ => false,
+        };
+        if run.marks.iter().any(stopped) {
+            return None;
+        }
         let at_node = || run.last.iter().filter(|op| op.node.as_ref() == Some(node));
         let none_of = |what: &str, ops: Vec<&&Op>| {
             let last = ops.last()?;

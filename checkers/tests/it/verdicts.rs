@@ -329,6 +329,20 @@ fn a_node_that_calls_itself_ready_and_takes_no_write_did_not_come_back() {
     let found = recovered(&tape);
     let says = "n3 did not serve again: one write was tried there, and was not answered (unavailable: no leader)";
     is(&found, Verdict::Invalid, &["never served again"], says);
+    // Somebody ended the run before the node had had its time.
+    let mut stopped = good();
+    stopped.events = tape.events.clone();
+    stopped.mark(
+        10_500,
+        Mark::Stopped(Stopped {
+            by: "SIGINT".into(),
+            phase: Phase::Final,
+            after_ns: 10_000 * MS,
+            planned: 0,
+            abandoned: false,
+        }),
+    );
+    is(&recovered(&stopped), Verdict::Valid, &[], "3 of 3 nodes");
     // An answer is an answer, be it no.
     for event in tape.events.iter_mut().filter(|e| e.error.is_some()) {
         event.error = Some("conflict: there is less in the account".into());
@@ -423,6 +437,53 @@ fn a_run_that_somebody_stopped_is_unknown_at_best() {
         &[],
         "stopped during the last operations (SIGTERM)",
     );
+}
+
+/// Whoever leaves at once leaves faults to the agents' leases. That is no failure of the harness, and
+/// what was asked until then may have been enough.
+#[test]
+fn faults_in_force_when_a_run_is_left_at_once_are_nobodys_failure() {
+    let stop = |abandoned| {
+        Mark::Stopped(Stopped {
+            by: "SIGINT".into(),
+            phase: Phase::Main,
+            after_ns: 5_000 * MS,
+            planned: 2,
+            abandoned,
+        })
+    };
+    let cut = |abandoned| {
+        let mut tape = good();
+        tape.fault(0, "kill", 2_000, 9_000, down(&["n1"]), true);
+        tape.fault(1, "pause", 4_990, 9_000, down(&["n2"]), true);
+        tape.events.retain(|e| e.time < Time(5_000 * MS));
+        // The second was about to begin.
+        tape.events
+            .retain(|e| e.f != "pause" || e.kind == Kind::Invoke);
+        tape.mark(5_010, stop(abandoned));
+        check(&vacuity(), &tape)
+    };
+    is(&cut(true), Verdict::Valid, &[], "");
+    assert_eq!(cut(false).verdict, Verdict::Infra);
+}
+
+/// Operations end with the signal, and faults a while later.
+#[test]
+fn the_time_after_a_signal_is_no_time_in_which_something_had_to_be_tried() {
+    let mut tape = run_where(|at, _| (at < 5_000).then_some(Kind::Ok));
+    tape.fault(0, "kill", 5_010, 9_000, down(&["n1"]), true);
+    assert_eq!(check(&vacuity(), &tape).verdict, Verdict::Vacuous);
+    tape.mark(
+        9_010,
+        Mark::Stopped(Stopped {
+            by: "SIGINT".into(),
+            phase: Phase::Main,
+            after_ns: 5_000 * MS,
+            planned: 2,
+            abandoned: false,
+        }),
+    );
+    is(&check(&vacuity(), &tape), Verdict::Valid, &[], "");
 }
 
 /// The controller was killed: nothing says so but that the end is missing.

@@ -1,5 +1,6 @@
 //! The product through its real binary.
 
+mod doubles;
 mod edges;
 mod experiments;
 mod input;
@@ -9,4 +10,3 @@ mod ssh;
 mod support;
 mod survival;
 mod vagrant;
-mod verdicts;

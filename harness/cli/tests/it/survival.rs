@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Ended, Place, eventually};
+use crate::support::{Ended, Place};
 
 /// A long run that has come to its main phase, with a fault in force.
 fn in_mid_run(place: &Place) -> Child {

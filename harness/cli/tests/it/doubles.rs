@@ -47,7 +47,7 @@ fn nodes_that_hang_after_their_restart_never_served_again() {
         .exits(1)
         .prints(&["never served again of n1"]);
     let report = std::fs::read_to_string(place.latest().join("report.html")).unwrap();
-    assert!(report.contains("never served again"));
+    assert!(report.contains("n1 did not serve again"));
 }
 
 #[test]
