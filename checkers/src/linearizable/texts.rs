@@ -268,7 +268,9 @@ impl Texts {
             }
             (0, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why}")),
             (wrong, _) => {
-                let summary = format!("{of}: no order explains those on {wrong} texts (by search)");
+                let summary = format!(
+                    "{of}: no order explains those on {wrong} texts (by pieces where they are told apart, else by search)"
+                );
                 Analysis::of_anomalies(self.name(), summary, anomalies)
             }
         };
@@ -311,7 +313,7 @@ impl Checker for Texts {
                 let ops: usize = certificate.orders.iter().map(|o| o.ops.len()).sum();
                 let texts = certificate.orders.len();
                 let summary = format!(
-                    "{ops} operations on {texts} texts have an order that explains every answer (by search: appends have no zones)"
+                    "{ops} operations on {texts} texts have an order that explains every answer (by pieces where they are told apart, else by search)"
                 );
                 Analysis::valid(self.name(), summary).with_figure(Figure::new(
                     "operations judged",

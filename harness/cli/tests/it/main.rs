@@ -3,7 +3,7 @@
 mod doubles;
 mod edges;
 mod experiments;
-mod files;
+mod histories;
 mod input;
 mod machines;
 mod runs;

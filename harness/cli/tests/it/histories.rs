@@ -68,16 +68,6 @@ fn the_order_of_a_file() {
             0,
             &[],
         ),
-        (
-            "one-client.csv",
-            "process,f,value,call,return\np,write,1,1,2\np,write,2,2,3\np,read,1,3,4\n",
-            &[],
-            1,
-            &[
-                "stale read",
-                "processes that are no numbers have numbers here: p is 0",
-            ],
-        ),
     ]);
 }
 
