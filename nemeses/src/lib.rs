@@ -14,6 +14,7 @@ pub mod packet;
 pub mod partition;
 pub mod pause;
 mod probes;
+mod reach;
 mod registry;
 pub mod schedule;
 mod targets;

@@ -32,6 +32,7 @@ impl Policy for Pause {
         let targets = self.targets.resolve(world).await?;
         let mechanism = protocol::Fault::Pause {
             daemon: world.daemon.clone(),
+            ports: vec![world.system.client_port()],
         };
         Ok(Orders {
             label: match self.targets {

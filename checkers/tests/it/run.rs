@@ -30,6 +30,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
         receipt: Some(Receipt {
             held: true,
             evidence: vec![],
+            ..Receipt::default()
         }),
     };
     for (time, kind, action) in [

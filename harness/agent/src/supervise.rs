@@ -42,6 +42,10 @@ pub struct Supervised {
     pub condemned: BTreeSet<Ident>,
     /// Processes that this agent stopped by SIGSTOP, and no others.
     pub stopped: BTreeSet<Ident>,
+    /// Ports at which the daemon is asked, as its faults say.
+    pub told_ports: BTreeSet<u16>,
+    /// Ports on which its processes were seen to listen since its last start.
+    pub seen_ports: BTreeSet<u16>,
 }
 
 impl Supervised {
@@ -54,7 +58,14 @@ impl Supervised {
             status: "never started".into(),
             condemned: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            told_ports: BTreeSet::new(),
+            seen_ports: BTreeSet::new(),
         }
+    }
+
+    /// Every port at which it may be asked.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.told_ports.union(&self.seen_ports).copied().collect()
     }
 
     /// Its living processes.

@@ -14,7 +14,8 @@
 //!                              └─ true time ───────────▶ apply the line ─▶ shown time ─▶ program
 //! ```
 //!
-//! After that a fault is a write of 48 bytes of data: it stops nobody and takes microseconds.
+//! After that a fault is a write of 56 bytes of data: it stops nobody and takes microseconds. The
+//! hooks count how often they are called, in a page that the process is made to map.
 //! Nothing else on the machine is touched, and no privilege is needed beyond the right to trace
 //! the process (a descendant, where Yama's `ptrace_scope` is 1).
 //!
@@ -22,6 +23,7 @@
 //!   Patch::install(pid)? .set(&Shift { realtime: Line::offset(HOUR), ..Shift::IDENTITY })?
 //!        │                .get()?  what the process's memory says      (receipt: bytes)
 //!        │                .ask(Clock::Realtime)?  what its code answers (receipt: execution)
+//!        │                .asked()?  how often the program itself has asked (receipt: use)
 //!        └─▶ .remove()?  the bytes that were there before
 //!   spawn(command, &shift)?   a child that never saw the true time
 //!   cover(pid, &shift)        a daemon and all its descendants, again after they fork and exec
@@ -41,6 +43,7 @@ mod payload;
 mod plan;
 mod process;
 mod relocate;
+mod remote;
 mod spawn;
 mod threads;
 mod vdso;
@@ -50,7 +53,7 @@ use std::io;
 pub use ask::Reading;
 pub use cover::{Covered, cover, rehearse};
 pub use line::{Clock, Line, LineError, Shift, now};
-pub use patch::{Patch, Removal};
+pub use patch::{Asked, Patch, Removal};
 pub use payload::Route;
 pub use plan::{Layout, support};
 pub use process::{start_time, tree};

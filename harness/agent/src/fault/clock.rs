@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::pause;
-use crate::clock::{self, Clock, ClockError, Line, Patch, Shift};
+use crate::clock::{self, Asked, Clock, ClockError, Line, Patch, Shift};
 use crate::error::{Error, Result, doing};
 use crate::journal::Record;
 use crate::ledger::{Event, Ledger, failpoint};
@@ -45,6 +45,14 @@ pub(crate) struct Dial {
     /// Left by healed freezes that are never made up.
     kept: Vec<Shift>,
     patches: BTreeMap<Ident, Patch>,
+    /// What each process has asked by its patch, as of the last look.
+    asked: BTreeMap<Ident, Asked>,
+    /// What was asked by patches that are gone.
+    asked_before: Asked,
+    /// Whether any process counts at all.
+    counts: bool,
+    /// What had been asked in all when the turn of a fault was put on.
+    asked_at: BTreeMap<u64, Asked>,
 }
 
 impl Dial {
@@ -59,6 +67,41 @@ impl Dial {
 
     fn idle(&self) -> bool {
         self.turns.is_empty() && self.kept.is_empty()
+    }
+
+    /// How often the daemon's programs have read their clocks in all, since they were first turned.
+    fn tally(&mut self) -> Asked {
+        for (ident, patch) in &mut self.patches {
+            if let Ok(None) = patch.asked()
+                && tree::stopped(*ident) == Some(false)
+            {
+                // One that cannot be made to count is looked at again at the next occasion.
+                let _ = patch.count();
+            }
+            if let Ok(Some(asked)) = patch.asked() {
+                self.asked.insert(*ident, asked);
+                self.counts = true;
+            }
+        }
+        let patches = &self.patches;
+        let before = &mut self.asked_before;
+        self.asked.retain(|ident, asked| {
+            let stays = patches.contains_key(ident);
+            if !stays {
+                *before = before.plus(*asked);
+            }
+            stays
+        });
+        let all = self.asked.values();
+        all.fold(self.asked_before, |sum, asked| sum.plus(*asked))
+    }
+
+    /// Takes in the patch of a process, which counts from nothing.
+    fn enter(&mut self, ident: Ident, patch: Patch) {
+        if let Some(asked) = self.asked.remove(&ident) {
+            self.asked_before = self.asked_before.plus(asked);
+        }
+        self.patches.insert(ident, patch);
     }
 
     /// Writes the sum into every process that is patched; forgets those that are not any more.
@@ -175,6 +218,7 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, name: &str) -> Result<Evid
         return freeze(ledger, fault, name, span, troubles);
     }
     failpoint("clock:covered");
+    begin_count(ledger, fault, name);
     let evidence = ask(ledger, name, troubles)?;
     if let ClockFault::Strobe {
         delta_ns,
@@ -205,6 +249,8 @@ pub(crate) fn heal(
         .iter()
         .map(|line| format!("before: {line}"))
         .collect();
+    let (use_of, void) = count(ledger, fault, name, how);
+    evidence.push(use_of);
     if ledger.frozen.contains_key(&fault) {
         evidence.push("the freeze was cut short".into());
         thaw(ledger, fault)?;
@@ -219,9 +265,61 @@ pub(crate) fn heal(
     let after = settle(ledger, name)?;
     evidence.extend(after.evidence);
     Ok(Evidence {
+        void,
         held: after.held,
         evidence,
     })
+}
+
+/// From now on the turn of this fault is what the daemon's programs are shown.
+fn begin_count(ledger: &Ledger, fault: u64, name: &str) {
+    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        let asked = dial.tally();
+        dial.asked_at.insert(fault, asked);
+    }
+}
+
+/// How often the daemon's programs read the clocks that this fault turns, while it turned them; and
+/// if they never did, that the fault was nothing to them.
+fn count(ledger: &Ledger, fault: u64, name: &str, how: &ClockFault) -> (String, Vec<String>) {
+    let mut dials = lock(&ledger.dials);
+    let counted = dials.get_mut(name).and_then(|dial| {
+        let now = dial.tally();
+        // A freeze that is not over has turned nothing yet.
+        let begun = dial.asked_at.remove(&fault);
+        dial.counts
+            .then(|| begun.map_or(Asked::default(), |begun| now.since(begun)))
+    });
+    let Some(Asked {
+        realtime,
+        monotonic,
+    }) = counted
+    else {
+        let text = format!("how often daemon {name:?} read its clocks is not known");
+        return (text, Vec::new());
+    };
+    let (clock, asked, text) = match how {
+        ClockFault::Freeze { .. } => (
+            "its clocks while they lagged",
+            realtime + monotonic,
+            format!(
+                "daemon {name:?} read its wall clock {realtime} times and its monotonic clock \
+                 {monotonic} times while they lagged"
+            ),
+        ),
+        ClockFault::Jump { .. } | ClockFault::Strobe { .. } | ClockFault::Drift { .. } => (
+            "its wall clock while that was off",
+            realtime,
+            format!("daemon {name:?} read its wall clock {realtime} times while it was off"),
+        ),
+    };
+    let never = || {
+        format!(
+            "daemon {name:?} never read {clock}: it did not look, or it asks the kernel and not its \
+             vDSO"
+        )
+    };
+    (text, (asked == 0).then(never).into_iter().collect())
 }
 
 /// Takes away what healed freezes have left.
@@ -260,11 +358,7 @@ pub(crate) fn for_start(ledger: &Ledger, name: &str) -> Option<Shift> {
 pub(crate) fn started(ledger: &mut Ledger, name: &str, root: Ident, patch: Patch) -> Result<()> {
     ledger.write(Record::Shifting { pids: vec![root] })?;
     let mut dials = lock(&ledger.dials);
-    dials
-        .entry(name.to_owned())
-        .or_default()
-        .patches
-        .insert(root, patch);
+    dials.entry(name.to_owned()).or_default().enter(root, patch);
     Ok(())
 }
 
@@ -313,6 +407,7 @@ fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
         dial.patches
             .retain(|ident, patch| members.contains(ident) && patch.get().is_ok());
         dial.turn();
+        dial.tally();
         let patched: BTreeSet<Ident> = dial.patches.keys().copied().collect();
         members
             .into_iter()
@@ -334,9 +429,7 @@ fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
             Ok(patch)
         });
         match patched {
-            Ok(patch) => {
-                dial.patches.insert(ident, patch);
-            }
+            Ok(patch) => dial.enter(ident, patch),
             Err(ClockError::Gone { .. }) => {}
             Err(error) => troubles.push(format!("not covered: {error}")),
         }
@@ -361,6 +454,7 @@ fn settle(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
         dials.remove(name);
     }
     let mut evidence = Evidence {
+        void: Vec::new(),
         held: true,
         evidence: Vec::new(),
     };
@@ -406,12 +500,14 @@ fn ask(ledger: &mut Ledger, name: &str, troubles: Vec<String>) -> Result<Evidenc
             "daemon {name:?} has no process whose clocks are turned"
         ));
         return Ok(Evidence {
+            void: Vec::new(),
             held: false,
             evidence,
         });
     };
     let wanted = dial.sum();
     let mut evidence = Evidence {
+        void: Vec::new(),
         held: troubles.is_empty(),
         evidence: troubles,
     };
@@ -511,6 +607,7 @@ fn thaw(ledger: &mut Ledger, fault: u64) -> Result<()> {
     }
     // A process that was started meanwhile has no patch yet.
     cover(ledger, name)?;
+    begin_count(ledger, fault, name);
     failpoint("clock:thawing");
     if pause::stoppers(ledger, name).is_empty() {
         pause::release(ledger, name)?;

@@ -127,6 +127,7 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
         ));
     }
     Ok(Evidence {
+        void: Vec::new(),
         held: found == wanted,
         evidence,
     })
@@ -146,6 +147,7 @@ pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
         "the kernel's ruleset holds {rest} rules of this fault"
     ));
     Ok(Evidence {
+        void: Vec::new(),
         held: rest == 0,
         evidence,
     })
