@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep};
 use crate::clock::Reading;
 use crate::reach::Lives;
 use crate::registry::Family;
+use crate::stamps::Marks;
 
 /// A rule that drops every packet, in millionths.
 const WHOLE: u32 = 1_000_000;
@@ -44,6 +45,8 @@ pub(crate) struct Orders {
     /// How far the daemons' wall clocks were off before, where a family has to know: a fault whose
     /// lag is kept may have gone before.
     pub offsets_before: BTreeMap<Name, Reading>,
+    /// Where the daemons' logs ended once it was done, where a family reads them.
+    pub logs: Marks,
 }
 
 /// A family's part of a fault.
@@ -56,6 +59,9 @@ pub(crate) trait Policy: Send + Sync {
 
     /// Decides what is left to decide.
     async fn orders(&self, world: &World) -> Result<Orders, FaultError>;
+
+    /// Notes what has to be known of the moment in which the fault began.
+    async fn begun(&self, _orders: &mut Orders, _world: &World) {}
 
     /// Whether it is seen at every look while it is in force: then one look that does not see it is
     /// proof enough that it is gone.
@@ -217,7 +223,7 @@ impl<P: Policy> Fault for Applied<P> {
     }
 
     async fn inject(&self, number: u64, world: &World) -> Result<Injected, FaultError> {
-        let orders = self.policy.orders(world).await?;
+        let mut orders = self.policy.orders(world).await?;
         // Remembered before anything is sent, so that a failure half way is healed too.
         self.injected.lock().expect("no panic while held").insert(
             number,
@@ -237,6 +243,7 @@ impl<P: Policy> Fault for Applied<P> {
             )
         });
         let mut sights = tell(requests).await?;
+        self.policy.begun(&mut orders, world).await;
         let lives = Lives::look(&orders, world).await;
         if let Some(known) = self
             .injected
@@ -244,6 +251,7 @@ impl<P: Policy> Fault for Applied<P> {
             .expect("no panic while held")
             .get_mut(&number)
         {
+            known.orders = orders.clone();
             known.lives = lives;
         }
         self.policy.witness(&orders, world, &mut sights).await;

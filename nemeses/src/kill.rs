@@ -43,6 +43,7 @@ impl Policy for Kill {
             mechanisms: on_each(world, &targets, &mechanism)?,
             targets,
             offsets_before: BTreeMap::new(),
+            logs: BTreeMap::new(),
         })
     }
 

@@ -17,6 +17,7 @@ mod probes;
 mod reach;
 mod registry;
 pub mod schedule;
+mod stamps;
 mod targets;
 pub mod units;
 

@@ -60,6 +60,7 @@ impl Policy for Partition {
             targets,
             mechanisms,
             offsets_before: BTreeMap::new(),
+            logs: BTreeMap::new(),
         })
     }
 

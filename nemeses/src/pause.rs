@@ -42,6 +42,7 @@ impl Policy for Pause {
             mechanisms: on_each(world, &targets, &mechanism)?,
             targets,
             offsets_before: BTreeMap::new(),
+            logs: BTreeMap::new(),
         })
     }
 

@@ -5,4 +5,5 @@ pub mod cut;
 pub mod kill;
 pub mod packet;
 pub mod pause;
+mod waits;
 pub mod wall;

@@ -12,7 +12,7 @@ use history::fault::Receipt;
 use nemeses::schedule::{NemesisSpec, Schedule, Tuning, draw};
 use proptest::prelude::*;
 
-use crate::scripted::{CLIENT_PORT, Lie, Stage, address, names, stage};
+use crate::scripted::{CLIENT_PORT, EPOCH_NS, Lie, Stage, address, names, stage};
 
 /// The one fault of a schedule by hand.
 fn fault(what: &str, nodes: usize) -> Planned {
@@ -442,6 +442,41 @@ async fn what_an_agent_finds_void_is_void() {
         assert!(receipt.held, "{what}: {receipt:#?}");
         assert_eq!(receipt.void, [format!("{node}: nobody noticed")], "{what}");
     }
+}
+
+/// The second path of a system that does not say what time it is.
+#[tokio::test]
+async fn a_log_that_goes_on_by_the_true_time_takes_a_jump_back() {
+    // 2026-11-18T11:06:40Z is the script's epoch.
+    let what = "family = \"clock\"\nshape = \"jump\"\ntargets = [\"n1\"]\ndelta = \"+1h\"";
+    for (line, void) in [
+        ("2026-11-18T12:06:40.5Z by the shifted clock", false),
+        ("2026-11-18T11:06:40.5Z by the true one", true),
+        (
+            "{\"ts\":\"2026-11-18T12:06:40.5+0100\"} by the true one",
+            true,
+        ),
+        ("without a stamp", false),
+    ] {
+        let stage = stage(3).await;
+        stage.script().tells_time = false;
+        let log = |line: &str| {
+            let mut script = stage.script();
+            script
+                .logs
+                .entry(Name::new("n1"))
+                .or_default()
+                .push(line.into());
+        };
+        log("2026-11-18T11:06:39Z before");
+        let fault = fault(what, 3);
+        assert!(inject(&fault, &stage).await.held);
+        log(line);
+        let receipt = heal(&fault, &stage).await;
+        assert!(receipt.held, "{line}: {receipt:#?}");
+        assert_eq!(!receipt.void.is_empty(), void, "{line}: {receipt:#?}");
+    }
+    assert_eq!(EPOCH_NS, 1_795_000_000_000_000_000);
 }
 
 #[tokio::test]

@@ -317,7 +317,7 @@ fn what_is_wrong_is_said_with_its_line() {
         (fault("at = \"1s\"\nfamily = \"partition\"\nshape = \"partial\"\ntargets = [\"n1\"]\n"), 7, "between two nodes"),
         (fault("at = \"1s\"\nlasts = \"0s\"\nfamily = \"kill\"\n"), 5, "too short to see"),
         (fault("at = \"1s\"\nlasts = \"1ns\"\nfamily = \"kill\"\n"), 5, "1ns is too short to see whether it takes hold: 100ms is the least"),
-        (fault("at = \"1s\"\nlasts = \"99ms\"\nfamily = \"partition\"\n"), 5, "100ms is the least"),
+        (fault("at = \"1s\"\nlasts = \"99ms\"\nfamily = \"pause\"\n"), 5, "100ms is the least"),
         (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"jump\"\ndelta = \"1ns\"\n"), 8, "too little to be seen: 1ms is the least"),
         (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"strobe\"\ndelta = \"1s\"\nperiod = \"600ms\"\n"), 9, "once off and once right"),
         (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"drift\"\nrate_ppm = 5\n"), 8, "less than a millisecond"),

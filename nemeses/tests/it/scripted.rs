@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 pub const CLIENT_PORT: u16 = 7_000;
 const PROBE_PORT: u16 = 7_001;
 /// 2026, in nanoseconds since 1970.
-const EPOCH_NS: i64 = 1_795_000_000_000_000_000;
+pub const EPOCH_NS: i64 = 1_795_000_000_000_000_000;
 const ROUND_TRIP_NS: u64 = 100_000;
 
 /// How a node deviates from what an honest agent does.
@@ -54,6 +54,8 @@ pub struct Script {
     pub leader_asked: u32,
     /// Whether the system says what time it is.
     pub tells_time: bool,
+    /// What the daemons have logged.
+    pub logs: BTreeMap<Name, Vec<String>>,
     /// Nodes whose daemons do not run, whatever is done to them.
     pub dead: BTreeSet<Name>,
     /// Nodes whose daemons are stopped, whatever is done to them.
@@ -308,6 +310,11 @@ impl Script {
                 window_ns: 100,
                 daemon_offset_ns: daemon.map(|_| (self.offset_ns(name), 0)),
             }),
+            Request::Tail { lines, .. } => {
+                let log = self.logs.get(name).map_or(&[][..], Vec::as_slice);
+                let from = log.len().saturating_sub(lines as usize);
+                json(log[from..].join("\n"))
+            }
             other => Err(format!("not in the script: {other:?}")),
         }
     }

@@ -29,6 +29,8 @@
 //!   cover(pid, &shift)        a daemon and all its descendants, again after they fork and exec
 //! ```
 //!
+//! Threads that wait in the kernel *until* a time are set another one by [`rearm`].
+//!
 //! What this cannot reach: system calls made without the vDSO, the kernel's own timers (a timeout
 //! of one second takes one true second), and programs after `exec`, which starts with a fresh
 //! vDSO. `harness/docs/clocks.md` has the whole list and the costs.
@@ -47,6 +49,7 @@ mod remote;
 mod spawn;
 mod threads;
 mod vdso;
+mod waits;
 
 use std::io;
 
@@ -58,6 +61,7 @@ pub use payload::Route;
 pub use plan::{Layout, support};
 pub use process::{start_time, tree};
 pub use spawn::spawn;
+pub use waits::{Wait, rearm, timers, waits};
 
 /// Why a process's clocks could not be changed or read.
 #[derive(Debug, thiserror::Error)]

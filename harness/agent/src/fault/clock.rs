@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::pause;
+use super::waits::{Moment, Waits};
 use crate::clock::{self, Asked, Clock, ClockError, Line, Patch, Shift};
 use crate::error::{Error, Result, doing};
 use crate::journal::Record;
@@ -53,6 +54,7 @@ pub(crate) struct Dial {
     counts: bool,
     /// What had been asked in all when the turn of a fault was put on.
     asked_at: BTreeMap<u64, Asked>,
+    waits: Waits,
 }
 
 impl Dial {
@@ -207,11 +209,13 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, name: &str) -> Result<Evid
     let Some(Fault::Clock { how, .. }) = ledger.faults.get(&fault).cloned() else {
         unreachable!("the ledger enters a fault before it applies it");
     };
-    lock(&ledger.dials)
-        .entry(name.to_owned())
-        .or_default()
-        .turns
-        .insert(fault, first_turn(&how));
+    let old = {
+        let mut dials = lock(&ledger.dials);
+        let dial = dials.entry(name.to_owned()).or_default();
+        let old = dial.sum();
+        dial.turns.insert(fault, first_turn(&how));
+        old
+    };
     let troubles = cover(ledger, name)?;
     if let ClockFault::Freeze { pause_ms, .. } = how {
         let span = Duration::from_millis(pause_ms);
@@ -219,7 +223,7 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, name: &str) -> Result<Evid
     }
     failpoint("clock:covered");
     begin_count(ledger, fault, name);
-    let evidence = ask(ledger, name, troubles)?;
+    let mut evidence = ask(ledger, name, troubles)?;
     if let ClockFault::Strobe {
         delta_ns,
         period_us,
@@ -232,8 +236,29 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, name: &str) -> Result<Evid
             delta_ns,
             Duration::from_micros(period_us),
         )?;
+    } else {
+        evidence
+            .evidence
+            .extend(follow(ledger, name, Moment::Turned(old))?);
     }
     Ok(evidence)
+}
+
+/// Sets those threads of the daemon that wait until a time to what that means by now. A strobe's are
+/// left alone: by which of its two clocks they were begun nobody knows.
+fn follow(ledger: &mut Ledger, name: &str, moment: Moment) -> Result<Vec<String>> {
+    let members = ledger.daemon(name)?.members()?;
+    let mut dials = lock(&ledger.dials);
+    let Some(dial) = dials.get_mut(name) else {
+        return Ok(Vec::new());
+    };
+    let now = dial.sum();
+    Ok(dial.waits.follow(&members, &now, moment))
+}
+
+fn strobes(ledger: &Ledger, name: &str) -> bool {
+    let strobe = |kind: &Fault| matches!(kind, Fault::Clock { daemon, how: ClockFault::Strobe { .. } } if daemon == name);
+    !ledger.demanded(strobe).is_empty()
 }
 
 /// Takes the turn of this fault, which is no longer in the ledger, back.
@@ -255,7 +280,11 @@ pub(crate) fn heal(
         evidence.push("the freeze was cut short".into());
         thaw(ledger, fault)?;
     }
+    let mut old = Shift::IDENTITY;
+    let mut waits = Waits::default();
     if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        old = dial.sum();
+        waits = std::mem::take(&mut dial.waits);
         let turn = dial.turns.remove(&fault);
         if let ClockFault::Freeze { kept: true, .. } = how {
             dial.kept.extend(turn);
@@ -264,11 +293,47 @@ pub(crate) fn heal(
     }
     let after = settle(ledger, name)?;
     evidence.extend(after.evidence);
+    evidence.extend(release_waits(ledger, name, how, old, waits)?);
     Ok(Evidence {
         void,
         held: after.held,
         evidence,
     })
+}
+
+/// Sets those who wait until a time by the clock that was wrong to what that means; says who cannot be.
+fn release_waits(
+    ledger: &mut Ledger,
+    name: &str,
+    how: &ClockFault,
+    old: Shift,
+    mut waits: Waits,
+) -> Result<Vec<String>> {
+    /// For a thread that had looked at its clock before that was set right, and waits only now.
+    const ON_ITS_WAY: Duration = Duration::from_millis(5);
+    let members = ledger.daemon(name)?.members()?;
+    let now = lock(&ledger.dials)
+        .get(name)
+        .map_or(Shift::IDENTITY, Dial::sum);
+    if now == old && !matches!(how, ClockFault::Strobe { .. }) {
+        return Ok(Vec::new());
+    }
+    // A strobe shows one of two clocks: whoever waits until late has looked at the one that is ahead.
+    let old = match how {
+        ClockFault::Strobe { delta_ns, .. } => Shift {
+            realtime: Line::offset(*delta_ns),
+            ..Shift::IDENTITY
+        },
+        _ => old,
+    };
+    let mut lines = waits.follow(&members, &now, Moment::Healed(old));
+    thread::sleep(ON_ITS_WAY);
+    lines.extend(waits.follow(&members, &now, Moment::Healed(old)));
+    lines.extend(Waits::timers(&members, &old));
+    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        dial.waits = waits;
+    }
+    Ok(lines)
 }
 
 /// From now on the turn of this fault is what the daemon's programs are shown.
@@ -384,6 +449,16 @@ pub(crate) fn tick(ledger: &mut Ledger) -> Vec<String> {
         match cover(ledger, &name) {
             Ok(more) => troubles.extend(more),
             Err(error) => troubles.push(error.to_string()),
+        }
+        let due = lock(&ledger.dials)
+            .get(&name)
+            .is_some_and(|dial| dial.waits.due());
+        // What it does and cannot do is said when the fault is taken back.
+        if due
+            && !strobes(ledger, &name)
+            && let Err(error) = follow(ledger, &name, Moment::Later)
+        {
+            troubles.push(error.to_string());
         }
     }
     troubles
@@ -600,14 +675,18 @@ fn thaw(ledger: &mut Ledger, fault: u64) -> Result<()> {
         monotonic: lag,
     };
     let name = &frozen.daemon;
-    if let Some(dial) = lock(&ledger.dials).get_mut(name)
-        && let Some(turn) = dial.turns.get_mut(&fault)
-    {
-        *turn = shift;
+    let mut old = Shift::IDENTITY;
+    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        old = dial.sum();
+        if let Some(turn) = dial.turns.get_mut(&fault) {
+            *turn = shift;
+        }
     }
     // A process that was started meanwhile has no patch yet.
     cover(ledger, name)?;
     begin_count(ledger, fault, name);
+    // While they stand still: a machine that is suspended waits no time either.
+    follow(ledger, name, Moment::Turned(old))?;
     failpoint("clock:thawing");
     if pause::stoppers(ledger, name).is_empty() {
         pause::release(ledger, name)?;
