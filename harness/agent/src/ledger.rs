@@ -228,9 +228,9 @@ impl Ledger {
     pub fn terminate(&mut self, name: &str) -> Result<()> {
         let daemon = self.daemon(name)?;
         daemon.wanted = false;
-        self.claim(name)?;
+        let claimed = self.claim(name);
         self.daemon(name)?.signal(Signal::TERM)?;
-        Ok(())
+        claimed.map(|_| ())
     }
 
     /// Applies a fault.
@@ -239,7 +239,10 @@ impl Ledger {
             return Err(Error::Refused(format!("fault {fault} is in force already")));
         }
         match &kind {
-            Fault::Cut { rules } => self.cuts.check(rules)?,
+            Fault::Cut { rules } => {
+                self.cuts.check(rules)?;
+                cut::refuse_foreign(&self.nursery)?;
+            }
             Fault::Packet { netem, .. } => self.shaper.check(netem)?,
             Fault::Pause { daemon, ports } | Fault::Kill { daemon, ports } => {
                 self.daemon(daemon)?.told_ports.extend(ports);
@@ -457,8 +460,7 @@ fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
     };
     let deeds = &mut recovered.deeds;
     if left.cut {
-        cut::clear(nursery)?;
-        deeds.push("deleted the packet filter tables named schism".into());
+        deeds.extend(cut::clear(nursery)?);
     }
     for device in &left.devices {
         if packet::clear(nursery, device)? {

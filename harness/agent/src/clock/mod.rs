@@ -14,7 +14,7 @@
 //!                              └─ true time ───────────▶ apply the line ─▶ shown time ─▶ program
 //! ```
 //!
-//! After that a fault is a write of 56 bytes of data: it stops nobody and takes microseconds. The
+//! After that a fault is a write of 64 bytes of data: it stops nobody and takes microseconds. The
 //! hooks count how often they are called, in a page that the process is made to map.
 //! Nothing else on the machine is touched, and no privilege is needed beyond the right to trace
 //! the process (a descendant, where Yama's `ptrace_scope` is 1).

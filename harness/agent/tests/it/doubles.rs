@@ -139,8 +139,13 @@ fn a_daemon_whose_place_is_taken_was_not_dead() {
         || {
             let dir = tempfile::tempdir().expect("a folder");
             let mut agent = Session::open(dir.path());
-            let script = format!("{}; exec sleep 7841", away("inherits"));
-            agent.start("d", &script, dir.path());
+            // Not the daemon's child: its tree might have been seen while that was its parent.
+            let other = Command::new("sh")
+                .args(["-c", &away("inherits")])
+                .current_dir(dir.path())
+                .status();
+            assert!(other.expect("a shell").success());
+            agent.start("d", "exec sleep 7841", dir.path());
             until("it runs", || sight::sleepers("7841").pop());
             agent.inject(1, &on("d", "kill"));
             fs::write(dir.path().join("risen"), "").expect("writes");
