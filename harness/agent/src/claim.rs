@@ -4,7 +4,7 @@
 //! ([`crate::service`]). And where the agent is process 1 of a namespace, everything below it that is
 //! not its own is the daemon's, whatever it does: nobody else could have started it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::{Result, io};
@@ -22,46 +22,46 @@ pub(crate) struct Served {
 }
 
 impl Ledger {
-    /// The daemon's living processes, those that left its tree included; and of each that was found
-    /// only now, why it counts.
+    /// The daemon's living processes, those that left its tree included; and of each of the latter why
+    /// it counts.
     pub(crate) fn claim(&mut self, name: &str) -> Result<(Vec<Ident>, Vec<String>)> {
-        let mut why = Vec::new();
         let read = || io("list", Path::new("/proc"));
         let members = self.daemon(name)?.members()?;
         let listening = service::ports(&members).map_err(read())?;
         self.daemon(name)?.seen_ports.extend(listening);
-        let mut mine: BTreeSet<Ident> = members.into_iter().collect();
+        let mine: BTreeSet<Ident> = members.iter().copied().collect();
         let served = self.served(name)?.by;
         let sole = self.sole_owner_of_the_node();
-        if !sole && served.iter().all(|(_, ident)| mine.contains(ident)) {
-            return Ok((mine.into_iter().collect(), why));
+        let mut found: BTreeMap<Ident, String> = BTreeMap::new();
+        if sole || !served.iter().all(|(_, ident)| mine.contains(ident)) {
+            let foreign = self.foreign(name)?;
+            let strangers = if sole {
+                strangers(&foreign)?
+            } else {
+                Vec::new()
+            };
+            found.extend(strangers.into_iter().map(|ident| {
+                let why = "nobody else starts anything on this node".to_string();
+                (ident, why)
+            }));
+            let served = served
+                .into_iter()
+                .filter(|(_, i)| !foreign.contains(&i.pid));
+            found.extend(served.map(|(socket, ident)| (ident, format!("it {socket}"))));
+            found.retain(|ident, _| !mine.contains(ident));
         }
-        let foreign = self.foreign(name)?;
-        for (socket, ident) in served {
-            if !foreign.contains(&ident.pid) && mine.insert(ident) {
-                why.push(format!(
-                    "{ident}: left the daemon's tree, but {socket}: it counts as the daemon"
-                ));
-            }
+        let daemon = self.daemon(name)?;
+        if let Some(tree) = &mut daemon.tree {
+            found.keys().for_each(|ident| tree.adopt(*ident));
         }
-        let strangers = if sole {
-            strangers(&foreign)?
-        } else {
-            Vec::new()
-        };
-        for ident in strangers {
-            if mine.insert(ident) {
-                why.push(format!(
-                    "{ident}: left the daemon's tree; nobody else starts anything on this node: it \
-                     counts as the daemon"
-                ));
-            }
-        }
-        if let Some(tree) = &mut self.daemon(name)?.tree {
-            mine.iter().for_each(|ident| tree.adopt(*ident));
-        }
+        daemon.claimed.append(&mut found);
         // Again, for what the newly found have brought forth.
-        Ok((self.daemon(name)?.members()?, why))
+        let members = daemon.members()?;
+        daemon.claimed.retain(|ident, _| members.contains(ident));
+        let line = |(ident, why): (&Ident, &String)| {
+            format!("{ident}: left the daemon's tree, but {why}: it counts as the daemon")
+        };
+        Ok((members, daemon.claimed.iter().map(line).collect()))
     }
 
     /// Who is at the daemon's ports.

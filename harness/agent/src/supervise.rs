@@ -6,7 +6,7 @@
 //! file anew; a line written within the few microseconds between the two would be lost, once per
 //! 16 MiB.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ pub struct Supervised {
     pub told_ports: BTreeSet<u16>,
     /// Ports on which its processes were seen to listen since its last start.
     pub seen_ports: BTreeSet<u16>,
+    /// Processes that left its tree and count all the same, with the reason.
+    pub claimed: BTreeMap<Ident, String>,
 }
 
 impl Supervised {
@@ -60,6 +62,7 @@ impl Supervised {
             stopped: BTreeSet::new(),
             told_ports: BTreeSet::new(),
             seen_ports: BTreeSet::new(),
+            claimed: BTreeMap::new(),
         }
     }
 

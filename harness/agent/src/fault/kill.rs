@@ -42,7 +42,9 @@ fn kill_all(ledger: &mut Ledger, name: &str, evidence: &mut Vec<String>) -> Resu
     let mut seen = BTreeSet::new();
     let dead = wait_until(TAKES_HOLD, || {
         let (found, why) = ledger.claim(name)?;
-        evidence.extend(why);
+        let fresh = why.into_iter().filter(|line| !evidence.contains(line));
+        let fresh: Vec<String> = fresh.collect();
+        evidence.extend(fresh);
         seen.extend(found);
         let members = ledger.daemon(name)?.signal(Signal::KILL)?;
         let rest = members.len();

@@ -30,13 +30,13 @@ pub(crate) fn stoppers(ledger: &Ledger, name: &str) -> Vec<u64> {
 /// Stops the tree, and whoever serves in its place. Evidence: `/proc` says of every thread that it is
 /// stopped, and of whoever is at the daemon's ports.
 pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
-    let (members, mut evidence) = ledger.claim(name)?;
+    let (members, _) = ledger.claim(name)?;
     let others_doing = {
         let ours = &ledger.daemon(name)?.stopped;
         let stopped = |ident: &Ident| tree::stopped(*ident) == Some(true) && !ours.contains(ident);
         !members.is_empty() && members.iter().all(stopped)
     };
-    evidence.extend(hold(ledger, name)?);
+    let mut evidence = hold(ledger, name)?;
     let members = ledger.daemon(name)?.members()?;
     if members.is_empty() {
         return Ok(Evidence {
@@ -140,7 +140,7 @@ pub(crate) fn hold(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
     let mut claimed = Vec::new();
     wait_until(TAKES_HOLD, || {
         let (members, why) = ledger.claim(name)?;
-        claimed.extend(why);
+        claimed = why;
         let daemon = ledger.daemon(name)?;
         let fresh: Vec<Ident> = members
             .iter()
