@@ -23,7 +23,7 @@
 //!   Patch::install(pid)? .set(&Shift { realtime: Line::offset(HOUR), ..Shift::IDENTITY })?
 //!        │                .get()?  what the process's memory says      (receipt: bytes)
 //!        │                .ask(Clock::Realtime)?  what its code answers (receipt: execution)
-//!        │                .asked()?  how often the program itself has asked (receipt: use)
+//!        │                .count()? .asked()?  how often the program itself has asked (receipt: use)
 //!        └─▶ .remove()?  the bytes that were there before
 //!   spawn(command, &shift)?   a child that never saw the true time
 //!   cover(pid, &shift)        a daemon and all its descendants, again after they fork and exec

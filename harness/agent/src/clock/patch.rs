@@ -95,14 +95,11 @@ impl Patch {
             Err(_) => {}
         }
         let attempt = || {
-            let mut threads = hold_all(pid)?;
+            let threads = hold_all(pid)?;
             // Opened only now: a process that was in the midst of exec stopped behind it, and has
             // the address space and the vDSO that it will keep.
             let target = Target::open(pid)?;
             let found = target.write(&threads)?;
-            // A process that is stopped, or may not map memory, is not counted. It is turned all the
-            // same.
-            let _ = target.map_counters(&mut threads, found.at);
             target.into_patch(found)
         };
         tracing(|| {
@@ -119,8 +116,11 @@ impl Patch {
         target.into_patch(found)
     }
 
-    /// Sees to it that the process counts from now on how often it asks: one that was stopped when
-    /// it was patched, or about to begin, could not be made to. Does nothing where it counts already.
+    /// Sees to it that the process counts from now on how often it asks. Its threads are stopped for
+    /// that, and one of them maps the page. Does nothing where it counts already.
+    ///
+    /// # Errors
+    /// [`ClockError::Stopped`] when the process is stopped by a signal: its threads cannot run.
     pub fn count(&mut self) -> Result<()> {
         if self.counters()? != 0 {
             return Ok(());

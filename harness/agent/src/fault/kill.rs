@@ -63,8 +63,11 @@ fn kill_all(ledger: &mut Ledger, name: &str, evidence: &mut Vec<String>) -> Resu
 /// Who lives although the daemon was killed.
 fn risen(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
     let (members, mut lines) = ledger.claim(name)?;
-    let alive = members.iter();
-    lines.extend(alive.map(|ident| format!("{ident}: ran while daemon {name:?} was to be dead")));
+    lines.extend(
+        members
+            .iter()
+            .map(|ident| format!("{ident}: ran while daemon {name:?} was to be dead")),
+    );
     let (silent, at_ports) = silence(ledger, name)?;
     if !silent {
         lines.extend(at_ports);

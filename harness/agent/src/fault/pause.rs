@@ -118,7 +118,8 @@ pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
 
 /// Who runs although the daemon is to be stopped: somebody may have let it go on, or have come since.
 fn awake(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
-    let (members, mut lines) = ledger.claim(name)?;
+    let (members, _) = ledger.claim(name)?;
+    let mut lines = Vec::new();
     let running = members
         .iter()
         .filter(|id| tree::stopped(**id) == Some(false));
