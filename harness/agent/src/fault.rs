@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod cut;
+mod dial;
 pub mod kill;
 pub mod packet;
 pub mod pause;

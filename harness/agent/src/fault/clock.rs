@@ -12,13 +12,14 @@
 //!   freeze  SIGSTOP; after the span both clocks off by minus the span, and only then SIGCONT
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+pub(crate) use super::dial::Dials;
+use super::dial::{Dial, lock};
 use super::pause;
 use super::waits::{Moment, Waits};
 use crate::clock::{self, Asked, Clock, ClockError, Line, Patch, Shift};
@@ -34,116 +35,6 @@ const PERIOD_MIN_US: u64 = 100;
 const FREEZE_MAX_MS: u64 = 86_400_000;
 /// Processes of a tree that are asked for their time, for evidence.
 const ASKED_MAX: usize = 8;
-const NANOS: i128 = 1_000_000_000;
-
-/// The clocks of all daemons. A lock of its own, so that a strobe does not wait for the ledger's.
-pub(crate) type Dials = Arc<Mutex<BTreeMap<String, Dial>>>;
-
-/// The clocks of one daemon.
-#[derive(Debug, Default)]
-pub(crate) struct Dial {
-    turns: BTreeMap<u64, Shift>,
-    /// Left by healed freezes that are never made up.
-    kept: Vec<Shift>,
-    patches: BTreeMap<Ident, Patch>,
-    /// What each process has asked by its patch, as of the last look.
-    asked: BTreeMap<Ident, Asked>,
-    /// What was asked by patches that are gone.
-    asked_before: Asked,
-    /// Whether any process counts at all.
-    counts: bool,
-    /// What had been asked in all when the turn of a fault was put on.
-    asked_at: BTreeMap<u64, Asked>,
-    waits: Waits,
-}
-
-impl Dial {
-    /// What the daemon is to be shown.
-    fn sum(&self) -> Shift {
-        let all = || self.turns.values().chain(&self.kept);
-        Shift {
-            realtime: sum(all().map(|shift| shift.realtime)),
-            monotonic: sum(all().map(|shift| shift.monotonic)),
-        }
-    }
-
-    fn idle(&self) -> bool {
-        self.turns.is_empty() && self.kept.is_empty()
-    }
-
-    /// How often the daemon's programs have read their clocks in all, since they were first turned.
-    fn tally(&mut self) -> Asked {
-        for (ident, patch) in &mut self.patches {
-            if let Ok(None) = patch.asked()
-                && tree::stopped(*ident) == Some(false)
-            {
-                // One that cannot be made to count is looked at again at the next occasion.
-                let _ = patch.count();
-            }
-            if let Ok(Some(asked)) = patch.asked() {
-                self.asked.insert(*ident, asked);
-                self.counts = true;
-            }
-        }
-        let patches = &self.patches;
-        let before = &mut self.asked_before;
-        self.asked.retain(|ident, asked| {
-            let stays = patches.contains_key(ident);
-            if !stays {
-                *before = before.plus(*asked);
-            }
-            stays
-        });
-        let all = self.asked.values();
-        all.fold(self.asked_before, |sum, asked| sum.plus(*asked))
-    }
-
-    /// Takes in the patch of a process, which counts from nothing.
-    fn enter(&mut self, ident: Ident, patch: Patch) {
-        if let Some(asked) = self.asked.remove(&ident) {
-            self.asked_before = self.asked_before.plus(asked);
-        }
-        self.patches.insert(ident, patch);
-    }
-
-    /// Writes the sum into every process that is patched; forgets those that are not any more.
-    fn turn(&mut self) {
-        let shift = self.sum();
-        self.patches.retain(|_, patch| patch.set(&shift).is_ok());
-    }
-}
-
-/// Lines added up. Their drifts count from different instants; as the sum is a line again, any one
-/// of them will do as its base.
-fn sum(lines: impl Iterator<Item = Line>) -> Line {
-    let lines: Vec<Line> = lines.collect();
-    let base_ns = lines
-        .iter()
-        .find(|line| line.rate_ppb != 0)
-        .map_or(0, |line| line.base_ns);
-    lines.iter().fold(
-        Line {
-            base_ns,
-            ..Line::IDENTITY
-        },
-        |all, line| {
-            let span = i128::from(base_ns) - i128::from(line.base_ns);
-            let drift = match line.rate_ppb {
-                0 => 0,
-                rate => (i128::from(rate) * span).div_euclid(NANOS),
-            };
-            let drift = i64::try_from(drift).unwrap_or(i64::MAX);
-            Line {
-                offset_ns: all
-                    .offset_ns
-                    .saturating_add(line.offset_ns)
-                    .saturating_add(drift),
-                rate_ppb: all.rate_ppb.saturating_add(line.rate_ppb),
-                base_ns,
-            }
-        },
-    )
-}
 
 /// A daemon that stands still with its clocks.
 #[derive(Debug)]
@@ -151,11 +42,6 @@ pub(crate) struct Frozen {
     pub(crate) daemon: String,
     since: Instant,
     pub(crate) until: Instant,
-}
-
-/// A panic while it was held is a bug, but clocks must still be set right.
-fn lock(dials: &Dials) -> MutexGuard<'_, BTreeMap<String, Dial>> {
-    dials.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Refuses what cannot be, before anything is journalled.
@@ -780,35 +666,5 @@ fn offsets(patch: &Patch) -> Result<((i64, i64), u64)> {
             Ok(((off(Clock::Realtime), off(Clock::Monotonic)), 0))
         }
         other => other.map_err(Error::Clock),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn turns_add_up_at_every_instant() {
-        let now = 1_700_000_000_000_000_000;
-        let lines = [
-            Line::offset(3_600_000_000_000),
-            Line {
-                offset_ns: 5,
-                rate_ppb: 200_000_000,
-                base_ns: now,
-            },
-            Line {
-                offset_ns: -7,
-                rate_ppb: -50_000_000,
-                base_ns: now + 10_000_000_000,
-            },
-        ];
-        let all = sum(lines.into_iter());
-        for at in [now - 1_000_000_000, now, now + 60_000_000_000] {
-            let apart: i64 = lines.iter().map(|line| line.show(at) - at).sum();
-            // Each quotient is rounded down, one for each line that drifts.
-            assert!((all.show(at) - at - apart).abs() <= 2, "at {at}");
-        }
-        assert_eq!(sum(std::iter::empty()), Line::IDENTITY);
     }
 }
