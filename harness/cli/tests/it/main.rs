@@ -3,6 +3,8 @@
 mod doubles;
 mod edges;
 mod experiments;
+mod files;
+mod hiding;
 mod input;
 mod machines;
 mod runs;
