@@ -45,6 +45,7 @@ pub mod chain;
 pub mod choice;
 pub mod compose;
 pub mod drawing;
+mod findings;
 pub mod linearizable;
 pub mod objects;
 mod proof;

@@ -101,6 +101,7 @@ impl Told<'_, '_> {
             measured: false,
             summary: self.summary(&anomalies, &unknown),
             anomalies,
+            untold: 0,
             figures: self.figures(),
         }
     }

@@ -1,6 +1,7 @@
 //! The checkers from outside: against brute force, against drawn histories, against the corpus.
 
 mod accounts;
+mod agreement;
 mod banks;
 mod brute;
 mod certificates;

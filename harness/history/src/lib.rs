@@ -16,6 +16,7 @@ mod op;
 pub mod sort;
 mod value;
 pub mod word;
+pub mod wording;
 
 pub mod jsonl;
 pub mod store;
