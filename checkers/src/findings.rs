@@ -46,11 +46,6 @@ impl Findings {
         with_first(self.count(), "anomaly", first)
     }
 
-    /// Those that were kept.
-    pub fn kept(&self) -> &[Anomaly] {
-        &self.kept
-    }
-
     /// By the last invocation that they name: a finding is there to be seen when that is made.
     pub fn sort_by_time(&mut self) {
         self.kept

@@ -52,7 +52,7 @@ impl Checker for Vacuity {
             ..Anomaly::default()
         };
         for span in &spans {
-            let fault = format!("fault {} ({}: {})", span.fault, span.family, span.label);
+            let fault = format!("fault {} ({})", span.fault, span.told());
             let because = match &span.error {
                 Some(error) => format!(": {error}"),
                 None => String::new(),

@@ -11,6 +11,7 @@ mod chain_rules;
 mod chains;
 mod cores;
 mod corpus;
+mod counts;
 mod elections;
 mod engines;
 mod frontier;

@@ -111,7 +111,7 @@ fn availability_measures_service_and_recovery() {
     assert_eq!(recovery["after heal"], json!(1.1));
     assert_eq!(
         found.summary,
-        "2 of 4 operations succeeded; 1 times 1.0 s or more without a success, at most 2.6 s"
+        "2 of 4 operations succeeded; once 1.0 s or more without a success, at most 2.6 s"
     );
 }
 
