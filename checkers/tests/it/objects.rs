@@ -354,13 +354,13 @@ fn accounts_of_a_queue_that_is_drained() {
     for (drawn, why) in [
         (
             "P0  |-enqueue 1-| |-enqueue 2-| |-dequeue 2-|",
-            "they may be there still",
+            "it may be there still",
         ),
         (
             "
             P0  |-enqueue 1-|            |-drain []-|
             P1           |-dequeue nil-?",
-            "may have had them",
+            "may have had it",
         ),
     ] {
         let found = judged(Model::TotalQueue, drawn);

@@ -66,7 +66,10 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
     };
     notes.warnings.extend(loaded.torn.map(|torn| {
         let (line, bytes) = (torn.line, torn.bytes);
-        format!("line {line} of the history is torn and was left out ({bytes} bytes)")
+        format!(
+            "line {line} of the history is torn and was left out ({})",
+            counted(bytes, "byte")
+        )
     }));
     let history = loaded.history;
     let (title, analysis) = match choice(args, &history)? {

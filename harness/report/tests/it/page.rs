@@ -106,11 +106,7 @@ fn a_planted_flaw_stands_in_the_title_and_in_the_header() {
 fn anomalies_that_are_not_shown_are_counted() {
     let mut made = fabricated::run(60, 100, 4);
     made.analyses[0].untold = 1_200;
-    let all = made
-        .analyses
-        .iter()
-        .map(checkers::Analysis::found)
-        .sum::<usize>();
+    let all = made.analyses.iter().map(Analysis::found).sum::<usize>();
     let shown = made
         .analyses
         .iter()
