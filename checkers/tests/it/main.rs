@@ -29,3 +29,4 @@ mod story;
 mod subjects;
 mod texts;
 mod transactions;
+mod verdicts;
