@@ -527,7 +527,9 @@ impl Agent {
             Ok(daemon.root.is_none() || !daemon.members()?.is_empty())
         };
         wait_until(VANISH, told)?;
-        self.ledger().daemon(name)?.state()
+        let mut ledger = self.ledger();
+        ledger.claim(name)?;
+        ledger.daemon(name)?.state()
     }
 
     /// Waits for a daemon that was asked to end, and kills it after `grace`.

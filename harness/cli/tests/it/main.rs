@@ -3,6 +3,7 @@
 mod doubles;
 mod edges;
 mod experiments;
+mod hiding;
 mod histories;
 mod input;
 mod machines;
