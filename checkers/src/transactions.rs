@@ -13,8 +13,11 @@ mod cycles;
 mod findings;
 mod graph;
 mod lists;
+mod polygraph;
 mod read;
 mod registers;
+mod seen;
+mod visibility;
 
 use history::{History, Value};
 
@@ -23,8 +26,11 @@ use self::cycles::{Order, Search};
 use self::findings::{Findings, Tell};
 use self::graph::Edges;
 use self::lists::Lists;
+use self::polygraph::{Answer, Polygraph};
 use self::read::Txns;
 use self::registers::Registers;
+use self::seen::Seen;
+use self::visibility::{Causal, Forced};
 use crate::choice::Model;
 use crate::{
     Analysis, Budget, Certificate, Checker, Exhausted, Figure, Meter, Verdict, certificate,
@@ -150,14 +156,28 @@ fn certificate(
 trait Objects: Tell {
     fn txns(&self) -> &Txns;
 
+    fn keys(&self) -> usize;
+
+    /// What transactions read of each other and wrote.
+    fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted>;
+
+    /// The order of versions, where it was read as such.
+    fn known(&self, edges: &mut Edges, meter: &mut Meter) -> Result<(), Exhausted>;
+
+    /// Whether the one version is known to come after the other, or before it.
+    fn follows(&self, older: u32, newer: u32) -> Option<bool>;
+
+    /// What somebody read although it knew of another version.
+    fn missed(&self, forced: &Forced) -> String;
+
     /// `3 lists`.
     fn counted(&self) -> String;
 
     /// What is wrong without any cycle.
     fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted>;
 
-    /// What orders transactions, real time apart; with a guess at what is not known.
-    fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted>;
+    /// What orders transactions, real time apart.
+    fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted>;
 
     /// Why the order of versions is not known, if it is not.
     fn unordered(&self) -> Option<String>;
@@ -174,6 +194,26 @@ impl Objects for Lists<'_> {
         &self.txns
     }
 
+    fn keys(&self) -> usize {
+        Lists::keys(self)
+    }
+
+    fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted> {
+        Lists::seen(self, meter)
+    }
+
+    fn known(&self, edges: &mut Edges, meter: &mut Meter) -> Result<(), Exhausted> {
+        Lists::known(self, edges, meter)
+    }
+
+    fn follows(&self, older: u32, newer: u32) -> Option<bool> {
+        Lists::follows(self, older, newer)
+    }
+
+    fn missed(&self, forced: &Forced) -> String {
+        Lists::missed(self, forced)
+    }
+
     fn counted(&self) -> String {
         format!("{} lists", self.keys())
     }
@@ -182,8 +222,8 @@ impl Objects for Lists<'_> {
         Lists::anomalies(self, found, meter)
     }
 
-    fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted> {
-        Lists::edges(self, guess, meter)
+    fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted> {
+        Lists::edges(self, meter)
     }
 
     fn unordered(&self) -> Option<String> {
@@ -215,6 +255,27 @@ impl Objects for Registers<'_> {
         &self.txns
     }
 
+    fn keys(&self) -> usize {
+        Registers::keys(self)
+    }
+
+    fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted> {
+        Registers::seen(self, meter)
+    }
+
+    /// What was read and then overwritten is in order by that.
+    fn known(&self, _edges: &mut Edges, _meter: &mut Meter) -> Result<(), Exhausted> {
+        Ok(())
+    }
+
+    fn follows(&self, older: u32, newer: u32) -> Option<bool> {
+        Registers::follows(self, older, newer)
+    }
+
+    fn missed(&self, forced: &Forced) -> String {
+        Registers::missed(self, forced)
+    }
+
     fn counted(&self) -> String {
         format!("{} registers", self.keys())
     }
@@ -223,8 +284,8 @@ impl Objects for Registers<'_> {
         Registers::anomalies(self, found, meter)
     }
 
-    fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted> {
-        Registers::edges(self, guess, meter)
+    fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted> {
+        Registers::edges(self, meter)
     }
 
     fn unordered(&self) -> Option<String> {
@@ -233,9 +294,9 @@ impl Objects for Registers<'_> {
         (n > 0).then(why)
     }
 
-    /// Any order of versions that fits who read whom has no dirty reads.
+    /// Up to causality only what was read counts.
     fn depends(&self, class: Class, _found: bool) -> bool {
-        class > Class::DirtyRead
+        class >= Class::Single
     }
 
     fn figures(&self, analysis: Analysis) -> Analysis {
@@ -262,15 +323,9 @@ fn judge<O: Objects>(
         Err(why) => return (Analysis::unknown(name, why.to_string()), None),
     };
     let mut findings = Findings::default();
-    let searched = objects
-        .anomalies(&mut findings, meter)
-        .and_then(|()| search(&objects, false, model, &mut findings, meter));
-    let mut undecided = None;
-    let order = match searched {
-        _ if findings.refute(model) => Ok(None),
-        Err(why) => Err(why),
-        Ok(order) => settle(&objects, model, &findings, order, &mut undecided, meter),
-    };
+    let mut lattice = Lattice::default();
+    let unjudged = unjudged(objects.txns());
+    let order = searched(&mut objects, model, &mut findings, &mut lattice, meter);
     let txns = objects.txns().happened.iter().filter(|h| **h).count();
     let judged = Judged {
         name,
@@ -278,57 +333,150 @@ fn judge<O: Objects>(
         what: format!("{txns} transactions on {}", objects.counted()),
         nothing: txns == 0,
         findings,
-        undecided,
+        lattice,
+        unjudged,
         exhausted: order.as_ref().err().copied(),
     };
     let analysis = judged
         .analysis()
         .with_figure(Figure::new("transactions", txns, ""));
-    let order = order.ok().flatten();
-    let order = order.map(|order| objects.txns().in_order(&order));
-    (objects.figures(analysis), order)
+    (objects.figures(analysis), order.ok().flatten())
 }
 
-/// Nothing was found that the model forbids: does that prove it?
-fn settle(
-    objects: &impl Objects,
+/// Looks for all that the model forbids, and at what it does not decide. What was found stands, whatever there is no
+/// time or room for.
+fn searched<O: Objects>(
+    objects: &mut O,
     model: Consistency,
-    findings: &Findings,
-    order: Order,
-    undecided: &mut Option<String>,
+    findings: &mut Findings,
+    lattice: &mut Lattice,
     meter: &mut Meter,
-) -> Result<Option<Order>, Exhausted> {
-    let (class, scope) = model.forbids_up_to();
-    let found = findings.any_within(scope);
+) -> Result<Option<Vec<u64>>, Exhausted> {
+    objects.anomalies(findings, meter)?;
+    let seen = objects.seen(meter)?;
+    let asked = model.forbids_up_to();
+    let causal = visibility::judge(objects, &seen, asked.0, findings, meter)?;
+    let order = search(objects, model, findings, meter)?;
+    if causal == Causal::TooLarge {
+        lattice.open(
+            Consistency::TransactionalCausal,
+            "its sessions are too many",
+        );
+    }
     if findings.has("incompatible order") {
-        *undecided = Some("the order of a list is not known".to_string());
+        lattice.open(
+            Consistency::ReadUncommitted,
+            "the order of a list is not known",
+        );
+    }
+    let txns = objects.txns();
+    if !txns.unjudged.is_empty() {
         return Ok(None);
     }
+    let mut found = None;
+    if !findings.refute(model) {
+        let order = Some(&order);
+        found = settle(objects, &seen, model, order, findings, lattice, meter)?;
+    }
+    // What is left, the strongest first.
+    if findings.refute(model) {
+        for other in Consistency::ALL.into_iter().rev() {
+            if !findings.refute(other) && !lattice.holds(other) {
+                settle(objects, &seen, other, None, findings, lattice, meter)?;
+            }
+        }
+    }
+    Ok(found.map(|order| txns.in_order(order.into_iter())))
+}
+
+/// Nothing was found that the model forbids: does that prove it? Gives a serial order if there is one. `order` is one if
+/// nothing at all was found, and versions are known.
+fn settle<O: Objects>(
+    objects: &O,
+    seen: &Seen,
+    model: Consistency,
+    order: Option<&Order>,
+    findings: &mut Findings,
+    lattice: &mut Lattice,
+    meter: &mut Meter,
+) -> Result<Option<Vec<u32>>, Exhausted> {
+    let (class, scope) = model.forbids_up_to();
+    let found = findings.any_within(scope);
     let unordered = objects
         .unordered()
         .filter(|_| objects.depends(class, found));
     let Some(unordered) = unordered else {
-        return Ok((!found).then_some(order));
+        lattice.hold(model);
+        let order = order.filter(|_| !found && !lattice.is_open(model));
+        return Ok(order.map(|order| order.by_time(&objects.txns().times())));
     };
-    let mut guessed = Findings::default();
-    let order = search(objects, true, model, &mut guessed, meter)?;
-    // Fractured reads are not looked for by themselves in what is guessed, but are a kind of these.
-    match guessed.any_of(class.max(Class::Single), scope) {
-        true => *undecided = Some(unordered),
-        false if !guessed.any_within(scope) => return Ok(Some(order)),
-        false => {}
+    let mut known = Edges::new(seen.len());
+    objects.known(&mut known, meter)?;
+    let txns = objects.txns();
+    let mut polygraph = Polygraph::new(txns, seen, objects.keys(), &known, (class, scope), meter)?;
+    match polygraph.decide(class, meter)? {
+        Answer::Holds(order) => {
+            lattice.hold(model);
+            return Ok((class == Class::Item).then_some(order));
+        }
+        Answer::Open => lattice.open(model, &unordered),
+        Answer::Refuted(refuted) => {
+            let told = polygraph::told(&polygraph, &refuted, objects);
+            findings.add_refuted(&refuted, told, objects);
+        }
     }
     Ok(None)
 }
 
+/// What is known of models beside what refutes them.
+#[derive(Debug, Default)]
+struct Lattice {
+    holds: Vec<Consistency>,
+    open: Vec<(Consistency, String)>,
+}
+
+impl Lattice {
+    fn hold(&mut self, model: Consistency) {
+        if !self.is_open(model) {
+            self.holds.push(model);
+        }
+    }
+
+    fn open(&mut self, model: Consistency, why: &str) {
+        self.open.push((model, why.to_string()));
+    }
+
+    fn holds(&self, model: Consistency) -> bool {
+        self.holds.iter().any(|m| m.implies(model)) && !self.is_open(model)
+    }
+
+    fn why_open(&self, model: Consistency) -> Option<&str> {
+        let open = self.open.iter().find(|(m, _)| *m == model);
+        open.map(|(_, why)| why.as_str())
+    }
+
+    fn is_open(&self, model: Consistency) -> bool {
+        self.why_open(model).is_some()
+    }
+}
+
+/// The first operation that cannot be judged, and how many there are.
+fn unjudged(txns: &Txns) -> Option<String> {
+    let (op, why) = txns.unjudged.first()?;
+    let more = match txns.unjudged.len() - 1 {
+        0 => String::new(),
+        more => format!("; nor can {more} others"),
+    };
+    Some(format!("operation {op} cannot be judged: {why}{more}"))
+}
+
 fn search(
     objects: &impl Objects,
-    guess: bool,
     model: Consistency,
     findings: &mut Findings,
     meter: &mut Meter,
 ) -> Result<Order, Exhausted> {
-    let graph = objects.edges(guess, meter)?.graph(meter)?;
+    let graph = objects.edges(meter)?.graph(meter)?;
     let mut search = Search::new(&graph, objects.txns().times());
     let order = search.run(model.forbids_up_to().1, meter);
     for found in &search.found {
@@ -345,8 +493,9 @@ struct Judged<'a> {
     /// Whether there was nothing to judge.
     nothing: bool,
     findings: Findings,
-    /// Why a search that found nothing against the model does not prove it, if it does not.
-    undecided: Option<String>,
+    lattice: Lattice,
+    /// What cannot be judged, if anything.
+    unjudged: Option<String>,
     exhausted: Option<Exhausted>,
 }
 
@@ -354,47 +503,70 @@ impl Judged<'_> {
     fn analysis(self) -> Analysis {
         let (what, model) = (&self.what, self.model);
         let refuted = self.findings.refute(model);
-        if self.nothing && !refuted {
+        if self.nothing && !refuted && self.unjudged.is_none() {
             let why = "the history has no txn that happened or may have";
             return Analysis::vacuous(self.name, why);
         }
-        let of = |refuted: bool| {
-            let models = Consistency::ALL.iter();
-            let models = models.filter(|m| self.findings.refute(**m) == refuted);
-            models.map(|m| m.name()).collect::<Vec<_>>()
+        let all = |is: &dyn Fn(Consistency) -> bool| {
+            let models = Consistency::ALL.into_iter().filter(|m| is(*m));
+            models.map(Consistency::name).collect::<Vec<_>>()
         };
-        let (refuted_models, others) = (of(true), of(false));
+        let refuted_models = all(&|m| self.findings.refute(m));
+        let holds = |m| !self.findings.refute(m) && self.lattice.holds(m);
+        let held = match self.unjudged {
+            Some(_) => Vec::new(),
+            None => all(&holds),
+        };
+        let open = all(&|m| !self.findings.refute(m) && !held.contains(&m.name()));
         let counts = self.findings.counts();
         let counts: serde_json::Map<_, _> = counts
             .map(|(kind, count)| (kind.to_string(), count.into()))
             .collect();
-        let analysis = match (self.exhausted, self.undecided) {
+        let analysis = match self.exhausted {
             // What was found stands, whatever there was no room for.
             _ if refuted => {
+                let left = told_of_others(&held, &open);
                 let anomalies = self.findings.against(model);
-                let weaker = match strongest(&others)[..] {
-                    [] => "no model is left".to_string(),
-                    ref left => format!("not refuted: {}", left.join(", ")),
-                };
                 let first = &anomalies[0].kind;
-                let summary = format!("{what} are not {model}, first a {first}; {weaker}");
+                let summary = format!("{what} are not {model}, first a {first}; {left}");
                 Analysis::of_anomalies(self.name, summary, anomalies)
             }
-            (Some(why), _) => Analysis::unknown(self.name, format!("{what}: {why}")),
-            (None, Some(why)) => {
-                let summary = format!(
-                    "{what} show nothing that {model} forbids, which does not prove it: {why}"
-                );
-                Analysis::unknown(self.name, summary)
-            }
-            (None, None) => Analysis::valid(self.name, format!("{what} are {model}")),
+            Some(why) => Analysis::unknown(self.name, format!("{what}: {why}")),
+            None if let Some(why) = self.unjudged => Analysis::unknown(self.name, why),
+            None => match self.lattice.why_open(model) {
+                Some(why) => {
+                    let summary = format!(
+                        "{what} show nothing that {model} forbids, which does not prove it: {why}"
+                    );
+                    Analysis::unknown(self.name, summary)
+                }
+                None => Analysis::valid(self.name, format!("{what} are {model}")),
+            },
         };
-        let mut analysis = analysis.with_figure(Figure::new("models refuted", refuted_models, ""));
+        let mut analysis = analysis
+            .with_figure(Figure::new("models refuted", refuted_models, ""))
+            .with_figure(Figure::new("models that hold", held, ""))
+            .with_figure(Figure::new("models undecided", open, ""));
         if !counts.is_empty() {
             analysis = analysis.with_figure(Figure::new("anomalies", counts, ""));
         }
         analysis
     }
+}
+
+/// What the system gives then: the strongest models that hold, and the strongest of which that is not known.
+fn told_of_others(held: &[&'static str], open: &[&'static str]) -> String {
+    let open = match strongest(open)[..] {
+        [] => None,
+        ref open => Some(format!("undecided: {}", open.join(", "))),
+    };
+    let held = match strongest(held)[..] {
+        [] if open.is_none() => Some("no model is left".to_string()),
+        [] => None,
+        ref held => Some(format!("what holds: {}", held.join(", "))),
+    };
+    let told: Vec<String> = held.into_iter().chain(open).collect();
+    told.join("; ")
 }
 
 /// Those that no other one implies.

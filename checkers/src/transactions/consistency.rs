@@ -1,7 +1,7 @@
 //! What each consistency model forbids.
 //!
 //! Anomalies have a class, each weaker than the one before, and a scope; a model forbids classes up
-//! to one and scopes up to one. The table with its sources is in `harness/docs/checkers.md`.
+//! to one and scopes up to one. The table with its sources is in `harness/docs/isolation.md`.
 
 use std::fmt;
 
@@ -20,6 +20,8 @@ pub enum Class {
     Vanished,
     /// A transaction is seen in part (Bailis et al. 2014, RAMP).
     Fractured,
+    /// What a transaction must have known of, by its session or by what it read, is missing (Biswas and Enea 2019).
+    Causal,
     /// G-single: a cycle with one anti-dependency (Adya 1999).
     Single,
     /// A cycle without two anti-dependencies in a row (Cerone and Gotsman 2016).
@@ -59,6 +61,7 @@ pub enum Consistency {
     ReadCommitted,
     MonotonicAtomicView,
     ReadAtomic,
+    TransactionalCausal,
     ConsistentView,
     ParallelSnapshotIsolation,
     SnapshotIsolation,
@@ -73,11 +76,12 @@ pub enum Consistency {
 
 impl Consistency {
     /// All, a weaker one never behind a stronger.
-    pub const ALL: [Consistency; 13] = [
+    pub const ALL: [Consistency; 14] = [
         Consistency::ReadUncommitted,
         Consistency::ReadCommitted,
         Consistency::MonotonicAtomicView,
         Consistency::ReadAtomic,
+        Consistency::TransactionalCausal,
         Consistency::ConsistentView,
         Consistency::ParallelSnapshotIsolation,
         Consistency::SnapshotIsolation,
@@ -95,6 +99,7 @@ impl Consistency {
             Consistency::ReadCommitted => "read-committed",
             Consistency::MonotonicAtomicView => "monotonic-atomic-view",
             Consistency::ReadAtomic => "read-atomic",
+            Consistency::TransactionalCausal => "transactional-causal",
             Consistency::ConsistentView => "consistent-view",
             Consistency::ParallelSnapshotIsolation => "parallel-snapshot-isolation",
             Consistency::SnapshotIsolation => "snapshot-isolation",
@@ -114,6 +119,7 @@ impl Consistency {
             Consistency::ReadCommitted => (Class::DirtyRead, Scope::Data),
             Consistency::MonotonicAtomicView => (Class::Vanished, Scope::Data),
             Consistency::ReadAtomic => (Class::Fractured, Scope::Data),
+            Consistency::TransactionalCausal => (Class::Causal, Scope::Process),
             Consistency::ConsistentView => (Class::Single, Scope::Data),
             Consistency::ParallelSnapshotIsolation => (Class::Single, Scope::Process),
             Consistency::SnapshotIsolation => (Class::Nonadjacent, Scope::Data),
@@ -130,6 +136,11 @@ impl Consistency {
     pub fn forbids(self, class: Class, scope: Scope) -> bool {
         let (last, widest) = self.forbids_up_to();
         class <= last && scope <= widest
+    }
+
+    /// Whether causality is all that it promises.
+    pub fn is_causal(self) -> bool {
+        self == Consistency::TransactionalCausal
     }
 
     /// Whether every history that this allows is one that the other allows.

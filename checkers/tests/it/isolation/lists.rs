@@ -19,6 +19,17 @@ pub fn cases() -> Vec<Case> {
             bad: "P0 |-txn [[append 1 1]]-| |-txn [[r 1 [1 7]]]-|",
             good: "P0 |-txn [[append 1 1]]-| |-txn [[append 1 7]]-| |-txn [[r 1 [1 7]]]-|",
         },
+        // One of its appends is there without the one before.
+        Case {
+            kind: "internal",
+            allowed: &[],
+            bad: "
+            P0 |-txn [[append 1 1] [append 1 2]]-|
+            P1                                      |-txn [[r 1 [2]]]-|",
+            good: "
+            P0 |-txn [[append 1 1] [append 1 2]]-|
+            P1                                      |-txn [[r 1 [1 2]]]-|",
+        },
         // It does not read what it appended.
         Case {
             kind: "internal",
@@ -207,10 +218,10 @@ pub fn cases() -> Vec<Case> {
             P0  |-txn [[append 1 1]]-|
             P1  |-txn [[r 1 [1]] [r 1 [1]]]-|",
         },
-        // What is seen of one list and then not is no other list's.
+        // What is seen of one list and then not any more.
         Case {
-            kind: "non-repeatable read",
-            allowed: &[MonotonicAtomicView],
+            kind: "observed transaction vanishes",
+            allowed: &[ReadCommitted],
             bad: "
             P0  |-txn [[append 1 1]]-------------------|
             P1  |-txn [[r 1 [1]] [r 2 []] [r 1 []]]----|",
