@@ -70,6 +70,8 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     let name = Bank.name();
     let mut transfers: Vec<Transfer> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
+    // What cannot be read, and whether it may have moved money.
+    let (mut unread, mut moved) = (None, false);
     for op in history.ops() {
         meter.tick(0)?;
         match (op.f.as_str(), op.outcome) {
@@ -82,7 +84,9 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                          not negative",
                         op.index, op.input
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    // Whatever it moved, it made no money; but balances may have changed.
+                    unread.get_or_insert(why);
+                    moved = true;
                 }
             },
             ("read", Outcome::Ok) => match balances(&op.output) {
@@ -92,7 +96,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                         "operation {} read {}, not a list of accounts with their balances",
                         op.index, op.output
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    unread.get_or_insert(why);
                 }
             },
             _ => {}
@@ -105,6 +109,9 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         .min_by_key(|read| read.op.ret)
         .filter(|_| done > 0)
     else {
+        if let Some(why) = unread {
+            return Ok(Analysis::unknown(name, why));
+        }
         let why =
             "the history lacks transfers, or reads that were answered: there is nothing to compare";
         return Ok(Analysis::vacuous(name, why));
@@ -116,7 +123,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     }
     let begun = transfers.iter().map(|t| t.op.call).min();
     let opened = begun.is_none_or(|begun| first.op.ret < begun);
-    let bounded = match opened {
+    let bounded = match opened && !moved {
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
         false => reads.len(),
     };
@@ -136,7 +143,11 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
             (None, true) => "transfers explain them all".to_string(),
         }
     );
-    let analysis = Analysis::of_anomalies(name, summary, found.anomalies)
+    let analysis = match unread {
+        Some(why) if found.anomalies.is_empty() => Analysis::unknown(name, why),
+        _ => Analysis::of_anomalies(name, summary, found.anomalies),
+    };
+    let analysis = analysis
         .with_figure(Figure::new("transfers", done, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("reads only bounded", bounded, ""));

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How bad: an anomaly of a class is one of every later class too.
+/// How bad: an anomaly of a class is one of every later class too, but that `Prefix` is none of `Single`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// No order of versions explains what was read: forbidden by every model.
@@ -22,12 +22,21 @@ pub enum Class {
     Fractured,
     /// What a transaction must have known of, by its session or by what it read, is missing (Biswas and Enea 2019).
     Causal,
+    /// No order of all has snapshots that are beginnings of it (Burckhardt et al. 2015). Not a kind of the next.
+    Prefix,
     /// G-single: a cycle with one anti-dependency (Adya 1999).
     Single,
     /// A cycle without two anti-dependencies in a row (Cerone and Gotsman 2016).
     Nonadjacent,
     /// G2-item: any cycle (Adya 1999).
     Item,
+}
+
+impl Class {
+    /// Whether whoever forbids the other forbids this.
+    pub fn is_kind_of(self, other: Class) -> bool {
+        self <= other && !(self == Class::Prefix && other == Class::Single)
+    }
 }
 
 /// What orders transactions beside what they wrote and read.
@@ -62,6 +71,7 @@ pub enum Consistency {
     MonotonicAtomicView,
     ReadAtomic,
     TransactionalCausal,
+    Prefix,
     ConsistentView,
     ParallelSnapshotIsolation,
     SnapshotIsolation,
@@ -76,12 +86,13 @@ pub enum Consistency {
 
 impl Consistency {
     /// All, a weaker one never behind a stronger.
-    pub const ALL: [Consistency; 14] = [
+    pub const ALL: [Consistency; 15] = [
         Consistency::ReadUncommitted,
         Consistency::ReadCommitted,
         Consistency::MonotonicAtomicView,
         Consistency::ReadAtomic,
         Consistency::TransactionalCausal,
+        Consistency::Prefix,
         Consistency::ConsistentView,
         Consistency::ParallelSnapshotIsolation,
         Consistency::SnapshotIsolation,
@@ -100,6 +111,7 @@ impl Consistency {
             Consistency::MonotonicAtomicView => "monotonic-atomic-view",
             Consistency::ReadAtomic => "read-atomic",
             Consistency::TransactionalCausal => "transactional-causal",
+            Consistency::Prefix => "prefix",
             Consistency::ConsistentView => "consistent-view",
             Consistency::ParallelSnapshotIsolation => "parallel-snapshot-isolation",
             Consistency::SnapshotIsolation => "snapshot-isolation",
@@ -120,6 +132,7 @@ impl Consistency {
             Consistency::MonotonicAtomicView => (Class::Vanished, Scope::Data),
             Consistency::ReadAtomic => (Class::Fractured, Scope::Data),
             Consistency::TransactionalCausal => (Class::Causal, Scope::Process),
+            Consistency::Prefix => (Class::Prefix, Scope::Process),
             Consistency::ConsistentView => (Class::Single, Scope::Data),
             Consistency::ParallelSnapshotIsolation => (Class::Single, Scope::Process),
             Consistency::SnapshotIsolation => (Class::Nonadjacent, Scope::Data),
@@ -135,12 +148,7 @@ impl Consistency {
 
     pub fn forbids(self, class: Class, scope: Scope) -> bool {
         let (last, widest) = self.forbids_up_to();
-        class <= last && scope <= widest
-    }
-
-    /// Whether causality is all that it promises.
-    pub fn is_causal(self) -> bool {
-        self == Consistency::TransactionalCausal
+        class.is_kind_of(last) && scope <= widest
     }
 
     /// Whether every history that this allows is one that the other allows.

@@ -171,6 +171,7 @@ impl Findings {
     /// That no order of versions has none of what the model forbids.
     pub fn add_refuted(&mut self, refuted: &Refuted, told: String, tell: &impl Tell) {
         let kind = match refuted.class {
+            Class::Prefix => "prefix violation",
             Class::Single => "G-single",
             Class::Nonadjacent => "G-nonadjacent",
             _ => "G2-item",
@@ -185,6 +186,12 @@ impl Findings {
         self.counts
             .keys()
             .any(|(class, scope, _)| model.forbids(*class, *scope))
+    }
+
+    /// Whether anything of this class, or worse, was found within a scope.
+    pub fn refute_all(&self, class: Class, widest: Scope) -> bool {
+        let mut counts = self.counts.keys();
+        counts.any(|(found, scope, _)| found.is_kind_of(class) && *scope <= widest)
     }
 
     /// Whether anything was found within a scope.

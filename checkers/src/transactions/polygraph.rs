@@ -15,7 +15,7 @@
 //!
 //! Models differ in what is a point of time. Serializable transactions are one point each; with snapshots they begin at one,
 //! where they read, and commit at another, where they write, and of two that write the same key one commits before the
-//! other begins. Consistent view and parallel snapshot isolation know no order of all, so there `r before o` is
+//! other begins; with prefixes the same, but two that write a key may run at once. Consistent view and parallel snapshot isolation know no order of all, so there `r before o` is
 //! no conclusion: only a path back from `o` to `r` is forbidden, which is the first rule.
 
 mod saturation;
@@ -109,11 +109,10 @@ impl<'t> Polygraph<'t> {
         (class, scope): (Class, Scope),
         meter: &mut Meter,
     ) -> Result<Polygraph<'t>, Exhausted> {
-        let apart = class == Class::Nonadjacent;
         let rules = Rules {
-            apart,
-            conflict: apart,
-            total: class >= Class::Nonadjacent,
+            apart: matches!(class, Class::Prefix | Class::Nonadjacent),
+            conflict: class == Class::Nonadjacent,
+            total: class != Class::Single,
             scope,
         };
         let mut polygraph = Polygraph {
@@ -123,7 +122,7 @@ impl<'t> Polygraph<'t> {
             writers: vec![Vec::new(); keys],
             seen,
             edges: Vec::new(),
-            nodes: txns.len() * if apart { 2 } else { 1 },
+            nodes: txns.len() << u32::from(rules.apart),
         };
         for txn in 0..txns.len() as u32 {
             meter.tick(polygraph.bytes())?;

@@ -40,17 +40,20 @@ fn implied_by(model: Consistency) -> Vec<Consistency> {
         MonotonicAtomicView => return up_to_view[..3].to_vec(),
         ReadAtomic => return up_to_view[..4].to_vec(),
         TransactionalCausal => return [&up_to_view[..4], &[TransactionalCausal]].concat(),
+        Prefix => return [&up_to_view[..4], &[TransactionalCausal, Prefix]].concat(),
         ConsistentView => &[],
         ParallelSnapshotIsolation => &[TransactionalCausal, ParallelSnapshotIsolation],
         SnapshotIsolation => &[SnapshotIsolation],
         StrongSessionSnapshotIsolation => &[
             TransactionalCausal,
+            Prefix,
             ParallelSnapshotIsolation,
             SnapshotIsolation,
             StrongSessionSnapshotIsolation,
         ],
         StrongSnapshotIsolation => &[
             TransactionalCausal,
+            Prefix,
             ParallelSnapshotIsolation,
             SnapshotIsolation,
             StrongSessionSnapshotIsolation,
@@ -60,6 +63,7 @@ fn implied_by(model: Consistency) -> Vec<Consistency> {
         RepeatableRead | Serializable => &[SnapshotIsolation, RepeatableRead, Serializable],
         StrongSessionSerializable => &[
             TransactionalCausal,
+            Prefix,
             ParallelSnapshotIsolation,
             SnapshotIsolation,
             StrongSessionSnapshotIsolation,

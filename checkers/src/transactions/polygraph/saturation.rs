@@ -34,6 +34,9 @@ pub struct Clocks {
     at: Vec<(u32, u32)>,
     /// Of each point and chain, how many come before, itself included.
     before: Vec<u32>,
+    /// The same as it was a round ago, and which points know more since then.
+    was: Vec<u32>,
+    learned: Vec<bool>,
 }
 
 /// Edges by where they begin.
@@ -91,6 +94,8 @@ impl Polygraph<'_> {
         clocks: &mut Clocks,
         meter: &mut Meter,
     ) -> Result<Result<(), Core>, Exhausted> {
+        // What was taken back makes the last round's knowledge worthless.
+        clocks.before.clear();
         loop {
             let adjacent = Adjacent::new(self.nodes, &self.edges);
             let Some(order) = self.order(&adjacent, meter)? else {
@@ -222,7 +227,8 @@ impl Polygraph<'_> {
         meter: &mut Meter,
     ) -> Result<(), Exhausted> {
         let chains = clocks.chains;
-        meter.tick(self.nodes as u64 * chains as u64 * 4 + self.bytes())?;
+        meter.tick(self.nodes as u64 * chains as u64 * 8 + self.bytes())?;
+        std::mem::swap(&mut clocks.before, &mut clocks.was);
         clocks.before.clear();
         clocks.before.resize(self.nodes * chains, 0);
         for node in order {
@@ -247,6 +253,11 @@ impl Polygraph<'_> {
                 }
             }
         }
+        let is_first = clocks.was.len() != clocks.before.len();
+        let rows = clocks.before.chunks(chains).enumerate();
+        let learned = rows
+            .map(|(node, now)| is_first || *now != clocks.was[node * chains..(node + 1) * chains]);
+        clocks.learned = learned.collect();
         Ok(())
     }
 
@@ -260,8 +271,16 @@ impl Polygraph<'_> {
             let writers = &self.writers[key as usize];
             writers.chunk_by(|a, b| a.chain == b.chain)
         };
+        // Where nothing was learned, nothing follows.
+        let learned = |node: u32| more.clocks.learned[node as usize];
+        let learned_of: Vec<bool> = (self.writers.iter())
+            .map(|writers| writers.iter().any(|w| learned(self.commit(w.txn))))
+            .collect();
         for (Read { reader, saw }, number) in self.reads.iter().zip(0..) {
             let begin = self.begin(*reader);
+            if !learned_of[saw.key as usize] && !more.clocks.learned[begin as usize] {
+                continue;
+            }
             for lane in lanes(saw.key) {
                 meter.tick(0)?;
                 let known = more.clocks.known(begin, lane[0].chain);
@@ -299,6 +318,9 @@ impl Polygraph<'_> {
         for key in (0..self.writers.len() as u32).filter(|_| self.rules.conflict) {
             for writer in &self.writers[key as usize] {
                 let commit = self.commit(writer.txn);
+                if !more.clocks.learned[commit as usize] {
+                    continue;
+                }
                 for lane in lanes(key) {
                     meter.tick(0)?;
                     // Right before a commit is the same transaction's begin.

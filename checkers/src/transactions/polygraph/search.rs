@@ -163,7 +163,7 @@ impl Polygraph<'_> {
             .count();
         let is_total = self.rules.total && unseen > 0 && (unseen > 1 || closes.count() != 1);
         let conflicts = uses(|why| matches!(why, Why::Conflict(_)));
-        let class = match is_total || conflicts {
+        let class = match is_total || conflicts || class == Class::Prefix {
             true => class,
             false => Class::Single,
         };

@@ -244,7 +244,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 []] [append 1 1]]-|
             P1  |-txn [[r 1 []] [append 1 2]]-|
@@ -257,7 +257,7 @@ pub fn cases() -> Vec<Case> {
         // And nobody looks afterwards.
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 []] [append 1 1]]-|
             P1  |-txn [[r 1 []] [append 1 2]]-|",
@@ -268,7 +268,7 @@ pub fn cases() -> Vec<Case> {
         // P2 and P3 lose an update, while a shorter way round leads over the write skew of P0 and P1.
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 []] [r 3 []] [append 2 2]]-|
             P1  |-txn [[r 2 []] [append 1 1]]----------|

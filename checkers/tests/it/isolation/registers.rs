@@ -196,7 +196,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 nil] [w 1 1]]-|
             P1  |-txn [[r 1 nil] [w 1 2]]-|",

@@ -2,8 +2,9 @@
 //!
 //! The phenomena are those of Adya (1999): G0, G1a, G1b, G1c, G-single, G2-item, with edges of sessions or of real time
 //! where a model has them; observed transactions that vanish and fractured reads of Bailis et al. (VLDB 2014, SIGMOD 2014); a
-//! cycle without two anti-dependencies in a row of Cerone and Gotsman (PODC 2016); and causality of Biswas and Enea (OOPSLA
-//! 2019). A history is allowed by a model iff some choice of both shows none of what the model forbids.
+//! cycle without two anti-dependencies in a row of Cerone and Gotsman (PODC 2016); causality and prefixes of Biswas and Enea (OOPSLA
+//! 2019), the latter as cycles of what a transaction comes after, then perhaps an anti-dependency, and overwriting, as Cerone, Gotsman and
+//! Yang have them (CONCUR 2017). A history is allowed by a model iff some choice of both shows none of what the model forbids.
 
 use checkers::transactions::Consistency;
 use history::{History, Op, Outcome, Value};
@@ -236,12 +237,11 @@ impl Defined<'_> {
                     let somebodys = self.txns.iter().chain(&self.failed).any(has(*value));
                     committed.broken |= !somebodys || found[..at].contains(value);
                 }
-                if own.is_empty() {
-                    let last = others.last();
-                    let writer = last.and_then(|last| self.txns.iter().position(has(*last)));
-                    if last.is_none() || writer.is_some() {
-                        committed.saw(reader, key, writer);
-                    }
+                // What it appends to it sees as well.
+                let last = others.last();
+                let writer = last.and_then(|last| self.txns.iter().position(has(*last)));
+                if last.is_none() || writer.is_some() {
+                    committed.saw(reader, key, writer);
                 }
             }
         }
@@ -390,6 +390,11 @@ impl Defined<'_> {
             join(&mut all, &rw);
             is_cyclic(all)
         };
+        let mut caused = committed.wr;
+        join(&mut caused, &self.sessions);
+        let mut steps = then(&caused, &rw);
+        join(&mut steps, &ww);
+        let prefix = is_cyclic(steps);
         for (model, allowed) in Consistency::ALL.iter().zip(&mut self.allowed) {
             use Consistency::*;
             *allowed |= match model {
@@ -399,6 +404,7 @@ impl Defined<'_> {
                 MonotonicAtomicView => !any(|o| o.vanishes),
                 ReadAtomic => !any(|o| o.fractured),
                 TransactionalCausal => !any(|o| o.acausal) && !is_cyclic(scopes[1]),
+                Prefix => !prefix,
                 ConsistentView => !single(0),
                 ParallelSnapshotIsolation => !single(1),
                 SnapshotIsolation => !nonadjacent(0),

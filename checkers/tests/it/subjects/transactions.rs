@@ -170,6 +170,7 @@ fn recorded(objects: Objects, random: &mut Random) -> Recorder {
     recorder
 }
 
+#[allow(dead_code, reason = "only the fuzzer times it")]
 /// Registers written blindly, as a serializable database answers: of eight micro-operations a transaction half are
 /// reads.
 pub fn blind_writes(random: &mut Random, txns: u64, sessions: u64, keys: u64) -> History {
