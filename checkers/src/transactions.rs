@@ -12,7 +12,9 @@ mod consistency;
 mod cycles;
 mod findings;
 mod graph;
+mod lattice;
 mod lists;
+mod objects;
 mod polygraph;
 mod read;
 mod registers;
@@ -23,14 +25,16 @@ use history::{History, Value};
 
 pub use self::consistency::{Class, Consistency, Scope};
 use self::cycles::{Order, Search};
-use self::findings::{Findings, Tell};
+use self::findings::Findings;
 use self::graph::Edges;
+use self::lattice::{Judged, Lattice};
 use self::lists::Lists;
+use self::objects::Objects;
 use self::polygraph::{Answer, Polygraph};
 use self::read::Txns;
 use self::registers::Registers;
 use self::seen::Seen;
-use self::visibility::{Causal, Forced};
+use self::visibility::Causal;
 use crate::choice::Model;
 use crate::{
     Analysis, Budget, Certificate, Checker, Exhausted, Figure, Meter, Verdict, certificate,
@@ -149,164 +153,6 @@ fn certificate(
             );
             Err(Analysis::unknown(&analysis.checker, why))
         }
-    }
-}
-
-/// What transactions are about.
-trait Objects: Tell {
-    fn txns(&self) -> &Txns;
-
-    fn keys(&self) -> usize;
-
-    /// What transactions read of each other and wrote.
-    fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted>;
-
-    /// The order of versions, where it was read as such.
-    fn known(&self, edges: &mut Edges, meter: &mut Meter) -> Result<(), Exhausted>;
-
-    /// Whether the one version is known to come after the other, or before it.
-    fn follows(&self, older: u32, newer: u32) -> Option<bool>;
-
-    /// What somebody read although it knew of another version.
-    fn missed(&self, forced: &Forced) -> String;
-
-    /// `3 lists`.
-    fn counted(&self) -> String;
-
-    /// What is wrong without any cycle.
-    fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted>;
-
-    /// What orders transactions, real time apart.
-    fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted>;
-
-    /// Why the order of versions is not known, if it is not.
-    fn unordered(&self) -> Option<String>;
-
-    /// Whether the verdict on this class of anomalies can depend on that order, although nothing was found, or
-    /// something.
-    fn depends(&self, class: Class, found: bool) -> bool;
-
-    fn figures(&self, analysis: Analysis) -> Analysis;
-}
-
-impl Objects for Lists<'_> {
-    fn txns(&self) -> &Txns {
-        &self.txns
-    }
-
-    fn keys(&self) -> usize {
-        Lists::keys(self)
-    }
-
-    fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted> {
-        Lists::seen(self, meter)
-    }
-
-    fn known(&self, edges: &mut Edges, meter: &mut Meter) -> Result<(), Exhausted> {
-        Lists::known(self, edges, meter)
-    }
-
-    fn follows(&self, older: u32, newer: u32) -> Option<bool> {
-        Lists::follows(self, older, newer)
-    }
-
-    fn missed(&self, forced: &Forced) -> String {
-        Lists::missed(self, forced)
-    }
-
-    fn counted(&self) -> String {
-        format!("{} lists", self.keys())
-    }
-
-    fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        Lists::anomalies(self, found, meter)
-    }
-
-    fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted> {
-        Lists::edges(self, meter)
-    }
-
-    fn unordered(&self) -> Option<String> {
-        let n = self.unordered();
-        let why = || {
-            format!(
-                "{n} lists have several appends that nobody read, in an order that nobody knows"
-            )
-        };
-        (n > 0).then(why)
-    }
-
-    /// With nothing at all there is a serial order, whatever the order of what nobody read. And dirty and
-    /// fractured reads do not depend on that.
-    fn depends(&self, class: Class, found: bool) -> bool {
-        found && class >= Class::Single && class < Class::Item
-    }
-
-    fn figures(&self, analysis: Analysis) -> Analysis {
-        analysis
-            .with_figure(Figure::new("lists", self.keys(), ""))
-            .with_figure(Figure::new("appends", self.appends(), ""))
-            .with_figure(Figure::new("appends never read", self.unseen(), ""))
-    }
-}
-
-impl Objects for Registers<'_> {
-    fn txns(&self) -> &Txns {
-        &self.txns
-    }
-
-    fn keys(&self) -> usize {
-        Registers::keys(self)
-    }
-
-    fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted> {
-        Registers::seen(self, meter)
-    }
-
-    /// What was read and then overwritten is in order by that.
-    fn known(&self, _edges: &mut Edges, _meter: &mut Meter) -> Result<(), Exhausted> {
-        Ok(())
-    }
-
-    fn follows(&self, older: u32, newer: u32) -> Option<bool> {
-        Registers::follows(self, older, newer)
-    }
-
-    fn missed(&self, forced: &Forced) -> String {
-        Registers::missed(self, forced)
-    }
-
-    fn counted(&self) -> String {
-        format!("{} registers", self.keys())
-    }
-
-    fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        Registers::anomalies(self, found, meter)
-    }
-
-    fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted> {
-        Registers::edges(self, meter)
-    }
-
-    fn unordered(&self) -> Option<String> {
-        let n = self.unordered();
-        let why = || format!("{n} registers were written blindly, in an order that nobody knows");
-        (n > 0).then(why)
-    }
-
-    /// Up to causality only what was read counts.
-    fn depends(&self, class: Class, _found: bool) -> bool {
-        class >= Class::Single
-    }
-
-    fn figures(&self, analysis: Analysis) -> Analysis {
-        analysis
-            .with_figure(Figure::new("registers", self.keys(), ""))
-            .with_figure(Figure::new(
-                "registers written blindly",
-                self.unordered(),
-                "",
-            ))
     }
 }
 
@@ -441,38 +287,6 @@ fn settle<O: Objects>(
     Ok(None)
 }
 
-/// What is known of models beside what refutes them.
-#[derive(Debug, Default)]
-struct Lattice {
-    holds: Vec<Consistency>,
-    open: Vec<(Consistency, String)>,
-}
-
-impl Lattice {
-    fn hold(&mut self, model: Consistency) {
-        if !self.is_open(model) {
-            self.holds.push(model);
-        }
-    }
-
-    fn open(&mut self, model: Consistency, why: &str) {
-        self.open.push((model, why.to_string()));
-    }
-
-    fn holds(&self, model: Consistency) -> bool {
-        self.holds.iter().any(|m| m.implies(model)) && !self.is_open(model)
-    }
-
-    fn why_open(&self, model: Consistency) -> Option<&str> {
-        let open = self.open.iter().find(|(m, _)| *m == model);
-        open.map(|(_, why)| why.as_str())
-    }
-
-    fn is_open(&self, model: Consistency) -> bool {
-        self.why_open(model).is_some()
-    }
-}
-
 /// The first operation that cannot be judged, and how many there are.
 fn unjudged(txns: &Txns) -> Option<String> {
     let (op, why) = txns.unjudged.first()?;
@@ -496,99 +310,4 @@ fn search(
         findings.add_cycle(found, objects);
     }
     order
-}
-
-/// What a search came to, as an analysis.
-struct Judged<'a> {
-    name: &'a str,
-    model: Consistency,
-    what: String,
-    /// Whether there was nothing to judge.
-    nothing: bool,
-    findings: Findings,
-    lattice: Lattice,
-    /// What cannot be judged, if anything.
-    unjudged: Option<String>,
-    exhausted: Option<Exhausted>,
-}
-
-impl Judged<'_> {
-    fn analysis(self) -> Analysis {
-        let (what, model) = (&self.what, self.model);
-        let refuted = self.findings.refute(model);
-        if self.nothing && !refuted && self.unjudged.is_none() {
-            let why = "the history has no txn that happened or may have";
-            return Analysis::vacuous(self.name, why);
-        }
-        let all = |is: &dyn Fn(Consistency) -> bool| {
-            let models = Consistency::ALL.into_iter().filter(|m| is(*m));
-            models.map(Consistency::name).collect::<Vec<_>>()
-        };
-        let refuted_models = all(&|m| self.findings.refute(m));
-        let holds = |m| !self.findings.refute(m) && self.lattice.holds(m);
-        let held = match self.unjudged {
-            Some(_) => Vec::new(),
-            None => all(&holds),
-        };
-        let open = all(&|m| !self.findings.refute(m) && !held.contains(&m.name()));
-        let counts = self.findings.counts();
-        let counts: serde_json::Map<_, _> = counts
-            .map(|(kind, count)| (kind.to_string(), count.into()))
-            .collect();
-        let analysis = match self.exhausted {
-            // What was found stands, whatever there was no room for.
-            _ if refuted => {
-                let left = told_of_others(&held, &open);
-                let anomalies = self.findings.against(model);
-                let first = &anomalies[0].kind;
-                let summary = format!("{what} are not {model}, first a {first}; {left}");
-                Analysis::of_anomalies(self.name, summary, anomalies)
-            }
-            Some(why) => Analysis::unknown(self.name, format!("{what}: {why}")),
-            None if let Some(why) = self.unjudged => Analysis::unknown(self.name, why),
-            None => match self.lattice.why_open(model) {
-                Some(why) => {
-                    let summary = format!(
-                        "{what} show nothing that {model} forbids, which does not prove it: {why}"
-                    );
-                    Analysis::unknown(self.name, summary)
-                }
-                None => Analysis::valid(self.name, format!("{what} are {model}")),
-            },
-        };
-        let mut analysis = analysis
-            .with_figure(Figure::new("models refuted", refuted_models, ""))
-            .with_figure(Figure::new("models that hold", held, ""))
-            .with_figure(Figure::new("models undecided", open, ""));
-        if !counts.is_empty() {
-            analysis = analysis.with_figure(Figure::new("anomalies", counts, ""));
-        }
-        analysis
-    }
-}
-
-/// What the system gives then: the strongest models that hold, and the strongest of which that is not known.
-fn told_of_others(held: &[&'static str], open: &[&'static str]) -> String {
-    let open = match strongest(open)[..] {
-        [] => None,
-        ref open => Some(format!("undecided: {}", open.join(", "))),
-    };
-    let held = match strongest(held)[..] {
-        [] if open.is_none() => Some("no model is left".to_string()),
-        [] => None,
-        ref held => Some(format!("what holds: {}", held.join(", "))),
-    };
-    let told: Vec<String> = held.into_iter().chain(open).collect();
-    told.join("; ")
-}
-
-/// Those that no other one implies.
-fn strongest(names: &[&'static str]) -> Vec<&'static str> {
-    let models = || {
-        Consistency::ALL
-            .iter()
-            .filter(|m| names.contains(&m.name()))
-    };
-    let implied = |m: &Consistency| models().any(|o| o.implies(*m) && !m.implies(*o));
-    models().filter(|m| !implied(m)).map(|m| m.name()).collect()
 }

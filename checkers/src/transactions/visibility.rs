@@ -16,11 +16,11 @@
 //! order of versions. This is the saturation of Biswas and Enea (OOPSLA 2019); to look from the side that is smaller,
 //! and at the last writer of each session only, is from AWDIT (Møldrup and Pavlogiannis, PLDI 2025).
 
-use super::Objects;
 use super::consistency::{Class, Scope};
 use super::cycles::{Step, shortest_cycles};
 use super::findings::Findings;
 use super::graph::{Edges, Graph, Kind, NONE};
+use super::objects::Objects;
 use super::read::Scratch;
 use super::seen::{START, Saw, Seen};
 use crate::{Exhausted, Meter};

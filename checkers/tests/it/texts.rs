@@ -37,7 +37,11 @@ fn nothing_is_what_a_text_is_at_the_start() {
     assert_eq!(verdict(Texts::single(), drawn), Verdict::Valid);
     // It is known to have begun as something.
     let begun = Texts::single().with_initial("a".into());
-    assert_eq!(verdict(begun, drawn), Verdict::Unknown);
+    assert_eq!(
+        verdict(begun.clone(), "P0 |-read nil-| |-append b-| |-read ab-|"),
+        Verdict::Unknown
+    );
+    assert_eq!(verdict(begun, drawn), Verdict::Invalid);
     let drawn = "P0 |-append b-| |-read nil-|";
     assert_eq!(verdict(Texts::single(), drawn), Verdict::Invalid);
 }

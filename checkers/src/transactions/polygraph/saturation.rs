@@ -112,7 +112,7 @@ impl Polygraph<'_> {
                 edges: Vec::new(),
             };
             if let Some((read, other)) = self.conclude(&mut more, meter)? {
-                return Ok(Err(self.from_the_start(read, other, meter)?));
+                return Ok(Err(self.beginning(read, other, meter)?));
             }
             if more.edges.is_empty() {
                 return Ok(Ok(()));
@@ -354,7 +354,7 @@ impl Polygraph<'_> {
     }
 
     /// A reader of what was there at the start, behind somebody who overwrote it.
-    fn from_the_start(&self, read: u32, other: u32, meter: &mut Meter) -> Result<Core, Exhausted> {
+    fn beginning(&self, read: u32, other: u32, meter: &mut Meter) -> Result<Core, Exhausted> {
         let adjacent = Adjacent::new(self.nodes, &self.edges);
         let begin = self.begin(self.reads[read as usize].reader);
         let commit = self.commit(other);
