@@ -30,6 +30,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
         receipt: Some(Receipt {
             held: true,
             evidence: vec![],
+            ..Receipt::default()
         }),
     };
     for (time, kind, action) in [
@@ -181,6 +182,7 @@ fn each_lack_is_named() {
     let vacuity = Vacuity {
         least_ok: 3,
         least_ok_of_each: 1,
+        service: None,
         nodes: vec!["n7".into()],
         faults: true,
     };
@@ -193,7 +195,7 @@ fn each_lack_is_named() {
             "faults were asked for, and none was injected",
             "2 operations succeeded, and 3 are the least",
             "0 operations cas succeeded, and 1 are the least",
-            "n7 never served an operation",
+            "n7 never served an operation of the main phase",
         ]
     );
 }

@@ -215,6 +215,7 @@ impl Story {
                 receipt: Some(Receipt {
                     held: true,
                     evidence: vec![],
+                    ..Receipt::default()
                 }),
             };
             for (time, kind, action) in [

@@ -527,7 +527,9 @@ impl Agent {
             Ok(daemon.root.is_none() || !daemon.members()?.is_empty())
         };
         wait_until(VANISH, told)?;
-        self.ledger().daemon(name)?.state()
+        let mut ledger = self.ledger();
+        ledger.claim(name)?;
+        ledger.daemon(name)?.state()
     }
 
     /// Waits for a daemon that was asked to end, and kills it after `grace`.
@@ -582,7 +584,8 @@ impl Agent {
             }
         });
         // Whoever asked for it gets an answer; a note is for what nobody asked.
-        match *self.leave.lock().unwrap_or_else(PoisonError::into_inner) {
+        let leave = *self.leave.lock().unwrap_or_else(PoisonError::into_inner);
+        match leave {
             Some(id) => self.answer(id, || Ok(())),
             None => self.note(Note::Healed {
                 why: format!("{why}; every fault is undone and every daemon stopped"),

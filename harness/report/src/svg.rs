@@ -235,7 +235,7 @@ mod tests {
         assert!(tip(&fault).ends_with("no receipt"));
         fault.inject = Some(history::fault::Receipt {
             held: false,
-            evidence: Vec::new(),
+            ..Default::default()
         });
         assert!(tip(&fault).ends_with("did not hold"));
         fault.until = Time::MAX;

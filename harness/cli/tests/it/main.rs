@@ -1,7 +1,10 @@
 //! The product through its real binary.
 
+mod doubles;
 mod edges;
 mod experiments;
+mod files;
+mod hiding;
 mod input;
 mod machines;
 mod runs;

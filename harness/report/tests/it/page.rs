@@ -196,6 +196,7 @@ fn hostile_text_stays_text() {
             receipt: Some(Receipt {
                 held: true,
                 evidence: vec![evil.to_string(); 40],
+                ..Receipt::default()
             }),
         })
         .unwrap()
