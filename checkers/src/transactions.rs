@@ -21,6 +21,7 @@ mod registers;
 mod seen;
 mod visibility;
 
+use history::wording::counted;
 use history::{History, Value};
 
 pub use self::consistency::{Class, Consistency, Scope};
@@ -176,7 +177,7 @@ fn judge<O: Objects>(
     let judged = Judged {
         name,
         model,
-        what: format!("{txns} transactions on {}", objects.counted()),
+        what: format!("{} on {}", counted(txns, "transaction"), objects.counted()),
         nothing: txns == 0,
         findings,
         lattice,

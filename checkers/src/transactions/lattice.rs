@@ -79,7 +79,7 @@ impl Judged<'_> {
                 let left = told_of_others(&held, &open);
                 let anomalies = self.findings.against(model);
                 let first = &anomalies[0].kind;
-                let summary = format!("{what} are not {model}, first a {first}; {left}");
+                let summary = format!("{what} are not {model}, the first anomaly: {first}; {left}");
                 Analysis::of_anomalies(self.name, summary, anomalies)
             }
             Some(why) => Analysis::unknown(self.name, format!("{what}: {why}")),

@@ -1,5 +1,7 @@
 //! What the search for cycles has to know of lists and registers.
 
+use history::wording::{counted, either};
+
 use super::consistency::Class;
 use super::findings::{Findings, Tell};
 use super::graph::Edges;
@@ -73,7 +75,7 @@ impl Objects for Lists<'_> {
     }
 
     fn counted(&self) -> String {
-        format!("{} lists", self.keys())
+        counted(self.keys(), "list")
     }
 
     fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
@@ -88,7 +90,9 @@ impl Objects for Lists<'_> {
         let n = self.unordered();
         let why = || {
             format!(
-                "{n} lists have several appends that nobody read, in an order that nobody knows"
+                "{} {} several appends that nobody read, in an order that nobody knows",
+                counted(n, "list"),
+                either(n, "has", "have")
             )
         };
         (n > 0).then(why)
@@ -135,7 +139,7 @@ impl Objects for Registers<'_> {
     }
 
     fn counted(&self) -> String {
-        format!("{} registers", self.keys())
+        counted(self.keys(), "register")
     }
 
     fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
@@ -148,7 +152,13 @@ impl Objects for Registers<'_> {
 
     fn unordered(&self) -> Option<String> {
         let n = self.unordered();
-        let why = || format!("{n} registers were written blindly, in an order that nobody knows");
+        let why = || {
+            format!(
+                "{} {} written blindly, in an order that nobody knows",
+                counted(n, "register"),
+                either(n, "was", "were")
+            )
+        };
         (n > 0).then(why)
     }
 

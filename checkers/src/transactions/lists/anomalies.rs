@@ -1,6 +1,7 @@
 //! What is wrong with lists without any cycle.
 
 use history::word::Items;
+use history::wording::counted;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Lists, Micro, Read};
@@ -417,7 +418,8 @@ impl Lists<'_> {
                 }
                 let (a, b, object) = (self.op(first), self.op(txn), self.object(key));
                 let reason = format!(
-                    "op {a} and op {b} both read {object} with {seen} elements and appended to it: neither saw the other"
+                    "op {a} and op {b} both read {object} with {} and appended to it: neither saw the other",
+                    counted(seen, "element")
                 );
                 let (kind, class) = ("lost update", Class::Single);
                 found.add(kind, class, Some(object), vec![a, b], reason);
