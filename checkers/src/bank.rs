@@ -69,6 +69,8 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     let name = Bank.name();
     let mut transfers: Vec<Transfer> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
+    // What cannot be read, and whether it may have moved money.
+    let (mut unread, mut moved) = (None, false);
     for op in history.ops() {
         meter.tick(0)?;
         match (op.f.as_str(), op.outcome) {
@@ -81,7 +83,9 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                          not negative",
                         op.index, op.input
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    // Whatever it moved, it made no money; but balances may have changed.
+                    unread.get_or_insert(why);
+                    moved = true;
                 }
             },
             ("read", Outcome::Ok) => match balances(&op.output) {
@@ -91,7 +95,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                         "operation {} read {}, not a list of accounts with their balances",
                         op.index, op.output
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    unread.get_or_insert(why);
                 }
             },
             _ => {}
@@ -102,7 +106,10 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     const NOTHING: &str =
         "the history lacks transfers, or reads that were answered: there is nothing to compare";
     let Some(first) = reads.iter().min_by_key(|read| read.op.ret) else {
-        return Ok(Analysis::vacuous(name, NOTHING));
+        return Ok(match unread {
+            Some(why) => Analysis::unknown(name, why),
+            None => Analysis::vacuous(name, NOTHING),
+        });
     };
     let mut found = Findings::default();
     for read in &reads {
@@ -111,12 +118,12 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     }
     let begun = transfers.iter().map(|t| t.op.call).min();
     let opened = begun.is_none_or(|begun| first.op.ret < begun);
-    let bounded = match opened {
+    let bounded = match opened && !moved {
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
         false => reads.len(),
     };
     // Money that was lost while nobody moved any is lost all the same.
-    if done == 0 && found.is_empty() {
+    if done == 0 && found.is_empty() && unread.is_none() {
         return Ok(Analysis::vacuous(name, NOTHING));
     }
     let summary = format!(
@@ -140,7 +147,11 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
             (true, true) => "transfers explain them all".to_string(),
         }
     );
-    let analysis = (found.into_analysis(Analysis::valid(name, summary)))
+    let fine = match unread {
+        Some(why) if found.is_empty() => Analysis::unknown(name, why),
+        _ => Analysis::valid(name, summary),
+    };
+    let analysis = (found.into_analysis(fine))
         .with_figure(Figure::new("transfers", done, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("reads only bounded", bounded, ""));

@@ -33,7 +33,7 @@ pub use texts::Texts;
 
 use self::core::Core;
 use self::decide::Outcome;
-use self::parts::Part;
+use self::parts::{Flaw, Part};
 use crate::choice::Model;
 use crate::transactions::Scope;
 use crate::{
@@ -153,8 +153,19 @@ impl Registers {
         let held: usize = parts.iter().map(Part::bytes).sum();
         let threads = threads::for_items(ops, WORTH_A_THREAD).min(parts.len());
         let meter = meter.without(held as u64).share(threads);
-        threads::map(threads, parts, |part| {
-            self.judge_part(part, certify, meter.clone())
+        threads::map(threads, parts, |part| match &part.flaw {
+            Some(flaw) if flaw.changes => Judged::new(Engine::Search, Found::Unreadable),
+            flaw => {
+                let judged = self.judge_part(part, certify, meter.clone());
+                match judged.found {
+                    // There may be an order without what cannot be read, and none with it.
+                    Found::Order(_) if flaw.is_some() => Judged {
+                        found: Found::Unreadable,
+                        ..judged
+                    },
+                    _ => judged,
+                }
+            }
         })
     }
 
@@ -212,7 +223,7 @@ impl Registers {
 
     fn analysis(&self, parts: &[Part], judged: &[Judged]) -> Analysis {
         let operations: usize = parts.iter().map(|p| p.ops.len()).sum();
-        if operations == 0 {
+        if operations == 0 && parts.iter().all(|part| part.flaw.is_none()) {
             return Analysis::vacuous(
                 self.name(),
                 "the history has no read, write or cas that happened or may have",
@@ -227,6 +238,7 @@ impl Registers {
                 Found::Wrong(wrong) => found.add(part, wrong),
                 Found::Blocked(op, core) => found.add_one(part, reason::of_core(part, *op, core)),
                 Found::GaveUp(gave_up) => unknown.push(reason::of_giving_up(part, gave_up)),
+                Found::Unreadable => unknown.extend(part.flaw.iter().map(Flaw::to_string)),
                 Found::DoesNotFit(why) => unknown.push(reason::of_searching(part, why)),
                 Found::NoVersions(why) => unknown.push(reason::of_versions(part, why.as_ref())),
                 Found::NoRoom(why) => {
@@ -441,6 +453,8 @@ enum Found {
     Blocked(u32, Core),
     GaveUp(search::GaveUp),
     NoRoom(Exhausted),
+    /// An operation cannot be read, and the others show nothing.
+    Unreadable,
     DoesNotFit(zones::NotUnique),
     /// None: there are no versions.
     NoVersions(Option<versions::NoOrder>),

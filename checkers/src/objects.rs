@@ -116,6 +116,8 @@ struct Part<'h> {
     calls: Vec<Call<'h>>,
     /// Operations that did not happen.
     failed: Vec<&'h Op>,
+    /// Why it cannot be judged: an operation that cannot be read may have changed it.
+    unreadable: Option<String>,
 }
 
 impl Objects {
@@ -192,18 +194,22 @@ impl Objects {
                     key,
                     calls: Vec::new(),
                     failed: Vec::new(),
+                    unreadable: None,
                 });
                 parts.len() - 1
             });
             let (ret, output) = match (op.outcome, op.completion) {
-                (Outcome::Ok, Some(at)) => {
-                    let (answered, output) = self.within(&op.output).map_err(bad)?;
-                    if answered != key {
-                        return Err(bad(
-                            "it asks for one key and is answered with another".into()
-                        ));
-                    }
-                    (moments.ret(at as u32), Some(output))
+                (Outcome::Ok, Some(completion)) => {
+                    let other = || "it asks for one key and is answered with another".to_string();
+                    let output = match self.within(&op.output) {
+                        Ok((answered, output)) if answered == key => output,
+                        why => {
+                            let why = bad(why.err().unwrap_or_else(other));
+                            parts[at].unreadable.get_or_insert(why);
+                            continue;
+                        }
+                    };
+                    (moments.ret(completion as u32), Some(output))
                 }
                 (Outcome::Fail, _) => {
                     parts[at].failed.push(op);
@@ -232,7 +238,7 @@ impl Objects {
         let operations: usize = parts.iter().map(|p| p.calls.len()).sum();
         let lost = parts.iter().flat_map(|p| &p.calls).filter(|c| c.lost());
         let lost = lost.count();
-        if operations == lost {
+        if operations == lost && parts.iter().all(|part| part.unreadable.is_none()) {
             let names = names.join(" or ");
             let why = format!("the history has no {names} that is known to have happened");
             return nothing(Analysis::vacuous(self.name(), why));
@@ -246,6 +252,10 @@ impl Objects {
         let mut accounts = Vec::new();
         let mut wrong: Vec<(u64, String)> = Vec::new();
         for part in &parts {
+            if let Some(why) = &part.unreadable {
+                unknown.push(why.clone());
+                continue;
+            }
             let judged = match self.judge_part(part, &mut accounts, &mut meter) {
                 Ok(judged) => judged,
                 Err(why) => Judged::new(Found::Unknown(why.to_string()), "undecided"),

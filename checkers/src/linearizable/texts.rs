@@ -8,12 +8,12 @@
 mod pieces;
 
 use history::wording::{counted, either, with_first};
-use history::{History, Name, Outcome, Value};
+use history::{History, Name, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use super::core::core;
 use super::model::Model;
-use super::parts::{Moments, Role};
+use super::parts::{Flaw, Moments, Role};
 use super::reason::have_an_order;
 use super::search::{Found, NEVER, Timed, search};
 use crate::choice;
@@ -89,6 +89,8 @@ struct Part {
     key: Option<Value>,
     ops: Vec<Timed<Action>>,
     ids: Vec<u64>,
+    /// What cannot be read of it, if anything.
+    flaw: Option<Flaw>,
 }
 
 impl Texts {
@@ -135,42 +137,25 @@ impl Texts {
                 continue;
             }
             let bad = |why: String| format!("operation {} cannot be read: {why}", op.index);
-            let text = |value: &Value| match value {
-                Value::Text(text) => Ok(text.clone()),
-                other => Err(bad(format!("{other} is no text"))),
-            };
             let (key, asked) = self.inner(&op.input).map_err(bad)?;
-            let answered = op.outcome == Outcome::Ok
-                // Whoever only writes may be answered with nothing.
-                && (role == Some(Role::Read) || !op.output.is_nil());
-            let answer = answered.then(|| self.inner(&op.output).map_err(bad));
-            let answer = answer.transpose()?;
-            if answer.is_some_and(|(found, _)| found != key) {
-                return Err(bad(
-                    "it asks for one key and is answered with another".into()
-                ));
-            }
-            let action = match role {
-                Some(Role::Read) => match answer {
-                    // What was never written may be answered with nothing.
-                    Some((_, Value::Nil)) if self.initial.is_empty() => {
-                        Action::Read(self.initial.clone())
-                    }
-                    Some((_, answer)) => Action::Read(text(answer)?),
-                    None => continue,
-                },
-                Some(Role::Write) => Action::Write(text(asked)?),
-                Some(Role::Cas) => return Err(bad("texts have no compare-and-set".into())),
-                None => Action::Append(text(asked)?),
-            };
             let at = *keys.entry(key).or_insert_with(|| {
                 parts.push(Part {
                     key: key.cloned(),
                     ops: Vec::new(),
                     ids: Vec::new(),
+                    flaw: None,
                 });
                 parts.len() - 1
             });
+            let action = match self.action(op, role, key, asked) {
+                Ok(Some(action)) => action,
+                Ok(None) => continue,
+                Err(why) => {
+                    let changes = role != Some(Role::Read);
+                    Flaw::add(&mut parts[at].flaw, op.index, &why, changes);
+                    continue;
+                }
+            };
             let ret = match (op.outcome, op.completion) {
                 (Outcome::Ok, Some(at)) => moments.ret(at as u32),
                 _ => NEVER,
@@ -183,6 +168,40 @@ impl Texts {
             parts[at].ids.push(op.index);
         }
         Ok(parts)
+    }
+
+    /// What an operation does; none for a read that was not answered.
+    fn action(
+        &self,
+        op: &Op,
+        role: Option<Role>,
+        key: Option<&Value>,
+        asked: &Value,
+    ) -> Result<Option<Action>, String> {
+        let text = |value: &Value| match value {
+            Value::Text(text) => Ok(text.clone()),
+            other => Err(format!("{other} is no text")),
+        };
+        let answered = op.outcome == Outcome::Ok
+            // Whoever only writes may be answered with nothing.
+            && (role == Some(Role::Read) || !op.output.is_nil());
+        let answer = answered.then(|| self.inner(&op.output)).transpose()?;
+        if answer.is_some_and(|(found, _)| found != key) {
+            return Err("it asks for one key and is answered with another".into());
+        }
+        Ok(Some(match role {
+            Some(Role::Read) => match answer {
+                // What was never written may be answered with nothing.
+                Some((_, Value::Nil)) if self.initial.is_empty() => {
+                    Action::Read(self.initial.clone())
+                }
+                Some((_, answer)) => Action::Read(text(answer)?),
+                None => return Ok(None),
+            },
+            Some(Role::Write) => Action::Write(text(asked)?),
+            Some(Role::Cas) => return Err("texts have no compare-and-set".into()),
+            None => Action::Append(text(asked)?),
+        }))
     }
 
     /// The order of one key, or the operations that have none.
@@ -244,13 +263,20 @@ impl Texts {
             .split(history)
             .map_err(|e| Analysis::unknown(self.name(), e))?;
         let operations: usize = parts.iter().map(|p| p.ops.len()).sum();
-        if operations == 0 {
+        if operations == 0 && parts.iter().all(|part| part.flaw.is_none()) {
             let why = "the history has no get, put or append that happened or may have";
             return Err(Analysis::vacuous(self.name(), why));
         }
         let (mut orders, mut anomalies, mut unknown) = (Vec::new(), Vec::new(), None);
         for part in &parts {
+            if let Some(flaw) = part.flaw.as_ref().filter(|flaw| flaw.changes) {
+                unknown = unknown.or(Some(flaw.to_string()));
+                continue;
+            }
             match self.judge(part, &mut meter) {
+                Ok(Ok(_)) if part.flaw.is_some() => {
+                    unknown = unknown.or(part.flaw.as_ref().map(Flaw::to_string));
+                }
                 Ok(Ok(order)) => orders.push(Order {
                     key: part.key.clone(),
                     ops: order.iter().map(|i| part.ids[*i as usize]).collect(),

@@ -117,3 +117,17 @@ fn many_choices_end_in_a_bound_and_not_in_a_search_without_end() {
         found.summary
     );
 }
+
+#[test]
+fn what_cannot_be_read_hides_no_other_balance() {
+    let check = |drawn: &str| {
+        let history = drawing::history(drawn).unwrap();
+        Bank.check(&history, &Budget::default()).verdict
+    };
+    let fine = "P0 |-read [[a 10] [b 0]]-| |-transfer [a b 1]-| |-read [[a 9] [b 1]]-|";
+    let wrong = "P0 |-read [[a 10] [b 0]]-| |-transfer [a b 1]-| |-read [[a 9] [b 2]]-|";
+    for odd in ["\nP1 |-read 5-|", "\nP1 |-transfer 5-|"] {
+        assert_eq!(check(&format!("{fine}{odd}")), Verdict::Unknown);
+        assert_eq!(check(&format!("{wrong}{odd}")), Verdict::Invalid);
+    }
+}
