@@ -365,6 +365,15 @@ impl Main<'_> {
         })
     }
 
+    /// When nobody waited for its answer any more.
+    fn ended(&self, op: &Op) -> Time {
+        let event = || self.history.event(op.completion?);
+        match op.outcome {
+            Outcome::Info => event().map_or(Time::MAX, |event| event.time),
+            _ => op.ret,
+        }
+    }
+
     /// The part of the main phase that a fault held for.
     fn window(&self, span: &Span) -> Option<(Time, Time)> {
         let from = span.held_from.filter(|_| span.held())?.max(self.from);
@@ -385,17 +394,20 @@ impl Main<'_> {
             let (from, until) = self.window(span)?;
             let share = until.since(from).as_nanos() as f64 / self.length() as f64;
             let due = share * self.asked.len() as f64;
-            let tried = self
-                .asked
-                .iter()
-                .any(|op| from <= op.call && op.call <= until);
             let overlap = self.spans.iter().filter(|other| {
                 other.held_from.is_some() && other.from < until && other.until > from
             });
             let losses: Vec<_> = overlap.map(|other| &other.loss).collect();
-            (due >= DUE && !tried && whole(&nodes, &losses)).then(|| {
+            let quorum = whole(&nodes, &losses);
+            // Whoever waits for an answer of the quorum all the while tries it too.
+            let mut tried = self.asked.iter().filter(|op| {
+                let there = op.node.as_ref().is_none_or(|node| quorum.contains(node));
+                there && op.call <= until && self.ended(op) >= from
+            });
+            (due >= DUE && !quorum.is_empty() && tried.next().is_none()).then(|| {
                 let reason = format!(
-                    "nothing was tried while {} held, from {from} to {until}, though a quorum was whole",
+                    "nothing was tried of the rest while {} held, from {from} to {until}, though a \
+                     quorum was whole",
                     named(span)
                 );
                 note("fault not tried", Some(named(span)), reason)
