@@ -81,6 +81,7 @@ impl Tape {
                 receipt: Some(Receipt {
                     held,
                     evidence: vec!["looked".into()],
+                    ..Receipt::default()
                 }),
             })
             .unwrap()
