@@ -13,7 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let history = foreign::read(format, &bytes[..])?.history;
         let asked = Question::default().put(history)?;
         let choice = asked.choice.ok_or("no operation of a client")?;
-        let found = choice.checker(&asked.history).check(&asked.history, &Budget::default());
+        let found = choice
+            .checker(&asked.history)
+            .check(&asked.history, &Budget::default());
         let analysis = choice.tested(&asked.history, found);
         println!("{}\t{path}\t{}", analysis.verdict.word(), analysis.summary);
         for anomaly in analysis.anomalies.iter().take(1) {

@@ -20,8 +20,10 @@
 
 use std::collections::BTreeMap;
 
+use history::wording::counted;
 use history::{History, Op, Outcome, Time, Value};
 
+use crate::findings::Findings;
 use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
 
 /// Judges operations `transfer` (`[from, to, amount]`) and `read` (answered with a list of
@@ -29,9 +31,6 @@ use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
 /// the first transfer was invoked; without one, only totals and signs are judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bank;
-
-/// As many of each kind as a person will look at.
-const MOST_OF_A_KIND: usize = 4;
 
 /// Choices that are tried to explain one read.
 const STEPS: u64 = 100_000;
@@ -117,26 +116,31 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         false => reads.len(),
     };
     // Money that was lost while nobody moved any is lost all the same.
-    if done == 0 && found.anomalies.is_empty() {
+    if done == 0 && found.is_empty() {
         return Ok(Analysis::vacuous(name, NOTHING));
     }
     let summary = format!(
-        "{done} transfers and {} reads of {} accounts: {}",
-        reads.len(),
-        first.balances.len(),
-        match (found.anomalies.first(), opened) {
-            (Some(first), _) => format!("first a {}", first.kind),
-            (None, false) =>
+        "{} and {} of {}: {}",
+        counted(done, "transfer"),
+        counted(reads.len(), "read"),
+        counted(first.balances.len(), "account"),
+        match (found.is_empty(), opened) {
+            (false, _) => found.told(),
+            (true, false) =>
                 "totals are right; no read came before the first transfer, so balances \
                               are not judged"
                     .to_string(),
-            (None, true) if bounded > 0 => format!(
-                "totals are right, and all balances possible; {bounded} reads are only bounded"
+            (true, true) if bounded > 0 => format!(
+                "totals are right, and all balances possible; {} only bounded",
+                match bounded {
+                    1 => "1 read is".to_string(),
+                    n => format!("{} are", counted(n, "read")),
+                }
             ),
-            (None, true) => "transfers explain them all".to_string(),
+            (true, true) => "transfers explain them all".to_string(),
         }
     );
-    let analysis = Analysis::of_anomalies(name, summary, found.anomalies)
+    let analysis = (found.into_analysis(Analysis::valid(name, summary)))
         .with_figure(Figure::new("transfers", done, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("reads only bounded", bounded, ""));
@@ -170,27 +174,19 @@ fn balances(value: &Value) -> Option<Balances<'_>> {
     Some(balances)
 }
 
-/// Anomalies, few of each kind.
-#[derive(Default)]
-struct Findings {
-    anomalies: Vec<Anomaly>,
-    counts: BTreeMap<&'static str, usize>,
-}
-
-impl Findings {
-    fn add(&mut self, kind: &'static str, object: Option<&Value>, ops: Vec<u64>, reason: String) {
-        let count = self.counts.entry(kind).or_default();
-        *count += 1;
-        if *count <= MOST_OF_A_KIND {
-            self.anomalies.push(Anomaly {
-                kind: kind.to_string(),
-                object: object.map(|account| account.to_string()),
-                ops,
-                reason,
-                ..Anomaly::default()
-            });
-        }
-    }
+fn add(
+    found: &mut Findings,
+    kind: &'static str,
+    object: Option<&Value>,
+    ops: Vec<u64>,
+    reason: String,
+) {
+    found.add(kind, || Anomaly {
+        object: object.map(|account| account.to_string()),
+        ops,
+        reason,
+        ..Anomaly::default()
+    });
 }
 
 /// What one read shows by itself, and beside the first.
@@ -198,7 +194,7 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
     let (op, first_op) = (read.op.index, first.op.index);
     for (account, balance) in read.balances.iter().filter(|(_, balance)| **balance < 0) {
         let reason = format!("the read (op {op}) has {balance} in account {account}");
-        found.add("negative balance", Some(account), vec![op], reason);
+        add(found, "negative balance", Some(account), vec![op], reason);
     }
     if !read.balances.keys().eq(first.balances.keys()) {
         let reason = format!(
@@ -206,7 +202,7 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
             read.balances.len(),
             first.balances.len()
         );
-        found.add("accounts changed", None, vec![first_op, op], reason);
+        add(found, "accounts changed", None, vec![first_op, op], reason);
         return;
     }
     let total = |read: &Read| read.balances.values().sum::<i64>();
@@ -216,7 +212,7 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
             "the read (op {op}) has {now} in all accounts together, and an earlier one (op {first_op}) \
              {before}: transfers neither make nor lose money"
         );
-        found.add("total changed", None, vec![first_op, op], reason);
+        add(found, "total changed", None, vec![first_op, op], reason);
     }
 }
 
@@ -415,5 +411,5 @@ fn unexplained(
             )
         }
     };
-    found.add("unexplained balance", account, vec![op], reason);
+    add(found, "unexplained balance", account, vec![op], reason);
 }

@@ -16,6 +16,7 @@ mod lists;
 mod read;
 mod registers;
 
+use history::wording::{counted, either};
 use history::{History, Value};
 
 pub use self::consistency::{Class, Consistency, Scope};
@@ -175,7 +176,7 @@ impl Objects for Lists<'_> {
     }
 
     fn counted(&self) -> String {
-        format!("{} lists", self.keys())
+        counted(self.keys(), "list")
     }
 
     fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
@@ -190,7 +191,9 @@ impl Objects for Lists<'_> {
         let n = self.unordered();
         let why = || {
             format!(
-                "{n} lists have several appends that nobody read, in an order that nobody knows"
+                "{} {} several appends that nobody read, in an order that nobody knows",
+                counted(n, "list"),
+                either(n, "has", "have")
             )
         };
         (n > 0).then(why)
@@ -216,7 +219,7 @@ impl Objects for Registers<'_> {
     }
 
     fn counted(&self) -> String {
-        format!("{} registers", self.keys())
+        counted(self.keys(), "register")
     }
 
     fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
@@ -275,7 +278,7 @@ fn judge<O: Objects>(
     let judged = Judged {
         name,
         model,
-        what: format!("{txns} transactions on {}", objects.counted()),
+        what: format!("{} on {}", counted(txns, "transaction"), objects.counted()),
         nothing: txns == 0,
         findings,
         undecided,
@@ -377,7 +380,8 @@ impl Judged<'_> {
                     ref left => format!("not refuted: {}", left.join(", ")),
                 };
                 let first = &anomalies[0].kind;
-                let summary = format!("{what} are not {model}, first a {first}; {weaker}");
+                let summary =
+                    format!("{what} are not {model}, the first anomaly: {first}; {weaker}");
                 Analysis::of_anomalies(self.name, summary, anomalies)
             }
             (Some(why), _) => Analysis::unknown(self.name, format!("{what}: {why}")),

@@ -7,12 +7,14 @@
 
 mod pieces;
 
+use history::wording::{counted, either, with_first};
 use history::{History, Name, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use super::core::core;
 use super::model::Model;
 use super::parts::{Moments, Role};
+use super::reason::have_an_order;
 use super::search::{Found, NEVER, Timed, search};
 use crate::choice;
 use crate::transactions::Scope;
@@ -224,8 +226,10 @@ impl Texts {
                 }))
             }
             Err(gave_up) => Err(format!(
-                "{} after {} configurations; the first {} operations to return have an order",
-                gave_up.why, gave_up.configurations, gave_up.explained
+                "{} after {}; {}",
+                gave_up.why,
+                counted(gave_up.configurations, "configuration"),
+                have_an_order(gave_up.explained)
             )),
         }
     }
@@ -255,7 +259,11 @@ impl Texts {
                 Err(why) => unknown = unknown.or(Some(why)),
             }
         }
-        let of = format!("{operations} operations on {} texts", parts.len());
+        let of = format!(
+            "{} on {}",
+            counted(operations, "operation"),
+            counted(parts.len(), "text")
+        );
         let analysis = match (anomalies.len(), unknown) {
             (0, None) => {
                 return Ok(Certificate {
@@ -268,7 +276,12 @@ impl Texts {
             }
             (0, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why}")),
             (wrong, _) => {
-                let summary = format!("{of}: no order explains those on {wrong} texts (by search)");
+                let first = &anomalies[0].kind;
+                let summary = format!(
+                    "{of}: no order explains those on {} (by search); {}",
+                    counted(wrong, "text"),
+                    with_first(wrong, "anomaly", first)
+                );
                 Analysis::of_anomalies(self.name(), summary, anomalies)
             }
         };
@@ -311,7 +324,10 @@ impl Checker for Texts {
                 let ops: usize = certificate.orders.iter().map(|o| o.ops.len()).sum();
                 let texts = certificate.orders.len();
                 let summary = format!(
-                    "{ops} operations on {texts} texts have an order that explains every answer (by search: appends have no zones)"
+                    "{} on {} {} an order that explains every answer (by search)",
+                    counted(ops, "operation"),
+                    counted(texts, "text"),
+                    either(ops, "has", "have")
                 );
                 Analysis::valid(self.name(), summary).with_figure(Figure::new(
                     "operations judged",

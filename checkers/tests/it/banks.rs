@@ -112,7 +112,7 @@ fn many_choices_end_in_a_bound_and_not_in_a_search_without_end() {
     let found = Bank.check(&recorder.history(), &Budget::default());
     assert_eq!(found.verdict, Verdict::Valid, "{found:#?}");
     assert!(
-        found.summary.contains("1 reads are only bounded"),
+        found.summary.contains("1 read is only bounded"),
         "{}",
         found.summary
     );

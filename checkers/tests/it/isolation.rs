@@ -137,7 +137,7 @@ fn a_cycle_is_told_edge_by_edge() {
     );
     assert_eq!(
         found.summary,
-        "3 transactions on 1 lists are not strict-serializable, first a G-single-realtime; \
+        "3 transactions on 1 list are not strict-serializable, the first anomaly: G-single-realtime; \
          not refuted: strong-session-serializable"
     );
 }

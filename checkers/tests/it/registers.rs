@@ -451,11 +451,11 @@ fn the_engine_is_named_with_the_reason_for_it() {
     };
     assert_eq!(
         told([1, 2, 2]),
-        "3 operations have an order that explains every answer (by versions: 1 is written twice, by ops 0 and 2)"
+        "3 operations have an order that explains every answer (by versions); 1 is written twice, by ops 0 and 2"
     );
     assert_eq!(
         told([1, 2, 0]),
-        "3 operations have an order that explains every answer (by frontier: 1 is written twice, by ops 0 and 2; \
-         versions are no order: at its own the read of 1 (op 4) finds nil)"
+        "3 operations have an order that explains every answer (by frontier); 1 is written twice, by ops 0 and 2; \
+         versions are no order: at its own the read of 1 (op 4) finds nil"
     );
 }

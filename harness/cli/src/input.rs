@@ -15,6 +15,7 @@ use harness::run::{Judged, Notes};
 use history::foreign::{self, Format};
 use history::json;
 use history::jsonl::{self, Loaded};
+use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 
 use crate::args;
@@ -87,7 +88,10 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
     };
     notes.warnings.extend(loaded.torn.map(|torn| {
         let (line, bytes) = (torn.line, torn.bytes);
-        format!("line {line} of the history is torn and was left out ({bytes} bytes)")
+        format!(
+            "line {line} of the history is torn and was left out ({})",
+            counted(bytes, "byte")
+        )
     }));
     notes.warnings.extend(loaded.notes);
     let question = args.question.question();
@@ -184,7 +188,9 @@ fn certified(
         return Ok(Analysis::unknown(name.name(), why));
     }
     let summary = format!(
-        "{ops} operations have an order that explains every answer; it was replayed and is in {}",
+        "{} {} an order that explains every answer; it was replayed and is in {}",
+        counted(ops, "operation"),
+        either(ops, "has", "have"),
         file.display()
     );
     Ok(Analysis::valid(name.name(), summary))
@@ -220,8 +226,11 @@ fn refuted(
         return Ok(without(&why));
     }
     let summary = format!(
-        "{}; {sure} of {all} findings were confirmed by trying every order of their operations, which are in {}",
+        "{}; {sure} of {} {} confirmed by trying every order of {}, which are in {}",
         analysis.summary,
+        counted(all, "finding"),
+        either(sure, "was", "were"),
+        either(sure, "its operations", "their operations"),
         file.display()
     );
     Ok(Analysis {
@@ -287,7 +296,10 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
             }
             let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
             let time = during(certificate.scope);
-            println!("VALID  the order of {ops} operations explains every answer{time}");
+            println!(
+                "VALID  the order of {} explains every answer{time}",
+                counted(ops, "operation")
+            );
             Verdict::Valid
         }
         Proof::Cores(refutation) => {

@@ -115,6 +115,15 @@ impl Span {
     pub fn healed(&self) -> bool {
         self.until != Time::MAX
     }
+
+    /// `kill n1`, `partition: n1 | n2 n3`: the label, behind its family where it does not begin with it.
+    pub fn told(&self) -> String {
+        match self.label.starts_with(self.family.as_str()) {
+            true => self.label.clone(),
+            false if self.label.is_empty() => self.family.to_string(),
+            false => format!("{}: {}", self.family, self.label),
+        }
+    }
 }
 
 impl Note {

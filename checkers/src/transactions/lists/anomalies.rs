@@ -1,6 +1,7 @@
 //! What is wrong with lists without any cycle.
 
 use history::word::Items;
+use history::wording::counted;
 use rustc_hash::FxHashMap;
 
 use super::{Lists, Micro, Read};
@@ -366,7 +367,8 @@ impl Lists<'_> {
                         if first != txn && !self.keys[key as usize].broken {
                             let (a, b, object) = (self.op(first), self.op(txn), self.object(key));
                             let reason = format!(
-                                "op {a} and op {b} both read {object} with {seen} elements and appended to it: neither saw the other"
+                                "op {a} and op {b} both read {object} with {} and appended to it: neither saw the other",
+                                counted(seen, "element")
                             );
                             found.add(
                                 "lost update",

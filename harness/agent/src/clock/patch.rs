@@ -1,5 +1,6 @@
 //! Putting the payload into a process, turning its clocks, and taking it out again.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,17 @@ pub enum Removal {
     /// The functions are as they were, but a thread may still return through the payload, so its
     /// bytes were left behind the vDSO's end.
     Inert,
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Removal::Whole => "every byte is as it was",
+            Removal::Inert => {
+                "its functions are as they were, and what is left behind them is not called"
+            }
+        })
+    }
 }
 
 impl Patch {

@@ -447,8 +447,8 @@ pub(crate) fn remove(ident: Ident) -> Result<String, ClockError> {
     patch.set(&Shift::IDENTITY)?;
     let removal = patch.remove()?;
     Ok(match patch.in_force() {
-        Ok(true) => format!("{ident}: the patch is still in its memory ({removal:?})"),
-        _ => format!("{ident}: clocks true, patch removed ({removal:?})"),
+        Ok(true) => format!("{ident}: the patch is still in its memory ({removal})"),
+        _ => format!("{ident}: clocks true, patch removed ({removal})"),
     })
 }
 

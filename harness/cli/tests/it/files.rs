@@ -120,7 +120,7 @@ fn nothing_is_passed_over_in_silence() {
             deleted,
             &["--ignore", "delete"],
             0,
-            &["note: 1 operations were ignored, and can have changed anything: delete"],
+            &["note: 1 operation was ignored, and can have changed anything: delete"],
         ),
         (
             "mistyped.edn",
@@ -372,7 +372,7 @@ fn a_read_of_nil_is_an_answer_unless_it_is_said_to_be_none() {
             text,
             unknown,
             0,
-            &["1 reads were answered with nil, which is taken for no answer"],
+            &["1 read was answered with nil, which is taken for no answer"],
         ),
         (
             "set.edn",
