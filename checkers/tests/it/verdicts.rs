@@ -81,7 +81,7 @@ impl Tape {
                 receipt: Some(Receipt {
                     held,
                     evidence: vec!["looked".into()],
-                    void: Vec::new(),
+                    ..Receipt::default()
                 }),
             })
             .unwrap()

@@ -185,6 +185,7 @@ mod tests {
                     receipt: Some(Receipt {
                         held: *held,
                         evidence: vec![],
+                        ..Receipt::default()
                     }),
                 };
                 let value = Value::from_serde(&note).unwrap();
