@@ -370,9 +370,9 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
         let shown = findings.len().min(MAX_ANOMALIES);
         let shown = match (shown < all, shown < findings.len()) {
             (false, _) => String::new(),
-            (true, false) => format!(" {shown} of them are shown."),
+            (true, false) => format!(" The first {shown} are shown."),
             (true, true) => format!(
-                " {shown} of them are shown; results.json has {}.",
+                " The first {shown} are shown; results.json has {}.",
                 count(findings.len())
             ),
         };

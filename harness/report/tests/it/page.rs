@@ -115,7 +115,7 @@ fn anomalies_that_are_not_shown_are_counted() {
     let page = render(&made.input());
     let why = between(&page, "<section id=\"why\"", "</section>");
     let said = format!(
-        "1,{:03} anomalies were found. {shown} of them are shown.",
+        "1,{:03} anomalies were found. The first {shown} are shown.",
         all - 1_000
     );
     assert!(why.contains(&said), "{said}: {why}");
