@@ -177,7 +177,11 @@ impl Findings {
             _ => "G2-item",
         };
         let ops = refuted.txns.iter().map(|txn| tell.op(*txn)).collect();
-        let kind = format!("{kind}{}", refuted.scope.suffix());
+        let kind = match refuted.class {
+            // It is about sessions anyhow.
+            Class::Prefix => kind.to_string(),
+            _ => format!("{kind}{}", refuted.scope.suffix()),
+        };
         self.add_scoped(&kind, (refuted.class, refuted.scope), None, ops, told);
     }
 

@@ -73,7 +73,7 @@ pub fn cases() -> Vec<Case> {
         },
         // Blind writes of one process stand in its order.
         Case {
-            kind: "G-single-process",
+            kind: "causality violation",
             allowed: &[SnapshotIsolation, Serializable],
             bad: "P0  |-txn [[w 1 1]]-| |-txn [[w 1 2]]-| |-txn [[r 1 1]]-|",
             good: "P0  |-txn [[w 1 1]]-| |-txn [[w 1 2]]-| |-txn [[r 1 2]]-|",
