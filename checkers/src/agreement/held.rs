@@ -96,10 +96,10 @@ fn forgotten(recorded: &Recorded, log: &Log, trace: &Trace, found: &mut Findings
             // After a restart it may have to learn again what it had not written down.
             What::Start { .. } if event.t_ns > read_after => return,
             What::Start { .. } => last = None,
-            What::Decide { slot, .. } if event.t_ns <= read_after => {
-                if last.is_none_or(|(known, _)| known < *slot) {
-                    last = Some((*slot, event.t_ns));
-                }
+            What::Decide { slot, .. }
+                if event.t_ns <= read_after && last.is_none_or(|(known, _)| known < *slot) =>
+            {
+                last = Some((*slot, event.t_ns));
             }
             _ => {}
         }

@@ -148,10 +148,7 @@ impl Culprits<'_> {
         let kept: Vec<u32> = (0..self.ops.len() as u32)
             .filter(|at| !self.left_out[*at as usize])
             .collect();
-        let ops: Vec<Op> = kept
-            .iter()
-            .map(|at| self.ops[*at as usize].clone())
-            .collect();
+        let ops: Vec<Op> = kept.iter().map(|at| self.ops[*at as usize]).collect();
         match zones::check(&ops, values, meter) {
             Ok(Ok(Found::Order(_))) => Ok(Vec::new()),
             Ok(Ok(Found::Violations(mut rest))) => {
