@@ -109,6 +109,7 @@ impl Injection {
             targets: Vec::new(),
             loss: Loss::default(),
             receipt: None,
+            in_force_ns: None,
         };
         let write = |kind, note: &Note, error| {
             let draft = draft(fault.family(), kind, note, error);
@@ -176,6 +177,7 @@ fn draft(family: &str, kind: Kind, note: &Note, error: Option<String>) -> Draft 
         error,
         node: None,
         version: None,
+        due: None,
     }
 }
 
@@ -221,6 +223,7 @@ pub async fn heal_all(
         targets: world.nodes.iter().map(|n| n.name.clone()).collect(),
         loss: Loss::default(),
         receipt: Some(receipt),
+        in_force_ns: None,
     };
     let (kind, error) = match errors.is_empty() {
         true => (Kind::Ok, None),
@@ -277,6 +280,7 @@ mod tests {
                 targets: Vec::new(),
                 loss: Loss::default(),
                 receipt: held(),
+                in_force: None,
             })
         }
         async fn heal(&self, _: u64, _: &World) -> Result<Receipt, FaultError> {

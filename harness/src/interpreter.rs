@@ -116,6 +116,7 @@ pub async fn drive(
                         error: None,
                         node: Some(desk.node.clone()),
                         version: None,
+                        due: None,
                     },
                     None,
                 )?;
@@ -204,6 +205,7 @@ fn record(
             error: done.completion.error,
             node: Some(node.clone()),
             version: done.completion.version,
+            due: None,
         },
         Some(done.at),
     )

@@ -29,6 +29,8 @@ pub struct Draft {
     pub node: Option<Name>,
     /// See [`Event::version`].
     pub version: Option<Value>,
+    /// See [`Event::due`].
+    pub due: Option<Instant>,
 }
 
 /// Recording failed. What was recorded before is on disk.
@@ -138,6 +140,9 @@ impl Recorder {
             error: draft.error,
             node: draft.node,
             version: draft.version,
+            due: draft
+                .due
+                .map(|due| Time::from(due.saturating_duration_since(self.start))),
         };
         let sent = match &shared.events {
             Some(events) => events.send(event.clone()).is_ok(),
@@ -224,6 +229,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         }
     }
 

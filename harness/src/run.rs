@@ -445,6 +445,7 @@ async fn finish(
                 error,
                 node: Some(node.name.clone()),
                 version: None,
+                due: None,
             };
             recorder.record(draft(Kind::Invoke, Value::Nil, None), None)?;
             let completion = match value {

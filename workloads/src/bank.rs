@@ -172,6 +172,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         }
     }
 

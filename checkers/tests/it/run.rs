@@ -31,6 +31,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
             held: true,
             evidence: vec![],
         }),
+        in_force_ns: None,
     };
     for (time, kind, action) in [
         (held - 1, Kind::Invoke, Action::Inject),
@@ -48,6 +49,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
             error: None,
             node: None,
             version: None,
+            due: None,
         });
     }
     events.sort_by_key(|event| event.time);
@@ -212,6 +214,7 @@ fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
             targets: vec![],
             loss: Default::default(),
             receipt: None,
+            in_force_ns: None,
         };
         for (kind, error) in [
             (Kind::Invoke, None),
@@ -227,6 +230,7 @@ fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
                 error: error.map(String::from),
                 node: None,
                 version: None,
+                due: None,
             });
         }
         History::new(events).unwrap()

@@ -115,6 +115,7 @@ impl Story {
                 error: None,
                 node: node.map(Into::into),
                 version,
+                due: None,
             };
             events.push((time, kind != Kind::Invoke, events.len(), event));
         };
@@ -216,6 +217,7 @@ impl Story {
                     held: true,
                     evidence: vec![],
                 }),
+                in_force_ns: None,
             };
             for (time, kind, action) in [
                 (*from, Kind::Invoke, Action::Inject),

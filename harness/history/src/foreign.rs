@@ -284,7 +284,7 @@ mod tests {
     const EDN: &str = "; recorded by hand
 [{:process 0, :type :invoke, :f :write, :value 3, :time 10, :index 0}
  #jepsen.history.Op{:process :nemesis, :type :info, :f :start, :value nil, :time 11, :index 1}
- {:process 1, :type :invoke, :f :cas, :value [3 4], :time 11, :index 2}
+ {:process 1, :type :invoke, :f :cas, :value [3 4], :time 11, :index 2, :due 9}
  {:process 0, :type :ok, :f :write, :value 3, :time 15, :index 3, :node \"n1\"}
  {:process 1, :type :info, :f :cas, :value [3 4], :error [:net \"lost\"], :time 20, :index 4}]
 ";
@@ -362,6 +362,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
             (Format::Edn, "[{:type :begin}]", "line 1, column 2: \"begin\" is not :invoke, :ok, :fail or :info"),
             (Format::Edn, "{:type :invoke :time 9}\n{:type :ok :time 8}", "line 2, column 1: event 1: time goes backwards, from 0.000 s to 0.000 s"),
             (Format::Edn, "{:type :invoke :value 99999999999999999999}", "line 1, column 23: integer 99999999999999999999 does not fit in 64 signed bits"),
+            (Format::Edn, "{:type :invoke :due -1}", "line 1, column 1: -1 is not a time: nanoseconds from 0"),
             (Format::Edn, "[1 2]", "line 1, column 2: expected an event, {:process ...}, not 1"),
             (Format::Edn, "[] {:type :ok}", "line 1, column 4: expected nothing after the history"),
             (Format::Log, "I - x :ok :read 1", "line 1, column 5: expected a process: a number or :nemesis"),
@@ -411,6 +412,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         let mut out = Vec::new();
         write_edn(&history, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
+        assert_eq!(history.ops()[1].due, Some(Time(9)));
         assert!(
             text.starts_with(
                 "{:type :invoke, :f :write, :value 3, :process 0, :time 10, :index 0}\n"
@@ -488,6 +490,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             };
             let history = History::new(vec![event]).unwrap();
             let mut out = Vec::new();
@@ -503,7 +506,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
     const JSONL: &str = r#"{"schism":"history","version":1,"began_ns":5}
 {"index":0,"time":10,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}
 {"index":1,"time":11,"process":"nemesis","type":"info","f":"kill","value":{"targets":["n1"]}}
-{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null]}
+{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null],"due":9}
 {"index":3,"time":15,"process":0,"type":"ok","f":"write","value":[3,17]}
 {"index":4,"time":20,"process":1,"type":"ok","f":"read","value":[3,17],"version":[1,2]}
 "#;

@@ -61,6 +61,7 @@ pub fn simulate(
                     error: None,
                     node: None,
                     version: None,
+                    due: None,
                 };
                 let (takes, kind) = world(&event);
                 open.push(Reverse((now + takes, event.index, worker)));

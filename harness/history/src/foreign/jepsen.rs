@@ -99,6 +99,11 @@ fn event(index: u64, mut value: Value) -> Result<Event, String> {
         Some(Value::Int(n)) if *n >= 0 => *n as u64,
         Some(other) => return Err(format!("{other} is not a time: nanoseconds from 0")),
     };
+    let due = match of("due") {
+        None => None,
+        Some(Value::Int(n)) if *n >= 0 => Some(Time(*n as u64)),
+        Some(other) => return Err(format!("{other} is not a time: nanoseconds from 0")),
+    };
     let name = |v: &Value| match v {
         Value::Text(name) => name.clone(),
         other => Name::from(other.to_string()),
@@ -117,6 +122,7 @@ fn event(index: u64, mut value: Value) -> Result<Event, String> {
         error: of("error").map(|e| name(e).to_string()),
         node: of("node").map(name),
         version: of("version").cloned(),
+        due,
     })
 }
 
@@ -162,6 +168,9 @@ pub fn write_edn(history: &History, to: &mut impl Write) -> io::Result<()> {
                 let _ = write!(line, ", {key} ");
                 edn::write(&value, &[], &mut line);
             }
+        }
+        if let Some(due) = event.due {
+            let _ = write!(line, ", :due {}", due.0);
         }
         line.push_str("}\n");
         to.write_all(line.as_bytes())?;

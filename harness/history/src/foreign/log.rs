@@ -56,6 +56,7 @@ pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
             error: timed_out.then(|| "timed-out".to_string()),
             node: None,
             version: None,
+            due: None,
         };
         events.push(event, number as u64 + 1)?;
     }

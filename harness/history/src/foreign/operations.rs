@@ -245,6 +245,7 @@ pub fn history(operations: Operations, mut events: Events) -> Result<Loaded, Rea
             error: None,
             node: None,
             version: None,
+            due: None,
         };
         events.push(event, op.line)?;
     }

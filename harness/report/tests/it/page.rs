@@ -40,6 +40,7 @@ fn client(rows: Vec<(u64, u64, Kind, &str, Value)>) -> History {
             error: None,
             node: None,
             version: None,
+            due: None,
         });
     History::new(events.collect()).unwrap()
 }
@@ -184,6 +185,7 @@ fn hostile_text_stays_text() {
                 Process::Client(_) => Some(evil.into()),
             },
             version: None,
+            due: None,
         });
     };
     let note = |action| {
@@ -197,6 +199,7 @@ fn hostile_text_stays_text() {
                 held: true,
                 evidence: vec![evil.to_string(); 40],
             }),
+            in_force_ns: None,
         })
         .unwrap()
     };
@@ -349,6 +352,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
                 targets: vec!["n1".into()],
                 loss: Default::default(),
                 receipt: None,
+                in_force_ns: None,
             };
             events.push(Event {
                 index: events.len() as u64,
@@ -360,6 +364,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             });
         }
     }
@@ -374,6 +379,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
             error: None,
             node: Some("n1".into()),
             version: None,
+            due: None,
         });
     }
     let history = History::new(events).unwrap();
