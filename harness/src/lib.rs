@@ -13,6 +13,7 @@ pub mod dummy;
 pub mod generator;
 pub mod injector;
 pub mod interpreter;
+pub mod lateness;
 pub mod nemesis;
 pub mod progress;
 pub mod recorder;

@@ -18,9 +18,11 @@ use crate::control::ControlError;
 use crate::generator::{Combine, Generator};
 use crate::injector;
 use crate::interpreter::{self, Phase};
+use crate::lateness::Lateness;
 use crate::nemesis::{Planned, World};
 use crate::progress::{Progress, Stop, Wish, wished};
 use crate::recorder::{Draft, Quantiles, RecordError, Recorder};
+use crate::scheduler::Pace;
 use crate::seed::Seed;
 use crate::system::System;
 use crate::watcher::Watchers;
@@ -34,8 +36,8 @@ pub struct Test {
     /// Asked after everything is healed, such as a last read from every node.
     pub final_generator: Option<Box<dyn Generator>>,
     pub schedule: Vec<Planned>,
-    /// Operations offered a second, on average.
-    pub rate: f64,
+    /// How operations are offered.
+    pub pace: Pace,
     pub workers: usize,
     /// Length of the main phase.
     pub time_limit: Duration,
@@ -176,13 +178,16 @@ async fn on_cluster(
     });
     let watchers = Watchers::start(&system, &nodes, &recorder);
     let faults = test.schedule.len() as u64;
+    let lateness = Lateness::of(test.time_limit);
     let began = Instant::now();
     notes.main_from_ns = began.duration_since(recorder.start()).as_nanos() as u64;
     let main = interpreter::drive(
         Phase {
-            generator: Box::new(test.generator.rate(test.rate).until(test.time_limit)),
+            generator: test.generator,
             stream: "operations",
             seed: test.seed,
+            pace: Some(test.pace),
+            end: Some((test.time_limit, lateness.clone())),
             workers: test.workers,
             first_process: 0,
             op_timeout: test.op_timeout,
@@ -196,8 +201,11 @@ async fn on_cluster(
     let nemesis = injector::run(
         test.schedule,
         world.clone(),
-        began,
-        test.time_limit,
+        injector::MainPhase {
+            began,
+            limit: test.time_limit,
+            lateness,
+        },
         recorder.clone(),
         progress.clone(),
         stop.clone(),
@@ -417,6 +425,8 @@ async fn finish(
                 generator: Box::new(generator.until(FINAL_PATIENCE)),
                 stream: "final operations",
                 seed: last.seed,
+                pace: None,
+                end: None,
                 workers: nodes.len(),
                 first_process: process,
                 op_timeout: FINAL_PATIENCE,

@@ -185,6 +185,7 @@ mod tests {
             let next = main.next(&mut Context {
                 now: Duration::ZERO,
                 free: 1,
+                burst: None,
                 rng: &mut rng,
             });
             match next {

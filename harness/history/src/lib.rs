@@ -12,6 +12,7 @@ mod event;
 pub mod fault;
 pub mod foreign;
 pub mod json;
+pub mod offered;
 mod op;
 pub mod sort;
 mod value;
