@@ -58,6 +58,7 @@ impl Workload for Append {
             next_key: keys,
             appends_per_key: params.count(APPENDS_PER_KEY.name),
             used: used.clone(),
+            burst: None,
         };
         let reads = move || {
             let used = used.lock().expect("no panic while held");
@@ -97,11 +98,20 @@ struct Lists {
     next_key: i64,
     appends_per_key: u64,
     used: Arc<Mutex<BTreeSet<i64>>>,
+    /// The last burst, and the place of its key: what is due at once is on one key.
+    burst: Option<(u64, usize)>,
 }
 
 impl Generator for Lists {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
-        let at = context.rng.random_range(0..self.active.len());
+        let again = self
+            .burst
+            .filter(|(burst, _)| Some(*burst) == context.burst);
+        let at = match again {
+            Some((_, at)) => at,
+            None => context.rng.random_range(0..self.active.len()),
+        };
+        self.burst = context.burst.map(|burst| (burst, at));
         let (key, appends) = &mut self.active[at];
         self.used.lock().expect("no panic while held").insert(*key);
         let value = match context.rng.random_range(0..2) {

@@ -51,6 +51,7 @@ impl Workload for Bank {
             main: Box::new(Transfers {
                 accounts: Vec::new(),
                 most: params.count(MAX_TRANSFER.name) as i64,
+                burst: None,
             }),
             closing: Box::new(Closing::new(|| vec![("read", Value::Nil)])),
         }
@@ -73,6 +74,8 @@ struct Transfers {
     /// As the first read named them.
     accounts: Vec<Name>,
     most: i64,
+    /// The last burst, and the account that its transfers begin at.
+    burst: Option<(u64, usize)>,
 }
 
 impl Generator for Transfers {
@@ -83,7 +86,14 @@ impl Generator for Transfers {
         let (f, value) = match read {
             true => ("read", Value::Nil),
             false => {
-                let from = context.rng.random_range(0..accounts);
+                let again = self
+                    .burst
+                    .filter(|(burst, _)| Some(*burst) == context.burst);
+                let from = match again {
+                    Some((_, from)) => from,
+                    None => context.rng.random_range(0..accounts),
+                };
+                self.burst = context.burst.map(|burst| (burst, from));
                 let further = context.rng.random_range(1..accounts);
                 let to = (from + further) % accounts;
                 let amount = context.rng.random_range(1..=self.most);

@@ -146,6 +146,8 @@ impl Experiment {
         add("--time-limit", span(Some(self.time_limit)));
         add("--rate", self.rate.map(|r| r.to_string()));
         add("--concurrency", self.concurrency.map(|c| c.to_string()));
+        add("--clients", self.clients.map(|c| c.to_string()));
+        add("--load", self.load.map(|l| l.to_string()));
         add("--op-timeout", span(self.op_timeout));
         words
     }
@@ -176,7 +178,10 @@ impl Experiment {
             pair("each run", format!("{:?}", spec.time_limit())),
             pair(
                 "offered",
-                format!("{} ops/s by {}", spec.rate, spec.concurrency),
+                format!(
+                    "{} ops/s, {}, by {} {} clients",
+                    spec.rate, spec.load, spec.concurrency, spec.clients
+                ),
             ),
         ];
         if !spec.drawing.is_empty() {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use harness::generator::Shape;
+use harness::scheduler::Clients;
 use history::store::Run;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,10 @@ pub struct Spec {
     pub op_timeout_ms: u64,
     pub rate: f64,
     pub concurrency: usize,
+    #[serde(default)]
+    pub clients: Clients,
+    #[serde(default)]
+    pub load: Shape,
     pub seed: u64,
     /// Parameters that differ from their defaults.
     pub params: BTreeMap<String, String>,
@@ -127,6 +133,8 @@ impl Spec {
         words.push(format!("--op-timeout {}", span(self.op_timeout_ms)));
         words.push(format!("--rate {}", self.rate));
         words.push(format!("--concurrency {}", self.concurrency));
+        words.push(format!("--clients {}", self.clients));
+        words.push(format!("--load {}", self.load));
         words.push(format!("--seed {}", self.seed));
         words.join(" ")
     }
