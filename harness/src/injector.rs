@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use history::fault::{Action, Loss, Note, Receipt};
+use history::mark::{Late, Mark};
 use history::{Kind, Name, Process, Value};
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -35,18 +35,6 @@ const RECEIPT: Duration = Duration::from_secs(2);
 
 /// How often what is late moves the rest, while it is.
 const STEP: Duration = Duration::from_millis(100);
-
-/// The `f` of the event that says that the run was moved back.
-pub const LATE: &str = "late";
-
-/// Its value.
-#[derive(Debug, Serialize)]
-struct Moved {
-    /// The fault that was late.
-    fault: u64,
-    /// By how much everything after it comes later than in the schedule, in all.
-    by_ns: u64,
-}
 
 /// When the main phase is, of which the schedule's times are a part.
 #[derive(Clone)]
@@ -315,24 +303,14 @@ impl Injection {
         let Some(by) = self.phase.lateness.news() else {
             return Ok(());
         };
-        let moved = Moved {
-            fault: self.planned.number,
-            by_ns: by.as_nanos() as u64,
-        };
         let seconds = by.as_secs_f64();
         let remark = format!("this machine is late: what is to come is {seconds:.1} s later");
         self.progress.remark(remark);
-        let draft = Draft {
-            process: Process::Nemesis,
-            kind: Kind::Info,
-            f: LATE.into(),
-            value: Value::from_serde(&moved).expect("it has only text keys"),
-            error: None,
-            node: None,
-            version: None,
-            due: None,
+        let late = Late {
+            fault: self.planned.number,
+            by_ns: by.as_nanos() as u64,
         };
-        self.recorder.record(draft, None).map(|_| ())
+        self.recorder.mark(Mark::Late(late)).map(|_| ())
     }
 
     fn write(
@@ -562,7 +540,10 @@ mod tests {
     }
 
     fn late_events(history: &History) -> usize {
-        history.events().iter().filter(|e| e.f == LATE).count()
+        let said = history::mark::marks(history);
+        said.iter()
+            .filter(|placed| matches!(placed.mark, Mark::Late(_)))
+            .count()
     }
 
     #[tokio::test(start_paused = true)]

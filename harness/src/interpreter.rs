@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use history::offered::{OFFERED, Offered};
+use history::mark::Mark;
+use history::offered::Offered;
 use history::{Event, Kind, Name, Process};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use crate::client::{CUT_OFF, Client, Completion, Connect, Invocation, OpError, T
 use crate::cluster::Node;
 use crate::generator::Generator;
 use crate::lateness::Lateness;
-use crate::progress::{Progress, Stop, Wish, wished};
+use crate::progress::{Progress, Stop, Wish, wish, wished};
 use crate::recorder::{Draft, RecordError, Recorder};
 use crate::scheduler::{Pace, Scheduler, Step, Tally};
 use crate::seed::Seed;
@@ -165,7 +166,7 @@ pub async fn drive(
             () = end_moves => {}
             () = timer => if wind_up_by.is_some_and(|by| Instant::now() >= by) { break },
         }
-        if *stop.borrow() == Wish::Abandon {
+        if wish(&stop) >= Wish::Abandon {
             break;
         }
     }
@@ -275,17 +276,7 @@ impl Teller {
             workers: self.workers,
             first_process: self.first_process,
         };
-        let draft = Draft {
-            process: Process::Nemesis,
-            kind: Kind::Info,
-            f: OFFERED.into(),
-            value: offered.to_value(),
-            error: None,
-            node: None,
-            version: None,
-            due: None,
-        };
-        recorder.record(draft, None).map(|_| ())
+        recorder.mark(Mark::Offered(offered)).map(|_| ())
     }
 }
 

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use history::mark::Mark;
 use history::{Event, Kind, Name, Process, Time, Value, jsonl};
 use thiserror::Error;
 
@@ -31,6 +32,21 @@ pub struct Draft {
     pub version: Option<Value>,
     /// See [`Event::due`].
     pub due: Option<Instant>,
+}
+
+impl From<Mark> for Draft {
+    fn from(mark: Mark) -> Draft {
+        Draft {
+            process: Process::Nemesis,
+            kind: Kind::Info,
+            f: mark.f(),
+            value: mark.value(),
+            error: None,
+            node: mark.node().cloned(),
+            version: None,
+            due: None,
+        }
+    }
 }
 
 /// Recording failed. What was recorded before is on disk.
@@ -156,6 +172,11 @@ impl Recorder {
         }
         shared.next_index += 1;
         Ok(event)
+    }
+
+    /// Writes down what the harness itself has to say of the run.
+    pub fn mark(&self, mark: Mark) -> Result<Event, RecordError> {
+        self.record(mark.into(), None)
     }
 
     /// Waits until everything is written.

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::jsonl::ReadError;
+use history::mark::{self, Mark};
 use history::store::{Run, StoreError};
 use history::{Kind, Process, Value};
 use serde::{Deserialize, Serialize};
@@ -13,14 +15,17 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::client::Connect;
+use crate::closing::{Asking, Closing};
 use crate::cluster::{Cluster, ClusterError, Node};
 use crate::control::ControlError;
-use crate::generator::{Combine, Generator};
+use crate::generator::Generator;
+use crate::heard::{Heard, Listener};
 use crate::injector;
 use crate::interpreter::{self, Phase};
 use crate::lateness::Lateness;
 use crate::nemesis::{Planned, World};
-use crate::progress::{Progress, Stop, Wish, wished};
+use crate::progress::{Progress, Stop, Wish, unless, wish};
+use crate::readiness::{self, Recovering};
 use crate::recorder::{Draft, Quantiles, RecordError, Recorder};
 use crate::scheduler::Pace;
 use crate::seed::Seed;
@@ -33,8 +38,8 @@ pub struct Test {
     pub system: Arc<dyn System>,
     pub connect: Arc<dyn Connect>,
     pub generator: Box<dyn Generator>,
-    /// Asked after everything is healed, such as a last read from every node.
-    pub final_generator: Option<Box<dyn Generator>>,
+    /// Asked after everything is healed: a write at every node, a last read of everything from each.
+    pub closing: Option<Closing>,
     pub schedule: Vec<Planned>,
     /// How operations are offered.
     pub pace: Pace,
@@ -42,6 +47,8 @@ pub struct Test {
     /// Length of the main phase.
     pub time_limit: Duration,
     pub op_timeout: Duration,
+    /// See [`System::recovery_time`], which holds where nothing is said.
+    pub recovery_time: Option<Duration>,
     /// What the nodes lack, asked once they are up and before anything else is done: one line each.
     pub lacking: Lacking,
 }
@@ -64,7 +71,7 @@ pub struct Notes {
     pub main_from_ns: u64,
     /// End of the main phase.
     pub main_until_ns: u64,
-    /// Somebody wound the run up before its end.
+    /// Somebody stopped the run before its end, or its judging.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
 }
@@ -83,53 +90,51 @@ pub enum RunError {
     Lacking(Vec<String>),
     #[error(transparent)]
     Record(#[from] RecordError),
-    #[error("stopped before the run had begun")]
+    #[error("stopped before the main phase had begun")]
     Stopped,
 }
 
-/// How long a healed system may take until all nodes serve again before the final phase goes on
-/// without them.
-const QUIET: Duration = Duration::from_secs(20);
+/// How long the last reads may take at least, and how much longer for each of them.
+const LAST_READS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(20));
 
-/// How long an operation of the final phase may take, and how often it may be tried.
-const FINAL_PATIENCE: Duration = Duration::from_secs(30);
+/// How long one of the last operations may take at least: they are few, and a slow answer is one.
+const LAST_TRY: Duration = Duration::from_secs(10);
 
 /// Steps 1 to 7: from nothing to a folder that has everything. Once the main phase has begun,
 /// nothing that goes wrong loses what was recorded: it is noted, and the run goes on to its end.
+///
+/// A wish to stop is heard in every step: the first ends the step that it comes in, and the run goes
+/// on with what is needed to judge it.
 pub async fn record(
     test: Test,
     cluster: &mut dyn Cluster,
     run: &Run,
+    heard: Heard,
     progress: Arc<Progress>,
     stop: Stop,
 ) -> Result<Notes, RunError> {
     // 1. Machines, with 2. an agent on each, and the programs in place.
     progress.phase("bringing the cluster up", None);
-    let mut early = stop.clone();
+    let listener = Listener::start(heard, progress.clone());
     let programs = test.system.programs();
-    let result = tokio::select! {
-        up = cluster.up(&programs) => up.map_err(RunError::Cluster),
-        () = wished(&mut early, Wish::WindUp) => Err(RunError::Stopped),
-    };
-    let result = match result {
-        Ok(nodes) => {
-            let mut early = stop.clone();
-            tokio::select! {
-                biased;
-                () = wished(&mut early, Wish::Abandon) => Err(RunError::Stopped),
-                notes = on_cluster(test, nodes, run, &progress, stop) => notes,
-            }
-        }
-        Err(e) => Err(e),
+    let result = match unless(&stop, Wish::WindUp, cluster.up(&programs)).await {
+        None => Err(RunError::Stopped),
+        Some(Err(e)) => Err(RunError::Cluster(e)),
+        Some(Ok(nodes)) => on_cluster(test, nodes, run, &listener, &progress, &stop).await,
     };
     // 6. Logs. 7. Only now is anything taken down, and its failure costs no verdict.
-    progress.phase("collecting and tearing down", None);
     let mut afterwards = Vec::new();
-    if let Err(e) = cluster.collect().await {
-        afterwards.push(format!("collecting logs: {e}"));
+    progress.phase("collecting", None);
+    match unless(&stop, wish(&stop).next(), cluster.collect()).await {
+        None => afterwards.push("collecting logs: stopped before it was done".to_string()),
+        Some(Err(e)) => afterwards.push(format!("collecting logs: {e}")),
+        Some(Ok(())) => {}
     }
-    if let Err(e) = cluster.down().await {
-        afterwards.push(format!("tearing down: {e}"));
+    progress.phase("tearing down", None);
+    match unless(&stop, wish(&stop).next(), cluster.down()).await {
+        None => afterwards.push("tearing down: stopped before it was done".to_string()),
+        Some(Err(e)) => afterwards.push(format!("tearing down: {e}")),
+        Some(Ok(())) => {}
     }
     let mut notes = result?;
     notes.warnings.extend(afterwards);
@@ -140,128 +145,333 @@ async fn on_cluster(
     test: Test,
     nodes: Vec<Node>,
     run: &Run,
+    listener: &Listener,
     progress: &Arc<Progress>,
-    stop: Stop,
+    stop: &Stop,
 ) -> Result<Notes, RunError> {
     let mut notes = Notes::default();
     let lacking = (test.lacking)(&nodes);
     if !lacking.is_empty() {
         return Err(RunError::Lacking(lacking));
     }
-    let system = test.system;
 
     // 3. The system: installed, started, ready.
+    let system = test.system.clone();
     progress.phase(
         format!("starting {}", system.name()),
         Some(system.patience()),
     );
-    let mut early = stop.clone();
-    let daemon = tokio::select! {
-        started = start(&system, &nodes) => started?,
-        () = wished(&mut early, Wish::WindUp) => return Err(RunError::Stopped),
-    };
-    for node in &nodes {
-        match system.version(node).await {
-            Ok(version) if notes.versions.contains(&version) => {}
-            Ok(version) => notes.versions.push(version),
-            Err(e) => notes.warnings.push(format!("version: {e}")),
-        }
-    }
+    let started = unless(stop, Wish::WindUp, start(&system, &nodes, &mut notes)).await;
+    let daemon = started.unwrap_or(Err(RunError::Stopped))?;
 
     // 4. Drive: operations and faults, into one history.
-    progress.phase("main phase", Some(test.time_limit));
     let recorder = Recorder::create(&run.history())?;
-    let world = Arc::new(World {
-        nodes: nodes.clone(),
-        system: system.clone(),
-        daemon,
-    });
-    let watchers = Watchers::start(&system, &nodes, &recorder);
-    let faults = test.schedule.len() as u64;
-    let lateness = Lateness::of(test.time_limit);
-    let began = Instant::now();
-    notes.main_from_ns = began.duration_since(recorder.start()).as_nanos() as u64;
-    let main = interpreter::drive(
+    let recovery_time = test.recovery_time.unwrap_or_else(|| system.recovery_time());
+    let mut course = Course {
+        world: Arc::new(World {
+            nodes,
+            system,
+            daemon,
+        }),
+        recorder: recorder.clone(),
+        progress: progress.clone(),
+        stop: stop.clone(),
+        planned: test.schedule.len() as u64,
+        began: Instant::now(),
+        ended: None,
+        marked: Wish::GoOn,
+        recovery_time,
+        next_process: 0,
+        notes,
+    };
+    course.begins(mark::Phase::Main, Some(test.time_limit))?;
+    listener.record(recorder.clone(), course.world.nodes.clone());
+    let watchers = Watchers::start(&course.world.system, &course.world.nodes, &recorder);
+    let (connect, seed, op_timeout) = (test.connect.clone(), test.seed, test.op_timeout);
+    let trouble = course.main(
         Phase {
             generator: test.generator,
             stream: "operations",
-            seed: test.seed,
+            seed,
             pace: Some(test.pace),
-            end: Some((test.time_limit, lateness.clone())),
+            end: None,
             workers: test.workers,
             first_process: 0,
-            op_timeout: test.op_timeout,
+            op_timeout,
         },
-        &nodes,
-        test.connect.clone(),
-        &recorder,
-        progress,
-        stop.clone(),
-    );
-    let nemesis = injector::run(
+        connect.clone(),
         test.schedule,
-        world.clone(),
-        injector::MainPhase {
-            began,
-            limit: test.time_limit,
-            lateness,
-        },
-        recorder.clone(),
-        progress.clone(),
-        stop.clone(),
+        test.time_limit,
     );
     // A failure to record ends the phase, but not the run: nodes are healed, and what is on disk
     // is judged.
-    let (next_process, trouble) = match tokio::join!(main, nemesis) {
-        (Ok(next), Ok(())) => (next, None),
-        (Err(e), _) | (_, Err(e)) => (0, Some(e)),
-    };
-    notes.main_until_ns = recorder.start().elapsed().as_nanos() as u64;
-    notes.stopped = *stop.borrow() != Wish::GoOn;
+    let trouble = trouble.await.err();
 
-    // 5. Heal, wait until quiet, and look at what is left.
-    progress.phase("healing", Some(QUIET));
-    match injector::heal_all(faults, &world, &recorder).await {
-        Ok(errors) => notes.failures.extend(errors),
-        Err(e) => notes.failures.push(e.to_string()),
+    // 5. Heal, wait until every node serves, and look at what is left.
+    let ends_at = wish(stop).next().min(Wish::Abandon);
+    let after = async {
+        let healed = course.heal().await;
+        match trouble {
+            Some(e) => Err(e),
+            None => {
+                healed?;
+                let closing = test.closing;
+                course.finish(closing, connect, op_timeout, ends_at).await
+            }
+        }
+    };
+    if let Err(e) = after.await {
+        course.notes.failures.push(e.to_string());
     }
-    if let Some(e) = trouble {
-        notes.failures.push(e.to_string());
-    } else if let Err(e) = finish(
-        &nodes,
-        &system,
-        FinalPhase {
-            generator: test.final_generator,
-            connect: test.connect,
-            seed: test.seed,
-            first_process: next_process,
-        },
-        &recorder,
-        progress,
-        stop,
-        &mut notes,
-    )
-    .await
-    {
-        notes.failures.push(e.to_string());
+    if let Some(Err(e)) = unless(stop, ends_at, watchers.finish()).await {
+        course.notes.failures.push(e.to_string());
     }
-    if let Err(e) = watchers.finish().await {
-        notes.failures.push(e.to_string());
+    listener.cease().await;
+    if let Err(e) = course.begins(mark::Phase::End, None) {
+        course.notes.failures.push(e.to_string());
     }
-    match recorder.finish() {
-        Ok(summary) => notes.recorder_delay = Some(summary.delay),
-        Err(e) => notes.failures.push(e.to_string()),
+    Ok(course.over())
+}
+
+/// Steps 4 and 5 of a run whose system serves.
+struct Course {
+    world: Arc<World>,
+    recorder: Recorder,
+    progress: Arc<Progress>,
+    stop: Stop,
+    /// Faults of the schedule.
+    planned: u64,
+    /// When the main phase began, and how long it took.
+    began: Instant,
+    ended: Option<Duration>,
+    /// The wish to stop that the history has.
+    marked: Wish,
+    recovery_time: Duration,
+    /// Of clients, the first number that is not used.
+    next_process: u64,
+    notes: Notes,
+}
+
+impl Course {
+    fn begins(&self, phase: mark::Phase, limit: Option<Duration>) -> Result<(), RecordError> {
+        let limit_ns = limit.and_then(|limit| u64::try_from(limit.as_nanos()).ok());
+        let begins = mark::Begins { phase, limit_ns };
+        self.recorder.mark(Mark::Phase(begins)).map(|_| ())
     }
-    // What was asked of an agent that was away for a while may not have been so all the time.
-    notes
-        .failures
-        .extend(nodes.iter().flat_map(|n| n.agent.doubts()));
-    notes.failures.dedup();
-    Ok(notes)
+
+    /// Whether the history is to go on; a wish to stop that came in this part is written down.
+    fn goes_on(&mut self, phase: mark::Phase, ends_at: Wish) -> Result<bool, RecordError> {
+        let wish = wish(&self.stop);
+        if wish > self.marked {
+            self.marked = wish;
+            let after = self.ended.unwrap_or_else(|| self.began.elapsed());
+            self.recorder.mark(Mark::Stopped(mark::Stopped {
+                by: self.progress.stopped_by().unwrap_or("a request").into(),
+                phase,
+                after_ns: u64::try_from(after.as_nanos()).unwrap_or(u64::MAX),
+                planned: self.planned,
+                abandoned: wish >= Wish::Abandon,
+            }))?;
+        }
+        Ok(wish < ends_at)
+    }
+
+    async fn main(
+        &mut self,
+        phase: Phase,
+        connect: Arc<dyn Connect>,
+        schedule: Vec<Planned>,
+        time_limit: Duration,
+    ) -> Result<(), RecordError> {
+        self.progress.phase("main phase", Some(time_limit));
+        let lateness = Lateness::of(time_limit);
+        let phase = Phase {
+            end: Some((time_limit, lateness.clone())),
+            ..phase
+        };
+        self.began = Instant::now();
+        let since_start = self.began.duration_since(self.recorder.start());
+        self.notes.main_from_ns = since_start.as_nanos() as u64;
+        let main = interpreter::drive(
+            phase,
+            &self.world.nodes,
+            connect,
+            &self.recorder,
+            &self.progress,
+            self.stop.clone(),
+        );
+        let nemesis = injector::run(
+            schedule,
+            self.world.clone(),
+            injector::MainPhase {
+                began: self.began,
+                limit: time_limit,
+                lateness,
+            },
+            self.recorder.clone(),
+            self.progress.clone(),
+            self.stop.clone(),
+        );
+        // Faults are healed one by one when the run is wound up, and left to the agents' leases when
+        // it is abandoned.
+        let nemesis = unless(&self.stop, Wish::Abandon, nemesis);
+        let joined = tokio::join!(main, nemesis);
+        let ended = self.began.elapsed();
+        self.ended = Some(ended);
+        self.notes.main_until_ns = self.recorder.start().elapsed().as_nanos() as u64;
+        let (next_process, injected) = joined;
+        self.next_process = next_process?;
+        injected.unwrap_or(Ok(()))?;
+        self.goes_on(mark::Phase::Main, Wish::Abandon).map(|_| ())
+    }
+
+    /// Has every agent undo what is left.
+    async fn heal(&mut self) -> Result<(), RecordError> {
+        if wish(&self.stop) >= Wish::Abandon {
+            return Ok(());
+        }
+        self.progress.phase("healing", None);
+        self.begins(mark::Phase::Healing, None)?;
+        let healing = injector::heal_all(self.planned, &self.world, &self.recorder);
+        if let Some(healed) = unless(&self.stop, Wish::Abandon, healing).await {
+            self.notes.failures.extend(healed?);
+        }
+        Ok(())
+    }
+
+    /// Everything after healing: whether the nodes serve again, the last operations, and what every
+    /// node has to show.
+    async fn finish(
+        &mut self,
+        closing: Option<Closing>,
+        connect: Arc<dyn Connect>,
+        op_timeout: Duration,
+        ends_at: Wish,
+    ) -> Result<(), RecordError> {
+        if !self.goes_on(mark::Phase::Healing, ends_at)? {
+            return Ok(());
+        }
+        let all = self.world.nodes.clone();
+        let served = self.recovered(&all, false, ends_at).await?;
+        if !self.goes_on(mark::Phase::Healing, ends_at)? {
+            return Ok(());
+        }
+        self.begins(mark::Phase::Final, None)?;
+        if let Some(closing) = closing {
+            let asking = Asking {
+                connect,
+                recorder: self.recorder.clone(),
+                progress: self.progress.clone(),
+                stop: self.stop.clone(),
+                ends_at,
+                op_timeout: op_timeout.max(LAST_TRY),
+                next_process: Arc::new(AtomicU64::new(self.next_process)),
+            };
+            self.close(asking.clone(), closing, &served, ends_at)
+                .await?;
+            self.next_process = asking.next_process.load(Ordering::Relaxed);
+        }
+        self.read(ends_at).await?;
+        self.goes_on(mark::Phase::Final, ends_at).map(|_| ())
+    }
+
+    /// Waits until all of these nodes serve, and returns those that do.
+    async fn recovered(
+        &self,
+        nodes: &[Node],
+        again: bool,
+        ends_at: Wish,
+    ) -> Result<Vec<Node>, RecordError> {
+        let text = "waiting until every node serves";
+        self.progress.phase(text, Some(self.recovery_time));
+        let recovering = Recovering {
+            system: &self.world.system,
+            daemon: &self.world.daemon,
+            since: Instant::now(),
+            allowed: self.recovery_time,
+            recorder: &self.recorder,
+            progress: &self.progress,
+        };
+        let waited = unless(&self.stop, ends_at, recovering.wait(nodes, again)).await;
+        let served = waited.unwrap_or(Ok(Vec::new()))?;
+        let serves = |node: &&Node| served.contains(&node.name);
+        Ok(nodes.iter().filter(serves).cloned().collect())
+    }
+
+    /// The last operations, at every node that serves.
+    async fn close(
+        &mut self,
+        asking: Asking,
+        mut closing: Closing,
+        served: &[Node],
+        ends_at: Wish,
+    ) -> Result<(), RecordError> {
+        let label = "final operations";
+        self.progress.phase(label, Some(self.recovery_time));
+        let patience = self.recovery_time;
+        asking.write_at_each(served, &mut closing, patience).await?;
+        // Whoever answers from what it holds itself has to hear of these writes first.
+        let served = self.recovered(served, true, ends_at).await?;
+        let reads = (closing.reads)();
+        let (least, for_each) = LAST_READS;
+        let patience = least.max(self.recovery_time) + for_each * reads.len() as u32;
+        self.progress.phase(label, Some(patience));
+        asking.read_at_each(&served, reads, patience).await
+    }
+
+    /// What every node has to show, such as its decided log.
+    async fn read(&self, ends_at: Wish) -> Result<(), RecordError> {
+        self.progress.phase("reading what the nodes hold", None);
+        for (process, node) in (self.next_process..).zip(&self.world.nodes) {
+            let reading = self.world.system.final_reads(node);
+            let Some(read) = unless(&self.stop, ends_at, reading).await else {
+                return Ok(());
+            };
+            for (f, value) in read {
+                let draft = |kind, value, error| Draft {
+                    process: Process::Client(process),
+                    kind,
+                    f: f.clone(),
+                    value,
+                    error,
+                    node: Some(node.name.clone()),
+                    version: None,
+                    due: None,
+                };
+                self.recorder
+                    .record(draft(Kind::Invoke, Value::Nil, None), None)?;
+                let completion = match value {
+                    Ok(value) => draft(Kind::Ok, value, None),
+                    Err(why) => draft(Kind::Fail, Value::Nil, Some(why)),
+                };
+                self.recorder.record(completion, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is on disk.
+    fn over(self) -> Notes {
+        let mut notes = self.notes;
+        notes.stopped = wish(&self.stop) != Wish::GoOn;
+        match self.recorder.finish() {
+            Ok(summary) => notes.recorder_delay = Some(summary.delay),
+            Err(e) => notes.failures.push(e.to_string()),
+        }
+        // What was asked of an agent that was away for a while may not have been so all the time.
+        let doubts = self.world.nodes.iter().flat_map(|n| n.agent.doubts());
+        notes.failures.extend(doubts);
+        notes.failures.dedup();
+        notes
+    }
 }
 
 /// Installs and starts the daemons, waits for all to be ready, and returns the daemon's name.
-async fn start(system: &Arc<dyn System>, nodes: &[Node]) -> Result<String, RunError> {
+async fn start(
+    system: &Arc<dyn System>,
+    nodes: &[Node],
+    notes: &mut Notes,
+) -> Result<String, RunError> {
     each(nodes, "installing failed", |node| {
         let (system, all) = (system.clone(), nodes.to_vec());
         async move {
@@ -275,93 +485,21 @@ async fn start(system: &Arc<dyn System>, nodes: &[Node]) -> Result<String, RunEr
     })
     .await?;
     let daemon = system.daemon(&nodes[0], nodes).name;
-    let mut not_ready = Vec::new();
-    for (node, ready) in wait_ready(system, nodes, Some(&daemon), system.patience()).await {
-        if !ready {
-            let why = last_words(&node, &daemon).await;
-            not_ready.push(format!("{}: {why}", node.name));
-        }
-    }
-    match not_ready.is_empty() {
-        true => Ok(daemon),
-        false => Err(RunError::Nodes {
+    let errors = readiness::started(system, nodes, &daemon).await;
+    if !errors.is_empty() {
+        return Err(RunError::Nodes {
             what: "not ready in time",
-            errors: not_ready,
-        }),
-    }
-}
-
-async fn has_ended(node: &Node, daemon: &str) -> bool {
-    use agent::protocol::{Request, State};
-    let daemon = daemon.to_string();
-    let state = node.agent.call::<State>(Request::State { daemon }).await;
-    matches!(state, Ok(State::Stopped { .. }))
-}
-
-/// How the daemon is and what it said last: what a person wants to see when it does not start.
-async fn last_words(node: &Node, daemon: &str) -> String {
-    use agent::protocol::{Request, State};
-    let state = node
-        .agent
-        .call::<State>(Request::State {
-            daemon: daemon.into(),
-        })
-        .await;
-    let state = match state {
-        Ok(State::Running { pid }) => format!("{daemon} runs as pid {pid}, but does not serve"),
-        Ok(State::Paused { pid }) => format!("{daemon}, pid {pid}, is stopped"),
-        Ok(State::Stopped { status }) => format!("{daemon} has ended ({status})"),
-        Err(e) => e.to_string(),
-    };
-    let tail = node
-        .agent
-        .call::<String>(Request::Tail {
-            daemon: daemon.into(),
-            lines: 10,
-        })
-        .await;
-    match tail {
-        Ok(text) if text.trim().is_empty() => format!("{state}; its log is empty"),
-        Ok(text) => {
-            let lines: Vec<_> = text.lines().map(|l| format!("    | {l}")).collect();
-            format!("{state}; its log ends:\n{}", lines.join("\n"))
-        }
-        Err(e) => format!("{state}; its log cannot be read: {e}"),
-    }
-}
-
-/// Asks every node until all are ready or the time is out. A node whose `daemon` has ended will not
-/// become ready, and one whose agent is gone is asked once.
-async fn wait_ready(
-    system: &Arc<dyn System>,
-    nodes: &[Node],
-    daemon: Option<&str>,
-    patience: Duration,
-) -> Vec<(Node, bool)> {
-    let deadline = Instant::now() + patience;
-    let mut asking = JoinSet::new();
-    for (i, node) in nodes.iter().cloned().enumerate() {
-        let system = system.clone();
-        let daemon = daemon.map(str::to_string);
-        asking.spawn(async move {
-            loop {
-                if system.ready(&node).await {
-                    return (i, node, true);
-                }
-                let ended = match &daemon {
-                    Some(daemon) => has_ended(&node, daemon).await,
-                    None => false,
-                };
-                if ended || node.agent.is_gone() || Instant::now() >= deadline {
-                    return (i, node, false);
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            errors,
         });
     }
-    let mut answers = asking.join_all().await;
-    answers.sort_by_key(|(i, ..)| *i);
-    answers.into_iter().map(|(_, node, r)| (node, r)).collect()
+    for node in nodes {
+        match system.version(node).await {
+            Ok(version) if notes.versions.contains(&version) => {}
+            Ok(version) => notes.versions.push(version),
+            Err(e) => notes.warnings.push(format!("version: {e}")),
+        }
+    }
+    Ok(daemon)
 }
 
 /// Does something on every node at once; the error has every node's.
@@ -388,84 +526,6 @@ where
         true => Ok(()),
         false => Err(RunError::Nodes { what, errors }),
     }
-}
-
-struct FinalPhase {
-    generator: Option<Box<dyn Generator>>,
-    connect: Arc<dyn Connect>,
-    seed: Seed,
-    first_process: u64,
-}
-
-/// Step 5 after healing: the last operations, and what every node has to show.
-async fn finish(
-    nodes: &[Node],
-    system: &Arc<dyn System>,
-    last: FinalPhase,
-    recorder: &Recorder,
-    progress: &Progress,
-    stop: Stop,
-    notes: &mut Notes,
-) -> Result<(), RecordError> {
-    for (node, ready) in wait_ready(system, nodes, None, QUIET).await {
-        if !ready {
-            let text = match node.agent.is_gone() {
-                true => format!("{} does not serve, and its agent is gone", node.name),
-                false => format!("{} does not serve {QUIET:?} after healing", node.name),
-            };
-            progress.remark(text.clone());
-            notes.warnings.push(text);
-        }
-    }
-    let mut process = last.first_process;
-    if let Some(generator) = last.generator {
-        progress.phase("final operations", Some(FINAL_PATIENCE));
-        process = interpreter::drive(
-            Phase {
-                generator: Box::new(generator.until(FINAL_PATIENCE)),
-                stream: "final operations",
-                seed: last.seed,
-                pace: None,
-                end: None,
-                workers: nodes.len(),
-                first_process: process,
-                op_timeout: FINAL_PATIENCE,
-            },
-            nodes,
-            last.connect,
-            recorder,
-            progress,
-            // A wish to wind up has ended the main phase; these few reads are what there is to judge.
-            match *stop.borrow() {
-                Wish::GoOn => stop.clone(),
-                _ => tokio::sync::watch::channel(Wish::GoOn).1,
-            },
-        )
-        .await?;
-    }
-    progress.phase("reading what the nodes hold", None);
-    for (i, node) in nodes.iter().enumerate() {
-        let process = Process::Client(process + i as u64);
-        for (f, value) in system.final_reads(node).await {
-            let draft = |kind, value, error| Draft {
-                process,
-                kind,
-                f: f.clone(),
-                value,
-                error,
-                node: Some(node.name.clone()),
-                version: None,
-                due: None,
-            };
-            recorder.record(draft(Kind::Invoke, Value::Nil, None), None)?;
-            let completion = match value {
-                Ok(value) => draft(Kind::Ok, value, None),
-                Err(why) => draft(Kind::Fail, Value::Nil, Some(why)),
-            };
-            recorder.record(completion, None)?;
-        }
-    }
-    Ok(())
 }
 
 /// What became of a run: `results.json`.

@@ -121,6 +121,12 @@ pub struct Run {
     /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,
+    /// Once everything is healed, every node must serve again within this, and then take a write [default: the system's, 30s for most]
+    #[arg(long, value_parser = duration)]
+    pub recovery_time: Option<Duration>,
+    /// Let daemons end by themselves: else a run in which one did is invalid
+    #[arg(long)]
+    pub may_crash: bool,
     /// Seed of everything random [default: drawn, and shown]
     #[arg(long, short, allow_negative_numbers = true)]
     pub seed: Option<u64>,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use checkers::{Checker, Verdict};
 use harness::run::{Judged, Notes, judge};
 use history::History;
-use history::store::Store;
+use history::store::{Run, Store};
 use workloads::params::Params;
 use workloads::workload::Circumstances;
 use workloads::{systems, workload};
@@ -50,6 +50,9 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     let spec = Spec::load(&run)?;
     // A run that was killed has no results yet; its history is what there is.
     let notes = load_results(&run).map(|j| j.notes).unwrap_or_default();
+    if !run.history().exists() {
+        return never_began(&run, &spec, args.json);
+    }
     let name = args.workload.as_deref().unwrap_or(&spec.workload);
     let params: Vec<_> = spec.params.clone().into_iter().collect();
     let checkers = judges(name, &params, Some(&spec))?;
@@ -60,6 +63,17 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     }
     conclude(&run, &spec, &history, &judged)?;
     print(&spec.title(), &judged, &history, args.json)
+}
+
+/// A run that ended before its main phase has left why, and nothing to judge.
+fn never_began(run: &Run, spec: &Spec, json: bool) -> Result<ExitCode, Failure> {
+    let judged = load_results(run).map_err(|_| {
+        Failure::Usage(format!(
+            "{} has no history: it was cut short before its main phase",
+            run.name()
+        ))
+    })?;
+    print(&spec.title(), &judged, &History::default(), json)
 }
 
 /// Writes the report of a judged run again.
@@ -100,6 +114,7 @@ pub fn judges(
                 faults: spec.nemesis.as_deref() != Some("none"),
                 confirmations: entry.confirmations(&params),
                 separate_clocks: spec.cluster != "lab",
+                may_crash: spec.may_crash || entry.may_crash,
             }
         }
     };

@@ -1,17 +1,14 @@
 //! What became of the plan of operations: how many were due, and how many of them nobody was free to ask.
 //!
-//! It is said by events of process `nemesis` and type `info`, whose `f` is [`OFFERED`]: now and then while
-//! anything is left out, so that it is known of a run that was cut short too, and at the end of the phase.
-//! Numbers are those since the phase began.
+//! It is said by a [mark](crate::mark): now and then while anything is left out, so that it is known of a run
+//! that was cut short too, and at the end of the phase. Numbers are those since the phase began.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, History, Kind, Name, Process, Value};
-
-/// The `f` of such an event.
-pub const OFFERED: &str = "offered";
+use crate::mark::{Mark, marks};
+use crate::{History, Name};
 
 /// The value of such an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,20 +31,6 @@ pub struct Offered {
 }
 
 impl Offered {
-    /// What an event says; none if it is another kind of event.
-    pub fn of(event: &Event) -> Option<Offered> {
-        let is = event.process == Process::Nemesis && event.kind == Kind::Info;
-        match is && event.f == OFFERED {
-            true => event.value.to_serde().ok(),
-            false => None,
-        }
-    }
-
-    /// As the value of an event.
-    pub fn to_value(&self) -> Value {
-        Value::from_serde(self).expect("it has only text keys")
-    }
-
     /// Operations that were due and never invoked.
     pub fn not_offered(&self) -> u64 {
         self.late + self.busy.values().sum::<u64>()
@@ -68,44 +51,22 @@ impl Offered {
     }
 }
 
-/// The last word of the plan's phase; none if the history does not tell.
+/// The last word of the phase that had a plan; none if the history does not tell.
 pub fn offered(history: &History) -> Option<Offered> {
-    let columns = history.columns();
-    let number = columns.names().find(OFFERED)?;
-    let mut told = columns.rows().filter(|row| row.f() == number);
-    let mut last = None;
-    // Whatever follows on the plan's phase has none.
-    for row in &mut told {
-        last = Offered::of(&columns.event(row)).or(last);
-    }
-    last
+    let said = marks(history).into_iter().rev();
+    said.map(|placed| placed.mark).find_map(|mark| match mark {
+        Mark::Offered(offered) => Some(offered),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Time;
-
-    fn event(index: u64, process: Process, value: Value) -> Event {
-        Event {
-            index,
-            time: Time(index),
-            process,
-            kind: match process {
-                Process::Nemesis => Kind::Info,
-                Process::Client(_) => Kind::Invoke,
-            },
-            f: OFFERED.into(),
-            value,
-            error: None,
-            node: None,
-            version: None,
-            due: None,
-        }
-    }
+    use crate::{Event, Kind, Process, Time};
 
     #[test]
-    fn the_last_word_counts_and_a_client_says_nothing_of_it() {
+    fn the_last_word_counts() {
         let said = |due| Offered {
             due,
             offered: due - 3,
@@ -114,12 +75,19 @@ mod tests {
             workers: 4,
             first_process: 10,
         };
-        let events = vec![
-            event(0, Process::Nemesis, said(5).to_value()),
-            event(1, Process::Nemesis, said(9).to_value()),
-            event(2, Process::Client(0), said(20).to_value()),
-        ];
-        let history = History::new(events).unwrap();
+        let event = |(index, due)| Event {
+            index,
+            time: Time(index),
+            process: Process::Nemesis,
+            kind: Kind::Info,
+            f: Mark::Offered(said(due)).f(),
+            value: Mark::Offered(said(due)).value(),
+            error: None,
+            node: None,
+            version: None,
+            due: None,
+        };
+        let history = History::new((0..).zip([5, 9]).map(event).collect()).unwrap();
         let told = offered(&history).unwrap();
         assert_eq!(told, said(9));
         assert_eq!(

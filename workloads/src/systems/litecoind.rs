@@ -51,6 +51,7 @@ pub(super) const ENTRY: Entry = Entry {
     interfaces: &[Interface::Chain, Interface::Ledger],
     params: PARAMS,
     leads: false,
+    may_crash: false,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 5.0),
     flaws: || Ok(Vec::new()),
     set_up,
@@ -237,8 +238,8 @@ impl System for Litecoind {
         Ok(())
     }
 
-    /// There are coins, and the node has the same chain as all others that answer, up to the depth at
-    /// which answers are given.
+    /// There are coins, and the node has every block from which any that answers gives answers, deep
+    /// enough to give the same.
     async fn ready(&self, node: &Node) -> bool {
         let Some(all) = self.network.nodes.get() else {
             return false;
@@ -249,6 +250,13 @@ impl System for Litecoind {
     /// Most of it is the first wallets' creation.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)
+    }
+
+    /// Connections that a partition broke are tried again after up to as long as it lasted; then blocks
+    /// have to become as deep as answers need them.
+    fn recovery_time(&self) -> Duration {
+        let pace = (ENTRY.pace)(&self.setup.params);
+        Duration::from_secs(60) + pace.op_timeout
     }
 
     async fn leader(&self, _nodes: &[Node]) -> Option<Name> {
@@ -370,33 +378,40 @@ impl Network {
         connect(at(node, self.ports.rpc), patience)
     }
 
-    /// Whether the block that is deep enough at this node is in the chain of every other that answers.
+    /// Whether the node has caught up with every other that answers: a node that lags by a block gives
+    /// older answers than the others did, and its reads would look as if something were lost.
     async fn settled(&self, node: &Node, all: &[Node]) -> bool {
-        let mut rpc = self.rpc(node, Patience::QUESTION);
-        let deep = async {
-            let info: Info = rpc.call("getblockchaininfo", json!([])).await?;
-            let height = (info.blocks - self.confirmations as i64 + 1).max(0);
-            let hash: String = rpc.call("getblockhash", json!([height])).await?;
-            Ok::<_, RpcError>((height, hash))
-        };
-        let Ok((height, hash)) = deep.await else {
+        // The others first: what they had by then, this node has to have now.
+        let theirs = super::ask_all(all, |other| {
+            let rpc = self.rpc(other, Patience::QUESTION);
+            self.deep(rpc)
+        });
+        let theirs = theirs.await;
+        let Some((height, _)) = self.deep(self.rpc(node, Patience::QUESTION)).await else {
             return false;
         };
-        let theirs = super::ask_all(all, |other| {
-            let mut rpc = self.rpc(other, Patience::QUESTION);
-            async move {
-                match rpc.call::<String>("getblockhash", json!([height])).await {
-                    Err(RpcError::Lost(_)) => None,
-                    // Not so high yet.
-                    Err(RpcError::Said { .. }) => Some(None),
-                    Ok(theirs) => Some(Some(theirs)),
-                }
+        let mut rpc = self.rpc(node, Patience::QUESTION);
+        for (_, (at, hash)) in theirs {
+            if at > height {
+                return false;
             }
-        });
-        theirs
-            .await
-            .iter()
-            .all(|(_, theirs)| theirs.as_ref() == Some(&hash))
+            match rpc.call::<String>("getblockhash", json!([at])).await {
+                Ok(mine) if mine == hash => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Height and hash of the newest block from which the node gives answers.
+    fn deep(&self, mut rpc: Rpc) -> impl Future<Output = Option<(i64, String)>> + Send + use<> {
+        let confirmations = self.confirmations as i64;
+        async move {
+            let info: Info = rpc.call("getblockchaininfo", json!([])).await.ok()?;
+            let height = (info.blocks - confirmations + 1).max(0);
+            let hash = rpc.call("getblockhash", json!([height])).await.ok()?;
+            Some((height, hash))
+        }
     }
 
     fn shown(&self, block: FullBlock) -> Block {

@@ -51,6 +51,7 @@ async fn run_as(
         faults: false,
         confirmations,
         separate_clocks: false,
+        may_crash: false,
     };
     let checkers = workload::judges(workload, &params, circumstances);
     let test = Test {
@@ -58,7 +59,7 @@ async fn run_as(
         connect: workload.connect(&params, &ready.offers).unwrap(),
         system: ready.system,
         generator: load.main,
-        final_generator: Some(load.closing),
+        closing: Some(load.closing),
         schedule: Vec::new(),
         pace: Pace {
             per_second: rate,
@@ -68,6 +69,7 @@ async fn run_as(
         workers,
         time_limit,
         op_timeout: LIMIT,
+        recovery_time: None,
         lacking: Box::new(|_| Vec::new()),
     };
     let store = Store::new(cluster.folder().join("store"));
@@ -77,6 +79,7 @@ async fn run_as(
         test,
         &mut cluster,
         &run,
+        tokio::sync::mpsc::unbounded_channel().1,
         Arc::new(Progress::default()),
         stop,
     )
