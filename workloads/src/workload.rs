@@ -173,7 +173,7 @@ pub fn judges(
             may_crash,
         }),
         Box::new(Completeness { roles: Some(roles) }),
-        Box::new(Availability::default()),
+        Box::new(Availability::of_run(roles)),
         Box::new(Vacuity::of_run(service, nodes, faults)),
     ];
     judges.extend(run);
