@@ -5,7 +5,7 @@
 //! anything starts: so everything that is wrong is said at once, and runs that the store already has
 //! are known by what was asked and by their schedule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -255,6 +255,7 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
                 verdict: None,
                 anomalies: Vec::new(),
                 figures: BTreeMap::new(),
+                bounds: BTreeSet::new(),
                 error: Some(error.clone()),
             };
         }
@@ -269,10 +270,13 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
         .collect();
     anomalies.sort();
     anomalies.dedup();
-    let figures = match outcome.verdict {
+    let (figures, bounds) = match outcome.verdict {
         // They measure the harness's failure.
-        Verdict::Infra => BTreeMap::new(),
-        _ => measures::figures(&outcome.judged.analyses),
+        Verdict::Infra => Default::default(),
+        _ => (
+            measures::figures(&outcome.judged.analyses),
+            measures::bounds(&outcome.judged.analyses),
+        ),
     };
     Trial {
         seed,
@@ -280,6 +284,7 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
         verdict: Some(outcome.verdict),
         anomalies,
         figures,
+        bounds,
         error: None,
     }
 }
