@@ -15,6 +15,7 @@ mod engines;
 mod frontier;
 mod garbage;
 mod isolation;
+mod lateness;
 mod objects;
 mod random;
 mod registers;
