@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use history::mark::{Mark, Phase, Placed, Stopped, began, main_phase, marks};
+use history::mark::{Mark, Phase, Stopped, began, limit, main_phase, marks};
 use history::{History, Outcome, Time, Value, fault};
 
 use crate::role::Roles;
@@ -115,14 +115,6 @@ fn named(object: &Value) -> String {
         Value::Nil => "the only one".into(),
         object => object.to_string(),
     }
-}
-
-/// How long the main phase was to be.
-fn limit(marks: &[Placed]) -> Option<Duration> {
-    marks.iter().find_map(|placed| match &placed.mark {
-        Mark::Phase(begins) => begins.limit_ns.map(Duration::from_nanos),
-        _ => None,
-    })
 }
 
 /// ` of 30 s`, where it is known of how many.

@@ -50,6 +50,7 @@ pub mod completeness;
 pub mod compose;
 pub mod crashes;
 pub mod drawing;
+pub mod keyed;
 pub mod lateness;
 pub mod linearizable;
 pub mod objects;

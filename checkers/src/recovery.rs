@@ -78,8 +78,15 @@ impl Checker for Recovery {
         let slowest = served().map(|(_, seen)| after(seen)).max();
         let allowed = seen.iter().map(|(_, seen)| seen.allowed_ns).max();
         let allowed = Duration::from_nanos(allowed.unwrap_or_default());
+        anomalies.sort_by(|a, b| a.object.cmp(&b.object));
         let summary = match anomalies.first() {
-            Some(first) => first.reason.lines().next().unwrap_or_default().to_string(),
+            Some(first) => {
+                let first = first.reason.lines().next().unwrap_or_default();
+                match anomalies.len() {
+                    1 => first.to_string(),
+                    n => format!("{n} of {} nodes did not serve again: {first}", judged.len()),
+                }
+            }
             None => format!(
                 "{} of {} nodes were to serve again within {:.1} s of the last heal, and did{}",
                 judged.len(),
@@ -120,6 +127,14 @@ impl Recovery {
     /// Why a node that says that it serves does not: of what it was asked in the final phase nothing
     /// was answered, or no write.
     fn refusal(&self, run: &Healed<'_>, node: &Name) -> Option<String> {
+        // Whoever was stopped while asking had not asked for as long as is allowed.
+        let stopped = |placed: &Placed| match &placed.mark {
+            Mark::Stopped(stopped) => stopped.phase >= Phase::Final,
+            _ => false,
+        };
+        if run.marks.iter().any(stopped) {
+            return None;
+        }
         let at_node = || run.last.iter().filter(|op| op.node.as_ref() == Some(node));
         let none_of = |what: &str, ops: Vec<&&Op>| {
             let last = ops.last()?;
@@ -206,5 +221,5 @@ pub(crate) fn log_text(log: &[String]) -> String {
         return String::new();
     }
     let lines = log.iter().map(|line| format!("\n    | {line}"));
-    format!("; its log ends:{}", lines.collect::<String>())
+    format!("\n    its log ends:{}", lines.collect::<String>())
 }

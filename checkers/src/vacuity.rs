@@ -10,7 +10,7 @@ mod quorum;
 use std::collections::BTreeMap;
 
 use history::fault::Span;
-use history::mark::{Mark, main_phase, marks};
+use history::mark::{Mark, Placed, Stopped, limit, main_phase, marks};
 use history::{History, Name, Op, Outcome, Time, fault};
 
 use self::quorum::whole;
@@ -100,7 +100,30 @@ struct Main<'a> {
     until: Time,
     /// Clients' operations that were called in it.
     asked: Vec<&'a Op>,
+    /// Somebody left at once: what was being done is neither done nor failed.
+    abandoned: bool,
     spans: Vec<Span>,
+}
+
+fn stops(marks: &[Placed]) -> impl Iterator<Item = &Stopped> {
+    marks.iter().filter_map(|placed| match &placed.mark {
+        Mark::Stopped(stopped) => Some(stopped),
+        _ => None,
+    })
+}
+
+/// From when on and until when operations were offered. The main phase goes on for as long as its last
+/// faults take to be healed.
+fn offered(history: &History) -> (Time, Time) {
+    let Some((from, until)) = main_phase(history) else {
+        return (Time(0), history.end());
+    };
+    let marks = marks(history);
+    let limit = limit(&marks).map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+    let stopped = stops(&marks).map(|stop| stop.after_ns);
+    let length = limit.into_iter().chain(stopped).min();
+    let end = length.map_or(until, |length| Time(from.0.saturating_add(length)));
+    (from, until.min(end))
 }
 
 impl Checker for Vacuity {
@@ -109,13 +132,14 @@ impl Checker for Vacuity {
     }
 
     fn check(&self, history: &History, _budget: &Budget) -> Analysis {
-        let (from, until) = main_phase(history).unwrap_or((Time(0), history.end()));
+        let (from, until) = offered(history);
         let called = |op: &&Op| from <= op.call && op.call <= until;
         let main = Main {
             history,
             from,
             until,
             asked: history.asked().filter(called).collect(),
+            abandoned: stops(&marks(history)).any(|stop| stop.abandoned),
             spans: fault::spans(history),
         };
         let (infra, mut vacuous) = self.faults(&main);
@@ -183,6 +207,10 @@ impl Vacuity {
                 None => "there is no receipt".to_string(),
                 Some(receipt) => receipt.evidence.join("; "),
             };
+            let cut = main.abandoned && !span.healed() && span.error.is_none();
+            if cut {
+                continue;
+            }
             if span.skipped {
                 // Nobody led, say. It tells nothing against the others of its family.
                 if !spans.iter().any(|s| s.family == span.family && s.held()) {

@@ -9,6 +9,7 @@ pub mod client;
 pub mod closing;
 pub mod cluster;
 pub mod control;
+mod course;
 pub mod doctor;
 pub mod dummy;
 pub mod generator;

@@ -13,7 +13,7 @@ pub struct Progress {
     fail: AtomicU64,
     info: AtomicU64,
     now: Mutex<Now>,
-    stopped_by: OnceLock<&'static str>,
+    stopped_by: OnceLock<(&'static str, Instant)>,
 }
 
 /// The part of a run, and what is in force.
@@ -85,10 +85,11 @@ impl Progress {
 
     /// Who wished first that the run end: the name of a signal.
     pub fn stop_by(&self, signal: &'static str) {
-        self.stopped_by.get_or_init(|| signal);
+        self.stopped_by.get_or_init(|| (signal, Instant::now()));
     }
 
-    pub fn stopped_by(&self) -> Option<&'static str> {
+    /// The signal, and when it came.
+    pub fn stopped_by(&self) -> Option<(&'static str, Instant)> {
         self.stopped_by.get().copied()
     }
 

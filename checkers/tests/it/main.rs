@@ -28,3 +28,4 @@ mod story;
 mod subjects;
 mod texts;
 mod transactions;
+mod verdicts;

@@ -25,14 +25,19 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     if args.workload.is_none() && (args.run == "-" || path.is_file()) {
         return input::check(&args, path);
     }
-    let only_files = [
-        (args.model.is_some(), "--model"),
-        (args.consistency_model.is_some(), "--consistency-model"),
-        (args.initial.is_some(), "--initial"),
+    if args.workload.is_none()
+        && let Some(history) = input::in_folder(path)
+    {
+        return input::check(&args, &history);
+    }
+    let mut only_files = args.question.given();
+    let others = [
         (args.certificate.is_some(), "--certificate"),
         (args.input.format.is_some(), "--format"),
     ];
-    if let Some((_, flag)) = only_files.iter().find(|(given, _)| *given) {
+    let others = others.iter().filter(|(given, _)| *given);
+    only_files.extend(others.map(|(_, flag)| *flag));
+    if let Some(flag) = only_files.first() {
         let why = format!(
             "{flag} is for history files; {} is a run, or judged as a workload",
             args.run

@@ -314,3 +314,57 @@ fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome
         judged,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// Takes as long as somebody lets it.
+    struct Slow(Mutex<Receiver<()>>);
+
+    impl Checker for Slow {
+        fn name(&self) -> &str {
+            "slow"
+        }
+
+        fn check(&self, _: &History, _: &Budget) -> Analysis {
+            let _ = self.0.lock().expect("no panic while held").recv();
+            Analysis::valid("slow", "")
+        }
+    }
+
+    #[test]
+    fn a_signal_while_a_run_is_judged_leaves_it_unjudged_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Store::new(folder.path()).create("run").unwrap();
+        let recorder = harness::recorder::Recorder::create(&run.history()).unwrap();
+        recorder.finish().unwrap();
+        let (done, waiting) = channel();
+        let judging = Judging {
+            run: run.clone(),
+            checkers: vec![Box::new(Slow(Mutex::new(waiting)))],
+            budget: Budget::default(),
+            notes: Notes::default(),
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        // The run was wound up before; that it is judged was wished then.
+        let (wishes, stop) = watch::channel(Wish::WindUp);
+        let (_, judged) = runtime.block_on(async {
+            let judged = judging.unless_stopped(&stop);
+            let person = async {
+                tokio::task::yield_now().await;
+                wishes.send_replace(Wish::Abandon);
+            };
+            tokio::join!(judged, person).0.unwrap()
+        });
+        drop(done);
+        assert_eq!(judged.verdict, Verdict::Unknown);
+        assert!(judged.notes.stopped);
+        let summary = &judged.analyses[0].summary;
+        assert!(summary.contains("stopped while it was judged"), "{summary}");
+        assert!(summary.contains(&run.name()), "{summary}");
+    }
+}

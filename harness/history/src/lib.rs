@@ -16,6 +16,7 @@ pub mod json;
 pub mod mark;
 pub mod offered;
 mod op;
+pub mod order;
 pub mod sort;
 mod value;
 pub mod word;

@@ -18,6 +18,8 @@
 //!
 //! Histories that other tools wrote have none of them, and whoever reads marks must do without.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +199,14 @@ pub fn marks(history: &History) -> Vec<Placed> {
 pub fn began(marks: &[Placed], phase: Phase) -> Option<Time> {
     marks.iter().find_map(|placed| match &placed.mark {
         Mark::Phase(begins) if begins.phase == phase => Some(placed.time),
+        _ => None,
+    })
+}
+
+/// How long the main phase was to be.
+pub fn limit(marks: &[Placed]) -> Option<Duration> {
+    marks.iter().find_map(|placed| match &placed.mark {
+        Mark::Phase(begins) => begins.limit_ns.map(Duration::from_nanos),
         _ => None,
     })
 }

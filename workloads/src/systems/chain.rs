@@ -485,6 +485,33 @@ mod tests {
         ]))
     }
 
+    #[test]
+    fn a_node_that_lags_by_one_block_has_not_caught_up() {
+        // Blocks by height, newest first; `fork` is where another branch begins.
+        let chain = |head: i64, blocks: i64, fork: i64| -> Vec<(i64, String)> {
+            let of = |height| match height >= fork {
+                true => format!("b{height}"),
+                false => format!("a{height}"),
+            };
+            let heights = (0..=head).rev().take(blocks as usize);
+            heights.map(|height| (height, of(height))).collect()
+        };
+        let never = i64::MAX;
+        let mine = |head, fork| chain(head, 6 + SPREAD, fork);
+        let theirs = |head, fork| chain(head, 6, fork);
+        let caught = |mine: &[_], theirs: &[_]| caught_up(mine, theirs, 6);
+        assert!(caught(&mine(20, never), &theirs(20, never)));
+        assert!(caught(&mine(25, never), &theirs(20, never)));
+        assert!(!caught(&mine(20, never), &theirs(21, never)));
+        // Branches above what answers are given from are no matter, those below are.
+        assert!(caught(&mine(20, 16), &theirs(20, 17)));
+        assert!(!caught(&mine(20, 14), &theirs(20, never)));
+        // Another that is far behind is not looked at; a chain that is not deep yet has genesis.
+        assert!(caught(&mine(90, never), &theirs(20, 3)));
+        assert!(caught(&mine(2, never), &theirs(1, never)));
+        assert!(!caught(&[], &theirs(1, never)));
+    }
+
     const LINEAR: Consistency = Consistency::Linearizable;
 
     #[tokio::test]
