@@ -52,6 +52,7 @@ pub mod crashes;
 pub mod drawing;
 mod findings;
 pub mod keyed;
+pub mod lateness;
 pub mod linearizable;
 pub mod objects;
 mod proof;

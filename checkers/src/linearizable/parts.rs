@@ -325,6 +325,7 @@ mod tests {
                 error: None,
                 node: None,
                 version: (random.below(9) == 0).then_some(Value::Int(index as i64)),
+                due: None,
             });
         }
         History::new(events).unwrap()
@@ -368,6 +369,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         };
         let events = (0..20).flat_map(|i| {
             let asked = match i {

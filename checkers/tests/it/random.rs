@@ -90,6 +90,7 @@ impl Recorder {
             error: None,
             node: None,
             version,
+            due: None,
         });
     }
 

@@ -458,6 +458,7 @@ fn the_engine_is_named_with_the_reason_for_it() {
                     error: None,
                     node: None,
                     version: (kind == Kind::Ok).then_some(Value::Int(version)),
+                    due: None,
                 });
             }
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use checkers::choice::{Model, Question};
 use checkers::transactions::Consistency;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use harness::generator::Shape;
+use harness::scheduler::Clients;
 use history::Value;
 use history::foreign::Format;
 use nemeses::schedule::{Length, Tuning};
@@ -105,9 +107,17 @@ pub struct Run {
     /// Operations offered a second, on average [default: the system's, 200 for most]
     #[arg(long, short, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// Operations open at once: number of workers [default: the system's, 10 for most; at least one a node]
+    /// Operations open at once: number of clients [default: the system's, 10 for most; at least one a node]
     #[arg(long, short)]
     pub concurrency: Option<usize>,
+    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
+    /// may be at another node [default: sticky]
+    #[arg(long, value_name = "HOW")]
+    pub clients: Option<Clients>,
+    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
+    /// same mean rate [default: varied]
+    #[arg(long, value_name = "SHAPE")]
+    pub load: Option<Shape>,
     /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,
@@ -381,9 +391,17 @@ pub struct Experiment {
     /// Operations offered a second, on average [default: 200]
     #[arg(long, short, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// Operations open at once: number of workers [default: 10, at least one a node]
+    /// Operations open at once: number of clients [default: 10, at least one a node]
     #[arg(long, short)]
     pub concurrency: Option<usize>,
+    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
+    /// may be at another node [default: sticky]
+    #[arg(long, value_name = "HOW")]
+    pub clients: Option<Clients>,
+    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
+    /// same mean rate [default: varied]
+    #[arg(long, value_name = "SHAPE")]
+    pub load: Option<Shape>,
     /// After this an operation is given up, its outcome unknown [default: 3s]
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,

@@ -5,7 +5,7 @@
 //! anything starts: so everything that is wrong is said at once, and runs that the store already has
 //! are known by what was asked and by their schedule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -147,6 +147,8 @@ impl Experiment {
         add("--time-limit", span(Some(self.time_limit)));
         add("--rate", self.rate.map(|r| r.to_string()));
         add("--concurrency", self.concurrency.map(|c| c.to_string()));
+        add("--clients", self.clients.map(|c| c.to_string()));
+        add("--load", self.load.map(|l| l.to_string()));
         add("--op-timeout", span(self.op_timeout));
         words
     }
@@ -177,7 +179,10 @@ impl Experiment {
             pair("each run", format!("{:?}", spec.time_limit())),
             pair(
                 "offered",
-                format!("{} ops/s by {}", spec.rate, spec.concurrency),
+                format!(
+                    "{} ops/s, {}, by {} {} clients",
+                    spec.rate, spec.load, spec.concurrency, spec.clients
+                ),
             ),
         ];
         if !spec.drawing.is_empty() {
@@ -251,6 +256,7 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
                 verdict: None,
                 anomalies: Vec::new(),
                 figures: BTreeMap::new(),
+                bounds: BTreeSet::new(),
                 error: Some(error.clone()),
             };
         }
@@ -265,10 +271,13 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
         .collect();
     anomalies.sort();
     anomalies.dedup();
-    let figures = match outcome.verdict {
+    let (figures, bounds) = match outcome.verdict {
         // They measure the harness's failure.
-        Verdict::Infra => BTreeMap::new(),
-        _ => measures::figures(&outcome.judged.analyses),
+        Verdict::Infra => Default::default(),
+        _ => (
+            measures::figures(&outcome.judged.analyses),
+            measures::bounds(&outcome.judged.analyses),
+        ),
     };
     Trial {
         seed,
@@ -276,6 +285,7 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
         verdict: Some(outcome.verdict),
         anomalies,
         figures,
+        bounds,
         error: None,
     }
 }

@@ -167,6 +167,7 @@ mod tests {
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             });
         };
         for n in 0..operations {
@@ -182,6 +183,7 @@ mod tests {
                     label: "kill n1".into(),
                     targets: vec![],
                     loss: Default::default(),
+                    in_force_ns: None,
                     receipt: Some(Receipt {
                         held: *held,
                         evidence: vec![],

@@ -67,6 +67,7 @@ pub struct Parts<'a> {
     pub error: Option<&'a str>,
     pub node: Option<&'a str>,
     pub version: Option<Word>,
+    pub due: Option<Time>,
 }
 
 /// Who, and what of it: two bytes.
@@ -91,6 +92,7 @@ pub struct Chunk {
     /// By row; few events have one.
     errors: Vec<(u32, String)>,
     versions: Vec<(u32, Word)>,
+    dues: Vec<(u32, Time)>,
     names: Names,
     /// Where the values of this chunk's events belong.
     pub arena: Arena,
@@ -137,6 +139,9 @@ impl Chunk {
         if let Some(version) = event.version {
             self.versions.push((row, version));
         }
+        if let Some(due) = event.due {
+            self.dues.push((row, due));
+        }
     }
 
     pub fn push_event(&mut self, event: &Event) {
@@ -152,6 +157,7 @@ impl Chunk {
             error: event.error.as_deref(),
             node: event.node.as_deref(),
             version,
+            due: event.due,
         });
     }
 
@@ -166,6 +172,7 @@ impl Chunk {
             + self.errors.capacity() * size_of::<(u32, String)>()
             + errors
             + self.versions.capacity() * size_of::<(u32, Word)>()
+            + self.dues.capacity() * size_of::<(u32, Time)>()
             + self.arena.bytes()
     }
 
@@ -177,6 +184,7 @@ impl Chunk {
         self.fs.shrink_to_fit();
         self.nodes.shrink_to_fit();
         self.values.shrink_to_fit();
+        self.dues.shrink_to_fit();
         self.arena.shrink();
     }
 
@@ -280,6 +288,12 @@ impl<'h> Row<'h> {
         let at = self.chunk.versions.binary_search_by_key(&self.row, |v| v.0);
         let word = self.chunk.versions[at.ok()?].1;
         Some(self.chunk.arena.get(word))
+    }
+
+    /// See [`Event::due`].
+    pub fn due(&self) -> Option<Time> {
+        let at = self.chunk.dues.binary_search_by_key(&self.row, |d| d.0);
+        at.ok().map(|at| self.chunk.dues[at].1)
     }
 
     fn node(&self) -> u32 {
@@ -484,6 +498,7 @@ impl Columns {
             error: row.error().map(str::to_string),
             node: name(row.node()),
             version: row.version().map(Stored::to_value),
+            due: row.due(),
         }
     }
 }
@@ -571,6 +586,7 @@ mod tests {
                         error: None,
                         node: None,
                         version: None,
+                        due: None,
                     });
                 }
                 chunk

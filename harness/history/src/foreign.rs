@@ -258,7 +258,7 @@ mod tests {
     const EDN: &str = "; recorded by hand
 [{:process 0, :type :invoke, :f :write, :value 3, :time 10, :index 0}
  #jepsen.history.Op{:process :nemesis, :type :info, :f :start, :value nil, :time 11, :index 1}
- {:process 1, :type :invoke, :f :cas, :value [3 4], :time 11, :index 2}
+ {:process 1, :type :invoke, :f :cas, :value [3 4], :time 11, :index 2, :due 9}
  {:process 0, :type :ok, :f :write, :value 3, :time 15, :index 3, :node \"n1\"}
  {:process 1, :type :info, :f :cas, :value [3 4], :error [:net \"lost\"], :time 20, :index 4}]
 ";
@@ -567,6 +567,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         let mut out = Vec::new();
         write_edn(&history, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
+        assert_eq!(history.ops()[1].due, Some(Time(9)));
         assert!(
             text.starts_with(
                 "{:type :invoke, :f :write, :value 3, :process 0, :time 10, :index 0}\n"
@@ -644,6 +645,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             };
             let history = History::new(vec![event]).unwrap();
             let mut out = Vec::new();
@@ -659,7 +661,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
     const JSONL: &str = r#"{"schism":"history","version":1,"began_ns":5}
 {"index":0,"time":10,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}
 {"index":1,"time":11,"process":"nemesis","type":"info","f":"kill","value":{"targets":["n1"]}}
-{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null]}
+{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null],"due":9}
 {"index":3,"time":15,"process":0,"type":"ok","f":"write","value":[3,17]}
 {"index":4,"time":20,"process":1,"type":"ok","f":"read","value":[3,17],"version":[1,2]}
 "#;

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod foreign;
 pub mod json;
 pub mod mark;
+pub mod offered;
 mod op;
 pub mod order;
 pub mod sort;

@@ -46,9 +46,16 @@ pub struct Op {
     pub error: Option<String>,
     /// Where in the system's own order it took effect, if the answer said; none unless `outcome` is ok.
     pub version: Option<Value>,
+    /// When it was to be called by the plan, if there was one.
+    pub due: Option<Time>,
 }
 
 impl Op {
+    /// From when it counts: it was wanted when it was due, however late it could be called.
+    pub fn wanted(&self) -> Time {
+        self.due.unwrap_or(self.call).min(self.call)
+    }
+
     /// Whether the harness looked at the system; else it is a client's.
     pub fn observes(&self) -> bool {
         OBSERVATIONS.contains(&self.f.as_str())
@@ -362,6 +369,7 @@ impl Op {
             ret: Time::MAX,
             error: None,
             version: None,
+            due: invocation.due,
         };
         let Some(completion) = completion else {
             return op;
