@@ -613,8 +613,7 @@ fn a_fault_that_nobody_tried_though_a_quorum_was_whole_shows_nothing() {
     is(&check(&vacuity(), &tape), Verdict::Valid, &[], "");
     let mut tape = run_where(quiet);
     tape.fault(0, "kill", 4_010, 5_990, down(&["n1"]), true);
-    let says =
-        "nothing was tried of the rest while fault 0 (kill something) held, from 4.010 s";
+    let says = "nothing was tried of the rest while fault 0 (kill something) held, from 4.010 s";
     let kinds = ["fault not tried"];
     is(&check(&vacuity(), &tape), Verdict::Vacuous, &kinds, says);
     // All clients wait for the one that was killed, and none asks the others.
