@@ -23,6 +23,7 @@ fn history(lost_at: u64, healed: u64, due: u64) -> History {
         receipt: Some(Receipt {
             held: true,
             evidence: vec![],
+            ..Receipt::default()
         }),
         in_force_ns: None,
     };

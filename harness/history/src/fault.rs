@@ -231,12 +231,14 @@ mod tests {
                 label: "clock of n1".into(),
                 targets: vec!["n1".into()],
                 loss: Loss::default(),
+                in_force_ns: None,
                 receipt,
             })
             .expect("a note has text keys"),
             error: None,
             node: None,
             version: None,
+            due: None,
         };
         let held = Receipt {
             held: true,
