@@ -20,8 +20,10 @@
 
 use std::collections::BTreeMap;
 
-use history::{History, Op, Outcome, Time, Value};
+use history::{History, Op, Outcome, Value};
 
+use crate::linearizable::search::NEVER;
+use crate::ranks::Ranks;
 use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
 
 /// Judges operations `transfer` (`[from, to, amount]`) and `read` (answered with a list of
@@ -41,8 +43,27 @@ const MOST_CHOICES: usize = 1_000;
 
 type Balances<'h> = BTreeMap<&'h Value, i64>;
 
+/// The [ranks](crate::ranks) of an operation's events.
+#[derive(Clone, Copy)]
+struct Span {
+    call: u32,
+    /// [`NEVER`] if nobody knows its outcome.
+    ret: u32,
+}
+
+impl Span {
+    fn of(op: &Op, ranks: &Ranks) -> Span {
+        let ret = op.completion.filter(|_| op.outcome == Outcome::Ok);
+        Span {
+            call: ranks.call(op.index as u32),
+            ret: ret.map_or(NEVER, |at| ranks.ret(at as u32)),
+        }
+    }
+}
+
 struct Transfer<'h> {
     op: &'h Op,
+    span: Span,
     from: &'h Value,
     to: &'h Value,
     amount: i64,
@@ -50,6 +71,7 @@ struct Transfer<'h> {
 
 struct Read<'h> {
     op: &'h Op,
+    span: Span,
     balances: Balances<'h>,
 }
 
@@ -70,11 +92,13 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     let name = Bank.name();
     let mut transfers: Vec<Transfer> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
+    let ranks = Ranks::new(history);
     for op in history.ops() {
         meter.tick(0)?;
+        let span = Span::of(op, &ranks);
         match (op.f.as_str(), op.outcome) {
             ("transfer", Outcome::Fail) => {}
-            ("transfer", _) => match transfer(op) {
+            ("transfer", _) => match transfer(op, span) {
                 Some(transfer) => transfers.push(transfer),
                 None => {
                     let why = format!(
@@ -86,7 +110,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                 }
             },
             ("read", Outcome::Ok) => match balances(&op.output) {
-                Some(balances) => reads.push(Read { op, balances }),
+                Some(balances) => reads.push(Read { op, span, balances }),
                 None => {
                     let why = format!(
                         "operation {} read {}, not a list of accounts with their balances",
@@ -102,7 +126,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     let done = done.count();
     let Some(first) = reads
         .iter()
-        .min_by_key(|read| read.op.ret)
+        .min_by_key(|read| read.span.ret)
         .filter(|_| done > 0)
     else {
         let why =
@@ -114,8 +138,11 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         meter.tick(0)?;
         totals(first, read, &mut found);
     }
-    let begun = transfers.iter().map(|t| t.op.call).min();
-    let opened = begun.is_none_or(|begun| first.op.ret < begun);
+    let precedes = |t: &Transfer| {
+        let asked_before = first.op.process == t.op.process && first.op.index < t.op.index;
+        first.span.ret < t.span.call || asked_before
+    };
+    let opened = transfers.iter().all(precedes);
     let bounded = match opened {
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
         false => reads.len(),
@@ -143,13 +170,14 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     Ok(analysis)
 }
 
-fn transfer(op: &Op) -> Option<Transfer<'_>> {
+fn transfer(op: &Op, span: Span) -> Option<Transfer<'_>> {
     let [from, to, amount] = op.input.as_list()? else {
         return None;
     };
     let amount = amount.as_int().filter(|amount| *amount >= 0)?;
     Some(Transfer {
         op,
+        span,
         from,
         to,
         amount,
@@ -232,30 +260,39 @@ fn explain_all<'h>(
         .iter()
         .filter(|read| read.balances.keys().eq(initial.keys()))
         .collect();
-    reads.sort_by_key(|read| read.op.call);
+    reads.sort_by_key(|read| read.span.call);
     // Those that are in every read from here on are summed up and let go of.
     let mut settled = initial.clone();
     let mut waiting = transfers;
-    waiting.sort_by_key(|transfer| transfer.op.call);
+    waiting.sort_by_key(|transfer| transfer.span.call);
     let mut bounded = 0;
     for read in reads {
         waiting.retain(|transfer| {
-            let is_in = transfer.op.outcome == Outcome::Ok && transfer.op.ret < read.op.call;
+            let is_in = transfer.span.ret < read.span.call;
             if is_in {
                 apply(&mut settled, transfer, 1);
             }
             !is_in
         });
-        let begun = waiting.partition_point(|transfer| transfer.op.call <= read.op.ret);
-        let maybe = &waiting[..begun];
+        let begun = waiting.partition_point(|transfer| transfer.span.call <= read.span.ret);
+        // What the reader's own process did before is in it, and what it did afterwards is not, even where ranks
+        // do not say so.
+        let own = |t: &&Transfer| t.op.process == read.op.process && t.span.ret != NEVER;
+        let before = |t: &&Transfer| own(t) && t.op.index < read.op.index;
+        let after = |t: &&Transfer| t.op.process == read.op.process && t.op.index > read.op.index;
+        let begun = waiting[..begun].iter();
+        let maybe: Vec<&Transfer> = begun.clone().filter(|t| !before(t) && !after(t)).collect();
+        let mut now = settled.clone();
+        begun.filter(before).for_each(|t| apply(&mut now, t, 1));
         let missing: Balances = read
             .balances
             .iter()
             .map(|(account, balance)| {
-                let settled = settled.get(account).copied().unwrap_or_default();
-                (*account, balance.saturating_sub(settled))
+                let now = now.get(account).copied().unwrap_or_default();
+                (*account, balance.saturating_sub(now))
             })
             .collect();
+        let maybe = &maybe[..];
         match explain(&missing, maybe, meter)? {
             Explained::Yes => {}
             Explained::Perhaps => bounded += 1,
@@ -287,7 +324,7 @@ enum Explained<'h> {
 /// Whether some choice among `maybe` adds up to `missing`.
 fn explain<'h>(
     missing: &Balances<'h>,
-    maybe: &[Transfer<'h>],
+    maybe: &[&Transfer<'h>],
     meter: &mut Meter,
 ) -> Result<Explained<'h>, Exhausted> {
     meter.tick(0)?;
@@ -310,7 +347,7 @@ fn explain<'h>(
     }
     // Account after account: the first transfers are all that touch the first account, and so on, so
     // that a choice that cannot fill an account is given up as soon as that account is done.
-    let mut order: Vec<&Transfer> = maybe.iter().filter(|t| t.from != t.to).collect();
+    let mut order: Vec<&Transfer> = maybe.iter().copied().filter(|t| t.from != t.to).collect();
     let rank: BTreeMap<&Value, usize> = missing.keys().zip(0..).map(|(a, i)| (*a, i)).collect();
     let ranked = |account: &Value| rank.get(account).copied().unwrap_or(usize::MAX);
     order.sort_by_key(|t| ranked(t.from).min(ranked(t.to)));
@@ -383,12 +420,12 @@ impl Search<'_, '_> {
 fn unexplained(
     read: &Read,
     missing: &Balances,
-    maybe: &[Transfer],
+    maybe: &[&Transfer],
     account: Option<&Value>,
     found: &mut Findings,
 ) {
     let op = read.op.index;
-    let known = maybe.iter().filter(|t| t.op.ret == Time::MAX).count();
+    let known = maybe.iter().filter(|t| t.span.ret == NEVER).count();
     let open = format!(
         "{} transfers ran beside it and of {known} the outcome is unknown, and no choice among them makes up for it",
         maybe.len() - known

@@ -2,7 +2,7 @@
 
 pub mod replay;
 
-use history::{History, Op, Outcome, Process, Time, Value};
+use history::{History, Op, Outcome, Process, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
@@ -60,26 +60,17 @@ pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String
         }
         let inner = |value| within(order.key.as_ref(), value);
         let mut object = replay::object(certificate.model, &certificate.initial)?;
-        let mut latest: FxHashMap<Option<Process>, (Time, u64)> = FxHashMap::default();
+        let mut latest = Latest::default();
         for index in &order.ops {
             let op = ops
                 .remove(index)
                 .ok_or(format!("op {index} is not to be placed"))?;
-            // A process asks one thing after the other, even where times are equal.
-            let (among, own) = match certificate.scope {
-                Scope::Realtime => (Some(None), (op.ret, u64::MAX)),
-                Scope::Process => (Some(Some(op.process)), (op.ret, op.index)),
-                Scope::Data => (None, (op.ret, op.index)),
-            };
-            if let Some(among) = among {
-                let latest = latest.entry(among).or_insert((op.call, op.index));
-                if own < *latest {
-                    return Err(format!(
-                        "op {index} returned before one placed ahead of it was invoked"
-                    ));
-                }
-                *latest = (op.call, op.index).max(*latest);
+            if latest.begins_after(history, certificate.scope, op) {
+                return Err(format!(
+                    "op {index} returned before one placed ahead of it was invoked"
+                ));
             }
+            latest.place(history, op);
             // Whoever only writes may be answered with nothing, which has no key.
             let answered = (op.outcome == Outcome::Ok).then(|| match &op.output {
                 Value::Nil => Ok(&Value::Nil),
@@ -99,6 +90,38 @@ pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String
     match missing.map(|op| op.index).min() {
         Some(index) => Err(format!("op {index} happened, but is not placed")),
         None => Ok(()),
+    }
+}
+
+/// The last that was invoked of those placed: of all, and of each process.
+#[derive(Default)]
+struct Latest<'h> {
+    of_all: Option<&'h Op>,
+    of_process: FxHashMap<Process, &'h Op>,
+}
+
+impl<'h> Latest<'h> {
+    /// Whether it began only after `op` had ended, as far as the scope looks at time.
+    fn begins_after(&self, history: &History, scope: Scope, op: &Op) -> bool {
+        let own = self.of_process.get(&op.process).copied();
+        let (all, own) = match scope {
+            Scope::Realtime => (self.of_all, own),
+            Scope::Process => (None, own),
+            Scope::Data => (None, None),
+        };
+        [all, own]
+            .into_iter()
+            .flatten()
+            .any(|late| history.precedes(op, late))
+    }
+
+    fn place(&mut self, history: &History, op: &'h Op) {
+        let later = |late: &&Op| (history.began(late), late.index) > (history.began(op), op.index);
+        self.of_all = self.of_all.filter(later).or(Some(op));
+        let own = self.of_process.entry(op.process).or_insert(op);
+        if own.index < op.index {
+            *own = op;
+        }
     }
 }
 

@@ -48,6 +48,7 @@ pub mod drawing;
 pub mod linearizable;
 pub mod objects;
 mod proof;
+mod ranks;
 mod refutation;
 pub mod set;
 pub mod staleness;

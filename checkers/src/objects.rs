@@ -33,8 +33,8 @@ use crate::certificate::replay;
 use crate::choice;
 use crate::linearizable::core::core;
 use crate::linearizable::model::Model;
-use crate::linearizable::parts::Moments;
-use crate::linearizable::search::{self, NEVER, Timed};
+use crate::linearizable::search::{self, NEVER, NONE, Timed};
+use crate::ranks::{self, Follows, Ranks};
 use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Stretch,
@@ -53,8 +53,7 @@ pub struct Objects {
     search: bool,
 }
 
-/// An operation that happened or may have, with the rank of its events: calls are even and returns
-/// odd, so that events at one time overlap.
+/// An operation that happened or may have, with the [ranks](crate::ranks) of its events.
 #[derive(Clone, Copy, Debug)]
 struct Call<'h> {
     op: &'h Op,
@@ -107,12 +106,45 @@ struct Finding {
     until: Option<u64>,
 }
 
+impl Finding {
+    fn anomaly(self, key: Option<&Value>) -> Anomaly {
+        Anomaly {
+            kind: self.kind.to_string(),
+            object: key.map(Value::to_string),
+            ops: self.ops,
+            reason: self.reason,
+            stretch: self.until.map(|until| Stretch { after: None, until }),
+        }
+    }
+}
+
 /// One object's share of a history.
 struct Part<'h> {
     key: Option<&'h Value>,
     calls: Vec<Call<'h>>,
     /// Operations that did not happen.
     failed: Vec<&'h Op>,
+    /// By places among the calls.
+    follows: Follows,
+}
+
+impl Part<'_> {
+    /// Brings calls into their order: those of one time need not be invoked in it.
+    fn sort(&mut self) {
+        if self.calls.is_sorted_by_key(|call| call.call) {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.calls.len()).collect();
+        order.sort_by_key(|i| self.calls[*i].call);
+        let mut place = vec![0; order.len()];
+        for (at, i) in order.iter().enumerate() {
+            place[*i] = at as u32;
+        }
+        self.calls = order.iter().map(|i| self.calls[*i]).collect();
+        for (before, op) in &mut self.follows {
+            (*before, *op) = (place[*before as usize], place[*op as usize]);
+        }
+    }
 }
 
 impl Objects {
@@ -175,7 +207,8 @@ impl Objects {
     }
 
     fn split<'h>(&self, history: &'h History, names: &[&str]) -> Result<Vec<Part<'h>>, String> {
-        let moments = Moments::new(history.columns());
+        let ranks = Ranks::new(history);
+        let mut sessions = ranks.sessions();
         let mut parts: Vec<Part> = Vec::new();
         let mut keys: FxHashMap<Option<&Value>, usize> = FxHashMap::default();
         for op in history.ops() {
@@ -189,6 +222,7 @@ impl Objects {
                     key,
                     calls: Vec::new(),
                     failed: Vec::new(),
+                    follows: Vec::new(),
                 });
                 parts.len() - 1
             });
@@ -200,7 +234,7 @@ impl Objects {
                             "it asks for one key and is answered with another".into()
                         ));
                     }
-                    (moments.ret(at as u32), Some(output))
+                    (ranks.ret(at as u32), Some(output))
                 }
                 (Outcome::Fail, _) => {
                     parts[at].failed.push(op);
@@ -208,14 +242,21 @@ impl Objects {
                 }
                 _ => (NEVER, None),
             };
+            let call = ranks.call(op.index as u32);
+            let place = parts[at].calls.len() as u32;
+            let before = sessions.follows(at as u32, op.process, place, (call, ret));
+            parts[at]
+                .follows
+                .extend(before.map(|before| (before, place)));
             parts[at].calls.push(Call {
                 op,
-                call: moments.call(op.index as u32),
+                call,
                 ret,
                 input,
                 output,
             });
         }
+        parts.iter_mut().for_each(Part::sort);
         Ok(parts)
     }
 
@@ -259,13 +300,8 @@ impl Objects {
                 Found::Unknown(why) => unknown.push(why),
                 Found::Wrong(findings) => {
                     wrong += 1;
-                    anomalies.extend(findings.into_iter().map(|finding| Anomaly {
-                        kind: finding.kind.to_string(),
-                        object: part.key.map(Value::to_string),
-                        ops: finding.ops,
-                        reason: finding.reason,
-                        stretch: finding.until.map(|until| Stretch { after: None, until }),
-                    }));
+                    let told = findings.into_iter();
+                    anomalies.extend(told.map(|finding| finding.anomaly(part.key)));
                 }
             }
         }
@@ -327,8 +363,24 @@ impl Objects {
         accounts: &mut Vec<Figure>,
         meter: &mut Meter,
     ) -> Result<Judged, Exhausted> {
+        let judged = self.by_engine(part, self.search, accounts, meter)?;
+        match &judged.found {
+            // Ranks say less than is known, and that is what the order made use of.
+            Found::Order(order) if !ranks::keeps(order, &part.follows) => {
+                self.by_engine(part, true, &mut Vec::new(), meter)
+            }
+            _ => Ok(judged),
+        }
+    }
+
+    fn by_engine(
+        &self,
+        part: &Part,
+        by_search: bool,
+        accounts: &mut Vec<Figure>,
+        meter: &mut Meter,
+    ) -> Result<Judged, Exhausted> {
         use choice::Model;
-        let by_search = self.search;
         match self.model {
             Model::Queue => pile::judge(pile::Kind::Fifo, part, by_search, meter),
             Model::Stack => pile::judge(pile::Kind::Lifo, part, by_search, meter),
@@ -373,14 +425,63 @@ impl Checker for Objects {
     }
 }
 
+/// Why the general engine has no order.
+pub(crate) enum Untried {
+    Wrong(Anomaly),
+    Unknown(String),
+}
+
+/// The general engine, for a checker that has operations with their ranks, by call; `follows` names them by
+/// the indices of their invocations.
+pub(crate) fn try_all<M: Model>(
+    model: &M,
+    ops: Vec<(&Op, (u32, u32), M::Op)>,
+    follows: &[(u32, u32)],
+    meter: &mut Meter,
+) -> Result<Vec<u64>, Untried> {
+    let place: FxHashMap<u64, u32> = ops.iter().map(|(op, ..)| op.index).zip(0..).collect();
+    let place = |op: &u32| place.get(&u64::from(*op)).copied();
+    let both = |(a, b): &(u32, u32)| Some((place(a)?, place(b)?));
+    let (mut calls, mut actions) = (Vec::new(), Vec::new());
+    for (i, (op, (call, ret), action)) in ops.into_iter().enumerate() {
+        let (input, output) = (&op.input, (ret != NEVER).then_some(&op.output));
+        calls.push(Call {
+            op,
+            call,
+            ret,
+            input,
+            output,
+        });
+        actions.push((i as u32, action));
+    }
+    let part = Part {
+        key: None,
+        calls,
+        failed: Vec::new(),
+        follows: follows.iter().filter_map(both).collect(),
+    };
+    match searched(model, &part, actions, "", meter).found {
+        Found::Order(order) => Ok(order
+            .into_iter()
+            .map(|at| part.calls[at as usize].op.index)
+            .collect()),
+        Found::Wrong(findings) => {
+            let anomaly = findings.into_iter().next().map(|f| f.anomaly(None));
+            Err(Untried::Wrong(anomaly.unwrap_or_default()))
+        }
+        Found::Unknown(why) | Found::Sound(why) => Err(Untried::Unknown(why)),
+    }
+}
+
 /// The general engine. `ops` are positions among `calls` with what they do, by call.
 fn searched<M: Model>(
     model: &M,
-    calls: &[Call],
+    part: &Part,
     ops: Vec<(u32, M::Op)>,
     why: &str,
     meter: &mut Meter,
 ) -> Judged {
+    let calls = &part.calls[..];
     let (positions, timed): (Vec<u32>, Vec<Timed<M::Op>>) = ops
         .into_iter()
         .map(|(at, op)| {
@@ -389,12 +490,13 @@ fn searched<M: Model>(
         })
         .unzip();
     let index = |i: &u32| calls[positions[*i as usize] as usize].op.index;
-    let found = match search::search(model, &timed, meter) {
+    let awaits = awaits(part, &positions);
+    let found = match search::search_after(model, &timed, &awaits, meter) {
         Ok(search::Found::Order(order)) => {
             Found::Order(order.iter().map(|i| positions[*i as usize]).collect())
         }
         Ok(search::Found::Blocked(blocked)) => {
-            let core = core(model, &timed, blocked, meter);
+            let core = core(model, &timed, &awaits, blocked, meter);
             let others: Vec<u64> = core
                 .ops
                 .iter()
@@ -424,4 +526,21 @@ fn searched<M: Model>(
         )),
     };
     Judged::new(found, &format!("by search: {why}"))
+}
+
+/// Which of these calls await which: what one awaits may itself be none of them, and then what that awaits.
+fn awaits(part: &Part, positions: &[u32]) -> Vec<u32> {
+    let all = ranks::awaits(&part.follows, part.calls.len());
+    if all.is_empty() {
+        return all;
+    }
+    let own: FxHashMap<u32, u32> = positions.iter().copied().zip(0..).collect();
+    let nearest = |at: &u32| {
+        let mut before = all[*at as usize];
+        while before != NONE && !own.contains_key(&before) {
+            before = all[before as usize];
+        }
+        own.get(&before).copied().unwrap_or(NONE)
+    };
+    positions.iter().map(nearest).collect()
 }

@@ -5,7 +5,7 @@ mod relaxed;
 
 use std::collections::HashSet;
 
-use history::{History, Op, Outcome, Process, Value};
+use history::{History, Op, Process, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::replay;
@@ -119,6 +119,7 @@ struct Relaxed<'h> {
 /// What is to be ordered.
 #[derive(Debug)]
 struct Puzzle<'h> {
+    history: &'h History,
     kept: Vec<Kept<'h>>,
     relaxed: Vec<Relaxed<'h>>,
     /// What the object may be at the start.
@@ -224,12 +225,9 @@ impl Puzzle<'_> {
 
     /// Whether time orders them.
     fn precedes(&self, a: &Op, b: &Op) -> bool {
-        // A process asks one thing after the other, even where times are equal.
-        let of_one = a.process == b.process && a.index < b.index;
-        let asked = of_one && a.outcome == Outcome::Ok && a.f == "txn";
         match self.scope {
-            Scope::Realtime => a.ret < b.call || asked,
-            Scope::Process => asked,
+            Scope::Realtime => self.history.precedes(a, b),
+            Scope::Process => a.process == b.process && self.history.precedes(a, b),
             Scope::Data => false,
         }
     }

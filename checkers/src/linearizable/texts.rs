@@ -9,9 +9,10 @@ use rustc_hash::FxHashMap;
 
 use super::core::core;
 use super::model::Model;
-use super::parts::{Moments, Role};
-use super::search::{Found, NEVER, Timed, search};
+use super::parts::Role;
+use super::search::{Found, NEVER, Timed, search_after};
 use crate::choice;
+use crate::ranks::{self, Follows, Ranks};
 use crate::transactions::Scope;
 use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order, Stretch};
 
@@ -84,6 +85,28 @@ struct Part {
     key: Option<Value>,
     ops: Vec<Timed<Action>>,
     ids: Vec<u64>,
+    /// By places.
+    follows: Follows,
+}
+
+impl Part {
+    /// Brings operations into the order of their calls: those of one time need not be invoked in it.
+    fn sort(&mut self) {
+        if self.ops.is_sorted_by_key(|op| op.call) {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.ops.len()).collect();
+        order.sort_by_key(|i| self.ops[*i].call);
+        let mut place = vec![0; order.len()];
+        for (at, i) in order.iter().enumerate() {
+            place[*i] = at as u32;
+        }
+        self.ops = order.iter().map(|i| self.ops[*i].clone()).collect();
+        self.ids = order.iter().map(|i| self.ids[*i]).collect();
+        for (before, op) in &mut self.follows {
+            (*before, *op) = (place[*before as usize], place[*op as usize]);
+        }
+    }
 }
 
 impl Texts {
@@ -121,7 +144,8 @@ impl Texts {
     }
 
     fn split(&self, history: &History) -> Result<Vec<Part>, String> {
-        let moments = Moments::new(history.columns());
+        let ranks = Ranks::new(history);
+        let mut sessions = ranks.sessions();
         let mut parts: Vec<Part> = Vec::new();
         let mut keys: FxHashMap<Option<&Value>, usize> = FxHashMap::default();
         for op in history.ops() {
@@ -163,20 +187,28 @@ impl Texts {
                     key: key.cloned(),
                     ops: Vec::new(),
                     ids: Vec::new(),
+                    follows: Vec::new(),
                 });
                 parts.len() - 1
             });
             let ret = match (op.outcome, op.completion) {
-                (Outcome::Ok, Some(at)) => moments.ret(at as u32),
+                (Outcome::Ok, Some(at)) => ranks.ret(at as u32),
                 _ => NEVER,
             };
+            let call = ranks.call(op.index as u32);
+            let place = parts[at].ops.len() as u32;
+            let before = sessions.follows(at as u32, op.process, place, (call, ret));
+            parts[at]
+                .follows
+                .extend(before.map(|before| (before, place)));
             parts[at].ops.push(Timed {
                 op: action,
-                call: moments.call(op.index as u32),
+                call,
                 ret,
             });
             parts[at].ids.push(op.index);
         }
+        parts.iter_mut().for_each(Part::sort);
         Ok(parts)
     }
 
@@ -184,10 +216,11 @@ impl Texts {
     fn judge(&self, part: &Part, meter: &mut Meter) -> Result<Result<Vec<u32>, Anomaly>, String> {
         let model = Text::new(self.initial.clone(), &part.ops);
         let object = part.key.as_ref().map(Value::to_string);
-        match search(&model, &part.ops, meter) {
+        let awaits = ranks::awaits(&part.follows, part.ops.len());
+        match search_after(&model, &part.ops, &awaits, meter) {
             Ok(Found::Order(order)) => Ok(Ok(order)),
             Ok(Found::Blocked(blocked)) => {
-                let core = core(&model, &part.ops, blocked, meter);
+                let core = core(&model, &part.ops, &awaits, blocked, meter);
                 let ids = |ops: &[u32]| -> Vec<u64> {
                     ops.iter().map(|i| part.ids[*i as usize]).collect()
                 };

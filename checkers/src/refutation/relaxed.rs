@@ -9,7 +9,7 @@ mod transactions;
 
 use std::collections::BTreeSet;
 
-use history::{History, Op, Outcome, Time, Value};
+use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use super::{Core, Doubt, Kept, Piece, Puzzle, Refutation, Relaxed, Stretch};
@@ -35,11 +35,12 @@ pub fn levels(model: Model) -> usize {
 
 /// One object's operations.
 struct Object<'h> {
+    history: &'h History,
     refutation: &'h Refutation,
     core: &'h Core,
     /// Begin and end of the stretch.
-    from: Option<Time>,
-    until: Option<(Time, u64)>,
+    from: Option<u64>,
+    until: Option<u64>,
 }
 
 pub fn puzzle<'h>(
@@ -74,7 +75,7 @@ pub fn puzzle<'h>(
         op.ok_or(format!("op {index} is no operation of a {}", model.name()))
     };
     let end = |index: &u64| match op(index)? {
-        op if op.outcome == Outcome::Ok => Ok((op.ret, op.index)),
+        op if op.outcome == Outcome::Ok => Ok(history.ended(op)),
         _ => Err(format!("nobody knows when op {index} returned")),
     };
     let stretch = core.stretch.as_ref();
@@ -88,9 +89,10 @@ pub fn puzzle<'h>(
         .into());
     }
     let object = Object {
+        history,
         refutation,
         core,
-        from: after.map(end).transpose()?.map(|(ret, _)| ret),
+        from: after.map(end).transpose()?,
         until: stretch
             .map(|Stretch { until, .. }| end(until))
             .transpose()?,
@@ -112,6 +114,7 @@ pub fn puzzle<'h>(
         }
     }
     let mut puzzle = Puzzle {
+        history,
         kept,
         relaxed: Vec::new(),
         starts: vec![replay::object(*model, initial)?],
@@ -161,15 +164,16 @@ impl<'h> Object<'h> {
 
     /// None if it is not to be placed: it did not happen, or before all that is.
     fn kept(&self, op: &'h Op) -> Result<Option<Kept<'h>>, String> {
-        let before = self.from.is_some_and(|from| op.ret <= from);
+        let (call, ret) = (self.history.began(op), self.history.ended(op));
+        let before = self.from.is_some_and(|from| ret <= from);
         if op.outcome == Outcome::Fail || before {
             return Ok(None);
         }
-        if self.until.is_some_and(|(until, _)| op.call > until) {
+        if self.until.is_some_and(|until| call > until) {
             return Err(format!("op {} was invoked later", op.index));
         }
-        let returned = self.until.is_none_or(|until| (op.ret, op.index) <= until);
-        let began = self.from.is_none_or(|from| op.call > from);
+        let returned = self.until.is_none_or(|until| ret <= until);
+        let began = self.from.is_none_or(|from| call > from);
         let must = op.outcome == Outcome::Ok && returned && began;
         Ok(Some(Kept {
             piece: self.piece(op, op.outcome == Outcome::Ok)?,
@@ -181,8 +185,10 @@ impl<'h> Object<'h> {
     /// Whether another one is of this object and of this stretch.
     fn may_stand(&self, op: &Op) -> bool {
         within(self.core.key.as_ref(), &op.input).is_ok()
-            && self.until.is_none_or(|(until, _)| op.call <= until)
-            && self.from.is_none_or(|from| op.ret > from)
+            && self
+                .until
+                .is_none_or(|until| self.history.began(op) <= until)
+            && self.from.is_none_or(|from| self.history.ended(op) > from)
     }
 
     /// Between two operations of the core nothing is written twice that is found only there, so as many as there are
@@ -257,7 +263,7 @@ impl<'h> Object<'h> {
             for op in history
                 .ops()
                 .iter()
-                .filter(|op| op.call <= from && op.outcome != Outcome::Fail)
+                .filter(|op| history.began(op) <= from && op.outcome != Outcome::Fail)
             {
                 let Ok(input) = within(self.core.key.as_ref(), &op.input) else {
                     continue;

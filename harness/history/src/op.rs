@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use thiserror::Error;
 
 use crate::columns::{Chunk, Columns};
-use crate::{Budget, Event, Exhausted, Kind, Meter, Name, Process, Time, Value};
+use crate::{Budget, Event, Exhausted, Kind, Meter, Name, Process, Ties, Time, Value};
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,11 @@ pub struct Op {
 }
 
 impl Op {
+    /// Whether its end is known: whatever happens later comes after it.
+    pub fn has_returned(&self) -> bool {
+        self.outcome != Outcome::Info
+    }
+
     /// Whether the harness looked at the system; else it is a client's.
     pub fn observes(&self) -> bool {
         OBSERVATIONS.contains(&self.f.as_str())
@@ -109,6 +114,7 @@ pub struct History {
     events: OnceLock<Vec<Event>>,
     ops: OnceLock<Vec<Op>>,
     began_ns: Option<u64>,
+    pub(crate) ties: Ties,
 }
 
 /// An operation of a client, by its events.

@@ -7,7 +7,7 @@ use checkers::{Budget, Checker, Verdict};
 use history::{History, Kind, Op, Outcome, Value};
 
 use super::Counts;
-use crate::random::{Random, Recorder, show};
+use crate::random::{Random, Recorder, precedes, show};
 
 type Balances = BTreeMap<String, i64>;
 
@@ -39,12 +39,13 @@ fn moved(balances: &mut Balances, transfer: &Value) -> bool {
 
 /// Processes that use a real bank, some of whose answers and effects are spoilt.
 fn random_history(random: &mut Random) -> History {
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::any(random, 9);
     let mut bank: Balances = ACCOUNTS.iter().map(|a| (a.to_string(), 10)).collect();
     recorder.record(99, Kind::Invoke, "read", Value::Nil);
     recorder.advance(1);
     recorder.record(99, Kind::Ok, "read", shown(&bank));
-    recorder.advance(1);
+    // It comes before all others, whatever the grain of the stamps.
+    recorder.advance(1_000);
     let (ops, processes) = (2 + random.below(7), 1 + random.below(4));
     let (lost, wrong) = (*random.pick(&[0, 30]), *random.pick(&[0, 20, 40]));
     // What was asked, and what it will answer when it has happened: none, if it is refused.
@@ -109,7 +110,7 @@ fn random_history(random: &mut Random) -> History {
 
 /// The checker's definition, written down: every read is what the accounts had at first, all transfers
 /// that had returned before it, and some choice among those that may have happened by then.
-fn explained(ops: &[&Op]) -> bool {
+fn explained(history: &History, ops: &[&Op]) -> bool {
     let transfers: Vec<&&Op> = ops.iter().filter(|op| op.f == "transfer").collect();
     let apply = |balances: &mut Balances, op: &Op| {
         let [from, to, amount] = op.input.as_list().unwrap() else {
@@ -126,9 +127,9 @@ fn explained(ops: &[&Op]) -> bool {
         let mut must: Balances = ACCOUNTS.iter().map(|a| (a.to_string(), 10)).collect();
         let mut may = Vec::new();
         for transfer in &transfers {
-            if transfer.outcome == Outcome::Ok && transfer.ret < read.call {
+            if precedes(history, transfer, read) {
                 apply(&mut must, transfer);
-            } else if transfer.call <= read.ret {
+            } else if !precedes(history, read, transfer) {
                 may.push(transfer);
             }
         }
@@ -151,6 +152,7 @@ fn explained(ops: &[&Op]) -> bool {
 
 /// Whether some order of the operations, one after the other, gives every answer.
 fn linearizable(
+    history: &History,
     ops: &[&Op],
     placed: u32,
     now: &Balances,
@@ -165,7 +167,7 @@ fn linearizable(
         return false;
     }
     (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        if (0..ops.len()).any(|j| is_open(j) && must(j) && ops[j].ret < ops[i].call) {
+        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(history, ops[j], ops[i])) {
             return false;
         }
         let mut then = now.clone();
@@ -173,7 +175,7 @@ fn linearizable(
             "transfer" => moved(&mut then, &ops[i].input),
             _ => must(i) && shown(now) == ops[i].output,
         };
-        fits && linearizable(ops, placed | (1 << i), &then, seen)
+        fits && linearizable(history, ops, placed | (1 << i), &then, seen)
     })
 }
 
@@ -191,14 +193,14 @@ pub fn judge(seed: u64, counts: &mut Counts) {
         .iter()
         .filter(|op| op.outcome != Outcome::Fail)
         .collect();
-    let expected = match explained(&ops) {
+    let expected = match explained(&history, &ops) {
         true => Verdict::Valid,
         false => Verdict::Invalid,
     };
     assert_eq!(found.verdict, expected, "{found:?}\n{}", show(&history));
     if expected == Verdict::Invalid {
         let bank = ACCOUNTS.iter().map(|a| (a.to_string(), 10)).collect();
-        let possible = linearizable(&ops, 0, &bank, &mut HashSet::new());
+        let possible = linearizable(&history, &ops, 0, &bank, &mut HashSet::new());
         assert!(!possible, "{found:?}\n{}", show(&history));
     }
 }

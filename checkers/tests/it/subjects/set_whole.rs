@@ -7,11 +7,11 @@ use checkers::{Budget, Checker, Verdict, verify};
 use history::{History, Kind, Op, Outcome, Value};
 
 use super::Counts;
-use crate::random::{Random, Recorder, show};
+use crate::random::{Random, Recorder, precedes, show};
 
 /// Processes that add and read a real set, and answers that are spoilt here and there.
 pub fn random_history(random: &mut Random) -> History {
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::any(random, 9);
     let mut set: BTreeSet<i64> = BTreeSet::new();
     let (ops, processes) = (3 + random.below(6), 1 + random.below(4));
     let (lost, wrong) = (*random.pick(&[0, 20]), *random.pick(&[0, 20, 50]));
@@ -71,6 +71,7 @@ pub fn random_history(random: &mut Random) -> History {
 
 /// Whether some order explains the history: the definition, written down.
 fn explained(
+    history: &History,
     ops: &[&Op],
     placed: u32,
     set: &BTreeSet<Value>,
@@ -85,7 +86,7 @@ fn explained(
         return false;
     }
     (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        if (0..ops.len()).any(|j| is_open(j) && must(j) && ops[j].ret < ops[i].call) {
+        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(history, ops[j], ops[i])) {
             return false;
         }
         let mut then = set.clone();
@@ -98,7 +99,7 @@ fn explained(
                 return false;
             }
         }
-        explained(ops, placed | (1 << i), &then, seen)
+        explained(history, ops, placed | (1 << i), &then, seen)
     })
 }
 
@@ -116,7 +117,7 @@ pub fn judge(seed: u64, counts: &mut Counts) {
         .iter()
         .filter(|o| o.outcome != Outcome::Fail)
         .collect();
-    let expected = match explained(&ops, 0, &BTreeSet::new(), &mut HashSet::new()) {
+    let expected = match explained(&history, &ops, 0, &BTreeSet::new(), &mut HashSet::new()) {
         true => Verdict::Valid,
         false => Verdict::Invalid,
     };

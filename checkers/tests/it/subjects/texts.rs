@@ -12,7 +12,7 @@ use crate::random::{Random, Recorder, show};
 pub fn history(random: &mut Random) -> History {
     let wrong = *random.pick(&[0, 60, 95]);
     let lost = *random.pick(&[0, 15]);
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::any(random, 9);
     let mut texts = [String::new(), String::new()];
     let mut past = vec![String::new()];
     // Function, key and text of what is open, and its answer if it has happened.
