@@ -24,7 +24,7 @@ use history::{History, Op, Outcome, Value};
 
 use crate::linearizable::search::NEVER;
 use crate::ranks::Ranks;
-use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
+use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Explained, Figure, Meter, Verdict};
 
 /// Judges operations `transfer` (`[from, to, amount]`) and `read` (answered with a list of
 /// `[account, balance]`). What the accounts had at first is what a read says that returned before
@@ -82,13 +82,31 @@ impl Checker for Bank {
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         match judge(history, &mut budget.start()) {
-            Ok(analysis) => analysis,
+            Ok((analysis, _)) => analysis,
             Err(why) => Analysis::unknown(self.name(), why.to_string()),
         }
     }
 }
 
-fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
+impl Bank {
+    /// Of every read, which of the transfers beside it are in it.
+    ///
+    /// # Errors
+    /// The analysis that [`Checker::check`] gives if it is not valid, or why not all reads are explained.
+    pub fn certify(&self, history: &History, budget: &Budget) -> Result<Vec<Explained>, String> {
+        match judge(history, &mut budget.start()) {
+            Ok((found, Some(reads))) if found.verdict == Verdict::Valid => Ok(reads),
+            Ok((found, _)) => Err(found.summary),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+}
+
+/// The analysis, and what explains every read: none if some are only bounded.
+fn judge(
+    history: &History,
+    meter: &mut Meter,
+) -> Result<(Analysis, Option<Vec<Explained>>), Exhausted> {
     let name = Bank.name();
     let mut transfers: Vec<Transfer> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
@@ -106,7 +124,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                          not negative",
                         op.index, op.input
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    return Ok((Analysis::unknown(name, why), None));
                 }
             },
             ("read", Outcome::Ok) => match balances(&op.output) {
@@ -116,7 +134,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                         "operation {} read {}, not a list of accounts with their balances",
                         op.index, op.output
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    return Ok((Analysis::unknown(name, why), None));
                 }
             },
             _ => {}
@@ -131,7 +149,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     else {
         let why =
             "the history lacks transfers, or reads that were answered: there is nothing to compare";
-        return Ok(Analysis::vacuous(name, why));
+        return Ok((Analysis::vacuous(name, why), None));
     };
     let mut found = Findings::default();
     for read in &reads {
@@ -143,9 +161,9 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         first.span.ret < t.span.call || asked_before
     };
     let opened = transfers.iter().all(precedes);
-    let bounded = match opened {
+    let (bounded, explained) = match opened {
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
-        false => reads.len(),
+        false => (reads.len(), Vec::new()),
     };
     let summary = format!(
         "{done} transfers and {} reads of {} accounts: {}",
@@ -167,7 +185,8 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         .with_figure(Figure::new("transfers", done, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("reads only bounded", bounded, ""));
-    Ok(analysis)
+    let all = bounded == 0 || !opened;
+    Ok((analysis, all.then_some(explained)))
 }
 
 fn transfer(op: &Op, span: Span) -> Option<Transfer<'_>> {
@@ -248,14 +267,15 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
     }
 }
 
-/// Holds every read against the transfers that can be in it. How many reads were only bounded.
+/// Holds every read against the transfers that can be in it. How many reads were only bounded, and what
+/// explains the others.
 fn explain_all<'h>(
     initial: &Balances<'h>,
     transfers: Vec<Transfer<'h>>,
     reads: &[Read<'h>],
     found: &mut Findings,
     meter: &mut Meter,
-) -> Result<usize, Exhausted> {
+) -> Result<(usize, Vec<Explained>), Exhausted> {
     let mut reads: Vec<&Read> = reads
         .iter()
         .filter(|read| read.balances.keys().eq(initial.keys()))
@@ -265,7 +285,7 @@ fn explain_all<'h>(
     let mut settled = initial.clone();
     let mut waiting = transfers;
     waiting.sort_by_key(|transfer| transfer.span.call);
-    let mut bounded = 0;
+    let (mut bounded, mut explained) = (0, Vec::new());
     for read in reads {
         waiting.retain(|transfer| {
             let is_in = transfer.span.ret < read.span.call;
@@ -294,12 +314,15 @@ fn explain_all<'h>(
             .collect();
         let maybe = &maybe[..];
         match explain(&missing, maybe, meter)? {
-            Explained::Yes => {}
-            Explained::Perhaps => bounded += 1,
-            Explained::No(account) => unexplained(read, &missing, maybe, account, found),
+            Found::Yes(with) => explained.push(Explained {
+                op: read.op.index,
+                with,
+            }),
+            Found::Perhaps => bounded += 1,
+            Found::No(account) => unexplained(read, &missing, maybe, account, found),
         }
     }
-    Ok(bounded)
+    Ok((bounded, explained))
 }
 
 fn apply<'h>(balances: &mut Balances<'h>, transfer: &Transfer<'h>, sign: i64) {
@@ -313,8 +336,9 @@ fn apply<'h>(balances: &mut Balances<'h>, transfer: &Transfer<'h>, sign: i64) {
     add(transfer.to, sign * transfer.amount);
 }
 
-enum Explained<'h> {
-    Yes,
+enum Found<'h> {
+    /// By these.
+    Yes(Vec<u64>),
     /// Within its bounds, and not decided in so many steps.
     Perhaps,
     /// With an account that has too much or too little whatever is chosen, if there is one.
@@ -326,7 +350,7 @@ fn explain<'h>(
     missing: &Balances<'h>,
     maybe: &[&Transfer<'h>],
     meter: &mut Meter,
-) -> Result<Explained<'h>, Exhausted> {
+) -> Result<Found<'h>, Exhausted> {
     meter.tick(0)?;
     for (account, missing) in missing {
         let (mut least, mut most) = (0_i64, 0_i64);
@@ -339,11 +363,11 @@ fn explain<'h>(
             }
         }
         if !(least..=most).contains(missing) {
-            return Ok(Explained::No(Some(account)));
+            return Ok(Found::No(Some(account)));
         }
     }
     if maybe.len() > MOST_CHOICES {
-        return Ok(Explained::Perhaps);
+        return Ok(Found::Perhaps);
     }
     // Account after account: the first transfers are all that touch the first account, and so on, so
     // that a choice that cannot fill an account is given up as soon as that account is done.
@@ -354,12 +378,13 @@ fn explain<'h>(
     let mut search = Search {
         order,
         left: missing.clone(),
+        chosen: Vec::new(),
         steps: STEPS,
     };
     Ok(match search.fill(0, meter)? {
-        Some(true) => Explained::Yes,
-        Some(false) => Explained::No(None),
-        None => Explained::Perhaps,
+        Some(true) => Found::Yes(search.chosen),
+        Some(false) => Found::No(None),
+        None => Found::Perhaps,
     })
 }
 
@@ -367,6 +392,7 @@ struct Search<'a, 'h> {
     order: Vec<&'a Transfer<'h>>,
     /// What the transfers from here on have to add up to.
     left: Balances<'h>,
+    chosen: Vec<u64>,
     steps: u64,
 }
 
@@ -387,6 +413,7 @@ impl Search<'_, '_> {
         for chosen in [false, true] {
             if chosen {
                 apply(&mut self.left, transfer, -1);
+                self.chosen.push(transfer.op.index);
             }
             let filled = self.fill(at + 1, meter)?;
             if chosen {
@@ -394,6 +421,9 @@ impl Search<'_, '_> {
             }
             if filled != Some(false) {
                 return Ok(filled);
+            }
+            if chosen {
+                self.chosen.pop();
             }
         }
         Ok(Some(false))

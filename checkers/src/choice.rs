@@ -1,5 +1,7 @@
 //! What a history is a history of, and who judges it: for histories that come without a workload.
 
+use std::fmt;
+
 use history::word::Stored;
 use history::{History, Kind, Process, Value};
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,10 @@ use crate::linearizable::{Registers, Texts};
 use crate::objects::Objects;
 use crate::set::GrowOnlySet;
 use crate::transactions::{Class, Consistency, ListAppend, RwRegister, Scope};
-use crate::{Analysis, Budget, Certificate, Checker, Core, Refutation};
+use crate::{
+    Account, Accounts, Analysis, Budget, Certificate, Checker, Core, Doubt, Proof, Question,
+    Refutation, Verdict, accounts, confirmed,
+};
 
 /// The objects that can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +94,17 @@ impl Model {
             Model::UniqueIds => "unique-ids",
             Model::Bank => "bank",
             Model::RwRegister => "rw-register",
+        }
+    }
+
+    /// The operations that it knows, by any of their names.
+    pub fn knows(self, name: &str) -> bool {
+        match self {
+            Model::Register | Model::CasRegister => {
+                ["read", "get", "write", "put", "cas"].contains(&name)
+            }
+            Model::Kv => ["read", "get", "write", "put", "cas", "append"].contains(&name),
+            other => other.operations().contains(&name),
         }
     }
 
@@ -242,12 +258,82 @@ impl Choice {
             (Model::Set, None) if !self.by_element(history) => GrowOnlySet.certify(history, budget),
             (Model::Append, None) => ListAppend::by(self.consistency).certify(history, budget),
             (Model::RwRegister, None) => self.rw_registers().certify(history, budget),
-            (model @ Model::Bank, None) => {
-                let why = format!("there are no certificates for {}", model.name());
-                Err(Analysis::unknown(self.checker(history).name(), why))
-            }
             (_, None) => self.objects().certify(history, budget),
         }
+    }
+
+    /// What is asked of the history, in the words of certificates.
+    pub fn question(&self, history: &History) -> Question {
+        let is_txn = matches!(self.model, Model::Append | Model::RwRegister);
+        let texts = self.texts(history);
+        let model = match (self.model, &texts) {
+            // A register is one whether compare-and-set is asked of it or not, and so is a text that only is written.
+            (Model::Register | Model::Kv, None) => Model::CasRegister,
+            (model, _) => model,
+        };
+        Question {
+            model,
+            keyed: self.keyed,
+            initial: match texts {
+                Some(texts) => texts.initial(),
+                None => self.initial.clone().unwrap_or_default(),
+            },
+            scope: match is_txn {
+                true => self.consistency.forbids_up_to().1,
+                false => Scope::Realtime,
+            },
+        }
+    }
+
+    /// What shows the verdict of an analysis, held against the history by who does not know how it was found.
+    ///
+    /// # Errors
+    /// Why there is nothing that shows it.
+    pub fn prove(
+        &self,
+        history: &History,
+        found: &Analysis,
+        budget: &Budget,
+    ) -> Result<Proof, String> {
+        let meter = budget.start();
+        let told = |why: &dyn fmt::Display| why.to_string();
+        meter.look(history.ops_bytes()).map_err(|why| told(&why))?;
+        let question = self.question(history);
+        let proof = match found.verdict {
+            Verdict::Valid if accounts::counts(self.model) => {
+                Proof::Accounts(self.accounts(history, &question, &meter.left())?)
+            }
+            Verdict::Valid => match self.certify(history, &meter.left()) {
+                Ok(certificate) => Proof::Order(certificate),
+                Err(found) => return Err(found.summary),
+            },
+            Verdict::Invalid => {
+                let refutation = self.refutation(history, found)?;
+                let sure = confirmed(history, &refutation, &meter.left());
+                return sure.map(Proof::Cores).map_err(|why| told(&why));
+            }
+            other => return Err(format!("what is {} has none", other.word())),
+        };
+        let shown = proof.verify(history, &question, &meter.left());
+        match shown {
+            Ok(_) => Ok(proof),
+            Err(why @ Doubt::Exhausted(_)) => Err(told(&why)),
+            Err(why) => Err(format!("a bug: what was found does not hold: {why}")),
+        }
+    }
+
+    fn accounts(
+        &self,
+        history: &History,
+        question: &Question,
+        budget: &Budget,
+    ) -> Result<Accounts, String> {
+        let mut accounts = Accounts::of_all(history, question)?;
+        if self.model == Model::Bank {
+            let reads = Bank.certify(history, budget)?;
+            accounts.accounts = vec![Account { key: None, reads }];
+        }
+        Ok(accounts)
     }
 
     /// What of an analysis can be checked by [`refute`](crate::refute): the operations of its anomalies that are to have no order.
@@ -256,7 +342,7 @@ impl Choice {
     /// That the model promises no order, or that no operations are named.
     pub fn refutation(&self, history: &History, analysis: &Analysis) -> Result<Refutation, String> {
         let is_txn = matches!(self.model, Model::Append | Model::RwRegister);
-        let (class, scope) = self.consistency.forbids_up_to();
+        let (class, _) = self.consistency.forbids_up_to();
         if is_txn && class < Class::Item {
             return Err(format!("{} promises no serial order", self.consistency));
         }
@@ -272,16 +358,20 @@ impl Choice {
                 stretch: anomaly.stretch,
             })
             .collect();
-        let initial = match self.texts(history) {
-            Some(texts) => texts.initial(),
-            None => self.initial.clone().unwrap_or_default(),
-        };
-        replay::object(self.model, &initial)?;
-        Ok(Refutation {
-            model: self.model,
-            keyed: self.keyed,
+        let Question {
+            model,
+            keyed,
             initial,
-            scope: if is_txn { scope } else { Scope::Realtime },
+            scope,
+        } = self.question(history);
+        if !accounts::counts(model) {
+            replay::object(model, &initial)?;
+        }
+        Ok(Refutation {
+            model,
+            keyed,
+            initial,
+            scope,
             cores,
         })
     }

@@ -36,6 +36,7 @@
 //! assert_eq!(analyses[0].anomalies[0].kind, "stale read");
 //! ```
 
+mod accounts;
 pub mod agreement;
 mod analysis;
 pub mod availability;
@@ -57,10 +58,11 @@ pub mod transactions;
 pub mod vacuity;
 mod verdict;
 
+pub use accounts::{Account, Accounts, Explained, recount};
 pub use analysis::{Analysis, Anomaly, Figure};
-pub use certificate::{Certificate, Order, replay, verify};
+pub use certificate::{Certificate, Order, Question, replay, verify};
 pub use history::{Budget, Exhausted, Meter};
-pub use proof::Proof;
+pub use proof::{Proof, Shown};
 pub use refutation::{Core, Doubt, Refutation, Stretch, confirmed, refute};
 pub use verdict::Verdict;
 

@@ -1,11 +1,11 @@
 //! Where events stand in time, as small numbers: what all engines see of a history's order.
 //!
 //! Engines judge intervals: `a` precedes `b` if `a`'s return has the lesser rank than `b`'s call. Ranks of calls are even
-//! and those of returns odd. [`history::History::precedes`] is the definition, and this is how it looks in ranks:
+//! and those of returns odd. [`history::Op::precedes`] is the definition, and this is how it looks in ranks:
 //!
 //! ```text
-//! events in order         each has its own rank
-//! events that overlap     of one time: all calls, then all returns
+//! each at its own time    each has its own rank
+//! several at one time     all calls, then all returns
 //!                         if one process alone returns and asks again at that time: the others' calls,
 //!                         its events in order, the others' returns
 //! ```
@@ -15,14 +15,14 @@
 //! `b` (Fishburn 1970: interval orders have no such four). There ranks say less than is known, and [`Sessions`] has
 //! the rest. Whatever has no order by ranks alone has none; an order has to be held against the rest too.
 
-use history::{History, Kind, Process, Ties};
+use history::{History, Kind, Process};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::linearizable::search::{NEVER, NONE};
 
 /// Ranks of a history's events.
 pub struct Ranks {
-    /// By event; none if places are the order.
+    /// By event; none if no two have one time.
     by_event: Option<Vec<u32>>,
     /// Ranks of calls at times at which ranks say less than is known, sorted.
     loose: Vec<u32>,
@@ -34,10 +34,11 @@ impl Ranks {
             by_event: None,
             loose: Vec::new(),
         };
-        if history.ties() == Ties::Placed {
+        let columns = history.columns();
+        let mut times = columns.times().zip(columns.times().skip(1));
+        if times.all(|(a, b)| a < b) {
             return ranks;
         }
-        let columns = history.columns();
         let mut by_event = Vec::with_capacity(columns.len());
         let mut moment: Vec<Moment> = Vec::new();
         let mut now = None;
@@ -242,8 +243,7 @@ mod tests {
                 version: None,
             });
         }
-        let ties = [Ties::Placed, Ties::Overlap][dice(&mut state) as usize % 2];
-        History::new(events).unwrap().with_ties(ties)
+        History::new(events).unwrap()
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
             }
             for (a, of) in known.iter().enumerate() {
                 for (b, precedes) in of.iter().enumerate() {
-                    let right = history.precedes(&ops[a], &ops[b]);
+                    let right = ops[a].precedes(&ops[b]);
                     assert_eq!(*precedes, right, "seed {seed}, {a} and {b}: {spans:?}");
                 }
             }

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use history::{History, Op, Process, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::replay;
+use crate::accounts;
+use crate::certificate::{Question, replay};
 use crate::choice::Model;
 use crate::transactions::Scope;
 use crate::{Budget, Exhausted, Meter};
@@ -16,8 +17,7 @@ use crate::{Budget, Exhausted, Meter};
 pub use self::grown::confirmed;
 
 /// Operations that have no order, of one object or several.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Refutation {
     /// What the objects are.
     pub model: Model,
@@ -26,9 +26,19 @@ pub struct Refutation {
     /// What every object holds at the start; nil is what the model says.
     pub initial: Value,
     /// What an order would have to agree with beside answers.
-    #[serde(default)]
     pub scope: Scope,
     pub cores: Vec<Core>,
+}
+
+impl Refutation {
+    pub fn question(&self) -> Question {
+        Question {
+            model: self.model,
+            keyed: self.keyed,
+            initial: self.initial.clone(),
+            scope: self.scope,
+        }
+    }
 }
 
 /// Operations of one object that no order explains, wherever its other operations are put: at any
@@ -119,7 +129,6 @@ struct Relaxed<'h> {
 /// What is to be ordered.
 #[derive(Debug)]
 struct Puzzle<'h> {
-    history: &'h History,
     kept: Vec<Kept<'h>>,
     relaxed: Vec<Relaxed<'h>>,
     /// What the object may be at the start.
@@ -155,6 +164,11 @@ fn impossible(
     steps: u64,
     meter: &Meter,
 ) -> Result<(), Doubt> {
+    if accounts::counts(refutation.model) {
+        let asked = refutation.question();
+        let mut meter = meter.with_steps(steps);
+        return accounts::impossible(history, &asked, core.key.as_ref(), &core.ops, &mut meter);
+    }
     let (mut found, mut tried) = (Ok(()), None);
     for level in 0..relaxed::levels(refutation.model) {
         let puzzle = relaxed::puzzle(history, refutation, core, level, &mut meter.clone())?;
@@ -226,8 +240,8 @@ impl Puzzle<'_> {
     /// Whether time orders them.
     fn precedes(&self, a: &Op, b: &Op) -> bool {
         match self.scope {
-            Scope::Realtime => self.history.precedes(a, b),
-            Scope::Process => a.process == b.process && self.history.precedes(a, b),
+            Scope::Realtime => a.precedes(b),
+            Scope::Process => a.process == b.process && a.precedes(b),
             Scope::Data => false,
         }
     }

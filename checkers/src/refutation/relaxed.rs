@@ -9,7 +9,7 @@ mod transactions;
 
 use std::collections::BTreeSet;
 
-use history::{History, Op, Outcome, Value};
+use history::{History, Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
 use super::{Core, Doubt, Kept, Piece, Puzzle, Refutation, Relaxed, Stretch};
@@ -35,12 +35,11 @@ pub fn levels(model: Model) -> usize {
 
 /// One object's operations.
 struct Object<'h> {
-    history: &'h History,
     refutation: &'h Refutation,
     core: &'h Core,
     /// Begin and end of the stretch.
-    from: Option<u64>,
-    until: Option<u64>,
+    from: Option<Time>,
+    until: Option<Time>,
 }
 
 pub fn puzzle<'h>(
@@ -75,7 +74,7 @@ pub fn puzzle<'h>(
         op.ok_or(format!("op {index} is no operation of a {}", model.name()))
     };
     let end = |index: &u64| match op(index)? {
-        op if op.outcome == Outcome::Ok => Ok(history.ended(op)),
+        op if op.outcome == Outcome::Ok => Ok(op.ret),
         _ => Err(format!("nobody knows when op {index} returned")),
     };
     let stretch = core.stretch.as_ref();
@@ -89,7 +88,6 @@ pub fn puzzle<'h>(
         .into());
     }
     let object = Object {
-        history,
         refutation,
         core,
         from: after.map(end).transpose()?,
@@ -114,7 +112,6 @@ pub fn puzzle<'h>(
         }
     }
     let mut puzzle = Puzzle {
-        history,
         kept,
         relaxed: Vec::new(),
         starts: vec![replay::object(*model, initial)?],
@@ -164,7 +161,7 @@ impl<'h> Object<'h> {
 
     /// None if it is not to be placed: it did not happen, or before all that is.
     fn kept(&self, op: &'h Op) -> Result<Option<Kept<'h>>, String> {
-        let (call, ret) = (self.history.began(op), self.history.ended(op));
+        let (call, ret) = (op.call, op.ret);
         let before = self.from.is_some_and(|from| ret <= from);
         if op.outcome == Outcome::Fail || before {
             return Ok(None);
@@ -185,10 +182,8 @@ impl<'h> Object<'h> {
     /// Whether another one is of this object and of this stretch.
     fn may_stand(&self, op: &Op) -> bool {
         within(self.core.key.as_ref(), &op.input).is_ok()
-            && self
-                .until
-                .is_none_or(|until| self.history.began(op) <= until)
-            && self.from.is_none_or(|from| self.history.ended(op) > from)
+            && self.until.is_none_or(|until| op.call <= until)
+            && self.from.is_none_or(|from| op.ret > from)
     }
 
     /// Between two operations of the core nothing is written twice that is found only there, so as many as there are
@@ -263,7 +258,7 @@ impl<'h> Object<'h> {
             for op in history
                 .ops()
                 .iter()
-                .filter(|op| history.began(op) <= from && op.outcome != Outcome::Fail)
+                .filter(|op| op.call <= from && op.outcome != Outcome::Fail)
             {
                 let Ok(input) = within(self.core.key.as_ref(), &op.input) else {
                     continue;

@@ -6,7 +6,7 @@
 
 use history::columns::Row;
 use history::word::Stored;
-use history::{History, Kind, Process, Ties, Time, Value};
+use history::{History, Kind, Process, Time, Value};
 use rustc_hash::FxHashMap;
 
 use super::cycles::{Order, Times};
@@ -140,11 +140,6 @@ pub fn each<'h>(
         return Ok(Ok(()));
     };
     let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
-    // Where places are the order, they are the times.
-    let moment = |row: &Row| match history.ties() {
-        Ties::Placed => Time(row.index().into()),
-        Ties::Overlap => row.time(),
-    };
     for pair in history.pairs() {
         meter.tick(0)?;
         let call: Row = calls.row(pair.invocation);
@@ -166,15 +161,15 @@ pub fn each<'h>(
             )));
         }
         let (outcome, until, value) = match ret.map(|ret| (ret.kind(), ret)) {
-            Some((Kind::Ok, ret)) => (Outcome::Ok, moment(&ret), ret.value()),
-            Some((Kind::Fail, ret)) => (Outcome::Fail, moment(&ret), call.value()),
+            Some((Kind::Ok, ret)) => (Outcome::Ok, ret.time(), ret.value()),
+            Some((Kind::Fail, ret)) => (Outcome::Fail, ret.time(), call.value()),
             _ => (Outcome::Info, Time::MAX, call.value()),
         };
         let asked = Asked {
             op: pair.invocation,
             process,
             outcome,
-            call: moment(&call),
+            call: call.time(),
             ret: until,
             value,
         };

@@ -3,7 +3,7 @@
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashSet;
 
-use crate::random::{precedes, span};
+use crate::random::precedes;
 
 /// Whether some order explains the operations of `key`. If there are `kept` ones, all others are
 /// relaxed: they may have happened at any time, or never, and what they read does not matter.
@@ -40,23 +40,23 @@ fn linearizable_from(
 ) -> bool {
     let Some(last) = last.and_then(|op| history.op(op)) else {
         let all = kept_of(history, key, kept, |_| Some(true));
-        return Brute::new(history, &all, initial).explains();
+        return Brute::new(&all, initial).explains();
     };
     // What had ended when the last one did must have happened, and what had begun may have. Where stamps are equal
     // more than one cut is right: as the stamps say, and as the last one's own process saw it.
-    let end = span(history, last).1;
+    let end = last.ret;
     let by_stamps = kept_of(history, key, kept, |op| {
-        let (began, ended) = span(history, op);
+        let (began, ended) = (op.call, op.ret);
         (began <= end).then_some(ended <= end)
     });
     let by_process = kept_of(history, key, kept, |op| {
         let own = op.process == last.process && op.index <= last.index;
-        let ended = own || span(history, op).1 < end;
-        (!precedes(history, last, op)).then_some(ended)
+        let ended = own || op.ret < end;
+        (!precedes(last, op)).then_some(ended)
     });
     [by_stamps, by_process]
         .iter()
-        .all(|ops| Brute::new(history, ops, initial).explains())
+        .all(|ops| Brute::new(ops, initial).explains())
 }
 
 /// The operations of a key that may have happened when `ended` says whether they had ended.
@@ -99,7 +99,7 @@ struct Brute<'h> {
 }
 
 impl<'h> Brute<'h> {
-    fn new(history: &History, ops: &[Kept<'h>], initial: &Value) -> Brute<'h> {
+    fn new(ops: &[Kept<'h>], initial: &Value) -> Brute<'h> {
         // A read that need not be placed explains nothing.
         let explains = |(op, kept): &&Kept| {
             *kept == Some(true) || matches!(op.f.as_str(), "write" | "put" | "append" | "cas")
@@ -119,7 +119,7 @@ impl<'h> Brute<'h> {
         for (op, kept) in &ops {
             let before = match kept {
                 None => 0,
-                Some(_) => mask(&|(o, kept)| *kept == Some(true) && precedes(history, o, op)),
+                Some(_) => mask(&|(o, kept)| *kept == Some(true) && precedes(o, op)),
             };
             let asked = content(&op.input);
             let action = match op.f.as_str() {

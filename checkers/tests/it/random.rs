@@ -1,6 +1,6 @@
 //! Random histories of registers, most of them nearly right.
 
-use history::{Event, History, Kind, Op, Outcome, Process, Ties, Time, Value};
+use history::{Event, History, Kind, Op, Outcome, Process, Time, Value};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): a history is named by its seed for ever.
 pub struct Random(u64);
@@ -52,34 +52,23 @@ pub fn show(history: &History) -> String {
             o.index, o.process, o.outcome, o.call.0, o.f, o.input, o.output
         )
     };
-    let ops = history.ops().iter().map(line);
-    format!("{:?}\n", history.ties()) + &ops.collect::<String>()
-}
-
-/// When an operation began, and when it ended: by its places or by its stamps, as the history says.
-pub fn span(history: &History, op: &Op) -> (u64, u64) {
-    match (history.ties(), op.outcome, op.completion) {
-        (Ties::Placed, Outcome::Ok | Outcome::Fail, Some(at)) => (op.index, at),
-        (Ties::Placed, ..) => (op.index, u64::MAX),
-        (Ties::Overlap, ..) => (op.call.0, op.ret.0),
-    }
+    history.ops().iter().map(line).collect()
 }
 
 /// What comes before what, written down a second time: whoever has an answer before another asks, and of one process
 /// whoever asked first, whatever the stamps.
-pub fn precedes(history: &History, a: &Op, b: &Op) -> bool {
+pub fn precedes(a: &Op, b: &Op) -> bool {
     let answered = a.outcome != Outcome::Info;
     let asked_first = a.process == b.process && a.index < b.index;
-    answered && (asked_first || span(history, a).1 < span(history, b).0)
+    answered && (asked_first || a.ret < b.call)
 }
 
 /// Numbered events at their times.
 pub struct Recorder {
     events: Vec<Event>,
     time: u64,
-    /// So many nanoseconds have one stamp.
-    grain: u64,
-    ties: Ties,
+    /// So many nanoseconds have one stamp; none if no two events have one.
+    grain: Option<u64>,
 }
 
 impl Default for Recorder {
@@ -87,22 +76,20 @@ impl Default for Recorder {
         Recorder {
             events: Vec::new(),
             time: 0,
-            grain: 1,
-            ties: Ties::Overlap,
+            grain: Some(1),
         }
     }
 }
 
 impl Recorder {
-    /// Stamps of any grain, up to one for all, of which equal ones are in order or overlap. Long histories at one time
+    /// Stamps of any grain, from one for each event to one for all. Long histories at one time
     /// are beyond every engine: to order them is NP-complete.
     pub fn any(random: &mut Random, operations: u64) -> Recorder {
         if operations > 20 {
             return Recorder::default();
         }
         Recorder {
-            grain: *random.pick(&[1, 1, 3, 12, 1_000]),
-            ties: *random.pick(&[Ties::Placed, Ties::Overlap]),
+            grain: *random.pick(&[None, Some(1), Some(1), Some(3), Some(12), Some(1_000)]),
             ..Recorder::default()
         }
     }
@@ -126,7 +113,10 @@ impl Recorder {
     ) {
         self.events.push(Event {
             index: self.events.len() as u64,
-            time: Time(self.time / self.grain),
+            time: Time(match self.grain {
+                Some(grain) => self.time / grain,
+                None => self.events.len() as u64,
+            }),
             process: Process::Client(process),
             kind,
             f: f.into(),
@@ -139,8 +129,7 @@ impl Recorder {
 
     pub fn history(self) -> History {
         let history = History::new(self.events);
-        let history = history.expect("events are recorded in order, one operation a process");
-        history.with_ties(self.ties)
+        history.expect("events are recorded in order, one operation a process")
     }
 }
 

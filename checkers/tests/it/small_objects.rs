@@ -332,19 +332,11 @@ pub fn explained_of(model: Model, history: &History, kept: &dyn Fn(&Op) -> bool)
         .iter()
         .filter(|op| op.outcome != Outcome::Fail && kept(op))
         .collect();
-    explore(
-        model,
-        history,
-        &ops,
-        0,
-        &State::default(),
-        &mut HashSet::new(),
-    )
+    explore(model, &ops, 0, &State::default(), &mut HashSet::new())
 }
 
 fn explore(
     model: Model,
-    history: &History,
     ops: &[&Op],
     placed: u32,
     state: &State,
@@ -359,11 +351,11 @@ fn explore(
         return false;
     }
     (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(history, ops[j], ops[i])) {
+        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(ops[j], ops[i])) {
             return false;
         }
         let then = after(model, state, ops[i]);
-        then.is_some_and(|then| explore(model, history, ops, placed | (1 << i), &then, seen))
+        then.is_some_and(|then| explore(model, ops, placed | (1 << i), &then, seen))
     })
 }
 

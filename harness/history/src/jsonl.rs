@@ -8,8 +8,6 @@
 //!
 //! `began_ns` is what the monotonic clock of the controller's machine showed at time 0, so that what
 //! nodes on the same machine recorded by that clock can be put beside the events. It may be missing.
-//! `"overlap":true` says that events of one time overlap ([`crate::Ties`]): such a history was converted from one of
-//! operations.
 //!
 //! A controller that is killed can tear at most the last line. [`read`] drops a torn last line and
 //! says so; anything else that is not as above is an error with its line and column.
@@ -26,7 +24,7 @@ use thiserror::Error;
 use crate::columns::Chunk;
 use crate::json::{self, Unread};
 use crate::word::Word;
-use crate::{Budget, Event, Exhausted, History, Malformed, Meter, Ties};
+use crate::{Budget, Event, Exhausted, History, Malformed, Meter};
 
 /// Version of the stored form; a reader refuses what it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +41,6 @@ struct Header {
     version: Version,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     began_ns: Option<u64>,
-    /// Whether events of one time overlap, whatever their places.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    overlap: bool,
 }
 
 /// Why a file could not be read as a history. Lines and columns count from 1.
@@ -157,12 +152,7 @@ fn read_lines(from: impl Read + Send, longest: usize, meter: &Meter) -> Result<L
     let history = History::of_chunks_within(chunks, &mut meter.clone());
     let history = history.map_err(|why| ReadError::Exhausted { why, events, bytes })?;
     Ok(Loaded {
-        history: history?
-            .with_began_ns(header.began_ns)
-            .with_ties(match header.overlap {
-                true => Ties::Overlap,
-                false => Ties::Placed,
-            }),
+        history: history?.with_began_ns(header.began_ns),
         torn,
     })
 }
@@ -440,17 +430,12 @@ fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>, meter: &mut Meter)
     parsed
 }
 
-/// Writes the header of a history whose events are in order.
+/// Writes the header.
 pub fn write_header(to: &mut impl Write, began_ns: Option<u64>) -> io::Result<()> {
-    write_header_of(to, began_ns, Ties::Placed)
-}
-
-fn write_header_of(to: &mut impl Write, began_ns: Option<u64>, ties: Ties) -> io::Result<()> {
     let header = Header {
         schism: "history".into(),
         version: VERSION,
         began_ns,
-        overlap: ties == Ties::Overlap,
     };
     serde_json::to_writer(&mut *to, &header)?;
     to.write_all(b"\n")
@@ -465,7 +450,7 @@ pub fn write_event(to: &mut impl Write, event: &Event) -> io::Result<()> {
 
 /// Writes a whole history.
 pub fn write(to: &mut impl Write, history: &History) -> io::Result<()> {
-    write_header_of(to, history.began_ns(), history.ties())?;
+    write_header(to, history.began_ns())?;
     let columns = history.columns();
     columns
         .rows()
@@ -497,17 +482,6 @@ mod tests {
         write_event(&mut out, &event(0, Kind::Invoke, Value::pair(1, 2))).unwrap();
         write_event(&mut out, &event(1, Kind::Ok, Value::pair(1, 2))).unwrap();
         out
-    }
-
-    #[test]
-    fn what_overlaps_at_one_time_still_does_when_it_was_written_and_read() {
-        for ties in [Ties::Placed, Ties::Overlap] {
-            let events = vec![event(0, Kind::Invoke, Value::Int(1))];
-            let history = History::new(events).unwrap().with_ties(ties);
-            let mut out = Vec::new();
-            write(&mut out, &history).unwrap();
-            assert_eq!(read(&out[..]).unwrap().history.ties(), ties);
-        }
     }
 
     #[test]

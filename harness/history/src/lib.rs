@@ -13,7 +13,6 @@ pub mod fault;
 pub mod foreign;
 pub mod json;
 mod op;
-mod precedence;
 pub mod sort;
 mod value;
 pub mod word;
@@ -24,7 +23,6 @@ pub mod store;
 pub use budget::{Budget, Exhausted, Meter};
 pub use event::{Event, Kind, Process, Time};
 pub use op::{History, Malformed, OBSERVATIONS, Op, Outcome, Pair};
-pub use precedence::Ties;
 pub use value::Value;
 
 /// A short name, cheap to copy: the `f` of an operation, the name of a node.

@@ -166,7 +166,7 @@ fn promised(history: &History) -> Verdict {
         })
         .collect();
     for (value, take) in &takes {
-        if puts(value).iter().all(|put| precedes(history, take, put)) {
+        if puts(value).iter().all(|put| precedes(take, put)) {
             return Verdict::Invalid;
         }
     }
@@ -178,7 +178,7 @@ fn promised(history: &History) -> Verdict {
         let acknowledged: Vec<&&Op> = puts(&value).into_iter().filter(ok).collect();
         let out = takes.iter().filter(|(taken, _)| *taken == value).count();
         let count = acknowledged.len().saturating_sub(out);
-        let then_empty = |put: &&&Op| emptied.iter().any(|op| precedes(history, put, op));
+        let then_empty = |put: &&&Op| emptied.iter().any(|op| precedes(put, op));
         match acknowledged.iter().all(then_empty) {
             true => gone.push(count),
             false => left += count,

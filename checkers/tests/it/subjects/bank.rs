@@ -110,7 +110,7 @@ fn random_history(random: &mut Random) -> History {
 
 /// The checker's definition, written down: every read is what the accounts had at first, all transfers
 /// that had returned before it, and some choice among those that may have happened by then.
-fn explained(history: &History, ops: &[&Op]) -> bool {
+fn explained(ops: &[&Op]) -> bool {
     let transfers: Vec<&&Op> = ops.iter().filter(|op| op.f == "transfer").collect();
     let apply = |balances: &mut Balances, op: &Op| {
         let [from, to, amount] = op.input.as_list().unwrap() else {
@@ -127,9 +127,9 @@ fn explained(history: &History, ops: &[&Op]) -> bool {
         let mut must: Balances = ACCOUNTS.iter().map(|a| (a.to_string(), 10)).collect();
         let mut may = Vec::new();
         for transfer in &transfers {
-            if precedes(history, transfer, read) {
+            if precedes(transfer, read) {
                 apply(&mut must, transfer);
-            } else if !precedes(history, read, transfer) {
+            } else if !precedes(read, transfer) {
                 may.push(transfer);
             }
         }
@@ -152,7 +152,6 @@ fn explained(history: &History, ops: &[&Op]) -> bool {
 
 /// Whether some order of the operations, one after the other, gives every answer.
 fn linearizable(
-    history: &History,
     ops: &[&Op],
     placed: u32,
     now: &Balances,
@@ -167,7 +166,7 @@ fn linearizable(
         return false;
     }
     (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(history, ops[j], ops[i])) {
+        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(ops[j], ops[i])) {
             return false;
         }
         let mut then = now.clone();
@@ -175,7 +174,7 @@ fn linearizable(
             "transfer" => moved(&mut then, &ops[i].input),
             _ => must(i) && shown(now) == ops[i].output,
         };
-        fits && linearizable(history, ops, placed | (1 << i), &then, seen)
+        fits && linearizable(ops, placed | (1 << i), &then, seen)
     })
 }
 
@@ -193,14 +192,14 @@ pub fn judge(seed: u64, counts: &mut Counts) {
         .iter()
         .filter(|op| op.outcome != Outcome::Fail)
         .collect();
-    let expected = match explained(&history, &ops) {
+    let expected = match explained(&ops) {
         true => Verdict::Valid,
         false => Verdict::Invalid,
     };
     assert_eq!(found.verdict, expected, "{found:?}\n{}", show(&history));
     if expected == Verdict::Invalid {
         let bank = ACCOUNTS.iter().map(|a| (a.to_string(), 10)).collect();
-        let possible = linearizable(&history, &ops, 0, &bank, &mut HashSet::new());
+        let possible = linearizable(&ops, 0, &bank, &mut HashSet::new());
         assert!(!possible, "{found:?}\n{}", show(&history));
     }
 }

@@ -6,7 +6,7 @@ use checkers::{Budget, Core, Stretch, Verdict, confirmed, refute};
 use history::{History, Op, Outcome};
 
 use super::{Counts, set_whole, texts, transactions, versions};
-use crate::random::{self, Random, show, span};
+use crate::random::{self, Random, show};
 use crate::small_objects::{self, MODELS, Shape, initial};
 
 /// A history of any object that is judged by orders, and what it is.
@@ -79,7 +79,7 @@ pub fn judge(seed: u64, counts: &mut Counts) {
     }
     let ops: Vec<&Op> = history.ops().iter().collect();
     for _ in 0..4 {
-        refutation.cores = vec![arbitrary(&history, &ops, &choice, &mut random)];
+        refutation.cores = vec![arbitrary(&ops, &choice, &mut random)];
         let doubt = refute(&history, &refutation, &budget);
         assert!(
             doubt.is_err(),
@@ -91,7 +91,7 @@ pub fn judge(seed: u64, counts: &mut Counts) {
 }
 
 /// Some operations of an object, within all of its history or a part.
-fn arbitrary(history: &History, ops: &[&Op], choice: &Choice, random: &mut Random) -> Core {
+fn arbitrary(ops: &[&Op], choice: &Choice, random: &mut Random) -> Core {
     let key = |op: &Op| {
         choice
             .keyed
@@ -102,10 +102,9 @@ fn arbitrary(history: &History, ops: &[&Op], choice: &Choice, random: &mut Rando
     let mut returned = own().filter(|op| op.outcome == Outcome::Ok);
     let until = returned.find(|_| random.percent(15));
     let registers = matches!(choice.model, Model::CasRegister);
-    let after = returned_before(history, own(), until).filter(|_| registers && random.percent(50));
+    let after = returned_before(own(), until).filter(|_| registers && random.percent(50));
     let share = *random.pick(&[30, 60, 100]);
-    let within =
-        own().filter(|op| until.is_none_or(|until| span(history, op).0 <= span(history, until).1));
+    let within = own().filter(|op| until.is_none_or(|until| op.call <= until.ret));
     Core {
         key: of.clone(),
         ops: within
@@ -121,10 +120,9 @@ fn arbitrary(history: &History, ops: &[&Op], choice: &Choice, random: &mut Rando
 
 /// The first that did.
 fn returned_before<'a, 'h: 'a>(
-    history: &History,
     mut ops: impl Iterator<Item = &'a &'h Op>,
     until: Option<&&'h Op>,
 ) -> Option<&'a &'h Op> {
     let until = until?;
-    ops.find(|op| op.outcome == Outcome::Ok && span(history, op).1 < span(history, until).1)
+    ops.find(|op| op.outcome == Outcome::Ok && op.ret < until.ret)
 }

@@ -71,7 +71,6 @@ pub fn random_history(random: &mut Random) -> History {
 
 /// Whether some order explains the history: the definition, written down.
 fn explained(
-    history: &History,
     ops: &[&Op],
     placed: u32,
     set: &BTreeSet<Value>,
@@ -86,7 +85,7 @@ fn explained(
         return false;
     }
     (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(history, ops[j], ops[i])) {
+        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(ops[j], ops[i])) {
             return false;
         }
         let mut then = set.clone();
@@ -99,7 +98,7 @@ fn explained(
                 return false;
             }
         }
-        explained(history, ops, placed | (1 << i), &then, seen)
+        explained(ops, placed | (1 << i), &then, seen)
     })
 }
 
@@ -117,7 +116,7 @@ pub fn judge(seed: u64, counts: &mut Counts) {
         .iter()
         .filter(|o| o.outcome != Outcome::Fail)
         .collect();
-    let expected = match explained(&history, &ops, 0, &BTreeSet::new(), &mut HashSet::new()) {
+    let expected = match explained(&ops, 0, &BTreeSet::new(), &mut HashSet::new()) {
         true => Verdict::Valid,
         false => Verdict::Invalid,
     };

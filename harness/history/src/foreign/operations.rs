@@ -7,7 +7,7 @@ use crate::edn::DEEPEST;
 use crate::json::{self, Unread};
 use crate::jsonl::{Loaded, ReadError};
 use crate::sort::sort_within;
-use crate::{Event, Exhausted, Kind, Name, Process, Ties, Time, Value};
+use crate::{Event, Exhausted, Kind, Name, Process, Time, Value};
 
 pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
     let mut operations = Operations::default();
@@ -248,7 +248,5 @@ pub fn history(operations: Operations, mut events: Events) -> Result<Loaded, Rea
         };
         events.push(event, op.line)?;
     }
-    let loaded = events.history(None)?;
-    let history = loaded.history.with_ties(Ties::Overlap);
-    Ok(Loaded { history, ..loaded })
+    events.history(None)
 }
