@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 
 use history::{History, Op, Outcome, Value};
 
+use crate::choice::{Choice, Model};
 use crate::linearizable::search::NEVER;
 use crate::ranks::Ranks;
 use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Explained, Figure, Meter, Verdict};
@@ -85,6 +86,10 @@ impl Checker for Bank {
             Ok((analysis, _)) => analysis,
             Err(why) => Analysis::unknown(self.name(), why.to_string()),
         }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice::of_objects(Model::Bank, false))
     }
 }
 

@@ -192,6 +192,23 @@ impl Choice {
         })
     }
 
+    /// Without looking at a history.
+    pub(crate) fn of_objects(model: Model, keyed: bool) -> Choice {
+        Choice {
+            model,
+            keyed,
+            initial: None,
+            consistency: Consistency::default(),
+        }
+    }
+
+    pub(crate) fn with_initial(self, initial: Value) -> Choice {
+        Choice {
+            initial: Some(initial),
+            ..self
+        }
+    }
+
     fn registers(&self) -> Registers {
         let registers = match self.keyed {
             true => Registers::keyed(),

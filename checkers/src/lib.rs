@@ -75,4 +75,9 @@ pub trait Checker: Send + Sync {
 
     /// Never panics on any history: what it cannot read it calls unknown, with the reason.
     fn check(&self, history: &History, budget: &Budget) -> Analysis;
+
+    /// What it asks, if its verdict can be shown to others ([`choice::Choice::prove`]).
+    fn asks(&self) -> Option<choice::Choice> {
+        None
+    }
 }

@@ -32,7 +32,7 @@ use self::core::Core;
 use self::decide::Outcome;
 use self::model::Register;
 use self::parts::Part;
-use crate::choice::Model;
+use crate::choice::{Choice, Model};
 use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, ranks,
@@ -360,6 +360,11 @@ impl Checker for Registers {
             Ok(parts) => self.analysis(&parts, &self.judge(&parts, false, &meter)),
             Err(e) => unreadable(&e),
         }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        let choice = Choice::of_objects(Model::CasRegister, self.keyed);
+        Some(choice.with_initial(self.initial.clone()))
     }
 }
 

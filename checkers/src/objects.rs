@@ -30,7 +30,7 @@ use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use crate::certificate::replay;
-use crate::choice;
+use crate::choice::{self, Choice};
 use crate::linearizable::core::core;
 use crate::linearizable::model::Model;
 use crate::linearizable::search::{self, NEVER, NONE, Timed};
@@ -422,6 +422,11 @@ impl Checker for Objects {
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         self.judge(history, budget).0
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        let choice = Choice::of_objects(self.model, self.keyed);
+        Some(choice.with_initial(self.initial.clone()))
     }
 }
 

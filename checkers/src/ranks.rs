@@ -223,7 +223,7 @@ mod tests {
         let mut open = [false; 3];
         let (mut time, mut events) = (0, Vec::new());
         for index in 0..14 {
-            time += u64::from(dice(&mut state) % 3 == 0);
+            time += u64::from(dice(&mut state).is_multiple_of(3));
             let process = dice(&mut state) % 3;
             let is_open = open[process as usize];
             open[process as usize] = !is_open;

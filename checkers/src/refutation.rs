@@ -118,12 +118,22 @@ struct Kept<'h> {
     must: bool,
 }
 
-/// Other operations that are alike. They have no time.
+/// Other operations that are alike. They have no time, but for what is said of operations of the core.
 #[derive(Debug, PartialEq)]
 struct Relaxed<'h> {
     piece: Piece<'h>,
+    place: Place,
     /// How many there are; none for as many as anybody wants.
     count: Option<u16>,
+}
+
+/// Where an operation stands among those of the core, as bits of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Place {
+    /// It precedes these.
+    before: u64,
+    /// These precede it, and must be placed.
+    after: u64,
 }
 
 /// What is to be ordered.
@@ -225,7 +235,10 @@ impl Puzzle<'_> {
             }
             for (i, relaxed) in self.relaxed.iter().enumerate() {
                 meter.tick(bytes)?;
-                if relaxed.count.is_none_or(|count| used[i] < count)
+                let Place { before, after } = relaxed.place;
+                let fits = placed & before == 0 && after & !placed == 0;
+                if fits
+                    && relaxed.count.is_none_or(|count| used[i] < count)
                     && let Some(then) = relaxed.piece.after(&*object)
                 {
                     let mut used = used.clone();

@@ -17,7 +17,7 @@
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
-use crate::choice;
+use crate::choice::{self, Choice};
 use crate::linearizable::model::Model;
 use crate::linearizable::search;
 use crate::objects::{Untried, try_all};
@@ -74,6 +74,10 @@ impl Checker for GrowOnlySet {
             Ok((analysis, _)) => analysis,
             Err(why) => Analysis::unknown(self.name(), why.to_string()),
         }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice::of_objects(choice::Model::Set, false))
     }
 }
 

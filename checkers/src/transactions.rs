@@ -25,7 +25,7 @@ use self::graph::Edges;
 use self::lists::Lists;
 use self::read::Txns;
 use self::registers::Registers;
-use crate::choice::Model;
+use crate::choice::{Choice, Model};
 use crate::{
     Analysis, Budget, Certificate, Checker, Exhausted, Figure, Meter, Verdict, certificate,
 };
@@ -68,6 +68,13 @@ impl Checker for ListAppend {
         let mut meter = budget.start();
         let lists = Lists::new(history, &mut meter);
         judge(self.name(), self.model, lists, &mut meter).0
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice {
+            consistency: self.model,
+            ..Choice::of_objects(Model::Append, false)
+        })
     }
 }
 
@@ -118,6 +125,14 @@ impl Checker for RwRegister {
         let mut meter = budget.start();
         let registers = Registers::new(history, &self.initial, &mut meter);
         judge(self.name(), self.model, registers, &mut meter).0
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice {
+            consistency: self.model,
+            initial: Some(self.initial.clone()),
+            ..Choice::of_objects(Model::RwRegister, false)
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use super::core::core;
 use super::model::Model;
 use super::parts::Role;
 use super::search::{Found, NEVER, Timed, search_after};
-use crate::choice;
+use crate::choice::{self, Choice};
 use crate::ranks::{self, Follows, Ranks};
 use crate::transactions::Scope;
 use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order, Stretch};
@@ -319,5 +319,10 @@ impl Checker for Texts {
                 ))
             }
         }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        let choice = Choice::of_objects(choice::Model::Kv, self.keyed);
+        Some(choice.with_initial(self.initial()))
     }
 }

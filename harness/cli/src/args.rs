@@ -176,17 +176,10 @@ pub struct Check {
     /// Judge as this workload would [default: the run's own]
     #[arg(long, short)]
     pub workload: Option<String>,
-    /// What a file's operations are done to [default: told by their names]
-    #[arg(long, short, value_name = "MODEL", conflicts_with = "workload", value_parser = model)]
-    pub model: Option<Model>,
-    /// What a file's transactions are held against [default: strict-serializable]
-    #[arg(long, value_name = "MODEL", conflicts_with = "workload", value_parser = consistency)]
-    pub consistency_model: Option<Consistency>,
-    /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
-    #[arg(long, value_name = "VALUE", conflicts_with = "workload", allow_negative_numbers = true, value_parser = value)]
-    pub initial: Option<Value>,
-    /// Write here what shows the verdict on a file's history: an order that explains it, or operations that have none
-    #[arg(long, value_name = "FILE", conflicts_with = "workload")]
+    #[command(flatten)]
+    pub asked: Asked,
+    /// Write here what shows the verdict: an order that explains the history, or operations that have none
+    #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
     #[command(flatten)]
     pub input: InputArgs,
@@ -199,12 +192,52 @@ pub struct Check {
     pub json: bool,
 }
 
+/// What is asked of a history file.
 #[derive(Debug, Args)]
+pub struct Asked {
+    /// What a file's operations are done to [default: told by their names]
+    #[arg(long, short, value_name = "MODEL", value_parser = model)]
+    pub model: Option<Model>,
+    /// What a file's transactions are held against [default: strict-serializable]
+    #[arg(long, value_name = "MODEL", value_parser = consistency)]
+    pub consistency_model: Option<Consistency>,
+    /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = value)]
+    pub initial: Option<Value>,
+}
+
+impl Asked {
+    /// The flags that were given.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            (self.model.is_some(), "--model"),
+            (self.consistency_model.is_some(), "--consistency-model"),
+            (self.initial.is_some(), "--initial"),
+        ];
+        flags
+            .into_iter()
+            .filter(|(given, _)| *given)
+            .map(|(_, flag)| flag)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What is asked is told as by `schism check`: by the history and these flags, never by the \
+certificate. One that answers another question proves nothing."
+)]
 pub struct Verify {
-    /// The history file
-    pub history: PathBuf,
+    /// The history file, or a run's name, `latest`, or a run's folder
+    pub history: String,
     /// What `schism check --certificate` wrote
     pub certificate: PathBuf,
+    /// The run was judged as this workload would [default: the run's own]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    #[command(flatten)]
+    pub asked: Asked,
+    #[command(flatten)]
+    pub store: StoreArgs,
     #[command(flatten)]
     pub input: InputArgs,
     #[command(flatten)]
