@@ -164,10 +164,14 @@ pub(crate) fn impossible(
     let objects = objects(history, question)?;
     let own = objects.iter().find(|(own, _)| *own == key);
     let (_, entries) = own.ok_or(format!("no operation is of key {key:?}"))?;
-    let is_own = |op: &&u64| !entries.iter().any(|entry| entry.op.index == **op);
-    if let Some(op) = ops.iter().find(is_own) {
+    // What failed may be named too: it tells why a value should not be there.
+    let is_known = |op: &&u64| {
+        let failed = history.op(**op).is_some_and(|op| op.outcome == Outcome::Fail);
+        failed || entries.iter().any(|entry| entry.op.index == **op)
+    };
+    if let Some(op) = ops.iter().find(|op| !is_known(op)) {
         let name = question.model.name();
-        return Err(format!("op {op} is no operation of this {name} that happened").into());
+        return Err(format!("op {op} is no operation of this {name}").into());
     }
     let named = |entry: &&Entry| ops.contains(&entry.op.index);
     let wrong = match question.model {

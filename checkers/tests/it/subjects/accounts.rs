@@ -11,7 +11,7 @@ use crate::random::{Random, Recorder, precedes, show};
 const MS: i64 = 1_000_000;
 
 /// Processes that hold a lease in turn, most of them, in half milliseconds.
-fn leases(random: &mut Random) -> History {
+pub fn leases(random: &mut Random) -> History {
     let mut recorder = Recorder::default();
     let told = random.percent(60);
     let unit = if told { MS / 2 } else { 1 };
@@ -91,7 +91,7 @@ pub fn judge_leases(seed: u64, counts: &mut Counts) {
 }
 
 /// A bag of a few values, some of them put in twice, that loses some; at its end it may be drained.
-fn bag(random: &mut Random) -> History {
+pub fn bag(random: &mut Random) -> History {
     let mut recorder = Recorder::any(random, 18);
     let mut open: Vec<Option<(&str, Value)>> = vec![None; 3];
     let mut names: Vec<u64> = vec![0, 1, 2];

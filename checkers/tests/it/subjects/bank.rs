@@ -38,7 +38,7 @@ fn moved(balances: &mut Balances, transfer: &Value) -> bool {
 }
 
 /// Processes that use a real bank, some of whose answers and effects are spoilt.
-fn random_history(random: &mut Random) -> History {
+pub fn random_history(random: &mut Random) -> History {
     let mut recorder = Recorder::any(random, 9);
     let mut bank: Balances = ACCOUNTS.iter().map(|a| (a.to_string(), 10)).collect();
     recorder.record(99, Kind::Invoke, "read", Value::Nil);
