@@ -166,7 +166,9 @@ pub(crate) fn impossible(
     let (_, entries) = own.ok_or(format!("no operation is of key {key:?}"))?;
     // What failed may be named too: it tells why a value should not be there.
     let is_known = |op: &&u64| {
-        let failed = history.op(**op).is_some_and(|op| op.outcome == Outcome::Fail);
+        let failed = history
+            .op(**op)
+            .is_some_and(|op| op.outcome == Outcome::Fail);
         failed || entries.iter().any(|entry| entry.op.index == **op)
     };
     if let Some(op) = ops.iter().find(|op| !is_known(op)) {

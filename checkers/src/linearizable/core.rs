@@ -104,8 +104,12 @@ pub fn core<M: Model>(
     blocked: u32,
     meter: &Meter,
 ) -> Core {
-    // Of those that return together, the ones in front of it in the history come first.
-    let end = (ops[blocked as usize].ret, blocked);
+    // Of those that return together, the ones in front of it in the history come first; but where one awaits another
+    // of that very time, all of them have returned.
+    let end = match awaits.is_empty() {
+        true => (ops[blocked as usize].ret, blocked),
+        false => (ops[blocked as usize].ret, u32::MAX),
+    };
     // What was called later had not happened, and what reads and had not returned says nothing.
     let fixed: Vec<u32> = (0..ops.len() as u32)
         .filter(|i| ops[*i as usize].call < end.0)
