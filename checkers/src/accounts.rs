@@ -12,7 +12,7 @@ use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{Question, within};
+use crate::certificate::{Terms, within};
 use crate::choice::Model;
 use crate::transactions::Scope;
 use crate::{Doubt, Meter};
@@ -51,7 +51,7 @@ pub struct Explained {
 
 impl Accounts {
     /// An empty account for every object of the history.
-    pub(crate) fn of_all(history: &History, question: &Question) -> Result<Accounts, String> {
+    pub(crate) fn of_all(history: &History, question: &Terms) -> Result<Accounts, String> {
         let objects = objects(history, question)?;
         let account = |(key, _): (Option<&Value>, Vec<Entry>)| Account {
             key: key.cloned(),
@@ -65,8 +65,8 @@ impl Accounts {
         })
     }
 
-    pub fn question(&self) -> Question {
-        Question {
+    pub fn terms(&self) -> Terms {
+        Terms {
             model: self.model,
             keyed: self.keyed,
             initial: self.initial.clone(),
@@ -92,7 +92,7 @@ struct Entry<'h> {
 type Objects<'h> = Vec<(Option<&'h Value>, Vec<Entry<'h>>)>;
 
 /// The operations of every object, by invocation.
-fn objects<'h>(history: &'h History, question: &Question) -> Result<Objects<'h>, String> {
+fn objects<'h>(history: &'h History, question: &Terms) -> Result<Objects<'h>, String> {
     let mut objects: Objects = Vec::new();
     let mut numbers: FxHashMap<Option<&Value>, usize> = FxHashMap::default();
     let names = question.model.operations();
@@ -135,7 +135,7 @@ pub fn recount(history: &History, accounts: &Accounts) -> Result<usize, String> 
             return Err(format!("one account for each key, not {key:?}"));
         }
     }
-    let objects = objects(history, &accounts.question())?;
+    let objects = objects(history, &accounts.terms())?;
     for (key, entries) in &objects {
         let account = own.remove(key).ok_or_else(|| match key {
             None => "there is no account".to_string(),
@@ -156,7 +156,7 @@ pub fn recount(history: &History, accounts: &Accounts) -> Result<usize, String> 
 /// Whether operations of one object break by themselves what it promises, whatever else is counted in its favour.
 pub(crate) fn impossible(
     history: &History,
-    question: &Question,
+    question: &Terms,
     key: Option<&Value>,
     ops: &[u64],
     meter: &mut Meter,

@@ -147,14 +147,10 @@ fn judge(
     }
     let done = transfers.iter().filter(|t| t.op.outcome == Outcome::Ok);
     let done = done.count();
-    let Some(first) = reads
-        .iter()
-        .min_by_key(|read| read.span.ret)
-        .filter(|_| done > 0)
-    else {
-        let why =
-            "the history lacks transfers, or reads that were answered: there is nothing to compare";
-        return Ok((Analysis::vacuous(name, why), None));
+    const NOTHING: &str =
+        "the history lacks transfers, or reads that were answered: there is nothing to compare";
+    let Some(first) = reads.iter().min_by_key(|read| read.span.ret) else {
+        return Ok((Analysis::vacuous(name, NOTHING), None));
     };
     let mut found = Findings::default();
     for read in &reads {
@@ -170,6 +166,10 @@ fn judge(
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
         false => (reads.len(), Vec::new()),
     };
+    // Money that was lost while nobody moved any is lost all the same.
+    if done == 0 && found.anomalies.is_empty() {
+        return Ok((Analysis::vacuous(name, NOTHING), None));
+    }
     let summary = format!(
         "{done} transfers and {} reads of {} accounts: {}",
         reads.len(),

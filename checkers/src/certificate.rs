@@ -14,7 +14,7 @@ use crate::transactions::Scope;
 /// What is asked of a history. A certificate answers one question, and proves nothing of another: under a lock's
 /// rules a register's history has no operation at all.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Question {
+pub struct Terms {
     /// What the objects are.
     pub model: Model,
     /// Whether values are `[key, value]`.
@@ -25,7 +25,7 @@ pub struct Question {
     pub scope: Scope,
 }
 
-impl fmt::Display for Question {
+impl fmt::Display for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.model.name())?;
         if self.keyed {
@@ -57,8 +57,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    pub fn question(&self) -> Question {
-        Question {
+    pub fn terms(&self) -> Terms {
+        Terms {
             model: self.model,
             keyed: self.keyed,
             initial: self.initial.clone(),

@@ -6,7 +6,7 @@ use history::{History, Outcome, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::{Account, Accounts, recount};
-use crate::certificate::Question;
+use crate::certificate::Terms;
 use crate::choice::Model;
 use crate::transactions::Scope;
 use crate::{Budget, Certificate, Core, Doubt, Order, Refutation, Verdict, refute, verify};
@@ -38,11 +38,11 @@ pub struct Shown {
 
 impl Proof {
     /// What it answers.
-    pub fn question(&self) -> Question {
+    pub fn terms(&self) -> Terms {
         match self {
-            Proof::Order(certificate) => certificate.question(),
-            Proof::Accounts(accounts) => accounts.question(),
-            Proof::Cores(refutation) => refutation.question(),
+            Proof::Order(certificate) => certificate.terms(),
+            Proof::Accounts(accounts) => accounts.terms(),
+            Proof::Cores(refutation) => refutation.terms(),
         }
     }
 
@@ -54,10 +54,10 @@ impl Proof {
     pub fn verify(
         &self,
         history: &History,
-        asked: &Question,
+        asked: &Terms,
         budget: &Budget,
     ) -> Result<Shown, Doubt> {
-        let answered = self.question();
+        let answered = self.terms();
         if answered != *asked {
             return Err(format!(
                 "it answers another question: it is of {answered}, and what is asked is {asked}"

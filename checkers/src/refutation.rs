@@ -9,7 +9,7 @@ use history::{History, Op, Process, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts;
-use crate::certificate::{Question, replay};
+use crate::certificate::{Terms, replay};
 use crate::choice::Model;
 use crate::transactions::Scope;
 use crate::{Budget, Exhausted, Meter};
@@ -31,8 +31,8 @@ pub struct Refutation {
 }
 
 impl Refutation {
-    pub fn question(&self) -> Question {
-        Question {
+    pub fn terms(&self) -> Terms {
+        Terms {
             model: self.model,
             keyed: self.keyed,
             initial: self.initial.clone(),
@@ -175,7 +175,7 @@ fn impossible(
     meter: &Meter,
 ) -> Result<(), Doubt> {
     if accounts::counts(refutation.model) {
-        let asked = refutation.question();
+        let asked = refutation.terms();
         let mut meter = meter.with_steps(steps);
         return accounts::impossible(history, &asked, core.key.as_ref(), &core.ops, &mut meter);
     }

@@ -167,11 +167,6 @@ fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u
             _ => {}
         }
     }
-    if adds.is_empty() || reads.is_empty() {
-        let why =
-            "the history lacks adds, or reads that were answered: there is nothing to compare";
-        return Ok((Analysis::vacuous(name, why), Vec::new()));
-    }
     for (element, add) in &adds {
         let element = &mut elements[*element as usize];
         match add.op.outcome {
@@ -191,6 +186,11 @@ fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u
     let reads = chain(&mut elements, reads, &mut found, meter)?;
     let items = items(&elements, &reads);
     sweep(&items, &reads, &mut found);
+    if found.anomalies.is_empty() && (adds.is_empty() || reads.is_empty()) {
+        let why =
+            "the history lacks adds, or reads that were answered: there is nothing to compare";
+        return Ok((Analysis::vacuous(name, why), Vec::new()));
+    }
     let mut order = order(&items, &adds);
     let in_order: Vec<u32> = order.iter().map(|op| *op as u32).collect();
     if found.anomalies.is_empty() && !ranks::keeps(&in_order, &follows) {

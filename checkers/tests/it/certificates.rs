@@ -195,7 +195,7 @@ fn every_model_has_proofs_that_hold_and_false_ones_do_not() {
 /// What a proof shows of a history, as its own question or another asks.
 fn shown(history: &History, asked: &Choice, proof: &str) -> Result<Verdict, String> {
     let proof: Proof = serde_json::from_str(proof).unwrap();
-    let asked = asked.question(history);
+    let asked = asked.terms(history);
     let shown = proof.verify(history, &asked, &Budget::default());
     shown
         .map(|shown| shown.verdict)
@@ -271,7 +271,7 @@ fn what_nobody_judged_is_named() {
     let found = choice.checker(&history).check(&history, &Budget::default());
     let proof = choice.prove(&history, &found, &Budget::default()).unwrap();
     let shown = proof
-        .verify(&history, &choice.question(&history), &Budget::default())
+        .verify(&history, &choice.terms(&history), &Budget::default())
         .unwrap();
     assert_eq!((shown.operations, shown.left_out, shown.failed), (2, 1, 0));
     let not_judged: Vec<_> = shown.not_judged.into_iter().collect();
@@ -287,7 +287,7 @@ fn of_table(rows: &str) -> Verdict {
         .history;
     let choice = Choice::of(&history).unwrap();
     let found = choice.checker(&history).check(&history, &Budget::default());
-    let asked = choice.question(&history);
+    let asked = choice.terms(&history);
     let proof = choice.prove(&history, &found, &Budget::default());
     let proof = proof.unwrap_or_else(|why| panic!("{rows}: {why}"));
     let shown = proof.verify(&history, &asked, &Budget::default()).unwrap();
@@ -433,6 +433,6 @@ fn a_long_history_of_a_lock_that_is_broken_has_a_certificate() {
     let found = choice.checker(&history).check(&history, &Budget::default());
     assert_eq!(found.verdict, Verdict::Invalid);
     let proof = choice.prove(&history, &found, &Budget::default()).unwrap();
-    let shown = proof.verify(&history, &choice.question(&history), &Budget::default());
+    let shown = proof.verify(&history, &choice.terms(&history), &Budget::default());
     assert_eq!(shown.unwrap().verdict, Verdict::Invalid);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::Choice;
-use checkers::{Analysis, Question};
+use checkers::{Analysis, Terms};
 use checkers::{Budget, Checker, Doubt, Exhausted, Meter, Proof, Refutation, Shown, Verdict};
 use harness::run::Judged;
 use history::{History, json};
@@ -141,21 +141,26 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
 fn asked(
     args: &args::Verify,
     budget: &Budget,
-) -> Result<Result<(History, Question), String>, Failure> {
+) -> Result<Result<(History, Terms), String>, Failure> {
     let path = Path::new(&args.history);
-    let is_file = args.history == "-" || path.exists() && !path.is_dir();
+    let folder = input::in_folder(path);
+    let is_file = args.history == "-" || folder.is_some() || path.exists() && !path.is_dir();
     let path = match is_file {
-        true => path.to_path_buf(),
+        true => folder.unwrap_or(path.to_path_buf()),
         false => of_run(&args.store, &args.history, args.workload.as_deref())?.0,
     };
     let history = match input::load(&path, args.input.format, budget)? {
         Ok(loaded) => loaded.history,
         Err(why) => return Ok(Err(why)),
     };
-    let choice = match (&args.workload, is_file) {
-        (None, true) => input::choice(&args.asked, &args.history, &history)?,
+    let (history, choice) = match (&args.workload, is_file) {
+        (None, true) => {
+            let asked = args.question.question().put(history);
+            let asked = asked.map_err(|e| Failure::Usage(format!("{}: {e}", args.history)))?;
+            (asked.history, asked.choice)
+        }
         (workload, _) => {
-            if let Some(flag) = args.asked.given().next() {
+            if let Some(flag) = args.question.given().first() {
                 let why = format!(
                     "{flag} is for history files; {} is judged as a run",
                     args.history
@@ -166,13 +171,14 @@ fn asked(
                 (Some(name), true) => judges(name, &[], None)?,
                 (name, _) => of_run(&args.store, &args.history, name.as_deref())?.1,
             };
-            checkers.iter().find_map(|checker| checker.asks())
+            let choice = checkers.iter().find_map(|checker| checker.asks());
+            (history, choice)
         }
     };
     let Some(choice) = choice else {
         return Ok(Err("nothing of this history can be certified".into()));
     };
-    let asked = choice.question(&history);
+    let asked = choice.terms(&history);
     Ok(Ok((history, asked)))
 }
 

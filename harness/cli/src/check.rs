@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use checkers::{Checker, Verdict};
 use harness::run::{Judged, Notes, judge};
 use history::History;
-use history::store::Store;
+use history::store::{Run, Store};
 use workloads::params::Params;
 use workloads::workload::Circumstances;
 use workloads::{systems, workload};
@@ -26,8 +26,13 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     if args.workload.is_none() && (args.run == "-" || path.is_file()) {
         return input::check(&args, path);
     }
+    if args.workload.is_none()
+        && let Some(history) = input::in_folder(path)
+    {
+        return input::check(&args, &history);
+    }
     let format = args.input.format.map(|_| "--format");
-    if let Some(flag) = args.asked.given().chain(format).next() {
+    if let Some(flag) = args.question.given().into_iter().chain(format).next() {
         let why = format!(
             "{flag} is for history files; {} is a run, or judged as a workload",
             args.run
@@ -52,6 +57,9 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     let spec = Spec::load(&run)?;
     // A run that was killed has no results yet; its history is what there is.
     let notes = load_results(&run).map(|j| j.notes).unwrap_or_default();
+    if !run.history().exists() {
+        return never_began(&run, &spec, args.json);
+    }
     let (history, mut judged) =
         judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?;
     if args.workload.is_none() {
@@ -74,6 +82,17 @@ pub fn of_run(
     let params: Vec<_> = spec.params.clone().into_iter().collect();
     let checkers = judges(workload, &params, Some(&spec))?;
     Ok((run.history(), checkers))
+}
+
+/// A run that ended before its main phase has left why, and nothing to judge.
+fn never_began(run: &Run, spec: &Spec, json: bool) -> Result<ExitCode, Failure> {
+    let judged = load_results(run).map_err(|_| {
+        Failure::Usage(format!(
+            "{} has no history: it was cut short before its main phase",
+            run.name()
+        ))
+    })?;
+    print(&spec.title(), &judged, &History::default(), json)
 }
 
 /// Writes the report of a judged run again.
@@ -114,6 +133,7 @@ pub fn judges(
                 faults: spec.nemesis.as_deref() != Some("none"),
                 confirmations: entry.confirmations(&params),
                 separate_clocks: spec.cluster != "lab",
+                may_crash: spec.may_crash || entry.may_crash,
             }
         }
     };

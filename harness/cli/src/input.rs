@@ -2,15 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
 use checkers::{Analysis, Budget, Verdict, compose};
 use harness::run::{Judged, Notes};
-use history::History;
 use history::foreign::{self, Format};
 use history::jsonl::{self, Loaded};
+use history::{History, Op, Outcome, Value};
 
 use crate::args;
 use crate::certificate;
@@ -44,8 +44,30 @@ pub fn load(
     }
 }
 
+/// The history in a folder that another tool left, such as Jepsen's `store/NAME/TIME`; none if there is none, or if it is
+/// a run of ours.
+pub fn in_folder(folder: &Path) -> Option<PathBuf> {
+    const HISTORIES: [&str; 9] = [
+        "history.edn",
+        "history.edn.gz",
+        "history.edn.zst",
+        "history.json",
+        "history.jsonl",
+        "history.csv",
+        "history.txt",
+        "history.log",
+        "jepsen.log",
+    ];
+    if !folder.is_dir() || folder.join("spec.json").exists() {
+        return None;
+    }
+    let files = HISTORIES.iter().map(|name| folder.join(name));
+    files.into_iter().find(|file| file.is_file())
+}
+
 /// `schism check FILE` without a workload: what it is a history of is told by itself.
 pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
+    let name = path.display();
     let budget = args.budget.budget();
     let mut notes = Notes::default();
     let loaded = match load(path, args.input.format, &budget)? {
@@ -56,18 +78,23 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
                 analyses: vec![Analysis::unknown("history", why)],
                 notes,
             };
-            return print(&args.run, &judged, &History::default(), args.json);
+            return print(&name.to_string(), &judged, &History::default(), args.json);
         }
     };
     notes.warnings.extend(loaded.torn.map(|torn| {
         let (line, bytes) = (torn.line, torn.bytes);
         format!("line {line} of the history is torn and was left out ({bytes} bytes)")
     }));
-    let history = loaded.history;
-    let (title, analysis) = match choice(&args.asked, &args.run, &history)? {
+    notes.warnings.extend(loaded.notes);
+    let question = args.question.question();
+    let asked = question.put(loaded.history);
+    let asked = asked.map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
+    notes.warnings.extend(asked.notes);
+    let history = asked.history;
+    let (title, analysis) = match asked.choice {
         None => {
             let why = "the history has no operation of a client";
-            (args.run.clone(), Analysis::vacuous("linearizable", why))
+            (name.to_string(), Analysis::vacuous("linearizable", why))
         }
         Some(choice) => {
             let keys = if choice.keyed {
@@ -75,9 +102,13 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
             } else {
                 ""
             };
-            let title = format!("{} as {}{keys}", args.run, choice.model.name());
+            let title = format!("{name} as {}{keys}", choice.model.name());
             let analysis =
                 compose::check_all(&[choice.checker(&history)], &history, &budget).remove(0);
+            let analysis = choice.tested(&history, analysis);
+            notes
+                .warnings
+                .extend(nil_reads(&analysis, &choice, &history));
             if let Some(file) = &args.certificate {
                 let came = certificate::write(file, &choice, &history, &analysis, &budget)?;
                 notes.warnings.push(came);
@@ -93,34 +124,30 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
     print(&title, &judged, &history, args.json)
 }
 
-/// None if there is nothing to judge.
-pub fn choice(
-    args: &args::Asked,
-    name: &str,
-    history: &History,
-) -> Result<Option<Choice>, Failure> {
-    if history.pairs().is_empty() {
-        return Ok(None);
+/// Which answers of nil were held against a history of registers, if any were.
+fn nil_reads(analysis: &Analysis, choice: &Choice, history: &History) -> Option<String> {
+    let is_register = matches!(
+        choice.model,
+        Model::Register | Model::CasRegister | Model::Kv
+    );
+    if !is_register || analysis.verdict != Verdict::Invalid {
+        return None;
     }
-    let choice = match args.model {
-        Some(model) => Choice::with_model(model, history)
-            .map_err(|e| Failure::Usage(format!("{name}: {e}")))?,
-        None => Choice::of(history)
-            .map_err(|e| Failure::Usage(format!("{name}: {e}; --model says which it is")))?,
+    let content = |value: &Value| match value.as_pair() {
+        Some((_, content)) if choice.keyed => content.clone(),
+        _ => value.clone(),
     };
-    let is_txn = matches!(choice.model, Model::Append | Model::RwRegister);
-    if args.consistency_model.is_some() && !is_txn {
-        let why = format!(
-            "--consistency-model is for transactions; this is a history of {}",
-            choice.model.name()
-        );
-        return Err(Failure::Usage(why));
-    }
-    Ok(Some(Choice {
-        initial: args.initial.clone(),
-        consistency: args.consistency_model.unwrap_or_default(),
-        ..choice
-    }))
+    let ops = analysis.anomalies.iter().flat_map(|anomaly| &anomaly.ops);
+    let is_nil = |op: &Op| {
+        let reads = matches!(op.f.as_str(), "read" | "get");
+        reads && op.outcome == Outcome::Ok && content(&op.output).is_nil()
+    };
+    let op = ops.filter_map(|index| history.find(*index)).find(is_nil)?;
+    Some(format!(
+        "that `{} {} ok → nil` (op {}) is taken for an answer, that nothing was written, is part of what is wrong; if it \
+         means that there was no answer, say --nil-reads unknown",
+        op.f, op.input, op.index
+    ))
 }
 
 /// `schism convert`.

@@ -2,7 +2,7 @@
 
 use checkers::choice::{Choice, Model};
 use checkers::transactions::Scope;
-use checkers::{Budget, Proof, Question, Verdict};
+use checkers::{Budget, Proof, Terms, Verdict};
 use history::{History, Op, Outcome, Value};
 
 use super::{Counts, accounts, bank, cores};
@@ -39,7 +39,7 @@ pub fn judge(seed: u64, counts: &mut Counts) {
         );
         return;
     }
-    let asked = choice.question(&history);
+    let asked = choice.terms(&history);
     let proof = choice.prove(&history, &found, &budget);
     let proof = proof.unwrap_or_else(|why| panic!("{why}: {}", say()));
     let shown = proof.verify(&history, &asked, &budget);
@@ -56,7 +56,7 @@ pub fn judge(seed: u64, counts: &mut Counts) {
 }
 
 /// Other questions, of which the proof says nothing.
-fn others(asked: &Question) -> [Question; 4] {
+fn others(asked: &Terms) -> [Terms; 4] {
     let model = match asked.model {
         Model::Lock => Model::Semaphore,
         _ => Model::Lock,
@@ -67,19 +67,19 @@ fn others(asked: &Question) -> [Question; 4] {
     };
     let (keyed, initial) = (!asked.keyed, Value::Int(9));
     [
-        Question {
+        Terms {
             model,
             ..asked.clone()
         },
-        Question {
+        Terms {
             keyed,
             ..asked.clone()
         },
-        Question {
+        Terms {
             initial,
             ..asked.clone()
         },
-        Question {
+        Terms {
             scope,
             ..asked.clone()
         },

@@ -1,7 +1,9 @@
 //! The product through its real binary.
 
+mod doubles;
 mod edges;
 mod experiments;
+mod files;
 mod input;
 mod machines;
 mod runs;
