@@ -194,8 +194,8 @@ pub struct Check {
     pub workload: Option<String>,
     #[command(flatten)]
     pub question: QuestionArgs,
-    /// Write here what shows the verdict on a file's history: an order that explains it, or operations that have none
-    #[arg(long, value_name = "FILE", conflicts_with = "workload")]
+    /// Write here what shows the verdict: an order that explains the history, or operations that have none
+    #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
     #[command(flatten)]
     pub input: InputArgs,
@@ -261,13 +261,22 @@ impl QuestionArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "What is asked is told as by `schism check`: by the history and these flags, never by the \
+certificate. One that answers another question proves nothing."
+)]
 pub struct Verify {
-    /// The history file
-    pub history: PathBuf,
+    /// The history file, or a run's name, `latest`, or a run's folder
+    pub history: String,
     /// What `schism check --certificate` wrote
     pub certificate: PathBuf,
+    /// The run was judged as this workload would [default: the run's own]
+    #[arg(long, short)]
+    pub workload: Option<String>,
     #[command(flatten)]
     pub question: QuestionArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
     #[command(flatten)]
     pub input: InputArgs,
     #[command(flatten)]

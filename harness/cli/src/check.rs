@@ -1,6 +1,6 @@
 //! `schism check` and `schism report`: what was recorded, judged and shown again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::{Checker, Verdict};
@@ -12,6 +12,7 @@ use workloads::workload::Circumstances;
 use workloads::{systems, workload};
 
 use crate::args;
+use crate::certificate;
 use crate::exit::Failure;
 use crate::input;
 use crate::run::{conclude, load_results, write_report};
@@ -30,44 +31,57 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     {
         return input::check(&args, &history);
     }
-    let mut only_files = args.question.given();
-    let others = [
-        (args.certificate.is_some(), "--certificate"),
-        (args.input.format.is_some(), "--format"),
-    ];
-    let others = others.iter().filter(|(given, _)| *given);
-    only_files.extend(others.map(|(_, flag)| *flag));
-    if let Some(flag) = only_files.first() {
+    let format = args.input.format.map(|_| "--format");
+    if let Some(flag) = args.question.given().into_iter().chain(format).next() {
         let why = format!(
             "{flag} is for history files; {} is a run, or judged as a workload",
             args.run
         );
         return Err(Failure::Usage(why));
     }
+    // What came of the certificate is told, and not kept with the run.
+    let certify = |checkers: &[_], history: &_, judged: &mut _| match &args.certificate {
+        Some(file) => certificate::write_for(file, checkers, history, judged, &budget),
+        None => Ok(()),
+    };
     if let (Some(name), true) = (&args.workload, path.is_file()) {
         let checkers = judges(name, &[], None)?;
-        let (history, judged) =
+        let (history, mut judged) =
             judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?;
+        certify(&checkers, &history, &mut judged)?;
         return print(&args.run, &judged, &history, args.json);
     }
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
+    let (_, checkers) = of_run(&args.store, &args.run, args.workload.as_deref())?;
     let spec = Spec::load(&run)?;
     // A run that was killed has no results yet; its history is what there is.
     let notes = load_results(&run).map(|j| j.notes).unwrap_or_default();
     if !run.history().exists() {
         return never_began(&run, &spec, args.json);
     }
-    let name = args.workload.as_deref().unwrap_or(&spec.workload);
-    let params: Vec<_> = spec.params.clone().into_iter().collect();
-    let checkers = judges(name, &params, Some(&spec))?;
-    let (history, judged) =
+    let (history, mut judged) =
         judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?;
-    if args.workload.is_some() {
-        return print(&spec.title(), &judged, &history, args.json);
+    if args.workload.is_none() {
+        conclude(&run, &spec, &history, &judged)?;
     }
-    conclude(&run, &spec, &history, &judged)?;
+    certify(&checkers, &history, &mut judged)?;
     print(&spec.title(), &judged, &history, args.json)
+}
+
+/// A run's history, and who judges it: as its own workload says, or another.
+pub fn of_run(
+    store: &args::StoreArgs,
+    name: &str,
+    workload: Option<&str>,
+) -> Result<(PathBuf, Vec<Box<dyn Checker>>), Failure> {
+    let store = Store::new(&store.store);
+    let run = store.open(name).map_err(Failure::usage)?;
+    let spec = Spec::load(&run)?;
+    let workload = workload.unwrap_or(&spec.workload);
+    let params: Vec<_> = spec.params.clone().into_iter().collect();
+    let checkers = judges(workload, &params, Some(&spec))?;
+    Ok((run.history(), checkers))
 }
 
 /// A run that ended before its main phase has left why, and nothing to judge.

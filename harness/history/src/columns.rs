@@ -378,37 +378,6 @@ impl Columns {
         })
     }
 
-    /// The first event that has the time of this one: a number for the moment, which orders moments.
-    #[inline]
-    pub fn moment(&self, row: Row) -> u32 {
-        let time = row.time();
-        match (row.row as usize).checked_sub(1) {
-            Some(before) if row.chunk.times[before] < time => row.index,
-            _ => self.first_at(time, row.index),
-        }
-    }
-
-    /// In steps that double, since few events share a time; then between the last two by halves.
-    fn first_at(&self, time: Time, index: u32) -> u32 {
-        let mut cursor = self.cursor();
-        // An event of this time, and how far before it there is one of another.
-        let (mut at, mut step) = (index, 1);
-        while step <= at && cursor.row(at - step).time() == time {
-            at -= step;
-            step *= 2;
-        }
-        let mut before = at.checked_sub(step);
-        while at > before.map_or(0, |b| b + 1) {
-            let low = before.map_or(0, |b| b + 1);
-            let middle = low + (at - low) / 2;
-            match cursor.row(middle).time() == time {
-                true => at = middle,
-                false => before = Some(middle),
-            }
-        }
-        at
-    }
-
     /// A reader for rows that are asked for in roughly ascending order.
     pub fn cursor(&self) -> Cursor<'_> {
         Cursor {
@@ -548,54 +517,5 @@ impl<'h> Cursor<'h> {
         let at = from + at.ok()?;
         self.version = at;
         Some(row.chunk.arena.get(versions[at].1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn moments_are_the_first_events_of_their_time(
-            steps in prop::collection::vec((0..3u64, 1..40usize), 0..12),
-            cut in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
-        ) {
-            let mut now = 0;
-            let times: Vec<u64> = steps
-                .iter()
-                .flat_map(|(step, many)| {
-                    now += step;
-                    std::iter::repeat_n(now, *many)
-                })
-                .collect();
-            let mut cuts: Vec<usize> = cut.iter().map(|at| at.index(times.len() + 1)).collect();
-            cuts.extend([0, times.len()]);
-            cuts.sort_unstable();
-            let chunk = |range: &[usize]| {
-                let mut chunk = Chunk::default();
-                for (index, time) in times.iter().enumerate().take(range[1]).skip(range[0]) {
-                    chunk.push(&Parts {
-                        index: index as u64,
-                        time: Time(*time),
-                        process: Process::Nemesis,
-                        kind: Kind::Info,
-                        f: "tick",
-                        value: Word::NIL,
-                        error: None,
-                        node: None,
-                        version: None,
-                        due: None,
-                    });
-                }
-                chunk
-            };
-            let columns = Columns::new(cuts.windows(2).map(chunk).collect()).unwrap();
-            for row in columns.rows() {
-                let first = times.iter().position(|t| *t == row.time().0).unwrap();
-                prop_assert_eq!(columns.moment(row), first as u32);
-            }
-        }
     }
 }
