@@ -1,8 +1,8 @@
-//! How old what was read was: a figure, not a verdict.
+//! How old what was read was: figures, not a verdict.
 //!
-//! A read is stale by Δ if it would have been right Δ earlier (Δ-atomicity; Golab, Li and Shah,
-//! "Analyzing consistency properties for fun and profit", PODC 2011). From outside only a lower bound
-//! can be had: the value had surely been overwritten once a later write of the same key had returned.
+//! Of each read there is a lower bound: the value had surely been overwritten once a later write of the same key had
+//! returned. Of all reads of a key together two figures are exact: the smallest Δ for which it is Δ-atomic ([`delta`]), in
+//! time, and the smallest k for which it is k-atomic ([`versions`]), in values.
 //!
 //! ```text
 //! P0  |write 1|  |write 2|                 write 2 was called after write 1 had returned, so when it
@@ -10,29 +10,61 @@
 //!                        <-->
 //! ```
 //!
-//! Values must have been written once. Reads of others, and keys with a `cas`, are passed over, and
-//! counted.
+//! The figure of a read is at most Δ. Δ can be larger where several reads contradict each other and none of them is
+//! surely stale by itself.
+//!
+//! Values must have been written once. Reads of others, of what was only written later, and keys with a `cas`, are passed
+//! over, and counted. Time is that of the stamps alone: equal ones overlap, of one client too.
+
+pub(crate) mod delta;
+pub(crate) mod versions;
 
 use history::wording::counted;
-use history::{History, Op, Outcome, Time, Value};
-use rustc_hash::{FxHashMap, FxHashSet};
+use history::{History, Op, Outcome, Value};
+use rustc_hash::FxHashMap;
 use serde_json::json;
 
+use self::versions::Versions;
+use crate::linearizable::parts::Role;
 use crate::{Analysis, Budget, Checker, Exhausted, Figure, Meter};
 
 /// Measures operations `read` and `write` of registers with keys: `[key, nil]` and `[key, value]`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Staleness;
 
+/// The write of a value and its reads. Times are in nanoseconds from 1; what a register holds at the start was written at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// When the write was called.
+    pub called: u64,
+    /// When the first of all returned.
+    pub first: u64,
+    /// When the last read was called.
+    pub read: Option<u64>,
+}
+
 /// Who wrote what to one key.
 #[derive(Default)]
 struct Key<'h> {
-    /// When each value's write returned; none if it was written twice.
-    written: FxHashMap<&'h Value, Option<Time>>,
-    /// Calls and returns of writes that happened, by call; the returns become the earliest of all
-    /// writes that were called then or later.
-    writes: Vec<(Time, Time)>,
+    /// Calls and returns of each value's write; none if it was written twice.
+    written: FxHashMap<&'h Value, Option<(u64, u64, Outcome)>>,
+    /// Calls and returns of other writes that happened: each overwrites, whoever read it.
+    others: Vec<(u64, u64)>,
     reads: Vec<&'h Op>,
+    swapped: bool,
+}
+
+/// What was measured of all keys.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// By how much each read is surely stale, in nanoseconds, in order.
+    pub ages_ns: Vec<u64>,
+    /// Reads of which it cannot be said.
+    pub passed_over: usize,
+    /// The smallest Δ.
+    pub delta_ns: u64,
+    /// The smallest k.
+    pub versions: Versions,
 }
 
 impl Checker for Staleness {
@@ -41,102 +73,215 @@ impl Checker for Staleness {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
-        match measure(history, &mut budget.start()) {
-            Ok(analysis) => analysis,
+        match measure(history, true, &Value::Nil, &mut budget.start()) {
+            Ok(measured) => measured.analysis(),
             Err(why) => Analysis::unknown(self.name(), why.to_string()),
         }
     }
 }
 
-fn measure(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
-    let mut keys: FxHashMap<&Value, Key> = FxHashMap::default();
-    let mut swapped: FxHashSet<&Value> = FxHashSet::default();
+/// Measures registers, each with a key or one alone.
+pub(crate) fn measure(
+    history: &History,
+    keyed: bool,
+    initial: &Value,
+    meter: &mut Meter,
+) -> Result<Measured, Exhausted> {
+    meter.look(history.ops_bytes())?;
+    let mut keys: FxHashMap<Option<&Value>, Key> = FxHashMap::default();
     for op in history.ops() {
         meter.tick(64 * history.ops().len() as u64)?;
-        let Some((key, asked)) = op.input.as_pair() else {
+        let Some((key, asked)) = unwrapped(&op.input, keyed) else {
             continue;
         };
-        match (op.f.as_str(), op.outcome) {
-            ("cas", _) => {
-                swapped.insert(key);
+        match (Role::of(&op.f), op.outcome) {
+            (Some(Role::Cas), Outcome::Ok | Outcome::Info) => {
+                keys.entry(key).or_default().swapped = true;
             }
-            ("write", Outcome::Ok | Outcome::Info) => {
+            (Some(Role::Write), Outcome::Ok | Outcome::Info) => {
                 let key = keys.entry(key).or_default();
-                let twice = key.written.contains_key(asked);
-                key.written.insert(asked, (!twice).then_some(op.ret));
-                if op.outcome == Outcome::Ok {
-                    key.writes.push((op.call, op.ret));
+                let twice = key.written.contains_key(asked) || asked == initial;
+                let times = (stamp(op.call.0), stamp(op.ret.0), op.outcome);
+                let before = key.written.insert(asked, (!twice).then_some(times));
+                if twice {
+                    let same = [before.flatten(), Some(times)].into_iter().flatten();
+                    let same = same.filter(|times| times.2 == Outcome::Ok);
+                    key.others.extend(same.map(|(call, ret, _)| (call, ret)));
                 }
             }
-            ("read", Outcome::Ok) => keys.entry(key).or_default().reads.push(op),
+            (Some(Role::Read), Outcome::Ok) => keys.entry(key).or_default().reads.push(op),
             _ => {}
         }
     }
-    let (mut ages_s, mut passed_over) = (Vec::new(), 0);
-    for (name, mut key) in keys {
-        if swapped.contains(name) {
-            passed_over += key.reads.len();
-            continue;
-        }
-        key.writes.sort_unstable();
-        let mut earliest = Time::MAX;
-        for (_, ret) in key.writes.iter_mut().rev() {
-            earliest = earliest.min(*ret);
-            *ret = earliest;
-        }
-        for read in &key.reads {
-            meter.tick(8 * ages_s.len() as u64)?;
-            match key.age(read) {
-                Some(age_s) => ages_s.push(age_s),
-                None => passed_over += 1,
-            }
-        }
+    let mut measured = Measured {
+        ages_ns: Vec::new(),
+        passed_over: 0,
+        delta_ns: 0,
+        versions: Versions::Exactly(1),
+    };
+    for key in keys.values() {
+        key.measure(keyed, initial, &mut measured, meter)?;
     }
-    ages_s.sort_by(f64::total_cmp);
-    let stale = ages_s.len() - ages_s.partition_point(|age_s| *age_s <= 0.0);
-    let mut analysis = Analysis::measured(
-        Staleness.name(),
-        format!(
-            "{stale} of {} surely stale{}{}",
-            counted(ages_s.len(), "read"),
-            match ages_s.last() {
-                Some(most) if stale > 0 => format!(", by {most:.3} s or more at most"),
-                _ => String::new(),
-            },
-            match passed_over {
-                0 => String::new(),
-                n => format!("; of {n} it cannot be said"),
-            }
-        ),
-    );
-    if let Some(most) = ages_s.last() {
-        let rank = (ages_s.len() * 99).div_ceil(100);
-        let share = 100.0 * stale as f64 / ages_s.len() as f64;
-        let age = json!({"p99": ages_s[rank - 1], "max": most});
-        analysis = analysis
-            .with_figure(Figure::new("stale reads", share, "%"))
-            .with_figure(Figure::new("staleness", age, "s"));
+    measured.ages_ns.sort_unstable();
+    Ok(measured)
+}
+
+fn stamp(ns: u64) -> u64 {
+    ns.saturating_add(1)
+}
+
+/// Key and content; none if there should be a key and is not.
+fn unwrapped(value: &Value, keyed: bool) -> Option<(Option<&Value>, &Value)> {
+    match keyed {
+        true => value.as_pair().map(|(key, value)| (Some(key), value)),
+        false => Some((None, value)),
     }
-    Ok(analysis)
 }
 
 impl Key<'_> {
-    /// By how much the read is surely stale, in seconds; none if its value was written twice or never.
-    fn age(&self, read: &Op) -> Option<f64> {
-        let (_, value) = read.output.as_pair()?;
-        let after = match value.is_nil() {
-            // What was there before all writes.
-            true => 0,
-            // Nobody saw a write of unknown outcome return: it may come after any other.
-            false => {
-                let written = (*self.written.get(value)?)?;
-                self.writes.partition_point(|(call, _)| *call <= written)
+    fn measure(
+        &self,
+        keyed: bool,
+        initial: &Value,
+        measured: &mut Measured,
+        meter: &mut Meter,
+    ) -> Result<(), Exhausted> {
+        if self.swapped {
+            measured.passed_over += self.reads.len();
+            return Ok(());
+        }
+        let overwritten = self.overwritten();
+        let mut start = Cluster {
+            called: 0,
+            first: 0,
+            read: None,
+        };
+        let mut seen: FxHashMap<&Value, Cluster> = FxHashMap::default();
+        for (value, times) in &self.written {
+            if let Some((called, returned, Outcome::Ok)) = *times {
+                seen.insert(value, cluster(called, returned));
+            }
+        }
+        for read in &self.reads {
+            meter.tick(64 * (seen.len() + measured.ages_ns.len()) as u64)?;
+            let value = unwrapped(&read.output, keyed).map(|(_, value)| value);
+            let (call, ret) = (stamp(read.call.0), stamp(read.ret.0));
+            let written = match value {
+                Some(value) if value == initial && !self.written.contains_key(value) => {
+                    Some((0, 0, Outcome::Ok))
+                }
+                Some(value) => self.written.get(value).copied().flatten(),
+                None => None,
+            };
+            // One that returned before the write was called is right for no Δ and no k.
+            let (Some(value), Some((called, returned, _))) =
+                (value, written.filter(|times| times.0 <= ret))
+            else {
+                measured.passed_over += 1;
+                continue;
+            };
+            let of = match returned {
+                0 => &mut start,
+                _ => seen.entry(value).or_insert(cluster(called, returned)),
+            };
+            of.first = of.first.min(ret);
+            of.read = of.read.max(Some(call));
+            let after = overwritten.partition_point(|(call, _)| *call <= returned);
+            let gone = overwritten.get(after).map_or(u64::MAX, |write| write.1);
+            measured.ages_ns.push(call.saturating_sub(gone));
+        }
+        let mut clusters: Vec<Cluster> = seen.into_values().collect();
+        let others = self.others.iter().map(|(call, ret)| cluster(*call, *ret));
+        clusters.extend(others);
+        clusters.push(start);
+        clusters.sort_unstable_by_key(|cluster| (cluster.first, cluster.called));
+        let delta_ns = delta::smallest(&clusters, meter)?;
+        measured.delta_ns = measured.delta_ns.max(delta_ns);
+        if delta_ns > 0 {
+            let versions = versions::smallest(&clusters, meter)?;
+            measured.versions = measured.versions.and(versions);
+        }
+        Ok(())
+    }
+
+    /// Calls of writes that happened, in order, each with the earliest return of those that were called then or later.
+    fn overwritten(&self) -> Vec<(u64, u64)> {
+        let known = self.written.values().flatten();
+        let known = known.filter(|(_, _, outcome)| *outcome == Outcome::Ok);
+        let known = known.map(|(call, ret, _)| (*call, *ret));
+        let mut writes: Vec<(u64, u64)> = known.chain(self.others.iter().copied()).collect();
+        writes.sort_unstable();
+        let mut earliest = u64::MAX;
+        for (_, ret) in writes.iter_mut().rev() {
+            earliest = earliest.min(*ret);
+            *ret = earliest;
+        }
+        writes
+    }
+}
+
+fn cluster(called: u64, returned: u64) -> Cluster {
+    Cluster {
+        called,
+        first: returned,
+        read: None,
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+impl Measured {
+    /// The smallest k and Δ.
+    pub fn figures(&self) -> [Figure; 2] {
+        let k = self.versions.number();
+        let versions = match self.versions {
+            Versions::Exactly(_) => json!(k),
+            Versions::AtLeast(_) => json!({"at least": k}),
+        };
+        [
+            Figure::new("smallest delta", seconds(self.delta_ns), "s"),
+            Figure::new("smallest k", versions, ""),
+        ]
+    }
+
+    /// `Δ-atomic for Δ = 0.300 s, 2-atomic`.
+    pub fn told(&self) -> String {
+        let k = self.versions.number();
+        let versions = match self.versions {
+            Versions::Exactly(_) => format!("{k}-atomic"),
+            Versions::AtLeast(_) => {
+                format!("not known to be k-atomic for any k, and not for k < {k}")
             }
         };
-        let gone = self.writes.get(after).map_or(Time::MAX, |write| write.1);
-        match gone < read.call {
-            true => Some(read.call.since(gone).as_secs_f64()),
-            false => Some(0.0),
+        format!(
+            "Δ-atomic for Δ = {:.3} s, {versions}",
+            seconds(self.delta_ns)
+        )
+    }
+
+    fn analysis(&self) -> Analysis {
+        let ages = &self.ages_ns;
+        let stale = ages.len() - ages.partition_point(|age| *age == 0);
+        let mut summary = format!("{stale} of {} surely stale", counted(ages.len(), "read"));
+        if self.delta_ns > 0 {
+            summary += &format!("; all are {}", self.told());
         }
+        if self.passed_over > 0 {
+            summary += &format!("; of {} it cannot be said", self.passed_over);
+        }
+        let mut analysis = Analysis::measured(Staleness.name(), summary);
+        if !ages.is_empty() {
+            let rank = (ages.len() * 99).div_ceil(100);
+            let share = 100.0 * stale as f64 / ages.len() as f64;
+            let age = json!({"p99": seconds(ages[rank - 1]), "max": seconds(self.delta_ns)});
+            analysis = analysis
+                .with_figure(Figure::new("stale reads", share, "%"))
+                .with_figure(Figure::new("staleness", age, "s"));
+            let [_, versions] = self.figures();
+            analysis = analysis.with_figure(versions);
+        }
+        analysis
     }
 }

@@ -73,3 +73,35 @@ fn what_cannot_be_judged_is_counted_and_not_measured() {
     let nothing = measured("P0 |1:write 1|");
     assert_eq!(nothing.figures, []);
 }
+
+#[test]
+fn the_smallest_delta_and_k_are_those_of_their_definitions() {
+    let counts = crate::subjects::run("staleness", 4_000);
+    counts.has_at_least(50, &[Verdict::Valid]);
+}
+
+/// No read is surely stale by itself, since the writes overlap.
+#[test]
+fn reads_that_contradict_each_other_are_stale_together() {
+    let found = measured(
+        // 0        1         2         3         4         5
+        // 123456789012345678901234567890123456789012345678901
+        "P0 |1:write 1|      |1:read 1|  |1:read 2|  |1:read 1|
+P1 |1:write 2|",
+    );
+    assert_eq!(figure(&found, "stale reads"), json!(0.0));
+    // One of the two was overwritten by the other from the start. The read of 2 was called 19 columns after write 1 had
+    // returned: called so much earlier, it may come before write 1. For the last read of 1 it would take 32.
+    assert_eq!(figure(&found, "staleness")["max"], json!(19.0 / 1e9));
+    assert_eq!(figure(&found, "smallest k"), json!(2));
+}
+
+/// A node that is cut off answers with one value while others write: as many versions back as were written.
+#[test]
+fn versions_are_counted_however_many() {
+    let writes: String = (2..40).map(|n| format!("|1:write {n}|")).collect();
+    let width = writes.len() + 20;
+    let drawn = format!("P0 |1:write 1|{writes}\nP1 {}|1:read 1|", " ".repeat(width));
+    let found = measured(&drawn);
+    assert_eq!(figure(&found, "smallest k"), json!(39));
+}

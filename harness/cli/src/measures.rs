@@ -195,8 +195,8 @@ const KNOWN: &[Known] = &[
         label: "staleness, worst",
         better: Better::Lower,
         headline: true,
-        about: "How long before the read that later write had returned (a lower bound of \u{394} in \
-                \u{394}-atomicity).",
+        about: "The smallest \u{394} for which each key is \u{394}-atomic: linearizable, had each read \
+                been called so much earlier.",
     },
     Known {
         path: "set/elements lost",

@@ -9,6 +9,7 @@ pub mod objects;
 pub mod proofs;
 pub mod serial;
 pub mod set_whole;
+pub mod staleness;
 pub mod texts;
 pub mod transactions;
 pub mod versions;
@@ -58,6 +59,7 @@ pub fn named(name: &str, options: &Options) -> Option<Judge> {
         "bank" => Box::new(bank::judge),
         "cores" => Box::new(cores::judge),
         "proofs" => Box::new(proofs::judge),
+        "staleness" => Box::new(staleness::judge),
         "lease" => Box::new(accounts::judge_leases),
         "total-queue" => Box::new(accounts::judge_total_queues),
         _ => {
