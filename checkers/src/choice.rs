@@ -14,10 +14,11 @@ use history::word::Stored;
 use history::{History, Value};
 use serde::{Deserialize, Serialize};
 
-pub use meaning::{Asked, Question};
+pub use meaning::{Against, Asked, Question};
 
 use crate::bank::Bank;
 use crate::certificate::replay;
+use crate::guarantees::{Guarantee, Guarantees};
 use crate::keyed::Keyed;
 use crate::linearizable::{Registers, Texts};
 use crate::objects::Objects;
@@ -171,6 +172,8 @@ pub struct Choice {
     pub initial: Option<Value>,
     /// What transactions are held against.
     pub consistency: Consistency,
+    /// What registers are held against.
+    pub guarantee: Guarantee,
 }
 
 impl Choice {
@@ -197,6 +200,7 @@ impl Choice {
             keyed: keyed(model, history),
             initial: None,
             consistency: Consistency::default(),
+            guarantee: Guarantee::default(),
         }
     }
 
@@ -219,6 +223,7 @@ impl Choice {
             keyed,
             initial: None,
             consistency: Consistency::default(),
+            guarantee: Guarantee::default(),
         }
     }
 
@@ -259,7 +264,9 @@ impl Choice {
     pub fn checker(&self, history: &History) -> Box<dyn Checker> {
         match (self.model, self.texts(history)) {
             (_, Some(texts)) => Box::new(texts),
-            (Model::Register | Model::CasRegister | Model::Kv, None) => Box::new(self.registers()),
+            (Model::Register | Model::CasRegister | Model::Kv, None) => {
+                Box::new(Guarantees::of(self.registers()).by(self.guarantee))
+            }
             (Model::Set, None) if !self.by_element(history) => match self.keyed {
                 true => Box::new(Keyed(GrowOnlySet)),
                 false => Box::new(GrowOnlySet),
@@ -339,6 +346,9 @@ impl Choice {
         found: &Analysis,
         budget: &Budget,
     ) -> Result<Proof, String> {
+        if self.guarantee != Guarantee::Linearizable {
+            return Err(format!("{} has no certificate", self.guarantee));
+        }
         let meter = budget.start();
         let told = |why: &dyn fmt::Display| why.to_string();
         meter.look(history.ops_bytes()).map_err(|why| told(&why))?;

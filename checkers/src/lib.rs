@@ -7,6 +7,7 @@
 //! | checker | judges operations | asks |
 //! | --- | --- | --- |
 //! | [`Registers`](linearizable::Registers) | `read` `write` `cas` | is there an order that explains every answer? |
+//! | [`Guarantees`](guarantees::Guarantees) | the same | if there is none, what holds instead? |
 //! | [`Texts`](linearizable::Texts) | `get` `put` `append` | the same, of texts that grow |
 //! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
 //! | [`Objects`](objects::Objects) | of queues, stacks, sets by element, locks, leases, counters, ids | the same of each; see there |
@@ -52,6 +53,7 @@ pub mod compose;
 pub mod crashes;
 pub mod drawing;
 mod findings;
+pub mod guarantees;
 pub mod keyed;
 pub mod lateness;
 pub mod linearizable;

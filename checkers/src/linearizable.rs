@@ -110,6 +110,11 @@ impl Registers {
         self
     }
 
+    /// Whether they have keys, and what they hold at the start.
+    pub(crate) fn objects(&self) -> (bool, &Value) {
+        (self.keyed, &self.initial)
+    }
+
     /// An order for every key.
     ///
     /// # Errors

@@ -131,7 +131,7 @@ fn stamp(ns: u64) -> u64 {
 }
 
 /// Key and content; none if there should be a key and is not.
-fn unwrapped(value: &Value, keyed: bool) -> Option<(Option<&Value>, &Value)> {
+pub(crate) fn unwrapped(value: &Value, keyed: bool) -> Option<(Option<&Value>, &Value)> {
     match keyed {
         true => value.as_pair().map(|(key, value)| (Some(key), value)),
         false => Some((None, value)),

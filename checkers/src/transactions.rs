@@ -65,7 +65,7 @@ impl ListAppend {
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         let mut meter = budget.start();
         let lists = Lists::new(history, &mut meter);
-        let judged = judge(self.name(), self.model, lists, &mut meter);
+        let judged = judge(self.name(), (self.model, true), lists, &mut meter);
         certificate(Model::Append, Value::Nil, self.model, judged)
     }
 }
@@ -78,7 +78,7 @@ impl Checker for ListAppend {
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         let mut meter = budget.start();
         let lists = Lists::new(history, &mut meter);
-        judge(self.name(), self.model, lists, &mut meter).0
+        judge(self.name(), (self.model, true), lists, &mut meter).0
     }
 
     fn asks(&self) -> Option<Choice> {
@@ -95,6 +95,7 @@ impl Checker for ListAppend {
 pub struct RwRegister {
     model: Consistency,
     initial: Value,
+    alone: bool,
 }
 
 impl RwRegister {
@@ -115,6 +116,14 @@ impl RwRegister {
         RwRegister { initial, ..self }
     }
 
+    /// Only that model: if it is refuted, nothing is said of others.
+    pub(crate) fn alone(self) -> RwRegister {
+        RwRegister {
+            alone: true,
+            ..self
+        }
+    }
+
     /// A serial order that explains the history, and agrees with as much of time as the model asks for.
     ///
     /// # Errors
@@ -122,7 +131,12 @@ impl RwRegister {
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         let mut meter = budget.start();
         let registers = Registers::new(history, &self.initial, &mut meter);
-        let judged = judge(self.name(), self.model, registers, &mut meter);
+        let judged = judge(
+            self.name(),
+            (self.model, !self.alone),
+            registers,
+            &mut meter,
+        );
         certificate(Model::RwRegister, self.initial.clone(), self.model, judged)
     }
 }
@@ -135,7 +149,13 @@ impl Checker for RwRegister {
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         let mut meter = budget.start();
         let registers = Registers::new(history, &self.initial, &mut meter);
-        judge(self.name(), self.model, registers, &mut meter).0
+        judge(
+            self.name(),
+            (self.model, !self.alone),
+            registers,
+            &mut meter,
+        )
+        .0
     }
 
     fn asks(&self) -> Option<Choice> {
@@ -172,10 +192,10 @@ fn certificate(
     }
 }
 
-/// The analysis, and a serial order if one was found.
+/// The analysis, and a serial order if one was found. If the model is refuted, others are judged if they are asked for.
 fn judge<O: Objects>(
     name: &str,
-    model: Consistency,
+    (model, others): (Consistency, bool),
     objects: Result<Result<O, String>, Exhausted>,
     meter: &mut Meter,
 ) -> (Analysis, Option<Vec<u64>>) {
@@ -187,7 +207,13 @@ fn judge<O: Objects>(
     let mut findings = Findings::default();
     let mut lattice = Lattice::default();
     let unjudged = unjudged(objects.txns());
-    let order = searched(&mut objects, model, &mut findings, &mut lattice, meter);
+    let order = searched(
+        &mut objects,
+        (model, others),
+        &mut findings,
+        &mut lattice,
+        meter,
+    );
     let txns = objects.txns().happened.iter().filter(|h| **h).count();
     let judged = Judged {
         name,
@@ -209,7 +235,7 @@ fn judge<O: Objects>(
 /// time or room for.
 fn searched<O: Objects>(
     objects: &mut O,
-    model: Consistency,
+    (model, others): (Consistency, bool),
     findings: &mut Findings,
     lattice: &mut Lattice,
     meter: &mut Meter,
@@ -238,7 +264,7 @@ fn searched<O: Objects>(
         found = settle(objects, &seen, model, order, findings, lattice, meter)?;
     }
     // What is left, the strongest first.
-    if findings.refute(model) {
+    if others && findings.refute(model) {
         for other in Consistency::ALL.into_iter().rev() {
             if !findings.refute(other) && !lattice.holds(other) {
                 settle(objects, &seen, other, None, findings, lattice, meter)?;

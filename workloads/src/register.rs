@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use checkers::Checker;
+use checkers::guarantees::Guarantees;
 use checkers::linearizable::Registers;
 use checkers::role::Roles;
 use checkers::staleness::Staleness;
@@ -83,6 +84,9 @@ impl Workload for Register {
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
-        vec![Box::new(Registers::keyed()), Box::new(Staleness)]
+        vec![
+            Box::new(Guarantees::of(Registers::keyed())),
+            Box::new(Staleness),
+        ]
     }
 }

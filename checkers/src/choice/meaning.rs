@@ -18,6 +18,7 @@ use history::wording::{counted, either};
 use history::{History, Kind, OBSERVATIONS, Process, Value};
 
 use super::{Choice, Model, guess, used};
+use crate::guarantees::Guarantee;
 use crate::transactions::Consistency;
 
 /// What is asked of a history.
@@ -26,11 +27,18 @@ pub struct Question {
     /// None: the history tells.
     pub model: Option<Model>,
     pub initial: Option<Value>,
-    pub consistency: Option<Consistency>,
+    pub consistency: Option<Against>,
     /// Operations that are passed over.
     pub ignore: Vec<String>,
     /// A register that is read as nil was not read.
     pub nil_reads_unknown: bool,
+}
+
+/// What a history is held against, by a name: transactions and registers have models of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Against {
+    pub transactions: Option<Consistency>,
+    pub registers: Option<Guarantee>,
 }
 
 /// A history as it is judged.
@@ -44,7 +52,17 @@ pub struct Asked {
 }
 
 impl Question {
-    /// A consistency model by its name, or by one that others have for it.
+    /// A consistency model of transactions, of registers or of both by its name, or by one that others have for it.
+    pub fn against(name: &str) -> Option<Against> {
+        let against = Against {
+            transactions: Question::consistency_named(name),
+            registers: Guarantee::named(name),
+        };
+        let known = against.transactions.is_some() || against.registers.is_some();
+        known.then_some(against)
+    }
+
+    /// One of transactions.
     pub fn consistency_named(name: &str) -> Option<Consistency> {
         let own = Consistency::ALL
             .into_iter()
@@ -55,6 +73,7 @@ impl Question {
             "pl-2+" => Some(Consistency::ConsistentView),
             "pl-2.99" => Some(Consistency::RepeatableRead),
             "pl-3" | "serializability" => Some(Consistency::Serializable),
+            "causal" | "tcc" => Some(Consistency::TransactionalCausal),
             "pl-si" | "snapshot" | "si" => Some(Consistency::SnapshotIsolation),
             "pl-ss" | "strong-serializable" | "strict-serializability" => {
                 Some(Consistency::StrictSerializable)
@@ -85,16 +104,11 @@ impl Question {
                 Choice::of(&history).map_err(|why| format!("{why}; --model says which it is"))?
             }
         };
-        let model = choice.model;
-        if self.consistency.is_some() && !model.is_txn() {
-            return Err(format!(
-                "--consistency-model is for transactions; this is a history of {}",
-                model.name()
-            ));
-        }
+        let (consistency, guarantee) = self.held_against(&choice, &history)?;
         let choice = Choice {
             initial: self.initial.clone(),
-            consistency: self.consistency.unwrap_or_default(),
+            consistency,
+            guarantee,
             ..choice
         };
         let history = meant(history, &choice);
@@ -117,6 +131,44 @@ impl Question {
             choice,
             notes,
         })
+    }
+
+    /// The model for transactions, and that for registers, of which one is asked for.
+    fn held_against(
+        &self,
+        choice: &Choice,
+        history: &History,
+    ) -> Result<(Consistency, Guarantee), String> {
+        let mut held = (Consistency::default(), Guarantee::default());
+        let Some(against) = self.consistency else {
+            return Ok(held);
+        };
+        let model = choice.model;
+        let is_registers =
+            is_register(model) && (model != Model::Kv || is_plain_kv(choice, history));
+        match (against.transactions, against.registers) {
+            (Some(consistency), _) if model.is_txn() => held.0 = consistency,
+            (_, Some(guarantee)) if is_registers => held.1 = guarantee,
+            _ if model.is_txn() => {
+                return Err(format!(
+                    "this --consistency-model is for registers; for transactions there are {}",
+                    Consistency::ALL.map(Consistency::name).join(", ")
+                ));
+            }
+            _ if is_registers => {
+                return Err(format!(
+                    "this --consistency-model is for transactions; for registers there are {}",
+                    Guarantee::ALL.map(Guarantee::name).join(", ")
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "--consistency-model is for transactions and registers; this is a history of {}",
+                    model.name()
+                ));
+            }
+        }
+        Ok(held)
     }
 
     fn without_ignored(

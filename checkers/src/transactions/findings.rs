@@ -215,6 +215,14 @@ impl Findings {
             .map(|((_, _, kind), count)| (kind.as_str(), *count))
     }
 
+    /// The worst that a model forbids.
+    pub fn first_against(&self, model: Consistency) -> Option<&Anomaly> {
+        let list = self.list.iter();
+        let forbidden = list.filter(|(class, scope, _)| model.forbids(*class, *scope));
+        let first = forbidden.min_by_key(|(class, scope, _)| (*class, *scope));
+        first.map(|(_, _, anomaly)| anomaly)
+    }
+
     /// Those that the model forbids, the worst first.
     pub fn against(mut self, model: Consistency) -> Vec<Anomaly> {
         self.list.sort_by_key(|(class, scope, _)| (*class, *scope));

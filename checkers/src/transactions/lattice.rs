@@ -1,5 +1,7 @@
 //! Which models hold, which are refuted, and of which that is not known; and the verdict on the one that was asked for.
 
+use serde_json::json;
+
 use super::consistency::Consistency;
 use super::findings::Findings;
 use crate::{Analysis, Exhausted, Figure};
@@ -69,6 +71,12 @@ impl Judged<'_> {
             None => all(&holds),
         };
         let open = all(&|m| !self.findings.refute(m) && !held.contains(&m.name()));
+        let core = |m: Consistency| {
+            let first = self.findings.first_against(m)?;
+            let core = json!({"ops": first.ops, "reason": first.reason});
+            Some((m.name().to_string(), core))
+        };
+        let cores: serde_json::Map<_, _> = Consistency::ALL.into_iter().filter_map(core).collect();
         let counts = self.findings.counts();
         let counts: serde_json::Map<_, _> = counts
             .map(|(kind, count)| (kind.to_string(), count.into()))
@@ -98,6 +106,9 @@ impl Judged<'_> {
             .with_figure(Figure::new("models refuted", refuted_models, ""))
             .with_figure(Figure::new("models that hold", held, ""))
             .with_figure(Figure::new("models undecided", open, ""));
+        if !cores.is_empty() {
+            analysis = analysis.with_figure(Figure::new("cores", cores, ""));
+        }
         if !counts.is_empty() {
             analysis = analysis.with_figure(Figure::new("anomalies", counts, ""));
         }

@@ -267,6 +267,7 @@ fn what_nobody_judged_is_named() {
         keyed: false,
         initial: None,
         consistency: Default::default(),
+        guarantee: Default::default(),
     };
     let found = choice.checker(&history).check(&history, &Budget::default());
     let proof = choice.prove(&history, &found, &Budget::default()).unwrap();

@@ -16,6 +16,7 @@ mod elections;
 mod engines;
 mod frontier;
 mod garbage;
+mod guarantees;
 mod isolation;
 mod lateness;
 mod objects;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use checkers::choice::{Model, Question};
+use checkers::choice::{Against, Model, Question};
+use checkers::guarantees::Guarantee;
 use checkers::transactions::Consistency;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness::generator::Shape;
@@ -214,9 +215,9 @@ pub struct QuestionArgs {
     /// What a file's operations are done to [default: told by their names and values]
     #[arg(long, short, value_name = "MODEL", value_parser = model)]
     pub model: Option<Model>,
-    /// What a file's transactions are held against [default: strict-serializable]
+    /// What a file's transactions or registers are held against [default: strict-serializable, linearizable]
     #[arg(long, value_name = "MODEL", value_parser = consistency)]
-    pub consistency_model: Option<Consistency>,
+    pub consistency_model: Option<Against>,
     /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = value)]
     pub initial: Option<Value>,
@@ -592,12 +593,12 @@ fn model(text: &str) -> Result<Model, String> {
     Model::named(text).ok_or_else(|| format!("one of {}", Model::ALL.map(Model::name).join(", ")))
 }
 
-fn consistency(text: &str) -> Result<Consistency, String> {
-    let named = Question::consistency_named(text);
-    named.ok_or_else(|| {
+fn consistency(text: &str) -> Result<Against, String> {
+    Question::against(text).ok_or_else(|| {
         format!(
-            "one of {}",
-            Consistency::ALL.map(Consistency::name).join(", ")
+            "one of {} for transactions, and {} for registers",
+            Consistency::ALL.map(Consistency::name).join(", "),
+            Guarantee::ALL.map(Guarantee::name).join(", ")
         )
     })
 }

@@ -208,6 +208,7 @@ pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
                 counted(analysis.found(), "anomaly")
             )?;
         }
+        models(out, &analysis.figures)?;
         write!(out, "</td><td>")?;
         figures(out, &analysis.figures)?;
         writeln!(out, "</td></tr>")?;
@@ -215,7 +216,48 @@ pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
     writeln!(out, "</tbody></table></div>")
 }
 
+/// The figures that [`models`] shows.
+const MODELS: [(&str, &str); 3] = [
+    ("models that hold", "holds"),
+    ("models refuted", "refuted"),
+    ("models undecided", "undecided"),
+];
+
+/// What a system gives: each consistency model, whether it holds, and the operations that refute it.
+fn models(out: &mut String, figures: &[Figure]) -> fmt::Result {
+    let figure = |name: &str| figures.iter().find(|f| f.name == name).map(|f| &f.value);
+    let named = |name: &str| figure(name).and_then(Json::as_array).into_iter().flatten();
+    let cores = figure("cores");
+    if named("models refuted").next().is_none() {
+        return Ok(());
+    }
+    write!(out, "<table class=\"models\"><tbody>")?;
+    for (name, word) in MODELS {
+        for model in named(name).filter_map(Json::as_str) {
+            let core = cores.and_then(|cores| cores.get(model));
+            let ops = core
+                .and_then(|core| core.get("ops"))
+                .and_then(Json::as_array);
+            let ops = ops.into_iter().flatten().take(20).filter_map(Json::as_u64);
+            let ops: Vec<String> = ops.map(|op| format!("op {op}")).collect();
+            let ops = match word {
+                "refuted" => ops.join(", "),
+                _ => String::new(),
+            };
+            write!(
+                out,
+                "<tr><td>{}</td><td>{word}</td><td>{ops}</td></tr>",
+                Esc(clip(model, 60))
+            )?;
+        }
+    }
+    write!(out, "</tbody></table>")
+}
+
 fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
+    let has_table =
+        |f: &Figure| f.name == "cores" || MODELS.iter().any(|(name, _)| f.name == *name);
+    let figures: Vec<&Figure> = figures.iter().filter(|f| !has_table(f)).collect();
     if figures.is_empty() {
         return Ok(());
     }

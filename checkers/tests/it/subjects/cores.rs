@@ -42,6 +42,7 @@ pub fn any(seed: u64, random: &mut Random) -> (History, Model, Choice) {
         keyed: matches!(model, Model::Kv | Model::CasRegister),
         initial: (model == Model::Semaphore).then(|| initial(model)),
         consistency: serial,
+        guarantee: Default::default(),
     };
     (history, model, choice)
 }

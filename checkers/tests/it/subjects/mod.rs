@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod adya;
 pub mod bank;
 pub mod cores;
+pub mod guarantees;
 pub mod objects;
 pub mod proofs;
 pub mod serial;
@@ -59,6 +60,7 @@ pub fn named(name: &str, options: &Options) -> Option<Judge> {
         "bank" => Box::new(bank::judge),
         "cores" => Box::new(cores::judge),
         "proofs" => Box::new(proofs::judge),
+        "guarantees" => Box::new(guarantees::judge),
         "staleness" => Box::new(staleness::judge),
         "lease" => Box::new(accounts::judge_leases),
         "total-queue" => Box::new(accounts::judge_total_queues),

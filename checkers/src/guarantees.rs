@@ -1,0 +1,270 @@
+//! What registers give, if not linearizability: each model of a lattice holds, is refuted by a few operations, or is
+//! undecided. Definitions and sources are in `harness/docs/checkers.md`.
+//!
+//! ```text
+//!                    linearizable
+//!                         │
+//!                    sequential
+//!               ┌─────────┴──────────┐
+//!        per-key-sequential        causal
+//!               ├──────────┬─────────┼─────────┬──────────────────┐
+//!               │   read-your-writes │         │                  │
+//!               └── monotonic-reads ─┘ monotonic-writes   writes-follow-reads
+//! ```
+//!
+//! Causal and sequential consistency are asked of [`transactions`](crate::transactions) of one operation each: they are
+//! transactional causal consistency and serializability within sessions, and there all the same.
+
+mod lattice;
+pub(crate) mod sessions;
+
+use std::fmt;
+
+use history::History;
+use history::wording::counted;
+
+use self::lattice::{Lattice, State};
+use crate::choice::{Choice, Model};
+use crate::linearizable::Registers;
+use crate::{Analysis, Anomaly, Budget, Checker, Verdict, staleness};
+
+/// A consistency model of registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Guarantee {
+    ReadYourWrites,
+    MonotonicReads,
+    MonotonicWrites,
+    WritesFollowReads,
+    PerKeySequential,
+    Causal,
+    Sequential,
+    #[default]
+    Linearizable,
+}
+
+impl Guarantee {
+    /// All, a weaker one never behind a stronger.
+    pub const ALL: [Guarantee; 8] = [
+        Guarantee::ReadYourWrites,
+        Guarantee::MonotonicReads,
+        Guarantee::MonotonicWrites,
+        Guarantee::WritesFollowReads,
+        Guarantee::PerKeySequential,
+        Guarantee::Causal,
+        Guarantee::Sequential,
+        Guarantee::Linearizable,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Guarantee::ReadYourWrites => "read-your-writes",
+            Guarantee::MonotonicReads => "monotonic-reads",
+            Guarantee::MonotonicWrites => "monotonic-writes",
+            Guarantee::WritesFollowReads => "writes-follow-reads",
+            Guarantee::PerKeySequential => "per-key-sequential",
+            Guarantee::Causal => "causal",
+            Guarantee::Sequential => "sequential",
+            Guarantee::Linearizable => "linearizable",
+        }
+    }
+
+    /// By its name or by one that others have for it.
+    pub fn named(name: &str) -> Option<Guarantee> {
+        let name = name.to_lowercase();
+        let own = Guarantee::ALL.into_iter().find(|g| g.name() == name);
+        own.or(match name.as_str() {
+            "ryw" | "read-my-writes" => Some(Guarantee::ReadYourWrites),
+            "mr" => Some(Guarantee::MonotonicReads),
+            "mw" => Some(Guarantee::MonotonicWrites),
+            "wfr" | "session-causality" => Some(Guarantee::WritesFollowReads),
+            "coherence" | "cache-consistency" => Some(Guarantee::PerKeySequential),
+            "causal-consistency" | "causal-convergence" | "causal-plus" | "ccv" => {
+                Some(Guarantee::Causal)
+            }
+            "sequential-consistency" | "sc" => Some(Guarantee::Sequential),
+            "linearizability" | "atomic" => Some(Guarantee::Linearizable),
+            _ => None,
+        })
+    }
+
+    /// What the next weaker ones are.
+    fn weaker(self) -> &'static [Guarantee] {
+        match self {
+            Guarantee::Linearizable => &[Guarantee::Sequential],
+            Guarantee::Sequential => &[Guarantee::PerKeySequential, Guarantee::Causal],
+            Guarantee::PerKeySequential => &[Guarantee::ReadYourWrites, Guarantee::MonotonicReads],
+            Guarantee::Causal => &[
+                Guarantee::ReadYourWrites,
+                Guarantee::MonotonicReads,
+                Guarantee::MonotonicWrites,
+                Guarantee::WritesFollowReads,
+            ],
+            _ => &[],
+        }
+    }
+
+    /// Whether every history that this allows is one that the other allows.
+    pub fn implies(self, other: Guarantee) -> bool {
+        self == other || self.weaker().iter().any(|weaker| weaker.implies(other))
+    }
+
+    /// What it says, in one clause.
+    fn promise(self) -> &'static str {
+        match self {
+            Guarantee::ReadYourWrites => "a session sees what it wrote",
+            Guarantee::MonotonicReads => "a session goes on seeing what it saw",
+            Guarantee::MonotonicWrites => {
+                "who saw a write of a session goes on seeing those that it made before"
+            }
+            Guarantee::WritesFollowReads => {
+                "who saw a write goes on seeing what its session had read before"
+            }
+            Guarantee::PerKeySequential => {
+                "the operations of each key have an order that keeps that of sessions"
+            }
+            Guarantee::Causal => "who sees a write sees what came before it",
+            Guarantee::Sequential => "all operations have an order that keeps that of sessions",
+            Guarantee::Linearizable => "all operations have an order that keeps that of time",
+        }
+    }
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Judges registers by one model, and says of all others whether they hold if they are not linearizable.
+#[derive(Clone, Debug)]
+pub struct Guarantees {
+    registers: Registers,
+    asked: Guarantee,
+}
+
+impl Guarantees {
+    /// By linearizability.
+    pub fn of(registers: Registers) -> Guarantees {
+        Guarantees {
+            registers,
+            asked: Guarantee::Linearizable,
+        }
+    }
+
+    /// By another model.
+    pub fn by(self, asked: Guarantee) -> Guarantees {
+        Guarantees { asked, ..self }
+    }
+
+    fn told(
+        &self,
+        linear: Analysis,
+        lattice: &Lattice,
+        history: &History,
+        budget: &Budget,
+    ) -> Analysis {
+        let what = counted(history.pairs().len(), "operation");
+        let mut analysis = match (self.asked, lattice.state(self.asked)) {
+            (Guarantee::Linearizable, _) if linear.verdict != Verdict::Unknown => linear,
+            (Guarantee::Linearizable, State::Unknown(_)) => linear,
+            (asked, State::Holds) => with_counts(
+                Analysis::valid(self.name(), format!("{what} are {asked}")),
+                &linear,
+            ),
+            (asked, State::Unknown(why)) => {
+                let why = format!("{what} are not known to be {asked}: {why}");
+                with_counts(Analysis::unknown(self.name(), why), &linear)
+            }
+            (asked, State::Refuted { ops, reason, .. }) => {
+                let summary = format!("{what} are not {asked}");
+                let anomaly = Anomaly {
+                    kind: format!("{asked} violation"),
+                    object: None,
+                    ops: ops.clone(),
+                    reason: reason.clone(),
+                    stretch: None,
+                };
+                let found = Analysis::of_anomalies(self.name(), summary, vec![anomaly]);
+                with_counts(found, &linear)
+            }
+        };
+        if analysis.verdict == Verdict::Invalid {
+            analysis.summary += &format!("; {}", lattice.told());
+        }
+        if *lattice.state(Guarantee::Linearizable) != State::Holds {
+            let (keyed, initial) = self.registers.objects();
+            let stale = staleness::measure(history, keyed, initial, &mut budget.start());
+            if let Ok(stale) = stale
+                && stale.delta_ns > 0
+            {
+                analysis = stale
+                    .figures()
+                    .into_iter()
+                    .fold(analysis, Analysis::with_figure);
+            }
+        }
+        lattice
+            .figures()
+            .into_iter()
+            .fold(analysis, Analysis::with_figure)
+    }
+}
+
+/// Counts of operations and keys are the same by whatever model.
+fn with_counts(analysis: Analysis, linear: &Analysis) -> Analysis {
+    let counts = ["operations judged", "of unknown outcome", "keys"];
+    let figures = linear
+        .figures
+        .iter()
+        .filter(|figure| counts.contains(&figure.name.as_str()));
+    figures.cloned().fold(analysis, Analysis::with_figure)
+}
+
+impl Checker for Guarantees {
+    fn name(&self) -> &str {
+        self.asked.name()
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        let meter = budget.start();
+        let linear = self.registers.check(history, budget);
+        if linear.verdict == Verdict::Vacuous {
+            return Analysis {
+                checker: self.name().to_string(),
+                ..linear
+            };
+        }
+        let (keyed, initial) = self.registers.objects();
+        let lattice = Lattice::of(history, keyed, initial, &linear, &meter.left());
+        self.told(linear, &lattice, history, &meter.left())
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        let (keyed, initial) = self.registers.objects();
+        let choice = Choice::of_objects(Model::CasRegister, keyed);
+        Some(Choice {
+            guarantee: self.asked,
+            ..choice.with_initial(initial.clone())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_have_names_and_stronger_ones_come_later() {
+        for (i, a) in Guarantee::ALL.iter().enumerate() {
+            assert_eq!(Guarantee::named(a.name()), Some(*a));
+            assert!(Guarantee::Linearizable.implies(*a));
+            for b in &Guarantee::ALL[..i] {
+                assert!(!b.implies(*a), "{b} implies {a}");
+            }
+        }
+        assert!(!Guarantee::PerKeySequential.implies(Guarantee::MonotonicWrites));
+        assert!(!Guarantee::Causal.implies(Guarantee::PerKeySequential));
+        assert_eq!(Guarantee::named("CCv"), Some(Guarantee::Causal));
+        assert_eq!(Guarantee::named("ccw"), None);
+    }
+}
