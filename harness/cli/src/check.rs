@@ -1,12 +1,13 @@
 //! `schism check` and `schism report`: what was recorded, judged and shown again.
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use checkers::{Checker, Verdict};
+use checkers::{Analysis, Checker, Verdict, compose};
 use harness::run::{Judged, Notes, judge};
 use history::History;
-use history::store::Store;
+use history::store::{Run, Store};
 use workloads::params::Params;
 use workloads::workload::Circumstances;
 use workloads::{systems, workload};
@@ -14,15 +15,20 @@ use workloads::{systems, workload};
 use crate::args;
 use crate::exit::Failure;
 use crate::input;
-use crate::run::{conclude, load_results, write_report};
+use crate::output;
+use crate::run::{conclude, load_results, page};
 use crate::spec::Spec;
 use crate::summary;
+use crate::terminal;
 
 /// Judges again. A run's results and report are replaced; a bare file's go to the terminal only.
+/// Whatever cannot be written, or had better not be, the verdict is said.
 pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
     let path = Path::new(&args.run);
-    if args.workload.is_none() && (args.run == "-" || path.is_file()) {
+    // A file, a pipe of the shell's, a device: whatever can be read and is no folder.
+    let is_file = args.run == "-" || fs::metadata(path).is_ok_and(|there| !there.is_dir());
+    if args.workload.is_none() && is_file {
         return input::check(&args, path);
     }
     let only_files = [
@@ -39,27 +45,112 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::Usage(why));
     }
-    if let (Some(name), true) = (&args.workload, path.is_file()) {
+    if let (Some(name), true) = (&args.workload, is_file) {
         let checkers = judges(name, &[], None)?;
-        let (history, judged) =
-            judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?;
+        let (history, analyses) = match input::load(path, None, &budget)? {
+            Ok(loaded) => {
+                let analyses = compose::check_all(&checkers, &loaded.history, &budget);
+                (loaded.history, analyses)
+            }
+            Err(why) => (History::default(), vec![Analysis::unknown("history", why)]),
+        };
+        let judged = Judged {
+            verdict: compose::overall(&analyses),
+            analyses,
+            notes: Notes::default(),
+        };
         return print(&args.run, &judged, &history, args.json);
     }
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
     let spec = Spec::load(&run)?;
+    let live = run.is_live();
     // A run that was killed has no results yet; its history is what there is.
-    let notes = load_results(&run).map(|j| j.notes).unwrap_or_default();
+    let stored = load_results(&run).ok();
+    let notes = stored.as_ref().map(|judged| judged.notes.clone());
+    let notes = notes.unwrap_or_default();
     let name = args.workload.as_deref().unwrap_or(&spec.workload);
     let params: Vec<_> = spec.params.clone().into_iter().collect();
     let checkers = judges(name, &params, Some(&spec))?;
-    let (history, judged) =
-        judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?;
-    if args.workload.is_some() {
-        return print(&spec.title(), &judged, &history, args.json);
+    let (history, mut judged) = match live && !run.history().exists() {
+        true => (History::default(), nothing_yet(notes)),
+        false => judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?,
+    };
+    if live {
+        still_going(&mut judged);
     }
-    conclude(&run, &spec, &history, &judged)?;
-    print(&spec.title(), &judged, &history, args.json)
+    let unwritten = match args.workload {
+        Some(_) => None,
+        None if live => Some(format!("{} still goes on: nothing was written", run.name())),
+        None => write(
+            &args,
+            &store,
+            &run,
+            stored.as_ref(),
+            || conclude(&run, &spec, &history, &judged),
+            &judged,
+        ),
+    };
+    let code = print(&spec.title(), &judged, &history, args.json)?;
+    if let Some(why) = unwritten {
+        terminal::tell(format!("schism: {why}"));
+    }
+    Ok(code)
+}
+
+fn nothing_yet(notes: Notes) -> Judged {
+    Judged {
+        verdict: Verdict::Valid,
+        analyses: Vec::new(),
+        notes,
+    }
+}
+
+/// What a run that is not over has recorded may show an anomaly, and shows nothing else.
+fn still_going(judged: &mut Judged) {
+    let why = "the run still goes on, and this is what it has recorded so far";
+    judged.analyses.push(Analysis::unknown("run", why));
+    judged.verdict = compose::overall(&judged.analyses);
+}
+
+/// Replaces the results and the report, or says why not.
+fn write(
+    args: &args::Check,
+    store: &Store,
+    run: &Run,
+    stored: Option<&Judged>,
+    conclude: impl FnOnce() -> Result<(), Failure>,
+    judged: &Judged,
+) -> Option<String> {
+    if !store.holds(run) && !args.save {
+        let (folder, root) = (run.path().display(), store.root().display());
+        return Some(format!(
+            "{folder} is not in the store {root}, so nothing was written there: --save writes results and report"
+        ));
+    }
+    if let Some(stored) = stored
+        && let Some(checker) = undecided(stored, judged)
+    {
+        return Some(format!(
+            "nothing was written: of {checker} more is known by the judgement that is stored, which was {}",
+            stored.verdict.word().to_uppercase()
+        ));
+    }
+    conclude().err().map(|why| why.to_string())
+}
+
+/// A checker that once came to an end and has not now, because time or memory ran out.
+fn undecided<'a>(stored: &'a Judged, judged: &Judged) -> Option<&'a str> {
+    let decided = |of: &Judged, name: &str| {
+        let found = of.analyses.iter().find(|a| a.checker == name);
+        found.is_some_and(|a| a.verdict != Verdict::Unknown)
+    };
+    let mut names = stored.analyses.iter().map(|a| a.checker.as_str());
+    let lacks = judged
+        .analyses
+        .iter()
+        .any(|a| a.verdict == Verdict::Unknown);
+    names.find(|name| lacks && decided(stored, name) && !decided(judged, name))
 }
 
 /// Writes the report of a judged run again.
@@ -69,9 +160,20 @@ pub fn report(args: args::Report) -> Result<ExitCode, Failure> {
     let spec = Spec::load(&run)?;
     let judged = load_results(&run)?;
     let history = run.load().map_err(Failure::usage)?.history;
-    let path = args.output.unwrap_or_else(|| run.report());
-    write_report(&run, &spec, &history, &judged, &path)?;
-    println!("{}", path.display());
+    let page = page(&run, &spec, &history, &judged)?;
+    let path = match args.output {
+        Some(path) => {
+            let fail = |e| Failure::Infra(format!("cannot write {}: {e}", path.display()));
+            output::put(&path, page.as_bytes()).map_err(fail)?;
+            path
+        }
+        None => {
+            let written = run.write(&run.report(), page.as_bytes());
+            written.map_err(Failure::infra)?;
+            run.report()
+        }
+    };
+    terminal::line(path.display().to_string());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -114,8 +216,8 @@ pub fn print(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     match json {
-        true => println!("{}", serde_json::to_string(judged).map_err(Failure::infra)?),
-        false => print!("{}", summary::text(title, judged, history)),
+        true => terminal::json(judged),
+        false => terminal::print(&summary::text(title, judged, history)),
     }
     Ok(code(judged.verdict))
 }

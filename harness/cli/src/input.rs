@@ -1,15 +1,14 @@
 //! Histories from files: of any format, compressed or not, and what is done with them alone.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
 use checkers::transactions::Scope;
 use checkers::{
-    Analysis, Budget, Certificate, Doubt, Exhausted, Meter, Proof, Refutation, Verdict, compose,
-    confirmed, refute, verify as replay,
+    Analysis, Budget, Certificate, Doubt, Meter, Proof, Refutation, Verdict, compose, confirmed,
+    refute, verify as replay,
 };
 use harness::run::{Judged, Notes};
 use history::History;
@@ -20,8 +19,10 @@ use history::jsonl::{self, Loaded};
 use crate::args;
 use crate::check::print;
 use crate::exit::Failure;
+use crate::output::{self, Output};
 use crate::packed::{self, Unread};
-use crate::stream::{Metered, Waiting};
+use crate::stream::{self, Metered};
+use crate::terminal;
 
 /// Reads a history; `-` is standard input. Or says how far it came within the budget.
 pub fn load(
@@ -31,16 +32,7 @@ pub fn load(
 ) -> Result<Result<Loaded, String>, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", path.display()));
     let meter = budget.start();
-    let raw: Box<dyn Read + Send> = match path.as_os_str() == "-" {
-        true => Box::new(Waiting::on(io::stdin(), &meter)),
-        false => {
-            let file = File::open(path).map_err(|e| fail(&e))?;
-            match file.metadata().is_ok_and(|m| m.is_file()) {
-                true => Box::new(file),
-                false => Box::new(Waiting::on(file, &meter)),
-            }
-        }
-    };
+    let raw = stream::open(path, &meter).map_err(|e| fail(&e))?;
     match packed::read(raw, format, &meter) {
         Ok(loaded) => Ok(Ok(loaded)),
         Err(Unread::Exhausted(why)) => Ok(Err(why)),
@@ -51,6 +43,11 @@ pub fn load(
 /// `schism check FILE` without a workload: what it is a history of is told by itself.
 pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
+    if let Some(file) = &args.certificate {
+        // Before minutes are spent.
+        let fail = |e| Failure::Usage(format!("{}: {e}", file.display()));
+        output::probe(file).map_err(fail)?;
+    }
     let mut notes = Notes::default();
     let loaded = match load(path, args.input.format, &budget)? {
         Ok(loaded) => loaded,
@@ -148,13 +145,12 @@ fn certified(
         return Ok(Analysis::unknown(name.name(), why));
     }
     let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
-    if let Some(why) = write(&Proof::Order(certificate), file, meter)? {
-        let why = format!("there is an order, but {why} before it was written");
-        return Ok(Analysis::unknown(name.name(), why));
-    }
+    let is_where = match write(&Proof::Order(certificate), file, meter) {
+        Ok(()) => format!("is in {}", file.display()),
+        Err(why) => format!("is nowhere to be seen: {why}"),
+    };
     let summary = format!(
-        "{ops} operations have an order that explains every answer; it was replayed and is in {}",
-        file.display()
+        "{ops} operations have an order that explains every answer; it was replayed and {is_where}"
     );
     Ok(Analysis::valid(name.name(), summary))
 }
@@ -185,7 +181,7 @@ fn refuted(
         Err(why) => return Ok(without(&why)),
     };
     let (sure, all) = (refutation.cores.len(), analysis.anomalies.len());
-    if let Some(why) = write(&Proof::Cores(refutation), file, meter)? {
+    if let Err(why) = write(&Proof::Cores(refutation), file, meter) {
         return Ok(without(&why));
     }
     let summary = format!(
@@ -199,26 +195,26 @@ fn refuted(
     })
 }
 
-/// Or which limit was met.
-fn write(proof: &Proof, file: &Path, meter: Meter) -> Result<Option<Exhausted>, Failure> {
-    let fail = |e: io::Error| Failure::Usage(format!("{}: {e}", file.display()));
-    let mut out = Metered::new(File::create(file).map_err(fail)?, meter);
+/// Or why it is not written, which costs no verdict: a limit was met, the disk is full.
+fn write(proof: &Proof, file: &Path, meter: Meter) -> Result<(), String> {
+    let fail = |e: io::Error| format!("{} cannot be written: {e}", file.display());
+    let mut out = Metered::new(Output::to(file).map_err(fail)?, meter);
     let written = serde_json::to_writer(&mut out, proof).map_err(io::Error::from);
     let written = written
         .and_then(|()| out.write_all(b"\n"))
         .and_then(|()| out.flush());
-    let exhausted = out.get_ref().exhausted;
-    match exhausted {
-        Some(_) => std::fs::remove_file(file).map_err(fail)?,
-        None => written.map_err(fail)?,
+    if let Some(why) = out.get_ref().exhausted {
+        return Err(format!("{why} before it was written"));
     }
-    Ok(exhausted)
+    written.map_err(fail)?;
+    let out = out.into_inner().map_err(|e| fail(e.into_error()))?;
+    out.to.keep().map_err(fail)
 }
 
 /// `schism verify`: replays a certificate, or tries every order of what is to have none, and nothing else.
 pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     let unknown = |why: &str| {
-        println!("UNKNOWN  {why}");
+        terminal::line(format!("UNKNOWN  {why}"));
         Ok(ExitCode::from(Verdict::Unknown.exit_code()))
     };
     let budget = args.budget.budget();
@@ -229,7 +225,7 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     let fail =
         |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", args.certificate.display()));
     let meter = &mut budget.start();
-    let proof = File::open(&args.certificate).map_err(|e| fail(&e))?;
+    let proof = stream::open(&args.certificate, meter).map_err(|e| fail(&e))?;
     let proof: Proof = match json::read_within(proof, 0, meter) {
         Ok(proof) => proof,
         Err(json::Unread::Exhausted(why)) => {
@@ -255,7 +251,9 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
             }
             let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
             let time = during(certificate.scope);
-            println!("VALID  the order of {ops} operations explains every answer{time}");
+            terminal::line(format!(
+                "VALID  the order of {ops} operations explains every answer{time}"
+            ));
             Verdict::Valid
         }
         Proof::Cores(refutation) => {
@@ -264,7 +262,7 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
                 Err(Doubt::Wrong(why)) => return wrong(&why),
                 Err(why) => return unknown(&why.to_string()),
             }
-            println!("INVALID  {}", told(&refutation));
+            terminal::line(format!("INVALID  {}", told(&refutation)));
             Verdict::Invalid
         }
     };
@@ -291,21 +289,18 @@ fn told(refutation: &Refutation) -> String {
 pub fn convert(args: &args::Convert) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
     let unknown = |name: &str, why: &str| {
-        eprintln!("schism: {name}: {why}");
+        terminal::tell(format!("schism: {name}: {why}"));
         Ok(ExitCode::from(Verdict::Unknown.exit_code()))
     };
     let history = match load(&args.from, args.input.format, &budget)? {
         Ok(loaded) => loaded.history,
         Err(why) => return unknown(&args.from.display().to_string(), &why),
     };
-    let (name, to): (String, Box<dyn Write>) = match &args.output {
-        None => ("standard output".into(), Box::new(io::stdout())),
+    let (name, to) = match &args.output {
+        None => ("standard output".into(), Output::Data(terminal::data())),
         Some(path) => {
             let fail = |e| Failure::Usage(format!("{}: {e}", path.display()));
-            (
-                path.display().to_string(),
-                Box::new(File::create(path).map_err(fail)?),
-            )
+            (path.display().to_string(), Output::to(path).map_err(fail)?)
         }
     };
     let mut to = Metered::new(to, budget.start());
@@ -324,6 +319,11 @@ pub fn convert(args: &args::Convert) -> Result<ExitCode, Failure> {
     if let Some(why) = to.get_ref().exhausted {
         return unknown(&name, &format!("{why} before everything was written"));
     }
-    written.map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
+    let written = written.and_then(|()| to.into_inner().map_err(|e| e.into_error())?.to.keep());
+    match written {
+        // Whoever reads has read enough.
+        Err(e) if args.output.is_none() && e.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(|e| Failure::Usage(format!("{name}: {e}")))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

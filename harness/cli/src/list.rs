@@ -10,47 +10,89 @@ use crate::args::List;
 use crate::exit::Failure;
 use crate::run::load_results;
 use crate::spec::Spec;
+use crate::terminal::{self, word};
 
 #[derive(Serialize)]
 struct Row {
     run: String,
     /// None: the run was cut short before it was judged.
     verdict: Option<Verdict>,
+    /// It still goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    live: bool,
     title: String,
     nemesis: String,
-    seed: u64,
+    seed: Option<u64>,
+    /// What is wrong with its folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 pub fn command(args: List) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let runs = store.list().map_err(Failure::infra)?;
-    let rows: Vec<Row> = runs.iter().map(row).collect::<Result<_, _>>()?;
-    for row in &rows {
+    for run in &runs {
+        let row = row(run);
         match args.json {
-            true => println!("{}", serde_json::to_string(row).map_err(Failure::infra)?),
-            false => println!(
-                "{:<8} {:<44} {:<28} {:<24} seed {}",
-                row.verdict.map_or("-", Verdict::word),
-                row.run,
-                row.title,
-                row.nemesis,
-                row.seed
-            ),
+            true => terminal::json(&row),
+            false => terminal::line(text(&row)),
         }
     }
-    if rows.is_empty() && !args.json {
-        eprintln!("no runs in {}", store.root().display());
+    if runs.is_empty() && !args.json {
+        terminal::tell(format!("no runs in {}", store.root().display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(run: &Run) -> Result<Row, Failure> {
-    let spec = Spec::load(run)?;
-    Ok(Row {
+/// One run that is broken hides no other.
+fn row(run: &Run) -> Row {
+    let empty = Row {
         run: run.name(),
-        verdict: load_results(run).ok().map(|judged| judged.verdict),
+        verdict: None,
+        live: run.is_live(),
+        title: String::new(),
+        nemesis: String::new(),
+        seed: None,
+        problem: None,
+    };
+    let spec = match Spec::load(run) {
+        Ok(spec) => spec,
+        Err(why) => {
+            return Row {
+                problem: Some(why.to_string()),
+                ..empty
+            };
+        }
+    };
+    let (verdict, problem) = match load_results(run) {
+        Ok(judged) => (Some(judged.verdict), None),
+        // It is not over, or was cut short.
+        Err(_) if !run.results().exists() => (None, None),
+        Err(why) => (None, Some(why.to_string())),
+    };
+    Row {
+        verdict,
+        problem,
         title: spec.title(),
         nemesis: spec.nemesis.unwrap_or_else(|| "(schedule)".into()),
-        seed: spec.seed,
-    })
+        seed: Some(spec.seed),
+        ..empty
+    }
+}
+
+fn text(row: &Row) -> String {
+    let verdict = match (row.verdict, row.live) {
+        (Some(verdict), _) => verdict.word(),
+        (None, true) => "live",
+        (None, false) => "-",
+    };
+    let mut text = format!("{verdict:<8} {:<44}", word(&row.run));
+    if let Some(seed) = row.seed {
+        let (title, nemesis) = (word(&row.title), word(&row.nemesis));
+        text += &format!(" {title:<28} {nemesis:<24} seed {seed}");
+    }
+    if let Some(problem) = &row.problem {
+        text += &format!(" {}", word(problem));
+    }
+    text
 }

@@ -14,7 +14,9 @@ use workloads::scenario::Scenario;
 use crate::args::Prove;
 use crate::batch::{self, default_jobs};
 use crate::exit::Failure;
+use crate::output;
 use crate::run::Outcome;
+use crate::terminal;
 
 /// One run to be made.
 #[derive(Clone)]
@@ -68,16 +70,16 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
         .into_iter()
         .filter(|job| !made.iter().any(|m| m.job == *job))
         .collect();
-    eprintln!(
+    terminal::tell(format!(
         "{all} runs, {} of them already in {}, {at_once} at a time",
         made.len(),
         store.root().display()
-    );
+    ));
     made.extend(batch::run_all(jobs, at_once, &args.store.store)?);
     let table = table(&args, &entries, &made);
-    print!("{table}");
+    terminal::print(&table);
     if let Some(path) = &args.output {
-        std::fs::write(path, &table)
+        output::put(path, table.as_bytes())
             .map_err(|e| Failure::Infra(format!("cannot write {}: {e}", path.display())))?;
     }
     let verdict = overall(&entries, &made);
