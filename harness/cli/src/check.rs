@@ -106,9 +106,12 @@ fn nothing_yet(notes: Notes) -> Judged {
     }
 }
 
-/// What a run that is not over has recorded may show an anomaly, and shows nothing else.
+/// What a run that is not over has recorded may show an anomaly, and decides nothing else: faults are
+/// still to be healed, operations still to be asked.
 fn still_going(judged: &mut Judged) {
     let why = "the run still goes on, and this is what it has recorded so far";
+    let early = |a: &Analysis| !matches!(a.verdict, Verdict::Infra | Verdict::Vacuous);
+    judged.analyses.retain(early);
     judged.analyses.push(Analysis::unknown("run", why));
     judged.verdict = compose::overall(&judged.analyses);
 }

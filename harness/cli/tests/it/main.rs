@@ -9,3 +9,4 @@ mod ssh;
 mod support;
 mod survival;
 mod vagrant;
+mod verdicts;
