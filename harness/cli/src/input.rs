@@ -231,6 +231,10 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
         Err(json::Unread::Exhausted(why)) => {
             return unknown(&format!("{why} before the certificate was read"));
         }
+        // Nothing came through a pipe.
+        Err(_) if meter.look(0).is_err() => {
+            return unknown("the time limit was reached before the certificate was read");
+        }
         Err(e) => return Err(fail(&e)),
     };
     if let Err(why) = meter.look(history.ops_bytes()) {

@@ -20,25 +20,23 @@ pub enum Output {
 
 impl Output {
     pub fn to(path: &Path) -> io::Result<Output> {
-        let (path, there) = match fs::metadata(path) {
-            Ok(there) => (fs::canonicalize(path)?, Some(there)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => (unmade(path)?, None),
+        let there = match fs::metadata(path) {
+            Ok(there) => there,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Ok(Output::File(NewFile::at(&unmade(path)?)?, None));
+            }
             Err(e) => return Err(e),
         };
-        match there {
-            Some(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            Some(there) if !there.is_file() => {
-                Ok(Output::Other(File::options().write(true).open(path)?))
-            }
-            there => {
-                if there.is_some() {
-                    // A file that may not be written to is not to be replaced either.
-                    File::options().append(true).open(&path)?;
-                }
-                let permissions = there.map(|there| there.permissions());
-                Ok(Output::File(NewFile::at(&path)?, permissions))
-            }
+        if there.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
         }
+        if !there.is_file() {
+            return Ok(Output::Other(File::options().write(true).open(path)?));
+        }
+        // A file that may not be written to is not to be replaced either.
+        File::options().append(true).open(path)?;
+        let file = NewFile::at(&fs::canonicalize(path)?)?;
+        Ok(Output::File(file, Some(there.permissions())))
     }
 
     /// To be called when all is written.

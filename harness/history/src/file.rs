@@ -101,10 +101,16 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Reads a file whole, if it is not longer than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let too_long = || io::Error::other(format!("it is longer than {most} bytes"));
+    if file.metadata()?.len() > most {
+        return Err(too_long());
+    }
     let mut content = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut content)?;
+    // It may grow meanwhile.
+    file.take(most + 1).read_to_end(&mut content)?;
     match content.len() as u64 > most {
         false => Ok(content),
-        true => Err(io::Error::other(format!("it is longer than {most} bytes"))),
+        true => Err(too_long()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod edges;
 mod experiments;
+mod files;
 mod input;
 mod machines;
 mod runs;
