@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::seed::Seed;
 use history::Name;
 use nemeses::schedule::{
-    DrawError, NemesisSpec, Schedule, ScheduleError, Tuning, What, draw, quorum_whole,
+    DrawError, Entry, NemesisSpec, Schedule, ScheduleError, Tuning, What, draw, quorum_whole,
 };
 use nemeses::{FAMILIES, Family, Targets};
 use proptest::prelude::*;
@@ -408,4 +408,77 @@ fn needs_are_those_of_the_schedule_itself() {
         "{}",
         missing[0]
     );
+}
+
+/// Faults one after the other, each of which ends before the next begins.
+fn in_turn(count: u64) -> Schedule {
+    let text = "version = 1\n[[fault]]\nat = \"0s\"\nlasts = \"1ms\"\nfamily = \"pause\"\ntargets = [\"n1\"]\n";
+    let one = Schedule::parse(text, &names(5)).unwrap().entries.remove(0);
+    let at = |n: u64| Duration::from_millis(2 * n);
+    let entries = (0..count).map(|n| Entry {
+        at: at(n),
+        ..one.clone()
+    });
+    Schedule {
+        seed: 0,
+        entries: entries.collect(),
+    }
+}
+
+#[test]
+fn a_very_long_schedule_is_looked_at_once_and_not_each_pair_of_its_faults() {
+    // So many that comparing all pairs would take longer than any test may.
+    let mut schedule = in_turn(400_000);
+    assert_eq!(schedule.check(&names(5)), []);
+    // One that lasts over the next three, and one that stands too late.
+    schedule.entries[200_000].lasts = Some(Duration::from_millis(7));
+    let last = schedule.entries.len() - 1;
+    schedule.entries[last].at = Duration::from_millis(3);
+    let complaints = schedule.check(&names(5));
+    let found: Vec<(usize, &str)> = complaints
+        .iter()
+        .map(|c| (c.entry, c.message.split(':').next().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (200_001, "overlaps fault 200001"),
+            (200_002, "overlaps fault 200001"),
+            (200_003, "overlaps fault 200001"),
+            (last, "begins at 3ms, before the fault above it (799.996s)"),
+        ]
+    );
+    // Of very much that is wrong the first is said.
+    for entry in &mut schedule.entries {
+        entry.lasts = None;
+    }
+    let complaints = schedule.check(&names(5)).len();
+    assert!((1..1_000).contains(&complaints), "{complaints}");
+}
+
+#[test]
+fn a_file_in_which_everything_is_wrong_is_answered_with_what_one_can_read() {
+    let fault = "[[fault]]\nat = \"1s\"\nlast = \"1s\"\nfamily = \"pause\"\ntargets = [\"n1\"]\n";
+    let text = format!("version = 1\n{}", fault.repeat(100_000));
+    let problems = Schedule::parse(&text, &names(5)).unwrap_err();
+    assert!((100..1_000).contains(&problems.len()), "{}", problems.len());
+    assert_eq!(problems[0].line, 4);
+}
+
+#[test]
+fn a_clock_goes_as_far_as_agents_can_show() {
+    let jump = |delta: &str| {
+        let text = format!(
+            "version = 1\n[[fault]]\nat = \"1s\"\nfamily = \"clock\"\nshape = \"jump\"\n\
+             targets = [\"n1\"]\ndelta = \"{delta}\"\n"
+        );
+        Schedule::parse(&text, &names(5))
+    };
+    let most = agent::clock::line::OFFSET_MAX_NS;
+    for sign in ["", "+", "-"] {
+        assert!(jump(&format!("{sign}{most}ns")).is_ok());
+        let problems = jump(&format!("{sign}{}ns", most + 1)).unwrap_err();
+        assert!(problems[0].message.contains("36 years"), "{}", problems[0]);
+        assert_eq!(problems[0].line, 7);
+    }
 }

@@ -9,5 +9,6 @@ mod runs;
 mod ssh;
 mod support;
 mod survival;
+mod terminal;
 mod vagrant;
 mod verdicts;
