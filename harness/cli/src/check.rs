@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use checkers::{Analysis, Checker, Verdict, compose};
+use checkers::{Analysis, Budget, Checker, Verdict, compose};
 use harness::run::{Judged, Notes, judge};
 use history::History;
+use history::foreign::Format;
 use history::store::{Run, Store};
 use workloads::params::Params;
 use workloads::workload::Circumstances;
@@ -47,17 +48,9 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     }
     if let (Some(name), true) = (&args.workload, is_file) {
         let checkers = judges(name, &[], None)?;
-        let (history, analyses) = match input::load(path, None, &budget)? {
-            Ok(loaded) => {
-                let analyses = compose::check_all(&checkers, &loaded.history, &budget);
-                (loaded.history, analyses)
-            }
-            Err(why) => (History::default(), vec![Analysis::unknown("history", why)]),
-        };
-        let judged = Judged {
-            verdict: compose::overall(&analyses),
-            analyses,
-            notes: Notes::default(),
+        let (history, judged) = match path.is_file() {
+            true => judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?,
+            false => judge_pipe(path, &checkers, &budget)?,
         };
         return print(&args.run, &judged, &history, args.json);
     }
@@ -96,6 +89,30 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
         terminal::tell(format!("schism: {why}"));
     }
     Ok(code)
+}
+
+/// A history that can be read once.
+fn judge_pipe(
+    path: &Path,
+    checkers: &[Box<dyn Checker>],
+    budget: &Budget,
+) -> Result<(History, Judged), Failure> {
+    let mut notes = Notes::default();
+    let (history, analyses) = match input::load(path, Some(Format::Jsonl), budget)? {
+        Ok(loaded) => {
+            notes.warnings.extend(loaded.torn.map(input::torn));
+            let analyses = compose::check_all(checkers, &loaded.history, budget);
+            (loaded.history, analyses)
+        }
+        Err(why) => (History::default(), vec![Analysis::unknown("history", why)]),
+    };
+    let verdict = compose::overall(&analyses);
+    let judged = Judged {
+        verdict,
+        analyses,
+        notes,
+    };
+    Ok((history, judged))
 }
 
 fn nothing_yet(notes: Notes) -> Judged {

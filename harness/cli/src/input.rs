@@ -14,7 +14,7 @@ use harness::run::{Judged, Notes};
 use history::History;
 use history::foreign::{self, Format};
 use history::json;
-use history::jsonl::{self, Loaded};
+use history::jsonl::{self, Loaded, Torn};
 
 use crate::args;
 use crate::check::print;
@@ -60,10 +60,7 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
             return print(&args.run, &judged, &History::default(), args.json);
         }
     };
-    notes.warnings.extend(loaded.torn.map(|torn| {
-        let (line, bytes) = (torn.line, torn.bytes);
-        format!("line {line} of the history is torn and was left out ({bytes} bytes)")
-    }));
+    notes.warnings.extend(loaded.torn.map(torn));
     let history = loaded.history;
     let (title, analysis) = match choice(args, &history)? {
         None => {
@@ -98,6 +95,12 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
         notes,
     };
     print(&title, &judged, &history, args.json)
+}
+
+/// What there is to say of a last line that is not whole.
+pub fn torn(torn: Torn) -> String {
+    let (line, bytes) = (torn.line, torn.bytes);
+    format!("line {line} of the history is torn and was left out ({bytes} bytes)")
 }
 
 /// None if there is nothing to judge.

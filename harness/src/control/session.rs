@@ -14,13 +14,18 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::link::{Counts, Ear, Link, Presence, Resumption, Session};
+use super::link::{Counts, Ear, Link, Presence, Resumption, Session, said};
 
 /// Pieces in which files are moved.
 const PIECE: usize = 1 << 20;
 
 /// How long an agent may take beyond what the request itself asks for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a file that is read from a node.
+const FILE_MOST: usize = 256 << 20;
+/// Things that an agent may say unasked, all of which are shown. A daemon that ends is one.
+const NOTES_MOST: u64 = 10_000;
 
 /// The number of requests that nobody waits for.
 const OWN: u64 = 0;
@@ -132,6 +137,7 @@ impl Agent {
                 hello: hello.clone(),
                 lease: resumption.as_ref().map(|r| r.patience),
                 session: session.clone(),
+                noted: AtomicU64::new(0),
             },
             resumption,
         };
@@ -371,6 +377,13 @@ impl Agent {
                 })?;
             let last = bytes.is_empty();
             content.extend(bytes);
+            if content.len() > FILE_MOST {
+                return Err(ControlError::Nonsense {
+                    node: self.node.clone(),
+                    request: format!("get {}", path.display()),
+                    reason: format!("it goes on after {FILE_MOST} bytes"),
+                });
+            }
             if last || content.len() as u64 >= piece.size {
                 return Ok(content);
             }
@@ -421,6 +434,8 @@ struct Hearer {
     /// Of sessions that can be taken up again.
     lease: Option<Duration>,
     session: Option<String>,
+    /// Things that it said unasked.
+    noted: AtomicU64,
 }
 
 impl Hearer {
@@ -440,6 +455,9 @@ impl Ear for Hearer {
             Ok(Line::Answer { id, ok }) => (id, Ok(ok)),
             Ok(Line::Refusal { id, error }) => (id, Err(error)),
             Ok(Line::Note(note)) => {
+                if self.noted.fetch_add(1, Ordering::Relaxed) >= NOTES_MOST {
+                    return Err(format!("it said more than {NOTES_MOST} things unasked"));
+                }
                 if let Note::Healed { why } = &note {
                     let doubt = format!("its agent healed it: {why}");
                     self.open().doubts.push(doubt);
@@ -448,7 +466,7 @@ impl Ear for Hearer {
                 return Ok(());
             }
             Ok(Line::Resumed { .. }) => return Err("it takes up what was not lost".into()),
-            Err(e) => return Err(format!("it said {:?}: {e}", String::from_utf8_lossy(text))),
+            Err(e) => return Err(format!("it said {}: {e}", said(text))),
         };
         let mut open = self.open();
         if open.renewals.remove(&id) {

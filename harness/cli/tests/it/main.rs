@@ -3,6 +3,7 @@
 mod edges;
 mod experiments;
 mod files;
+mod hostile;
 mod input;
 mod machines;
 mod runs;

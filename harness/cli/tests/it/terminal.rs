@@ -75,7 +75,6 @@ fn words_of_the_command_line_and_names_of_files() {
         shown(place.schism(args));
         harmless(place.schism(&[args, &["--json"][..]].concat()));
     }
-    harmless(place.schism(&["heal", EVIL]));
     let file = EVIL;
     place.file(file, "[{:process 0, :type :invoke, :f :read}]");
     shown_in_line(place.schism(&["check", file]));
@@ -87,6 +86,8 @@ fn words_of_the_command_line_and_names_of_files() {
         "--output",
         &format!("no/{file}"),
     ]));
+    let folder = format!("no-{EVIL}");
+    harmless(place.schism(&["heal", &folder]));
 }
 
 #[test]
