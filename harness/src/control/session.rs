@@ -513,3 +513,53 @@ impl Ear for Hearer {
         *self.hello.lock().expect(UNPOISONED) = Some(hello);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    /// What becomes of a request to an agent that says this again and again, and nothing else.
+    async fn asked(says: Vec<u8>) -> String {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let (from, to) = tokio::io::split(ours);
+        tokio::spawn(async move {
+            // Read from nothing: its requests stay in the pipe.
+            let (_kept, mut to) = tokio::io::split(theirs);
+            while to.write_all(&says).await.is_ok() {}
+        });
+        let (notes, mut noted) = mpsc::unbounded_channel();
+        let agent = Agent::new("n1".into(), from, to, notes);
+        let answer = agent.call::<()>(Request::InForce).await;
+        let told = std::iter::from_fn(|| noted.try_recv().ok()).count();
+        assert!(told as u64 <= NOTES_MOST + 1, "{told} notes");
+        answer.expect_err("there is no answer").to_string()
+    }
+
+    #[tokio::test]
+    async fn a_line_that_does_not_end_is_not_waited_for() {
+        let why = asked(vec![b'x'; 1 << 20]).await;
+        assert!(why.contains("a line of more than 33554432 bytes"), "{why}");
+        assert!(why.len() < 1_000, "{} bytes", why.len());
+    }
+
+    #[tokio::test]
+    async fn nobody_listens_for_ever_to_what_was_not_asked() {
+        let note = Line::Note(Note::Trouble {
+            what: "oh".repeat(10),
+        });
+        let mut line = serde_json::to_vec(&note).expect("only text keys");
+        line.push(b'\n');
+        let why = asked(line).await;
+        assert!(why.contains("more than 10000 things unasked"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_not_repeated_at_length() {
+        let mut line = vec![b'y'; 1 << 20];
+        line.push(b'\n');
+        let why = asked(line).await;
+        assert!(why.contains("it said \"yyy"), "{why}");
+        assert!(why.len() < 1_000, "{} bytes", why.len());
+    }
+}

@@ -19,6 +19,14 @@ const MOST_DELTA_NS: u64 = agent::clock::line::OFFSET_MAX_NS.unsigned_abs();
 
 /// A strobe is waited for by its receipt; and a slower one is a series of jumps.
 const LONGEST_STROBE_PERIOD: Duration = Duration::from_secs(10);
+/// The agents turn a clock no faster to and fro.
+const SHORTEST_STROBE_PERIOD: Duration = Duration::from_micros(100);
+/// Nor do they stop anything for longer.
+const LONGEST_FREEZE: Duration = Duration::from_hours(24);
+/// The kernel counts the delay of a packet in units of 64 ns, in 32 bits.
+const LONGEST_DELAY: Duration = Duration::from_mins(4);
+/// No link is faster: 1 Tbit/s.
+const MOST_RATE_KBIT: u64 = 1_000_000_000;
 
 /// Nobody reads more complaints than these.
 pub const ENOUGH: usize = 100;
@@ -139,9 +147,9 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                         "period",
                         u64::try_from(period.as_micros()).unwrap_or(u64::MAX),
                     )?;
-                    match period <= LONGEST_STROBE_PERIOD {
+                    match (SHORTEST_STROBE_PERIOD..=LONGEST_STROBE_PERIOD).contains(&period) {
                         true => Ok(()),
-                        false => Err(("period", "a strobe's period is 10s at most".into())),
+                        false => Err(("period", "a strobe's period is 100us to 10s".into())),
                     }
                 }
                 // At -1,000,000 ppm the clock stands still, and beyond it would run backwards.
@@ -155,6 +163,9 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                         "pause",
                         u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                     )?;
+                    if pause > LONGEST_FREEZE {
+                        return Err(("pause", "nothing is stopped for more than 24h".into()));
+                    }
                     match entry.lasts.is_none_or(|lasts| pause <= lasts) {
                         true => Ok(()),
                         false => Err(("pause", "the stop is longer than the whole fault".into())),
@@ -171,6 +182,15 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                 ));
             }
             match p.effect {
+                Effect::Delay { delay, .. } | Effect::Reorder { delay, .. }
+                    if delay > LONGEST_DELAY =>
+                {
+                    Err(("delay", "no packet can be delayed by more than 4m".into()))
+                }
+                Effect::Rate { rate_kbit } if rate_kbit > MOST_RATE_KBIT => Err((
+                    "rate_kbit",
+                    format!("the rate of a link is {MOST_RATE_KBIT} kbit at most"),
+                )),
                 Effect::Delay { delay, jitter } if jitter > delay => Err((
                     "jitter",
                     "more jitter than delay: packets cannot come early".into(),
