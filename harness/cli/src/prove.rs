@@ -78,9 +78,10 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
     made.extend(batch::run_all(jobs, at_once, &args.store.store)?);
     let table = table(&args, &entries, &made);
     terminal::print(&table);
-    if let Some(path) = &args.output {
-        output::put(path, table.as_bytes())
-            .map_err(|e| Failure::Infra(format!("cannot write {}: {e}", path.display())))?;
+    if let Some(path) = &args.output
+        && let Err(e) = output::put(path, table.as_bytes())
+    {
+        terminal::tell(format!("schism: cannot write {}: {e}", path.display()));
     }
     let verdict = overall(&entries, &made);
     Ok(crate::check::code(verdict))

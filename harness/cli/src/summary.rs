@@ -125,6 +125,9 @@ fn short(text: &str) -> String {
 
 /// Sentences of several lines, none of which begins like one of ours.
 fn lines(text: &str) -> String {
-    let lines: Vec<String> = text.lines().take(LINES).map(word).collect();
+    let mut lines: Vec<String> = text.lines().take(LINES).map(word).collect();
+    if text.lines().nth(LINES).is_some() {
+        lines.push("…".into());
+    }
     lines.join("\n    ")
 }
