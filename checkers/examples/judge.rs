@@ -3,7 +3,7 @@
 use std::fs;
 
 use checkers::Budget;
-use checkers::choice::Choice;
+use checkers::choice::Question;
 use history::foreign::{self, Format};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,8 +11,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let bytes = fs::read(&path)?;
         let format = Format::sniff(&bytes).ok_or_else(|| format!("{path}: of no known format"))?;
         let history = foreign::read(format, &bytes[..])?.history;
-        let choice = Choice::of(&history)?;
-        let analysis = choice.checker(&history).check(&history, &Budget::default());
+        let asked = Question::default().put(history)?;
+        let choice = asked.choice.ok_or("no operation of a client")?;
+        let found = choice
+            .checker(&asked.history)
+            .check(&asked.history, &Budget::default());
+        let analysis = choice.tested(&asked.history, found);
         println!("{}\t{path}\t{}", analysis.verdict.word(), analysis.summary);
         for anomaly in analysis.anomalies.iter().take(1) {
             println!("\t{}: {}", anomaly.kind, anomaly.reason);

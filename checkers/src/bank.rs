@@ -100,14 +100,10 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     }
     let done = transfers.iter().filter(|t| t.op.outcome == Outcome::Ok);
     let done = done.count();
-    let Some(first) = reads
-        .iter()
-        .min_by_key(|read| read.op.ret)
-        .filter(|_| done > 0)
-    else {
-        let why =
-            "the history lacks transfers, or reads that were answered: there is nothing to compare";
-        return Ok(Analysis::vacuous(name, why));
+    const NOTHING: &str =
+        "the history lacks transfers, or reads that were answered: there is nothing to compare";
+    let Some(first) = reads.iter().min_by_key(|read| read.op.ret) else {
+        return Ok(Analysis::vacuous(name, NOTHING));
     };
     let mut found = Findings::default();
     for read in &reads {
@@ -120,6 +116,10 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
         false => reads.len(),
     };
+    // Money that was lost while nobody moved any is lost all the same.
+    if done == 0 && found.anomalies.is_empty() {
+        return Ok(Analysis::vacuous(name, NOTHING));
+    }
     let summary = format!(
         "{done} transfers and {} reads of {} accounts: {}",
         reads.len(),

@@ -1,16 +1,27 @@
 //! What a history is a history of, and who judges it: for histories that come without a workload.
+//!
+//! [`Question`] is what is asked of a file: it makes the history what its operations mean ([`meaning`]), tells the
+//! model by their names and shapes ([`guess`]), and calls a history vacuous that could not have been wrong
+//! ([`tested`]).
+
+mod guess;
+mod meaning;
+mod tested;
 
 use history::word::Stored;
-use history::{History, Kind, Process, Value};
+use history::{History, Value};
 use serde::{Deserialize, Serialize};
+
+pub use meaning::{Asked, Question};
 
 use crate::bank::Bank;
 use crate::certificate::replay;
+use crate::keyed::Keyed;
 use crate::linearizable::{Registers, Texts};
 use crate::objects::Objects;
 use crate::set::GrowOnlySet;
 use crate::transactions::{Class, Consistency, ListAppend, RwRegister, Scope};
-use crate::{Analysis, Budget, Certificate, Checker, Core, Refutation};
+use crate::{Analysis, Budget, Certificate, Checker, Core, Refutation, Verdict};
 
 /// The objects that can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +103,38 @@ impl Model {
         }
     }
 
+    /// By its name or by one that others have for it.
+    pub fn named(name: &str) -> Option<Model> {
+        let own = Model::ALL.into_iter().find(|model| model.name() == name);
+        own.or(match name {
+            "list-append" => Some(Model::Append),
+            "mutex" => Some(Model::Lock),
+            "fifo-queue" => Some(Model::Queue),
+            "unordered-queue" | "multiset-queue" => Some(Model::TotalQueue),
+            "lifo-stack" => Some(Model::Stack),
+            "g-set" | "grow-only-set" => Some(Model::Set),
+            "g-counter" | "pn-counter" => Some(Model::Counter),
+            "wr-register" => Some(Model::RwRegister),
+            _ => None,
+        })
+    }
+
+    /// Whether its operations are transactions.
+    pub fn is_txn(self) -> bool {
+        matches!(self, Model::Append | Model::RwRegister)
+    }
+
+    /// The operations that it knows, by any of their names.
+    pub fn knows(self, name: &str) -> bool {
+        match self {
+            Model::Register | Model::CasRegister => {
+                ["read", "get", "write", "put", "cas"].contains(&name)
+            }
+            Model::Kv => ["read", "get", "write", "put", "cas", "append"].contains(&name),
+            other => other.operations().contains(&name),
+        }
+    }
+
     /// The operations that it knows.
     pub fn operations(self) -> &'static [&'static str] {
         match self {
@@ -131,49 +174,37 @@ impl Choice {
     /// # Errors
     /// Why they do not tell.
     pub fn of(history: &History) -> Result<Choice, String> {
-        let names = used(history);
-        let fits = |model: &Model| names.iter().all(|n| model.operations().contains(n));
-        match Model::ALL.iter().find(|model| fits(model)) {
-            _ if names.is_empty() => Err("the history has no operation of a client".into()),
-            Some(model) => Choice::with_model(by_answers(*model, history), history),
-            None => {
-                let known =
-                    Model::ALL.map(|m| format!("{} ({})", m.name(), m.operations().join(", ")));
-                Err(format!(
-                    "no model has just the operations of this history, {}; there are {}",
-                    names.join(", "),
-                    known.join("; ")
-                ))
-            }
-        }
+        Ok(Choice::by(guess::model(history)?, history))
     }
 
     /// By a model that somebody named; whether there are keys is for the history to say.
     ///
     /// # Errors
-    /// That the history has no operation of such an object.
+    /// That the history has operations that are none of such an object: they could have changed anything.
     pub fn with_model(model: Model, history: &History) -> Result<Choice, String> {
-        let names = used(history);
-        let own = match model {
-            Model::Register | Model::CasRegister | Model::Kv => {
-                &["read", "get", "write", "put", "cas", "append"]
-            }
-            other => other.operations(),
-        };
-        if !names.is_empty() && !names.iter().any(|name| own.contains(name)) {
-            return Err(format!(
-                "a {} has the operations {}, and this history has none of them, but {}",
-                model.name(),
-                model.operations().join(", "),
-                names.join(", ")
-            ));
-        }
-        Ok(Choice {
+        guess::fits(model, history)?;
+        Ok(Choice::by(model, history))
+    }
+
+    fn by(model: Model, history: &History) -> Choice {
+        Choice {
             model,
             keyed: keyed(model, history),
             initial: None,
             consistency: Consistency::default(),
-        })
+        }
+    }
+
+    /// What a checker found, or that the history could not have been wrong.
+    pub fn tested(&self, history: &History, analysis: Analysis) -> Analysis {
+        match (analysis.verdict, tested::tested(self, history)) {
+            (Verdict::Valid, Err(why)) => Analysis {
+                verdict: Verdict::Vacuous,
+                summary: why,
+                ..analysis
+            },
+            _ => analysis,
+        }
     }
 
     fn registers(&self) -> Registers {
@@ -191,7 +222,7 @@ impl Choice {
 
     /// Texts, if anything is appended; if not, they are as good as registers.
     fn texts(&self, history: &History) -> Option<Texts> {
-        if self.model != Model::Kv || history.columns().names().find("append").is_none() {
+        if self.model != Model::Kv || !used(history).contains(&"append") {
             return None;
         }
         let texts = match self.keyed {
@@ -207,9 +238,13 @@ impl Choice {
         match (self.model, self.texts(history)) {
             (_, Some(texts)) => Box::new(texts),
             (Model::Register | Model::CasRegister | Model::Kv, None) => Box::new(self.registers()),
-            (Model::Set, None) if !self.by_element(history) => Box::new(GrowOnlySet),
+            (Model::Set, None) if !self.by_element(history) => match self.keyed {
+                true => Box::new(Keyed(GrowOnlySet)),
+                false => Box::new(GrowOnlySet),
+            },
             (Model::Append, None) => Box::new(ListAppend::by(self.consistency)),
             (Model::RwRegister, None) => Box::new(self.rw_registers()),
+            (Model::Bank, None) if self.keyed => Box::new(Keyed(Bank)),
             (Model::Bank, None) => Box::new(Bank),
             (_, None) => Box::new(self.objects()),
         }
@@ -239,7 +274,10 @@ impl Choice {
             (Model::Register | Model::CasRegister | Model::Kv, None) => {
                 self.registers().certify(history, budget)
             }
-            (Model::Set, None) if !self.by_element(history) => GrowOnlySet.certify(history, budget),
+            (Model::Set, None) if !self.by_element(history) => match self.keyed {
+                true => Keyed(GrowOnlySet).certify(history, budget),
+                false => GrowOnlySet.certify(history, budget),
+            },
             (Model::Append, None) => ListAppend::by(self.consistency).certify(history, budget),
             (Model::RwRegister, None) => self.rw_registers().certify(history, budget),
             (model @ Model::Bank, None) => {
@@ -291,60 +329,31 @@ impl Choice {
 fn used(history: &History) -> Vec<&str> {
     let columns = history.columns();
     let mut used = vec![false; columns.names().iter().count()];
-    for row in columns.rows() {
-        if row.process() != Process::Nemesis {
-            used[row.f() as usize] = true;
-        }
+    let mut calls = columns.cursor();
+    for pair in history.pairs() {
+        used[calls.row(pair.invocation).f() as usize] = true;
     }
     let names = columns.names().iter().zip(&used);
     let names = names.filter(|(_, used)| **used);
     names.map(|(name, _)| name.as_str()).collect()
 }
 
-/// Of models with the same operations the one whose answers these are: a counter is read as a number, a set as a
-/// list; a lease says from when to when.
-fn by_answers(model: Model, history: &History) -> Model {
-    if model == Model::Append && writes(history) {
-        return Model::RwRegister;
-    }
-    let columns = history.columns();
-    let answered = columns.rows().filter(|row| row.kind() == Kind::Ok);
-    for row in answered.filter(|row| row.process() != Process::Nemesis) {
-        let name = columns.names().get(row.f()).map(|name| name.as_str());
-        match (model, name) {
-            (Model::Set, Some("read")) if row.value().as_int().is_some() => return Model::Counter,
-            (Model::Set, Some("read")) => return model,
-            (Model::Lock, Some("acquire")) => {
-                let value = match (keyed(model, history), row.value().as_pair()) {
-                    (true, Some((_, value))) => value.to_value(),
-                    _ => row.value().to_value(),
-                };
-                let lease = matches!(value, Value::List(_) | Value::Map(_));
-                return if lease { Model::Lease } else { model };
-            }
-            _ => {}
-        }
-    }
-    model
-}
-
 /// Whether operations have keys, by the first that shows it: what takes something out of a keyed object, or
 /// reads it, asks for `[key, nil]`, and of a single one for nothing; a keyed compare-and-set has a
-/// pair within its pair. Sets, counters, transactions and banks have none.
+/// pair within its pair. What is added to a set or a counter may be a pair, so that only reads tell. Transactions
+/// have none.
 fn keyed(model: Model, history: &History) -> bool {
     let columns = history.columns();
     let pair_within = |value: Stored| value.as_pair().is_some_and(|(_, v)| v.as_pair().is_some());
     let mut puts = None;
-    if matches!(
-        model,
-        Model::Set | Model::Counter | Model::Append | Model::RwRegister | Model::Bank
-    ) {
+    if model.is_txn() {
         return false;
     }
-    for row in columns.rows().filter(|row| row.kind() == Kind::Invoke) {
+    let mut calls = columns.cursor();
+    for pair in history.pairs() {
+        let row = calls.row(pair.invocation);
         let (value, name) = (row.value(), columns.names().get(row.f()));
         match name.map(|name| name.as_str()) {
-            _ if row.process() == Process::Nemesis => {}
             Some(
                 "read" | "get" | "dequeue" | "drain" | "pop" | "delete-min" | "acquire" | "renew"
                 | "release" | "generate",
@@ -359,16 +368,6 @@ fn keyed(model: Model, history: &History) -> bool {
     puts.unwrap_or(false)
 }
 
-/// Whether transactions write, by the first that does anything but read.
-fn writes(history: &History) -> bool {
-    let rows = history.columns().rows();
-    let calls = rows.filter(|row| row.kind() == Kind::Invoke && row.process() != Process::Nemesis);
-    let micros = calls.flat_map(|row| row.value().items().into_iter().flatten());
-    let names = micros.filter_map(|micro| micro.items()?.next());
-    let mut changes = names.filter(|name| !name.is_text("r"));
-    changes.next().is_some_and(|name| name.is_text("w"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,6 +375,48 @@ mod tests {
 
     fn choice(drawn: &str) -> Result<Choice, String> {
         Choice::of(&drawing::history(drawn).unwrap())
+    }
+
+    /// An answer that nothing written looks like is a sign of another object, and no anomaly of this one.
+    #[test]
+    fn what_cannot_be_a_registers_answer_is_no_evidence_against_it() {
+        for (drawn, said) in [
+            (
+                "P0 |-write 5-| |-read [5 [6]]-|",
+                "operation 2 is answered with [5 [6]], a list, and what is written is a number",
+            ),
+            (
+                "P0 |-write 5-| |-read five-|",
+                "operation 2 is answered with \"five\", text, and what is written is a number",
+            ),
+            (
+                "P0 |-read [1 2]-|",
+                "operation 0 is answered with [1 2], a list, and what is written is nothing",
+            ),
+            (
+                "P0 |-7:put x-| |-7:get nil -> {a 1}-|",
+                "operation 2 is answered with {\"a\" 1}, a map, and what is written is text",
+            ),
+            (
+                "P0 |-add 5-| |-read five-|",
+                "operation 2 read \"five\", text: a set is read as a list, and a counter as a number",
+            ),
+            (
+                "P0 |-add 5-| |-read [5]-| |-read 5-|",
+                "some reads are answered with a list, and others, as operation 4, with a number",
+            ),
+        ] {
+            let why = choice(drawn).unwrap_err();
+            assert!(why.starts_with(said), "{why}");
+            assert!(why.contains("the nearest are "), "{why}");
+        }
+        for fine in [
+            "P0 |-read 5-|",
+            "P0 |-write [1 2]-| |-read [1 3]-|",
+            "P0 |-cas 1 x-| |-read x-|",
+        ] {
+            assert_eq!(choice(fine).map(|c| c.keyed), Ok(false), "{fine}");
+        }
     }
 
     #[test]
@@ -400,6 +441,10 @@ mod tests {
             ("P0 |-acquire [1 2]-| |-release-|", Model::Lease,       false),
             ("P0 |-acquire 5-| |-renew 7-|",     Model::Lease,       false),
             ("P0 |-generate 5-|",                Model::UniqueIds,   false),
+            ("P0 |-7:add 1-| |-7:read [1]-|",    Model::Set,         true),
+            ("P0 |-7:add 1-| |-7:read 1-|",      Model::Counter,     true),
+            ("P0 |-add [1 2]-| |-read [[1 2]]-|", Model::Set,        false),
+            ("P0 |-7:transfer [0 1 5]-| |-7:read [[0 5] [1 5]]-|", Model::Bank, true),
             ("P0 |-txn [[r 1 []]]-|",            Model::Append,      false),
             ("P0 |-txn [[r 1 [5]] [append 1 2]]-|", Model::Append,   false),
             ("P0 |-txn [[r 1 5] [w 1 2]]-|",     Model::RwRegister,  false),
@@ -413,7 +458,16 @@ mod tests {
             Choice::with_model(Model::Queue, &registers).unwrap_err(),
             "a queue has the operations enqueue, dequeue, and this history has none of them, but write"
         );
-        let why = choice("P0 |-write 1-| |-add 1-|").unwrap_err();
-        assert!(why.starts_with("no model has just the operations of this history, write, add; there are register (read, write); "), "{why}");
+        assert_eq!(
+            choice("P0 |-write 1-| |-add 1-|").unwrap_err(),
+            "no model has just the operations of this history, write, add: the nearest are register (read, write) with \
+             --ignore add and counter (add, read) with --ignore write"
+        );
+        let deleted = drawing::history("P0 |-write 1-| |-delete 1-| |-read 1-|").unwrap();
+        assert_eq!(
+            Choice::with_model(Model::Register, &deleted).unwrap_err(),
+            "a register has the operations read, write, and this history has others, which can have changed anything: \
+             delete; --ignore delete leaves them out, and the result says so"
+        );
     }
 }

@@ -16,6 +16,9 @@
 //! | [`Agreement`](agreement::Agreement) | `log` `trace` | one value a slot, ballots kept, one lease at a time? |
 //! | [`Chain`](chain::Chain) | `head`, and what clients were answered | common prefix, growth, quality, persistence, liveness of a blockchain |
 //! | [`Vacuity`](vacuity::Vacuity) | all, and faults | did the run test anything? |
+//! | [`Completeness`](completeness::Completeness) | all, and what the harness says of the run | did it come to its end? |
+//! | [`Recovery`](recovery::Recovery) | the same | did every node serve again after the last heal? |
+//! | [`Crashes`](crashes::Crashes) | the same | did a daemon end by itself? |
 //! | [`Availability`](availability::Availability) | all, and faults | how much was served, and how soon after faults? |
 //! | [`Staleness`](staleness::Staleness) | `read` `write` | how old was what was read? |
 //!
@@ -43,12 +46,17 @@ pub mod bank;
 mod certificate;
 pub mod chain;
 pub mod choice;
+pub mod completeness;
 pub mod compose;
+pub mod crashes;
 pub mod drawing;
+pub mod keyed;
 pub mod linearizable;
 pub mod objects;
 mod proof;
+pub mod recovery;
 mod refutation;
+pub mod role;
 pub mod set;
 pub mod staleness;
 mod threads;

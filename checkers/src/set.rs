@@ -138,11 +138,6 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
             _ => {}
         }
     }
-    if adds.is_empty() || reads.is_empty() {
-        let why =
-            "the history lacks adds, or reads that were answered: there is nothing to compare";
-        return Ok((Analysis::vacuous(name, why), Vec::new()));
-    }
     for (element, add) in &adds {
         let element = &mut elements[*element as usize];
         match add.outcome {
@@ -163,6 +158,11 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
     let items = items(&elements, &reads);
     sweep(&items, &reads, &mut found);
     let order = order(&items, &adds);
+    if found.anomalies.is_empty() && (adds.is_empty() || reads.is_empty()) {
+        let why =
+            "the history lacks adds, or reads that were answered: there is nothing to compare";
+        return Ok((Analysis::vacuous(name, why), Vec::new()));
+    }
 
     let acknowledged = adds
         .iter()

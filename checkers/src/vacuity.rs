@@ -1,12 +1,20 @@
-//! Whether a run tested anything: enough operations succeeded, every node served, every fault held.
+//! Whether a run tested anything: enough of what was asked in the main phase was answered, writes and
+//! reads among it, every node served, every fault held, and no fault went by untried.
 //!
 //! A history without a violation is worth nothing if nothing happened in it. Each reason names the
-//! fault or the node, so that whoever reads it knows what to mend.
+//! fault or the node, so that whoever reads it knows what to mend. The rules in one table are in
+//! `harness/docs/verdicts.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod quorum;
 
-use history::{History, Name, OBSERVATIONS, Outcome, fault};
+use std::collections::BTreeMap;
 
+use history::fault::Span;
+use history::mark::{Mark, Placed, Stopped, limit, main_phase, marks};
+use history::{History, Name, Op, Outcome, Time, fault};
+
+use self::quorum::whole;
+use crate::role::{Role, Roles, answered};
 use crate::{Analysis, Anomaly, Budget, Checker, Figure};
 
 /// Judges the run and not the system. `infra` if a fault could not be undone, or its injection
@@ -17,11 +25,47 @@ pub struct Vacuity {
     pub least_ok: usize,
     /// And so many of each name that was invoked at all.
     pub least_ok_of_each: usize,
+    /// What must have been asked and answered for green to mean something; none for a history that is
+    /// not known to be a run's.
+    pub service: Option<Service>,
     /// Nodes that must have served; those that the history names are added.
     pub nodes: Vec<Name>,
     /// Whether faults were asked for.
     pub faults: bool,
 }
+
+/// What must be there of a workload whose operations are known.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    pub roles: Roles,
+    /// So many of them must have succeeded.
+    pub least_writes: usize,
+    /// Zero for a workload that reads at the end only.
+    pub least_reads: usize,
+}
+
+impl Service {
+    /// Of a workload that writes and reads all the time.
+    pub fn of(roles: Roles) -> Service {
+        Service {
+            roles,
+            least_writes: 10,
+            least_reads: 10,
+        }
+    }
+}
+
+/// Of what was asked in the main phase at least this share must have been answered, in per cent.
+const LEAST_ANSWERED: usize = 10;
+
+/// The main phase is looked at in so many equal parts, and something must have been answered in so
+/// many of them.
+const PARTS: u64 = 10;
+const LEAST_PARTS: usize = 3;
+
+/// So many operations would have been offered on average in the time of a fault before it counts that
+/// none was.
+const DUE: f64 = 10.0;
 
 impl Default for Vacuity {
     /// Ten successes, one of each kind, no faults asked for.
@@ -29,10 +73,57 @@ impl Default for Vacuity {
         Vacuity {
             least_ok: 10,
             least_ok_of_each: 1,
+            service: None,
             nodes: Vec::new(),
             faults: false,
         }
     }
+}
+
+impl Vacuity {
+    /// What a run of a workload must show: thirty successes, writes and reads among them.
+    pub fn of_run(service: Service, nodes: Vec<Name>, faults: bool) -> Vacuity {
+        Vacuity {
+            least_ok: 30,
+            least_ok_of_each: 1,
+            service: Some(service),
+            nodes,
+            faults,
+        }
+    }
+}
+
+/// The main phase of a history, or all of it where it does not say.
+struct Main<'a> {
+    history: &'a History,
+    from: Time,
+    until: Time,
+    /// Clients' operations that were called in it.
+    asked: Vec<&'a Op>,
+    /// Somebody left at once: what was being done is neither done nor failed.
+    abandoned: bool,
+    spans: Vec<Span>,
+}
+
+fn stops(marks: &[Placed]) -> impl Iterator<Item = &Stopped> {
+    marks.iter().filter_map(|placed| match &placed.mark {
+        Mark::Stopped(stopped) => Some(stopped),
+        _ => None,
+    })
+}
+
+/// From when on and until when operations were offered. The main phase goes on for as long as its last
+/// faults take to be healed.
+fn offered(history: &History) -> (Time, Time) {
+    let Some((from, until)) = main_phase(history) else {
+        return (Time(0), history.end());
+    };
+    let marks = marks(history);
+    let limit = limit(&marks).map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+    let stopped = stops(&marks).map(|stop| stop.after_ns);
+    let length = limit.into_iter().chain(stopped).min();
+    let end = length.map_or(until, |length| Time(from.0.saturating_add(length)));
+    (from, until.min(end))
 }
 
 impl Checker for Vacuity {
@@ -41,18 +132,73 @@ impl Checker for Vacuity {
     }
 
     fn check(&self, history: &History, _budget: &Budget) -> Analysis {
-        let spans = fault::spans(history);
-        let mut infra: Vec<Anomaly> = Vec::new();
-        let mut vacuous: Vec<Anomaly> = Vec::new();
-        let note = |kind: &str, object: Option<String>, reason: String| Anomaly {
-            kind: kind.to_string(),
-            object,
-            ops: Vec::new(),
-            reason,
-            ..Anomaly::default()
+        let (from, until) = offered(history);
+        let called = |op: &&Op| from <= op.call && op.call <= until;
+        let main = Main {
+            history,
+            from,
+            until,
+            asked: history.asked().filter(called).collect(),
+            abandoned: stops(&marks(history)).any(|stop| stop.abandoned),
+            spans: fault::spans(history),
         };
-        for span in &spans {
-            let fault = format!("fault {} ({}: {})", span.fault, span.family, span.label);
+        let (infra, mut vacuous) = self.faults(&main);
+        let served = self.served(&main);
+        vacuous.extend(self.successes(&main));
+        vacuous.extend(self.service.iter().flat_map(|service| service.lacks(&main)));
+        vacuous.extend(silent(&main, &served));
+        if self.service.is_some() {
+            vacuous.extend(main.untried());
+        }
+
+        let ok = main.ok();
+        let held = main.spans.iter().filter(|span| span.held()).count();
+        let summary = format!(
+            "{ok} of {} operations of the main phase succeeded, {} of {} nodes served, {held} of {} \
+             faults held",
+            main.asked.len(),
+            served.values().filter(|ok| **ok > 0).count(),
+            served.len(),
+            main.spans.len()
+        );
+        let with = |reasons: &[Anomaly]| {
+            let first = reasons.first().map(|a| a.reason.as_str());
+            let first = first.unwrap_or_default();
+            match reasons.len() {
+                0 | 1 => first.to_string(),
+                n => format!("{first} (and {} more)", n - 1),
+            }
+        };
+        let analysis = match (infra.is_empty(), vacuous.is_empty()) {
+            (true, true) => Analysis::valid(self.name(), summary),
+            (true, false) => Analysis::vacuous(self.name(), with(&vacuous)),
+            (false, _) => Analysis::infra(self.name(), with(&infra)),
+        };
+        let mut analysis = analysis
+            .with_figure(Figure::new("operations ok", ok, ""))
+            .with_figure(Figure::new("faults", main.spans.len(), ""))
+            .with_figure(Figure::new("faults held", held, ""));
+        analysis.anomalies = infra.into_iter().chain(vacuous).collect();
+        analysis
+    }
+}
+
+fn note(kind: &str, object: Option<String>, reason: String) -> Anomaly {
+    Anomaly {
+        kind: kind.to_string(),
+        object,
+        reason,
+        ..Anomaly::default()
+    }
+}
+
+impl Vacuity {
+    /// What speaks against the faults: first what the harness could not undo, then what never took hold.
+    fn faults(&self, main: &Main<'_>) -> (Vec<Anomaly>, Vec<Anomaly>) {
+        let spans = &main.spans;
+        let (mut infra, mut vacuous) = (Vec::new(), Vec::new());
+        for span in spans {
+            let fault = named(span);
             let because = match &span.error {
                 Some(error) => format!(": {error}"),
                 None => String::new(),
@@ -61,6 +207,10 @@ impl Checker for Vacuity {
                 None => "there is no receipt".to_string(),
                 Some(receipt) => receipt.evidence.join("; "),
             };
+            let cut = main.abandoned && !span.healed() && span.error.is_none();
+            if cut {
+                continue;
+            }
             if span.skipped {
                 // Nobody led, say. It tells nothing against the others of its family.
                 if !spans.iter().any(|s| s.family == span.family && s.held()) {
@@ -80,7 +230,9 @@ impl Checker for Vacuity {
             if !span.healed() {
                 let reason = format!("{fault} was not undone{because}");
                 infra.push(note("fault not undone", Some(fault), reason));
-            } else if span.heal.as_ref().is_some_and(|receipt| !receipt.held) {
+            } else if span.heal.as_ref().is_some_and(|receipt| !receipt.held)
+                && !main.crashed_after(span)
+            {
                 let seen = evidence(&span.heal);
                 let reason = format!("{fault} was undone, but is still seen{because} ({seen})");
                 infra.push(note("fault not undone", Some(fault), reason));
@@ -90,76 +242,182 @@ impl Checker for Vacuity {
             let reason = "faults were asked for, and none was injected".to_string();
             vacuous.push(note("no fault", None, reason));
         }
+        (infra, vacuous)
+    }
 
-        let mut by_f: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut served: BTreeMap<&str, usize> = BTreeMap::new();
-        served.extend(self.nodes.iter().map(|node| (node.as_str(), 0)));
-        for op in history.ops() {
-            let ok = usize::from(op.outcome == Outcome::Ok);
-            *by_f.entry(&op.f).or_default() += ok;
-            // What a node says of itself is no service.
-            if let Some(node) = op.node.as_deref().filter(|_| !op.observes()) {
-                *served.entry(node).or_default() += ok;
+    /// How many operations of the main phase each node served.
+    fn served(&self, main: &Main<'_>) -> BTreeMap<Name, usize> {
+        let mut served: BTreeMap<Name, usize> = BTreeMap::new();
+        served.extend(self.nodes.iter().map(|node| (node.clone(), 0)));
+        for op in &main.asked {
+            if let Some(node) = &op.node {
+                let ok = usize::from(op.outcome == Outcome::Ok);
+                *served.entry(node.clone()).or_default() += ok;
             }
         }
-        let ok: usize = by_f
-            .iter()
-            .filter(|(f, _)| !OBSERVATIONS.contains(f))
-            .map(|(_, n)| n)
-            .sum();
+        served
+    }
+
+    fn successes(&self, main: &Main<'_>) -> Vec<Anomaly> {
+        let mut lacks = Vec::new();
+        let ok = main.ok();
         if ok < self.least_ok {
             let reason = format!(
                 "{ok} operations succeeded, and {} are the least",
                 self.least_ok
             );
-            vacuous.push(note("too few successes", None, reason));
+            lacks.push(note("too few successes", None, reason));
         }
-        for (f, ok) in &by_f {
-            if *ok < self.least_ok_of_each {
-                let least = self.least_ok_of_each;
-                let reason = format!("{ok} operations {f} succeeded, and {least} are the least");
-                vacuous.push(note("too few successes", Some(f.to_string()), reason));
-            }
+        let mut by_f: BTreeMap<&str, usize> = BTreeMap::new();
+        let observed = main.history.ops().iter().filter(|op| op.observes());
+        for op in main.asked.iter().copied().chain(observed) {
+            *by_f.entry(&op.f).or_default() += usize::from(op.outcome == Outcome::Ok);
         }
-        for (node, ok) in &served {
-            if *ok == 0 {
-                let reason = format!("{node} never served an operation");
-                vacuous.push(note("node never served", Some(node.to_string()), reason));
-            }
+        for (f, ok) in by_f.iter().filter(|(_, ok)| **ok < self.least_ok_of_each) {
+            let least = self.least_ok_of_each;
+            let reason = format!("{ok} operations {f} succeeded, and {least} are the least");
+            lacks.push(note("too few successes", Some(f.to_string()), reason));
         }
-
-        let held = spans.iter().filter(|span| span.held()).count();
-        let silent: BTreeSet<&str> = served
-            .iter()
-            .filter(|(_, ok)| **ok == 0)
-            .map(|(node, _)| *node)
-            .collect();
-        let summary = format!(
-            "{ok} operations succeeded, {} of {} nodes served, {held} of {} faults held",
-            served.len() - silent.len(),
-            served.len(),
-            spans.len()
-        );
-        let with = |reasons: &[Anomaly]| {
-            let first = reasons
-                .first()
-                .map(|a| a.reason.as_str())
-                .unwrap_or_default();
-            match reasons.len() {
-                0 | 1 => first.to_string(),
-                n => format!("{first} (and {} more)", n - 1),
-            }
-        };
-        let analysis = match (infra.is_empty(), vacuous.is_empty()) {
-            (true, true) => Analysis::valid(self.name(), summary),
-            (true, false) => Analysis::vacuous(self.name(), with(&vacuous)),
-            (false, _) => Analysis::infra(self.name(), with(&infra)),
-        };
-        let mut analysis = analysis
-            .with_figure(Figure::new("operations ok", ok, ""))
-            .with_figure(Figure::new("faults", spans.len(), ""))
-            .with_figure(Figure::new("faults held", held, ""));
-        analysis.anomalies = infra.into_iter().chain(vacuous).collect();
-        analysis
+        lacks
     }
+}
+
+impl Service {
+    /// What was asked and answered too little of.
+    fn lacks(&self, main: &Main<'_>) -> Vec<Anomaly> {
+        let mut lacks = Vec::new();
+        let role = |op: &&&Op| (self.roles)(&op.f, &op.input);
+        let did = |what: fn(&Role) -> bool| {
+            let ok = main.asked.iter().filter(|op| op.outcome == Outcome::Ok);
+            ok.filter(|op| what(&role(op))).count()
+        };
+        let writes = did(|role| !role.writes.is_empty());
+        let reads = did(|role| !role.reads.is_empty());
+        for (what, ok, least) in [
+            ("writes", writes, self.least_writes),
+            ("reads", reads, self.least_reads),
+        ] {
+            if ok < least {
+                let reason =
+                    format!("{ok} {what} succeeded in the main phase, and {least} are the least");
+                lacks.push(note("too few successes", Some(what.into()), reason));
+            }
+        }
+        let asked = main.asked.len();
+        let answers = main.asked.iter().filter(|op| answered(op)).count();
+        if answers * 100 < asked * LEAST_ANSWERED {
+            let reason = format!(
+                "{answers} of {asked} operations of the main phase were answered, and {LEAST_ANSWERED} % \
+                 are the least"
+            );
+            lacks.push(note("too little answered", None, reason));
+        }
+        let parts = main.parts_with_answers();
+        if parts < LEAST_PARTS {
+            let reason = format!(
+                "something was answered in {parts} of {PARTS} equal parts of the main phase, and \
+                 {LEAST_PARTS} are the least"
+            );
+            lacks.push(note("too little answered", None, reason));
+        }
+        lacks
+    }
+}
+
+impl Main<'_> {
+    fn ok(&self) -> usize {
+        let ok = self.asked.iter().filter(|op| op.outcome == Outcome::Ok);
+        ok.count()
+    }
+
+    fn length(&self) -> u64 {
+        self.until.0.saturating_sub(self.from.0).max(1)
+    }
+
+    fn parts_with_answers(&self) -> usize {
+        let mut parts = [false; PARTS as usize];
+        let answers = self
+            .asked
+            .iter()
+            .filter(|op| answered(op) && op.ret <= self.until);
+        for op in answers {
+            let since = u128::from(op.ret.0.saturating_sub(self.from.0));
+            let part = since * u128::from(PARTS) / u128::from(self.length());
+            parts[(part as usize).min(PARTS as usize - 1)] = true;
+        }
+        parts.iter().filter(|answered| **answered).count()
+    }
+
+    /// A daemon that ended by itself when it was started again is why the fault is still seen, and that
+    /// is not the harness's doing.
+    fn crashed_after(&self, span: &Span) -> bool {
+        marks(self.history).iter().any(|placed| match &placed.mark {
+            Mark::Crash(node, _) => span.targets.contains(node) && placed.time >= span.from,
+            _ => false,
+        })
+    }
+
+    /// The part of the main phase that a fault held for.
+    fn window(&self, span: &Span) -> Option<(Time, Time)> {
+        let from = span.held_from.filter(|_| span.held())?.max(self.from);
+        let until = span.until.min(self.until);
+        (from < until).then_some((from, until))
+    }
+
+    /// Faults that a whole quorum could have been asked about, and nobody asked.
+    fn untried(&self) -> Vec<Anomaly> {
+        let nodes: Vec<Name> = {
+            let named = self.asked.iter().filter_map(|op| op.node.clone());
+            let mut nodes: Vec<Name> = named.collect();
+            nodes.sort();
+            nodes.dedup();
+            nodes
+        };
+        let untried = |span: &Span| {
+            let (from, until) = self.window(span)?;
+            let share = until.since(from).as_nanos() as f64 / self.length() as f64;
+            let due = share * self.asked.len() as f64;
+            let tried = self
+                .asked
+                .iter()
+                .any(|op| from <= op.call && op.call <= until);
+            let overlap = self.spans.iter().filter(|other| {
+                other.held_from.is_some() && other.from < until && other.until > from
+            });
+            let losses: Vec<_> = overlap.map(|other| &other.loss).collect();
+            (due >= DUE && !tried && whole(&nodes, &losses)).then(|| {
+                let reason = format!(
+                    "nothing was tried while {} held, from {from} to {until}, though a quorum was whole",
+                    named(span)
+                );
+                note("fault not tried", Some(named(span)), reason)
+            })
+        };
+        self.spans.iter().filter_map(untried).collect()
+    }
+}
+
+fn named(span: &Span) -> String {
+    format!("fault {} ({}: {})", span.fault, span.family, span.label)
+}
+
+/// Nodes that served nothing, unless faults held them for half of the main phase or more.
+fn silent(main: &Main<'_>, served: &BTreeMap<Name, usize>) -> Vec<Anomaly> {
+    let held = |node: &Name| {
+        let spans = main.spans.iter().filter(|span| span.targets.contains(node));
+        let mut windows: Vec<_> = spans.filter_map(|span| main.window(span)).collect();
+        windows.sort_unstable();
+        let (mut upto, mut sum) = (main.from, 0);
+        for (from, until) in windows {
+            sum += until.0.saturating_sub(from.max(upto).0);
+            upto = upto.max(until);
+        }
+        2 * sum >= main.length()
+    };
+    let silent = served.iter().filter(|(node, ok)| **ok == 0 && !held(node));
+    let note = |(node, _): (&Name, &usize)| {
+        let reason = format!("{node} never served an operation of the main phase");
+        note("node never served", Some(node.to_string()), reason)
+    };
+    silent.map(note).collect()
 }

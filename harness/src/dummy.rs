@@ -4,9 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use agent::protocol::{Daemon, Envelope, Line};
+use agent::protocol::{Daemon, Envelope, Line, Request};
 use async_trait::async_trait;
 use history::{Name, Value};
+use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
@@ -18,11 +19,16 @@ use crate::system::System;
 
 /// `n1` to `nN`, all on loopback. Must be called within a tokio runtime.
 pub fn nodes(n: usize) -> Vec<Node> {
+    nodes_whose(n, |_| None)
+}
+
+/// The same, whose agents answer what `answers` says, and refuse the rest.
+pub fn nodes_whose(n: usize, answers: fn(&Request) -> Option<Json>) -> Vec<Node> {
     (1..=n)
         .map(|i| {
             let name = Name::from(format!("n{i}"));
             Node {
-                agent: refusing_agent(name.clone()),
+                agent: agent(name.clone(), answers),
                 name,
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 dir: "/nonexistent".into(),
@@ -32,21 +38,24 @@ pub fn nodes(n: usize) -> Vec<Node> {
         .collect()
 }
 
-fn refusing_agent(name: Name) -> Agent {
+fn agent(name: Name, answers: fn(&Request) -> Option<Json>) -> Agent {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (from, to) = tokio::io::split(ours);
     tokio::spawn(async move {
         let (from, mut to) = tokio::io::split(theirs);
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            let Ok(Envelope { id, .. }) = serde_json::from_str(&line) else {
+            let Ok(Envelope { id, request }) = serde_json::from_str(&line) else {
                 return;
             };
-            let refusal = Line::Refusal {
-                id,
-                error: "this node is a dummy".into(),
+            let answer = match answers(&request) {
+                Some(ok) => Line::Answer { id, ok },
+                None => Line::Refusal {
+                    id,
+                    error: "this node is a dummy".into(),
+                },
             };
-            let mut text = serde_json::to_vec(&refusal).expect("a refusal has only text keys");
+            let mut text = serde_json::to_vec(&answer).expect("answers have only text keys");
             text.push(b'\n');
             if to.write_all(&text).await.is_err() {
                 return;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::client::{CUT_OFF, Completion, Connect, Invocation, OpError, TIMEOUT};
 use crate::cluster::Node;
 use crate::generator::Generator;
-use crate::progress::{Progress, Stop, Wish, wished};
+use crate::progress::{Progress, Stop, Wish, wish, wished};
 use crate::recorder::{Draft, RecordError, Recorder};
 use crate::scheduler::{Scheduler, Step};
 use crate::seed::Seed;
@@ -147,7 +147,7 @@ pub async fn drive(
             }
             () = timer => if wind_up_by.is_some_and(|by| Instant::now() >= by) { break },
         }
-        if *stop.borrow() == Wish::Abandon {
+        if wish(&stop) >= Wish::Abandon {
             break;
         }
     }

@@ -6,15 +6,19 @@
 //! busy; [`nemesis::Fault`]s on a schedule; and one recorder that puts everything in order.
 
 pub mod client;
+pub mod closing;
 pub mod cluster;
 pub mod control;
+mod course;
 pub mod doctor;
 pub mod dummy;
 pub mod generator;
+pub mod heard;
 pub mod injector;
 pub mod interpreter;
 pub mod nemesis;
 pub mod progress;
+mod readiness;
 pub mod recorder;
 pub mod run;
 pub mod scheduler;

@@ -1,7 +1,7 @@
 //! What a run is doing, for whoever shows it. Counters only: showing is not the harness's business.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use history::Kind;
@@ -13,6 +13,7 @@ pub struct Progress {
     fail: AtomicU64,
     info: AtomicU64,
     now: Mutex<Now>,
+    stopped_by: OnceLock<(&'static str, Instant)>,
 }
 
 /// The part of a run, and what is in force.
@@ -49,6 +50,7 @@ impl Default for Progress {
                 faults: Vec::new(),
                 remarks: Vec::new(),
             }),
+            stopped_by: OnceLock::new(),
         }
     }
 }
@@ -81,6 +83,16 @@ impl Progress {
         std::mem::take(&mut self.now.lock().expect("no panic while held").remarks)
     }
 
+    /// Who wished first that the run end: the name of a signal.
+    pub fn stop_by(&self, signal: &'static str) {
+        self.stopped_by.get_or_init(|| (signal, Instant::now()));
+    }
+
+    /// The signal, and when it came.
+    pub fn stopped_by(&self) -> Option<(&'static str, Instant)> {
+        self.stopped_by.get().copied()
+    }
+
     pub fn count(&self, kind: Kind) {
         match kind {
             Kind::Ok => &self.ok,
@@ -104,24 +116,53 @@ impl Progress {
     }
 }
 
-/// A wish to end the run early.
+/// A wish to end the run early. Each signal is the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wish {
     #[default]
     GoOn,
     /// Offer nothing more, heal, collect, judge what there is.
     WindUp,
-    /// Leave at once. The nodes heal themselves.
+    /// Heal nothing and ask nothing more: collect, and judge what there is. The nodes heal themselves.
     Abandon,
+    /// Do not even collect.
+    Leave,
+}
+
+impl Wish {
+    /// What is wished by whoever says it once more.
+    pub fn next(self) -> Wish {
+        match self {
+            Wish::GoOn => Wish::WindUp,
+            Wish::WindUp => Wish::Abandon,
+            Wish::Abandon | Wish::Leave => Wish::Leave,
+        }
+    }
 }
 
 /// Whoever holds it sees the wish change.
 pub type Stop = watch::Receiver<Wish>;
+
+/// What is wished now. The guard of [`watch::Receiver::borrow`] must not outlive an expression: whoever
+/// sends the next wish waits for it.
+pub fn wish(stop: &Stop) -> Wish {
+    *stop.borrow()
+}
 
 /// Resolves once the wish is at least this.
 pub async fn wished(stop: &mut Stop, at_least: Wish) {
     // An owner that is gone wishes nothing any more.
     if stop.wait_for(|wish| *wish >= at_least).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// What comes of `work`; none if the wish is there first.
+pub async fn unless<T>(stop: &Stop, at_least: Wish, work: impl Future<Output = T>) -> Option<T> {
+    let mut stop = stop.clone();
+    tokio::select! {
+        biased;
+        () = wished(&mut stop, at_least) => None,
+        done = work => Some(done),
     }
 }

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use history::mark::Mark;
 use history::{Event, Kind, Name, Process, Time, Value, jsonl};
 use thiserror::Error;
 
@@ -29,6 +30,20 @@ pub struct Draft {
     pub node: Option<Name>,
     /// See [`Event::version`].
     pub version: Option<Value>,
+}
+
+impl From<Mark> for Draft {
+    fn from(mark: Mark) -> Draft {
+        Draft {
+            process: Process::Nemesis,
+            kind: Kind::Info,
+            f: mark.f(),
+            value: mark.value(),
+            error: None,
+            node: mark.node().cloned(),
+            version: None,
+        }
+    }
 }
 
 /// Recording failed. What was recorded before is on disk.
@@ -151,6 +166,11 @@ impl Recorder {
         }
         shared.next_index += 1;
         Ok(event)
+    }
+
+    /// Writes down what the harness itself has to say of the run.
+    pub fn mark(&self, mark: Mark) -> Result<Event, RecordError> {
+        self.record(mark.into(), None)
     }
 
     /// Waits until everything is written.

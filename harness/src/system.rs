@@ -38,11 +38,19 @@ pub trait System: Send + Sync {
     /// Writes what the daemon wants to find, before its first start.
     async fn install(&self, node: &Node, all: &[Node]) -> Result<(), ControlError>;
 
-    /// Whether the node serves clients now. Asked again until all nodes do or time is out.
+    /// Whether the node serves clients now, and has caught up with the others where it answers from
+    /// what it holds itself: reads of a node that lags are no evidence of loss. Asked again until all
+    /// nodes do or time is out.
     async fn ready(&self, node: &Node) -> bool;
 
     /// How long the whole system may take from start to ready.
     fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// How long a node may take to serve again once everything is healed, and then a client's write
+    /// there to be answered: what takes longer has failed.
+    fn recovery_time(&self) -> Duration {
         Duration::from_secs(30)
     }
 

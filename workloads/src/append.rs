@@ -4,13 +4,15 @@
 //! Every transaction has one operation: `[["append", k, v]]` or `[["r", k, nil]]`. A read gives the
 //! whole list, and with it the order of all appends before.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use checkers::Checker;
+use checkers::role::{Role, Roles};
 use checkers::transactions::ListAppend;
 use harness::client::{Connect, Invocation, OpError};
+use harness::closing::Closing;
 use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
 use rand::RngExt;
@@ -18,7 +20,7 @@ use rand::RngExt;
 use crate::interface::{Consistency, Interface, Kv, Offers};
 use crate::params::{Kind, Param, Params};
 use crate::register::KEYS;
-use crate::workload::{self, Closing, KvOperations, Lacking, Load, Workload, not_ours};
+use crate::workload::{self, KvOperations, Lacking, Load, Workload, not_ours};
 
 pub(crate) struct Append;
 
@@ -51,21 +53,32 @@ impl Workload for Append {
     }
 
     fn load(&self, params: &Params) -> Load {
-        let used = Arc::new(Mutex::new(BTreeSet::new()));
+        let used = Used::default();
         let keys = params.count(KEYS.name) as i64;
         let main = Lists {
-            active: (0..keys).map(|k| (k, 0)).collect(),
+            active: (0..keys).collect(),
             next_key: keys,
             appends_per_key: params.count(APPENDS_PER_KEY.name),
             used: used.clone(),
         };
+        let (appended, mut writes) = (used.clone(), 0);
+        // One list after the other.
+        let write = move || {
+            let mut used = appended.lock().expect("no panic while held");
+            let key = used.keys().nth(writes % used.len().max(1)).copied();
+            writes += 1;
+            Some(transaction(append(&mut used, key.unwrap_or(0)).0))
+        };
         let reads = move || {
             let used = used.lock().expect("no panic while held");
-            used.iter().map(|key| ("txn", read(*key))).collect()
+            used.keys().map(|key| transaction(read(*key))).collect()
         };
         Load {
             main: Box::new(main),
-            closing: Box::new(Closing::new(reads)),
+            closing: Closing {
+                write: Box::new(write),
+                reads: Box::new(reads),
+            },
         }
     }
 
@@ -74,6 +87,10 @@ impl Workload for Append {
             consistency: workload::consistency(params),
         };
         workload::kv_clients(self.name(), offers, operations)
+    }
+
+    fn roles(&self) -> Roles {
+        role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
@@ -90,27 +107,58 @@ fn micro(f: &str, key: Value, value: Value) -> Value {
     Value::List(vec![Value::List(vec![f.into(), key, value])])
 }
 
+fn transaction(value: Value) -> Invocation {
+    Invocation {
+        f: "txn".into(),
+        value,
+    }
+}
+
+/// Keys that were asked about, with the number of appends that each has been asked for: its next
+/// element is one more, so that elements are unique for their key.
+type Used = Arc<Mutex<BTreeMap<i64, u64>>>;
+
+/// The next append to a list, and how many it has been asked for with it.
+fn append(used: &mut BTreeMap<i64, u64>, key: i64) -> (Value, u64) {
+    let appends = used.entry(key).or_default();
+    *appends += 1;
+    let element = Value::Int(*appends as i64);
+    (micro("append", key.into(), element), *appends)
+}
+
+/// What a transaction reads and appends to, by its micro-operations.
+fn role(f: &str, asked: &Value) -> Role {
+    let mut role = Role::default();
+    for micro in asked.as_list().filter(|_| f == "txn").unwrap_or_default() {
+        match micro.as_list() {
+            Some([f, key, _]) if f.as_text() == Some("r") => role.reads.push(key.clone()),
+            Some([_, key, _]) => role.writes.push(key.clone()),
+            _ => {}
+        }
+    }
+    role
+}
+
 struct Lists {
-    /// Keys in use, with the number of appends that each has been asked for: its next element is
-    /// one more, so that elements are unique for their key.
-    active: Vec<(i64, u64)>,
+    /// Keys in use.
+    active: Vec<i64>,
     next_key: i64,
     appends_per_key: u64,
-    used: Arc<Mutex<BTreeSet<i64>>>,
+    used: Used,
 }
 
 impl Generator for Lists {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
         let at = context.rng.random_range(0..self.active.len());
-        let (key, appends) = &mut self.active[at];
-        self.used.lock().expect("no panic while held").insert(*key);
+        let key = self.active[at];
+        let mut used = self.used.lock().expect("no panic while held");
+        used.entry(key).or_default();
         let value = match context.rng.random_range(0..2) {
-            0 => read(*key),
+            0 => read(key),
             _ => {
-                *appends += 1;
-                let append = micro("append", (*key).into(), (*appends as i64).into());
-                if *appends >= self.appends_per_key {
-                    (*key, *appends) = (self.next_key, 0);
+                let (append, appends) = append(&mut used, key);
+                if appends >= self.appends_per_key {
+                    self.active[at] = self.next_key;
                     self.next_key += 1;
                 }
                 append
@@ -163,7 +211,7 @@ impl KvOperations for Operations {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashSet};
+    use std::collections::{BTreeSet, HashSet};
 
     use harness::generator::{Combine, sim};
     use history::{Event, Kind};
@@ -208,16 +256,24 @@ mod tests {
     }
 
     #[test]
-    fn the_closing_reads_ask_every_worker_for_every_list() {
-        let Load { main, closing } = load(&[("appends-per-key", "20")]);
+    fn at_the_end_lists_get_new_elements_and_every_list_is_read_that_was_used() {
+        let Load { main, mut closing } = load(&[("appends-per-key", "20")]);
         let events = sim::perfect(main.limit(500), 5);
-        let used: BTreeSet<i64> = asked(&events).iter().map(|(_, key, _)| *key).collect();
-        let reads = sim::perfect(closing, 3);
-        let mut times: BTreeMap<i64, usize> = BTreeMap::new();
-        for (f, key, _) in asked(&reads) {
-            assert_eq!(f, "r");
-            *times.entry(key).or_default() += 1;
+        let asked = asked(&events);
+        let used: BTreeSet<i64> = asked.iter().map(|(_, key, _)| *key).collect();
+        let appends = asked.iter().filter(|(f, ..)| *f == "append");
+        let mut elements: HashSet<(i64, Value)> = appends
+            .map(|(_, key, value)| (*key, (*value).clone()))
+            .collect();
+        for _ in 0..20 {
+            let last = (closing.write)().unwrap();
+            let (f, key, value) = only(&last.value).unwrap();
+            assert_eq!(f, "append");
+            assert_eq!(role(&last.f, &last.value), Role::writes(key.clone()));
+            assert!(elements.insert((key.as_int().unwrap(), value.clone())));
         }
-        assert!(times.keys().eq(used.iter()) && times.values().all(|n| *n == 3));
+        let reads = (closing.reads)();
+        let read = reads.iter().map(|read| role(&read.f, &read.value));
+        assert!(read.eq(used.iter().map(|key| Role::reads(*key))));
     }
 }

@@ -3,11 +3,13 @@
 //! `transfer [from to amount]` and `read nil`, answered with `[[account balance] ...]`. Until a read has
 //! been answered there are only reads, so that the history says what the accounts had at first.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use checkers::Checker;
+use checkers::role::{Role, Roles};
 use harness::client::{CONFLICT, Client, Completion, Connect, Invocation, OpError};
+use harness::closing::Closing;
 use harness::cluster::Node;
 use harness::generator::{Context, Generator, Next, Offer};
 use history::{Event, Kind as EventKind, Name, Value};
@@ -15,7 +17,7 @@ use rand::RngExt;
 
 use crate::interface::{self, Interface, Offers, OpenBank};
 use crate::params::{Kind, Param, Params};
-use crate::workload::{Closing, Lacking, Load, Workload, not_ours};
+use crate::workload::{Lacking, Load, Workload, not_ours};
 
 pub(crate) struct Bank;
 
@@ -47,12 +49,37 @@ impl Workload for Bank {
     }
 
     fn load(&self, params: &Params) -> Load {
+        let accounts = Accounts::default();
+        let main = Transfers {
+            accounts: accounts.clone(),
+            most: params.count(MAX_TRANSFER.name) as i64,
+        };
+        let mut at = 0;
+        // From one account after the other to the next. Without a read nobody knows of any.
+        let write = move || {
+            let accounts = accounts.lock().expect("no panic while held");
+            if accounts.len() < 2 {
+                return None;
+            }
+            at += 1;
+            let account = |at: usize| Value::Text(accounts[at % accounts.len()].clone());
+            Some(Invocation {
+                f: "transfer".into(),
+                value: Value::List(vec![account(at), account(at + 1), 1.into()]),
+            })
+        };
+        let reads = || {
+            vec![Invocation {
+                f: "read".into(),
+                value: Value::Nil,
+            }]
+        };
         Load {
-            main: Box::new(Transfers {
-                accounts: Vec::new(),
-                most: params.count(MAX_TRANSFER.name) as i64,
-            }),
-            closing: Box::new(Closing::new(|| vec![("read", Value::Nil)])),
+            main: Box::new(main),
+            closing: Closing {
+                write: Box::new(write),
+                reads: Box::new(reads),
+            },
         }
     }
 
@@ -64,20 +91,36 @@ impl Workload for Bank {
         Ok(Arc::new(Clients { open }))
     }
 
+    fn roles(&self) -> Roles {
+        role
+    }
+
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
         vec![Box::new(checkers::bank::Bank)]
     }
 }
 
+/// All accounts are one object: a read shows them all.
+fn role(f: &str, _asked: &Value) -> Role {
+    match f {
+        "transfer" => Role::writes(Value::Nil),
+        "read" => Role::reads(Value::Nil),
+        _ => Role::default(),
+    }
+}
+
+/// As the first read named them.
+type Accounts = Arc<Mutex<Vec<Name>>>;
+
 struct Transfers {
-    /// As the first read named them.
-    accounts: Vec<Name>,
+    accounts: Accounts,
     most: i64,
 }
 
 impl Generator for Transfers {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
-        let accounts = self.accounts.len();
+        let names = self.accounts.lock().expect("no panic while held");
+        let accounts = names.len();
         // One read in four: of a bank that nobody reads nothing is known.
         let read = accounts < 2 || context.rng.random_range(0..4) == 0;
         let (f, value) = match read {
@@ -87,7 +130,7 @@ impl Generator for Transfers {
                 let further = context.rng.random_range(1..accounts);
                 let to = (from + further) % accounts;
                 let amount = context.rng.random_range(1..=self.most);
-                let [from, to] = [from, to].map(|i| Value::Text(self.accounts[i].clone()));
+                let [from, to] = [from, to].map(|i| Value::Text(names[i].clone()));
                 ("transfer", Value::List(vec![from, to, amount.into()]))
             }
         };
@@ -99,12 +142,13 @@ impl Generator for Transfers {
     }
 
     fn update(&mut self, event: &Event) {
-        if !self.accounts.is_empty() || event.kind != EventKind::Ok || event.f != "read" {
+        let mut accounts = self.accounts.lock().expect("no panic while held");
+        if !accounts.is_empty() || event.kind != EventKind::Ok || event.f != "read" {
             return;
         }
         let account = |entry: &Value| Some(Name::from(entry.as_pair()?.0.as_text()?));
         let read = event.value.as_list().unwrap_or_default();
-        self.accounts = read.iter().filter_map(account).collect();
+        *accounts = read.iter().filter_map(account).collect();
     }
 }
 
@@ -155,7 +199,6 @@ impl Client for BankClient {
 mod tests {
     use std::time::Duration;
 
-    use harness::generator::{Combine, sim};
     use harness::seed::Seed;
     use history::{Process, Time};
 
@@ -219,12 +262,23 @@ mod tests {
     }
 
     #[test]
-    fn every_worker_reads_at_the_end() {
-        let closing = Bank
-            .load(&Params::resolve(&Bank.params(), []).unwrap())
-            .closing;
-        let reads = sim::perfect(closing.limit(100), 3);
-        let asked = reads.iter().filter(|event| event.kind == EventKind::Invoke);
-        assert_eq!(asked.count(), 3);
+    fn at_the_end_money_moves_between_accounts_that_are_known_and_all_is_read() {
+        let Load {
+            mut main,
+            mut closing,
+        } = Bank.load(&Params::resolve(&Bank.params(), []).unwrap());
+        assert_eq!((closing.write)(), None);
+        let balances = ["a0", "a1"].map(|a| Value::pair(Value::text(a), 100));
+        let balances = Value::List(balances.into());
+        main.update(&completed(EventKind::Ok, "read", balances));
+        let last = (closing.write)().unwrap();
+        assert_eq!(role(&last.f, &last.value), Role::writes(Value::Nil));
+        let [from, to, amount] = last.value.as_list().unwrap() else {
+            panic!("{}", last.value);
+        };
+        assert!(from != to && *amount == Value::Int(1));
+        let reads = (closing.reads)();
+        assert_eq!(role(&reads[0].f, &reads[0].value), Role::reads(Value::Nil));
+        assert_eq!(reads.len(), 1);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use checkers::Checker;
+use checkers::role::Roles;
 use harness::client::Connect;
 
 use crate::interface::{Interface, Offers};
@@ -46,6 +47,10 @@ impl Workload for CasRegister {
             consistency: workload::consistency(params),
         };
         workload::kv_clients(self.name(), offers, operations)
+    }
+
+    fn roles(&self) -> Roles {
+        registers::role
     }
 
     fn checkers(&self, params: &Params) -> Vec<Box<dyn Checker>> {

@@ -101,7 +101,8 @@ impl ChainWatch {
         let mut wanted = head.to_string();
         let mut most = 1;
         loop {
-            match self.known().first_unread(&wanted) {
+            let unread = self.known().first_unread(&wanted);
+            match unread {
                 None => return Ok(()),
                 Some(hash) => wanted = hash,
             }

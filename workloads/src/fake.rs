@@ -34,7 +34,12 @@ pub(crate) struct Fake {
 impl Fake {
     /// A server that does these things, one a request, and then closes every connection.
     pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Fake {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Fake::start_at((Ipv4Addr::LOCALHOST, 0).into(), acts).await
+    }
+
+    /// The same, at this address.
+    pub(crate) async fn start_at(address: SocketAddr, acts: impl IntoIterator<Item = Act>) -> Fake {
+        let listener = TcpListener::bind(address).await.unwrap();
         let fake = Fake {
             address: listener.local_addr().unwrap(),
             requests: Arc::default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use checkers::Checker;
+use checkers::role::Roles;
 use harness::client::Connect;
 
 use crate::interface::{Interface, Offers};
@@ -58,6 +59,10 @@ impl Workload for Store {
             consistency: workload::consistency(params),
         };
         workload::kv_clients(self.name(), offers, operations)
+    }
+
+    fn roles(&self) -> Roles {
+        registers::role
     }
 
     fn checkers(&self, params: &Params) -> Vec<Box<dyn Checker>> {

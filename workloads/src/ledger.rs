@@ -5,9 +5,11 @@
 //! as those of a blockchain do, but what was acknowledged must then be everywhere (persistence).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use checkers::Checker;
+use checkers::role::Roles;
 use checkers::set::GrowOnlySet;
 use harness::client::{Client, Completion, Connect, Invocation, OpError};
 use harness::cluster::Node;
@@ -16,7 +18,8 @@ use history::Value;
 
 use crate::interface::{Interface, Ledger, Offers, OpenLedger};
 use crate::params::{Param, Params};
-use crate::workload::{Closing, Lacking, Load, Workload, not_ours};
+use crate::set::{closing, role};
+use crate::workload::{Lacking, Load, Workload, not_ours};
 
 pub(crate) struct Entries;
 
@@ -38,9 +41,10 @@ impl Workload for Entries {
     }
 
     fn load(&self, _params: &Params) -> Load {
+        let next = Arc::new(AtomicI64::new(0));
         Load {
-            main: Box::new(Adds { next: 0 }),
-            closing: Box::new(Closing::new(|| vec![("read", Value::Nil)])),
+            main: Box::new(Adds { next: next.clone() }),
+            closing: closing(next),
         }
     }
 
@@ -54,21 +58,28 @@ impl Workload for Entries {
 
     /// Of the set's findings those remain that reads at the end can show: what is lost, what is there
     /// twice, what nobody added.
+    fn roles(&self) -> Roles {
+        role
+    }
+
+    fn reads_all_along(&self) -> bool {
+        false
+    }
+
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
         vec![Box::new(GrowOnlySet)]
     }
 }
 
 struct Adds {
-    next: i64,
+    next: Arc<AtomicI64>,
 }
 
 impl Generator for Adds {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
-        self.next += 1;
         Next::Offer(Offer {
             f: "add".into(),
-            value: Value::Int(self.next - 1),
+            value: self.next.fetch_add(1, Ordering::Relaxed).into(),
             at: context.now,
         })
     }
@@ -123,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_entry_is_added_once_and_read_at_the_end() {
-        let Load { main, closing } = Entries.load(&Params::default());
+        let Load { main, mut closing } = Entries.load(&Params::default());
         let asked = |events: Vec<history::Event>| {
             let invoked = events
                 .into_iter()
@@ -135,7 +146,13 @@ mod tests {
         let adds = asked(sim::imperfect(main.limit(100), 10, 1));
         let expected = (0..100).map(|n| ("add".to_string(), Value::Int(n)));
         assert_eq!(adds, expected.collect::<Vec<_>>());
-        let reads = asked(sim::perfect(closing, 3));
-        assert_eq!(reads, vec![("read".to_string(), Value::Nil); 3]);
+        let last = (closing.write)().unwrap();
+        assert_eq!((last.f.as_str(), last.value), ("add", Value::Int(100)));
+        let reads = (closing.reads)();
+        assert_eq!(reads.len(), 1);
+        assert_eq!(
+            (reads[0].f.as_str(), &reads[0].value),
+            ("read", &Value::Nil)
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use checkers::Checker;
 use checkers::linearizable::Registers;
+use checkers::role::Roles;
 use checkers::staleness::Staleness;
 use harness::client::Connect;
 
@@ -75,6 +76,10 @@ impl Workload for Register {
             consistency: workload::consistency(params),
         };
         workload::kv_clients(self.name(), offers, operations)
+    }
+
+    fn roles(&self) -> Roles {
+        registers::role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

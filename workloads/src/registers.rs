@@ -4,16 +4,19 @@
 //! is what makes the histories checkable in linear time however many replies were lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use checkers::role::Role;
 use harness::client::{CONFLICT, Invocation, OpError};
+use harness::closing::Closing;
 use harness::generator::{Context, Generator, Next, Offer};
 use history::{Event, Kind, Value};
 use rand::RngExt;
 
 use crate::interface::{Consistency, Kv};
-use crate::workload::{Closing, KvOperations, Load, not_ours};
+use crate::workload::{KvOperations, Load, not_ours};
 
 /// Which key the next operation is on.
 #[derive(Clone, Copy, Debug)]
@@ -36,30 +39,63 @@ pub(crate) struct Mix {
 /// Keys that have been used, for the reads at the end.
 type Used = Arc<Mutex<BTreeSet<i64>>>;
 
+/// What each operation reads and writes: its key.
+pub(crate) fn role(f: &str, asked: &Value) -> Role {
+    let Some((key, _)) = asked.as_pair() else {
+        return Role::default();
+    };
+    match f {
+        "read" => Role::reads(key.clone()),
+        "write" | "cas" => Role::writes(key.clone()),
+        _ => Role::default(),
+    }
+}
+
 pub(crate) fn load(keys: Keys, mix: Mix) -> Load {
     let used = Used::default();
+    let next_value = Arc::new(AtomicI64::new(1));
     let main = Registers {
         chooser: Chooser::new(keys),
         mix,
-        next_value: 1,
+        next_value: next_value.clone(),
         seen: BTreeMap::new(),
         used: used.clone(),
     };
+    let (written, mut writes) = (used.clone(), 0);
+    // One key after the other.
+    let write = move || {
+        let mut used = written.lock().expect("no panic while held");
+        let keys = used.len().max(1);
+        let key = used.iter().nth(writes % keys).copied().unwrap_or(0);
+        used.insert(key);
+        writes += 1;
+        let value = next_value.fetch_add(1, Ordering::Relaxed);
+        Some(Invocation {
+            f: "write".into(),
+            value: Value::pair(key, value),
+        })
+    };
     let reads = move || {
         let used = used.lock().expect("no panic while held");
-        let read = |key: &i64| ("read", Value::pair(*key, Value::Nil));
+        let read = |key: &i64| Invocation {
+            f: "read".into(),
+            value: Value::pair(*key, Value::Nil),
+        };
         used.iter().map(read).collect()
     };
     Load {
         main: Box::new(main),
-        closing: Box::new(Closing::new(reads)),
+        closing: Closing {
+            write: Box::new(write),
+            reads: Box::new(reads),
+        },
     }
 }
 
 struct Registers {
     chooser: Chooser,
     mix: Mix,
-    next_value: i64,
+    next_value: Arc<AtomicI64>,
     /// The last value that was seen under each key: what a compare-and-set expects to find.
     seen: BTreeMap<i64, Value>,
     used: Used,
@@ -67,8 +103,7 @@ struct Registers {
 
 impl Registers {
     fn new_value(&mut self) -> i64 {
-        self.next_value += 1;
-        self.next_value - 1
+        self.next_value.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -318,25 +353,32 @@ mod tests {
     }
 
     #[test]
-    fn the_closing_reads_ask_every_worker_for_every_key() {
-        let Load { main, closing } = load(FEW, MIX);
+    fn at_the_end_new_values_are_written_and_every_key_is_read_that_was_used() {
+        let Load { main, mut closing } = load(FEW, MIX);
         let events = sim::perfect(main.limit(200), 5);
-        let used: BTreeSet<i64> = invocations(&events)
-            .iter()
-            .map(|(_, key, _)| *key)
-            .collect();
-        let reads = sim::perfect(closing, 4);
-        let mut workers: BTreeMap<i64, BTreeSet<_>> = BTreeMap::new();
-        for event in reads.iter().filter(|event| event.kind == Kind::Invoke) {
-            assert_eq!(event.f, "read");
-            let (key, _) = event.value.as_pair().unwrap();
-            let key = key.as_int().unwrap();
-            workers.entry(key).or_default().insert(event.process);
+        let asked = invocations(&events);
+        let used: BTreeSet<i64> = asked.iter().map(|(_, key, _)| *key).collect();
+        let written = |f: &str, value: &Value| match f {
+            "write" => value.as_int(),
+            "cas" => value.as_pair().and_then(|(_, to)| to.as_int()),
+            _ => None,
+        };
+        let mut values: BTreeSet<i64> =
+            asked.iter().filter_map(|(f, _, v)| written(f, v)).collect();
+        let before = values.len();
+        let mut keys = BTreeSet::new();
+        for _ in 0..20 {
+            let write = (closing.write)().unwrap();
+            let (key, value) = write.value.as_pair().unwrap();
+            assert_eq!(role(&write.f, &write.value), Role::writes(key.clone()));
+            keys.insert(key.as_int().unwrap());
+            values.insert(value.as_int().unwrap());
         }
-        assert!(workers.keys().eq(used.iter()));
-        assert!(
-            workers.values().all(|workers| workers.len() == 4),
-            "{workers:?}"
-        );
+        assert_eq!(values.len(), before + 20);
+        assert!(keys.is_subset(&used) && keys.len() > 1);
+        let reads = (closing.reads)();
+        let read = reads.iter().map(|read| role(&read.f, &read.value).reads);
+        let every = used.iter().map(|key| vec![Value::Int(*key)]);
+        assert!(read.eq(every));
     }
 }

@@ -9,6 +9,8 @@
 //! time-limit = "60s"
 //! rate = 200                  # operations offered a second
 //! concurrency = 10            # clients
+//! recovery-time = "45s"       # if it is not the system's: see harness/docs/verdicts.md
+//! may-crash = true            # a daemon may end by itself
 //!
 //! [params]                    # of the system and of the workload
 //! reads = "lease"
@@ -60,6 +62,10 @@ pub struct Scenario {
     /// Operations offered a second.
     pub rate: f64,
     pub concurrency: usize,
+    /// How long a healed node has to serve again, if not as long as the system says.
+    pub recovery_time: Option<Duration>,
+    /// Whether daemons may end by themselves.
+    pub may_crash: bool,
     /// What is set, the planted parameters included.
     pub setup: Setup,
     pub workload_params: Params,
@@ -159,6 +165,9 @@ struct File {
     time_limit: Spanned<String>,
     rate: Spanned<f64>,
     concurrency: Spanned<usize>,
+    recovery_time: Option<Spanned<String>>,
+    #[serde(default)]
+    may_crash: bool,
     #[serde(default)]
     params: Given,
     planted: Option<Spanned<Planted>>,
@@ -266,10 +275,19 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
         let message = "there can be 1 to 10000 clients";
         return Err(wrong(file.concurrency.span(), message));
     }
-    let time_limit = parse_duration(file.time_limit.get_ref()).ok_or_else(|| {
+    let duration = |text: &Spanned<String>| {
         let message = "this is not a duration such as 30s or 2m";
-        wrong(file.time_limit.span(), message)
-    })?;
+        parse_duration(text.get_ref()).ok_or_else(|| wrong(text.span(), message))
+    };
+    let time_limit = duration(&file.time_limit)?;
+    let recovery_time = file.recovery_time.as_ref().map(duration).transpose()?;
+    if let Some(text) = file
+        .recovery_time
+        .as_ref()
+        .filter(|_| recovery_time == Some(Duration::ZERO))
+    {
+        return Err(wrong(text.span(), "no node can serve again in no time"));
+    }
     let schedule = match (&file.schedule, &file.nemesis) {
         (Some(schedule), Some(_)) => {
             let message = "faults are drawn as `nemesis` says or are those of `schedule`: not both";
@@ -291,6 +309,8 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
         time_limit,
         rate,
         concurrency,
+        recovery_time,
+        may_crash: file.may_crash,
         setup: Setup {
             params,
             flaws,

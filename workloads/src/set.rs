@@ -4,18 +4,21 @@
 //! prefix, so that adding is a blind write and reading is a scan.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use checkers::Checker;
+use checkers::role::{Role, Roles};
 use checkers::set::GrowOnlySet;
 use harness::client::{Connect, Invocation, OpError};
+use harness::closing::Closing;
 use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
 use rand::RngExt;
 
 use crate::interface::{Consistency, Interface, Kv, Offers};
 use crate::params::{Kind, Param, Params};
-use crate::workload::{self, Closing, KvOperations, Lacking, Load, Workload, not_ours};
+use crate::workload::{self, KvOperations, Lacking, Load, Workload, not_ours};
 
 pub(crate) struct Set;
 
@@ -47,12 +50,13 @@ impl Workload for Set {
     }
 
     fn load(&self, params: &Params) -> Load {
+        let next = Arc::new(AtomicI64::new(0));
         Load {
             main: Box::new(Elements {
-                next: 0,
+                next: next.clone(),
                 per_op: params.count(ELEMENTS_PER_OP.name) as f64,
             }),
-            closing: Box::new(Closing::new(|| vec![("read", Value::Nil)])),
+            closing: closing(next),
         }
     }
 
@@ -63,13 +67,44 @@ impl Workload for Set {
         workload::kv_clients(self.name(), offers, operations)
     }
 
+    fn roles(&self) -> Roles {
+        role
+    }
+
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
         vec![Box::new(GrowOnlySet)]
     }
 }
 
+/// `add` writes the set and `read` reads it: there is one.
+pub(crate) fn role(f: &str, _asked: &Value) -> Role {
+    match f {
+        "add" => Role::writes(Value::Nil),
+        "read" => Role::reads(Value::Nil),
+        _ => Role::default(),
+    }
+}
+
+/// One more element after those of the main phase for each write, and one read.
+pub(crate) fn closing(next: Arc<AtomicI64>) -> Closing {
+    Closing {
+        write: Box::new(move || {
+            Some(Invocation {
+                f: "add".into(),
+                value: next.fetch_add(1, Ordering::Relaxed).into(),
+            })
+        }),
+        reads: Box::new(|| {
+            vec![Invocation {
+                f: "read".into(),
+                value: Value::Nil,
+            }]
+        }),
+    }
+}
+
 struct Elements {
-    next: i64,
+    next: Arc<AtomicI64>,
     per_op: f64,
 }
 
@@ -81,13 +116,11 @@ fn read_share(elements: i64, per_op: f64) -> f64 {
 
 impl Generator for Elements {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
-        let read = context.rng.random_bool(read_share(self.next, self.per_op));
+        let elements = self.next.load(Ordering::Relaxed);
+        let read = context.rng.random_bool(read_share(elements, self.per_op));
         let (f, value) = match read {
             true => ("read", Value::Nil),
-            false => {
-                self.next += 1;
-                ("add", Value::Int(self.next - 1))
-            }
+            false => ("add", self.next.fetch_add(1, Ordering::Relaxed).into()),
         };
         Next::Offer(Offer {
             f: f.into(),
@@ -139,7 +172,7 @@ mod tests {
     #[test]
     fn every_element_is_added_once_and_reads_cost_what_was_asked() {
         let params = Params::resolve(&Set.params(), [("elements-per-op", "20")]).unwrap();
-        let Load { main, closing } = Set.load(&params);
+        let Load { main, mut closing } = Set.load(&params);
         let events = sim::imperfect(main.limit(10_000), 10, 1);
         let mut elements = HashSet::new();
         let (mut reads, mut cost) = (0, 0);
@@ -155,8 +188,13 @@ mod tests {
             "{reads} reads of {cost} elements"
         );
 
-        let reads = sim::perfect(closing, 3);
-        let asked = reads.iter().filter(|event| event.kind == Kind::Invoke);
-        assert_eq!(asked.count(), 3);
+        for _ in 0..3 {
+            let last = (closing.write)().unwrap();
+            assert_eq!(role(&last.f, &last.value), Role::writes(Value::Nil));
+            assert!(elements.insert(last.value.clone()), "{}", last.value);
+        }
+        let reads = (closing.reads)();
+        assert_eq!(reads.len(), 1);
+        assert_eq!(role(&reads[0].f, &reads[0].value), Role::reads(Value::Nil));
     }
 }

@@ -1,7 +1,5 @@
 //! Workloads: what is asked of a system, and how the answers are judged.
 
-use std::collections::VecDeque;
-use std::iter::repeat_n;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,10 +7,15 @@ use checkers::Checker;
 use checkers::agreement::Agreement;
 use checkers::availability::Availability;
 use checkers::chain::Chain;
-use checkers::vacuity::Vacuity;
+use checkers::completeness::Completeness;
+use checkers::crashes::Crashes;
+use checkers::recovery::Recovery;
+use checkers::role::Roles;
+use checkers::vacuity::{Service, Vacuity};
 use harness::client::{Client, Completion, Connect, Invocation, OpError, REJECTED};
+use harness::closing::Closing;
 use harness::cluster::Node;
-use harness::generator::{Context, Generator, Next, Offer};
+use harness::generator::Generator;
 use history::{Name, Value};
 use thiserror::Error;
 
@@ -48,52 +51,25 @@ pub trait Workload: Send + Sync {
     /// If the system lacks an interface that the workload needs.
     fn connect(&self, params: &Params, offers: &Offers) -> Result<Arc<dyn Connect>, Lacking>;
 
+    /// What each of its operations reads and writes.
+    fn roles(&self) -> Roles;
+
+    /// Whether the main phase reads too.
+    fn reads_all_along(&self) -> bool {
+        true
+    }
+
     /// Who judges the answers. Needs neither generator nor system: old runs are judged with it too.
     fn checkers(&self, params: &Params) -> Vec<Box<dyn Checker>>;
 }
 
-/// The generators of one run. Each offers an operation whenever it is asked; rate and end are put
-/// around them by whoever runs them.
+/// What is asked in one run. Rate and end are put around it by whoever runs it.
 pub struct Load {
+    /// Offers an operation whenever it is asked.
     pub main: Box<dyn Generator>,
-    /// Reads of everything that the main phase asked about, once for each worker that is free when
-    /// it is first asked: where every node has one worker, every node is read. It shares with `main`
-    /// what that has asked, so it is of use only afterwards.
-    pub closing: Box<dyn Generator>,
-}
-
-/// What `main` leaves for `closing`: a list of reads, made when the first is asked for.
-pub(crate) struct Closing<F> {
-    /// The operations, as `f` and value.
-    list: F,
-    left: Option<VecDeque<(&'static str, Value)>>,
-}
-
-impl<F> Closing<F> {
-    pub(crate) fn new(list: F) -> Closing<F> {
-        Closing { list, left: None }
-    }
-}
-
-impl<F> Generator for Closing<F>
-where
-    F: FnMut() -> Vec<(&'static str, Value)> + Send,
-{
-    fn next(&mut self, context: &mut Context<'_>) -> Next {
-        let left = self.left.get_or_insert_with(|| {
-            let workers = context.free.max(1);
-            let reads = (self.list)().into_iter();
-            reads.flat_map(|read| repeat_n(read, workers)).collect()
-        });
-        match left.pop_front() {
-            None => Next::Done,
-            Some((f, value)) => Next::Offer(Offer {
-                f: f.into(),
-                value,
-                at: context.now,
-            }),
-        }
-    }
+    /// The last write, and reads of everything that was written. It shares with `main` what that has
+    /// asked, so it is of use only afterwards.
+    pub closing: Closing,
 }
 
 /// A system without an interface that a workload needs.
@@ -151,6 +127,8 @@ pub struct Circumstances {
     pub confirmations: Option<u64>,
     /// Whether the nodes are machines, each with a monotonic clock of its own.
     pub separate_clocks: bool,
+    /// Whether a daemon may end by itself.
+    pub may_crash: bool,
 }
 
 /// Everybody who judges a run of `workload`: the workload's own checkers, those of the interfaces
@@ -166,6 +144,7 @@ pub fn judges(
         faults,
         confirmations,
         separate_clocks,
+        may_crash,
     } = circumstances;
     let mut judges = workload.checkers(params);
     if offered.contains(&Interface::Log) {
@@ -182,12 +161,22 @@ pub fn judges(
             None => judge,
         }));
     }
-    judges.push(Box::new(Availability::default()));
-    judges.push(Box::new(Vacuity {
-        nodes,
-        faults,
-        ..Vacuity::default()
-    }));
+    let roles = workload.roles();
+    let mut service = Service::of(roles);
+    if !workload.reads_all_along() {
+        service.least_reads = 0;
+    }
+    let run: [Box<dyn Checker>; 5] = [
+        Box::new(Crashes { allowed: may_crash }),
+        Box::new(Recovery {
+            roles: Some(roles),
+            may_crash,
+        }),
+        Box::new(Completeness { roles: Some(roles) }),
+        Box::new(Availability::default()),
+        Box::new(Vacuity::of_run(service, nodes, faults)),
+    ];
+    judges.extend(run);
     judges
 }
 

@@ -1,8 +1,11 @@
 //! Linearizability of texts that grow: `get`, `put` and `append`, by key.
 //!
-//! What is read tells everything that was appended, so that the search rarely has a choice: a text that
+//! Where every text that is put or appended is another, [`pieces`] decides. Else the search does:
+//! what is read tells everything that was appended, so that the search rarely has a choice: a text that
 //! no text that was read begins with can become none of these, whatever is appended, so one such text is
 //! as good as another until the next write.
+
+mod pieces;
 
 use history::{History, Name, Outcome, Value};
 use rustc_hash::FxHashMap;
@@ -182,8 +185,16 @@ impl Texts {
 
     /// The order of one key, or the operations that have none.
     fn judge(&self, part: &Part, meter: &mut Meter) -> Result<Result<Vec<u32>, Anomaly>, String> {
-        let model = Text::new(self.initial.clone(), &part.ops);
         let object = part.key.as_ref().map(Value::to_string);
+        if self.initial.is_empty() {
+            match pieces::judge(&part.ops, meter) {
+                Ok(Some(Ok(order))) => return Ok(Ok(order)),
+                Ok(Some(Err(wrong))) => return Ok(Err(of_pieces(part, object, &wrong))),
+                Ok(None) => {}
+                Err(why) => return Err(format!("{why} while texts were taken apart")),
+            }
+        }
+        let model = Text::new(self.initial.clone(), &part.ops);
         match search(&model, &part.ops, meter) {
             Ok(Found::Order(order)) => Ok(Ok(order)),
             Ok(Found::Blocked(blocked)) => {
@@ -262,6 +273,29 @@ impl Texts {
             }
         };
         Err(analysis.with_figure(Figure::new("operations judged", operations, "")))
+    }
+}
+
+fn of_pieces(part: &Part, object: Option<String>, wrong: &pieces::Wrong) -> Anomaly {
+    let ops: Vec<u64> = wrong.ops.iter().map(|i| part.ids[*i as usize]).collect();
+    let more = match wrong.minimal {
+        true => "",
+        false => " (the list could be shorter)",
+    };
+    let reason = match &ops[..] {
+        [one] => format!("no order of puts and appends makes what op {one} read"),
+        [last, others @ ..] => format!(
+            "op {last} cannot be placed together with ops {others:?}, wherever all others are put: what was read tells \
+             what each piece was appended to{more}"
+        ),
+        [] => String::new(),
+    };
+    Anomaly {
+        kind: wrong.kind.to_string(),
+        object,
+        ops,
+        reason,
+        ..Anomaly::default()
     }
 }
 

@@ -27,3 +27,4 @@ mod story;
 mod subjects;
 mod texts;
 mod transactions;
+mod verdicts;

@@ -181,6 +181,7 @@ fn each_lack_is_named() {
     let vacuity = Vacuity {
         least_ok: 3,
         least_ok_of_each: 1,
+        service: None,
         nodes: vec!["n7".into()],
         faults: true,
     };
@@ -193,7 +194,7 @@ fn each_lack_is_named() {
             "faults were asked for, and none was injected",
             "2 operations succeeded, and 3 are the least",
             "0 operations cas succeeded, and 1 are the least",
-            "n7 never served an operation",
+            "n7 never served an operation of the main phase",
         ]
     );
 }

@@ -582,7 +582,8 @@ impl Agent {
             }
         });
         // Whoever asked for it gets an answer; a note is for what nobody asked.
-        match *self.leave.lock().unwrap_or_else(PoisonError::into_inner) {
+        let leave = *self.leave.lock().unwrap_or_else(PoisonError::into_inner);
+        match leave {
             Some(id) => self.answer(id, || Ok(())),
             None => self.note(Note::Healed {
                 why: format!("{why}; every fault is undone and every daemon stopped"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use checkers::choice::Model;
+use checkers::choice::{Model, Question};
 use checkers::transactions::Consistency;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use history::Value;
@@ -114,6 +114,12 @@ pub struct Run {
     /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,
+    /// Once everything is healed, every node must serve again within this, and then take a write [default: the system's, 30s for most]
+    #[arg(long, value_parser = duration)]
+    pub recovery_time: Option<Duration>,
+    /// Let daemons end by themselves: else a run in which one did is invalid
+    #[arg(long)]
+    pub may_crash: bool,
     /// Seed of everything random [default: drawn, and shown]
     #[arg(long, short, allow_negative_numbers = true)]
     pub seed: Option<u64>,
@@ -179,15 +185,8 @@ pub struct Check {
     /// Judge as this workload would [default: the run's own]
     #[arg(long, short)]
     pub workload: Option<String>,
-    /// What a file's operations are done to [default: told by their names]
-    #[arg(long, short, value_name = "MODEL", conflicts_with = "workload", value_parser = model)]
-    pub model: Option<Model>,
-    /// What a file's transactions are held against [default: strict-serializable]
-    #[arg(long, value_name = "MODEL", conflicts_with = "workload", value_parser = consistency)]
-    pub consistency_model: Option<Consistency>,
-    /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
-    #[arg(long, value_name = "VALUE", conflicts_with = "workload", allow_negative_numbers = true, value_parser = value)]
-    pub initial: Option<Value>,
+    #[command(flatten)]
+    pub question: QuestionArgs,
     /// Write here what shows the verdict on a file's history: an order that explains it, or operations that have none
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     pub certificate: Option<PathBuf>,
@@ -205,12 +204,66 @@ pub struct Check {
     pub json: bool,
 }
 
+/// What is asked of a history file.
+#[derive(Debug, Args)]
+pub struct QuestionArgs {
+    /// What a file's operations are done to [default: told by their names and values]
+    #[arg(long, short, value_name = "MODEL", value_parser = model)]
+    pub model: Option<Model>,
+    /// What a file's transactions are held against [default: strict-serializable]
+    #[arg(long, value_name = "MODEL", value_parser = consistency)]
+    pub consistency_model: Option<Consistency>,
+    /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = value)]
+    pub initial: Option<Value>,
+    /// Pass over a file's operations of this name, which can have changed anything; may be given again
+    #[arg(long, value_name = "OPERATION")]
+    pub ignore: Vec<String>,
+    /// What it means that a register is read as nil: it was unwritten, or nobody knows
+    #[arg(long, value_name = "MEANING", default_value = "unwritten")]
+    pub nil_reads: NilReads,
+}
+
+/// What an answer of nil says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NilReads {
+    Unwritten,
+    Unknown,
+}
+
+impl QuestionArgs {
+    pub fn question(&self) -> Question {
+        Question {
+            model: self.model,
+            initial: self.initial.clone(),
+            consistency: self.consistency_model,
+            ignore: self.ignore.clone(),
+            nil_reads_unknown: self.nil_reads == NilReads::Unknown,
+        }
+    }
+
+    /// The flags that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            (self.model.is_some(), "--model"),
+            (self.consistency_model.is_some(), "--consistency-model"),
+            (self.initial.is_some(), "--initial"),
+            (!self.ignore.is_empty(), "--ignore"),
+            (self.nil_reads == NilReads::Unknown, "--nil-reads"),
+        ];
+        let given = flags.iter().filter(|(given, _)| *given);
+        given.map(|(_, flag)| *flag).collect()
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Verify {
     /// The history file
     pub history: PathBuf,
     /// What `schism check --certificate` wrote
     pub certificate: PathBuf,
+    #[command(flatten)]
+    pub question: QuestionArgs,
     #[command(flatten)]
     pub input: InputArgs,
     #[command(flatten)]
@@ -515,14 +568,11 @@ fn format(text: &str) -> Result<Format, String> {
 }
 
 fn model(text: &str) -> Result<Model, String> {
-    let named = Model::ALL.into_iter().find(|model| model.name() == text);
-    named.ok_or_else(|| format!("one of {}", Model::ALL.map(Model::name).join(", ")))
+    Model::named(text).ok_or_else(|| format!("one of {}", Model::ALL.map(Model::name).join(", ")))
 }
 
 fn consistency(text: &str) -> Result<Consistency, String> {
-    let named = Consistency::ALL
-        .into_iter()
-        .find(|model| model.name() == text);
+    let named = Question::consistency_named(text);
     named.ok_or_else(|| {
         format!(
             "one of {}",

@@ -32,14 +32,19 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     if args.workload.is_none() && is_file {
         return input::check(&args, path);
     }
-    let only_files = [
-        (args.model.is_some(), "--model"),
-        (args.consistency_model.is_some(), "--consistency-model"),
-        (args.initial.is_some(), "--initial"),
+    if args.workload.is_none()
+        && let Some(history) = input::in_folder(path)
+    {
+        return input::check(&args, &history);
+    }
+    let mut only_files = args.question.given();
+    let others = [
         (args.certificate.is_some(), "--certificate"),
         (args.input.format.is_some(), "--format"),
     ];
-    if let Some((_, flag)) = only_files.iter().find(|(given, _)| *given) {
+    let others = others.iter().filter(|(given, _)| *given);
+    only_files.extend(others.map(|(_, flag)| *flag));
+    if let Some(flag) = only_files.first() {
         let why = format!(
             "{flag} is for history files; {} is a run, or judged as a workload",
             args.run
@@ -62,6 +67,9 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     let stored = load_results(&run).ok();
     let notes = stored.as_ref().map(|judged| judged.notes.clone());
     let notes = notes.unwrap_or_default();
+    if !run.history().exists() && !live {
+        return never_began(&run, &spec, args.json);
+    }
     let name = args.workload.as_deref().unwrap_or(&spec.workload);
     let params: Vec<_> = spec.params.clone().into_iter().collect();
     let checkers = judges(name, &params, Some(&spec))?;
@@ -173,6 +181,17 @@ fn undecided<'a>(stored: &'a Judged, judged: &Judged) -> Option<&'a str> {
     names.find(|name| lacks && decided(stored, name) && !decided(judged, name))
 }
 
+/// A run that ended before its main phase has left why, and nothing to judge.
+fn never_began(run: &Run, spec: &Spec, json: bool) -> Result<ExitCode, Failure> {
+    let judged = load_results(run).map_err(|_| {
+        Failure::Usage(format!(
+            "{} has no history: it was cut short before its main phase",
+            run.name()
+        ))
+    })?;
+    print(&spec.title(), &judged, &History::default(), json)
+}
+
 /// Writes the report of a judged run again.
 pub fn report(args: args::Report) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
@@ -222,6 +241,7 @@ pub fn judges(
                 faults: spec.nemesis.as_deref() != Some("none"),
                 confirmations: entry.confirmations(&params),
                 separate_clocks: spec.cluster != "lab",
+                may_crash: spec.may_crash || entry.may_crash,
             }
         }
     };

@@ -1,20 +1,20 @@
 //! Histories from files: of any format, compressed or not, and what is done with them alone.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use checkers::choice::{Choice, Model};
+use checkers::choice::{Choice, Model, Question};
 use checkers::transactions::Scope;
 use checkers::{
     Analysis, Budget, Certificate, Doubt, Meter, Proof, Refutation, Verdict, compose, confirmed,
     refute, verify as replay,
 };
 use harness::run::{Judged, Notes};
-use history::History;
 use history::foreign::{self, Format};
 use history::json;
 use history::jsonl::{self, Loaded, Torn};
+use history::{History, Op, Outcome, Value};
 
 use crate::args;
 use crate::check::print;
@@ -40,8 +40,30 @@ pub fn load(
     }
 }
 
+/// The history in a folder that another tool left, such as Jepsen's `store/NAME/TIME`; none if there is none, or if it is
+/// a run of ours.
+pub fn in_folder(folder: &Path) -> Option<PathBuf> {
+    const HISTORIES: [&str; 9] = [
+        "history.edn",
+        "history.edn.gz",
+        "history.edn.zst",
+        "history.json",
+        "history.jsonl",
+        "history.csv",
+        "history.txt",
+        "history.log",
+        "jepsen.log",
+    ];
+    if !folder.is_dir() || folder.join("spec.json").exists() {
+        return None;
+    }
+    let files = HISTORIES.iter().map(|name| folder.join(name));
+    files.into_iter().find(|file| file.is_file())
+}
+
 /// `schism check FILE` without a workload: what it is a history of is told by itself.
 pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
+    let name = path.display();
     let budget = args.budget.budget();
     if let Some(file) = &args.certificate {
         // Before minutes are spent.
@@ -57,15 +79,20 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
                 analyses: vec![Analysis::unknown("history", why)],
                 notes,
             };
-            return print(&args.run, &judged, &History::default(), args.json);
+            return print(&name.to_string(), &judged, &History::default(), args.json);
         }
     };
     notes.warnings.extend(loaded.torn.map(torn));
-    let history = loaded.history;
-    let (title, analysis) = match choice(args, &history)? {
+    notes.warnings.extend(loaded.notes);
+    let question = args.question.question();
+    let asked = question.put(loaded.history);
+    let asked = asked.map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
+    notes.warnings.extend(asked.notes);
+    let history = asked.history;
+    let (title, analysis) = match asked.choice {
         None => {
             let why = "the history has no operation of a client";
-            (args.run.clone(), Analysis::vacuous("linearizable", why))
+            (name.to_string(), Analysis::vacuous("linearizable", why))
         }
         Some(choice) => {
             let keys = if choice.keyed {
@@ -73,7 +100,7 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
             } else {
                 ""
             };
-            let title = format!("{} as {}{keys}", args.run, choice.model.name());
+            let title = format!("{name} as {}{keys}", choice.model.name());
             let analysis = match &args.certificate {
                 None => {
                     compose::check_all(&[choice.checker(&history)], &history, &budget).remove(0)
@@ -86,6 +113,10 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
                     Ok(certificate) => certified(certificate, file, &history, &choice, &budget)?,
                 },
             };
+            let analysis = choice.tested(&history, analysis);
+            notes
+                .warnings
+                .extend(nil_reads(&analysis, &choice, &history));
             (title, analysis)
         }
     };
@@ -103,30 +134,30 @@ pub fn torn(torn: Torn) -> String {
     format!("line {line} of the history is torn and was left out ({bytes} bytes)")
 }
 
-/// None if there is nothing to judge.
-fn choice(args: &args::Check, history: &History) -> Result<Option<Choice>, Failure> {
-    if history.pairs().is_empty() {
-        return Ok(None);
+/// Which answers of nil were held against a history of registers, if any were.
+fn nil_reads(analysis: &Analysis, choice: &Choice, history: &History) -> Option<String> {
+    let is_register = matches!(
+        choice.model,
+        Model::Register | Model::CasRegister | Model::Kv
+    );
+    if !is_register || analysis.verdict != Verdict::Invalid {
+        return None;
     }
-    let choice = match args.model {
-        Some(model) => Choice::with_model(model, history)
-            .map_err(|e| Failure::Usage(format!("{}: {e}", args.run)))?,
-        None => Choice::of(history)
-            .map_err(|e| Failure::Usage(format!("{}: {e}; --model says which it is", args.run)))?,
+    let content = |value: &Value| match value.as_pair() {
+        Some((_, content)) if choice.keyed => content.clone(),
+        _ => value.clone(),
     };
-    let is_txn = matches!(choice.model, Model::Append | Model::RwRegister);
-    if args.consistency_model.is_some() && !is_txn {
-        let why = format!(
-            "--consistency-model is for transactions; this is a history of {}",
-            choice.model.name()
-        );
-        return Err(Failure::Usage(why));
-    }
-    Ok(Some(Choice {
-        initial: args.initial.clone(),
-        consistency: args.consistency_model.unwrap_or_default(),
-        ..choice
-    }))
+    let ops = analysis.anomalies.iter().flat_map(|anomaly| &anomaly.ops);
+    let is_nil = |op: &Op| {
+        let reads = matches!(op.f.as_str(), "read" | "get");
+        reads && op.outcome == Outcome::Ok && content(&op.output).is_nil()
+    };
+    let op = ops.filter_map(|index| history.find(*index)).find(is_nil)?;
+    Some(format!(
+        "that `{} {} ok → nil` (op {}) is taken for an answer, that nothing was written, is part of what is wrong; if it \
+         means that there was no answer, say --nil-reads unknown",
+        op.f, op.input, op.index
+    ))
 }
 
 /// Writes the certificate, and believes it only when it has been replayed.
@@ -240,6 +271,7 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
         }
         Err(e) => return Err(fail(&e)),
     };
+    let history = meant(history, args, &proof)?;
     if let Err(why) = meter.look(history.ops_bytes()) {
         return unknown(&format!("{why} before the certificate was replayed"));
     }
@@ -274,6 +306,25 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
         }
     };
     Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// The history as it was judged: by the model that was named, or that it tells, or that the certificate has.
+fn meant(history: History, args: &args::Verify, proof: &Proof) -> Result<History, Failure> {
+    let question = args.question.question();
+    if let Ok(asked) = question.put(history.clone()) {
+        return Ok(asked.history);
+    }
+    let certified = match proof {
+        Proof::Order(certificate) => certificate.model,
+        Proof::Cores(refutation) => refutation.model,
+    };
+    let question = Question {
+        model: question.model.or(Some(certified)),
+        ..question
+    };
+    let asked = question.put(history);
+    let asked = asked.map_err(|e| Failure::Usage(format!("{}: {e}", args.history.display())))?;
+    Ok(asked.history)
 }
 
 /// Which operations have no order.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use checkers::Verdict;
+use harness::run::Judged;
 use history::store::{Run, Store};
 use serde::Serialize;
 
@@ -12,6 +13,9 @@ use crate::run::load_results;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
 
+/// A reason that is longer is read elsewhere.
+const MOST_CHARS: usize = 120;
+
 #[derive(Serialize)]
 struct Row {
     run: String,
@@ -20,6 +24,9 @@ struct Row {
     /// It still goes on.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     live: bool,
+    /// Why it is not valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
     title: String,
     nemesis: String,
     seed: Option<u64>,
@@ -53,6 +60,7 @@ fn row(run: &Run) -> Row {
         title: String::new(),
         nemesis: String::new(),
         seed: None,
+        why: None,
         problem: None,
     };
     let spec = match Spec::load(run) {
@@ -64,14 +72,15 @@ fn row(run: &Run) -> Row {
             };
         }
     };
-    let (verdict, problem) = match load_results(run) {
-        Ok(judged) => (Some(judged.verdict), None),
+    let (judged, problem) = match load_results(run) {
+        Ok(judged) => (Some(judged), None),
         // It is not over, or was cut short.
         Err(_) if !run.results().exists() => (None, None),
         Err(why) => (None, Some(why.to_string())),
     };
     Row {
-        verdict,
+        verdict: judged.as_ref().map(|judged| judged.verdict),
+        why: judged.as_ref().and_then(why),
         problem,
         title: spec.title(),
         nemesis: spec.nemesis.unwrap_or_else(|| "(schedule)".into()),
@@ -91,8 +100,21 @@ fn text(row: &Row) -> String {
         let (title, nemesis) = (word(&row.title), word(&row.nemesis));
         text += &format!(" {title:<28} {nemesis:<24} seed {seed}");
     }
-    if let Some(problem) = &row.problem {
-        text += &format!(" {}", word(problem));
+    for more in [&row.why, &row.problem].into_iter().flatten() {
+        text += &format!("  {}", word(more));
     }
     text
+}
+
+/// The first line of what decided the verdict; none if it is valid.
+fn why(judged: &Judged) -> Option<String> {
+    let mut worst = judged
+        .analyses
+        .iter()
+        .filter(|a| judged.verdict != Verdict::Valid && a.verdict == judged.verdict);
+    let first = worst.next()?.summary.lines().next()?;
+    Some(match first.char_indices().nth(MOST_CHARS) {
+        Some((at, _)) => format!("{}…", &first[..at]),
+        None => first.to_string(),
+    })
 }

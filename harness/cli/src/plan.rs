@@ -163,6 +163,15 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
             "--concurrency {concurrency}: 1 to 10,000 workers"
         )));
     }
+    let recovery_time = args
+        .recovery_time
+        .or(scenario.and_then(|s| s.recovery_time));
+    if recovery_time.is_some_and(|span| span.is_zero()) {
+        return Err(Failure::Usage(
+            "--recovery-time 0: no node could serve again in time".into(),
+        ));
+    }
+    let may_crash = args.may_crash || scenario.is_some_and(|s| s.may_crash);
     let mut flaws = scenario.map(|s| s.setup.flaws.clone()).unwrap_or_default();
     flaws.extend(args.flaw.iter().cloned());
     let nemesis = match (schedule_file(args, scenario), &args.nemesis, scenario) {
@@ -192,6 +201,8 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
         op_timeout_ms: op_timeout.as_millis() as u64,
         rate,
         concurrency,
+        recovery_ms: recovery_time.map(|span| span.as_millis() as u64),
+        may_crash,
         seed: args
             .seed
             .unwrap_or_else(|| u64::from(rand::random::<u32>())),
@@ -257,12 +268,13 @@ impl Plan {
                 .unwrap_or_else(|e| unreachable!("it was asked before: {e}")),
             system: self.ready.system,
             generator: load.main,
-            final_generator: Some(load.closing),
+            closing: Some(load.closing),
             schedule: self.schedule.plan(),
             rate: self.spec.rate,
             workers: self.spec.concurrency,
             time_limit: self.spec.time_limit(),
             op_timeout: self.spec.op_timeout(),
+            recovery_time: self.spec.recovery_ms.map(Duration::from_millis),
             lacking: Box::new(move |nodes| {
                 let offers = nodes.iter().map(|n: &Node| (n.name.clone(), n.offers()));
                 let offers = offers.collect();

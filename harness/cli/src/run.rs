@@ -4,14 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::protocol::Note;
-use checkers::Verdict;
+use checkers::{Analysis, Budget, Checker, Verdict};
 use harness::cluster::lab::{self, Entered};
-use harness::progress::{Progress, Stop, Wish};
+use harness::progress::{Progress, Stop, Wish, unless, wish};
 use harness::run::{Judged, Notes, RunError, judge, record};
+use history::History;
 use history::file;
 use history::store::{Run, Store};
-use history::{History, Name};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
@@ -69,12 +68,25 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     let spec = plan.spec.clone();
     let expect = plan.expect.clone();
     let checkers = plan.checkers()?;
-    let notes = runtime.block_on(drive(plan, &args.cluster, &run))?;
+    let progress = Arc::new(Progress::default());
+    let (display, stop) = {
+        let _entered = runtime.enter();
+        (Display::start(progress.clone()), listen(progress.clone()))
+    };
+    let recorded = runtime.block_on(drive(plan, &args.cluster, &run, &progress, &stop));
+    let notes = recorded.map_err(|failure| leave_why(&run, failure))?;
+    progress.phase("judging", None);
+    let judging = Judging {
+        run: run.clone(),
+        checkers,
+        budget: args.budget.budget(),
+        notes,
+    };
+    let judged = runtime.block_on(judging.unless_stopped(&stop));
+    drop(display);
     // Stragglers, such as a connection attempt to a node that is gone, have nothing more to say.
     runtime.shutdown_background();
-
-    let (history, judged) =
-        judge(&run.history(), &checkers, &args.budget.budget(), notes).map_err(Failure::infra)?;
+    let (history, judged) = judged?;
     // From here on there is a verdict, and nothing that goes wrong keeps it from being said.
     let mut troubles = Vec::new();
     troubles.extend(conclude(&run, &spec, &history, &judged).err());
@@ -122,19 +134,76 @@ fn as_expected(verdict: Verdict, met: bool) -> ExitCode {
     }
 }
 
-/// Steps 1 to 7, with the progress shown and Ctrl-C heard.
-async fn drive(plan: Plan, cluster: &ClusterArgs, run: &Run) -> Result<Notes, Failure> {
+/// Step 8 of a run.
+struct Judging {
+    run: Run,
+    checkers: Vec<Box<dyn Checker>>,
+    budget: Budget,
+    notes: Notes,
+}
+
+impl Judging {
+    /// Judges the run, unless the next wish to stop comes first: then it is not judged, and the run's
+    /// results say so.
+    async fn unless_stopped(self, stop: &Stop) -> Result<(History, Judged), Failure> {
+        let notes = Notes {
+            stopped: true,
+            ..self.notes.clone()
+        };
+        let name = self.run.name();
+        let judging = tokio::task::spawn_blocking(move || {
+            judge(
+                &self.run.history(),
+                &self.checkers,
+                &self.budget,
+                self.notes,
+            )
+        });
+        match unless(stop, wish(stop).next(), judging).await {
+            Some(joined) => joined.map_err(Failure::infra)?.map_err(Failure::infra),
+            None => {
+                let why = format!("stopped while it was judged; `schism check {name}` judges it");
+                let judged = Judged {
+                    verdict: Verdict::Unknown,
+                    analyses: vec![Analysis::unknown("judging", why)],
+                    notes,
+                };
+                Ok((History::default(), judged))
+            }
+        }
+    }
+}
+
+/// Writes down in the run's folder why there is nothing to judge.
+fn leave_why(run: &Run, failure: Failure) -> Failure {
+    let why = failure.to_string();
+    let judged = Judged {
+        verdict: Verdict::Infra,
+        analyses: vec![Analysis::infra("harness", why.as_str())],
+        notes: Notes::default(),
+    };
+    let results = serde_json::to_vec_pretty(&judged).expect("results have only text keys");
+    match run.write(&run.results(), &results) {
+        Ok(()) => failure,
+        Err(e) => Failure::Infra(format!("{why}\nand {e}")),
+    }
+}
+
+/// Steps 1 to 7.
+async fn drive(
+    plan: Plan,
+    cluster: &ClusterArgs,
+    run: &Run,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Notes, Failure> {
     let spec_json = serde_json::to_vec_pretty(&plan.spec).map_err(Failure::infra)?;
     run.write(&run.spec(), &spec_json).map_err(Failure::infra)?;
     plan.schedule
         .save(&run.schedule())
         .map_err(Failure::infra)?;
 
-    let progress = Arc::new(Progress::default());
-    let display = Display::start(progress.clone());
-    let stop = listen(progress.clone());
-    let (notes_tx, notes_rx) = mpsc::unbounded_channel();
-    tokio::spawn(remark(notes_rx, progress.clone()));
+    let (notes_tx, heard) = mpsc::unbounded_channel();
     let mut cluster = cluster::build(cluster::Wanted {
         args: cluster,
         spec: &plan.spec,
@@ -145,9 +214,15 @@ async fn drive(plan: Plan, cluster: &ClusterArgs, run: &Run) -> Result<Notes, Fa
     })
     .await?;
     let test = plan.into_test();
-    let recorded = record(test, cluster.as_mut(), run, progress, stop).await;
-    drop(display);
-    recorded.map_err(|e| match e {
+    let recorded = record(
+        test,
+        cluster.as_mut(),
+        run,
+        heard,
+        progress.clone(),
+        stop.clone(),
+    );
+    recorded.await.map_err(|e| match e {
         RunError::Stopped | RunError::Lacking(_) => Failure::Infra(e.to_string()),
         e => Failure::Infra(format!(
             "{e}\nthe nodes' logs are in {}",
@@ -156,28 +231,10 @@ async fn drive(plan: Plan, cluster: &ClusterArgs, run: &Run) -> Result<Notes, Fa
     })
 }
 
-/// What agents say unasked, for the person who watches.
-async fn remark(mut notes: mpsc::UnboundedReceiver<(Name, Note)>, progress: Arc<Progress>) {
-    while let Some((node, note)) = notes.recv().await {
-        match note {
-            // Somebody asked for it.
-            Note::Exited { expected: true, .. } => {}
-            Note::Exited {
-                daemon,
-                pid,
-                status,
-                ..
-            } => progress.remark(format!("{node}: {daemon} (pid {pid}) has ended: {status}")),
-            Note::Healed { why } => progress.remark(format!("{node}: healed itself: {why}")),
-            Note::Trouble { what } => progress.remark(format!("{node}: {what}")),
-        }
-    }
-}
-
-/// The first Ctrl-C or SIGTERM winds the run up, the second abandons it.
+/// Each Ctrl-C, SIGTERM or SIGHUP is the next wish.
 fn listen(progress: Arc<Progress>) -> Stop {
     use tokio::signal::unix::{SignalKind, signal};
-    let (wish, stop) = watch::channel(Wish::GoOn);
+    let (wishes, stop) = watch::channel(Wish::GoOn);
     tokio::spawn(async move {
         let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
             signal(SignalKind::interrupt()),
@@ -188,20 +245,23 @@ fn listen(progress: Arc<Progress>) -> Stop {
             // Kept, so that nobody takes the silence for a wish.
             return std::future::pending::<()>().await;
         };
-        for next in [Wish::WindUp, Wish::Abandon] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-            if next == Wish::WindUp {
-                progress.remark(
-                    "stopping: healing, then judging what there is (again to leave at once)",
-                );
-            }
-            wish.send_replace(next);
+        loop {
+            let signal = tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+                _ = hangup.recv() => "SIGHUP",
+            };
+            progress.stop_by(signal);
+            let next = wish(&wishes.subscribe()).next();
+            progress.remark(match next {
+                Wish::GoOn | Wish::WindUp => {
+                    "stopping: healing, then judging what there is (again to leave that out)"
+                }
+                Wish::Abandon => "leaving: judging what there is (again to leave that out too)",
+                Wish::Leave => "leaving at once",
+            });
+            wishes.send_replace(next);
         }
-        std::future::pending::<()>().await;
     });
     stop
 }
@@ -282,5 +342,59 @@ fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome
         seed: spec.seed,
         unmet: None,
         judged,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// Takes as long as somebody lets it.
+    struct Slow(Mutex<Receiver<()>>);
+
+    impl Checker for Slow {
+        fn name(&self) -> &str {
+            "slow"
+        }
+
+        fn check(&self, _: &History, _: &Budget) -> Analysis {
+            let _ = self.0.lock().expect("no panic while held").recv();
+            Analysis::valid("slow", "")
+        }
+    }
+
+    #[test]
+    fn a_signal_while_a_run_is_judged_leaves_it_unjudged_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Store::new(folder.path()).create("run").unwrap();
+        let recorder = harness::recorder::Recorder::create(&run.history()).unwrap();
+        recorder.finish().unwrap();
+        let (done, waiting) = channel();
+        let judging = Judging {
+            run: run.clone(),
+            checkers: vec![Box::new(Slow(Mutex::new(waiting)))],
+            budget: Budget::default(),
+            notes: Notes::default(),
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        // The run was wound up before; that it is judged was wished then.
+        let (wishes, stop) = watch::channel(Wish::WindUp);
+        let (_, judged) = runtime.block_on(async {
+            let judged = judging.unless_stopped(&stop);
+            let person = async {
+                tokio::task::yield_now().await;
+                wishes.send_replace(Wish::Abandon);
+            };
+            tokio::join!(judged, person).0.unwrap()
+        });
+        drop(done);
+        assert_eq!(judged.verdict, Verdict::Unknown);
+        assert!(judged.notes.stopped);
+        let summary = &judged.analyses[0].summary;
+        assert!(summary.contains("stopped while it was judged"), "{summary}");
+        assert!(summary.contains(&run.name()), "{summary}");
     }
 }

@@ -42,6 +42,12 @@ pub struct Spec {
     pub op_timeout_ms: u64,
     pub rate: f64,
     pub concurrency: usize,
+    /// How long a healed node has to serve again, if it is not the system's own time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_ms: Option<u64>,
+    /// Whether a daemon may end by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_crash: bool,
     pub seed: u64,
     /// Parameters that differ from their defaults.
     pub params: BTreeMap<String, String>,
@@ -134,6 +140,11 @@ impl Spec {
         words.push(format!("--op-timeout {}", span(self.op_timeout_ms)));
         words.push(format!("--rate {}", self.rate));
         words.push(format!("--concurrency {}", self.concurrency));
+        words.extend(
+            self.recovery_ms
+                .map(|ms| format!("--recovery-time {}", span(ms))),
+        );
+        words.extend(self.may_crash.then(|| "--may-crash".to_string()));
         words.push(format!("--seed {}", self.seed));
         words.join(" ")
     }

@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::order::Placing;
 use crate::word::{Arena, Stored, Word};
-use crate::{Event, Kind, Name, Process, Time};
+use crate::{Event, Kind, Name, Process, Time, Value};
 
 /// No name.
 const NONE: u32 = u32::MAX;
@@ -185,6 +186,26 @@ impl Chunk {
 
     pub fn is_empty(&self) -> bool {
         self.times.is_empty()
+    }
+
+    /// Whether any event is a client's.
+    pub(crate) fn has_clients(&self) -> bool {
+        self.marks.iter().any(|mark| !mark.nemesis)
+    }
+
+    /// Gives other numbers to clients.
+    pub(crate) fn renumber_clients(&mut self, mut number: impl FnMut(u64) -> u64) {
+        let clients = self.clients.iter_mut().zip(&self.marks);
+        for (client, _) in clients.filter(|(_, mark)| !mark.nemesis) {
+            *client = number(*client);
+        }
+    }
+
+    /// Raises times to the order of the events.
+    pub(crate) fn place(&mut self, placing: &mut Placing) {
+        for time in &mut self.times {
+            time.0 = placing.place(Some(time.0));
+        }
     }
 
     /// The first event whose index is not its position, if the first row's position is `start`.
@@ -381,6 +402,41 @@ impl Columns {
             chunk: 0,
             version: 0,
         }
+    }
+
+    /// Puts other values in the place of some.
+    pub(crate) fn edit(&mut self, mut edit: impl FnMut(Row) -> Option<Value>) {
+        for (chunk, start) in self.chunks.iter_mut().zip(&self.starts) {
+            for row in 0..chunk.len() as u32 {
+                let index = start + row;
+                let edited = edit(Row { chunk, row, index });
+                if let Some(value) = edited {
+                    chunk.values[row as usize] = chunk.arena.value(&value);
+                }
+            }
+        }
+    }
+
+    /// Gives other names to operations.
+    pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> Option<&'static str>) {
+        let before = std::mem::take(&mut self.names);
+        let mut number = |name: &Name| self.names.number(rename(name).unwrap_or(name.as_str()));
+        let numbers: Vec<u32> = before.list.iter().map(&mut number).collect();
+        for chunk in &mut self.chunks {
+            for f in &mut chunk.fs {
+                *f = numbers[*f as usize];
+            }
+            let nodes = chunk.nodes.iter_mut().filter(|node| **node != NONE);
+            for node in nodes {
+                *node = self.names.number(&before.list[*node as usize]);
+            }
+        }
+    }
+
+    /// Whether any two events have one time.
+    pub(crate) fn has_ties(&self) -> bool {
+        let after = self.times().skip(1);
+        self.times().zip(after).any(|(a, b)| a == b)
     }
 
     /// Brings rows near: memory is quick at what it gives in order, and they will be asked for here and

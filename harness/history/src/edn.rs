@@ -3,7 +3,13 @@
 //! Only what a [`Value`] can hold is kept: keywords, symbols, characters and floats become text, sets
 //! and sequences become lists, and a tag is passed over for what it stands before. Maps whose keys
 //! are keywords, among them Jepsen's records (`#jepsen.history.Op{...}`), become maps of text.
+//!
+//! JSON is read by the same reader: [`Reader::json`] passes over colons as it does over commas, and
+//! calls nil `null`.
 
+use std::borrow::Cow;
+
+use crate::word::{Arena, Word};
 use crate::{Budget, Exhausted, Meter, Name, Value};
 
 /// What is wrong with a text, and where: bytes from its beginning.
@@ -28,6 +34,9 @@ const LONGEST_TOKEN: usize = 1 << 16;
 /// it is made into words.
 const VALUE_BYTES: u64 = 5 * size_of::<Value>() as u64;
 
+/// What a word may take on the stack and in the arena, both of which grow by doubling.
+const WORD_BYTES: u64 = 6 * size_of::<Word>() as u64;
+
 /// Reads forms one after another.
 pub struct Reader<'a> {
     text: &'a str,
@@ -35,6 +44,9 @@ pub struct Reader<'a> {
     meter: Meter,
     /// Of the form that is being read.
     bytes: u64,
+    json: bool,
+    /// Whether numbers of any size are taken, as text: nobody will compare them.
+    any_number: bool,
 }
 
 /// What begins at a place.
@@ -55,12 +67,27 @@ impl<'a> Reader<'a> {
             at: 0,
             meter: Budget::UNLIMITED.start(),
             bytes: 0,
+            json: false,
+            any_number: false,
+        }
+    }
+
+    /// Of forms of JSON.
+    pub fn json(text: &'a str) -> Reader<'a> {
+        Reader {
+            json: true,
+            ..Reader::new(text)
         }
     }
 
     /// Goes on under a budget, for each form what there is beside what it is asked for.
     pub fn within(self, meter: Meter) -> Reader<'a> {
         Reader { meter, ..self }
+    }
+
+    /// The same, between two forms.
+    pub fn goes_on_within(&mut self, meter: Meter) {
+        self.meter = meter;
     }
 
     /// Fails if the form becomes too much.
@@ -71,6 +98,11 @@ impl<'a> Reader<'a> {
             torn: false,
             ..self.wrong(self.at, why.to_string())
         })
+    }
+
+    /// Fails if there is no room for a copy of this text.
+    pub fn hold_text(&mut self, text: &str) -> Result<(), Wrong> {
+        self.hold(2 * text.len() as u64)
     }
 
     /// Bytes read.
@@ -104,13 +136,27 @@ impl<'a> Reader<'a> {
     }
 
     /// White space, comments, and forms that are to be passed over.
+    #[inline]
     fn skip(&mut self, depth: usize) -> Result<(), Wrong> {
+        // Mostly there is one space, or none.
+        if self.peek() == Some(b' ') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'!'..=b'"' | b'$'..=b'+' | b'-'..=b'9' | b'<'..=b'~') => Ok(()),
+            Some(b':') if !self.json => Ok(()),
+            _ => self.skip_all(depth),
+        }
+    }
+
+    fn skip_all(&mut self, depth: usize) -> Result<(), Wrong> {
         while let Some(byte) = self.peek() {
             if self.at.is_multiple_of(4096) {
                 self.hold(0)?;
             }
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' | b',' | 0x0b | 0x0c => self.at += 1,
+                b':' if self.json => self.at += 1,
                 b';' => {
                     self.hold(0)?;
                     let rest = self.text.as_bytes()[self.at + 1..].iter().take(1 << 20);
@@ -144,6 +190,218 @@ impl<'a> Reader<'a> {
         self.at += 1;
     }
 
+    /// Passes over one form, in which there may be what no [`Value`] can hold.
+    pub fn pass(&mut self) -> Result<(), Wrong> {
+        self.bytes = 0;
+        self.any_number = true;
+        let form = self.form(0);
+        self.any_number = false;
+        form.map(drop)
+    }
+
+    /// Passes over this byte if it comes next, and tells whether it did.
+    pub fn eat(&mut self, byte: u8) -> Result<bool, Wrong> {
+        self.skip(0)?;
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        Ok(there)
+    }
+
+    /// Passes over tags and metadata before a form.
+    pub fn tags(&mut self) -> Result<(), Wrong> {
+        loop {
+            self.skip(0)?;
+            let rest = &self.text.as_bytes()[self.at..];
+            match rest {
+                [b'^', ..] => {
+                    self.at += 1;
+                    self.pass()?;
+                }
+                [b'#', c, ..] if c.is_ascii_alphabetic() => {
+                    self.at += 1;
+                    self.token()?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads one form as text: a name or what it is printed as; none if it is nil.
+    pub fn text(&mut self) -> Result<Option<Cow<'a, str>>, Wrong> {
+        self.bytes = 0;
+        self.skip(0)?;
+        match self.peek() {
+            Some(b':') if !self.json => {
+                let from = self.at;
+                let name = &self.token()?[1..];
+                match name.is_empty() {
+                    true => return Err(self.wrong(from, "expected a name after :")),
+                    false => return Ok(Some(name.into())),
+                }
+            }
+            Some(b'"') => {
+                if let Some(plain) = self.plain_string() {
+                    return Ok(Some(plain.into()));
+                }
+            }
+            _ => {}
+        }
+        self.any_number = true;
+        let form = self.form(0);
+        self.any_number = false;
+        Ok(match form? {
+            Value::Nil => None,
+            Value::Text(name) => Some(String::from(name).into()),
+            other => Some(other.to_string().into()),
+        })
+    }
+
+    /// The integer that comes next, if it is one of at most 18 digits.
+    #[inline]
+    pub fn small_integer(&mut self) -> Result<Option<i64>, Wrong> {
+        self.skip(0)?;
+        Ok(self.short_integer())
+    }
+
+    #[inline]
+    fn short_integer(&mut self) -> Option<i64> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let negative = rest.first() == Some(&b'-');
+        let digits = &rest[usize::from(negative)..];
+        let mut n = 0_i64;
+        let mut len = 0;
+        while let Some(digit @ b'0'..=b'9') = digits.get(len) {
+            if len == 18 {
+                return None;
+            }
+            n = 10 * n + i64::from(digit - b'0');
+            len += 1;
+        }
+        // What goes on is a float, a ratio, or large.
+        let ends = digits.get(len).is_none_or(|b| ends_token(*b));
+        if len == 0 || !ends {
+            return None;
+        }
+        self.at += usize::from(negative) + len;
+        Some(if negative { -n } else { n })
+    }
+
+    /// The string that comes next, if it says everything as it is.
+    #[inline]
+    fn plain_string(&mut self) -> Option<&'a str> {
+        let rest = &self.text.as_bytes()[self.at + 1..];
+        let most = rest.len().min(LONGEST_TOKEN);
+        let end = rest[..most]
+            .iter()
+            .position(|b| matches!(b, b'"' | b'\\'))?;
+        if rest[end] != b'"' {
+            return None;
+        }
+        let text = &self.text[self.at + 1..self.at + 1 + end];
+        self.at += end + 2;
+        Some(text)
+    }
+
+    /// Reads one form into an arena; what it consists of is kept on the stack meanwhile.
+    pub fn word(&mut self, arena: &mut Arena, stack: &mut Vec<Word>) -> Result<Word, Wrong> {
+        self.bytes = 0;
+        self.word_at(arena, stack, 0)
+    }
+
+    fn word_at(
+        &mut self,
+        arena: &mut Arena,
+        stack: &mut Vec<Word>,
+        depth: usize,
+    ) -> Result<Word, Wrong> {
+        if depth > DEEPEST {
+            return Err(self.wrong(self.at, format!("nested more than {DEEPEST} deep")));
+        }
+        self.hold(WORD_BYTES)?;
+        self.skip(depth)?;
+        let from = self.at;
+        match self.peek() {
+            Some(b'0'..=b'9' | b'-') => {
+                if let Some(n) = self.short_integer() {
+                    return Ok(arena.int(n));
+                }
+            }
+            Some(b':') if !self.json => {
+                let name = &self.token()?[1..];
+                if !name.is_empty() {
+                    self.hold(2 * name.len() as u64)?;
+                    return Ok(arena.text(name));
+                }
+                self.at = from;
+            }
+            Some(b'"') => {
+                if let Some(text) = self.plain_string() {
+                    self.hold(2 * text.len() as u64)?;
+                    return Ok(arena.text(text));
+                }
+            }
+            Some(open @ (b'[' | b'(' | b'{')) => {
+                let end = match open {
+                    b'[' => b']',
+                    b'(' => b')',
+                    _ => b'}',
+                };
+                let base = stack.len();
+                self.words(end, arena, stack, depth)?;
+                let word = match (open, stack.len() - base) {
+                    (b'{', odd) if odd % 2 == 1 => {
+                        return Err(self.wrong(from, "a map needs a value for each key"));
+                    }
+                    (b'{', _) => arena.map(&stack[base..]),
+                    _ => arena.list(&stack[base..]),
+                };
+                stack.truncate(base);
+                return Ok(word);
+            }
+            Some(b'n') => {
+                let nil: &[u8] = if self.json { b"null" } else { b"nil" };
+                let rest = &self.text.as_bytes()[from..];
+                if rest.starts_with(nil) && rest.get(nil.len()).is_none_or(|b| ends_token(*b)) {
+                    self.at += nil.len();
+                    return Ok(Word::NIL);
+                }
+            }
+            _ => {}
+        }
+        let value = self.form(depth)?;
+        self.hold(2 * value.bytes() as u64)?;
+        Ok(arena.value(&value))
+    }
+
+    fn words(
+        &mut self,
+        end: u8,
+        arena: &mut Arena,
+        stack: &mut Vec<Word>,
+        depth: usize,
+    ) -> Result<(), Wrong> {
+        let from = self.at;
+        self.at += 1;
+        loop {
+            self.skip(depth)?;
+            match self.peek() {
+                None => return Err(self.wrong(from, "this is never closed")),
+                Some(b) if b == end => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b']' | b')' | b'}') => {
+                    let expected = char::from(end);
+                    return Err(self.wrong(self.at, format!("expected {expected}")));
+                }
+                Some(_) => {
+                    let word = self.word_at(arena, stack, depth + 1)?;
+                    stack.push(word);
+                }
+            }
+        }
+    }
+
     /// Reads one form.
     pub fn value(&mut self) -> Result<Value, Wrong> {
         self.bytes = 0;
@@ -167,6 +425,12 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 match self.peek() {
                     Some(b'{') => self.list(b'}', depth).map(Value::List),
+                    Some(b'"') => self.regex(),
+                    // A map whose keys are of one namespace, which is not said again.
+                    Some(b':') => {
+                        self.token()?;
+                        self.form(depth + 1)
+                    }
                     Some(b'#') => {
                         self.at += 1;
                         Ok(Value::text(self.token()?))
@@ -240,8 +504,33 @@ impl<'a> Reader<'a> {
         Ok(Value::Map(entries))
     }
 
+    /// As it is written: nothing is escaped in it but for the pattern itself.
+    fn regex(&mut self) -> Result<Value, Wrong> {
+        let from = self.at;
+        self.at += 1;
+        let start = self.at;
+        while let Some(byte) = self.peek() {
+            self.hold(4)?;
+            match byte {
+                b'"' => {
+                    let pattern = &self.text[start..self.at];
+                    self.at += 1;
+                    return Ok(Value::text(pattern));
+                }
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.at = self.text.len();
+        Err(self.wrong(from, "this pattern is never closed"))
+    }
+
     fn string(&mut self) -> Result<Value, Wrong> {
         let from = self.at;
+        if let Some(plain) = self.plain_string() {
+            self.hold(4 * plain.len() as u64)?;
+            return Ok(Value::text(plain));
+        }
         self.at += 1;
         let mut text = String::new();
         let mut chars = self.text[self.at..].char_indices();
@@ -262,8 +551,20 @@ impl<'a> Reader<'a> {
                         Some('b') => Some('\u{8}'),
                         Some('f') => Some('\u{c}'),
                         Some('u') => {
-                            let hex: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
-                            u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32)
+                            match hex_of(&mut chars) {
+                                // The first of two halves.
+                                Some(high @ 0xd800..0xdc00) => {
+                                    let low = chars.by_ref().take(2).map(|(_, c)| c);
+                                    let low = low.eq(['\\', 'u']).then(|| hex_of(&mut chars));
+                                    low.flatten()
+                                        .filter(|low| (0xdc00..0xe000).contains(low))
+                                        .and_then(|low| {
+                                            let both = (high - 0xd800) << 10 | (low - 0xdc00);
+                                            char::from_u32(0x10000 + both)
+                                        })
+                                }
+                                one => one.and_then(char::from_u32),
+                            }
                         }
                         Some(c @ ('"' | '\\' | '\'' | '/')) => Some(c),
                         _ => None,
@@ -284,8 +585,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Up to white space or a bracket.
+    #[inline]
     fn token(&mut self) -> Result<&'a str, Wrong> {
         let rest = &self.text[self.at..];
+        let bytes = rest.as_bytes();
+        let most = bytes.len().min(LONGEST_TOKEN - 1);
+        let stop = bytes[..most]
+            .iter()
+            .position(|b| ends_token(*b) || *b >= 0x80);
+        match stop {
+            Some(end) if bytes[end] < 0x80 => {
+                self.at += end;
+                return Ok(&rest[..end]);
+            }
+            None if most == bytes.len() => {
+                self.at += most;
+                return Ok(rest);
+            }
+            _ => {}
+        }
         let ends = |c: char| c.is_whitespace() || "\",;()[]{}".contains(c);
         let chars = rest.char_indices().take(LONGEST_TOKEN);
         let end = chars.clone().find(|(_, c)| ends(*c)).map(|(at, _)| at);
@@ -319,20 +637,45 @@ impl<'a> Reader<'a> {
             }
             let token = token.strip_suffix('N').unwrap_or(token);
             let token = token.strip_prefix('+').unwrap_or(token);
-            return token.parse().map(Value::Int).map_err(|_| {
-                self.wrong(
+            return match token.parse() {
+                Ok(n) => Ok(Value::Int(n)),
+                Err(_) if self.any_number => Ok(Value::text(token)),
+                Err(_) => Err(self.wrong(
                     from,
                     format!("integer {token} does not fit in 64 signed bits"),
-                )
-            });
+                )),
+            };
         }
         Ok(match token {
+            "null" if self.json => Value::Nil,
             "nil" => Value::Nil,
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             symbol => Value::text(symbol),
         })
     }
+}
+
+/// Whether a word ends before this byte.
+#[inline]
+fn ends_token(byte: u8) -> bool {
+    const ENDS: [bool; 128] = {
+        let mut ends = [false; 128];
+        let bytes = b" \t\n\x0b\x0c\r\",;()[]{}";
+        let mut at = 0;
+        while at < bytes.len() {
+            ends[bytes[at] as usize] = true;
+            at += 1;
+        }
+        ends
+    };
+    byte < 128 && ENDS[byte as usize]
+}
+
+/// The number that the next four characters write.
+fn hex_of(chars: &mut std::str::CharIndices) -> Option<u32> {
+    let hex: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
+    u32::from_str_radix(&hex, 16).ok()
 }
 
 /// Writes a value as Jepsen would; text is a string, and `keywords` are the names that are not.

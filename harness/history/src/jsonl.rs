@@ -9,6 +9,9 @@
 //! `began_ns` is what the monotonic clock of the controller's machine showed at time 0, so that what
 //! nodes on the same machine recorded by that clock can be put beside the events. It may be missing.
 //!
+//! The place of an event is its order (see [`crate::order`]), unless the header says `"equal_times":"overlap"`:
+//! what was made of a file of operations, of which only times are known, says so.
+//!
 //! A controller that is killed can tear at most the last line. [`read`] drops a torn last line and
 //! says so; anything else that is not as above is an error with its line and column.
 
@@ -23,6 +26,7 @@ use thiserror::Error;
 
 use crate::columns::Chunk;
 use crate::json::{self, Unread};
+use crate::order::Placing;
 use crate::word::Word;
 use crate::{Budget, Event, Exhausted, History, Malformed, Meter};
 
@@ -41,6 +45,15 @@ struct Header {
     version: Version,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     began_ns: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    equal_times: Option<EqualTimes>,
+}
+
+/// What it means that two events have one time, if not that their places are their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EqualTimes {
+    Overlap,
 }
 
 /// Why a file could not be read as a history. Lines and columns count from 1.
@@ -81,6 +94,8 @@ pub struct Loaded {
     pub history: History,
     /// What was cut from the end, when the last line was torn.
     pub torn: Option<Torn>,
+    /// What was read otherwise than it is written, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// A last line that is not whole.
@@ -148,12 +163,25 @@ fn read_lines(from: impl Read + Send, longest: usize, meter: &Meter) -> Result<L
         line += chunk.events.len() as u64;
     }
     let events = line - 1;
-    let chunks = parsed.into_iter().map(|(_, chunk)| chunk.events).collect();
+    let chunks = parsed.into_iter().map(|(_, chunk)| chunk.events);
+    let mut chunks: Vec<Chunk> = chunks.collect();
+    let mut placing = Placing::default();
+    if header.equal_times.is_none() {
+        chunks
+            .iter_mut()
+            .for_each(|chunk| chunk.place(&mut placing));
+    }
+    // Our own recorder may stamp two events with one time, and means nothing by it.
+    let raised = Some(placing.raised).filter(|raised| raised.back > 0);
     let history = History::of_chunks_within(chunks, &mut meter.clone());
     let history = history.map_err(|why| ReadError::Exhausted { why, events, bytes })?;
     Ok(Loaded {
         history: history?.with_began_ns(header.began_ns),
         torn,
+        notes: raised
+            .and_then(|raised| raised.note(events as usize))
+            .into_iter()
+            .collect(),
     })
 }
 
@@ -436,22 +464,32 @@ pub fn write_header(to: &mut impl Write, began_ns: Option<u64>) -> io::Result<()
         schism: "history".into(),
         version: VERSION,
         began_ns,
+        equal_times: None,
     };
-    serde_json::to_writer(&mut *to, &header)?;
+    write_line(to, &header)
+}
+
+fn write_line(to: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, line)?;
     to.write_all(b"\n")
 }
 
 /// Writes one event as one line. The caller buffers, and flushes often: what has reached the
 /// operating system survives the death of the program.
 pub fn write_event(to: &mut impl Write, event: &Event) -> io::Result<()> {
-    serde_json::to_writer(&mut *to, event)?;
-    to.write_all(b"\n")
+    write_line(to, event)
 }
 
 /// Writes a whole history.
 pub fn write(to: &mut impl Write, history: &History) -> io::Result<()> {
-    write_header(to, history.began_ns())?;
     let columns = history.columns();
+    let header = Header {
+        schism: "history".into(),
+        version: VERSION,
+        began_ns: history.began_ns(),
+        equal_times: columns.has_ties().then_some(EqualTimes::Overlap),
+    };
+    write_line(to, &header)?;
     columns
         .rows()
         .try_for_each(|row| write_event(to, &columns.event(row)))

@@ -1,11 +1,12 @@
 //! A history in memory, and its operations: invocations joined to their completions.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::hash::Hash;
+use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
-use crate::columns::{Chunk, Columns};
+use crate::columns::{Chunk, Columns, Row};
 use crate::{Budget, Event, Exhausted, Kind, Meter, Name, Process, Time, Value};
 
 /// How an operation ended.
@@ -104,7 +105,7 @@ impl Malformed {
 /// are first asked for.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    columns: Columns,
+    columns: Arc<Columns>,
     pairs: Vec<Pair>,
     events: OnceLock<Vec<Event>>,
     ops: OnceLock<Vec<Op>>,
@@ -156,18 +157,90 @@ impl History {
         chunks: Vec<Chunk>,
         meter: &mut Meter,
     ) -> Result<Result<History, Malformed>, Exhausted> {
+        match History::of_columns_within(chunks, meter) {
+            Ok(history) => Ok(Ok(history)),
+            Err((Unpaired::Malformed(why), _)) => Ok(Err(why)),
+            Err((Unpaired::Exhausted(why), _)) => Err(why),
+        }
+    }
+
+    /// The same; what is no history is given back with the reason.
+    pub(crate) fn of_columns_within(
+        chunks: Vec<Chunk>,
+        meter: &mut Meter,
+    ) -> Result<History, (Unpaired, Columns)> {
         let Some(columns) = Columns::new(chunks) else {
-            return Ok(Err(Malformed::TooLong));
+            return Err((Malformed::TooLong.into(), Columns::default()));
         };
         match pair(&columns, meter) {
-            Ok(pairs) => Ok(Ok(History {
-                columns,
+            Ok(pairs) => Ok(History {
+                columns: columns.into(),
                 pairs,
                 ..History::default()
-            })),
-            Err(Unpaired::Malformed(why)) => Ok(Err(why)),
-            Err(Unpaired::Exhausted(why)) => Err(why),
+            }),
+            Err(why) => Err((why, columns)),
         }
+    }
+
+    /// The same history without some operations: their events stay, and nobody judges them.
+    pub fn without_ops(mut self, mut drop: impl FnMut(Row, Option<Row>) -> bool) -> History {
+        let (mut calls, mut rets) = (self.columns.cursor(), self.columns.cursor());
+        self.pairs.retain(|pair| {
+            let ret = pair.completion().map(|at| rets.row(at));
+            !drop(calls.row(pair.invocation), ret)
+        });
+        self.ops = OnceLock::new();
+        self
+    }
+
+    /// A history for each key of its operations, of the same events; operations without a key are of none.
+    pub fn by_key<K: Eq + Hash + Clone>(
+        &self,
+        key: impl Fn(Row) -> Option<K>,
+    ) -> Vec<(K, History)> {
+        let mut numbers: HashMap<K, usize> = HashMap::new();
+        let mut parts: Vec<(K, History)> = Vec::new();
+        let mut calls = self.columns.cursor();
+        for pair in &self.pairs {
+            let Some(key) = key(calls.row(pair.invocation)) else {
+                continue;
+            };
+            let at = *numbers.entry(key.clone()).or_insert_with(|| {
+                let part = History {
+                    columns: self.columns.clone(),
+                    began_ns: self.began_ns,
+                    ..History::default()
+                };
+                parts.push((key, part));
+                parts.len() - 1
+            });
+            parts[at].1.pairs.push(*pair);
+        }
+        parts
+    }
+
+    /// The same operations, with what another history of them has for its events.
+    pub fn with_events_of(self, other: &History) -> History {
+        History {
+            columns: other.columns.clone(),
+            events: OnceLock::new(),
+            ops: OnceLock::new(),
+            ..self
+        }
+    }
+
+    /// The same history with other values, where there are some.
+    pub fn with_values(mut self, edit: impl FnMut(Row) -> Option<Value>) -> History {
+        Arc::make_mut(&mut self.columns).edit(edit);
+        (self.events, self.ops) = Default::default();
+        self
+    }
+
+    /// The same history with operations of other names, where there are some.
+    pub fn with_names(mut self, rename: impl Fn(&str) -> Option<&'static str>) -> History {
+        Arc::make_mut(&mut self.columns).rename(rename);
+        (self.events, self.ops) = Default::default();
+        self
     }
 
     /// Bytes that it takes, without those of [`History::events`] and [`History::ops`].
@@ -353,7 +426,7 @@ impl Open {
 }
 
 /// Why events are not paired.
-enum Unpaired {
+pub(crate) enum Unpaired {
     Malformed(Malformed),
     Exhausted(Exhausted),
 }

@@ -2,4 +2,5 @@
 
 mod doctor;
 mod lab;
+mod stops;
 mod talk;

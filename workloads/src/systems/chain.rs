@@ -48,6 +48,7 @@ pub(super) const ENTRY: Entry = Entry {
     ],
     params: PARAMS,
     leads: false,
+    may_crash: false,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 20.0),
     flaws,
     set_up,
@@ -134,8 +135,8 @@ impl ChainNode {
         &self.setup.params
     }
 
-    /// Whether the node has a block, connections to all others, and the chain that those who answer
-    /// have too, up to the depth at which answers are given.
+    /// Whether the node has a block, connections to all others, and every block from which any of those
+    /// who answer gives answers, deep enough to give the same.
     async fn settled(&self, node: &Node, all: &[Node]) -> Option<bool> {
         let mut http = self.network.http(node, Patience::QUESTION);
         let status: Status = ask(&mut http, "/debug/status").await.ok()?;
@@ -151,26 +152,44 @@ impl ChainNode {
             return Some(false);
         }
         let depth = self.params().count(CONFIRMATIONS.name) as i64;
-        let mine = recent(http, depth).await?;
-        // Of a chain that is not as deep yet: genesis, which all have.
-        let deep = mine.last()?.clone();
+        // The others first: what they had by then, this node has to have now.
         let theirs = ask_all(all, |other| {
-            recent(self.network.http(other, Patience::QUESTION), depth + SPREAD)
+            recent(self.network.http(other, Patience::QUESTION), depth)
         });
-        let mut theirs = theirs.await.into_iter();
-        Some(theirs.all(|(_, blocks)| blocks.contains(&deep)))
+        let theirs = theirs.await;
+        let mine = recent(http, depth + SPREAD).await?;
+        Some(
+            theirs
+                .iter()
+                .all(|(_, theirs)| caught_up(&mine, theirs, depth)),
+        )
     }
 }
 
-/// How many blocks one node's head may be ahead of another's while both are settled.
+/// How many blocks another node may be behind before it is not looked at: it is its own to catch up.
 const SPREAD: i64 = 20;
 
-/// Hashes of the newest blocks of the node's own chain.
-async fn recent(mut http: Http, blocks: i64) -> Option<Vec<String>> {
+/// Height and hash of the newest blocks of the node's own chain, newest first.
+async fn recent(mut http: Http, blocks: i64) -> Option<Vec<(i64, String)>> {
     let page: Page = ask(&mut http, &format!("/chain/blocks?limit={blocks}"))
         .await
         .ok()?;
-    Some(page.blocks.into_iter().map(|block| block.hash).collect())
+    let blocks = page.blocks.into_iter();
+    Some(blocks.map(|block| (block.height, block.hash)).collect())
+}
+
+/// Whether `mine` has the block from which `theirs` gives answers, and gives answers from it too. Of a
+/// chain that is not as deep yet that is genesis, which all have.
+fn caught_up(mine: &[(i64, String)], theirs: &[(i64, String)], depth: i64) -> bool {
+    let deep = |chain: &'_ [(i64, String)]| {
+        let last = chain.len().min(depth as usize).checked_sub(1)?;
+        chain.get(last).cloned()
+    };
+    let (Some(mine_deep), Some(their_deep)) = (deep(mine), deep(theirs)) else {
+        return false;
+    };
+    let lowest = mine.last().map_or(0, |(height, _)| *height);
+    mine_deep.0 >= their_deep.0 && (their_deep.0 < lowest || mine.contains(&their_deep))
 }
 
 /// `GET /debug/status`, the part that is used.
@@ -289,6 +308,12 @@ impl System for ChainNode {
     /// Until the first blocks, and some more until one of them is deep.
     fn patience(&self) -> Duration {
         Duration::from_secs(30) + self.params().duration(BLOCK_INTERVAL.name) * 10
+    }
+
+    /// As long again as an operation takes at most: until blocks are as deep as answers need them.
+    fn recovery_time(&self) -> Duration {
+        let pace = (ENTRY.pace)(self.params());
+        Duration::from_secs(30) + pace.op_timeout
     }
 
     async fn leader(&self, _nodes: &[Node]) -> Option<Name> {
@@ -458,6 +483,33 @@ mod tests {
             Value::text("00ab"),
             tx,
         ]))
+    }
+
+    #[test]
+    fn a_node_that_lags_by_one_block_has_not_caught_up() {
+        // Blocks by height, newest first; `fork` is where another branch begins.
+        let chain = |head: i64, blocks: i64, fork: i64| -> Vec<(i64, String)> {
+            let of = |height| match height >= fork {
+                true => format!("b{height}"),
+                false => format!("a{height}"),
+            };
+            let heights = (0..=head).rev().take(blocks as usize);
+            heights.map(|height| (height, of(height))).collect()
+        };
+        let never = i64::MAX;
+        let mine = |head, fork| chain(head, 6 + SPREAD, fork);
+        let theirs = |head, fork| chain(head, 6, fork);
+        let caught = |mine: &[_], theirs: &[_]| caught_up(mine, theirs, 6);
+        assert!(caught(&mine(20, never), &theirs(20, never)));
+        assert!(caught(&mine(25, never), &theirs(20, never)));
+        assert!(!caught(&mine(20, never), &theirs(21, never)));
+        // Branches above what answers are given from are no matter, those below are.
+        assert!(caught(&mine(20, 16), &theirs(20, 17)));
+        assert!(!caught(&mine(20, 14), &theirs(20, never)));
+        // Another that is far behind is not looked at; a chain that is not deep yet has genesis.
+        assert!(caught(&mine(90, never), &theirs(20, 3)));
+        assert!(caught(&mine(2, never), &theirs(1, never)));
+        assert!(!caught(&[], &theirs(1, never)));
     }
 
     const LINEAR: Consistency = Consistency::Linearizable;

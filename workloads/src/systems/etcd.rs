@@ -59,6 +59,7 @@ pub(super) const ENTRY: Entry = Entry {
     interfaces: &[Interface::Kv, Interface::Ledger],
     params: PARAMS,
     leads: true,
+    may_crash: false,
     pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),
     set_up,

@@ -51,6 +51,7 @@ pub(super) const ENTRY: Entry = Entry {
     interfaces: &[Interface::Chain, Interface::Ledger],
     params: PARAMS,
     leads: false,
+    may_crash: false,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 5.0),
     flaws: || Ok(Vec::new()),
     set_up,
@@ -237,8 +238,8 @@ impl System for Litecoind {
         Ok(())
     }
 
-    /// There are coins, and the node has the same chain as all others that answer, up to the depth at
-    /// which answers are given.
+    /// There are coins, and the node has every block from which any that answers gives answers, deep
+    /// enough to give the same.
     async fn ready(&self, node: &Node) -> bool {
         let Some(all) = self.network.nodes.get() else {
             return false;
@@ -249,6 +250,13 @@ impl System for Litecoind {
     /// Most of it is the first wallets' creation.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)
+    }
+
+    /// Connections that a partition broke are tried again after up to as long as it lasted; then blocks
+    /// have to become as deep as answers need them.
+    fn recovery_time(&self) -> Duration {
+        let pace = (ENTRY.pace)(&self.setup.params);
+        Duration::from_secs(60) + pace.op_timeout
     }
 
     async fn leader(&self, _nodes: &[Node]) -> Option<Name> {
@@ -370,33 +378,40 @@ impl Network {
         connect(at(node, self.ports.rpc), patience)
     }
 
-    /// Whether the block that is deep enough at this node is in the chain of every other that answers.
+    /// Whether the node has caught up with every other that answers: a node that lags by a block gives
+    /// older answers than the others did, and its reads would look as if something were lost.
     async fn settled(&self, node: &Node, all: &[Node]) -> bool {
-        let mut rpc = self.rpc(node, Patience::QUESTION);
-        let deep = async {
-            let info: Info = rpc.call("getblockchaininfo", json!([])).await?;
-            let height = (info.blocks - self.confirmations as i64 + 1).max(0);
-            let hash: String = rpc.call("getblockhash", json!([height])).await?;
-            Ok::<_, RpcError>((height, hash))
-        };
-        let Ok((height, hash)) = deep.await else {
+        // The others first: what they had by then, this node has to have now.
+        let theirs = super::ask_all(all, |other| {
+            let rpc = self.rpc(other, Patience::QUESTION);
+            self.deep(rpc)
+        });
+        let theirs = theirs.await;
+        let Some((height, _)) = self.deep(self.rpc(node, Patience::QUESTION)).await else {
             return false;
         };
-        let theirs = super::ask_all(all, |other| {
-            let mut rpc = self.rpc(other, Patience::QUESTION);
-            async move {
-                match rpc.call::<String>("getblockhash", json!([height])).await {
-                    Err(RpcError::Lost(_)) => None,
-                    // Not so high yet.
-                    Err(RpcError::Said { .. }) => Some(None),
-                    Ok(theirs) => Some(Some(theirs)),
-                }
+        let mut rpc = self.rpc(node, Patience::QUESTION);
+        for (_, (at, hash)) in theirs {
+            if at > height {
+                return false;
             }
-        });
-        theirs
-            .await
-            .iter()
-            .all(|(_, theirs)| theirs.as_ref() == Some(&hash))
+            match rpc.call::<String>("getblockhash", json!([at])).await {
+                Ok(mine) if mine == hash => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Height and hash of the newest block from which the node gives answers.
+    fn deep(&self, mut rpc: Rpc) -> impl Future<Output = Option<(i64, String)>> + Send + use<> {
+        let confirmations = self.confirmations as i64;
+        async move {
+            let info: Info = rpc.call("getblockchaininfo", json!([])).await.ok()?;
+            let height = (info.blocks - confirmations + 1).max(0);
+            let hash = rpc.call("getblockhash", json!([height])).await.ok()?;
+            Some((height, hash))
+        }
     }
 
     fn shown(&self, block: FullBlock) -> Block {
@@ -593,4 +608,53 @@ fn entry_in(script: &str) -> Option<Value> {
     let entry = text.strip_prefix(MARK)?;
     let whole = usize::from(*length) == text.len();
     whole.then(|| serde_json::from_str(entry).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::fake::{Act, Fake};
+    use crate::params::Params;
+
+    /// A node that has so many blocks, and this one where it gives answers from; it is asked for it as
+    /// one of all, then for itself, and then for what the others have.
+    fn node(blocks: i64, deep: &str) -> Vec<Act> {
+        let answer = |result: Json| {
+            let reply = json!({"result": result, "error": null, "id": 1});
+            Act::Answer(200, reply.to_string())
+        };
+        let info = || answer(json!({"blocks": blocks, "bestblockhash": "best"}));
+        let hash = || answer(json!(deep));
+        vec![info(), hash(), info(), hash(), hash(), hash()]
+    }
+
+    async fn first_is_settled(first: Vec<Act>, second: Vec<Act>) -> bool {
+        let mut nodes = harness::dummy::nodes(2);
+        let (here, beside) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+        let first = Fake::start(first).await;
+        let rpc = first.address.port();
+        let _second = Fake::start_at((beside, rpc).into(), second).await;
+        nodes[0].address = here.into();
+        nodes[1].address = beside.into();
+        let setup = Setup {
+            params: Params::resolve(PARAMS, []).unwrap(),
+            ..Setup::default()
+        };
+        let system = Litecoind::new("/nonexistent".into(), setup, Ports { rpc, peer: 0 });
+        system.network.settled(&nodes[0], &nodes).await
+    }
+
+    #[tokio::test]
+    async fn a_node_that_lags_by_one_block_has_not_caught_up() {
+        assert!(first_is_settled(node(20, "a"), node(20, "a")).await);
+        // The other lags: that is for the other to mend.
+        assert!(first_is_settled(node(21, "a"), node(20, "a")).await);
+        // Its reads would lack the block that makes the other's answers one deeper.
+        assert!(!first_is_settled(node(20, "a"), node(21, "a")).await);
+        assert!(!first_is_settled(node(20, "a"), node(20, "b")).await);
+    }
 }

@@ -36,6 +36,8 @@ pub struct Entry {
     pub params: &'static [Param],
     /// Whether one node leads the others, so that faults can be aimed at it.
     pub leads: bool,
+    /// Whether its daemons may end by themselves: whoever says so judges no crash.
+    pub may_crash: bool,
     pace: fn(&Params) -> Pace,
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
     set_up: fn(&Setup) -> Result<Ready, SetupError>,

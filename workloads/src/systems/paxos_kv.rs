@@ -122,6 +122,7 @@ pub(super) const ENTRY: Entry = Entry {
     interfaces: &[Interface::Kv, Interface::Log, Interface::Ledger],
     params: PARAMS,
     leads: true,
+    may_crash: false,
     pace: |_| Pace::QUICK,
     flaws,
     set_up,

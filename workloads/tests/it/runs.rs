@@ -49,6 +49,7 @@ async fn run_as(
         faults: false,
         confirmations,
         separate_clocks: false,
+        may_crash: false,
     };
     let checkers = workload::judges(workload, &params, circumstances);
     let test = Test {
@@ -56,12 +57,13 @@ async fn run_as(
         connect: workload.connect(&params, &ready.offers).unwrap(),
         system: ready.system,
         generator: load.main,
-        final_generator: Some(load.closing),
+        closing: Some(load.closing),
         schedule: Vec::new(),
         rate,
         workers,
         time_limit,
         op_timeout: LIMIT,
+        recovery_time: None,
         lacking: Box::new(|_| Vec::new()),
     };
     let store = Store::new(cluster.folder().join("store"));
@@ -71,6 +73,7 @@ async fn run_as(
         test,
         &mut cluster,
         &run,
+        tokio::sync::mpsc::unbounded_channel().1,
         Arc::new(Progress::default()),
         stop,
     )
@@ -136,6 +139,9 @@ async fn every_workload_is_valid_on_a_healthy_etcd() {
 /// Forks are common with blocks that come so fast, and twelve deep never, however busy the machine.
 const DEEP_CHAIN: &[(&str, &str)] = &[("block-interval", "200ms"), ("confirmations", "12")];
 
+/// An answer takes three seconds; most of the run has to have some.
+const CHAIN_SECONDS: Duration = Duration::from_secs(9);
+
 async fn is_valid_on_a_healthy_chain(workload: &str) {
     let workload = workload::find(workload).unwrap();
     let (cluster, ports) = Loopback::new(3);
@@ -143,7 +149,7 @@ async fn is_valid_on_a_healthy_chain(workload: &str) {
     // A bank's accounts are known when the first read is twelve deep; transfers begin only then.
     let time_limit = match workload.name() {
         "bank" => Duration::from_secs(20),
-        _ => THREE_SECONDS,
+        _ => CHAIN_SECONDS,
     };
     let history = run_as(workload, ready, cluster, time_limit, 100.0, 60, Some(12)).await;
     let served = history.ops().iter().filter(|op| !op.observes());
@@ -185,7 +191,7 @@ async fn every_workload_is_valid_on_a_healthy_litecoind() {
     for workload in workloads_of("litecoind") {
         let (cluster, ports) = Loopback::new(3);
         let ready = litecoind(setup("litecoind", DEEP_CHAIN, &[]), ports);
-        let history = run_as(*workload, ready, cluster, THREE_SECONDS, 10.0, 20, Some(12)).await;
+        let history = run_as(*workload, ready, cluster, CHAIN_SECONDS, 10.0, 40, Some(12)).await;
         assert!(succeeded(&history, "add") > 10, "{}", workload.name());
         assert!(succeeded(&history, "head") > 20, "{}", workload.name());
     }

@@ -12,6 +12,8 @@ use crate::random::{Random, Recorder, show};
 pub fn history(random: &mut Random) -> History {
     let wrong = *random.pick(&[0, 60, 95]);
     let lost = *random.pick(&[0, 15]);
+    // Pieces that are told apart, or few.
+    let unique = random.percent(50);
     let mut recorder = Recorder::default();
     let mut texts = [String::new(), String::new()];
     let mut past = vec![String::new()];
@@ -29,12 +31,16 @@ pub fn history(random: &mut Random) -> History {
                 left -= 1;
                 let f = *random.pick(&["get", "get", "append", "put"]);
                 let (key, text) = (random.below(2) as usize, *random.pick(&["a", "b", "ab"]));
+                let text = match unique {
+                    true => format!("{text}{left}."),
+                    false => text.to_string(),
+                };
                 let asked = match f {
                     "get" => Value::pair(key as i64, Value::Nil),
-                    _ => keyed(key, text),
+                    _ => keyed(key, &text),
                 };
                 recorder.record(names[who], Kind::Invoke, f, asked);
-                open[who] = Some((f, key, text.to_string(), None));
+                open[who] = Some((f, key, text, None));
             }
             None => {}
             Some((f, key, text, _)) if random.percent(lost) => {
@@ -85,7 +91,8 @@ pub fn judge(seed: u64, counts: &mut Counts) {
             for anomaly in &found.anomalies {
                 let key = anomaly.object.as_ref().expect("a key");
                 let key = key.parse().expect("a number");
-                let (ops, last) = (Some(&anomaly.ops[..]), Some(anomaly.ops[0]));
+                let last = anomaly.stretch.map(|stretch| stretch.until);
+                let ops = Some(&anomaly.ops[..]);
                 assert!(
                     !brute::linearizable_text(&history, key, ops, last),
                     "{anomaly:?} can be ordered\n{}",

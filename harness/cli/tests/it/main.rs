@@ -1,11 +1,13 @@
 //! The product through its real binary.
 
+mod doubles;
 mod edges;
 mod experiments;
 mod files;
 mod hostile;
 mod input;
 mod machines;
+mod own_files;
 mod runs;
 mod ssh;
 mod support;

@@ -10,7 +10,7 @@ use crate::machines::{World, keygen};
 use crate::support::{Ended, eventually};
 
 /// A run that only shows that one gets in.
-const BRIEF: &[&str] = &["--nemesis", "none", "--time-limit", "1s", "--rate", "20"];
+const BRIEF: &[&str] = &["--nemesis", "none", "--time-limit", "1s", "--rate", "200"];
 const TRUSTING: &str = "--accept-new-host-keys";
 
 fn brief(more: &[&'static str]) -> Vec<&'static str> {

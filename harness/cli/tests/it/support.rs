@@ -42,6 +42,18 @@ impl Place {
         path
     }
 
+    /// A program in place of paxos-kv: a shell script in which REAL is that itself. It is started in the
+    /// node's data folder, which is the same at every start.
+    pub fn script(&self, name: &str, body: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let real = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name("paxos-kv");
+        let body = body.replace("REAL", &real.to_string_lossy());
+        let path = self.file(name, format!("#!/bin/sh\n{body}\n"));
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, executable).expect("the folder is writable");
+        path
+    }
+
     /// `schism` with these arguments, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_schism"));

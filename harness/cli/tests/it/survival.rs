@@ -1,42 +1,51 @@
 //! Runs that are cut short: nothing recorded is lost, and nothing is left behind.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Ended, Place, eventually};
+use crate::support::{Ended, Place};
 
 /// A long run that has come to its main phase, with a fault in force.
 fn in_mid_run(place: &Place) -> Child {
     let schedule = "version = 1\n[[fault]]\nat = \"1s\"\nlasts = \"50s\"\n\
         family = \"partition\"\nshape = \"one-node\"\ntargets = [\"n1\"]\n\
-        [[fault]]\nat = \"1s\"\nlasts = \"50s\"\nfamily = \"pause\"\ntargets = [\"n2\"]\n";
+        [[fault]]\nat = \"1s\"\nlasts = \"50s\"\nfamily = \"pause\"\ntargets = [\"n2\"]\n\
+        [[fault]]\nat = \"55s\"\nlasts = \"1s\"\nfamily = \"pause\"\ntargets = [\"n2\"]\n";
     let schedule = place.file("long.toml", schedule);
-    let mut child = place
-        .command(&[
-            "run",
-            "paxos-kv",
-            "--nodes",
-            "5",
-            "--time-limit",
-            "60s",
-            "--seed",
-            "3",
-            "--schedule",
-            schedule.to_str().unwrap(),
-        ])
+    let args = [
+        "run",
+        "paxos-kv",
+        "--nodes",
+        "5",
+        "--time-limit",
+        "60s",
+        "--seed",
+        "3",
+        "--schedule",
+        schedule.to_str().unwrap(),
+    ];
+    until(place.command(&args), |line| {
+        line.contains("in force") && line.contains("pause")
+    })
+}
+
+/// Starts it, and returns once it has said this on stderr.
+fn until(mut command: Command, said: impl Fn(&str) -> bool) -> Child {
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("schism starts");
     let stderr = child.stderr.take().expect("it is piped");
     let mut lines = BufReader::new(stderr).lines();
-    let begun = lines
-        .by_ref()
-        .map_while(Result::ok)
-        .any(|line| line.contains("in force") && line.contains("pause"));
-    assert!(begun, "the run ended before a fault was in force");
+    let mut seen = Vec::new();
+    let begun = lines.by_ref().map_while(Result::ok).any(|line| {
+        seen.push(line.clone());
+        said(&line)
+    });
+    assert!(begun, "the run ended before that was said: {seen:#?}");
     // Somebody must go on reading, or the run would block on its own progress.
     std::thread::spawn(move || lines.for_each(drop));
     child
@@ -71,32 +80,145 @@ fn sigkill_leaves_nothing_and_loses_nothing() {
 }
 
 #[test]
-fn sigterm_heals_and_judges_what_there_is() {
+fn sigterm_heals_and_judges_what_there_is_and_is_unknown_at_best() {
     let place = Place::new();
     let child = in_mid_run(&place);
     signal(&child, Signal::TERM);
-    let ended = Ended::of(child.wait_with_output().unwrap());
-    assert!((0..=3).contains(&ended.code), "{ended:#?}");
-    let ended = ended.prints(&["linearizable", "report"]);
-    assert!(!ended.stdout.contains("INVALID"), "{ended:#?}");
+    let ended = Ended::of(child.wait_with_output().unwrap()).exits(2);
+    let ended = ended.prints(&[
+        "UNKNOWN",
+        "linearizable",
+        "recovery",
+        "completeness: stopped after ",
+        " of 60 s, 2 of 3 faults begun (SIGTERM)",
+        "report",
+    ]);
+    assert!(!ended.stdout.contains("invalid"), "{ended:#?}");
     place.assert_nothing_left();
     let history = std::fs::read_to_string(place.latest().join("history.jsonl")).unwrap();
     assert!(history.contains("\"heal\""), "the faults were healed");
+    let says = "of 60 s, 2 of 3 faults begun";
+    place.schism(&["list"]).exits(0).prints(&["unknown", says]);
+    place.schism(&["check", "latest"]).exits(2).prints(&[says]);
+    let report = std::fs::read_to_string(place.latest().join("report.html")).unwrap();
+    assert!(report.contains(says));
+    assert!(place.results().to_string().contains(says));
 }
 
 #[test]
-fn a_second_signal_leaves_at_once_and_leaves_nothing() {
+fn a_second_signal_in_mid_run_leaves_at_once_with_what_was_recorded() {
     let place = Place::new();
-    let mut child = in_mid_run(&place);
-    signal(&child, Signal::TERM);
-    signal(&child, Signal::TERM);
-    // The second may come before the first was heard; then it counts as the first.
-    eventually("it has ended", || {
-        let ended = child.try_wait().unwrap().is_some();
-        if !ended {
-            signal(&child, Signal::TERM);
-        }
-        ended
-    });
+    let child = in_mid_run(&place);
+    twice(&child);
+    let ended = Ended::of(child.wait_with_output().unwrap()).exits(2);
+    let text = "stopped after ";
+    let ended = ended.prints(&["UNKNOWN", text, "it was left at once", "linearizable"]);
+    assert!(!ended.stdout.contains(" 0 operations"), "{ended:#?}");
     place.assert_nothing_left();
+    let history = std::fs::read_to_string(place.latest().join("history.jsonl")).unwrap();
+    assert!(history.lines().count() > 50);
+}
+
+/// Signals of one kind that nobody has heard yet are one: the second must be another, or come later.
+fn twice(child: &Child) {
+    signal(child, Signal::INT);
+    signal(child, Signal::TERM);
+}
+
+/// A program that never serves: the run stays where it starts the system.
+fn never_serves(place: &Place) -> std::path::PathBuf {
+    place.script("never.sh", "exec sleep 600")
+}
+
+#[test]
+fn before_the_main_phase_one_signal_ends_the_run_and_its_folder_says_so() {
+    for times in [1, 2] {
+        let place = Place::new();
+        let mut command = place.command(&["run", "paxos-kv", "--nodes", "3"]);
+        command.env("SCHISM_PAXOS_KV", never_serves(&place));
+        let child = until(command, |line| line.starts_with("starting paxos-kv"));
+        match times {
+            1 => signal(&child, Signal::INT),
+            _ => twice(&child),
+        }
+        Ended::of(child.wait_with_output().unwrap()).exits(4);
+        place.assert_nothing_left();
+        let says = "stopped before the main phase had begun";
+        place.schism(&["list"]).exits(0).prints(&["infra", says]);
+        place.schism(&["check"]).exits(4).prints(&["INFRA", says]);
+    }
+}
+
+/// Both nodes of three that were killed do not come back: the run waits for them.
+#[test]
+fn while_nodes_are_waited_for_one_signal_ends_the_waiting() {
+    for times in [1, 2] {
+        let place = Place::new();
+        let schedule = place.file(
+            "kill.toml",
+            "version = 1\n[[fault]]\nat = \"1s\"\nlasts = \"1s\"\nfamily = \"kill\"\n\
+             targets = [\"n1\", \"n2\"]\n",
+        );
+        let mut command = place.command(&[
+            "run",
+            "paxos-kv",
+            "--nodes",
+            "3",
+            "--time-limit",
+            "3s",
+            "--recovery-time",
+            "10m",
+            "--schedule",
+            schedule.to_str().unwrap(),
+        ]);
+        let hangs = "[ -e started ] && exec sleep 600; touch started; exec REAL \"$@\"";
+        command.env("SCHISM_PAXOS_KV", place.script("hangs.sh", hangs));
+        let child = until(command, |line| line.starts_with("waiting until every node"));
+        match times {
+            1 => signal(&child, Signal::INT),
+            _ => twice(&child),
+        }
+        let ended = Ended::of(child.wait_with_output().unwrap());
+        // It served for a third of its time: that may be too little.
+        assert!([2, 3].contains(&ended.code), "{ended:#?}");
+        let says = "stopped after the main phase, before every node had served again";
+        ended.prints(&[says, "SIG"]);
+        place.assert_nothing_left();
+    }
+}
+
+/// Thousands of keys, each to be read from every node: that takes a while.
+#[test]
+fn during_the_last_operations_one_signal_ends_them() {
+    for times in [1, 2] {
+        let place = Place::new();
+        let command = place.command(&[
+            "run",
+            "paxos-kv",
+            "--nodes",
+            "3",
+            "--nemesis",
+            "none",
+            "--param",
+            "keys=50000",
+            "--time-limit",
+            "4s",
+            "--rate",
+            "5000",
+            "--concurrency",
+            "30",
+        ]);
+        let child = until(command, |line| line.starts_with("final operations"));
+        match times {
+            1 => signal(&child, Signal::TERM),
+            _ => twice(&child),
+        }
+        let ended = Ended::of(child.wait_with_output().unwrap()).exits(2);
+        ended.prints(&[
+            "UNKNOWN",
+            "stopped during the last operations",
+            "linearizable",
+        ]);
+        place.assert_nothing_left();
+    }
 }

@@ -1,74 +1,59 @@
 //! Operations with their call and their return, one a line, after a line that names the columns.
 
-use super::Events;
-use super::operations::{self, FIELDS, Operation, Operations};
+use std::borrow::Cow;
+
+use super::events::Events;
+use super::operations::{self, FIELDS, Field, Fields, Operations};
 use crate::edn::{Next, Reader, Wrong};
 use crate::jsonl::{Loaded, ReadError};
-use crate::{Exhausted, Meter, Value};
+use crate::word::{Arena, Word};
+use crate::{Exhausted, Meter};
 
 pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
-    let mut operations = Operations::default();
-    let mut columns: Option<Vec<String>> = None;
+    let mut operations = Operations::new(&mut events);
+    let mut columns: Option<Vec<Field>> = None;
+    let mut stack = Vec::new();
+    let mut cells: Vec<Cell> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
         }
-        let line_number = number as u64 + 1;
         let at = |column: usize, reason: String| ReadError::Event {
-            line: line_number,
+            line: number as u64 + 1,
             column: column as u64 + 1,
             reason,
         };
-        // Cells are copies of what is in the line, in strings that grow by doubling.
+        // Cells that are quoted are copies, in strings that grow by doubling.
         let held = operations.bytes() + 2 * line.len() as u64;
         let mut meter = events.left().without(held);
         let most = columns.as_ref().map_or(MOST_COLUMNS, Vec::len);
-        let cells = cells(line, most, &mut meter).map_err(|uncut| match uncut {
+        cut(line, most, &mut cells, &mut meter).map_err(|uncut| match uncut {
             Uncut::Unclosed(from) => at(from, "this quote is never closed".into()),
             Uncut::Exhausted(why) => operations.exhausted(&events, why),
         })?;
-        let Some(names) = &columns else {
-            let names: Vec<String> = cells
-                .into_iter()
-                .map(|(_, name, _)| name.trim().to_lowercase())
-                .collect();
-            let known = |name: &String| FIELDS.split([',', ' ']).any(|f| f == name) || name == "op";
-            for (i, name) in names.iter().enumerate() {
-                if !known(name) {
-                    let reason = format!("no column {name:?}: an operation has {FIELDS}");
-                    return Err(at(0, reason));
-                }
-                if names[..i].contains(name) {
-                    return Err(at(0, format!("two columns {name:?}")));
-                }
-            }
-            columns = Some(names);
+        let Some(fields) = &columns else {
+            columns = Some(named(&cells).map_err(|why| at(0, why))?);
             continue;
         };
-        if cells.len() != names.len() {
-            let found = match cells.len() > names.len() {
+        if cells.len() != fields.len() {
+            let found = match cells.len() > fields.len() {
                 true => "more".to_string(),
                 false => cells.len().to_string(),
             };
-            let reason = format!("expected {} columns, found {found}", names.len());
+            let reason = format!("expected {} columns, found {found}", fields.len());
             return Err(at(0, reason));
         }
-        let mut fields: Vec<(&str, Value)> = Vec::new();
-        for (name, (from, cell, quoted)) in names.iter().zip(&cells) {
-            let value = cell_value(cell, *quoted, &meter).map_err(|w| match w.exhausted {
+        let mut told = Fields::default();
+        for (field, cell) in fields.iter().zip(&cells) {
+            let word = cell.word(&mut events.chunk.arena, &mut stack, &meter);
+            let word = word.map_err(|w| match w.exhausted {
                 Some(why) => operations.exhausted(&events, why),
-                None => at(*from, w.reason),
+                None => at(cell.from, w.reason),
             })?;
-            fields.push((name, value));
+            told.0[*field as usize] = Some(word);
         }
-        let field = |name: &str| {
-            fields
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| v.clone())
-        };
-        let op = Operation::new(line_number, field).map_err(|e| at(0, e))?;
-        operations.push(op, &mut events)?;
+        let pushed = operations.push(&told, number as u32 + 1, &mut events)?;
+        pushed.map_err(|why| at(0, why))?;
     }
     match columns {
         Some(_) => operations::history(operations, events),
@@ -78,6 +63,22 @@ pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
             reason: format!("expected a line that names the columns: {FIELDS}"),
         }),
     }
+}
+
+/// What the first line says.
+fn named(cells: &[Cell]) -> Result<Vec<Field>, String> {
+    let mut fields: Vec<Field> = Vec::new();
+    for cell in cells {
+        let name = cell.text.trim().to_lowercase();
+        let field = Field::of(&name);
+        let field =
+            field.ok_or_else(|| format!("no column {name:?}: an operation has {FIELDS}"))?;
+        if fields.contains(&field) {
+            return Err(format!("two columns {name:?}"));
+        }
+        fields.push(field);
+    }
+    Ok(fields)
 }
 
 /// More than there are fields.
@@ -90,16 +91,62 @@ enum Uncut {
     Exhausted(Exhausted),
 }
 
-/// Where each cell begins, what it says, and whether it was quoted; no more than one beyond `most`.
-fn cells(line: &str, most: usize, meter: &mut Meter) -> Result<Vec<(usize, String, bool)>, Uncut> {
-    let mut cells = Vec::new();
+struct Cell<'a> {
+    /// Where it begins.
+    from: usize,
+    text: Cow<'a, str>,
+    quoted: bool,
+}
+
+/// Cuts a line into cells, no more than one beyond `most`.
+fn cut<'a>(
+    line: &'a str,
+    most: usize,
+    cells: &mut Vec<Cell<'a>>,
+    meter: &mut Meter,
+) -> Result<(), Uncut> {
+    cells.clear();
+    if line.contains('"') {
+        return cut_quoted(line, most, cells, meter);
+    }
+    meter.tick(0).map_err(Uncut::Exhausted)?;
+    let (mut from, mut depth) = (0, 0usize);
+    let cell = |from, until| Cell {
+        from,
+        text: Cow::Borrowed(&line[from..until]),
+        quoted: false,
+    };
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            // Commas within brackets belong to the value.
+            b'[' => depth += 1,
+            b']' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                cells.push(cell(from, at));
+                from = at + 1;
+                if cells.len() > most {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+    }
+    cells.push(cell(from, line.len()));
+    Ok(())
+}
+
+fn cut_quoted<'a>(
+    line: &'a str,
+    most: usize,
+    cells: &mut Vec<Cell<'a>>,
+    meter: &mut Meter,
+) -> Result<(), Uncut> {
     let mut rest = line.char_indices().peekable();
     loop {
         let from = rest.peek().map_or(line.len(), |(at, _)| *at);
         let mut cell = String::new();
         let quoted = rest.next_if(|(_, c)| *c == '"').is_some();
         let mut open = quoted;
-        // Commas within brackets belong to the value.
         let mut depth = 0usize;
         let mut ended = true;
         while let Some((_, c)) = rest.next() {
@@ -126,29 +173,40 @@ fn cells(line: &str, most: usize, meter: &mut Meter) -> Result<Vec<(usize, Strin
         if open {
             return Err(Uncut::Unclosed(from));
         }
-        cells.push((from, cell, quoted));
+        cells.push(Cell {
+            from,
+            text: cell.into(),
+            quoted,
+        });
         if ended || cells.len() > most {
-            return Ok(cells);
+            return Ok(());
         }
     }
 }
 
-/// A number, a list or a word; nothing is nil. What is quoted and no list is text.
-fn cell_value(cell: &str, quoted: bool, meter: &Meter) -> Result<Value, Wrong> {
-    let cell = cell.trim();
-    match cell {
-        "" if quoted => return Ok(Value::text("")),
-        "" | "nil" | "null" => return Ok(Value::Nil),
-        _ => {}
-    }
-    if quoted && !cell.starts_with('[') {
-        return Ok(Value::text(cell));
-    }
-    let mut reader = Reader::new(cell).within(meter.clone());
-    let value = reader.value()?;
-    match reader.upcoming() {
-        Ok(Next::End) => Ok(value),
-        // Several words are one text.
-        _ => Ok(Value::text(cell)),
+impl Cell<'_> {
+    /// A number, a list or a word; nothing is nil. What is quoted and no list is text.
+    fn word(&self, arena: &mut Arena, stack: &mut Vec<Word>, meter: &Meter) -> Result<Word, Wrong> {
+        let cell = self.text.trim();
+        match cell {
+            "" if self.quoted => return Ok(arena.text("")),
+            "" | "nil" | "null" => return Ok(Word::NIL),
+            _ => {}
+        }
+        let mut reader = Reader::new(cell).within(meter.clone());
+        if self.quoted && !cell.starts_with('[') {
+            reader.hold_text(cell)?;
+            return Ok(arena.text(cell));
+        }
+        stack.clear();
+        let word = reader.word(arena, stack)?;
+        match reader.upcoming() {
+            Ok(Next::End) => Ok(word),
+            // Several words are one text.
+            _ => {
+                reader.hold_text(cell)?;
+                Ok(arena.text(cell))
+            }
+        }
     }
 }

@@ -1,52 +1,56 @@
-//! Histories as Jepsen, Knossos and Elle keep them: events as maps of EDN.
+//! Histories as Jepsen, Knossos and Elle keep them: events as maps of EDN, or objects of JSON.
+//!
+//! Both are read by one reader, whose entries may stand in any order.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{Events, kind_of, wrong};
-use crate::edn::{self, Next, Reader};
+use super::events::{Events, Told, Who};
+use super::{kind_of, wrong};
+use crate::edn::{self, Next, Reader, Wrong};
 use crate::jsonl::{Loaded, ReadError, Torn};
-use crate::{Event, History, Kind, Name, Process, Time, Value};
+use crate::word::Word;
+use crate::{History, Kind, Process, Value};
 
-pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
-    let mut reader = Reader::new(text).within(events.left());
+/// Reads events one after another, or in one list or vector around all of them.
+pub fn read(text: &str, json: bool, mut events: Events) -> Result<Loaded, ReadError> {
+    let reader = match json {
+        true => Reader::json(text),
+        false => Reader::new(text),
+    };
+    let mut reader = reader.within(events.left());
     // One vector or list around all events, which is closed by its own kind of bracket.
     let mut around = None;
-    // Lines are counted as they are passed, not anew for each event.
-    let (mut line, mut counted) = (1, 0);
     let mut torn = None;
+    let mut stack = Vec::new();
     loop {
         let next = reader.upcoming().map_err(|w| events.wrong(text, 0, w))?;
         let start = reader.at();
-        line += text.as_bytes()[counted..start]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count() as u64;
-        counted = start;
         match (next, around) {
-            (Next::Form, _) => match reader.value() {
-                Ok(value) => {
-                    let index = events.len() as u64;
-                    let event = event(index, value).map_err(|e| wrong(text, start, e))?;
-                    events.push(event, line)?;
-                    reader = reader.within(events.left());
+            (Next::Form, _) => match event(&mut reader, &mut events, &mut stack) {
+                Ok(()) => {
+                    if events.grew() {
+                        reader.goes_on_within(events.left());
+                    }
                 }
                 // Only the writer's death leaves a last event that is not whole.
-                Err(w) if w.torn && around.is_none() => {
-                    let bytes = (text.len() - start) as u64;
-                    torn = Some(Torn { line, bytes });
+                Err(Bad::Form(w)) if w.torn && w.exhausted.is_none() => {
+                    torn = Some(cut(text, start));
                     break;
                 }
-                Err(w) => return Err(events.wrong(text, 0, w)),
+                Err(Bad::Form(w)) => return Err(events.wrong(text, 0, w)),
+                Err(Bad::Event(why)) => return Err(wrong(text, start, why)),
+                Err(Bad::Events(e)) => return Err(e),
             },
             (Next::Open(open), None) if events.len() == 0 => {
-                around = Some((if open == b'[' { b']' } else { b')' }, start));
+                around = Some(if open == b'[' { b']' } else { b')' });
                 reader.bracket();
             }
             (Next::Open(_), _) => {
                 return Err(wrong(text, start, "expected an event, {:process ...}"));
             }
-            (Next::Close(close), Some((end, _))) if close == end => {
+            (Next::Close(close), Some(end)) if close == end => {
                 reader.bracket();
                 // Nothing may follow.
                 let next = reader.upcoming().map_err(|w| events.wrong(text, 0, w))?;
@@ -63,61 +67,152 @@ pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
                 let reason = format!("{} closes nothing", char::from(close));
                 return Err(wrong(text, start, reason));
             }
-            (Next::End, Some((_, start))) => {
-                return Err(wrong(text, start, "this is never closed"));
+            // What is around the events was cut off with the rest.
+            (Next::End, Some(_)) => {
+                torn = Some(cut(text, text.len()));
+                break;
             }
             (Next::End, None) => break,
         }
     }
-    events.history(torn)
+    events.history(torn, |place| {
+        Reader::line_and_column(text, place as usize).0
+    })
 }
 
-fn event(index: u64, mut value: Value) -> Result<Event, String> {
-    let Value::Map(entries) = &mut value else {
-        return Err(format!("expected an event, {{:process ...}}, not {value}"));
+/// What begins at `start` is not whole.
+fn cut(text: &str, start: usize) -> Torn {
+    Torn {
+        line: Reader::line_and_column(text, start).0,
+        bytes: (text.len() - start) as u64,
+    }
+}
+
+/// Why an event cannot be read.
+enum Bad {
+    Form(Wrong),
+    Event(String),
+    Events(ReadError),
+}
+
+impl From<Wrong> for Bad {
+    fn from(w: Wrong) -> Bad {
+        Bad::Form(w)
+    }
+}
+
+/// What an event's entries say.
+struct Entries<'a> {
+    kind: Option<Cow<'a, str>>,
+    process: Option<Cow<'a, str>>,
+    number: Option<u64>,
+    time: Option<u64>,
+    f: Option<Cow<'a, str>>,
+    value: Word,
+    key: Option<Word>,
+    error: Option<Cow<'a, str>>,
+    node: Option<Cow<'a, str>>,
+    version: Option<Word>,
+}
+
+fn event(reader: &mut Reader, events: &mut Events, stack: &mut Vec<Word>) -> Result<(), Bad> {
+    reader.tags()?;
+    let start = reader.at();
+    if !reader.eat(b'{')? {
+        let other = reader.value()?;
+        let why = format!("expected an event, {{:process ...}}, not {other}");
+        return Err(Bad::Event(why));
+    }
+    let mut entries = Entries {
+        kind: None,
+        process: None,
+        number: None,
+        time: None,
+        f: None,
+        value: Word::NIL,
+        key: None,
+        error: None,
+        node: None,
+        version: None,
     };
-    // It may be large, so it is moved and not copied.
-    let mut entries = entries.iter_mut();
-    let content = entries.find(|(key, _)| key.as_text() == Some("value"));
-    let content = content.map(|(_, content)| std::mem::take(content));
-    let of = |key: &str| value.get(key).filter(|v| !v.is_nil());
-    let kind = match of("type") {
-        Some(kind) => kind_of(kind.as_text().unwrap_or_default())
-            .ok_or_else(|| format!("{kind} is not :invoke, :ok, :fail or :info"))?,
-        None => return Err("expected a :type: :invoke, :ok, :fail or :info".into()),
+    stack.clear();
+    while !reader.eat(b'}')? {
+        entry(reader, events, stack, &mut entries).map_err(|bad| match bad {
+            // The end of the text within an event is the end of a whole event that is missing.
+            Bad::Form(w) if w.torn && w.exhausted.is_none() => Bad::Form(Wrong { at: start, ..w }),
+            bad => bad,
+        })?;
+    }
+    let Some(kind) = &entries.kind else {
+        let why = "expected a :type: :invoke, :ok, :fail or :info";
+        return Err(Bad::Event(why.into()));
     };
-    let process = match of("process") {
-        None => Process::Client(0),
-        Some(Value::Int(n)) => match u64::try_from(*n) {
-            Ok(n) => Process::Client(n),
-            Err(_) => return Err(format!("{n} is not a process: a number from 0, or a name")),
-        },
-        Some(_) => Process::Nemesis,
+    let Some(kind) = kind_of(kind.strip_prefix(':').unwrap_or(kind)) else {
+        let why = format!("{kind:?} is not :invoke, :ok, :fail or :info");
+        return Err(Bad::Event(why));
     };
-    let time = match of("time") {
-        None => index,
-        Some(Value::Int(n)) if *n >= 0 => *n as u64,
-        Some(other) => return Err(format!("{other} is not a time: nanoseconds from 0")),
+    let value = match entries.key {
+        None => entries.value,
+        Some(key) => events.chunk.arena.list(&[key, entries.value]),
     };
-    let name = |v: &Value| match v {
-        Value::Text(name) => name.clone(),
-        other => Name::from(other.to_string()),
+    let who = match (entries.number, &entries.process) {
+        (Some(number), _) => Who::Number(number),
+        (None, Some(process)) => Who::of(process),
+        (None, None) => Who::Nobody,
     };
-    let content = content.unwrap_or_default();
-    Ok(Event {
-        index,
-        time: Time(time),
-        process,
+    let told = Told {
+        time: entries.time,
+        who,
         kind,
-        f: of("f").map_or("txn".into(), name),
-        value: match of("key") {
-            None => content,
-            Some(key) => Value::pair(key.clone(), content),
+        f: entries.f.as_deref().unwrap_or("txn"),
+        value,
+        error: entries.error.as_deref(),
+        node: entries.node.as_deref(),
+        version: entries.version,
+    };
+    events.tell(&told, start as u64).map_err(Bad::Events)
+}
+
+#[inline]
+fn entry<'a>(
+    reader: &mut Reader<'a>,
+    events: &mut Events,
+    stack: &mut Vec<Word>,
+    entries: &mut Entries<'a>,
+) -> Result<(), Bad> {
+    let key = reader.text()?;
+    let arena = &mut events.chunk.arena;
+    match key.as_deref().unwrap_or_default() {
+        "type" => entries.kind = reader.text()?,
+        "process" => {
+            let number = reader.small_integer()?;
+            entries.number = number.and_then(|n| u64::try_from(n).ok());
+            entries.process = match number {
+                None => reader.text()?,
+                Some(n) => entries.number.is_none().then(|| n.to_string().into()),
+            };
+        }
+        "time" => match reader.small_integer()? {
+            // What is no number from 0 tells no time; the place does.
+            Some(n) => entries.time = u64::try_from(n).ok(),
+            None => reader.pass()?,
         },
-        error: of("error").map(|e| name(e).to_string()),
-        node: of("node").map(name),
-        version: of("version").cloned(),
-    })
+        "f" => entries.f = reader.text()?,
+        "value" => entries.value = reader.word(arena, stack)?,
+        "key" => entries.key = Some(reader.word(arena, stack)?).filter(|key| *key != Word::NIL),
+        "version" => {
+            entries.version = Some(reader.word(arena, stack)?).filter(|v| *v != Word::NIL);
+        }
+        "error" => entries.error = reader.text()?,
+        "node" => entries.node = reader.text()?,
+        // Of what nobody reads, anything may be said.
+        _ => {
+            if reader.small_integer()?.is_none() {
+                reader.pass()?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes a history as Jepsen's `history.edn`: one event a line.

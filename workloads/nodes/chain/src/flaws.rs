@@ -43,6 +43,9 @@ pub enum Flaw {
     /// The rule that a block's time is later than the median of the eleven before it is not there, for miner
     /// or checker. The rule whose gaps the time warp attack uses.
     MedianUnchecked,
+    /// While a restarted node reads its store it forgets branches that are too long, among them one
+    /// that is about to become the active chain. So it comes back on a branch that it had left.
+    PruneOnReplay,
     /// A transaction that is long in coming is sent again under another name. As exchanges did that took a changed
     /// transaction id for a lost payment and paid twice (Decker and Wattenhofer 2014).
     ResendRenamed,
@@ -68,7 +71,7 @@ pub struct Entry {
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 12] = [
+    pub const ALL: [Flaw; 13] = [
         Flaw::FirstSeen,
         Flaw::TimestampForkChoice,
         Flaw::NoRelayAfterHeal,
@@ -80,6 +83,7 @@ impl Flaw {
         Flaw::UncheckedWork,
         Flaw::ConfirmByHeight,
         Flaw::MedianUnchecked,
+        Flaw::PruneOnReplay,
         Flaw::ResendRenamed,
     ];
 
@@ -169,6 +173,13 @@ impl Flaw {
                 "clock",
                 &[],
                 &["validity"],
+            ),
+            Flaw::PruneOnReplay => (
+                "prune-on-replay",
+                "a node that reads its store after a restart forgets the branch that it had changed to",
+                "kill",
+                &[],
+                &["persistence"],
             ),
             Flaw::ResendRenamed => (
                 "resend-renamed",

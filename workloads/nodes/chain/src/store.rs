@@ -124,10 +124,11 @@ impl Store {
             }
         }
         if contents.cut.is_some() {
-            file.set_len(offset)
-                .and_then(|()| file.sync_all())
-                .map_err(io_error(&path))?;
+            file.set_len(offset).map_err(io_error(&path))?;
         }
+        // A process that died between a write and its sync leaves blocks that the next one reads,
+        // but that a loss of power would take away. They count from now on.
+        sync(&file).map_err(io_error(&path))?;
         if offset == 0 {
             file.write_all(&frame::encode(&expected))
                 .and_then(|()| file.sync_all())
@@ -151,6 +152,12 @@ impl Store {
             .and_then(|()| self.file.sync_data())
             .map_err(io_error(&self.path))
     }
+}
+
+fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    tests::SYNCS.set(tests::SYNCS.get() + 1);
+    file.sync_all()
 }
 
 /// Reads one frame into the buffer, which only grows with bytes that are there, and returns its payload or why it is
@@ -184,6 +191,21 @@ mod tests {
     use crate::core::block::{Header, Op, Transaction};
 
     const GENESIS: Hash = Hash([7; 32]);
+
+    thread_local! {
+        /// How often [`sync`] was called in this test.
+        pub(super) static SYNCS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
+    #[test]
+    fn what_is_read_back_is_synced_before_it_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(folder.path(), GENESIS).unwrap();
+        store.append(&[block(1)]).unwrap();
+        SYNCS.set(0);
+        let (_, contents) = Store::open(folder.path(), GENESIS).unwrap();
+        assert_eq!((contents.blocks.len(), SYNCS.get()), (1, 1));
+    }
 
     fn block(height: u64) -> Arc<Block> {
         let put = Op::Put {

@@ -1,16 +1,19 @@
-//! The thread that writes the log, so that a slow disk delays only what must wait for it.
+//! The threads that write the log and the snapshots, so that a slow disk delays only what must wait for it.
 //!
-//! All that waits when a sync is done is the next frame and one sync: group commit.
+//! All that waits when a sync of the log is done is the next frame and one sync: group commit. Snapshots are
+//! saved one after the other, and of those that wait only the newest.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc as blocking;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc as blocking};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use crate::core::message::{Record, Slot};
 use crate::node::Event;
+use crate::snapshot;
 use crate::wal::{Wal, WalError};
 
 /// What the log's thread is asked for.
@@ -39,6 +42,37 @@ pub fn start(wal: Wal, events: mpsc::Sender<Event>) -> io::Result<blocking::Send
         }
     };
     std::thread::Builder::new().name("log".into()).spawn(work)?;
+    Ok(sender)
+}
+
+/// A slot, and the state after it.
+pub type Snapshot = (Slot, Arc<Vec<u8>>);
+
+/// Starts the thread that saves snapshots.
+///
+/// # Errors
+/// The operating system's, when it gives no thread.
+pub fn start_snapshots(
+    folder: PathBuf,
+    events: mpsc::Sender<Event>,
+) -> io::Result<blocking::Sender<Snapshot>> {
+    let (sender, waiting) = blocking::channel::<Snapshot>();
+    let work = move || {
+        while let Ok(first) = waiting.recv() {
+            let (slot, bytes) = waiting.try_iter().last().unwrap_or(first);
+            let event = match snapshot::save(&folder, slot, &bytes) {
+                Ok(()) => Event::SnapshotSaved(slot),
+                Err(error) => Event::Disk(error.to_string()),
+            };
+            // Nobody listens any more when the node stops.
+            if events.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("snapshots".into())
+        .spawn(work)?;
     Ok(sender)
 }
 

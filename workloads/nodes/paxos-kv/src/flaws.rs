@@ -54,6 +54,12 @@ pub enum Flaw {
     /// A new leader takes its time to decide what phase 1 told it and serves reads meanwhile, so it may not know
     /// the last acknowledged writes. Raft, section 8: the no-op at the start of a term.
     ReadBeforeRecovery,
+    /// A node that installs a snapshot writes down that its slots are decided before the snapshot is on the disk.
+    /// Killed in between, it takes what its log holds in these slots for decided, though others were chosen.
+    SnapshotDecidedEarly,
+    /// A leader that learns of slots decided in a higher ballot goes on leading and announces them in its own, so
+    /// that followers take what they accepted from it there for chosen.
+    StaleBallotDecides,
 }
 
 /// What a person or a harness should know to bring a flaw to light. Printed by `paxos-kv flaws`.
@@ -75,7 +81,7 @@ pub struct Entry {
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 15] = [
+    pub const ALL: [Flaw; 17] = [
         Flaw::StaleReadLeader,
         Flaw::StaleReadFollower,
         Flaw::WallClockLease,
@@ -91,6 +97,8 @@ impl Flaw {
         Flaw::CasNotAtomic,
         Flaw::CommitAnyBallot,
         Flaw::ReadBeforeRecovery,
+        Flaw::SnapshotDecidedEarly,
+        Flaw::StaleBallotDecides,
     ];
 
     /// The catalogue's entry.
@@ -222,6 +230,22 @@ impl Flaw {
                 None,
                 &[],
                 &["linearizability"],
+            ),
+            Flaw::SnapshotDecidedEarly => (
+                "snapshot-decided-early",
+                "an installed snapshot counts as decided on the disk before it is there",
+                "kill",
+                None,
+                &[("snapshot-every", "20")],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::StaleBallotDecides => (
+                "stale-ballot-decides",
+                "a leader announces in its ballot what was decided in a higher one",
+                "partition",
+                None,
+                &[],
+                &["agreement", "linearizability"],
             ),
         };
         Entry {

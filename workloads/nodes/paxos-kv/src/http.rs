@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::core::kv::{PAGE_ENTRIES, VALUE_MAX};
 use crate::core::message::{Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
 use crate::node::{Event, Inspect};
@@ -40,10 +41,15 @@ async fn answer(ask: Ask, events: &mpsc::Sender<Event>) -> Response {
     match ask {
         Ask::Request(request) => {
             let (sender, receiver) = oneshot::channel();
+            // With a session the client may have sent the same before, here or to another node, and
+            // that sending may still happen whatever becomes of this one.
+            let first = !matches!(request, Request::Write(Some(_), _));
             if events.send(Event::Request(request, sender)).await.is_err() {
                 return stopping();
             }
-            receiver.await.map_or_else(|_| stopping(), present)
+            receiver
+                .await
+                .map_or_else(|_| stopping(), |reply| present(reply, first))
         }
         Ask::Inspect(inspect) => {
             let (sender, receiver) = oneshot::channel();
@@ -57,15 +63,16 @@ async fn answer(ask: Ask, events: &mpsc::Sender<Event>) -> Response {
     }
 }
 
-/// The response to a reply. Values are JSON texts already.
-fn present(reply: Reply) -> Response {
+/// The response to a reply. Values are JSON texts already. `first`: nobody can have sent the same
+/// request before.
+fn present(reply: Reply, first: bool) -> Response {
     let answer = match reply {
         Reply::Done(answer) => answer,
         Reply::NoLeader => {
             return failure(
                 503,
                 "no-leader",
-                true,
+                first,
                 "no leader is known; nothing was sent to any",
             );
         }
@@ -73,7 +80,7 @@ fn present(reply: Reply) -> Response {
             return failure(
                 429,
                 "overloaded",
-                true,
+                first,
                 "too many requests wait; this one was not sent",
             );
         }
@@ -97,18 +104,30 @@ fn present(reply: Reply) -> Response {
                 format!("{{\"swapped\":false,\"actual\":{actual},\"slot\":{slot}}}"),
             )
         }
+        Outcome::NotSwappedFromLong => (409, format!("{{\"swapped\":false,\"slot\":{slot}}}")),
         Outcome::Appended { length } => (200, format!("{{\"length\":{length},\"slot\":{slot}}}")),
         Outcome::NotAList => bad_request("the value is not a list"),
+        Outcome::TooLong => bad_request(format!(
+            "the list would be longer than {} MiB",
+            VALUE_MAX >> 20
+        )),
         Outcome::Value(Some(value)) => (200, format!("{{\"value\":{value},\"slot\":{slot}}}")),
         Outcome::Value(None) => (404, format!("{{\"error\":\"not-found\",\"slot\":{slot}}}")),
-        Outcome::Entries(entries) => {
-            let entries: Vec<_> = entries
+        Outcome::Entries { entries, more } => {
+            let texts: Vec<_> = entries
                 .iter()
                 .map(|(key, value)| format!("[{},{value}]", json!(key)))
                 .collect();
+            let last = entries.last().filter(|_| more);
+            let next = last.map_or(String::new(), |(key, _)| {
+                format!("\"next\":{},", json!(key))
+            });
             (
                 200,
-                format!("{{\"entries\":[{}],\"slot\":{slot}}}", entries.join(",")),
+                format!(
+                    "{{\"entries\":[{}],{next}\"slot\":{slot}}}",
+                    texts.join(",")
+                ),
             )
         }
         Outcome::Superseded => failure(
@@ -137,12 +156,17 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
             Ok(Ask::Inspect(Inspect::Log { from, limit }))
         }
         ("GET", ["kv"]) => {
-            params.only(&["prefix", "read"])?;
-            let prefix = params.get("prefix").unwrap_or_default().to_owned();
-            Ok(Ask::Request(Request::Read(
-                Query::Range { prefix },
-                mode(&params, reads)?,
-            )))
+            params.only(&["prefix", "read", "after", "limit"])?;
+            let limit = params.number("limit")?.unwrap_or(u64::from(PAGE_ENTRIES));
+            if !(1..=u64::from(PAGE_ENTRIES)).contains(&limit) {
+                return Err(bad_request(format!("limit is 1 to {PAGE_ENTRIES}")));
+            }
+            let query = Query::Range {
+                prefix: params.get("prefix").unwrap_or_default().to_owned(),
+                after: params.get("after").map(str::to_owned),
+                limit: limit as u32,
+            };
+            Ok(Ask::Request(Request::Read(query, mode(&params, reads)?)))
         }
         ("GET", ["kv", key]) => {
             params.only(&["read"])?;
@@ -265,9 +289,14 @@ mod tests {
         );
         let range = Query::Range {
             prefix: "a b".into(),
+            after: Some("a b7".into()),
+            limit: 20,
         };
         assert_eq!(
-            ask("GET /kv?prefix=a%20b&read=log HTTP/1.1", ""),
+            ask(
+                "GET /kv?prefix=a%20b&read=log&after=a%20b7&limit=20 HTTP/1.1",
+                ""
+            ),
             Ok(Ask::Request(Request::Read(range, ReadMode::Log)))
         );
         let put = Op::Put {
@@ -300,6 +329,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_definite_only_where_nothing_can_have_been_sent_before() {
+        for reply in [Reply::NoLeader, Reply::Overloaded] {
+            for first in [true, false] {
+                let (_, text) = present(reply.clone(), first);
+                let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(text["definite"].as_bool(), Some(first), "{reply:?}");
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_definite_and_named() {
         for (head, body, status, message) in [
             ("GET / HTTP/1.1", "", 400, "there is no /"),
@@ -314,6 +354,8 @@ mod tests {
                 "quorum, log, lease, local",
             ),
             ("GET /kv/k?mode=log HTTP/1.1", "", 400, "mode"),
+            ("GET /kv?limit=0 HTTP/1.1", "", 400, "1 to 1000"),
+            ("GET /kv?limit=1001 HTTP/1.1", "", 400, "1 to 1000"),
             ("PATCH /kv/k HTTP/1.1", "1", 405, "PATCH"),
             ("PUT /kv/k HTTP/1.1", "{", 400, "not JSON"),
             ("PUT /kv/k HTTP/1.1\r\nSession: a", "1", 400, "go together"),

@@ -105,6 +105,6 @@ fn show(op: &Op) -> serde_json::Value {
         Op::Append { key, element } => json!({"op": "append", "key": key, "value": value(element)}),
         Op::Delete { key } => json!({"op": "delete", "key": key}),
         Op::Read(Query::Get { key }) => json!({"op": "get", "key": key}),
-        Op::Read(Query::Range { prefix }) => json!({"op": "range", "prefix": prefix}),
+        Op::Read(Query::Range { prefix, .. }) => json!({"op": "range", "prefix": prefix}),
     }
 }

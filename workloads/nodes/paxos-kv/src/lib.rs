@@ -3,6 +3,7 @@
 //! [`core`] is the protocol without clock, disk or network; [`node`] drives it. The wire protocol for clients is
 //! described in `harness/docs/paxos-kv.md`.
 
+pub mod birth;
 pub mod core;
 mod disk;
 pub mod flaws;

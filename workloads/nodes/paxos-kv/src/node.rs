@@ -17,13 +17,14 @@ use nodekit::signals::stop_on_signals;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::birth::{BirthError, Births};
 use crate::core::message::{Message, NodeIndex, RequestId, Slot};
 use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
 use crate::disk::{self, Job};
 use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
 use crate::trace::Trace;
-use crate::transport::{self, Identity};
+use crate::transport::{self, Identity, Link};
 use crate::wal::{Wal, WalError};
 use crate::{http, inspect};
 
@@ -45,6 +46,9 @@ pub enum NodeError {
     /// The log cannot be used.
     #[error(transparent)]
     Wal(#[from] WalError),
+    /// It is not known who the node is.
+    #[error(transparent)]
+    Birth(#[from] BirthError),
     /// The snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -123,6 +127,7 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
     if let Some(cut) = &contents.cut {
         log("WARN", &format!("torn tail: {cut}"));
     }
+    let births = Births::open(folder, &contents)?;
     let snapshot = snapshot::load(folder)?;
     let slot = snapshot.as_ref().map_or(0, |(slot, _)| *slot);
     let recovered = Recovered {
@@ -159,7 +164,7 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         .enable_io()
         .build()
         .map_err(NodeError::Start)?;
-    runtime.block_on(drive(params, core, wal, clocks))
+    runtime.block_on(drive(params, core, wal, births, clocks))
 }
 
 async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, NodeError> {
@@ -172,7 +177,13 @@ async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
         })
 }
 
-async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<(), NodeError> {
+async fn drive(
+    params: &Params,
+    core: Core,
+    wal: Wal,
+    births: Births,
+    clocks: Clocks,
+) -> Result<(), NodeError> {
     let names = params.names();
     let trace = match &params.trace {
         Some(path) => {
@@ -189,6 +200,7 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
         cluster: params.cluster(),
         names,
         me: params.me(),
+        births,
     });
     let peers = bind("peers", params.peer_addr).await?;
     let clients = bind("clients", params.client_addr).await?;
@@ -201,6 +213,8 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
     });
     let links = links.collect();
     let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
+    let snapshots =
+        disk::start_snapshots(params.data.clone(), sender.clone()).map_err(NodeError::Start)?;
     start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
     stop_on_signals(sender.clone(), || Event::Stop).map_err(NodeError::Start)?;
 
@@ -211,7 +225,7 @@ async fn drive(params: &Params, core: Core, wal: Wal, clocks: Clocks) -> Result<
         trace,
         links,
         disk,
-        events: sender,
+        snapshots,
         waiting: HashMap::new(),
         next_request: 1,
         quiet: Duration::ZERO,
@@ -239,9 +253,9 @@ struct Node<'a> {
     core: Core,
     clocks: Clocks,
     trace: Option<Trace>,
-    links: Vec<Option<mpsc::Sender<Arc<Vec<u8>>>>>,
+    links: Vec<Option<Link>>,
     disk: blocking::Sender<Job>,
-    events: mpsc::Sender<Event>,
+    snapshots: blocking::Sender<disk::Snapshot>,
     waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
     next_request: RequestId,
     /// How long ago the last sign of life was sent.
@@ -325,7 +339,10 @@ impl Node<'_> {
                         let _ = waiting.send(reply);
                     }
                 }
-                Effect::SaveSnapshot { slot, bytes } => self.save_snapshot(slot, bytes)?,
+                Effect::SaveSnapshot { slot, bytes } => self
+                    .snapshots
+                    .send((slot, bytes))
+                    .map_err(|_| NodeError::Disk("the snapshots' thread is gone".to_owned()))?,
                 Effect::Note(text) => log("INFO", &text),
             }
         }
@@ -340,8 +357,7 @@ impl Node<'_> {
 
     fn send(&self, to: NodeIndex, frame: &Arc<Vec<u8>>) {
         if let Some(Some(link)) = self.links.get(usize::from(to)) {
-            // A full queue means a peer that does not read. It will ask again for what it missed.
-            let _ = link.try_send(frame.clone());
+            link.send(frame);
         }
     }
 
@@ -353,22 +369,5 @@ impl Node<'_> {
             let life = Arc::new(frame::life());
             (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, &life));
         }
-    }
-
-    fn save_snapshot(&self, slot: Slot, bytes: Arc<Vec<u8>>) -> Result<(), NodeError> {
-        let (folder, events) = (self.params.data.clone(), self.events.clone());
-        let save = move || {
-            let event = match snapshot::save(&folder, slot, &bytes) {
-                Ok(()) => Event::SnapshotSaved(slot),
-                Err(error) => Event::Disk(error.to_string()),
-            };
-            // Nobody listens any more when the node stops.
-            let _ = events.blocking_send(event);
-        };
-        std::thread::Builder::new()
-            .name("snapshot".into())
-            .spawn(save)
-            .map(drop)
-            .map_err(NodeError::Start)
     }
 }

@@ -16,13 +16,16 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use crate::birth::{Birth, Births};
 use crate::core::message::{Message, NodeIndex};
 use crate::node::Event;
 
-const VERSION: u32 = 1;
-/// Frames that wait for a peer; more are dropped.
+const VERSION: u32 = 2;
+/// Frames that wait for a peer, and their bytes; more are dropped.
 const QUEUE: usize = 4096;
+const QUEUE_BYTES: usize = 64 << 20;
 /// A sign of life goes out this often.
 pub const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
 /// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like this.
@@ -32,7 +35,10 @@ const GREETING: Duration = Duration::from_secs(2);
 /// The kernel asks a silent connection whether it is still there: after so long, so often.
 const SILENCE: Duration = Duration::from_secs(1);
 const SILENT_QUESTIONS: u32 = 3;
-const CONNECT: Duration = Duration::from_millis(300);
+/// A connection may take so long to come about, over a slow network. Meanwhile others are tried, for
+/// a first packet that was lost is sent again only after a second.
+const CONNECT: Duration = Duration::from_secs(3);
+const ANOTHER: Duration = Duration::from_millis(300);
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The longest frame before the peer has said who it is.
 const HELLO_MAX: usize = 1 << 10;
@@ -47,10 +53,10 @@ struct Hello {
     cluster: String,
     from: NodeIndex,
     to: NodeIndex,
+    birth: Birth,
 }
 
 /// Who we are, for the handshake.
-#[derive(Clone, Debug)]
 pub struct Identity {
     /// The cluster's names, joined.
     pub cluster: String,
@@ -58,70 +64,140 @@ pub struct Identity {
     pub names: Vec<String>,
     /// This node's place.
     pub me: NodeIndex,
+    /// Who we and the others were from the beginning.
+    pub births: Births,
 }
 
 impl Identity {
-    fn hello(&self, from: NodeIndex, to: NodeIndex) -> Hello {
+    fn hello(&self, from: NodeIndex, to: NodeIndex, birth: Birth) -> Hello {
         Hello {
             magic: *b"paxos-kv",
             version: VERSION,
             cluster: self.cluster.clone(),
             from,
             to,
+            birth,
         }
     }
 }
 
-/// Keeps a connection to a peer and returns the queue of frames for it.
+/// The way to a peer: frames that wait for the connection.
+pub struct Link {
+    queue: mpsc::Sender<Arc<Vec<u8>>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Link {
+    /// Queues a frame. A full queue means a peer that does not read: the frame is dropped, and the
+    /// peer will ask again for what it missed.
+    pub fn send(&self, frame: &Arc<Vec<u8>>) {
+        if self.bytes.load(Ordering::Relaxed) + frame.len() <= QUEUE_BYTES
+            && self.queue.try_send(frame.clone()).is_ok()
+        {
+            self.bytes.fetch_add(frame.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The other end of a [`Link`].
+struct Waiting {
+    queue: mpsc::Receiver<Arc<Vec<u8>>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    /// Waits for frames and puts them into `out`. Returns false when there will be none.
+    async fn take(&mut self, out: &mut Vec<u8>) -> bool {
+        let mut frames = Vec::new();
+        let count = self.queue.recv_many(&mut frames, 256).await;
+        for frame in frames {
+            self.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+            out.extend_from_slice(&frame);
+        }
+        count > 0
+    }
+
+    fn forget(&mut self) {
+        while let Ok(frame) = self.queue.try_recv() {
+            self.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Tries until a connection comes about or this round of tries is over.
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    let mut tries = JoinSet::new();
+    let mut reason = "no answer".to_owned();
+    for _ in 0..CONNECT.as_millis() / ANOTHER.as_millis() {
+        tries.spawn(within(CONNECT, TcpStream::connect(address)));
+        match within(ANOTHER, tries.join_next()).await {
+            Some(Some(Ok(Some(Ok(stream))))) => return Ok(stream),
+            Some(Some(Ok(Some(Err(error))))) => {
+                reason = error.to_string();
+                if tries.is_empty() {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    Err(reason)
+}
+
+/// Keeps a connection to a peer and returns the way to it.
 pub fn dial(
     identity: Arc<Identity>,
     to: NodeIndex,
     address: SocketAddr,
     events: mpsc::Sender<Event>,
-) -> mpsc::Sender<Arc<Vec<u8>>> {
-    let (sender, mut queue) = mpsc::channel(QUEUE);
+) -> Link {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let mut waiting = Waiting {
+        queue,
+        bytes: bytes.clone(),
+    };
     tokio::spawn(async move {
         let name = identity.names[usize::from(to)].clone();
-        let hello = frame::encode(&identity.hello(identity.me, to));
+        let hello = frame::encode(&identity.hello(identity.me, to, identity.births.own()));
         let mut known_lost = false;
         loop {
-            match within(CONNECT, TcpStream::connect(address)).await {
-                Some(Ok(stream)) => {
+            match connect(address).await {
+                Ok(stream) => {
                     log("INFO", &format!("connected to {name}"));
                     // What was said while nobody listened is old.
-                    while queue.try_recv().is_ok() {}
+                    waiting.forget();
                     let reason =
-                        talk(stream, &hello, &mut queue, events.send(Event::PeerUp(to))).await;
+                        talk(stream, &hello, &mut waiting, events.send(Event::PeerUp(to))).await;
                     log("WARN", &format!("lost {name}: {reason}"));
                     known_lost = true;
                 }
-                result if !known_lost => {
+                Err(reason) if !known_lost => {
                     known_lost = true;
-                    let reason = match result {
-                        Some(Err(error)) => error.to_string(),
-                        _ => "no answer".to_owned(),
-                    };
                     log(
                         "WARN",
                         &format!("cannot reach {name} at {address}: {reason}"),
                     );
                 }
-                _ => {}
+                Err(_) => {}
             }
-            if queue.is_closed() {
+            if waiting.queue.is_closed() {
                 return;
             }
             pause(BACK_OFF).await;
         }
     });
-    sender
+    Link {
+        queue: sender,
+        bytes,
+    }
 }
 
 /// Says hello and then whatever is queued, until something breaks. Returns what.
 async fn talk(
     stream: TcpStream,
     hello: &[u8],
-    queue: &mut mpsc::Receiver<Arc<Vec<u8>>>,
+    waiting: &mut Waiting,
     up: impl Future<Output = Result<(), mpsc::error::SendError<Event>>>,
 ) -> String {
     let result: std::io::Result<String> = async {
@@ -132,17 +208,16 @@ async fn talk(
         if up.await.is_err() {
             return Ok("this node stops".to_owned());
         }
-        let (mut frames, mut bytes, mut byte) = (Vec::new(), Vec::new(), [0]);
+        let (mut bytes, mut byte) = (Vec::new(), [0]);
         loop {
+            bytes.clear();
+            bytes.shrink_to(1 << 20);
             tokio::select! {
-                count = queue.recv_many(&mut frames, 256) => {
-                    if count == 0 {
+                more = waiting.take(&mut bytes) => {
+                    if !more {
                         return Ok("this node stops".to_owned());
                     }
-                    bytes.clear();
-                    frames.drain(..).for_each(|frame: Arc<Vec<u8>>| bytes.extend_from_slice(&frame));
                     writer.write_all(&bytes).await?;
-                    bytes.shrink_to(1 << 20);
                 }
                 read = reader.read(&mut byte) => {
                     return Ok(if read? == 0 { "it closed the connection".to_owned() } else { "it talks back".to_owned() });
@@ -185,7 +260,7 @@ pub async fn listen(listener: TcpListener, identity: Arc<Identity>, events: mpsc
 /// Reads one connection to its end.
 async fn hear(
     mut stream: TcpStream,
-    identity: &Identity,
+    identity: &Arc<Identity>,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), String> {
     let keepalive = socket2::TcpKeepalive::new()
@@ -201,7 +276,7 @@ async fn hear(
         .ok_or("it did not say hello")??
         .ok_or("closed before it said hello")?;
     let hello: Hello = frame::decode(&payload).map_err(|error| error.to_string())?;
-    let expected = identity.hello(hello.from, identity.me);
+    let expected = identity.hello(hello.from, identity.me, hello.birth);
     if hello != expected
         || hello.from == identity.me
         || usize::from(hello.from) >= identity.names.len()
@@ -211,6 +286,11 @@ async fn hear(
             hello.from, hello.cluster, hello.version, hello.to, identity.me, identity.cluster
         ));
     }
+    let (known, from, birth) = (identity.clone(), hello.from, hello.birth);
+    tokio::task::spawn_blocking(move || known.births.admit(from, birth))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|reason| format!("{}: {reason}", identity.names[usize::from(from)]))?;
     while let Some(payload) = next_frame(&mut stream, &mut buffer, frame::PAYLOAD_MAX).await? {
         if payload.is_empty() {
             continue;
@@ -273,7 +353,13 @@ mod tests {
             }),
             (text, text).prop_map(|(key, element)| Op::Append { key, element }),
             text.prop_map(|key| Op::Delete { key }),
-            text.prop_map(|prefix| Op::Read(Query::Range { prefix })),
+            (text, proptest::option::of(text), any::<u32>()).prop_map(|(prefix, after, limit)| {
+                Op::Read(Query::Range {
+                    prefix,
+                    after,
+                    limit,
+                })
+            }),
         ]
     }
 

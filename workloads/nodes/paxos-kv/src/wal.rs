@@ -30,7 +30,8 @@ pub enum WalError {
     /// Bytes that were synced are not what they were.
     #[error(
         "{path}: corrupt at byte {offset}: {reason}. It was on the disk once, so what this node promised is unknown: \
-             restore the file, or remove the whole data folder and start the node under a new name"
+             restore the whole data folder from the moment at which the node stopped. Without one it cannot take \
+             part any more, and the others go on without it"
     )]
     Corrupt {
         path: PathBuf,
@@ -155,6 +156,11 @@ impl Wal {
                 fs::remove_file(&path).map_err(io_error(&path))?;
             }
         }
+        // A process that died between a write and its sync leaves bytes that the next one reads, but
+        // that a loss of power would take away. They count from now on, so they are synced now.
+        for segment in &segments {
+            sync(&segment_path(folder, segment.number))?;
+        }
         state.incarnation += 1;
         contents.incarnation = state.incarnation;
         let number = segments
@@ -227,6 +233,14 @@ impl Wal {
         self.segments.push_back(Segment { number, last: 0 });
         Ok(())
     }
+}
+
+fn sync(path: &Path) -> Result<(), WalError> {
+    #[cfg(test)]
+    tests::SYNCED.with_borrow_mut(|synced| synced.push(path.to_owned()));
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(io_error(path))
 }
 
 fn create_segment(
@@ -398,6 +412,23 @@ mod tests {
                 commands: vec![command],
             }),
         })
+    }
+
+    thread_local! {
+        /// What [`sync`] was asked for in this test.
+        pub(super) static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn what_is_read_back_is_synced_before_it_counts() {
+        let (folder, path, ends) = three_commits();
+        // The last commit is torn: what is before it was perhaps never synced either.
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(ends[3] as u64 - 1).unwrap();
+        SYNCED.with_borrow_mut(Vec::clear);
+        let (_, contents) = Wal::open(folder.path(), "n1 of n1").unwrap();
+        assert_eq!(told(&contents), [1, 2]);
+        assert_eq!(SYNCED.take(), [path]);
     }
 
     fn promised(round: u64) -> Record {

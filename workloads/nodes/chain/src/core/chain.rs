@@ -13,6 +13,8 @@ const ORPHAN_BYTES: usize = 32 << 20;
 const ANNOUNCED: usize = 8;
 /// What the flaw `strict-drift` remembers.
 const BANNED: usize = 100_000;
+/// So few blocks beside the active chain are kept by the flaw `prune-on-replay`.
+const PRUNED_ON_REPLAY: usize = 8;
 /// How long the flaw `unsynced-store` keeps blocks in memory.
 const UNSYNCED: Duration = Duration::from_secs(30);
 
@@ -350,8 +352,14 @@ impl Core {
             self.chain.unwritten.clear();
             self.tree.set_durable(hash);
             self.consider(hash);
-            self.tree.prune();
+            // FLAW prune-on-replay: branches are forgotten while the store is read.
+            if self.flawed(Flaw::PruneOnReplay) {
+                self.tree.prune_to(PRUNED_ON_REPLAY);
+            }
         }
+        // Only now. In the middle of it a branch that was to become the active one has less work
+        // than the one before it, and its headers are not there ahead of it as when it came.
+        self.tree.prune();
         if refused > 0 {
             self.note(format!("{refused} blocks of the store are not valid here"));
         }

@@ -235,8 +235,13 @@ impl Tree {
     /// Forgets branches while there are too many, from the end of that with the least work. The one with the most
     /// stays, so a branch that is on its way to become active is never forgotten under way.
     pub(super) fn prune(&mut self) {
+        self.prune_to(SIDE_BLOCKS);
+    }
+
+    /// The same with another limit for the blocks of branches.
+    pub(super) fn prune_to(&mut self, side_blocks: usize) {
         while self.headers_only > HEADERS
-            || self.side_blocks > SIDE_BLOCKS
+            || self.side_blocks > side_blocks
             || self.side_bytes > SIDE_BYTES
         {
             let best = self.leaves.last().copied();

@@ -41,12 +41,16 @@ impl Bench {
     }
 
     pub fn restarted(rules: Rules, blocks: Vec<Arc<Block>>) -> Bench {
+        Bench::flawed(rules, blocks, Flaws::default())
+    }
+
+    pub fn flawed(rules: Rules, blocks: Vec<Arc<Block>>, flaws: Flaws) -> Bench {
         let config = Config {
             name: "me".to_owned(),
             rules,
             max_future_drift: Duration::from_secs(7200),
             request_timeout: Duration::from_secs(30),
-            flaws: Flaws::default(),
+            flaws,
             seed: 1,
         };
         let core = Core::new(config, Recovered { blocks }, now(0));

@@ -5,6 +5,8 @@ use std::time::Duration;
 use chain::core::block::Op;
 use chain::core::message::{Answer, Effect, Message, Reply};
 
+use chain::flaws::{Flaw, Flaws};
+
 use crate::bench::{BEGIN_MS, Bench, Forest, prove, rules};
 
 /// Answers whatever a peer that has the whole of `hashes` is asked, but for blocks if it withholds them.
@@ -349,4 +351,22 @@ fn a_solved_template_is_a_block_once_it_is_stored() {
         (bench.core.head().height, bench.core.status().mined),
         (1, 1)
     );
+}
+
+#[test]
+fn a_node_comes_back_on_the_branch_that_it_had_changed_to_however_long() {
+    let mut forest = Forest::new(chain::core::Rules {
+        retarget_every: 0,
+        ..rules()
+    });
+    // More than may be kept beside the active chain, in the order in which a node stored them.
+    let left = forest.line(forest.genesis, 2_100);
+    let active = forest.line(forest.genesis, 2_110);
+    let stored = || left.iter().chain(&active).map(|hash| forest.block(*hash));
+    let bench = Bench::restarted(forest.rules.clone(), stored().collect());
+    assert_eq!(bench.core.head().hash, *active.last().unwrap());
+    // With the flaw it is the one that it had left.
+    let flaws = Flaws::from_iter([Flaw::PruneOnReplay]);
+    let bench = Bench::flawed(forest.rules.clone(), stored().collect(), flaws);
+    assert_eq!(bench.core.head().hash, *left.last().unwrap());
 }

@@ -96,6 +96,10 @@ fn fault(flaw: Flaw) -> Fault {
 fn every_flaw_is_found_by_its_fault() {
     let mut missed = Vec::new();
     for flaw in Flaw::ALL {
+        // It takes a fork and a restart: `catching_up.rs` leads to it.
+        if flaw == Flaw::PruneOnReplay {
+            continue;
+        }
         let fault = fault(flaw);
         let first = 100 * (fault as u64 + 1);
         let found = (0..8).find_map(|seed| {

@@ -38,6 +38,7 @@ impl Core {
         if ballot > self.promised {
             self.promised = ballot;
             self.step_down_below(ballot);
+            self.phase_1_seen = true;
             self.reset_election();
             self.persist_promise(ballot);
         }
@@ -174,8 +175,13 @@ impl Core {
             return;
         }
         self.persisted += 1;
-        // Not worth a write of its own, but it spares a restarted node a catch-up.
-        if self.decided_written < self.kv.applied {
+        // Not worth a write of its own, but it spares a restarted node a catch-up: it applies the
+        // log up to this slot without asking anybody. So the disk must hold the chosen value of each
+        // slot up to it, as it does not while an installed snapshot is still being saved.
+        // FLAW snapshot-decided-early: that is not awaited.
+        let provable =
+            self.installing.is_none() || self.config.flaws.has(Flaw::SnapshotDecidedEarly);
+        if provable && self.decided_written < self.kv.applied {
             self.decided_written = self.kv.applied;
             self.records.push(Record::Decided {
                 slot: self.kv.applied,

@@ -7,6 +7,9 @@ use super::message::*;
 use super::{Core, Event, nanos};
 use crate::flaws::Flaw;
 
+/// The patience of phase 1 is doubled so often at most: 64 times half the election timeout.
+const MOST_DOUBLINGS: u32 = 6;
+
 /// The role a node plays beside being an acceptor.
 pub(super) enum State {
     Follower,
@@ -27,7 +30,8 @@ impl Core {
     /// Sets the time at which this node gives up waiting for a leader.
     pub(super) fn reset_election(&mut self) {
         let timeout = nanos(self.config.election_timeout);
-        self.election_due = self.now + timeout + self.random.below(timeout / 2);
+        self.election_due =
+            self.now + (timeout << self.unfinished) + self.random.below(timeout / 2);
     }
 
     pub(super) fn tick_election(&mut self) {
@@ -36,9 +40,14 @@ impl Core {
         }
         self.leader = None;
         // Whoever tried and failed tries again sooner than at first, and after a random time, so that of two
-        // candidates one is first.
+        // candidates one is first. A quorum that was there to vote but did not promise in time may have disks
+        // that need longer: each such phase 1 gives the next one twice the time.
+        if std::mem::take(&mut self.phase_1_seen) {
+            self.unfinished = (self.unfinished + 1).min(MOST_DOUBLINGS);
+        }
         let timeout = nanos(self.config.election_timeout);
-        self.election_due = self.now + timeout / 2 + self.random.below(timeout / 2);
+        let patience = (timeout / 2) << self.unfinished;
+        self.election_due = self.now + patience + self.random.below(timeout / 2);
         let ballot = Ballot {
             round: self.round.max(self.promised.round) + 1,
             node: self.config.me,
@@ -84,6 +93,7 @@ impl Core {
         granted.insert(from);
         if granted.len() >= quorum {
             self.elections += 1;
+            self.phase_1_seen = true;
             self.role = State::Candidate {
                 ballot: asked,
                 promises: BTreeMap::new(),
@@ -186,6 +196,7 @@ impl Core {
         if ballot.node != self.config.me {
             self.role = State::Follower;
         }
+        (self.unfinished, self.phase_1_seen) = (0, false);
         if self.leader != Some(ballot) {
             if ballot.node != self.config.me {
                 let name = self.name(ballot.node).to_owned();

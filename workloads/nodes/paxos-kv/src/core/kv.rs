@@ -12,6 +12,14 @@ use super::message::{Batch, Command, Digest, Op, Outcome, Query, Slot};
 /// So many sessions are remembered; beyond it the quarter that was silent for longest is forgotten.
 pub const SESSIONS: usize = 8192;
 
+/// A value that a session's outcome names is remembered up to this length.
+const REMEMBERED: usize = 4 << 10;
+/// A value is no longer than this, so that one answer holds up the protocol for milliseconds at most.
+pub const VALUE_MAX: usize = 4 << 20;
+/// A page of a range has at most so many entries, and ends with the one that makes it this long.
+pub const PAGE_ENTRIES: u32 = 1_000;
+pub const PAGE_BYTES: usize = 1 << 20;
+
 /// A value as JSON text, with its length if it is known to be a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Item {
@@ -93,9 +101,15 @@ impl Kv {
             session.settled = command.settled;
             session.outcomes = session.outcomes.split_off(&command.settled);
         }
+        let remembered = match &outcome {
+            Outcome::NotSwapped {
+                actual: Some(actual),
+            } if actual.len() > REMEMBERED => Outcome::NotSwappedFromLong,
+            outcome => outcome.clone(),
+        };
         session
             .outcomes
-            .insert(command.sequence, (slot, outcome.clone()));
+            .insert(command.sequence, (slot, remembered));
         if self.sessions.len() > SESSIONS {
             self.forget_sessions();
         }
@@ -180,6 +194,9 @@ impl Kv {
                 Err(_) => return Outcome::NotAList,
             },
         };
+        if item.json.len() + 1 + element.len() > VALUE_MAX {
+            return Outcome::TooLong;
+        }
         item.json.pop();
         if length > 0 {
             item.json.push(',');
@@ -194,13 +211,35 @@ impl Kv {
     pub fn read(&self, query: &Query) -> Outcome {
         match query {
             Query::Get { key } => Outcome::Value(self.map.get(key).map(|item| item.json.clone())),
-            Query::Range { prefix } => Outcome::Entries(
-                self.map
-                    .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
-                    .take_while(|(key, _)| key.starts_with(prefix.as_str()))
-                    .map(|(key, item)| (key.clone(), item.json.clone()))
-                    .collect(),
-            ),
+            Query::Range {
+                prefix,
+                after,
+                limit,
+            } => self.page(prefix, after.as_deref(), *limit),
+        }
+    }
+
+    fn page(&self, prefix: &str, after: Option<&str>, limit: u32) -> Outcome {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut rest = self
+            .map
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .peekable();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while entries.len() < limit.min(PAGE_ENTRIES) as usize && bytes < PAGE_BYTES {
+            let Some((key, item)) = rest.next() else {
+                break;
+            };
+            bytes += key.len() + item.json.len();
+            entries.push((key.clone(), item.json.clone()));
+        }
+        Outcome::Entries {
+            entries,
+            more: rest.peek().is_some(),
         }
     }
 
@@ -414,18 +453,94 @@ mod tests {
             };
             apply(&mut kv, command("s", sequence as u64, 0, op));
         }
-        let keys = |prefix: &str| match kv.read(&Query::Range {
-            prefix: prefix.into(),
-        }) {
-            Outcome::Entries(entries) => {
-                entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        let page = |prefix: &str, after: Option<&str>, limit| {
+            let query = Query::Range {
+                prefix: prefix.into(),
+                after: after.map(str::to_owned),
+                limit,
+            };
+            match kv.read(&query) {
+                Outcome::Entries { entries, more } => {
+                    let keys: Vec<_> = entries.into_iter().map(|(key, _)| key).collect();
+                    (keys.join(" "), more)
+                }
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
         };
-        assert_eq!(keys("b/"), ["b/1", "b/2"]);
-        assert_eq!(keys("b"), ["b", "b/1", "b/2"]);
-        assert_eq!(keys("d"), [""; 0]);
-        assert_eq!(keys("").len(), 5);
+        assert_eq!(page("b/", None, 9), ("b/1 b/2".into(), false));
+        assert_eq!(page("b", None, 9), ("b b/1 b/2".into(), false));
+        assert_eq!(page("d", None, 9), (String::new(), false));
+        assert_eq!(page("", None, 9).0.len(), 13);
+        // Page by page.
+        assert_eq!(page("b", None, 2), ("b b/1".into(), true));
+        assert_eq!(page("b", Some("b/1"), 2), ("b/2".into(), false));
+        assert_eq!(page("b", Some("a"), 1), ("b".into(), true));
+        assert_eq!(page("b", Some("c"), 1), (String::new(), false));
+    }
+
+    #[test]
+    fn a_page_and_a_list_have_a_greatest_length() {
+        let mut kv = Kv::default();
+        let half_a_page = format!("\"{}\"", "x".repeat(PAGE_BYTES / 2));
+        for n in 0..5 {
+            let (key, value) = (format!("k{n}"), half_a_page.clone());
+            apply(&mut kv, command("s", n, 0, Op::Put { key, value }));
+        }
+        let all = Query::Range {
+            prefix: String::new(),
+            after: None,
+            limit: PAGE_ENTRIES,
+        };
+        match kv.read(&all) {
+            Outcome::Entries { entries, more } => assert_eq!((entries.len(), more), (2, true)),
+            other => panic!("{other:?}"),
+        }
+        let mut length = 0;
+        let outcome = (5..).find_map(|n| {
+            let element = half_a_page.clone();
+            let key = "list".to_owned();
+            match apply(&mut kv, command("s", n, 0, Op::Append { key, element })).1 {
+                Outcome::Appended { length: grown } => {
+                    length = grown;
+                    None
+                }
+                other => Some(other),
+            }
+        });
+        assert_eq!((outcome, length), (Some(Outcome::TooLong), 7));
+    }
+
+    #[test]
+    fn a_long_value_is_not_remembered_with_a_session() {
+        let mut kv = Kv::default();
+        let (key, value) = ("k".to_owned(), "7".repeat(REMEMBERED + 1));
+        apply(
+            &mut kv,
+            command(
+                "a",
+                1,
+                1,
+                Op::Put {
+                    key: key.clone(),
+                    value: value.clone(),
+                },
+            ),
+        );
+        let swap = command(
+            "b",
+            1,
+            1,
+            Op::Cas {
+                key,
+                from: None,
+                to: "1".into(),
+            },
+        );
+        let told = Outcome::NotSwapped {
+            actual: Some(value),
+        };
+        assert_eq!(apply(&mut kv, swap.clone()).1, told);
+        assert_eq!(apply(&mut kv, swap).1, Outcome::NotSwappedFromLong);
     }
 
     #[test]

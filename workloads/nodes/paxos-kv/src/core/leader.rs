@@ -94,6 +94,7 @@ impl Core {
         ));
         self.leader = Some(ballot);
         self.heard = self.now;
+        (self.unfinished, self.phase_1_seen) = (0, false);
         self.role = election::State::Leader(Box::new(Leader {
             ballot,
             since: self.now,
@@ -224,7 +225,7 @@ impl Core {
                 let Some(command) = leader.queue.pop_front() else {
                     break;
                 };
-                bytes += size(&command.op);
+                bytes += command.op.size();
                 commands.push(command);
             }
             self.propose(Arc::new(Batch { commands }), true);
@@ -417,17 +418,5 @@ impl Core {
                 .values_mut()
                 .for_each(|proposal| proposal.sent = now);
         }
-    }
-}
-
-/// About how many bytes a command carries.
-pub(super) fn size(op: &Op) -> usize {
-    match op {
-        Op::Put { key, value } => key.len() + value.len(),
-        Op::Cas { key, from, to } => key.len() + from.as_ref().map_or(0, String::len) + to.len(),
-        Op::Append { key, element } => key.len() + element.len(),
-        Op::SwapUnchecked { key, to } => key.len() + to.len(),
-        Op::Delete { key } => key.len(),
-        Op::Read(_) => 0,
     }
 }

@@ -32,8 +32,13 @@ pub struct Ballot {
 pub enum Query {
     /// The value of one key.
     Get { key: String },
-    /// All entries whose key begins with a prefix, in key order.
-    Range { prefix: String },
+    /// Entries whose key begins with a prefix, in key order: those after a key, if one is given, and
+    /// no more than a page of them.
+    Range {
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    },
 }
 
 /// What a command does to the state. Values are JSON texts in canonical form (`nodekit::http::canonical`).
@@ -111,7 +116,29 @@ impl std::fmt::Debug for Digest {
     }
 }
 
+impl Op {
+    /// About how many bytes it carries.
+    pub fn size(&self) -> usize {
+        match self {
+            Op::Put { key, value } => key.len() + value.len(),
+            Op::Cas { key, from, to } => {
+                key.len() + from.as_ref().map_or(0, String::len) + to.len()
+            }
+            Op::Append { key, element } => key.len() + element.len(),
+            Op::SwapUnchecked { key, to } => key.len() + to.len(),
+            Op::Delete { key } => key.len(),
+            Op::Read(_) => 0,
+        }
+    }
+}
+
 impl Batch {
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let commands = self.commands.iter();
+        commands.map(|command| 64 + command.op.size()).sum()
+    }
+
     /// The batch's hash, by which nodes compare what they decided.
     pub fn digest(&self) -> Digest {
         Digest::of(&[&postcard::to_stdvec(self).expect("plain data has an encoding")])
@@ -127,14 +154,21 @@ pub enum Outcome {
     Swapped,
     /// It did not, because the value was another.
     NotSwapped { actual: Option<String> },
+    /// The same of a request that is repeated, where the value was too long to be remembered.
+    NotSwappedFromLong,
     /// The list's new length.
     Appended { length: u64 },
     /// An append to something that is no list.
     NotAList,
+    /// An append that would make the list longer than a value may be.
+    TooLong,
     /// A key's value.
     Value(Option<String>),
-    /// Entries in key order.
-    Entries(Vec<(String, String)>),
+    /// Entries in key order, and whether there are more after them.
+    Entries {
+        entries: Vec<(String, String)>,
+        more: bool,
+    },
     /// The session has moved past this sequence number; whether it was applied is forgotten.
     Superseded,
 }

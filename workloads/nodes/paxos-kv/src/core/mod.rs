@@ -233,10 +233,15 @@ pub struct Core {
     truncated: Slot,
     kv: Kv,
     snapshot: Option<(Slot, Arc<Vec<u8>>)>,
+    /// The one before it, for peers that have fetched a part of it.
+    snapshot_before: Option<(Slot, Arc<Vec<u8>>)>,
     /// The slot of the last snapshot that was begun.
     snapshot_begun: Slot,
     /// What the flaw `snapshot-loses-tail` captured early.
     snapshot_early: Option<Vec<u8>>,
+    /// The slot of an installed snapshot that is not on the disk yet. Until it is, the state there
+    /// is older than `kv`, and what the log holds in between was accepted but perhaps never chosen.
+    installing: Option<Slot>,
 
     role: election::State,
     /// The ballot of the leader that sent the last heartbeat.
@@ -244,6 +249,10 @@ pub struct Core {
     /// When it came.
     heard: u64,
     election_due: u64,
+    /// Phases 1 in a row, this node's and others', that did not end in time, such as on slow disks;
+    /// and whether there was one since this node last waited for a leader in vain.
+    unfinished: u32,
+    phase_1_seen: bool,
     /// Until then nobody but `grant_to` gets a promise, not even this node.
     grant_until: u64,
     grant_to: NodeIndex,
@@ -291,13 +300,17 @@ impl Core {
             log: BTreeMap::new(),
             truncated: slot,
             snapshot: recovered.snapshot.map(|bytes| (slot, bytes)),
+            snapshot_before: None,
             snapshot_begun: slot,
             snapshot_early: None,
+            installing: None,
             kv,
             role: election::State::Follower,
             leader: None,
             heard: 0,
             election_due: 0,
+            unfinished: 0,
+            phase_1_seen: false,
             grant_until: 0,
             grant_to: NOBODY,
             persisted: 0,

@@ -10,8 +10,8 @@ use crate::flaws::Flaw;
 /// Entries and bytes in one reply to a fetch.
 const FETCH_ENTRIES: usize = 256;
 const FETCH_BYTES: usize = 1 << 20;
-/// Bytes in one piece of a snapshot.
-const CHUNK: usize = 256 << 10;
+/// Bytes in one piece of a snapshot. A piece is asked for when the one before it has come.
+const CHUNK: usize = 1 << 20;
 /// No snapshot is larger; a peer that says so is not believed.
 const SNAPSHOT_MAX: u64 = 1 << 30;
 
@@ -133,14 +133,14 @@ impl Core {
             return self.on_fetch_snapshot(to, 0, 0);
         }
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        for (_, entry) in self.log.range(from..=self.kv.applied.max(from - 1)) {
+        // Whoever asks may be further than this node is, and is then told so by getting nothing.
+        for (_, entry) in self
+            .log
+            .range(from..)
+            .take_while(|(slot, _)| **slot <= self.kv.applied)
+        {
             entries.push((entry.ballot, entry.batch.clone()));
-            bytes += entry
-                .batch
-                .commands
-                .iter()
-                .map(|command| 64 + super::leader::size(&command.op))
-                .sum::<usize>();
+            bytes += entry.batch.size();
             if entries.len() >= FETCH_ENTRIES || bytes >= FETCH_BYTES {
                 break;
             }
@@ -169,6 +169,9 @@ impl Core {
             .is_some_and(|fetching| fetching.peer == from)
         {
             self.fetching = None;
+        }
+        if let Some(highest) = entries.iter().map(|(ballot, _)| *ballot).max() {
+            self.yield_to(highest);
         }
         let nothing = entries.is_empty();
         for (slot, (ballot, batch)) in (first..).zip(entries) {
@@ -232,12 +235,26 @@ impl Core {
     }
 
     fn save_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
-        self.snapshot = Some((slot, bytes.clone()));
+        self.snapshot_before = self.snapshot.replace((slot, bytes.clone()));
         self.effects.push(Effect::SaveSnapshot { slot, bytes });
+    }
+
+    /// Slots were decided in `ballot`. A leader of a lower one leads no more: the values that it
+    /// proposed in these slots are not those that were chosen, and its followers, who accepted them,
+    /// would take them for chosen as soon as it tells them how far it is.
+    fn yield_to(&mut self, ballot: Ballot) {
+        self.round = self.round.max(ballot.round);
+        // FLAW stale-ballot-decides: it goes on.
+        if !self.config.flaws.has(Flaw::StaleBallotDecides) {
+            self.step_down_below(ballot);
+        }
     }
 
     /// The snapshot is safe: the log before it can go, but for one interval, for peers that are a little behind.
     pub(super) fn on_snapshot_saved(&mut self, slot: Slot) {
+        if self.installing.is_some_and(|installing| installing <= slot) {
+            self.installing = None;
+        }
         let until = slot.saturating_sub(self.config.snapshot_every);
         if until > self.truncated {
             self.truncated = until;
@@ -249,7 +266,12 @@ impl Core {
     }
 
     pub(super) fn on_fetch_snapshot(&mut self, to: NodeIndex, slot: Slot, offset: u64) {
-        let Some((have, bytes)) = &self.snapshot else {
+        // A transfer that was begun goes on although there is a newer snapshot by now.
+        let begun = self
+            .snapshot_before
+            .as_ref()
+            .filter(|(before, _)| *before == slot);
+        let Some((have, bytes)) = begun.or(self.snapshot.as_ref()) else {
             return;
         };
         // Another snapshot than the one that was begun starts from its beginning.
@@ -283,8 +305,16 @@ impl Core {
         let Some(fetching) = &mut self.fetching else {
             return;
         };
-        if fetching.peer != from || slot <= self.kv.applied || total > SNAPSHOT_MAX {
+        if fetching.peer != from || slot <= self.kv.applied {
             return;
+        }
+        if total > SNAPSHOT_MAX {
+            let text = format!(
+                "snapshot {slot} of {} has {total} bytes, and {SNAPSHOT_MAX} are the most that is taken: \
+                 this node cannot catch up",
+                self.name(from)
+            );
+            return self.note(text);
         }
         fetching.since = self.now;
         let (begun, mut have) = fetching.snapshot.take().unwrap_or((slot, Vec::new()));
@@ -320,7 +350,16 @@ impl Core {
             "snapshot {slot} installed from {}",
             self.name(from)
         ));
+        // A snapshot does not tell in which ballots its slots were decided. Those after the floor
+        // were decided by somebody else than this leader, so in another ballot than its own.
+        if let election::State::Leader(leader) = &self.role
+            && slot > leader.floor
+            && !self.config.flaws.has(Flaw::StaleBallotDecides)
+        {
+            self.step_down("others have decided slots that this leader proposed");
+        }
         self.kv = kv;
+        self.installing = Some(slot);
         self.log = self.log.split_off(&(slot + 1));
         self.truncated = slot;
         self.snapshot_begun = slot;

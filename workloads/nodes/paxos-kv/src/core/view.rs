@@ -1,5 +1,6 @@
 //! What can be seen of a node from outside, for the debug endpoints and for tests.
 
+use super::kv::PAGE_BYTES;
 use super::message::*;
 use super::{Core, Entry, election};
 
@@ -89,14 +90,21 @@ impl Core {
         }
     }
 
-    /// At most `limit` decided slots from `from` on.
+    /// At most `limit` decided slots from `from` on, and no more after the one that makes the page
+    /// a megabyte long.
     pub fn log_page(&self, from: Slot, limit: usize) -> LogPage<'_> {
         let first = from.max(self.truncated + 1);
         let decided_upto = self.kv.applied;
+        let mut bytes = 0;
         let entries = self
             .log
             .range(first..=decided_upto.max(first))
             .take(limit)
+            .take_while(|(_, entry)| {
+                let fits = bytes < PAGE_BYTES;
+                bytes += entry.batch.size();
+                fits
+            })
             .filter_map(|(&slot, entry)| {
                 let Entry {
                     ballot,

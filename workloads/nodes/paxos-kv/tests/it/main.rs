@@ -3,5 +3,6 @@
 mod cluster;
 mod judge;
 mod processes;
+mod scripted;
 mod sim;
 mod simulated;

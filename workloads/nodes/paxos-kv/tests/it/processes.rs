@@ -367,3 +367,74 @@ fn the_catalogue_of_flaws_is_json_lines_and_documented() {
         assert!(page.contains(&row), "the protocol page lacks {row}");
     }
 }
+
+#[test]
+fn snapshots_that_come_faster_than_they_are_saved_stop_no_node() {
+    let cluster = Cluster::start(3, &["--snapshot-every=2"]);
+    cluster.leader();
+    for key in 0..200 {
+        cluster.put_surely(key % 3, &format!("k{key}"), &json!(key));
+    }
+    for node in 0..3 {
+        let (status, _) = cluster.get(node, "/debug/status").expect("the node runs");
+        assert_eq!(status, 200, "{}", cluster.log(node));
+    }
+}
+
+#[test]
+fn a_node_that_lost_its_disk_is_not_listened_to_under_its_old_name() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.leader();
+    cluster.put_surely(0, "a", &json!(1));
+    cluster.kill(2);
+    std::fs::remove_dir_all(cluster.data(2)).unwrap();
+    cluster.start_node(2);
+    until("a word about the lost folder", || {
+        (0..2)
+            .any(|node| {
+                cluster
+                    .log(node)
+                    .contains("n3: it has lost its data folder")
+            })
+            .then_some(())
+    });
+    // The two others go on, and the third is no help to a leader that has only it.
+    cluster.put_surely(0, "a", &json!(2));
+    cluster.kill(0);
+    let (status, text) = cluster.ask(1, "PUT", "/kv/a", "", "3").unwrap();
+    assert_ne!(status, 200, "{text}");
+    cluster.start_node(0);
+    cluster.put_surely(1, "a", &json!(4));
+}
+
+#[test]
+fn a_large_range_is_read_page_by_page_and_deposes_nobody() {
+    let cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader();
+    let value = json!("x".repeat(500 << 10));
+    for key in 0..20 {
+        cluster.put_surely(leader, &format!("k{key:02}"), &value);
+    }
+    let elections = |node| cluster.get(node, "/debug/status").unwrap().1["elections"].clone();
+    let before: Vec<_> = (0..3).map(elections).collect();
+    let (mut keys, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/kv?prefix=k&after={after}");
+        let (status, page) = cluster.get((leader + 1) % 3, &path).unwrap();
+        assert_eq!(status, 200, "{page}");
+        let entries = page["entries"].as_array().unwrap();
+        assert!(entries.len() <= 3, "{}", entries.len());
+        keys.extend(
+            entries
+                .iter()
+                .map(|entry| entry[0].as_str().unwrap().to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+    }
+    let all: Vec<_> = (0..20).map(|key| format!("k{key:02}")).collect();
+    assert_eq!(keys, all);
+    assert_eq!((0..3).map(elections).collect::<Vec<_>>(), before);
+}

@@ -2,18 +2,24 @@
 //!
 //! Nothing here waits: a queue of events in the order of their time is worked off. Messages are delayed, lost,
 //! repeated and overtaken; nodes crash and lose what was not synced, stop and go on; clocks run at different rates
-//! and the wall clock jumps. What clients saw and what nodes reported is kept for `judge.rs`.
+//! and the wall clock jumps. How much of that, [`Rough`] says. What must hold after every step is looked at after
+//! every step; what clients saw is kept for `judge.rs`.
+
+mod clients;
+mod faults;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use paxos_kv::core::message::{Message, Op, Outcome, Query, ReadMode, Record, RequestId, Slot};
-use paxos_kv::core::{Config, Core, Effect, Event, Input, Now, Recovered, Reply, Request, Role};
+use paxos_kv::core::message::{Message, ReadMode, Record, RequestId, Slot};
+use paxos_kv::core::{Config, Core, Effect, Event, Input, Now, Recovered};
 use paxos_kv::flaws::{Flaw, Flaws};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use crate::judge::Watch;
 
 pub const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -33,6 +39,70 @@ pub enum Fault {
     All,
 }
 
+impl Fault {
+    fn kills(self) -> bool {
+        matches!(self, Fault::Kill | Fault::All)
+    }
+}
+
+/// How rough the world is. Shares are in millionths.
+#[derive(Clone, Copy, Debug)]
+pub struct Rough {
+    /// Messages that are lost, and that come twice.
+    pub loss: u32,
+    pub repeat: u32,
+    /// Messages that take up to `slow_ms`; the others take up to 2 ms.
+    pub slow: u32,
+    pub slow_ms: u64,
+    /// A write of the log takes up to so long, and to save a snapshot.
+    pub sync_ms: u64,
+    pub save_ms: u64,
+    /// Effects before which the node dies, to start again soon.
+    pub crash: u32,
+    /// From one fault's beginning to the next one's, and how long one lasts at most. With a gap of
+    /// zero the next one begins 0.5 to 2 s after the end.
+    pub gap_ms: u64,
+    pub fault_ms: u64,
+    /// Each clock runs too fast or too slow by up to so much.
+    pub drift: i64,
+}
+
+impl Rough {
+    /// About what machines in one room have.
+    pub const MILD: Rough = Rough {
+        loss: 5_000,
+        repeat: 10_000,
+        slow: 20_000,
+        slow_ms: 60,
+        sync_ms: 3,
+        save_ms: 50,
+        crash: 0,
+        gap_ms: 0,
+        fault_ms: 4_000,
+        // Two clocks then drift by at most 2 percent, of a lease of 400 ms: 8 ms of the 50 allowed.
+        drift: 10_000,
+    };
+
+    /// All that the protocol's model of the world allows, more of one thing or of another by seed.
+    pub fn hostile(seed: u64) -> Rough {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0b5e_55ed);
+        let mut one_of = |choices: &[u64]| choices[rng.random_range(0..choices.len())];
+        Rough {
+            loss: one_of(&[0, 5_000, 20_000, 100_000]) as u32,
+            repeat: one_of(&[0, 10_000, 100_000]) as u32,
+            slow: one_of(&[0, 20_000, 200_000]) as u32,
+            slow_ms: one_of(&[60, 300, 1_000]),
+            sync_ms: one_of(&[3, 3, 40, 400]),
+            save_ms: one_of(&[10, 300, 3_000]),
+            crash: one_of(&[0, 0, 50, 300]) as u32,
+            gap_ms: one_of(&[400, 1_000, 2_000]),
+            fault_ms: one_of(&[300, 1_500, 4_000]),
+            // Two clocks drift by at most 12 percent, of a lease of 400 ms: 48 ms of the 50 allowed.
+            drift: one_of(&[0, 10_000, 59_000]) as i64,
+        }
+    }
+}
+
 /// What to simulate.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -43,6 +113,9 @@ pub struct Plan {
     pub flaw: Option<Flaw>,
     pub snapshot_every: u64,
     pub length: Duration,
+    pub rough: Rough,
+    /// Numbers of faults that are left out.
+    pub without: Vec<u32>,
 }
 
 /// What a client asked.
@@ -79,11 +152,12 @@ pub struct Operation {
 /// Everything that is judged.
 pub struct Run {
     pub operations: Vec<Operation>,
-    /// Time, node, event, in the order of time.
-    pub events: Vec<(u64, usize, Event)>,
-    /// Decided slot, chain and state of each node at the end.
-    pub ends: Vec<(Slot, String, Vec<u8>)>,
-    pub names: usize,
+    /// What was wrong after a step; the run ends there.
+    pub wrong: Vec<String>,
+    /// Decided slot of each node at the end.
+    pub ends: Vec<Slot>,
+    /// How many faults there were, those left out among them.
+    pub faults: u32,
 }
 
 enum Happening {
@@ -110,6 +184,7 @@ enum Happening {
         life: u64,
         slot: Slot,
         bytes: Arc<Vec<u8>>,
+        installed: bool,
     },
     Client {
         client: usize,
@@ -121,6 +196,10 @@ enum Happening {
     Fault,
     Heal {
         number: u64,
+    },
+    /// The node dies, to start again soon.
+    Strike {
+        node: usize,
     },
     Restart {
         node: usize,
@@ -139,6 +218,9 @@ struct Disk {
     busy_until: u64,
     /// Writes that are not done, for a crash to do or to lose.
     queued: Vec<(u64, Vec<Record>)>,
+    /// Whether a snapshot is being saved, and the one that comes after it.
+    saving: bool,
+    next_save: Option<(Slot, Arc<Vec<u8>>, bool)>,
 }
 
 struct Node {
@@ -162,6 +244,9 @@ struct Client {
 pub struct Sim {
     plan: Plan,
     rng: ChaCha8Rng,
+    /// Faults have a generator of their own: without one of them the others are the same.
+    fault_rng: ChaCha8Rng,
+    faults: u32,
     now: u64,
     order: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -171,7 +256,7 @@ pub struct Sim {
     cuts: u64,
     clients: Vec<Client>,
     operations: Vec<Operation>,
-    events: Vec<(u64, usize, Event)>,
+    watch: Watch,
     value: u64,
 }
 
@@ -182,19 +267,12 @@ pub fn run(plan: &Plan) -> Run {
     sim.run_until(end);
     sim.mend();
     sim.run_until(end + QUIET);
-    let ends = sim.nodes.iter().map(|node| {
-        let core = node.core.as_ref().expect("all nodes run after mend()");
-        (
-            core.status().decided,
-            core.status().chain.to_string(),
-            core.kv().encode(),
-        )
-    });
+    let decided = |node: &Node| node.core.as_ref().map_or(0, |core| core.kv().applied);
     Run {
-        ends: ends.collect(),
+        ends: sim.nodes.iter().map(decided).collect(),
         operations: sim.operations,
-        events: sim.events,
-        names: plan.nodes,
+        wrong: sim.watch.wrong,
+        faults: sim.faults,
     }
 }
 
@@ -207,8 +285,7 @@ impl Sim {
             disk: Disk::default(),
             paused: false,
             inbox: Vec::new(),
-            // Two clocks then drift by at most 2 percent, of a lease of 400 ms: 8 ms of the 50 allowed.
-            rate_ppm: rng.random_range(-10_000..=10_000),
+            rate_ppm: rng.random_range(-plan.rough.drift..=plan.rough.drift),
             wall_jump: 0,
             requests: BTreeMap::new(),
             next_request: 1,
@@ -217,6 +294,9 @@ impl Sim {
             nodes: nodes.collect(),
             cut: vec![vec![false; plan.nodes]; plan.nodes],
             rng,
+            fault_rng: ChaCha8Rng::seed_from_u64(plan.seed ^ 0xfa17),
+            faults: 0,
+            watch: Watch::new(plan.nodes),
             plan,
             now: 0,
             order: 0,
@@ -225,7 +305,6 @@ impl Sim {
             cuts: 0,
             clients: (0..5).map(|_| Client { waits: None }).collect(),
             operations: Vec::new(),
-            events: Vec::new(),
             value: 0,
         };
         for node in 0..sim.nodes.len() {
@@ -249,7 +328,7 @@ impl Sim {
 
     fn run_until(&mut self, end: u64) {
         while let Some(&Reverse((time, order))) = self.queue.peek() {
-            if time > end {
+            if time > end || !self.watch.wrong.is_empty() {
                 break;
             }
             self.queue.pop();
@@ -300,9 +379,26 @@ impl Sim {
                 life,
                 slot,
                 bytes,
+                installed,
             } => {
                 if self.nodes[node].life == life {
-                    self.nodes[node].disk.snapshot = Some(bytes);
+                    // The node may die before the snapshot gets its name, or before it hears of it.
+                    // A snapshot that came from a peer is the rarer and the more delicate one.
+                    let dies = self.plan.rough.gap_ms > 0
+                        && self.plan.fault.kills()
+                        && self.rng.random_ratio(1, if installed { 2 } else { 100 });
+                    if dies && self.rng.random() {
+                        return self.happen(Happening::Strike { node });
+                    }
+                    let disk = &mut self.nodes[node].disk;
+                    disk.snapshot = Some(bytes);
+                    if dies {
+                        return self.happen(Happening::Strike { node });
+                    }
+                    disk.saving = false;
+                    if let Some((slot, bytes, installed)) = disk.next_save.take() {
+                        self.save_snapshot(node, slot, bytes, installed);
+                    }
                     self.input(node, Input::SnapshotSaved(slot));
                 }
             }
@@ -317,7 +413,12 @@ impl Sim {
             Happening::Heal { number } => {
                 if number == self.cuts {
                     self.heal();
+                    self.strike_whoever_catches_up();
                 }
+            }
+            Happening::Strike { node } => {
+                self.kill(node);
+                self.after(MS, 500 * MS, Happening::Restart { node });
             }
             Happening::Restart { node } => self.start(node),
             Happening::Resume { node } => self.resume(node),
@@ -326,13 +427,8 @@ impl Sim {
 
     fn clock(&self, node: usize) -> Now {
         let node = &self.nodes[node];
-        let monotonic =
-            SECOND + self.now + (self.now / 1_000_000).saturating_mul(node.rate_ppm.unsigned_abs());
-        let monotonic = if node.rate_ppm < 0 {
-            SECOND + self.now - (self.now / 1_000_000) * node.rate_ppm.unsigned_abs()
-        } else {
-            monotonic
-        };
+        let drift = (self.now / 1_000_000) as i64 * node.rate_ppm;
+        let monotonic = (SECOND + self.now).saturating_add_signed(drift);
         let wall = (1_800_000_000 * SECOND + self.now).saturating_add_signed(node.wall_jump);
         Now {
             monotonic_ns: monotonic,
@@ -401,10 +497,25 @@ impl Sim {
         let Some(core) = &mut self.nodes[node].core else {
             return;
         };
-        for effect in core.effects() {
+        let effects = core.effects();
+        // As in the real node what the trace is told comes first, for it is true already.
+        for effect in &effects {
+            if let Effect::Trace(event) = effect {
+                self.watch.event(self.now, node, core, event);
+            }
+        }
+        self.watch.state(self.now, node, core);
+        // A node that comes to a slot without deciding it got it from a peer.
+        let decides = |effect: &Effect| matches!(effect, Effect::Trace(Event::Decide { .. }));
+        let installed = !effects.iter().any(decides);
+        for effect in effects {
+            if self.plan.rough.crash > 0 && self.rng.random_ratio(self.plan.rough.crash, 1_000_000)
+            {
+                self.kill(node);
+                return self.after(MS, 500 * MS, Happening::Restart { node });
+            }
             match effect {
-                Effect::Trace(event) => self.events.push((self.now, node, event)),
-                Effect::Note(_) => {}
+                Effect::Trace(_) | Effect::Note(_) => {}
                 Effect::Send(to, message) => self.transmit(node, usize::from(to), message),
                 Effect::Broadcast(message) => {
                     for to in (0..self.nodes.len()).filter(|&to| to != node) {
@@ -413,8 +524,8 @@ impl Sim {
                 }
                 Effect::Persist { records, durability } => self.persist(node, records, durability),
                 Effect::SaveSnapshot { slot, bytes } => {
-                    let life = self.nodes[node].life;
-                    self.after(MS, 50 * MS, Happening::SnapshotDone { node, life, slot, bytes });
+                    self.watch.snapshot(self.now, node, slot, &bytes);
+                    self.save_snapshot(node, slot, bytes, installed);
                 }
                 Effect::Truncate(until) => self.nodes[node].disk.records.retain(
                     |record| !matches!(record, Record::Accepted(accepted) if accepted.slot <= until),
@@ -424,13 +535,39 @@ impl Sim {
         }
     }
 
+    /// One save at a time; of those that come meanwhile the last is what counts.
+    fn save_snapshot(&mut self, node: usize, slot: Slot, bytes: Arc<Vec<u8>>, installed: bool) {
+        let disk = &mut self.nodes[node].disk;
+        if disk.saving {
+            disk.next_save = Some((slot, bytes, installed));
+            return;
+        }
+        disk.saving = true;
+        let life = self.nodes[node].life;
+        let most = self.plan.rough.save_ms * MS;
+        self.after(
+            MS,
+            most,
+            Happening::SnapshotDone {
+                node,
+                life,
+                slot,
+                bytes,
+                installed,
+            },
+        );
+    }
+
     fn persist(&mut self, node: usize, records: Vec<Record>, durability: Result<u64, u64>) {
         let life = self.nodes[node].life;
         match durability {
             Ok(number) => {
                 // Writes are done one after the other.
                 let wait = self.nodes[node].disk.busy_until.saturating_sub(self.now);
-                let time = wait + self.rng.random_range(MS / 10..=3 * MS);
+                let time = wait
+                    + self
+                        .rng
+                        .random_range(MS / 10..=self.plan.rough.sync_ms * MS);
                 self.nodes[node].disk.busy_until = self.now + time;
                 self.nodes[node].disk.queued.push((number, records.clone()));
                 self.after(
@@ -463,273 +600,18 @@ impl Sim {
             message,
             Message::Forward { .. } | Message::ForwardReply { .. }
         );
-        if self.cut[from][to] || self.rng.random_ratio(1, 200) {
+        let rough = self.plan.rough;
+        let mut happens = |share: u32| self.rng.random_ratio(share, 1_000_000);
+        if self.cut[from][to] || happens(rough.loss) {
             return;
         }
-        let slow = if self.rng.random_ratio(1, 50) {
-            60 * MS
-        } else {
-            2 * MS
-        };
-        if !once && self.rng.random_ratio(1, 100) {
-            self.after(
-                MS / 5,
-                100 * MS,
-                Happening::Deliver {
-                    from,
-                    to,
-                    message: message.clone(),
-                },
-            );
+        let (slow, repeated) = (happens(rough.slow), !once && happens(rough.repeat));
+        if repeated {
+            let message = message.clone();
+            let most = rough.slow_ms.max(100) * MS;
+            self.after(MS / 5, most, Happening::Deliver { from, to, message });
         }
-        self.after(MS / 5, slow, Happening::Deliver { from, to, message });
-    }
-
-    fn ask(&mut self, client: usize) {
-        let node = self.rng.random_range(0..self.nodes.len());
-        self.value += 1;
-        let value = self.value;
-        let register = format!("r{}", self.operations.len() / 200);
-        let (key, ask) = match self.rng.random_range(0..100) {
-            0..20 => (register, Ask::Put(value)),
-            20..30 => (register.clone(), Ask::Cas(self.last_seen(&register), value)),
-            30..50 => (register, Ask::Get),
-            50..75 => ("list".to_owned(), Ask::Append(value)),
-            _ => ("list".to_owned(), Ask::List),
-        };
-        let operation = self.operations.len();
-        let request = request(&key, &ask, self.plan.reads);
-        self.operations.push(Operation {
-            key,
-            ask,
-            start: self.now,
-            end: None,
-            seen: None,
-        });
-        if self.nodes[node].core.is_none() {
-            // The connection is refused.
-            return self.done(client, operation, Seen::Failed);
-        }
-        self.clients[client].waits = Some(operation);
-        self.after(
-            CLIENT_TIMEOUT,
-            CLIENT_TIMEOUT,
-            Happening::GiveUp { client, operation },
-        );
-        let id = self.nodes[node].next_request;
-        self.nodes[node].next_request += 1;
-        self.nodes[node].requests.insert(id, (client, operation));
-        self.input(node, Input::Request(id, request));
-    }
-
-    /// What a client that compares would compare with.
-    fn last_seen(&self, key: &str) -> Option<u64> {
-        self.operations
-            .iter()
-            .rev()
-            .take(50)
-            .filter(|operation| operation.key == key)
-            .find_map(|operation| match (&operation.ask, &operation.seen) {
-                (_, Some(Seen::Value(value))) => *value,
-                (Ask::Put(value), Some(Seen::Written))
-                | (Ask::Cas(_, value), Some(Seen::Swapped(true))) => Some(*value),
-                _ => None,
-            })
-    }
-
-    fn reply(&mut self, node: usize, id: RequestId, reply: Reply) {
-        let Some((client, operation)) = self.nodes[node].requests.remove(&id) else {
-            return;
-        };
-        if self.clients[client].waits != Some(operation) {
-            return;
-        }
-        let seen = match reply {
-            Reply::NoLeader | Reply::Overloaded => Seen::Failed,
-            Reply::Timeout => {
-                self.clients[client].waits = None;
-                return self.after(MS, 20 * MS, Happening::Client { client });
-            }
-            Reply::Done(answer) => match answer.outcome {
-                Outcome::Written | Outcome::Appended { .. } => Seen::Written,
-                Outcome::Swapped => Seen::Swapped(true),
-                Outcome::NotSwapped { .. } => Seen::Swapped(false),
-                Outcome::Value(value) => match self.operations[operation].ask {
-                    Ask::List => Seen::List(
-                        value.map_or(Vec::new(), |text| serde_json::from_str(&text).unwrap()),
-                    ),
-                    _ => Seen::Value(value.map(|text| text.parse().unwrap())),
-                },
-                other => panic!("no client asked for {other:?}"),
-            },
-        };
-        self.done(client, operation, seen);
-    }
-
-    fn done(&mut self, client: usize, operation: usize, seen: Seen) {
-        self.operations[operation].end = Some(self.now);
-        self.operations[operation].seen = Some(seen);
-        self.clients[client].waits = None;
-        self.after(MS, 50 * MS, Happening::Client { client });
-    }
-
-    fn leader(&self) -> Option<usize> {
-        let leads = |node: &Node| {
-            node.core
-                .as_ref()
-                .is_some_and(|core| core.status().role == Role::Leader)
-        };
-        self.nodes.iter().position(leads)
-    }
-
-    /// One to all nodes, the leader more often than by chance.
-    fn targets(&mut self) -> Vec<usize> {
-        let count = self.nodes.len();
-        let mut nodes: Vec<usize> = (0..count).collect();
-        match (self.rng.random_range(0..6), self.leader()) {
-            (0..=1, Some(leader)) => vec![leader],
-            (2, _) => nodes,
-            (choice, _) => {
-                for index in (1..count).rev() {
-                    let other = self.rng.random_range(0..=index);
-                    nodes.swap(index, other);
-                }
-                nodes.truncate(match choice {
-                    3 => 1,
-                    4 => count / 2,
-                    _ => count / 2 + 1,
-                });
-                nodes
-            }
-        }
-    }
-
-    fn fault(&mut self) {
-        let length = self.rng.random_range(300 * MS..4 * SECOND);
-        let family = match self.plan.fault {
-            Fault::All => [Fault::Partition, Fault::Pause, Fault::Kill, Fault::Clock]
-                [self.rng.random_range(0..4)],
-            family => family,
-        };
-        let targets = self.targets();
-        match family {
-            Fault::Partition => {
-                self.heal();
-                let one_way = self.rng.random_ratio(1, 4);
-                for from in 0..self.nodes.len() {
-                    for to in 0..self.nodes.len() {
-                        let (a, b) = (targets.contains(&from), targets.contains(&to));
-                        self.cut[from][to] = if one_way { a && !b } else { a != b };
-                    }
-                }
-                let number = self.cuts;
-                self.after(length, length, Happening::Heal { number });
-            }
-            Fault::Pause => {
-                for node in targets {
-                    if !self.nodes[node].paused && self.nodes[node].core.is_some() {
-                        self.nodes[node].paused = true;
-                        self.after(length, length, Happening::Resume { node });
-                    }
-                }
-            }
-            Fault::Kill => {
-                for node in targets {
-                    self.kill(node);
-                    self.after(length, length + 300 * MS, Happening::Restart { node });
-                }
-            }
-            Fault::Clock => {
-                for node in targets {
-                    let jump = self.rng.random_range(50 * MS..10 * SECOND) as i64;
-                    self.nodes[node].wall_jump += if self.rng.random() { jump } else { -jump };
-                }
-            }
-            Fault::All => unreachable!("drawn above"),
-        }
-        let pause = self.rng.random_range(500 * MS..2 * SECOND);
-        self.after(length + pause, length + pause, Happening::Fault);
-    }
-
-    fn kill(&mut self, node: usize) {
-        let rng = &mut self.rng;
-        let node = &mut self.nodes[node];
-        if node.paused || node.core.take().is_none() {
-            return;
-        }
-        node.life += 1;
-        node.requests.clear();
-        // Of the writes that were not done a part may have been.
-        for (_, records) in std::mem::take(&mut node.disk.queued) {
-            if rng.random() {
-                break;
-            }
-            node.disk.records.extend(records);
-        }
-    }
-
-    fn resume(&mut self, node: usize) {
-        self.nodes[node].paused = false;
-        for input in std::mem::take(&mut self.nodes[node].inbox) {
-            self.input(node, input);
-        }
-        self.input(node, Input::Tick);
-    }
-
-    fn heal(&mut self) {
-        self.cuts += 1;
-        for node in 0..self.nodes.len() {
-            for peer in 0..self.nodes.len() {
-                if std::mem::take(&mut self.cut[node][peer]) {
-                    self.after(MS, 300 * MS, Happening::PeerUp { node, peer });
-                }
-            }
-        }
-    }
-
-    /// Ends all faults for good.
-    fn mend(&mut self) {
-        self.happenings.iter_mut().for_each(|(_, happening)| {
-            if matches!(happening, Happening::Fault) {
-                // The place in the queue stays; what happens there is nothing.
-                *happening = Happening::Heal { number: u64::MAX };
-            }
-        });
-        self.heal();
-        for node in 0..self.nodes.len() {
-            if self.nodes[node].paused {
-                self.resume(node);
-            }
-            self.start(node);
-        }
-    }
-}
-
-fn request(key: &str, ask: &Ask, reads: ReadMode) -> Request {
-    let key = key.to_owned();
-    match ask {
-        Ask::Put(value) => Request::Write(
-            None,
-            Op::Put {
-                key,
-                value: value.to_string(),
-            },
-        ),
-        Ask::Cas(from, to) => Request::Write(
-            None,
-            Op::Cas {
-                key,
-                from: from.map(|value| value.to_string()),
-                to: to.to_string(),
-            },
-        ),
-        Ask::Append(value) => Request::Write(
-            None,
-            Op::Append {
-                key,
-                element: value.to_string(),
-            },
-        ),
-        Ask::Get | Ask::List => Request::Read(Query::Get { key }, reads),
+        let most = if slow { rough.slow_ms * MS } else { 2 * MS };
+        self.after(MS / 5, most, Happening::Deliver { from, to, message });
     }
 }

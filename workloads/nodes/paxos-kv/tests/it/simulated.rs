@@ -6,7 +6,7 @@ use paxos_kv::core::message::ReadMode;
 use paxos_kv::flaws::Flaw;
 
 use crate::judge::judge;
-use crate::sim::{Fault, Plan, run};
+use crate::sim::{Fault, Plan, Rough, run};
 
 fn plan(seed: u64) -> Plan {
     Plan {
@@ -17,7 +17,50 @@ fn plan(seed: u64) -> Plan {
         flaw: None,
         snapshot_every: 1_000,
         length: Duration::from_secs(14),
+        rough: Rough::MILD,
+        without: Vec::new(),
     }
+}
+
+/// Another world for every seed, and all of them as bad as the protocol's model allows.
+fn hostile(seed: u64) -> Plan {
+    Plan {
+        seed,
+        nodes: [3, 3, 5, 4, 7][seed as usize % 5],
+        reads: [ReadMode::Quorum, ReadMode::Log, ReadMode::Lease][seed as usize / 5 % 3],
+        snapshot_every: [5, 20, 100][seed as usize / 15 % 3],
+        length: Duration::from_secs(8),
+        rough: Rough::hostile(seed),
+        ..plan(seed)
+    }
+}
+
+/// A smaller plan in which something is wrong too: shorter, with fewer nodes and fewer faults.
+fn shrunk(mut plan: Plan) -> Plan {
+    let wrong = |plan: &Plan| !judge(&run(plan)).is_empty();
+    for _ in 0..4 {
+        let before = format!("{plan:?}");
+        let shorter = Plan {
+            length: plan.length * 3 / 4,
+            ..plan.clone()
+        };
+        if wrong(&shorter) {
+            plan = shorter;
+        }
+        for fault in 0..run(&plan).faults {
+            if !plan.without.contains(&fault) {
+                let mut fewer = plan.clone();
+                fewer.without.push(fault);
+                if wrong(&fewer) {
+                    plan = fewer;
+                }
+            }
+        }
+        if format!("{plan:?}") == before {
+            break;
+        }
+    }
+    plan
 }
 
 fn good(plan: &Plan) {
@@ -27,24 +70,59 @@ fn good(plan: &Plan) {
         .iter()
         .filter(|operation| operation.seen.is_some())
         .count();
+    // Under the worst of it only the quiet end is served.
+    let least = if plan.rough.gap_ms == 0 { 300 } else { 100 };
     assert!(
-        done > 300,
+        done > least,
         "{plan:?}: only {done} operations ended, too few to judge"
     );
     let found = judge(&run);
-    assert!(found.is_empty(), "{plan:?}: {found:#?}");
+    if !found.is_empty() {
+        let small = shrunk(plan.clone());
+        let shown = judge(&crate::sim::run(&small));
+        panic!("{plan:?}: {found:#?}\nshrunk to {small:?}: {shown:#?}");
+    }
 }
 
 /// Seeds for the clean runs. More can be asked for: `PAXOS_KV_SEEDS=500 cargo test -p paxos-kv`.
 fn seeds() -> u64 {
     std::env::var("PAXOS_KV_SEEDS")
-        .map_or(12, |text| text.parse().expect("PAXOS_KV_SEEDS is a number"))
+        .map_or(60, |text| text.parse().expect("PAXOS_KV_SEEDS is a number"))
 }
 
 #[test]
 fn nothing_is_wrong_under_all_faults() {
     for seed in 0..seeds() {
         good(&plan(seed));
+    }
+}
+
+#[test]
+fn nothing_is_wrong_in_a_hostile_world() {
+    for seed in 0..10 * seeds() {
+        good(&hostile(seed));
+        good(&slow_saves(seed));
+    }
+}
+
+#[test]
+fn a_disk_that_needs_longer_than_an_election_delays_the_leader_and_no_more() {
+    for seed in 0..10 {
+        let plan = Plan {
+            fault: Fault::Clock,
+            rough: Rough {
+                sync_ms: 1_500,
+                ..Rough::MILD
+            },
+            ..plan(5_000 + seed)
+        };
+        let run = run(&plan);
+        assert_eq!(run.wrong, [""; 0], "{plan:?}");
+        assert!(
+            run.ends.iter().all(|slot| *slot > 3),
+            "{plan:?}: {:?}",
+            run.ends
+        );
     }
 }
 
@@ -118,14 +196,52 @@ fn seeds_until_found(flaw: Flaw, most: u64) -> Option<(u64, Vec<String>)> {
     })
 }
 
+/// Flaws that no single family of faults shows soon, and how many of the worlds below may pass before one does.
+/// `stale-ballot-decides` is not among them: `scripted.rs` leads to it.
+const RARE: [(Flaw, u64); 1] = [(Flaw::SnapshotDecidedEarly, 1_000)];
+
+/// Snapshots every few slots that take their time, and all families of faults.
+fn slow_saves(seed: u64) -> Plan {
+    Plan {
+        nodes: 3,
+        snapshot_every: 5,
+        rough: Rough {
+            save_ms: 3_000,
+            gap_ms: 1_000,
+            fault_ms: 1_500,
+            ..Rough::MILD
+        },
+        ..plan(seed)
+    }
+}
+
 #[test]
 fn every_flaw_is_found_by_its_fault() {
     let mut missed = Vec::new();
     for flaw in Flaw::ALL {
+        if RARE.iter().any(|(rare, _)| *rare == flaw) || flaw == Flaw::StaleBallotDecides {
+            continue;
+        }
         match seeds_until_found(flaw, 12) {
             Some((seeds, found)) => println!("{flaw}: in {seeds} seeds: {}", found[0]),
             None => missed.push(flaw.name()),
         }
     }
     assert!(missed.is_empty(), "not found in 12 seeds: {missed:?}");
+}
+
+#[test]
+fn rare_flaws_are_found_where_snapshots_are_slow() {
+    for (flaw, most) in RARE {
+        let found = (0..most).find_map(|seed| {
+            let plan = Plan {
+                flaw: Some(flaw),
+                ..slow_saves(seed)
+            };
+            let found = judge(&run(&plan));
+            (!found.is_empty()).then_some((seed, found))
+        });
+        let (seed, found) = found.unwrap_or_else(|| panic!("{flaw}: not in {most} seeds"));
+        println!("{flaw}: seed {seed}: {}", found[0]);
+    }
 }

@@ -1,0 +1,211 @@
+//! Many objects of one kind, each with a key, for checkers that judge one: what holds of all holds of each
+//! (linearizability is local: Herlihy and Wing 1990), and a finding says of which.
+//!
+//! Values are `[key, value]`. Every key's operations become a history of their own, of the same events, so that
+//! operations keep their indices.
+
+use history::word::Stored;
+use history::{History, Value};
+
+use crate::choice::Model;
+use crate::transactions::Scope;
+use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Order, Verdict};
+
+/// As many as a report shows; the number of wrong keys is a figure.
+const MOST_ANOMALIES: usize = 16;
+
+/// Judges each key by a checker of one object.
+pub struct Keyed<C>(pub C);
+
+/// Every key with its history, of values without their keys; or why there is none.
+fn split(history: &History) -> Result<Vec<(Value, History)>, String> {
+    let columns = history.columns();
+    let mut calls = columns.cursor();
+    let mut rets = columns.cursor();
+    for pair in history.pairs() {
+        let call = calls.row(pair.invocation);
+        let ret = pair.completion().map(|at| rets.row(at));
+        let ret = ret.filter(|ret| ret.kind() == history::Kind::Ok);
+        let bad = |why: String| Err(format!("operation {} cannot be read: {why}", call.index()));
+        let key = |value: Stored| value.as_pair().map(|(key, _)| key.to_value());
+        let Some(asked) = key(call.value()) else {
+            let value = call.value().to_value();
+            return bad(format!("{value} is not [key, value]"));
+        };
+        if ret.is_some_and(|ret| key(ret.value()).as_ref() != Some(&asked)) {
+            return bad("it asks for one key and is answered with another".into());
+        }
+    }
+    let parts = history.by_key(|row| Some(row.value().as_pair()?.0.to_value()));
+    Ok(parts)
+}
+
+/// The same history with values without their keys.
+fn unwrapped(history: &History) -> History {
+    let content = |value: Stored| value.as_pair().map(|(_, content)| content.to_value());
+    history.clone().with_values(|row| content(row.value()))
+}
+
+impl<C: Checker> Keyed<C> {
+    /// Every key, its history and what its checker says.
+    fn judge(&self, history: &History, budget: &Budget) -> Result<Vec<(Value, Analysis)>, String> {
+        let keys = split(history)?;
+        let plain = unwrapped(history);
+        let meter = budget.start();
+        let parts = keys.into_iter().map(|(key, part)| {
+            let part = part.with_events_of(&plain);
+            let analysis = self.0.check(&part, &meter.left());
+            (key, analysis)
+        });
+        Ok(parts.collect())
+    }
+
+    fn merged(&self, parts: Vec<(Value, Analysis)>) -> Analysis {
+        let name = self.0.name();
+        let keys = parts.len();
+        let of = |verdict| move |part: &&(Value, Analysis)| part.1.verdict == verdict;
+        let count = |verdict| parts.iter().filter(of(verdict)).count();
+        let (wrong, unknown) = (count(Verdict::Invalid), count(Verdict::Unknown));
+        let vacuous = count(Verdict::Vacuous);
+        let said = |verdict| {
+            let (key, analysis) = parts.iter().find(of(verdict)).expect("one is so");
+            format!("{keys} keys, and of {key}: {}", analysis.summary)
+        };
+        let anomalies = parts.iter().flat_map(|(key, analysis)| {
+            analysis.anomalies.iter().map(move |anomaly| Anomaly {
+                object: Some(match &anomaly.object {
+                    None => key.to_string(),
+                    Some(object) => format!("{object} of {key}"),
+                }),
+                ..anomaly.clone()
+            })
+        });
+        let anomalies: Vec<Anomaly> = anomalies.take(MOST_ANOMALIES).collect();
+        let analysis = match () {
+            () if wrong > 0 => {
+                let summary = format!("{wrong} of {}", said(Verdict::Invalid));
+                Analysis::of_anomalies(name, summary, anomalies)
+            }
+            () if unknown > 0 => Analysis::unknown(name, said(Verdict::Unknown)),
+            () if vacuous == keys && keys > 0 => Analysis::vacuous(name, said(Verdict::Vacuous)),
+            () if keys == 1 => Analysis::valid(name, parts[0].1.summary.clone()),
+            () => Analysis::valid(
+                name,
+                format!("{keys} keys, each by itself: nothing is wrong with any"),
+            ),
+        };
+        let analysis = sums(&parts)
+            .into_iter()
+            .fold(analysis, Analysis::with_figure);
+        analysis
+            .with_figure(Figure::new("keys", keys, ""))
+            .with_figure(Figure::new("keys found wrong", wrong, ""))
+            .with_figure(Figure::new("keys undecided", unknown, ""))
+    }
+}
+
+/// Figures that are counts, over all keys.
+fn sums(parts: &[(Value, Analysis)]) -> Vec<Figure> {
+    let mut sums: Vec<Figure> = Vec::new();
+    for figure in parts.iter().flat_map(|(_, analysis)| &analysis.figures) {
+        let Some(count) = figure.value.as_u64() else {
+            continue;
+        };
+        match sums.iter_mut().find(|sum| sum.name == figure.name) {
+            Some(sum) => sum.value = (sum.value.as_u64().unwrap_or(0) + count).into(),
+            None => sums.push(figure.clone()),
+        }
+    }
+    sums
+}
+
+impl<C: Checker> Checker for Keyed<C> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Analysis {
+        match self.judge(history, budget) {
+            Ok(parts) => self.merged(parts),
+            Err(why) => Analysis::unknown(self.name(), why),
+        }
+    }
+}
+
+impl Keyed<crate::set::GrowOnlySet> {
+    /// An order for every key.
+    ///
+    /// # Errors
+    /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
+    pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
+        let unknown = |why: String| Analysis::unknown(self.name(), why);
+        let keys = split(history).map_err(unknown)?;
+        let plain = unwrapped(history);
+        let meter = budget.start();
+        let mut orders = Vec::with_capacity(keys.len());
+        for (key, part) in keys {
+            let part = part.with_events_of(&plain);
+            match self.0.certify(&part, &meter.left()) {
+                Ok(certificate) => {
+                    orders.extend(certificate.orders.into_iter().map(|order| Order {
+                        key: Some(key.clone()),
+                        ..order
+                    }))
+                }
+                Err(_) => return Err(self.check(history, budget)),
+            }
+        }
+        Ok(Certificate {
+            model: Model::Set,
+            keyed: true,
+            initial: Value::Nil,
+            scope: Scope::Realtime,
+            orders,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::Bank;
+    use crate::drawing;
+    use crate::set::GrowOnlySet;
+
+    fn check(checker: &impl Checker, drawn: &str) -> Analysis {
+        let history = drawing::history(drawn).unwrap();
+        checker.check(&history, &Budget::default())
+    }
+
+    #[test]
+    fn each_key_is_judged_by_itself() {
+        let sets = "
+            P0 |-7:add 1-| |-8:add 2-|
+            P1                         |-7:read [1]-| |-8:read [2]-|";
+        let found = check(&Keyed(GrowOnlySet), sets);
+        assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+        let found = check(
+            &Keyed(GrowOnlySet),
+            &sets.replace("8:read [2]", "8:read []"),
+        );
+        assert_eq!(found.verdict, Verdict::Invalid);
+        assert_eq!(found.anomalies[0].object.as_deref(), Some("8"));
+        assert_eq!(found.anomalies[0].kind, "lost element");
+        let history = drawing::history(sets).unwrap();
+        let certificate = Keyed(GrowOnlySet).certify(&history, &Budget::default());
+        crate::verify(&history, &certificate.unwrap()).unwrap();
+        let banks = "
+            P0 |-7:read [[0 5] [1 5]]-| |-8:read [[0 9] [1 9]]-| |-7:transfer [0 1 2]-|
+            P1                                                                         |-7:read [[0 3] [1 7]]-|";
+        assert_eq!(check(&Keyed(Bank), banks).verdict, Verdict::Valid);
+        let found = check(&Keyed(Bank), &banks.replace("[0 3]", "[0 4]"));
+        assert_eq!(found.verdict, Verdict::Invalid);
+        assert_eq!(found.anomalies[0].object.as_deref(), Some("7"));
+        let odd = check(&Keyed(GrowOnlySet), "P0 |-add 1-| |-7:read [1]-|");
+        assert_eq!(odd.verdict, Verdict::Unknown);
+        assert_eq!(
+            odd.summary,
+            "operation 0 cannot be read: 1 is not [key, value]"
+        );
+    }
+}

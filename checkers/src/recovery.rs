@@ -1,0 +1,225 @@
+//! Whether a system comes back: once everything is healed, every node that the schedule left whole
+//! serves again within the time that the system states, and takes a write of a client.
+//!
+//! A node that does not is a violation like a lost write: most systems that hang do so after their
+//! faults are over, and all the answers that they gave before are right.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use history::fault::{self, Span};
+use history::mark::{Mark, Phase, Placed, Recovery as Seen, began, marks};
+use history::{History, Name, Op, Time};
+use serde_json::json;
+
+use crate::role::{Roles, answered};
+use crate::{Analysis, Anomaly, Budget, Checker, Figure};
+
+/// Judges what the run recorded after its last heal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recovery {
+    /// Which operations write. None: it is not judged whether writes succeed again.
+    pub roles: Option<Roles>,
+    /// A daemon may end by itself: of a node whose daemon did nothing more is asked.
+    pub may_crash: bool,
+}
+
+/// What is known of a run after its last heal.
+struct Healed<'a> {
+    history: &'a History,
+    marks: Vec<Placed>,
+    spans: Vec<Span>,
+    /// Clients' operations of the final phase.
+    last: Vec<&'a Op>,
+}
+
+impl Checker for Recovery {
+    fn name(&self) -> &str {
+        "recovery"
+    }
+
+    fn check(&self, history: &History, _budget: &Budget) -> Analysis {
+        let marks = marks(history);
+        let healed = began(&marks, Phase::Final).unwrap_or(Time::MAX);
+        let run = Healed {
+            history,
+            spans: fault::spans(history),
+            last: history.asked().filter(|op| op.call >= healed).collect(),
+            marks,
+        };
+        let seen: Vec<(&Name, &Seen)> = run
+            .marks
+            .iter()
+            .filter_map(|placed| match &placed.mark {
+                Mark::Recovery(node, seen) => Some((node, seen)),
+                _ => None,
+            })
+            .collect();
+        if seen.is_empty() {
+            let why = "the history does not say whether nodes served again after the faults";
+            return Analysis::measured(self.name(), why);
+        }
+        let exempt = self.exempt(&run);
+        let mut anomalies = Vec::new();
+        let mut judged: BTreeSet<&Name> = BTreeSet::new();
+        for (node, seen) in &seen {
+            if exempt.contains(*node) {
+                continue;
+            }
+            judged.insert(node);
+            let why = match seen.served {
+                false => Some(silence(seen)),
+                true => self.refusal(&run, node),
+            };
+            anomalies.extend(why.map(|why| anomaly(&run, node, &why, &seen.log)));
+        }
+        let after = |seen: &Seen| Duration::from_nanos(seen.after_ns);
+        let served = || seen.iter().filter(|(_, seen)| seen.served);
+        let slowest = served().map(|(_, seen)| after(seen)).max();
+        let allowed = seen.iter().map(|(_, seen)| seen.allowed_ns).max();
+        let allowed = Duration::from_nanos(allowed.unwrap_or_default());
+        anomalies.sort_by(|a, b| a.object.cmp(&b.object));
+        let summary = match anomalies.first() {
+            Some(first) => {
+                let first = first.reason.lines().next().unwrap_or_default();
+                match anomalies.len() {
+                    1 => first.to_string(),
+                    n => format!("{n} of {} nodes did not serve again: {first}", judged.len()),
+                }
+            }
+            None => format!(
+                "{} of {} nodes were to serve again within {:.1} s of the last heal, and did{}",
+                judged.len(),
+                judged.len() + exempt.len(),
+                allowed.as_secs_f64(),
+                slowest.map_or(String::new(), |slowest| {
+                    format!(", the last after {:.1} s", slowest.as_secs_f64())
+                })
+            ),
+        };
+        let mut analysis = Analysis::of_anomalies(self.name(), summary, anomalies);
+        if let Some(slowest) = slowest {
+            let value = json!({"slowest": slowest.as_secs_f64(), "allowed": allowed.as_secs_f64()});
+            analysis = analysis.with_figure(Figure::new("served again after", value, "s"));
+        }
+        analysis
+    }
+}
+
+impl Recovery {
+    /// Nodes of which nothing is asked: what was done to them is not undone, or their daemon ended and
+    /// may do so.
+    fn exempt(&self, run: &Healed<'_>) -> BTreeSet<Name> {
+        let lost = run
+            .spans
+            .iter()
+            .filter(|span| span.held() && !span.healed());
+        let mut exempt: BTreeSet<Name> = lost.flat_map(|span| span.loss.down.clone()).collect();
+        if self.may_crash {
+            exempt.extend(run.marks.iter().filter_map(|placed| match &placed.mark {
+                Mark::Crash(node, _) => Some(node.clone()),
+                _ => None,
+            }));
+        }
+        exempt
+    }
+
+    /// Why a node that says that it serves does not: of what it was asked in the final phase nothing
+    /// was answered, or no write.
+    fn refusal(&self, run: &Healed<'_>, node: &Name) -> Option<String> {
+        // Whoever was stopped while asking had not asked for as long as is allowed.
+        let stopped = |placed: &Placed| match &placed.mark {
+            Mark::Stopped(stopped) => stopped.phase >= Phase::Final,
+            _ => false,
+        };
+        if run.marks.iter().any(stopped) {
+            return None;
+        }
+        let at_node = || run.last.iter().filter(|op| op.node.as_ref() == Some(node));
+        let none_of = |what: &str, ops: Vec<&&Op>| {
+            let last = ops.last()?;
+            let unanswered = !ops.iter().any(|op| answered(op));
+            unanswered.then(|| {
+                let error = last.error.as_deref().unwrap_or("no answer");
+                let tries = match ops.len() {
+                    1 => format!("one {what} was tried there, and was not answered"),
+                    n => format!("{n} {what}s were tried there, and none was answered"),
+                };
+                format!("{tries} ({error})")
+            })
+        };
+        if let Some(roles) = self.roles {
+            let writes = |op: &&&Op| !roles(&op.f, &op.input).writes.is_empty();
+            let refused = none_of("write", at_node().filter(writes).collect());
+            if refused.is_some() {
+                return refused;
+            }
+        }
+        none_of("operation", at_node().collect())
+    }
+}
+
+fn silence(seen: &Seen) -> String {
+    let waited = Duration::from_nanos(seen.after_ns.min(seen.allowed_ns)).as_secs_f64();
+    let allowed = Duration::from_nanos(seen.allowed_ns).as_secs_f64();
+    let why = match seen.why.is_empty() {
+        true => String::new(),
+        false => format!(": {}", seen.why),
+    };
+    match seen.after_ns < seen.allowed_ns {
+        // Its daemon had ended or its agent was gone: there was nothing to wait for.
+        true => format!("{waited:.1} s after the last heal it was clear that it would not{why}"),
+        false => format!("it had {allowed:.1} s from the last heal on{why}"),
+    }
+}
+
+fn anomaly(run: &Healed<'_>, node: &Name, why: &str, log: &[String]) -> Anomaly {
+    let healed = began(&run.marks, Phase::Healing).unwrap_or(Time::MAX);
+    let last = run
+        .history
+        .asked()
+        .filter(|op| op.node.as_ref() == Some(node) && answered(op) && op.call < healed);
+    let last = last.max_by_key(|op| op.ret);
+    let since = match last {
+        None => "it never answered an operation of the main phase".to_string(),
+        Some(op) => format!("its last answer was at {}", op.ret),
+    };
+    let touches = |span: &&Span| {
+        let deaf = span.loss.deaf.iter().any(|(a, b)| a == node || b == node);
+        span.targets.contains(node) || span.loss.down.contains(node) || deaf
+    };
+    let faults = || run.spans.iter().filter(|span| span.held_from.is_some());
+    let before = faults().rfind(touches).or(faults().next_back());
+    let before = match before {
+        None => "there was no fault before".to_string(),
+        Some(span) => format!(
+            "the fault before was {} ({}), from {} to {}",
+            span.fault,
+            span.label,
+            span.from,
+            match span.until {
+                Time::MAX => "the end".to_string(),
+                until => until.to_string(),
+            }
+        ),
+    };
+    Anomaly {
+        kind: "never served again".into(),
+        object: Some(node.to_string()),
+        ops: last.map(|op| op.index).into_iter().collect(),
+        reason: format!(
+            "{node} did not serve again: {why}; {since}; {before}{}",
+            log_text(log)
+        ),
+        ..Anomaly::default()
+    }
+}
+
+/// The last lines of a log, below the sentence that they belong to.
+pub(crate) fn log_text(log: &[String]) -> String {
+    if log.is_empty() {
+        return String::new();
+    }
+    let lines = log.iter().map(|line| format!("\n    | {line}"));
+    format!("\n    its log ends:{}", lines.collect::<String>())
+}

@@ -1,0 +1,45 @@
+//! What an operation does, for those who judge a run as a whole and know no data type.
+
+use history::{Op, Outcome, Value};
+
+/// The objects that an operation reads and writes; nil is the object of a history that has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    pub reads: Vec<Value>,
+    pub writes: Vec<Value>,
+}
+
+/// The role of an operation, by its name and what was asked.
+pub type Roles = fn(&str, &Value) -> Role;
+
+impl Role {
+    pub fn reads(object: impl Into<Value>) -> Role {
+        Role {
+            reads: vec![object.into()],
+            writes: Vec::new(),
+        }
+    }
+
+    pub fn writes(object: impl Into<Value>) -> Role {
+        Role {
+            reads: Vec::new(),
+            writes: vec![object.into()],
+        }
+    }
+}
+
+/// Codes of failures that are answers: the system looked, and the condition did not hold.
+pub const ANSWERS: [&str; 2] = ["conflict", "not-found"];
+
+/// Whether the system answered: it did what was asked, or looked and said no.
+pub fn answered(op: &Op) -> bool {
+    let code = op
+        .error
+        .as_deref()
+        .and_then(|error| error.split(':').next());
+    match op.outcome {
+        Outcome::Ok => true,
+        Outcome::Fail => code.is_some_and(|code| ANSWERS.contains(&code)),
+        Outcome::Info => false,
+    }
+}

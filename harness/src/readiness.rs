@@ -1,0 +1,205 @@
+//! Whether nodes serve: at the start, after everything was healed, and once more after the last
+//! writes. The first decides whether there is a run at all; the others are events of the history.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agent::protocol::{Request, State};
+use history::Name;
+use history::mark::{Mark, Recovery};
+use tokio::task::JoinSet;
+
+use crate::cluster::Node;
+use crate::progress::Progress;
+use crate::recorder::{RecordError, Recorder};
+use crate::system::System;
+
+/// Between two questions to a node that is not ready.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Last lines of a daemon's log that are shown.
+const LINES: u32 = 10;
+
+/// Of each of them.
+const MOST_CHARS: usize = 400;
+
+/// How the daemon is and what it said last: what a person wants to see when it does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub state: String,
+    /// The last lines of its log.
+    pub log: Vec<String>,
+}
+
+impl Words {
+    /// As one text of several lines.
+    pub fn text(&self) -> String {
+        let Words { state, log } = self;
+        if log.is_empty() {
+            return format!("{state}; its log is empty");
+        }
+        let lines: Vec<_> = log.iter().map(|line| format!("    | {line}")).collect();
+        format!("{state}; its log ends:\n{}", lines.join("\n"))
+    }
+}
+
+pub async fn last_words(node: &Node, daemon: &str) -> Words {
+    let patience = Duration::from_secs(5);
+    let state = node.agent.call::<State>(Request::State {
+        daemon: daemon.into(),
+    });
+    let state = match tokio::time::timeout(patience, state).await {
+        Ok(Ok(State::Running { pid })) => format!("{daemon} runs as pid {pid}, but does not serve"),
+        Ok(Ok(State::Paused { pid })) => format!("{daemon}, pid {pid}, is stopped"),
+        Ok(Ok(State::Stopped { status })) => format!("{daemon} has ended ({status})"),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => format!("its agent did not answer in {patience:?}"),
+    };
+    Words {
+        state,
+        log: last_lines(node, daemon, patience).await,
+    }
+}
+
+/// The last lines of the daemon's log; none if they cannot be had.
+pub async fn last_lines(node: &Node, daemon: &str, patience: Duration) -> Vec<String> {
+    let asked = node.agent.call::<String>(Request::Tail {
+        daemon: daemon.into(),
+        lines: LINES,
+    });
+    let text = match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(text)) => text,
+        _ => return Vec::new(),
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(shortened).collect()
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(MOST_CHARS) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_string(),
+    }
+}
+
+async fn has_ended(node: &Node, daemon: &str) -> bool {
+    let daemon = daemon.to_string();
+    let state = node.agent.call::<State>(Request::State { daemon }).await;
+    matches!(state, Ok(State::Stopped { .. }))
+}
+
+/// Asks the node until it is ready or the time is out. One whose daemon has ended will not become
+/// ready, and one whose agent is gone is asked once.
+async fn is_ready(system: &dyn System, node: &Node, daemon: &str, until: Instant) -> bool {
+    loop {
+        let asked = tokio::time::timeout_at(until.into(), system.ready(node));
+        if matches!(asked.await, Ok(true)) {
+            return true;
+        }
+        if Instant::now() >= until || node.agent.is_gone() || has_ended(node, daemon).await {
+            return false;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Asks all nodes at once, each until it is ready or the time is out; calls `each` with every answer
+/// as it comes, and how long it took.
+async fn ask_all<F>(
+    system: &Arc<dyn System>,
+    nodes: &[Node],
+    daemon: &str,
+    since: Instant,
+    patience: Duration,
+    mut each: F,
+) where
+    F: AsyncFnMut(&Node, bool, Duration),
+{
+    let mut asking = JoinSet::new();
+    for node in nodes.iter().cloned() {
+        let (system, daemon) = (system.clone(), daemon.to_string());
+        asking.spawn(async move {
+            let ready = is_ready(&*system, &node, &daemon, since + patience).await;
+            (node, ready, since.elapsed())
+        });
+    }
+    while let Some(answer) = asking.join_next().await {
+        let (node, ready, after) = answer.expect("asking does not panic");
+        each(&node, ready, after).await;
+    }
+}
+
+/// Waits for the start of the system; what is wrong with the nodes that are not ready in time.
+pub async fn started(system: &Arc<dyn System>, nodes: &[Node], daemon: &str) -> Vec<String> {
+    let mut not_ready = Vec::new();
+    let each = async |node: &Node, ready: bool, _| {
+        if !ready {
+            let words = last_words(node, daemon).await;
+            not_ready.push(format!("{}: {}", node.name, words.text()));
+        }
+    };
+    let (since, patience) = (Instant::now(), system.patience());
+    ask_all(system, nodes, daemon, since, patience, each).await;
+    not_ready.sort();
+    not_ready
+}
+
+/// How long healed nodes have, from when on, and where it is written down whether that sufficed.
+pub struct Recovering<'a> {
+    pub system: &'a Arc<dyn System>,
+    pub daemon: &'a str,
+    pub since: Instant,
+    pub allowed: Duration,
+    pub recorder: &'a Recorder,
+    pub progress: &'a Progress,
+}
+
+impl Recovering<'_> {
+    /// Waits until every node serves or the time is out, and returns those that do. What became of
+    /// each is recorded; where the same was asked before (`again`), only what is worse than then.
+    pub async fn wait(&self, nodes: &[Node], again: bool) -> Result<Vec<Name>, RecordError> {
+        let mut served = Vec::new();
+        let mut failed = None;
+        let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let each = async |node: &Node, ready: bool, after: Duration| {
+            let mut recovery = Recovery {
+                served: ready,
+                after_ns: nanoseconds(after),
+                allowed_ns: nanoseconds(self.allowed),
+                ..Recovery::default()
+            };
+            if ready {
+                served.push(node.name.clone());
+                if again {
+                    return;
+                }
+            } else {
+                let words = last_words(node, self.daemon).await;
+                let text = format!(
+                    "{} does not serve after healing: {}",
+                    node.name, words.state
+                );
+                self.progress.remark(text);
+                recovery.why = match again {
+                    true => format!("after the last writes: {}", words.state),
+                    false => words.state,
+                };
+                recovery.log = words.log;
+            }
+            let mark = Mark::Recovery(node.name.clone(), recovery);
+            failed = failed.take().or(self.recorder.mark(mark).err());
+        };
+        let Recovering {
+            system,
+            daemon,
+            since,
+            allowed,
+            ..
+        } = self;
+        ask_all(system, nodes, daemon, *since, *allowed, each).await;
+        match failed {
+            None => Ok(served),
+            Some(e) => Err(e),
+        }
+    }
+}
