@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Ended, Place, eventually, recorded, spec};
+use crate::support::{Ended, Place, REGISTER, eventually, recorded, spec};
 
 const INVALID: i32 = 1;
 const UNKNOWN: i32 = 2;
@@ -99,9 +99,7 @@ fn a_report_is_written_into_a_device_and_a_pipe_and_replaces_only_a_file() {
 #[test]
 fn certificates_and_converted_histories_spare_devices_too() {
     let place = Place::new();
-    let history = "[{:process 0, :type :invoke, :f :write, :value 1}\n\
-                   {:process 0, :type :ok, :f :write, :value 1}]";
-    place.file("history.edn", history);
+    place.file("history.edn", REGISTER);
     let null = place.path().join("null");
     symlink("/dev/null", &null).expect("a link");
     let check = |more: &[&str]| {
@@ -288,11 +286,7 @@ fn what_the_shell_substitutes_for_a_file_is_read() {
     let place = Place::new();
     let run = recorded(&place, "20260101T000000-bad", "2");
     fs::copy(run.join("history.jsonl"), place.path().join("bad.jsonl")).expect("ours");
-    place.file(
-        "register.edn",
-        "[{:process 0, :type :invoke, :f :write, :value 1}\n\
-        {:process 0, :type :ok, :f :write, :value 1}]",
-    );
+    place.file("register.edn", REGISTER);
     place
         .schism(&["check", "register.edn", "--certificate", "order.json"])
         .exits(0);
@@ -344,12 +338,12 @@ fn a_value_of_megabytes_is_not_printed_whole() {
     let place = Place::new();
     let big = "x".repeat(4 << 20);
     let history = format!(
-        "[{{:process 0, :type :invoke, :f :write, :value 1}}\n\
-         {{:process 0, :type :ok, :f :write, :value 1}}\n\
+        "[{{:process 0, :type :invoke, :f :write, :value \"a\"}}\n\
+         {{:process 0, :type :ok, :f :write, :value \"a\"}}\n\
          {{:process 1, :type :invoke, :f :read}}\n\
          {{:process 1, :type :ok, :f :read, :value \"{big}\"}}\n\
-         {{:process 2, :type :invoke, :f :write, :value 2}}\n\
-         {{:process 2, :type :fail, :f :write, :value 2, :error \"{big}\"}}]"
+         {{:process 2, :type :invoke, :f :write, :value \"b\"}}\n\
+         {{:process 2, :type :fail, :f :write, :value \"b\", :error \"{big}\"}}]"
     );
     place.file("big.edn", history);
     let ended = place.schism(&["check", "big.edn"]).exits(INVALID);

@@ -220,6 +220,12 @@ pub fn recorded(place: &Place, name: &str, read: &str) -> PathBuf {
     run
 }
 
+/// A history of a register that is written to and read.
+pub const REGISTER: &str = "[{:process 0, :type :invoke, :f :write, :value 1}
+    {:process 0, :type :ok, :f :write, :value 1}
+    {:process 0, :type :invoke, :f :read, :value nil}
+    {:process 0, :type :ok, :f :read, :value 1}]";
+
 /// What was asked for, with so many nodes.
 pub fn spec(nodes: impl std::fmt::Display) -> String {
     format!(

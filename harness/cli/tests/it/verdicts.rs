@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Ended, Place, recorded};
+use crate::support::{Ended, Place, REGISTER, recorded};
 
 const INVALID: i32 = 1;
 const UNKNOWN: i32 = 2;
@@ -38,9 +38,7 @@ fn output_that_nobody_takes_changes_no_exit_code_and_is_not_spoken_of() {
     recorded(&place, "20260101T000001-bad", "2");
     let history = run.join("history.jsonl");
     let history = history.to_str().expect("text");
-    let edn = "[{:process 0, :type :invoke, :f :write, :value 1}\n\
-               {:process 0, :type :ok, :f :write, :value 1}]";
-    place.file("register.edn", edn);
+    place.file("register.edn", REGISTER);
     let order = ["check", "register.edn", "--certificate", "order.json"];
     place.schism(&order).exits(0);
     let commands: &[&[&str]] = &[
