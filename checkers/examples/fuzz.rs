@@ -7,6 +7,9 @@
 //! `stack` and so on. Odd seeds of `register` have unique values. `--most` is for `register` and objects; with `--lost-takes` values are unique, and many dequeues and the like
 //! of unknown outcome.
 //!
+//! `... -- blind-writes --long TRANSACTIONS [--keys K]` judges one serializable history of registers that are written blindly by
+//! 20 sessions, by several models, and says how much time of a processor that took.
+//!
 //! `... -- MODEL... --long OPERATIONS` judges and verifies one sound history of an object of so many operations by 30
 //! processes instead, and says how long that took.
 
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use checkers::choice::Model;
 use checkers::objects::Objects;
+use checkers::transactions::{Consistency, RwRegister};
 use checkers::{Budget, Checker, verify};
 
 #[allow(dead_code)]
@@ -56,7 +60,7 @@ const NAMES: [&str; 10] = [
 
 fn main() {
     let (mut names, mut options) = (Vec::new(), Options::default());
-    let (mut histories, mut first, mut long) = (100_000, 0, 0);
+    let (mut histories, mut first, mut long, mut keys) = (100_000, 0, 0, 1_000);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -68,6 +72,7 @@ fn main() {
             "--seed" => first = number(),
             "--most" => options.most = Some(number()),
             "--long" => long = number(),
+            "--keys" => keys = number(),
             "--lost-takes" => options.lost_takes = true,
             _ => names.push(argument),
         }
@@ -76,7 +81,9 @@ fn main() {
         usage("what is to be judged?");
     }
     for name in &names {
-        if long > 0 {
+        if long > 0 && name == "blind-writes" {
+            time_blind_writes(long, keys);
+        } else if long > 0 {
             let model = MODELS.into_iter().find(|model| model.name() == name);
             let model = model.unwrap_or_else(|| usage(&format!("{name} is no object")));
             println!("{name}: {}", time(model, long));
@@ -116,6 +123,30 @@ fn fuzz(name: &str, options: &Options, first: u64, histories: u64) {
         "{name}: {histories} histories from seed {first}: all agree, {:.0} a second; {counts}",
         histories as f64 / start.elapsed().as_secs_f64()
     );
+}
+
+fn processor_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+fn time_blind_writes(txns: u64, keys: u64) {
+    let history = subjects::transactions::blind_writes(&mut Random::new(1), txns, 20, keys);
+    for model in [
+        Consistency::StrictSerializable,
+        Consistency::StrongSessionSerializable,
+        Consistency::Serializable,
+        Consistency::StrongSessionSnapshotIsolation,
+        Consistency::SnapshotIsolation,
+        Consistency::ParallelSnapshotIsolation,
+        Consistency::TransactionalCausal,
+        Consistency::ReadCommitted,
+    ] {
+        let start = processor_time();
+        let found = RwRegister::by(model).check(&history, &Budget::default());
+        println!("{:.0?}: {}", processor_time() - start, found.summary);
+    }
 }
 
 fn time(model: Model, ops: u64) -> String {

@@ -4,33 +4,53 @@
 //! Two operations of the history carry it, one of each for every node, usually at the end:
 //!
 //! ```text
-//! log    {node "n1", decided_upto 9, entries [[slot, [round, proposer], digest, chain], ...]}
+//! log    {node "n1", first 1, decided_upto 9,
+//!         entries [[slot, [round, proposer], digest, chain, commands], ...]}
 //! trace  {node "n1", events [{event "promise", t_ns, ballot [round, proposer], ...}, ...]}
 //! ```
 //!
-//! `digest` is the hash of a slot's content and `chain` that of everything up to it, or nil. A fifth
-//! part of an entry, where there is one, lists the commands that were applied there for the first
-//! time, as `[session, sequence]`. Events of a trace are described in `ballots`.
+//! | part | meaning |
+//! | --- | --- |
+//! | `first` | the first slot that the node still has: what is before it, a snapshot has replaced; may be missing |
+//! | `decided_upto` | every slot up to this one is decided |
+//! | `digest` | the hash of a slot's content |
+//! | `chain` | that of everything up to it, or nil |
+//! | `commands` | those that were applied there for the first time, each `[session, sequence, what, key, value ...]`, of which the last is what it writes; or only the first two; or missing |
 //!
-//! What is lacking is not judged, and the summary says so.
+//! Events of a trace are described in [`ballots`]. Who is held against whom:
+//!
+//! | | |
+//! | --- | --- |
+//! | [`logs`] | a log against itself, and against the others: one value a slot, no hole, applied once |
+//! | [`ballots`] | a trace against itself: promises and accepts bind across restarts |
+//! | [`votes`] | all traces together, and what traces and logs call decided against what was accepted |
+//! | [`held`] | a log against the trace of the same node |
+//! | [`commands`] | logs against the clients' operations |
+//!
+//! What is lacking is not judged, and the summary says so. Of fewer than a majority of the logs, or of the
+//! traces, no verdict is made.
 
 mod ballots;
+mod commands;
 mod elections;
+mod held;
+mod leases;
+mod logs;
+mod votes;
 
-use history::{History, Name, Op, Outcome, Value};
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::time::Duration;
+use history::wording::{counted, listed};
+use history::{History, Name, Op, Outcome, Time, wording};
+use rustc_hash::FxHashSet;
 
-use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
-
-/// As many of each kind as a person will look at.
-const MOST_OF_A_KIND: usize = 4;
+use self::ballots::Trace;
+use self::logs::Log;
+use crate::findings::Findings;
+use crate::{Analysis, Budget, Checker, Exhausted, Figure, Meter};
 
 /// Judges operations `log` and `trace`.
 #[derive(Clone, Debug)]
 pub struct Agreement {
     nodes: Option<usize>,
-    lease_slack: Duration,
     one_clock: bool,
 }
 
@@ -39,7 +59,6 @@ impl Default for Agreement {
     fn default() -> Agreement {
         Agreement {
             nodes: None,
-            lease_slack: Duration::from_millis(1),
             one_clock: true,
         }
     }
@@ -56,31 +75,11 @@ impl Agreement {
         self
     }
 
-    /// Leases may overlap by as much: what the conversion of clocks costs. A millisecond otherwise.
-    pub fn with_lease_slack(mut self, slack: Duration) -> Agreement {
-        self.lease_slack = slack;
-        self
-    }
-
     /// The nodes' times are of different clocks and cannot be compared.
     pub fn with_separate_clocks(mut self) -> Agreement {
         self.one_clock = false;
         self
     }
-}
-
-/// One node's decided log.
-struct Log<'h> {
-    op: u64,
-    node: &'h Value,
-    entries: Vec<Entry<'h>>,
-}
-
-struct Entry<'h> {
-    slot: i64,
-    digest: &'h Value,
-    chain: &'h Value,
-    applied: &'h [Value],
 }
 
 impl Checker for Agreement {
@@ -96,25 +95,47 @@ impl Checker for Agreement {
     }
 }
 
-impl Agreement {
-    fn judge(&self, history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
-        let mut logs = Vec::new();
-        let mut traces = Vec::new();
+/// What the nodes recorded: of each node the last log and the last trace that could be read.
+struct Recorded<'h> {
+    history: &'h History,
+    logs: Vec<Log<'h>>,
+    traces: Vec<Trace<'h>>,
+    /// Whether anybody asked for logs, and for traces.
+    asked: (bool, bool),
+    /// How many nodes the cluster has.
+    nodes: usize,
+    /// What could not be read, in words.
+    lacking: Vec<String>,
+    /// By the clock of all traces: when the last event before any reading of logs and traces was.
+    read_after: Option<i64>,
+    /// By the same: what a node did until then is in its trace.
+    whole_until: Option<i64>,
+}
+
+impl<'h> Recorded<'h> {
+    fn new(
+        options: &Agreement,
+        history: &'h History,
+        meter: &mut Meter,
+    ) -> Result<Recorded<'h>, Exhausted> {
+        let mut logs: Vec<Log> = Vec::new();
+        let mut traces: Vec<Trace> = Vec::new();
+        let mut asked = (false, false);
         let mut lacking: Vec<String> = Vec::new();
-        for op in history
-            .ops()
-            .iter()
-            .filter(|op| matches!(op.f.as_str(), "log" | "trace"))
-        {
+        let mut before = None;
+        let ops = history.ops().iter();
+        for op in ops.filter(|op| matches!(op.f.as_str(), "log" | "trace")) {
             meter.tick(0)?;
+            before = before.or(Some(op.index));
+            let is_log = op.f == "log";
+            asked = (asked.0 | is_log, asked.1 | !is_log);
             if op.outcome != Outcome::Ok {
-                let node = op.node.as_deref().unwrap_or("a node");
-                lacking.push(format!("the {} of {node} could not be read", op.f));
+                lacking.push(unread(op));
                 continue;
             }
-            let read = match op.f.as_str() {
-                "log" => log(op).map(|log| logs.push(log)),
-                _ => ballots::trace(op).map(|trace| traces.push(trace)),
+            let read = match is_log {
+                true => logs::log(op).map(|log| put(&mut logs, log, |log| log.node)),
+                false => ballots::trace(op).map(|trace| put(&mut traces, trace, |t| t.node)),
             };
             if let Err(reason) = read {
                 lacking.push(format!(
@@ -125,46 +146,153 @@ impl Agreement {
         }
         let mut names: FxHashSet<&str> = FxHashSet::default();
         names.extend(history.events().iter().filter_map(|e| e.node.as_deref()));
-        names.extend(logs.iter().filter_map(|log| log.node.as_text()));
+        names.extend(logs.iter().map(|log| log.node));
         names.extend(traces.iter().map(|trace| trace.node));
-        let nodes = self.nodes.unwrap_or(names.len());
+        let nodes = options.nodes.unwrap_or(names.len());
+        let read_after = before.and_then(|op| history.event(op.checked_sub(1)?));
+        let read_after = read_after.and_then(|event| clock_of(history, event.time));
+        let read_after = read_after.filter(|_| options.one_clock);
+        let shortest = traces.iter().map(|t| t.events.last().map(|e| e.t_ns)).min();
+        Ok(Recorded {
+            history,
+            asked,
+            nodes,
+            lacking,
+            read_after,
+            whole_until: read_after.max(shortest.flatten().filter(|_| options.one_clock)),
+            logs,
+            traces,
+        })
+    }
 
-        let mut anomalies = Vec::new();
-        let slots = agreement(&logs, &mut anomalies, meter)?;
-        if !applied_once(&logs, &mut anomalies, meter)? {
-            lacking.push("the logs do not name commands, so repeats are not judged".to_string());
+    fn majority(&self) -> usize {
+        self.nodes / 2 + 1
+    }
+
+    /// When an event of a trace was, for people.
+    fn at(&self, t_ns: i64) -> String {
+        let span = |ns: i128| wording::seconds_of_ns(ns);
+        let t_ns = i128::from(t_ns);
+        match self.history.began_ns().map(i128::from) {
+            Some(began) if t_ns >= began => span(t_ns - began),
+            Some(began) => format!("{} before the run", span(began - t_ns)),
+            None => format!("{} by its clock", span(t_ns)),
         }
+    }
+
+    /// Why there are too few of them for a verdict, if it is so.
+    fn too_few(&self) -> Option<String> {
+        let kinds = [
+            (self.asked.0, self.logs.len(), "log"),
+            (self.asked.1, self.traces.len(), "trace"),
+        ];
+        let few = |(asked, read, what): &(bool, usize, &str)| {
+            (*asked && *read < self.majority()).then(|| {
+                format!(
+                    "{read} of {} could be read, which is no majority",
+                    counted(self.nodes, what)
+                )
+            })
+        };
+        let few: Vec<String> = kinds.iter().filter_map(few).collect();
+        (!few.is_empty()).then(|| few.join(", "))
+    }
+}
+
+/// Keeps the last of each node.
+fn put<'h, T>(all: &mut Vec<T>, new: T, node: impl Fn(&T) -> &'h str) {
+    match all.iter_mut().find(|known| node(known) == node(&new)) {
+        Some(known) => *known = new,
+        None => all.push(new),
+    }
+}
+
+fn unread(op: &Op) -> String {
+    let node = op.node.as_deref().unwrap_or("a node");
+    match op.error.as_deref() {
+        None => format!("the {} of {node} could not be read", op.f),
+        Some(why) => format!("the {} of {node} could not be read ({why})", op.f),
+    }
+}
+
+/// What the traces' clock showed at a time of the history.
+fn clock_of(history: &History, time: Time) -> Option<i64> {
+    i64::try_from(history.began_ns()?.checked_add(time.0)?).ok()
+}
+
+impl Agreement {
+    fn judge(&self, history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
+        let mut recorded = Recorded::new(self, history, meter)?;
+        let mut lacking = std::mem::take(&mut recorded.lacking);
+        let mut found = Findings::default();
+        let logs = logs::judge(&recorded, &mut found, meter)?;
         // Of a node without a trace nobody knows whether it led.
-        let elections = match self.one_clock && traces.len() >= nodes && !traces.is_empty() {
-            true => elections::judge(&traces, history, nodes),
+        let all_traced = recorded.traces.len() >= recorded.nodes && !recorded.traces.is_empty();
+        let elections = match self.one_clock && all_traced {
+            true => elections::judge(&recorded.traces, history, recorded.nodes),
             false => None,
         };
-        let ballots = ballots::judge(&traces, nodes, self, &mut anomalies, meter)?;
-        lacking.extend(ballots.lacking);
+        if recorded.traces.is_empty() {
+            lacking.push("there are no traces, so ballots and leases are not judged".to_string());
+        } else if !all_traced {
+            lacking.push(format!(
+                "only {} of {} have a trace",
+                recorded.traces.len(),
+                counted(recorded.nodes, "node")
+            ));
+        }
+        let promises = ballots::judge(&recorded, &mut found, meter)?;
+        let votes = votes::judge(&recorded, &mut found, meter)?;
+        let compared = held::judge(&recorded, &mut found, meter)?;
+        let leases = match self.one_clock {
+            true => leases::judge(&recorded, &mut found, meter)?,
+            false => {
+                lacking.push("the nodes' clocks differ, so leases are not judged".to_string());
+                0
+            }
+        };
+        let commands = commands::judge(&recorded, &mut found, meter)?;
+        lacking.extend(commands.lacking);
 
         let what = format!(
-            "{} decided logs ({slots} slots) and {} traces of {nodes} nodes",
-            logs.len(),
-            traces.len()
+            "{} ({}) and {} of {}",
+            counted(recorded.logs.len(), "decided log"),
+            counted(logs.slots, "slot"),
+            counted(recorded.traces.len(), "trace"),
+            counted(recorded.nodes, "node")
         );
         let but = match lacking.is_empty() {
             true => String::new(),
             false => format!("; {}", lacking.join("; ")),
         };
-        let mut analysis = if !anomalies.is_empty() {
-            let first = anomalies[0].kind.clone();
-            Analysis::of_anomalies(self.name(), format!("{what}: {first}{but}"), anomalies)
-        } else if logs.len() < 2 && traces.is_empty() {
+        let nothing = recorded.logs.len() < 2 && recorded.traces.is_empty();
+        let mut analysis = if !found.is_empty() {
+            let summary = format!("{what}: {}{but}", found.told());
+            found.into_analysis(Analysis::valid(self.name(), summary))
+        } else if nothing {
             Analysis::unknown(self.name(), format!("{what} are nothing to compare{but}"))
+        } else if let Some(few) = recorded.too_few() {
+            Analysis::unknown(
+                self.name(),
+                format!("{what} do not contradict, but {few}{but}"),
+            )
         } else {
             Analysis::valid(self.name(), format!("{what} agree{but}"))
         };
-        let entries: usize = logs.iter().map(|log| log.entries.len()).sum();
-        analysis = analysis
-            .with_figure(Figure::new("logs", logs.len(), ""))
-            .with_figure(Figure::new("log entries", entries, ""))
-            .with_figure(Figure::new("slots", slots, ""));
-        for (name, count) in ballots.figures {
+        let entries: usize = recorded.logs.iter().map(|log| log.entries.len()).sum();
+        for (name, count) in [
+            ("logs", recorded.logs.len()),
+            ("log entries", entries),
+            ("slots", logs.slots),
+            ("traces", recorded.traces.len()),
+            ("promises", promises),
+            ("accepts", votes.accepts),
+            ("slots chosen by a majority", votes.chosen),
+            ("decided slots held against accepts", votes.compared),
+            ("log entries held against the node's trace", compared),
+            ("commands held against clients", commands.compared),
+            ("leases", leases),
+        ] {
             analysis = analysis.with_figure(Figure::new(name, count, ""));
         }
         if let Some(elections) = elections {
@@ -176,138 +304,13 @@ impl Agreement {
     }
 }
 
-fn log(op: &Op) -> Result<Log<'_>, String> {
-    let node = op.output.get("node").ok_or("it has no node")?;
-    let entries = op
-        .output
-        .get("entries")
-        .and_then(Value::as_list)
-        .ok_or("it has no entries")?;
-    let entry = |value| match Value::as_list(value) {
-        Some([slot, _ballot, digest, chain, rest @ ..]) => Ok(Entry {
-            slot: slot
-                .as_int()
-                .ok_or_else(|| format!("{slot} is not a slot"))?,
-            digest,
-            chain,
-            applied: rest.first().and_then(Value::as_list).unwrap_or_default(),
-        }),
-        _ => Err(format!("{value} is not [slot, ballot, digest, chain]")),
-    };
-    Ok(Log {
-        op: op.index,
-        node,
-        entries: entries.iter().map(entry).collect::<Result<_, String>>()?,
-    })
-}
-
-/// Same slot, same digest; same slot, same chain. Returns the number of slots.
-fn agreement(
-    logs: &[Log],
-    anomalies: &mut Vec<Anomaly>,
-    meter: &mut Meter,
-) -> Result<usize, Exhausted> {
-    type First<'a> = FxHashMap<i64, (&'a Value, &'a Log<'a>)>;
-    let (mut digests, mut chains) = (First::default(), First::default());
-    let mut values: Vec<(i64, Anomaly)> = Vec::new();
-    let mut prefixes: Vec<(i64, Anomaly)> = Vec::new();
-    for log in logs {
-        for entry in &log.entries {
-            meter.tick(128 * digests.len() as u64)?;
-            let slot = entry.slot;
-            let (digest, other) = *digests.entry(slot).or_insert((entry.digest, log));
-            if digest != entry.digest {
-                values.push((
-                    slot,
-                    Anomaly {
-                        kind: "two values in one slot".to_string(),
-                        object: Some(format!("slot {slot}")),
-                        ops: vec![other.op, log.op],
-                        reason: format!(
-                            "{} decided {digest} in slot {slot}, and {} decided {}",
-                            other.node, log.node, entry.digest
-                        ),
-                        ..Anomaly::default()
-                    },
-                ));
-                continue;
-            }
-            if entry.chain.is_nil() {
-                continue;
-            }
-            let (chain, other) = *chains.entry(slot).or_insert((entry.chain, log));
-            if chain != entry.chain {
-                prefixes.push((slot, Anomaly {
-                    kind: "divergent logs".to_string(),
-                    object: Some(format!("slot {slot}")),
-                    ops: vec![other.op, log.op],
-                    reason: format!(
-                        "{} and {} have the same in slot {slot}, but not the same before it: their \
-                         logs hash to {chain} and {} there; what differs is no longer in both logs",
-                        other.node, log.node, entry.chain
-                    ), ..Anomaly::default() }));
-            }
-        }
-    }
-    // A difference of values makes all later chains differ: the first difference is what counts.
-    values.sort_by_key(|(slot, _)| *slot);
-    prefixes.sort_by_key(|(slot, _)| *slot);
-    let first_value = values.first().map_or(i64::MAX, |(slot, _)| *slot);
-    prefixes.retain(|(slot, _)| *slot < first_value);
-    prefixes.truncate(1);
-    let differing = values.len();
-    values.truncate(MOST_OF_A_KIND);
-    if let Some((_, first)) = values.first_mut().filter(|_| differing > 1) {
-        first.reason += &format!("; it is the first of {differing} such differences");
-    }
-    anomalies.extend(
-        prefixes
-            .into_iter()
-            .chain(values)
-            .map(|(_, anomaly)| anomaly),
-    );
-    Ok(digests.len())
-}
-
-/// On each node, no command is applied in two slots. False if no log names its commands.
-fn applied_once(
-    logs: &[Log],
-    anomalies: &mut Vec<Anomaly>,
-    meter: &mut Meter,
-) -> Result<bool, Exhausted> {
-    let mut named = false;
-    let mut found = 0;
-    for log in logs {
-        let mut applied: FxHashMap<&Value, i64> = FxHashMap::default();
-        for entry in &log.entries {
-            for command in entry.applied {
-                meter.tick(64 * applied.len() as u64)?;
-                named = true;
-                let before = applied.insert(command, entry.slot);
-                if let Some(before) = before.filter(|_| found < MOST_OF_A_KIND) {
-                    found += 1;
-                    anomalies.push(Anomaly {
-                        kind: "applied twice".to_string(),
-                        object: Some(format!("command {command}")),
-                        ops: vec![log.op],
-                        reason: format!(
-                            "{} applied command {command} in slot {before} and again in slot {}",
-                            log.node, entry.slot
-                        ),
-                        ..Anomaly::default()
-                    });
-                }
-            }
-        }
-    }
-    Ok(named)
-}
-
-/// What came of the traces.
-struct Ballots {
-    figures: Vec<(&'static str, usize)>,
-    lacking: Vec<String>,
-}
-
 /// `[round, proposer]`, in the order of ballots.
 type Ballot = (i64, Name);
+
+fn show((round, proposer): &Ballot) -> String {
+    format!("ballot {round} of {proposer}")
+}
+
+fn names<'a>(traces: impl IntoIterator<Item = &'a Trace<'a>>) -> String {
+    listed(traces.into_iter().map(|t| t.node), 16)
+}

@@ -20,9 +20,16 @@ pub struct Analysis {
     /// What speaks against the history, the most telling first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Anomaly>,
+    /// How many findings there are besides those, which are shown with their evidence.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub untold: usize,
     /// What was measured on the way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub figures: Vec<Figure>,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One finding.
@@ -69,8 +76,14 @@ impl Analysis {
             measured: false,
             summary,
             anomalies: Vec::new(),
+            untold: 0,
             figures: Vec::new(),
         }
+    }
+
+    /// All anomalies that were found, shown or not.
+    pub fn found(&self) -> usize {
+        self.anomalies.len() + self.untold
     }
 
     pub fn valid(checker: &str, summary: impl Into<String>) -> Analysis {
@@ -111,14 +124,18 @@ impl Analysis {
         summary: impl Into<String>,
         anomalies: Vec<Anomaly>,
     ) -> Analysis {
-        let verdict = match anomalies.is_empty() {
-            true => Verdict::Valid,
-            false => Verdict::Invalid,
-        };
-        Analysis {
-            anomalies,
-            ..Analysis::new(checker, verdict, summary.into())
+        let all = anomalies.len();
+        Analysis::valid(checker, summary).with_anomalies(anomalies, all)
+    }
+
+    /// Adds these anomalies, of which there are so many in all. If there is any, the verdict is invalid.
+    pub fn with_anomalies(mut self, anomalies: Vec<Anomaly>, all: usize) -> Analysis {
+        if !anomalies.is_empty() {
+            self.verdict = Verdict::Invalid;
         }
+        self.untold += all.saturating_sub(anomalies.len());
+        self.anomalies.extend(anomalies);
+        self
     }
 
     pub fn with_figure(mut self, figure: Figure) -> Analysis {
@@ -130,6 +147,16 @@ impl Analysis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_shown_is_counted_and_stays_so_when_it_is_read_again() {
+        let all = Analysis::valid("set", "").with_anomalies(vec![Anomaly::default()], 14);
+        assert_eq!((all.verdict, all.found()), (Verdict::Invalid, 14));
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<Analysis>(&text).unwrap(), all);
+        let none = Analysis::valid("set", "").with_anomalies(Vec::new(), 0);
+        assert_eq!((none.verdict, none.found()), (Verdict::Valid, 0));
+    }
 
     #[test]
     fn what_was_measured_is_not_called_valid_and_is_so_when_it_is_read_again() {

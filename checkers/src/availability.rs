@@ -10,6 +10,7 @@
 //! ```
 
 use history::fault::{self, Span};
+use history::wording::{counted, seconds, times};
 use history::{History, Op, Outcome, Time};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -67,16 +68,16 @@ impl Checker for Availability {
             .collect();
         let longest = gaps.iter().map(|(from, until)| until.since(*from)).max();
         let summary = format!(
-            "{} of {} operations succeeded; {}",
+            "{} of {} succeeded; {}",
             ok.len(),
-            ops.len(),
+            counted(ops.len(), "operation"),
             match longest {
-                None => format!("never {:.1} s without a success", self.gap.as_secs_f64()),
+                None => format!("never {} without a success", seconds(self.gap)),
                 Some(longest) => format!(
-                    "{} times {:.1} s or more without a success, at most {:.1} s",
-                    gaps.len(),
-                    self.gap.as_secs_f64(),
-                    longest.as_secs_f64()
+                    "{} {} or more without a success, at most {}",
+                    times(gaps.len()),
+                    seconds(self.gap),
+                    seconds(longest)
                 ),
             }
         );

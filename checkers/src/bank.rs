@@ -20,8 +20,10 @@
 
 use std::collections::BTreeMap;
 
+use history::wording::counted;
 use history::{History, Op, Outcome, Time, Value};
 
+use crate::findings::Findings;
 use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
 
 /// Judges operations `transfer` (`[from, to, amount]`) and `read` (answered with a list of
@@ -29,9 +31,6 @@ use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
 /// the first transfer was invoked; without one, only totals and signs are judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bank;
-
-/// As many of each kind as a person will look at.
-const MOST_OF_A_KIND: usize = 4;
 
 /// Choices that are tried to explain one read.
 const STEPS: u64 = 100_000;
@@ -70,6 +69,8 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     let name = Bank.name();
     let mut transfers: Vec<Transfer> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
+    // What cannot be read, and whether it may have moved money.
+    let (mut unread, mut moved) = (None, false);
     for op in history.ops() {
         meter.tick(0)?;
         match (op.f.as_str(), op.outcome) {
@@ -82,7 +83,9 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                          not negative",
                         op.index, op.input
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    // Whatever it moved, it made no money; but balances may have changed.
+                    unread.get_or_insert(why);
+                    moved = true;
                 }
             },
             ("read", Outcome::Ok) => match balances(&op.output) {
@@ -92,7 +95,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                         "operation {} read {}, not a list of accounts with their balances",
                         op.index, op.output
                     );
-                    return Ok(Analysis::unknown(name, why));
+                    unread.get_or_insert(why);
                 }
             },
             _ => {}
@@ -103,7 +106,10 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     const NOTHING: &str =
         "the history lacks transfers, or reads that were answered: there is nothing to compare";
     let Some(first) = reads.iter().min_by_key(|read| read.op.ret) else {
-        return Ok(Analysis::vacuous(name, NOTHING));
+        return Ok(match unread {
+            Some(why) => Analysis::unknown(name, why),
+            None => Analysis::vacuous(name, NOTHING),
+        });
     };
     let mut found = Findings::default();
     for read in &reads {
@@ -112,31 +118,40 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     }
     let begun = transfers.iter().map(|t| t.op.call).min();
     let opened = begun.is_none_or(|begun| first.op.ret < begun);
-    let bounded = match opened {
+    let bounded = match opened && !moved {
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
         false => reads.len(),
     };
     // Money that was lost while nobody moved any is lost all the same.
-    if done == 0 && found.anomalies.is_empty() {
+    if done == 0 && found.is_empty() && unread.is_none() {
         return Ok(Analysis::vacuous(name, NOTHING));
     }
     let summary = format!(
-        "{done} transfers and {} reads of {} accounts: {}",
-        reads.len(),
-        first.balances.len(),
-        match (found.anomalies.first(), opened) {
-            (Some(first), _) => format!("first a {}", first.kind),
-            (None, false) =>
+        "{} and {} of {}: {}",
+        counted(done, "transfer"),
+        counted(reads.len(), "read"),
+        counted(first.balances.len(), "account"),
+        match (found.is_empty(), opened) {
+            (false, _) => found.told(),
+            (true, false) =>
                 "totals are right; no read came before the first transfer, so balances \
                               are not judged"
                     .to_string(),
-            (None, true) if bounded > 0 => format!(
-                "totals are right, and all balances possible; {bounded} reads are only bounded"
+            (true, true) if bounded > 0 => format!(
+                "totals are right, and all balances possible; {} only bounded",
+                match bounded {
+                    1 => "1 read is".to_string(),
+                    n => format!("{} are", counted(n, "read")),
+                }
             ),
-            (None, true) => "transfers explain them all".to_string(),
+            (true, true) => "transfers explain them all".to_string(),
         }
     );
-    let analysis = Analysis::of_anomalies(name, summary, found.anomalies)
+    let fine = match unread {
+        Some(why) if found.is_empty() => Analysis::unknown(name, why),
+        _ => Analysis::valid(name, summary),
+    };
+    let analysis = (found.into_analysis(fine))
         .with_figure(Figure::new("transfers", done, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("reads only bounded", bounded, ""));
@@ -170,27 +185,19 @@ fn balances(value: &Value) -> Option<Balances<'_>> {
     Some(balances)
 }
 
-/// Anomalies, few of each kind.
-#[derive(Default)]
-struct Findings {
-    anomalies: Vec<Anomaly>,
-    counts: BTreeMap<&'static str, usize>,
-}
-
-impl Findings {
-    fn add(&mut self, kind: &'static str, object: Option<&Value>, ops: Vec<u64>, reason: String) {
-        let count = self.counts.entry(kind).or_default();
-        *count += 1;
-        if *count <= MOST_OF_A_KIND {
-            self.anomalies.push(Anomaly {
-                kind: kind.to_string(),
-                object: object.map(|account| account.to_string()),
-                ops,
-                reason,
-                ..Anomaly::default()
-            });
-        }
-    }
+fn add(
+    found: &mut Findings,
+    kind: &'static str,
+    object: Option<&Value>,
+    ops: Vec<u64>,
+    reason: String,
+) {
+    found.add(kind, || Anomaly {
+        object: object.map(|account| account.to_string()),
+        ops,
+        reason,
+        ..Anomaly::default()
+    });
 }
 
 /// What one read shows by itself, and beside the first.
@@ -198,7 +205,7 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
     let (op, first_op) = (read.op.index, first.op.index);
     for (account, balance) in read.balances.iter().filter(|(_, balance)| **balance < 0) {
         let reason = format!("the read (op {op}) has {balance} in account {account}");
-        found.add("negative balance", Some(account), vec![op], reason);
+        add(found, "negative balance", Some(account), vec![op], reason);
     }
     if !read.balances.keys().eq(first.balances.keys()) {
         let reason = format!(
@@ -206,7 +213,7 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
             read.balances.len(),
             first.balances.len()
         );
-        found.add("accounts changed", None, vec![first_op, op], reason);
+        add(found, "accounts changed", None, vec![first_op, op], reason);
         return;
     }
     let total = |read: &Read| read.balances.values().sum::<i64>();
@@ -216,7 +223,7 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
             "the read (op {op}) has {now} in all accounts together, and an earlier one (op {first_op}) \
              {before}: transfers neither make nor lose money"
         );
-        found.add("total changed", None, vec![first_op, op], reason);
+        add(found, "total changed", None, vec![first_op, op], reason);
     }
 }
 
@@ -415,5 +422,5 @@ fn unexplained(
             )
         }
     };
-    found.add("unexplained balance", account, vec![op], reason);
+    add(found, "unexplained balance", account, vec![op], reason);
 }

@@ -22,6 +22,7 @@ mod ledger;
 mod prefix;
 mod record;
 mod refused;
+mod rules;
 mod tell;
 mod tree;
 mod validity;
@@ -29,15 +30,14 @@ mod validity;
 use std::time::Duration;
 
 use history::{History, Name};
-use rustc_hash::FxHashMap;
 
 use self::ledger::{Clients, Places};
 use self::record::Record;
 use self::tell::Told;
+use crate::findings::Findings;
 use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Meter};
 
-/// As many of each kind as a person will look at.
-const MOST_OF_A_KIND: usize = 4;
+pub use self::rules::{Retarget, Rules};
 
 /// Where the depth of an answer is not told: what most chains' users wait for.
 const USUAL_CONFIRMATIONS: u64 = 6;
@@ -58,6 +58,7 @@ const USUAL_CONFIRMATIONS: u64 = 6;
 pub struct Chain {
     nodes: Vec<Name>,
     confirmations: Option<u64>,
+    rules: Rules,
     settle: Option<Duration>,
     common_prefix: Option<u64>,
     growth: Option<(f64, Duration)>,
@@ -80,6 +81,12 @@ impl Chain {
     /// The depth at which the system gives its answers, 1 for the head: what is so deep must stay.
     pub fn with_confirmations(mut self, depth: u64) -> Chain {
         self.confirmations = Some(depth);
+        self
+    }
+
+    /// What the chain's own rules say of blocks, beyond what every chain's do.
+    pub fn with_rules(mut self, rules: Rules) -> Chain {
+        self.rules = rules;
         self
     }
 
@@ -118,6 +125,8 @@ impl Chain {
         let record = Record::new(history, &self.nodes, meter)?;
         let mut found = Findings::default();
         validity::blocks(&record, &mut found, meter)?;
+        rules::work(&record, &self.rules, &mut found, meter)?;
+        rules::future(&record, &self.rules, &mut found, meter)?;
         let Some(last) = record.last() else {
             return Ok(tell::nothing(self, &record, found));
         };
@@ -189,39 +198,13 @@ impl Checker for Chain {
     }
 }
 
-/// Anomalies, few of each kind.
-#[derive(Default)]
-struct Findings {
-    anomalies: Vec<Anomaly>,
-    counts: FxHashMap<&'static str, usize>,
-}
-
 impl Findings {
-    fn add(&mut self, kind: &'static str, ops: Vec<u64>, reason: String) {
-        let count = self.counts.entry(kind).or_default();
-        *count += 1;
-        if *count <= MOST_OF_A_KIND {
-            self.anomalies.push(Anomaly {
-                kind: kind.to_string(),
-                object: None,
-                ops,
-                reason,
-                ..Anomaly::default()
-            });
-        }
-    }
-
-    /// The first of a kind of which there are more than are shown says how many there are.
-    fn told(mut self) -> Vec<Anomaly> {
-        for (kind, count) in self
-            .counts
-            .iter()
-            .filter(|(_, count)| **count > MOST_OF_A_KIND)
-        {
-            if let Some(first) = self.anomalies.iter_mut().find(|a| a.kind == **kind) {
-                first.reason += &format!("; it is the first of {count} such findings");
-            }
-        }
-        self.anomalies
+    /// Of operations, which are all that a finding on a chain points at.
+    fn of(&mut self, kind: &'static str, ops: Vec<u64>, reason: String) {
+        self.add(kind, || Anomaly {
+            ops,
+            reason,
+            ..Anomaly::default()
+        });
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use history::mark::{Mark, Phase, Stopped, began, limit, main_phase, marks};
+use history::wording::{counted, either, listed};
 use history::{History, Outcome, Time, Value, fault};
 
 use crate::role::Roles;
@@ -85,17 +86,13 @@ impl Completeness {
             };
             return Analysis::valid(self.name(), summary);
         }
-        let names: Vec<String> = unread.iter().take(NAMED).map(|v| named(v)).collect();
-        let more = match unread.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
         let why = format!(
-            "{} of {} objects that were written were never read after the faults, so what was lost of \
-             them would not show: {}{more}",
+            "of {} that {} written, {} {} never read after the faults, so what was lost would not show: {}",
+            counted(written.len(), "object"),
+            either(written.len(), "was", "were"),
             unread.len(),
-            written.len(),
-            names.join(", ")
+            either(unread.len(), "was", "were"),
+            listed(unread.iter().map(|v| named(v)), NAMED)
         );
         let anomalies = unread.iter().map(|object| Anomaly {
             kind: "not read at the end".into(),

@@ -5,6 +5,7 @@
 //! operations keep their indices.
 
 use history::word::Stored;
+use history::wording::{counted, either, listed};
 use history::{History, Value};
 
 use crate::choice::Model;
@@ -13,6 +14,9 @@ use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Order, Verd
 
 /// As many as a report shows; the number of wrong keys is a figure.
 const MOST_ANOMALIES: usize = 16;
+
+/// As many wrong keys as a sentence names; a figure has them all.
+const MOST_NAMED: usize = 8;
 
 /// Judges each key by a checker of one object.
 pub struct Keyed<C>(pub C);
@@ -69,7 +73,11 @@ impl<C: Checker> Keyed<C> {
         let vacuous = count(Verdict::Vacuous);
         let said = |verdict| {
             let (key, analysis) = parts.iter().find(of(verdict)).expect("one is so");
-            format!("{keys} keys, and of {key}: {}", analysis.summary)
+            format!(
+                "{}, and of {key}: {}",
+                counted(keys, "key"),
+                analysis.summary
+            )
         };
         let anomalies = parts.iter().flat_map(|(key, analysis)| {
             analysis.anomalies.iter().map(move |anomaly| Anomaly {
@@ -83,8 +91,21 @@ impl<C: Checker> Keyed<C> {
         let anomalies: Vec<Anomaly> = anomalies.take(MOST_ANOMALIES).collect();
         let analysis = match () {
             () if wrong > 0 => {
-                let summary = format!("{wrong} of {}", said(Verdict::Invalid));
-                Analysis::of_anomalies(name, summary, anomalies)
+                let named = parts
+                    .iter()
+                    .filter(of(Verdict::Invalid))
+                    .map(|part| &part.0);
+                let named: Vec<String> = named.map(Value::to_string).collect();
+                let summary = format!(
+                    "{wrong} of {}; wrong {}: {}",
+                    said(Verdict::Invalid),
+                    either(wrong, "is", "are"),
+                    listed(&named, MOST_NAMED)
+                );
+                let all = parts.iter().map(|(_, analysis)| analysis.found()).sum();
+                Analysis::valid(name, summary)
+                    .with_anomalies(anomalies, all)
+                    .with_figure(Figure::new("wrong keys", named, ""))
             }
             () if unknown > 0 => Analysis::unknown(name, said(Verdict::Unknown)),
             () if vacuous == keys && keys > 0 => Analysis::vacuous(name, said(Verdict::Vacuous)),

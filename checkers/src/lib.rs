@@ -50,6 +50,7 @@ pub mod completeness;
 pub mod compose;
 pub mod crashes;
 pub mod drawing;
+mod findings;
 pub mod keyed;
 pub mod linearizable;
 pub mod objects;

@@ -11,6 +11,7 @@
 //! `invalid` comes with the few operations that cannot be ordered.
 
 pub(crate) mod core;
+mod culprits;
 pub mod decide;
 pub mod frontier;
 pub mod model;
@@ -24,21 +25,27 @@ pub mod window;
 pub mod zones;
 
 use history::word::Stored;
+use history::wording::{counted, either, listed, noun, with_first};
 use history::{History, Value};
 
+pub(crate) use reason::have_an_order;
 pub use texts::Texts;
 
 use self::core::Core;
 use self::decide::Outcome;
-use self::parts::Part;
+use self::parts::{Flaw, Part};
 use crate::choice::Model;
 use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, threads,
 };
 
-/// As many as a report shows; the number of wrong keys is a figure.
+/// As many as are told with their evidence, the first of each wrong key before others. All are counted, and all wrong keys
+/// are named.
 const MOST_ANOMALIES: usize = 16;
+
+/// As many wrong keys as a sentence names; a figure has them all.
+const MOST_NAMED: usize = 8;
 
 /// Below so many operations a second thread costs more than it brings.
 const WORTH_A_THREAD: usize = 50_000;
@@ -146,8 +153,19 @@ impl Registers {
         let held: usize = parts.iter().map(Part::bytes).sum();
         let threads = threads::for_items(ops, WORTH_A_THREAD).min(parts.len());
         let meter = meter.without(held as u64).share(threads);
-        threads::map(threads, parts, |part| {
-            self.judge_part(part, certify, meter.clone())
+        threads::map(threads, parts, |part| match &part.flaw {
+            Some(flaw) if flaw.changes => Judged::new(Engine::Search, Found::Unreadable),
+            flaw => {
+                let judged = self.judge_part(part, certify, meter.clone());
+                match judged.found {
+                    // There may be an order without what cannot be read, and none with it.
+                    Found::Order(_) if flaw.is_some() => Judged {
+                        found: Found::Unreadable,
+                        ..judged
+                    },
+                    _ => judged,
+                }
+            }
         })
     }
 
@@ -161,7 +179,8 @@ impl Registers {
                     return Judged::new(Engine::Zones, Found::Order(order));
                 }
                 Ok(Ok(zones::Found::Violations(found))) => {
-                    return Judged::new(Engine::Zones, Found::Violations(found));
+                    let wrong = culprits::of(&part.ops, part.values(), found, &mut meter);
+                    return Judged::new(Engine::Zones, Found::Wrong(wrong));
                 }
                 Ok(Err(why)) if self.engine.is_some() => {
                     return Judged::new(Engine::Zones, Found::DoesNotFit(why));
@@ -204,28 +223,22 @@ impl Registers {
 
     fn analysis(&self, parts: &[Part], judged: &[Judged]) -> Analysis {
         let operations: usize = parts.iter().map(|p| p.ops.len()).sum();
-        if operations == 0 {
+        if operations == 0 && parts.iter().all(|part| part.flaw.is_none()) {
             return Analysis::vacuous(
                 self.name(),
                 "the history has no read, write or cas that happened or may have",
             );
         }
-        let mut anomalies: Vec<Anomaly> = Vec::new();
+        let mut found = WrongKeys::default();
         let mut unknown: Vec<String> = Vec::new();
         let mut searched: Option<String> = None;
-        let mut wrong_keys = 0;
         for (part, judged) in parts.iter().zip(judged) {
             match &judged.found {
                 Found::Order(_) => {}
-                Found::Violations(violations) => {
-                    wrong_keys += 1;
-                    anomalies.extend(violations.iter().map(|v| reason::of_violation(part, v)));
-                }
-                Found::Blocked(op, core) => {
-                    wrong_keys += 1;
-                    anomalies.push(reason::of_core(part, *op, core));
-                }
+                Found::Wrong(wrong) => found.add(part, wrong),
+                Found::Blocked(op, core) => found.add_one(part, reason::of_core(part, *op, core)),
                 Found::GaveUp(gave_up) => unknown.push(reason::of_giving_up(part, gave_up)),
+                Found::Unreadable => unknown.extend(part.flaw.iter().map(Flaw::to_string)),
                 Found::DoesNotFit(why) => unknown.push(reason::of_searching(part, why)),
                 Found::NoVersions(why) => unknown.push(reason::of_versions(part, why.as_ref())),
                 Found::NoRoom(why) => {
@@ -256,12 +269,11 @@ impl Registers {
             )),
             _ => None,
         });
-        anomalies.sort_by_key(|a| a.ops.iter().copied().max());
-        anomalies.truncate(MOST_ANOMALIES);
         let by = |engine| judged.iter().filter(|j| j.engine == engine).count();
+        let operations_of = counted(operations, "operation");
         let of = match self.keyed {
-            true => format!("{operations} operations on {} keys", parts.len()),
-            false => format!("{operations} operations"),
+            true => format!("{operations_of} on {}", counted(parts.len(), "key")),
+            false => operations_of,
         };
         let engines = [
             (Engine::Zones, "by zones"),
@@ -277,31 +289,38 @@ impl Registers {
                 counted.collect::<Vec<_>>().join(", ")
             }
         };
-        let how = match &searched {
-            None => used,
-            Some(why) => format!("{used}: {why}"),
-        };
-        let mut analysis = match (anomalies.is_empty(), unknown.first()) {
-            (true, None) => {
+        // Of one key, and why it took more than the others.
+        let searched = searched.map_or(String::new(), |why| format!("; {why}"));
+        let wrong_keys = found.keys.len();
+        let mut analysis = match (wrong_keys, unknown.first()) {
+            (0, None) => {
                 let weakness = weakness.map_or(String::new(), |why| format!("; {why}"));
-                let summary =
-                    format!("{of} have an order that explains every answer ({how}){weakness}");
+                let have = either(operations, "has", "have");
+                let summary = format!(
+                    "{of} {have} an order that explains every answer ({used}){searched}{weakness}"
+                );
                 Analysis::valid(self.name(), summary)
             }
-            (true, Some(why)) => {
+            (0, Some(why)) => {
                 let rest = match unknown.len() - 1 {
                     0 => String::new(),
-                    n => format!(" (and {n} more keys)"),
+                    n => format!(" (and {n} more {})", noun(n, "key")),
                 };
                 Analysis::unknown(self.name(), format!("{of}: {why}{rest}"))
             }
-            (false, _) => {
-                let first = &anomalies[0].kind;
+            (_, _) => {
+                let told = found.told();
                 let summary = match self.keyed {
-                    true => format!("{of}: {wrong_keys} keys are wrong, first a {first} ({how})"),
-                    false => format!("{of}: no order explains them, first a {first} ({how})"),
+                    true => format!("{of}: {} ({used}); {told}", found.named()),
+                    false => format!("{of}: no order explains them ({used}); {told}"),
                 };
-                Analysis::of_anomalies(self.name(), summary, anomalies)
+                let keys = found.keys.iter().map(|key| key.name.clone());
+                let keys: Vec<_> = keys.filter(|_| self.keyed).collect();
+                let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
+                match keys.is_empty() {
+                    true => analysis,
+                    false => analysis.with_figure(Figure::new("wrong keys", keys, "")),
+                }
             }
         };
         for (name, count) in [
@@ -339,6 +358,84 @@ fn unreadable(e: &parts::Unreadable) -> Analysis {
     Analysis::unknown("linearizable", e.to_string())
 }
 
+/// What is wrong, by key.
+#[derive(Default)]
+struct WrongKeys {
+    keys: Vec<WrongKey>,
+    count: usize,
+    /// The budget ended before all were counted.
+    at_least: bool,
+}
+
+struct WrongKey {
+    name: String,
+    /// In order of time.
+    anomalies: Vec<Anomaly>,
+}
+
+impl WrongKeys {
+    fn add(&mut self, part: &Part, wrong: &culprits::Wrong) {
+        let told = wrong.violations.iter();
+        self.count += wrong.count;
+        self.at_least |= !wrong.all;
+        self.keys.push(WrongKey {
+            name: part.key.as_ref().map_or(String::new(), Value::to_string),
+            anomalies: told.map(|v| reason::of_violation(part, v)).collect(),
+        });
+        self.keys.sort_by_key(|key| seen(&key.anomalies[0]));
+    }
+
+    fn add_one(&mut self, part: &Part, anomaly: Anomaly) {
+        self.count += 1;
+        self.keys.push(WrongKey {
+            name: part.key.as_ref().map_or(String::new(), Value::to_string),
+            anomalies: vec![anomaly],
+        });
+        self.keys.sort_by_key(|key| seen(&key.anomalies[0]));
+    }
+
+    /// `3 keys are wrong: 4, 7 and 9`
+    fn named(&self) -> String {
+        let keys = self.keys.len();
+        format!(
+            "{} {} wrong, {}",
+            counted(keys, "key"),
+            either(keys, "is", "are"),
+            listed(self.keys.iter().map(|key| &key.name), MOST_NAMED)
+        )
+    }
+
+    fn told(&self) -> String {
+        let first = self.keys.first().map_or("", |key| &key.anomalies[0].kind);
+        let told = with_first(self.count, "anomaly", first);
+        match self.at_least {
+            true => format!("at least {told}"),
+            false => told,
+        }
+    }
+
+    fn into_analysis(self, analysis: Analysis) -> Analysis {
+        let mut firsts: Vec<Anomaly> = Vec::new();
+        let mut others: Vec<Anomaly> = Vec::new();
+        for key in self.keys {
+            let mut anomalies = key.anomalies.into_iter();
+            firsts.extend(anomalies.next());
+            others.extend(anomalies);
+        }
+        firsts.truncate(MOST_ANOMALIES);
+        others.sort_by_key(seen);
+        others.truncate(MOST_ANOMALIES - firsts.len());
+        firsts.append(&mut others);
+        firsts.sort_by_key(seen);
+        analysis.with_anomalies(firsts, self.count)
+    }
+}
+
+/// A violation is there to be seen when the last of its operations has been called.
+fn seen(anomaly: &Anomaly) -> Option<u64> {
+    anomaly.ops.iter().copied().max()
+}
+
 /// What came of one key.
 struct Judged {
     engine: Engine,
@@ -352,10 +449,12 @@ struct Judged {
 enum Found {
     /// The order, if it was asked for.
     Order(Option<Vec<u32>>),
-    Violations(Vec<zones::Violation>),
+    Wrong(culprits::Wrong),
     Blocked(u32, Core),
     GaveUp(search::GaveUp),
     NoRoom(Exhausted),
+    /// An operation cannot be read, and the others show nothing.
+    Unreadable,
     DoesNotFit(zones::NotUnique),
     /// None: there are no versions.
     NoVersions(Option<versions::NoOrder>),

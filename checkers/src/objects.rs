@@ -26,12 +26,15 @@ mod takes;
 mod total;
 mod tree;
 
+use history::wording::{counted, either, listed};
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use crate::certificate::replay;
 use crate::choice;
+use crate::findings::Findings;
 use crate::linearizable::core::core;
+use crate::linearizable::have_an_order;
 use crate::linearizable::model::Model;
 use crate::linearizable::parts::Moments;
 use crate::linearizable::search::{self, NEVER, Timed};
@@ -41,8 +44,8 @@ use crate::{
     Verdict,
 };
 
-/// As many of each kind as a person will look at.
-const MOST_OF_A_KIND: usize = 4;
+/// As many wrong keys as a sentence names; a figure has them all.
+const MOST_NAMED: usize = 8;
 
 /// Judges one of the models of the table above.
 #[derive(Clone, Debug)]
@@ -113,6 +116,8 @@ struct Part<'h> {
     calls: Vec<Call<'h>>,
     /// Operations that did not happen.
     failed: Vec<&'h Op>,
+    /// Why it cannot be judged: an operation that cannot be read may have changed it.
+    unreadable: Option<String>,
 }
 
 impl Objects {
@@ -189,18 +194,22 @@ impl Objects {
                     key,
                     calls: Vec::new(),
                     failed: Vec::new(),
+                    unreadable: None,
                 });
                 parts.len() - 1
             });
             let (ret, output) = match (op.outcome, op.completion) {
-                (Outcome::Ok, Some(at)) => {
-                    let (answered, output) = self.within(&op.output).map_err(bad)?;
-                    if answered != key {
-                        return Err(bad(
-                            "it asks for one key and is answered with another".into()
-                        ));
-                    }
-                    (moments.ret(at as u32), Some(output))
+                (Outcome::Ok, Some(completion)) => {
+                    let other = || "it asks for one key and is answered with another".to_string();
+                    let output = match self.within(&op.output) {
+                        Ok((answered, output)) if answered == key => output,
+                        why => {
+                            let why = bad(why.err().unwrap_or_else(other));
+                            parts[at].unreadable.get_or_insert(why);
+                            continue;
+                        }
+                    };
+                    (moments.ret(completion as u32), Some(output))
                 }
                 (Outcome::Fail, _) => {
                     parts[at].failed.push(op);
@@ -229,24 +238,37 @@ impl Objects {
         let operations: usize = parts.iter().map(|p| p.calls.len()).sum();
         let lost = parts.iter().flat_map(|p| &p.calls).filter(|c| c.lost());
         let lost = lost.count();
-        if operations == lost {
+        if operations == lost && parts.iter().all(|part| part.unreadable.is_none()) {
             let names = names.join(" or ");
             let why = format!("the history has no {names} that is known to have happened");
             return nothing(Analysis::vacuous(self.name(), why));
         }
         let mut meter = budget.start();
-        let (mut orders, mut anomalies, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut hows, mut sound): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let (mut orders, mut unknown) = (Vec::new(), Vec::new());
+        let mut found = Findings::default();
+        let (mut engines, mut sound): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        // Why an object took the engine that it took, of the first that says so.
+        let mut because: Option<String> = None;
         let mut accounts = Vec::new();
-        let mut wrong = 0;
+        let mut wrong: Vec<(u64, String)> = Vec::new();
         for part in &parts {
+            if let Some(why) = &part.unreadable {
+                unknown.push(why.clone());
+                continue;
+            }
             let judged = match self.judge_part(part, &mut accounts, &mut meter) {
                 Ok(judged) => judged,
                 Err(why) => Judged::new(Found::Unknown(why.to_string()), "undecided"),
             };
-            if !hows.contains(&judged.how) {
-                hows.push(judged.how);
+            let (engine, why) = match judged.how.split_once(": ") {
+                None => (judged.how.as_str(), None),
+                Some((engine, why)) => (engine, Some(why)),
+            };
+            if !engines.iter().any(|known| known == engine) {
+                engines.push(engine.to_string());
             }
+            let of_key = part.key.map_or(String::new(), |key| format!("key {key}: "));
+            because = because.or(why.map(|why| format!("{of_key}{why}")));
             match judged.found {
                 Found::Order(order) => orders.push(Order {
                     key: part.key.cloned(),
@@ -258,47 +280,61 @@ impl Objects {
                 Found::Sound(why) => sound.push(why),
                 Found::Unknown(why) => unknown.push(why),
                 Found::Wrong(findings) => {
-                    wrong += 1;
-                    anomalies.extend(findings.into_iter().map(|finding| Anomaly {
-                        kind: finding.kind.to_string(),
-                        object: part.key.map(Value::to_string),
-                        ops: finding.ops,
-                        reason: finding.reason,
-                        stretch: finding.until.map(|until| Stretch { after: None, until }),
-                    }));
+                    let first = findings.iter().filter_map(|f| f.ops.iter().max()).min();
+                    let key = part.key.map_or(String::new(), Value::to_string);
+                    wrong.push((first.copied().unwrap_or(0), key));
+                    for finding in findings {
+                        found.add(finding.kind, || Anomaly {
+                            object: part.key.map(Value::to_string),
+                            ops: finding.ops,
+                            reason: finding.reason,
+                            stretch: finding.until.map(|until| Stretch { after: None, until }),
+                            ..Anomaly::default()
+                        });
+                    }
                 }
             }
         }
-        let mut counts: FxHashMap<String, usize> = FxHashMap::default();
-        anomalies.retain(|a: &Anomaly| {
-            let count = counts.entry(a.kind.clone()).or_default();
-            *count += 1;
-            *count <= MOST_OF_A_KIND
-        });
+        found.sort_by_time();
+        wrong.sort();
+        let operations_of = counted(operations, "operation");
         let of = match self.keyed {
-            true => format!("{operations} operations on {} keys", parts.len()),
-            false => format!("{operations} operations"),
+            true => format!("{operations_of} on {}", counted(parts.len(), "key")),
+            false => operations_of,
         };
-        // The second says why the first did not do, if it does; more would be a list of values.
-        let how = hows.iter().take(2).cloned().collect::<Vec<_>>().join("; ");
+        let have = either(operations, "has", "have");
+        let how = engines.join(", ");
+        let because = because.map_or(String::new(), |why| format!("; {why}"));
         let has_order = replay::object(self.model, &self.initial).is_ok();
-        let analysis = match (anomalies.first(), unknown.first()) {
-            (Some(first), _) => {
-                let kind = &first.kind;
-                let what = match has_order {
-                    true => "no order explains them",
-                    false => "they cannot all be right",
+        let analysis = match (found.is_empty(), unknown.first()) {
+            (false, _) => {
+                let what = match (self.keyed, has_order) {
+                    (true, _) => format!(
+                        "{} {} wrong, {}",
+                        counted(wrong.len(), "key"),
+                        either(wrong.len(), "is", "are"),
+                        listed(wrong.iter().map(|(_, key)| key), MOST_NAMED)
+                    ),
+                    (false, true) => "no order explains them".to_string(),
+                    (false, false) => "they cannot all be right".to_string(),
                 };
-                let summary = format!("{of}: {what}, first a {kind} ({how})");
-                Analysis::of_anomalies(self.name(), summary, anomalies)
+                let summary = format!("{of}: {what} ({how}); {}", found.told());
+                let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
+                let keys: Vec<_> = wrong.iter().map(|(_, key)| key.clone()).collect();
+                match self.keyed {
+                    true => analysis.with_figure(Figure::new("wrong keys", keys, "")),
+                    false => analysis,
+                }
             }
-            (None, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why} ({how})")),
-            (None, None) => Analysis::valid(
+            (true, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why} ({how})")),
+            (true, None) => Analysis::valid(
                 self.name(),
                 match &sound[..] {
-                    [] => format!("{of} have an order that explains every answer ({how})"),
-                    [why] => format!("{of}: {why} ({how})"),
-                    all => format!("{of}: on each key, {} ({how})", all[0]),
+                    [] => {
+                        format!("{of} {have} an order that explains every answer ({how}){because}")
+                    }
+                    [why] => format!("{of}: {why} ({how}){because}"),
+                    all => format!("{of}: on each key, {} ({how}){because}", all[0]),
                 },
             ),
         };
@@ -307,7 +343,7 @@ impl Objects {
             .with_figure(Figure::new("operations judged", operations, ""))
             .with_figure(Figure::new("of unknown outcome", lost, ""))
             .with_figure(Figure::new("objects", parts.len(), ""))
-            .with_figure(Figure::new("objects found wrong", wrong, ""))
+            .with_figure(Figure::new("objects found wrong", wrong.len(), ""))
             .with_figure(Figure::new("objects undecided", unknown.len(), ""));
         (analysis, orders)
     }
@@ -418,9 +454,14 @@ fn searched<M: Model>(
             }])
         }
         Err(gave_up) => Found::Unknown(format!(
-            "{} after {} configurations; the first {} operations to return have an order, and at \
-             most {} were open at once",
-            gave_up.why, gave_up.configurations, gave_up.explained, gave_up.open
+            "{} after {}; {}; at most {} open at once",
+            gave_up.why,
+            counted(gave_up.configurations, "configuration"),
+            have_an_order(gave_up.explained),
+            match gave_up.open {
+                1 => "1 operation was".to_string(),
+                n => format!("{} were", counted(n, "operation")),
+            }
         )),
     };
     Judged::new(found, &format!("by search: {why}"))

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use history::fault::{self, Span};
 use history::mark::{Mark, Phase, Placed, Recovery as Seen, began, marks};
+use history::wording::{counted, either, seconds};
 use history::{History, Name, Op, Time};
 use serde_json::json;
 
@@ -84,16 +85,20 @@ impl Checker for Recovery {
                 let first = first.reason.lines().next().unwrap_or_default();
                 match anomalies.len() {
                     1 => first.to_string(),
-                    n => format!("{n} of {} nodes did not serve again: {first}", judged.len()),
+                    n => format!(
+                        "{n} of {} did not serve again: {first}",
+                        counted(judged.len(), "node")
+                    ),
                 }
             }
             None => format!(
-                "{} of {} nodes were to serve again within {:.1} s of the last heal, and did{}",
+                "{} of {} {} to serve again within {} of the last heal, and did{}",
                 judged.len(),
-                judged.len() + exempt.len(),
-                allowed.as_secs_f64(),
+                counted(judged.len() + exempt.len(), "node"),
+                either(judged.len(), "was", "were"),
+                seconds(allowed),
                 slowest.map_or(String::new(), |slowest| {
-                    format!(", the last after {:.1} s", slowest.as_secs_f64())
+                    format!(", the last after {}", seconds(slowest))
                 })
             ),
         };

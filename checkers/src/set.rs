@@ -14,10 +14,12 @@
 //! An element may be added more than once: only the first that takes effect matters, and it does so
 //! between the first call and the first return. An add of unknown outcome happened iff it was seen.
 
+use history::wording::{counted, either};
 use history::{History, Op, Outcome, Time, Value};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::choice::Model;
+use crate::findings::Findings;
 use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
@@ -26,9 +28,6 @@ use crate::{
 /// Judges operations `add` (with the element) and `read` (answered with a list of all elements).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrowOnlySet;
-
-/// As many of each kind as a person will look at.
-const MOST_OF_A_KIND: usize = 4;
 
 /// Never read.
 const NEVER: usize = usize::MAX;
@@ -103,15 +102,18 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
     };
     let mut adds: Vec<(u32, &Op)> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
-    let mut found = Findings::default();
+    let mut found = Found::default();
+    let mut unread = None;
     let mut bytes = 0;
     for op in history.ops() {
         match (op.f.as_str(), op.outcome) {
             ("add", _) => adds.push((number(&op.input), op)),
             ("read", Outcome::Ok) => {
                 let Some(list) = op.output.as_list() else {
-                    let why = format!("operation {} read {}, not a list", op.index, op.output);
-                    return Ok((Analysis::unknown(name, why), Vec::new()));
+                    // The others are judged without it.
+                    let why = || format!("operation {} read {}, not a list", op.index, op.output);
+                    unread.get_or_insert_with(why);
+                    continue;
                 };
                 let mut all = Vec::with_capacity(list.len());
                 for element in list {
@@ -158,7 +160,8 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
     let items = items(&elements, &reads);
     sweep(&items, &reads, &mut found);
     let order = order(&items, &adds);
-    if found.anomalies.is_empty() && (adds.is_empty() || reads.is_empty()) {
+    let nothing = adds.is_empty() || reads.is_empty();
+    if found.all.is_empty() && nothing && unread.is_none() {
         let why =
             "the history lacks adds, or reads that were answered: there is nothing to compare";
         return Ok((Analysis::vacuous(name, why), Vec::new()));
@@ -169,16 +172,25 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
         .filter(|(_, op)| op.outcome == Outcome::Ok)
         .count();
     let summary = format!(
-        "{} adds ({acknowledged} acknowledged) and {} reads: {}",
-        adds.len(),
-        reads.len(),
-        match (lost, found.anomalies.first()) {
-            (0, None) => "an order explains them all".to_string(),
-            (0, Some(first)) => format!("no order explains them, first a {}", first.kind),
-            (n, _) => format!("{n} elements are lost"),
+        "{} ({acknowledged} acknowledged) and {}: {}",
+        counted(adds.len(), "add"),
+        counted(reads.len(), "read"),
+        match (lost, found.all.is_empty()) {
+            (0, true) => "an order explains them all".to_string(),
+            (0, false) => format!("no order explains them; {}", found.all.told()),
+            (n, _) => format!(
+                "{} {} lost; {}",
+                counted(n, "element"),
+                either(n, "is", "are"),
+                found.all.told()
+            ),
         }
     );
-    let analysis = Analysis::of_anomalies(name, summary, found.anomalies)
+    let fine = match unread {
+        Some(why) if found.all.is_empty() => Analysis::unknown(name, why),
+        _ => Analysis::valid(name, summary),
+    };
+    let analysis = (found.all.into_analysis(fine))
         .with_figure(Figure::new("adds", adds.len(), ""))
         .with_figure(Figure::new("adds acknowledged", acknowledged, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
@@ -186,26 +198,18 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
     Ok((analysis, order))
 }
 
-/// Anomalies, few of each kind.
+/// Anomalies, each operation's once.
 #[derive(Default)]
-struct Findings {
-    anomalies: Vec<Anomaly>,
-    counts: FxHashMap<&'static str, usize>,
+struct Found {
+    all: Findings,
+    known: FxHashSet<Vec<u64>>,
 }
 
-impl Findings {
+impl Found {
     fn add(&mut self, kind: &'static str, ops: Vec<u64>, reason: String) {
         // What is lost is stale too; once is enough.
-        if self.anomalies.iter().any(|known| known.ops == ops) {
-            return;
-        }
-        let count = self.counts.entry(kind).or_default();
-        *count += 1;
-        if *count <= MOST_OF_A_KIND {
-            let kind = kind.to_string();
-            self.anomalies.push(Anomaly {
-                kind,
-                object: None,
+        if self.known.insert(ops.clone()) {
+            self.all.add(kind, || Anomaly {
                 ops,
                 reason,
                 ..Anomaly::default()
@@ -215,7 +219,7 @@ impl Findings {
 }
 
 /// Elements that are there although nobody added them.
-fn created(elements: &[Element], reads: &[Read], found: &mut Findings) {
+fn created(elements: &[Element], reads: &[Read], found: &mut Found) {
     let mut told = vec![false; elements.len()];
     for read in reads {
         for e in &read.elements {
@@ -242,7 +246,7 @@ fn created(elements: &[Element], reads: &[Read], found: &mut Findings) {
 }
 
 /// Elements that were known to be there before the last read was invoked, and are not in it.
-fn lost(elements: &[Element], reads: &[Read], found: &mut Findings) -> usize {
+fn lost(elements: &[Element], reads: &[Read], found: &mut Found) -> usize {
     let Some(last) = reads.iter().max_by_key(|read| read.op.call) else {
         return 0;
     };
@@ -285,7 +289,7 @@ fn lost(elements: &[Element], reads: &[Read], found: &mut Findings) -> usize {
 fn chain<'h>(
     elements: &mut [Element],
     mut reads: Vec<Read<'h>>,
-    found: &mut Findings,
+    found: &mut Found,
     meter: &mut Meter,
 ) -> Result<Vec<Read<'h>>, Exhausted> {
     reads.sort_by_key(|read| read.elements.len());
@@ -408,7 +412,7 @@ fn order(items: &[Item], adds: &[(u32, &Op)]) -> Vec<u64> {
 }
 
 /// Holds the columns against real time.
-fn sweep(items: &[Item], reads: &[Read], found: &mut Findings) {
+fn sweep(items: &[Item], reads: &[Read], found: &mut Found) {
     // The last call in earlier columns, and in those before the current one.
     let mut latest: Option<Item> = None;
     let mut pending: Option<Item> = None;
@@ -426,7 +430,7 @@ fn sweep(items: &[Item], reads: &[Read], found: &mut Findings) {
 }
 
 /// `early` returned before `late` was invoked, but belongs behind it.
-fn inverted(late: &Item, early: &Item, reads: &[Read], found: &mut Findings) {
+fn inverted(late: &Item, early: &Item, reads: &[Read], found: &mut Found) {
     let (late_op, early_op) = (late.call.index, early.ret.index);
     match (late.element, early.element) {
         (None, Some(value)) => found.add(

@@ -13,6 +13,7 @@
 //! Values must have been written once. Reads of others, and keys with a `cas`, are passed over, and
 //! counted.
 
+use history::wording::counted;
 use history::{History, Op, Outcome, Time, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
@@ -96,8 +97,8 @@ fn measure(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> 
     let mut analysis = Analysis::measured(
         Staleness.name(),
         format!(
-            "{stale} of {} reads were surely stale{}{}",
-            ages_s.len(),
+            "{stale} of {} surely stale{}{}",
+            counted(ages_s.len(), "read"),
             match ages_s.last() {
                 Some(most) if stale > 0 => format!(", by {most:.3} s or more at most"),
                 _ => String::new(),

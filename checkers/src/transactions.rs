@@ -12,19 +12,30 @@ mod consistency;
 mod cycles;
 mod findings;
 mod graph;
+mod lattice;
 mod lists;
+mod objects;
+mod polygraph;
 mod read;
 mod registers;
+mod seen;
+mod visibility;
 
+use history::wording::counted;
 use history::{History, Value};
 
 pub use self::consistency::{Class, Consistency, Scope};
 use self::cycles::{Order, Search};
-use self::findings::{Findings, Tell};
+use self::findings::Findings;
 use self::graph::Edges;
+use self::lattice::{Judged, Lattice};
 use self::lists::Lists;
+use self::objects::Objects;
+use self::polygraph::{Answer, Polygraph};
 use self::read::Txns;
 use self::registers::Registers;
+use self::seen::Seen;
+use self::visibility::Causal;
 use crate::choice::Model;
 use crate::{
     Analysis, Budget, Certificate, Checker, Exhausted, Figure, Meter, Verdict, certificate,
@@ -146,109 +157,6 @@ fn certificate(
     }
 }
 
-/// What transactions are about.
-trait Objects: Tell {
-    fn txns(&self) -> &Txns;
-
-    /// `3 lists`.
-    fn counted(&self) -> String;
-
-    /// What is wrong without any cycle.
-    fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted>;
-
-    /// What orders transactions, real time apart; with a guess at what is not known.
-    fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted>;
-
-    /// Why the order of versions is not known, if it is not.
-    fn unordered(&self) -> Option<String>;
-
-    /// Whether the verdict on this class of anomalies can depend on that order, although nothing was found, or
-    /// something.
-    fn depends(&self, class: Class, found: bool) -> bool;
-
-    fn figures(&self, analysis: Analysis) -> Analysis;
-}
-
-impl Objects for Lists<'_> {
-    fn txns(&self) -> &Txns {
-        &self.txns
-    }
-
-    fn counted(&self) -> String {
-        format!("{} lists", self.keys())
-    }
-
-    fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        Lists::anomalies(self, found, meter)
-    }
-
-    fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted> {
-        Lists::edges(self, guess, meter)
-    }
-
-    fn unordered(&self) -> Option<String> {
-        let n = self.unordered();
-        let why = || {
-            format!(
-                "{n} lists have several appends that nobody read, in an order that nobody knows"
-            )
-        };
-        (n > 0).then(why)
-    }
-
-    /// With nothing at all there is a serial order, whatever the order of what nobody read. And dirty and
-    /// fractured reads do not depend on that.
-    fn depends(&self, class: Class, found: bool) -> bool {
-        found && class >= Class::Single && class < Class::Item
-    }
-
-    fn figures(&self, analysis: Analysis) -> Analysis {
-        analysis
-            .with_figure(Figure::new("lists", self.keys(), ""))
-            .with_figure(Figure::new("appends", self.appends(), ""))
-            .with_figure(Figure::new("appends never read", self.unseen(), ""))
-    }
-}
-
-impl Objects for Registers<'_> {
-    fn txns(&self) -> &Txns {
-        &self.txns
-    }
-
-    fn counted(&self) -> String {
-        format!("{} registers", self.keys())
-    }
-
-    fn anomalies(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        Registers::anomalies(self, found, meter)
-    }
-
-    fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted> {
-        Registers::edges(self, guess, meter)
-    }
-
-    fn unordered(&self) -> Option<String> {
-        let n = self.unordered();
-        let why = || format!("{n} registers were written blindly, in an order that nobody knows");
-        (n > 0).then(why)
-    }
-
-    /// Any order of versions that fits who read whom has no dirty reads.
-    fn depends(&self, class: Class, _found: bool) -> bool {
-        class > Class::DirtyRead
-    }
-
-    fn figures(&self, analysis: Analysis) -> Analysis {
-        analysis
-            .with_figure(Figure::new("registers", self.keys(), ""))
-            .with_figure(Figure::new(
-                "registers written blindly",
-                self.unordered(),
-                "",
-            ))
-    }
-}
-
 /// The analysis, and a serial order if one was found.
 fn judge<O: Objects>(
     name: &str,
@@ -262,148 +170,145 @@ fn judge<O: Objects>(
         Err(why) => return (Analysis::unknown(name, why.to_string()), None),
     };
     let mut findings = Findings::default();
-    let searched = objects
-        .anomalies(&mut findings, meter)
-        .and_then(|()| search(&objects, false, model, &mut findings, meter));
-    let mut undecided = None;
-    let order = match searched {
-        _ if findings.refute(model) => Ok(None),
-        Err(why) => Err(why),
-        Ok(order) => settle(&objects, model, &findings, order, &mut undecided, meter),
-    };
+    let mut lattice = Lattice::default();
+    let unjudged = unjudged(objects.txns());
+    let order = searched(&mut objects, model, &mut findings, &mut lattice, meter);
     let txns = objects.txns().happened.iter().filter(|h| **h).count();
     let judged = Judged {
         name,
         model,
-        what: format!("{txns} transactions on {}", objects.counted()),
+        what: format!("{} on {}", counted(txns, "transaction"), objects.counted()),
         nothing: txns == 0,
         findings,
-        undecided,
+        lattice,
+        unjudged,
         exhausted: order.as_ref().err().copied(),
     };
     let analysis = judged
         .analysis()
         .with_figure(Figure::new("transactions", txns, ""));
-    let order = order.ok().flatten();
-    let order = order.map(|order| objects.txns().in_order(&order));
-    (objects.figures(analysis), order)
+    (objects.figures(analysis), order.ok().flatten())
 }
 
-/// Nothing was found that the model forbids: does that prove it?
-fn settle(
-    objects: &impl Objects,
+/// Looks for all that the model forbids, and at what it does not decide. What was found stands, whatever there is no
+/// time or room for.
+fn searched<O: Objects>(
+    objects: &mut O,
     model: Consistency,
-    findings: &Findings,
-    order: Order,
-    undecided: &mut Option<String>,
+    findings: &mut Findings,
+    lattice: &mut Lattice,
     meter: &mut Meter,
-) -> Result<Option<Order>, Exhausted> {
+) -> Result<Option<Vec<u64>>, Exhausted> {
+    objects.anomalies(findings, meter)?;
+    let seen = objects.seen(meter)?;
+    let asked = model.forbids_up_to();
+    let causal = visibility::judge(objects, &seen, asked.0, findings, meter)?;
+    let order = search(objects, model, findings, meter)?;
+    if causal == Causal::TooLarge {
+        lattice.open(
+            Consistency::TransactionalCausal,
+            "its sessions are too many",
+        );
+    }
+    if findings.has("incompatible order") {
+        lattice.open(
+            Consistency::ReadUncommitted,
+            "the order of a list is not known",
+        );
+    }
+    let txns = objects.txns();
+    let mut found = None;
+    if !findings.refute(model) {
+        let order = Some(&order);
+        found = settle(objects, &seen, model, order, findings, lattice, meter)?;
+    }
+    // What is left, the strongest first.
+    if findings.refute(model) {
+        for other in Consistency::ALL.into_iter().rev() {
+            if !findings.refute(other) && !lattice.holds(other) {
+                settle(objects, &seen, other, None, findings, lattice, meter)?;
+            }
+        }
+    }
+    let found = found.filter(|_| txns.unjudged.is_empty());
+    Ok(found.map(|order| txns.in_order(order.into_iter())))
+}
+
+/// Nothing was found that the model forbids: does that prove it? Gives a serial order if there is one. `order` is one if
+/// nothing at all was found, and versions are known.
+fn settle<O: Objects>(
+    objects: &O,
+    seen: &Seen,
+    model: Consistency,
+    order: Option<&Order>,
+    findings: &mut Findings,
+    lattice: &mut Lattice,
+    meter: &mut Meter,
+) -> Result<Option<Vec<u32>>, Exhausted> {
     let (class, scope) = model.forbids_up_to();
     let found = findings.any_within(scope);
-    if findings.has("incompatible order") {
-        *undecided = Some("the order of a list is not known".to_string());
-        return Ok(None);
-    }
-    let unordered = objects
-        .unordered()
-        .filter(|_| objects.depends(class, found));
-    let Some(unordered) = unordered else {
-        return Ok((!found).then_some(order));
+    let unordered = match class {
+        // Cycles alone do not tell.
+        Class::Prefix if found => objects.unordered().or(Some("it was not found".into())),
+        Class::Prefix => objects.unordered(),
+        _ => (objects.unordered()).filter(|_| objects.depends(class, found)),
     };
-    let mut guessed = Findings::default();
-    let order = search(objects, true, model, &mut guessed, meter)?;
-    // Fractured reads are not looked for by themselves in what is guessed, but are a kind of these.
-    match guessed.any_of(class.max(Class::Single), scope) {
-        true => *undecided = Some(unordered),
-        false if !guessed.any_within(scope) => return Ok(Some(order)),
-        false => {}
+    let Some(unordered) = unordered else {
+        lattice.hold(model);
+        let order = order.filter(|_| !found && !lattice.is_open(model));
+        return Ok(order.map(|order| order.by_time(&objects.txns().times())));
+    };
+    let mut known = Edges::new(seen.len());
+    objects.known(&mut known, meter)?;
+    let txns = objects.txns();
+    // What holds with more of time holds with less, and is found sooner: sessions leave less open.
+    for wider in [Scope::Realtime, Scope::Process, Scope::Data] {
+        let is_asked = wider == scope;
+        if wider < scope || (!is_asked && findings.refute_all(class, wider)) {
+            continue;
+        }
+        let mut polygraph =
+            Polygraph::new(txns, seen, objects.keys(), &known, (class, wider), meter)?;
+        match polygraph.decide(class, meter)? {
+            Answer::Holds(order) => {
+                lattice.hold(model);
+                return Ok((class == Class::Item).then_some(order));
+            }
+            Answer::Open if is_asked => lattice.open(model, &unordered),
+            Answer::Open => {}
+            Answer::Refuted(refuted) => {
+                let told = polygraph::told(&polygraph, &refuted, objects);
+                findings.add_refuted(&refuted, told, objects);
+                if findings.refute(model) {
+                    break;
+                }
+            }
+        }
     }
     Ok(None)
 }
 
+/// The first operation that cannot be judged, and how many there are.
+fn unjudged(txns: &Txns) -> Option<String> {
+    let (op, why) = txns.unjudged.first()?;
+    let more = match txns.unjudged.len() - 1 {
+        0 => String::new(),
+        more => format!("; nor can {more} others"),
+    };
+    Some(format!("operation {op} cannot be judged: {why}{more}"))
+}
+
 fn search(
     objects: &impl Objects,
-    guess: bool,
     model: Consistency,
     findings: &mut Findings,
     meter: &mut Meter,
 ) -> Result<Order, Exhausted> {
-    let graph = objects.edges(guess, meter)?.graph(meter)?;
+    let graph = objects.edges(meter)?.graph(meter)?;
     let mut search = Search::new(&graph, objects.txns().times());
     let order = search.run(model.forbids_up_to().1, meter);
     for found in &search.found {
         findings.add_cycle(found, objects);
     }
     order
-}
-
-/// What a search came to, as an analysis.
-struct Judged<'a> {
-    name: &'a str,
-    model: Consistency,
-    what: String,
-    /// Whether there was nothing to judge.
-    nothing: bool,
-    findings: Findings,
-    /// Why a search that found nothing against the model does not prove it, if it does not.
-    undecided: Option<String>,
-    exhausted: Option<Exhausted>,
-}
-
-impl Judged<'_> {
-    fn analysis(self) -> Analysis {
-        let (what, model) = (&self.what, self.model);
-        let refuted = self.findings.refute(model);
-        if self.nothing && !refuted {
-            let why = "the history has no txn that happened or may have";
-            return Analysis::vacuous(self.name, why);
-        }
-        let of = |refuted: bool| {
-            let models = Consistency::ALL.iter();
-            let models = models.filter(|m| self.findings.refute(**m) == refuted);
-            models.map(|m| m.name()).collect::<Vec<_>>()
-        };
-        let (refuted_models, others) = (of(true), of(false));
-        let counts = self.findings.counts();
-        let counts: serde_json::Map<_, _> = counts
-            .map(|(kind, count)| (kind.to_string(), count.into()))
-            .collect();
-        let analysis = match (self.exhausted, self.undecided) {
-            // What was found stands, whatever there was no room for.
-            _ if refuted => {
-                let anomalies = self.findings.against(model);
-                let weaker = match strongest(&others)[..] {
-                    [] => "no model is left".to_string(),
-                    ref left => format!("not refuted: {}", left.join(", ")),
-                };
-                let first = &anomalies[0].kind;
-                let summary = format!("{what} are not {model}, first a {first}; {weaker}");
-                Analysis::of_anomalies(self.name, summary, anomalies)
-            }
-            (Some(why), _) => Analysis::unknown(self.name, format!("{what}: {why}")),
-            (None, Some(why)) => {
-                let summary = format!(
-                    "{what} show nothing that {model} forbids, which does not prove it: {why}"
-                );
-                Analysis::unknown(self.name, summary)
-            }
-            (None, None) => Analysis::valid(self.name, format!("{what} are {model}")),
-        };
-        let mut analysis = analysis.with_figure(Figure::new("models refuted", refuted_models, ""));
-        if !counts.is_empty() {
-            analysis = analysis.with_figure(Figure::new("anomalies", counts, ""));
-        }
-        analysis
-    }
-}
-
-/// Those that no other one implies.
-fn strongest(names: &[&'static str]) -> Vec<&'static str> {
-    let models = || {
-        Consistency::ALL
-            .iter()
-            .filter(|m| names.contains(&m.name()))
-    };
-    let implied = |m: &Consistency| models().any(|o| o.implies(*m) && !m.implies(*o));
-    models().filter(|m| !implied(m)).map(|m| m.name()).collect()
 }

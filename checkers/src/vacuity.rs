@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use history::fault::Span;
 use history::mark::{Mark, Placed, Stopped, limit, main_phase, marks};
+use history::wording::{counted, either};
 use history::{History, Name, Op, Outcome, Time, fault};
 
 use self::quorum::whole;
@@ -154,12 +155,11 @@ impl Checker for Vacuity {
         let ok = main.ok();
         let held = main.spans.iter().filter(|span| span.held()).count();
         let summary = format!(
-            "{ok} of {} operations of the main phase succeeded, {} of {} nodes served, {held} of {} \
-             faults held",
-            main.asked.len(),
+            "{ok} of {} of the main phase succeeded, {} of {} served, {held} of {} held",
+            counted(main.asked.len(), "operation"),
             served.values().filter(|ok| **ok > 0).count(),
-            served.len(),
-            main.spans.len()
+            counted(served.len(), "node"),
+            counted(main.spans.len(), "fault")
         );
         let with = |reasons: &[Anomaly]| {
             let first = reasons.first().map(|a| a.reason.as_str());
@@ -263,8 +263,10 @@ impl Vacuity {
         let ok = main.ok();
         if ok < self.least_ok {
             let reason = format!(
-                "{ok} operations succeeded, and {} are the least",
-                self.least_ok
+                "{} succeeded, and {} {} the least",
+                counted(ok, "operation"),
+                self.least_ok,
+                either(self.least_ok, "is", "are")
             );
             lacks.push(note("too few successes", None, reason));
         }
@@ -275,7 +277,11 @@ impl Vacuity {
         }
         for (f, ok) in by_f.iter().filter(|(_, ok)| **ok < self.least_ok_of_each) {
             let least = self.least_ok_of_each;
-            let reason = format!("{ok} operations {f} succeeded, and {least} are the least");
+            let reason = format!(
+                "{} succeeded, and {least} {} the least",
+                format_args!("{} {f}", counted(*ok, "operation")),
+                either(least, "is", "are")
+            );
             lacks.push(note("too few successes", Some(f.to_string()), reason));
         }
         lacks
@@ -307,8 +313,10 @@ impl Service {
         let answers = main.asked.iter().filter(|op| answered(op)).count();
         if answers * 100 < asked * LEAST_ANSWERED {
             let reason = format!(
-                "{answers} of {asked} operations of the main phase were answered, and {LEAST_ANSWERED} % \
-                 are the least"
+                "{answers} of {} of the main phase {} answered, and {LEAST_ANSWERED} % \
+                 are the least",
+                counted(asked, "operation"),
+                either(answers, "was", "were")
             );
             lacks.push(note("too little answered", None, reason));
         }
@@ -357,6 +365,15 @@ impl Main<'_> {
         })
     }
 
+    /// When nobody waited for its answer any more.
+    fn ended(&self, op: &Op) -> Time {
+        let event = || self.history.event(op.completion?);
+        match op.outcome {
+            Outcome::Info => event().map_or(Time::MAX, |event| event.time),
+            _ => op.ret,
+        }
+    }
+
     /// The part of the main phase that a fault held for.
     fn window(&self, span: &Span) -> Option<(Time, Time)> {
         let from = span.held_from.filter(|_| span.held())?.max(self.from);
@@ -377,17 +394,20 @@ impl Main<'_> {
             let (from, until) = self.window(span)?;
             let share = until.since(from).as_nanos() as f64 / self.length() as f64;
             let due = share * self.asked.len() as f64;
-            let tried = self
-                .asked
-                .iter()
-                .any(|op| from <= op.call && op.call <= until);
             let overlap = self.spans.iter().filter(|other| {
                 other.held_from.is_some() && other.from < until && other.until > from
             });
             let losses: Vec<_> = overlap.map(|other| &other.loss).collect();
-            (due >= DUE && !tried && whole(&nodes, &losses)).then(|| {
+            let quorum = whole(&nodes, &losses);
+            // Whoever waits for an answer of the quorum all the while tries it too.
+            let mut tried = self.asked.iter().filter(|op| {
+                let there = op.node.as_ref().is_none_or(|node| quorum.contains(node));
+                there && op.call <= until && self.ended(op) >= from
+            });
+            (due >= DUE && !quorum.is_empty() && tried.next().is_none()).then(|| {
                 let reason = format!(
-                    "nothing was tried while {} held, from {from} to {until}, though a quorum was whole",
+                    "nothing was tried of the rest while {} held, from {from} to {until}, though a \
+                     quorum was whole",
                     named(span)
                 );
                 note("fault not tried", Some(named(span)), reason)
@@ -398,7 +418,7 @@ impl Main<'_> {
 }
 
 fn named(span: &Span) -> String {
-    format!("fault {} ({}: {})", span.fault, span.family, span.label)
+    format!("fault {} ({})", span.fault, span.told())
 }
 
 /// Nodes that served nothing, unless faults held them for half of the main phase or more.

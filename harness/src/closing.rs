@@ -201,3 +201,147 @@ fn says_no(completion: &Completion) -> bool {
     let error = completion.error.as_deref().unwrap_or_default();
     completion.kind == Kind::Fail && error.split(':').next() == Some(CONFLICT.code)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use async_trait::async_trait;
+    use history::{Op, Outcome, Value};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::dummy;
+
+    /// The first node answers; the second refuses each client's first two tries; the third refuses all.
+    struct Moody;
+
+    struct MoodyClient {
+        node: String,
+        tries: usize,
+    }
+
+    #[async_trait]
+    impl Connect for Moody {
+        async fn connect(&self, node: &Node, _: u64) -> Box<dyn Client> {
+            Box::new(MoodyClient {
+                node: node.name.to_string(),
+                tries: 0,
+            })
+        }
+    }
+
+    #[async_trait]
+    impl Client for MoodyClient {
+        async fn invoke(&mut self, asked: &Invocation) -> Completion {
+            self.tries += 1;
+            let refuses = match self.node.as_str() {
+                "n1" => false,
+                "n2" => self.tries <= 2,
+                _ => true,
+            };
+            if refuses {
+                return OpError::new(crate::client::REFUSED, "not now").completion(asked, true);
+            }
+            match asked.value.as_int() {
+                Some(7) => OpError::new(CONFLICT, "").completion(asked, true),
+                _ => Completion::ok(asked.value.clone()),
+            }
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_millis(1_500);
+
+    fn ask(value: i64) -> Invocation {
+        Invocation {
+            f: "ask".into(),
+            value: Value::Int(value),
+        }
+    }
+
+    /// What three nodes were asked, by node.
+    async fn history(of: impl AsyncFnOnce(Asking, Vec<Node>)) -> BTreeMap<String, Vec<Op>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        let recorder = Recorder::create(&path).unwrap();
+        let (_keep, stop) = watch::channel(Wish::GoOn);
+        let asking = Asking {
+            connect: Arc::new(Moody),
+            recorder: recorder.clone(),
+            progress: Arc::default(),
+            stop,
+            ends_at: Wish::WindUp,
+            op_timeout: Duration::from_secs(60),
+            next_process: Arc::new(AtomicU64::new(100)),
+        };
+        of(asking, dummy::nodes(3)).await;
+        recorder.finish().unwrap();
+        let history = history::store::load(&path).unwrap().history;
+        let mut by_node: BTreeMap<String, Vec<Op>> = BTreeMap::new();
+        for op in history.ops() {
+            assert!(matches!(op.process, Process::Client(n) if n >= 100));
+            let node = op.node.as_deref().unwrap().to_string();
+            by_node.entry(node).or_default().push(op.clone());
+        }
+        by_node
+    }
+
+    fn answered(ops: &[Op]) -> Vec<i64> {
+        let answers = ops.iter().filter(|op| op.outcome == Outcome::Ok);
+        let mut values: Vec<i64> = answers.filter_map(|op| op.input.as_int()).collect();
+        values.sort_unstable();
+        values
+    }
+
+    #[tokio::test]
+    async fn every_object_is_read_at_every_node_until_it_is_answered_there() {
+        let of = async |asking: Asking, nodes: Vec<Node>| {
+            let reads = (0..5).map(ask).collect();
+            asking.read_at_each(&nodes, reads, PATIENCE).await.unwrap();
+        };
+        let asked = history(of).await;
+        assert_eq!(answered(&asked["n1"]), [0, 1, 2, 3, 4]);
+        assert_eq!(asked["n1"].len(), 5);
+        assert_eq!(answered(&asked["n2"]), [0, 1, 2, 3, 4]);
+        assert!(asked["n2"].len() > 5);
+        // One that refuses all is tried until the time is up, and takes nothing away from the others.
+        assert!(answered(&asked["n3"]).is_empty());
+        let tried: BTreeSet<_> = asked["n3"].iter().map(|op| op.input.clone()).collect();
+        assert_eq!(tried.len(), 5);
+        assert!(asked["n3"].len() > 5);
+    }
+
+    #[tokio::test]
+    async fn every_node_is_asked_to_write_until_a_write_is_answered() {
+        let of = async |asking: Asking, nodes: Vec<Node>| {
+            let mut next = 0;
+            let mut closing = Closing {
+                write: Box::new(move || {
+                    next += 1;
+                    Some(ask(10 + next))
+                }),
+                reads: Box::new(Vec::new),
+            };
+            let writing = asking.write_at_each(&nodes, &mut closing, PATIENCE);
+            writing.await.unwrap();
+        };
+        let asked = history(of).await;
+        assert_eq!((asked["n1"].len(), answered(&asked["n1"]).len()), (1, 1));
+        assert_eq!((asked["n2"].len(), answered(&asked["n2"]).len()), (3, 1));
+        assert!(answered(&asked["n3"]).is_empty());
+        let values: Vec<_> = asked.values().flatten().map(|op| &op.input).collect();
+        let different: BTreeSet<_> = values.iter().collect();
+        assert_eq!(different.len(), values.len(), "no write is like another");
+    }
+
+    /// A condition that does not hold is an answer, and asking again would change nothing.
+    #[tokio::test]
+    async fn no_is_an_answer() {
+        let of = async |asking: Asking, nodes: Vec<Node>| {
+            let asking = asking.read_at_each(&nodes[..1], vec![ask(7)], PATIENCE);
+            asking.await.unwrap();
+        };
+        let asked = history(of).await;
+        assert_eq!(asked["n1"].len(), 1);
+    }
+}

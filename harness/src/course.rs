@@ -75,7 +75,8 @@ impl Course {
     pub async fn run(mut self, test: Test, listener: &Listener) -> Notes {
         self.recovery_time = test.recovery_time.unwrap_or(self.recovery_time);
         self.planned = test.schedule.len() as u64;
-        listener.record(self.recorder.clone(), self.world.nodes.clone());
+        let nodes = self.world.nodes.clone();
+        listener.record(self.recorder.clone(), nodes).await;
         let watchers = Watchers::start(&self.world.system, &self.world.nodes, &self.recorder);
         let (connect, op_timeout) = (test.connect.clone(), test.op_timeout);
         let phase = Phase {

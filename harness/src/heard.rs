@@ -23,14 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens until it is dropped.
 pub struct Listener {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<(Order, oneshot::Sender<()>)>,
     task: JoinHandle<()>,
 }
 
 enum Order {
     Record(Recorder, Vec<Node>),
-    /// What was heard so far is recorded, and no more; answered when that is so.
-    Cease(oneshot::Sender<()>),
+    /// What was heard so far is recorded, and no more.
+    Cease,
 }
 
 impl Listener {
@@ -41,15 +41,19 @@ impl Listener {
     }
 
     /// From here on the end of a daemon of these nodes is an event.
-    pub fn record(&self, recorder: Recorder, nodes: Vec<Node>) {
-        let _ = self.orders.send(Order::Record(recorder, nodes));
+    pub async fn record(&self, recorder: Recorder, nodes: Vec<Node>) {
+        self.order(Order::Record(recorder, nodes)).await;
     }
 
     /// Waits until everything that was heard is in the history. From here on it is no event any more.
     pub async fn cease(&self) {
-        let (done, ceased) = oneshot::channel();
-        if self.orders.send(Order::Cease(done)).is_ok() {
-            let _ = ceased.await;
+        self.order(Order::Cease).await;
+    }
+
+    async fn order(&self, order: Order) {
+        let (done, is_done) = oneshot::channel();
+        if self.orders.send((order, done)).is_ok() {
+            let _ = is_done.await;
         }
     }
 }
@@ -62,7 +66,7 @@ impl Drop for Listener {
 
 async fn listen(
     mut heard: Heard,
-    mut ordered: mpsc::UnboundedReceiver<Order>,
+    mut ordered: mpsc::UnboundedReceiver<(Order, oneshot::Sender<()>)>,
     progress: Arc<Progress>,
 ) {
     let mut into: Option<(Recorder, Vec<Node>)> = None;
@@ -75,14 +79,16 @@ async fn listen(
                 Some((node, note)) => on_note(&node, note, into.as_ref(), &progress).await,
                 None => open = false,
             },
-            order = ordered.recv() => match order {
-                Some(Order::Record(recorder, nodes)) => into = Some((recorder, nodes)),
-                Some(Order::Cease(done)) => {
-                    into = None;
-                    let _ = done.send(());
-                }
-                None => return,
-            },
+            order = ordered.recv() => {
+                let Some((order, done)) = order else {
+                    return;
+                };
+                into = match order {
+                    Order::Record(recorder, nodes) => Some((recorder, nodes)),
+                    Order::Cease => None,
+                };
+                let _ = done.send(());
+            }
         }
     }
 }
@@ -164,34 +170,31 @@ mod tests {
         let nodes = dummy::nodes(2);
         let say = |node: &str, note| agents.send((node.into(), note)).unwrap();
 
+        // Before the main phase it is a remark, and no more.
         say("n1", exited(false, 1));
-        // Before anything is recorded: ordered after the note, which was heard first.
-        listener.cease().await;
-        listener.record(recorder.clone(), nodes);
-        listener.cease().await;
-        assert_eq!(progress.take_remarks().len(), 1);
-
-        listener.record(recorder.clone(), dummy::nodes(2));
-        tokio::task::yield_now().await;
-        while !listener.orders.is_closed() && progress.take_remarks().is_empty() {
-            say("n2", exited(true, 2));
-            say("n2", exited(false, 3));
+        while progress.take_remarks().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        listener.record(recorder.clone(), nodes).await;
+        say("n2", exited(true, 2));
+        say("n2", exited(false, 3));
         listener.cease().await;
         say("n1", exited(false, 4));
-        listener.cease().await;
+        let mut remarks = 0;
+        while remarks < 2 {
+            remarks += progress.take_remarks().len();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         recorder.finish().unwrap();
 
         let history = history::store::load(&path).unwrap().history;
-        let marks = mark::marks(&history);
-        assert!(!marks.is_empty());
-        for placed in marks {
-            let Mark::Crash(node, crash) = placed.mark else {
-                panic!("{placed:?}");
-            };
-            assert_eq!((node.as_str(), crash.pid), ("n2", Some(3)));
-            assert_eq!(crash.status, "signal 6");
-        }
+        let marks = mark::marks(&history).into_iter().map(|placed| placed.mark);
+        let crash = Crash {
+            daemon: "d".into(),
+            pid: Some(3),
+            status: "signal 6".into(),
+            log: Vec::new(),
+        };
+        assert_eq!(marks.collect::<Vec<_>>(), [Mark::Crash("n2".into(), crash)]);
     }
 }

@@ -197,7 +197,7 @@ pub async fn heal_all(
     }
     let mut receipt = Receipt {
         held: true,
-        evidence: Vec::new(),
+        ..Receipt::default()
     };
     let mut errors = Vec::new();
     for (node, healed) in tasks.join_all().await {
@@ -254,7 +254,7 @@ mod tests {
     fn held() -> Receipt {
         Receipt {
             held: true,
-            evidence: Vec::new(),
+            ..Receipt::default()
         }
     }
 

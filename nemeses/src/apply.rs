@@ -4,6 +4,9 @@
 //! A family is a [`Policy`]: it decides whom and what, and looks by a second path. [`Applied`] makes a
 //! [`Fault`] of it. Healing goes to every node that injection was sent to, whether or not that node
 //! said that it worked: an agent that did not answer may have applied it all the same.
+//!
+//! A healing can take back that the fault held: what no program noticed, and what there was nobody to
+//! do to (`reach`), was no fault.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,7 +24,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Reading;
+use crate::reach::Lives;
 use crate::registry::Family;
+use crate::stamps::Marks;
 
 /// A rule that drops every packet, in millionths.
 const WHOLE: u32 = 1_000_000;
@@ -40,6 +45,8 @@ pub(crate) struct Orders {
     /// How far the daemons' wall clocks were off before, where a family has to know: a fault whose
     /// lag is kept may have gone before.
     pub offsets_before: BTreeMap<Name, Reading>,
+    /// Where the daemons' logs ended once it was done, where a family reads them.
+    pub logs: Marks,
 }
 
 /// A family's part of a fault.
@@ -52,6 +59,9 @@ pub(crate) trait Policy: Send + Sync {
 
     /// Decides what is left to decide.
     async fn orders(&self, world: &World) -> Result<Orders, FaultError>;
+
+    /// Notes what has to be known of the moment in which the fault began.
+    async fn begun(&self, _orders: &mut Orders, _world: &World) {}
 
     /// Whether it is seen at every look while it is in force: then one look that does not see it is
     /// proof enough that it is gone.
@@ -74,6 +84,10 @@ pub(crate) trait Policy: Send + Sync {
 pub(crate) struct Sights {
     lines: Vec<String>,
     contradicted: bool,
+    /// Where looking itself failed.
+    unseen: Vec<String>,
+    /// Why the fault was none, as seen at its end.
+    void: Vec<String>,
 }
 
 impl Sights {
@@ -93,10 +107,26 @@ impl Sights {
         }
     }
 
+    /// Seen at the fault's end: it had not been in force after all, or there was nothing to act on.
+    pub fn voids(&mut self, line: impl Into<String>) {
+        self.void.push(line.into());
+    }
+
+    /// Looks just before the healing: what contradicts the fault then, takes it back.
+    pub fn take_back(&mut self, seen: Sights) {
+        match seen.contradicted {
+            true => self.void.extend(seen.lines),
+            false => self.lines.extend(seen.lines),
+        }
+        self.lines.extend(seen.unseen);
+    }
+
     /// What was seen elsewhere, after what is here.
     pub fn merge(&mut self, other: Sights) {
         self.lines.extend(other.lines);
         self.contradicted |= other.contradicted;
+        self.unseen.extend(other.unseen);
+        self.void.extend(other.void);
     }
 
     /// An agent's own evidence.
@@ -111,21 +141,26 @@ impl Sights {
         for line in evidence.evidence {
             self.lines.push(format!("{node}: {line}"));
         }
+        let void = evidence.void.into_iter();
+        self.void.extend(void.map(|why| format!("{node}: {why}")));
     }
 
     /// Looking itself failed: what was not seen does not count as seen.
     pub fn blind(&mut self, error: &ControlError) {
-        self.contradicts(format!("no evidence: {error}"));
+        self.unseen.push(format!("no evidence: {error}"));
     }
 
     pub fn agree(&self) -> bool {
-        !self.contradicted
+        !self.contradicted && self.unseen.is_empty()
     }
 
-    fn receipt(self) -> Receipt {
+    fn receipt(mut self) -> Receipt {
+        let held = self.agree();
+        self.lines.append(&mut self.unseen);
         Receipt {
-            held: !self.contradicted,
+            held,
             evidence: self.lines,
+            void: self.void,
         }
     }
 }
@@ -133,7 +168,15 @@ impl Sights {
 /// A policy as a fault: with a memory of what was injected under which number.
 pub(crate) struct Applied<P> {
     policy: P,
-    injected: Mutex<BTreeMap<u64, Orders>>,
+    injected: Mutex<BTreeMap<u64, Injection>>,
+}
+
+/// What was ordered, and what is known of the nodes from then.
+#[derive(Clone)]
+struct Injection {
+    orders: Orders,
+    /// Which daemons lived when it had been injected; none yet.
+    lives: Option<Lives>,
 }
 
 impl<P> Applied<P> {
@@ -180,12 +223,15 @@ impl<P: Policy> Fault for Applied<P> {
     }
 
     async fn inject(&self, number: u64, world: &World) -> Result<Injected, FaultError> {
-        let orders = self.policy.orders(world).await?;
+        let mut orders = self.policy.orders(world).await?;
         // Remembered before anything is sent, so that a failure half way is healed too.
-        self.injected
-            .lock()
-            .expect("no panic while held")
-            .insert(number, orders.clone());
+        self.injected.lock().expect("no panic while held").insert(
+            number,
+            Injection {
+                orders: orders.clone(),
+                lives: None,
+            },
+        );
         let requests = orders.mechanisms.iter().map(|(node, kind)| {
             let kind = kind.clone();
             (
@@ -197,6 +243,17 @@ impl<P: Policy> Fault for Applied<P> {
             )
         });
         let mut sights = tell(requests).await?;
+        self.policy.begun(&mut orders, world).await;
+        let lives = Lives::look(&orders, world).await;
+        if let Some(known) = self
+            .injected
+            .lock()
+            .expect("no panic while held")
+            .get_mut(&number)
+        {
+            known.orders = orders.clone();
+            known.lives = lives;
+        }
         self.policy.witness(&orders, world, &mut sights).await;
         Ok(Injected {
             loss: loss(&orders, world),
@@ -207,12 +264,16 @@ impl<P: Policy> Fault for Applied<P> {
     }
 
     async fn heal(&self, number: u64, world: &World) -> Result<Receipt, FaultError> {
-        let orders = self
+        let injection = self
             .injected
             .lock()
             .expect("no panic while held")
             .get(&number)
             .cloned();
+        let (orders, lives) = match injection {
+            Some(Injection { orders, lives }) => (Some(orders), lives),
+            None => (None, None),
+        };
         let nodes: Vec<Node> = match &orders {
             Some(orders) => orders.mechanisms.iter().map(|(n, _)| n.clone()).collect(),
             // Nothing is known of it here, and undoing what is not there is fine.
@@ -221,6 +282,12 @@ impl<P: Policy> Fault for Applied<P> {
         let mut last = Sights::default();
         if let Some(orders) = &orders {
             self.policy.witness_last(orders, world, &mut last).await;
+            if let Some(before) = lives
+                && let Some(after) = Lives::look(orders, world).await
+                && let Some(why) = before.and(&after).out_of_reach(orders, world)
+            {
+                last.voids(why);
+            }
         }
         let requests = nodes
             .into_iter()

@@ -9,8 +9,11 @@
 //! the system can be asked for its wall clock. That answer lies between two readings of the node's
 //! true clock, so its offset is known up to half their distance (Cristian, "Probabilistic clock
 //! synchronization", 1989). Where the fault is smaller than that error, the receipt says that it
-//! cannot tell, and rests on the agent.
+//! cannot tell, and rests on the agent. At the end the agent says how often the daemon has looked at the
+//! clock that was off, and the daemon's log by what time it was written ([`stamps`]): what was never
+//! looked at, and a log that goes on by the true time, take the fault back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -25,6 +28,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::apply::{Orders, Policy, Sights, at_once, on_each};
 use crate::registry::{Family, Shape};
+use crate::stamps;
 use crate::targets::{Targets, join};
 use crate::units::{write_delta, write_duration};
 
@@ -146,7 +150,20 @@ impl Policy for Clock {
             mechanisms,
             targets,
             offsets_before,
+            logs: BTreeMap::new(),
         })
+    }
+
+    async fn begun(&self, orders: &mut Orders, world: &World) {
+        if !matches!(self.warp, Warp::Jump { .. } | Warp::Strobe { .. }) {
+            // What drifts or lags is never off by more than passes between two looks at a log.
+            return;
+        }
+        let marks = at_once(orders.mechanisms.iter().map(|(node, _)| {
+            let (node, daemon) = (node.clone(), world.daemon.clone());
+            async move { Some((node.name.clone(), stamps::mark(&node, &daemon).await.ok()?)) }
+        }));
+        orders.logs = marks.await.into_iter().flatten().collect();
     }
 
     async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights) {
@@ -180,8 +197,15 @@ impl Policy for Clock {
     }
 
     async fn witness_last(&self, orders: &Orders, world: &World, sights: &mut Sights) {
-        let Warp::Freeze { pause, .. } = self.warp else {
-            return;
+        let pause = match self.warp {
+            Warp::Freeze { pause, .. } => pause,
+            Warp::Jump { delta_ns } => {
+                return witness_logs(orders, world, delta_ns, true, sights).await;
+            }
+            Warp::Strobe { delta_ns, .. } => {
+                return witness_logs(orders, world, delta_ns, false, sights).await;
+            }
+            Warp::Drift { .. } => return,
         };
         on_targets(
             orders,
@@ -240,6 +264,30 @@ async fn on_targets<F>(
         look(node.clone(), world.clone(), before.unwrap_or(TRUE))
     }));
     for seen in looks.await {
+        sights.merge(seen);
+    }
+}
+
+/// By what time the daemons have logged while the fault was in force.
+async fn witness_logs(
+    orders: &Orders,
+    world: &World,
+    delta_ns: i64,
+    always: bool,
+    sights: &mut Sights,
+) {
+    let looks = orders.mechanisms.iter().filter_map(|(node, _)| {
+        let mark = orders.logs.get(&node.name)?.clone();
+        let before = orders.offsets_before.get(&node.name).copied();
+        let off = before.unwrap_or(TRUE).plus(delta_ns).offset_ns;
+        let (node, daemon) = (node.clone(), world.daemon.clone());
+        Some(async move {
+            let mut sights = Sights::default();
+            stamps::witness(&node, &daemon, &mark, off, always, &mut sights).await;
+            sights
+        })
+    });
+    for seen in at_once(looks).await {
         sights.merge(seen);
     }
 }

@@ -14,8 +14,10 @@ pub mod packet;
 pub mod partition;
 pub mod pause;
 mod probes;
+mod reach;
 mod registry;
 pub mod schedule;
+mod stamps;
 mod targets;
 pub mod units;
 

@@ -175,6 +175,7 @@ fn receipt(seen: Vec<Seen>) -> Result<Receipt, FaultError> {
         true => Ok(Receipt {
             held: seen.iter().all(|(held, _)| *held),
             evidence: seen.into_iter().flat_map(|(_, lines)| lines).collect(),
+            ..Receipt::default()
         }),
     }
 }

@@ -174,6 +174,7 @@ impl Policy for Packet {
             },
             targets,
             offsets_before: BTreeMap::new(),
+            logs: BTreeMap::new(),
         })
     }
 

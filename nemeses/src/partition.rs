@@ -14,23 +14,18 @@
 mod topology;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use agent::protocol::{self, Connected, Direction, Drop, Request};
+use agent::protocol::{self, Connected, Direction, Drop};
 use async_trait::async_trait;
 use harness::nemesis::{FaultError, World};
 use history::Name;
 
 pub(crate) use self::topology::mutual;
 pub use self::topology::{SPLITS, Sizes, Topology};
-use crate::apply::{Orders, Policy, Sights, at_once, nodes, on_each};
-use crate::probes::{self, Grudge};
+use crate::apply::{Orders, Policy, Sights, nodes, on_each};
+use crate::probes::{self, Grudge, connect};
 use crate::registry::Family;
 use crate::targets::Targets;
-
-/// How long a peer waits for an answer that should not come.
-const CONNECT_PATIENCE: Duration = Duration::from_millis(1_000);
 
 /// Cuts the network as a topology says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +60,7 @@ impl Policy for Partition {
             targets,
             mechanisms,
             offsets_before: BTreeMap::new(),
+            logs: BTreeMap::new(),
         })
     }
 
@@ -128,58 +124,5 @@ fn drop_replies(world: &World) -> protocol::Fault {
             local_port: Some(world.system.client_port()),
             per_million: 1_000_000,
         }],
-    }
-}
-
-/// Tries a TCP connection to each target's client port from another node.
-async fn connect(
-    orders: &Orders,
-    world: &World,
-    sights: &mut Sights,
-    wanted: fn(&Connected) -> bool,
-) {
-    let port = world.system.client_port();
-    let tried = at_once(orders.mechanisms.iter().map(|(target, _)| {
-        let stranger = |n: &&harness::cluster::Node| !orders.targets.contains(&n.name);
-        let other = |n: &&harness::cluster::Node| n.name != target.name;
-        let from = world
-            .nodes
-            .iter()
-            .find(stranger)
-            .or(world.nodes.iter().find(other));
-        // A lone node asks itself: its own answers pass the same rule.
-        let from = from.unwrap_or(target).clone();
-        let target = target.clone();
-        async move {
-            let request = Request::Connect {
-                to: SocketAddr::new(target.address, port),
-                timeout_ms: u64::try_from(CONNECT_PATIENCE.as_millis()).unwrap_or(u64::MAX),
-            };
-            (
-                from.name,
-                target.name,
-                from.agent.call::<Connected>(request).await,
-            )
-        }
-    }))
-    .await;
-    for (from, target, answer) in tried {
-        match answer {
-            Err(error) => sights.blind(&error),
-            Ok(answer) => {
-                let line = match &answer {
-                    Connected::Yes => "connected".to_string(),
-                    Connected::Refused => "refused".into(),
-                    Connected::Unreachable => "unreachable".into(),
-                    Connected::TimedOut => {
-                        format!("no answer in {} ms", CONNECT_PATIENCE.as_millis())
-                    }
-                };
-                sights.see(
-                    wanted(&answer),
-                    format!("{from} -> {target} port {port}: {line}"),
-                );
-            }
-        }
     }
 }

@@ -32,6 +32,7 @@ impl Policy for Pause {
         let targets = self.targets.resolve(world).await?;
         let mechanism = protocol::Fault::Pause {
             daemon: world.daemon.clone(),
+            ports: vec![world.system.client_port()],
         };
         Ok(Orders {
             label: match self.targets {
@@ -41,6 +42,7 @@ impl Policy for Pause {
             mechanisms: on_each(world, &targets, &mechanism)?,
             targets,
             offsets_before: BTreeMap::new(),
+            logs: BTreeMap::new(),
         })
     }
 

@@ -9,13 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agent::protocol::{Probed, Request, Seen};
+use agent::protocol::{Connected, Probed, Request, Seen};
 use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nemesis::World;
 use history::Name;
 
-use crate::apply::{Sights, at_once};
+use crate::apply::{Orders, Sights, at_once};
 
 /// Who does not hear whom: for a node, the peers whose packets it drops. (Jepsen's word.)
 pub type Grudge = BTreeMap<Name, BTreeSet<Name>>;
@@ -27,6 +27,9 @@ const WAIT: Duration = Duration::from_millis(200);
 /// A busy machine, or another fault, may lose datagrams that nothing cuts, or keep them for long:
 /// they are sent again, and waited for twice as long each time, 6 s in all.
 const ROUNDS: u32 = 5;
+
+/// How long a peer waits for an answer that should not come.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(1_000);
 
 /// What arrived of one or more rounds.
 #[derive(Debug, Default)]
@@ -200,4 +203,57 @@ fn probe_address(node: &Node) -> SocketAddr {
     let hello = node.agent.greeting();
     let hello = hello.expect("a cluster that is up has greeted its agents");
     SocketAddr::new(node.address, hello.probe_port)
+}
+
+/// Tries a TCP connection to each target's client port from another node.
+pub(crate) async fn connect(
+    orders: &Orders,
+    world: &World,
+    sights: &mut Sights,
+    wanted: fn(&Connected) -> bool,
+) {
+    let port = world.system.client_port();
+    let tried = at_once(orders.mechanisms.iter().map(|(target, _)| {
+        let stranger = |n: &&Node| !orders.targets.contains(&n.name);
+        let other = |n: &&Node| n.name != target.name;
+        let from = world
+            .nodes
+            .iter()
+            .find(stranger)
+            .or(world.nodes.iter().find(other));
+        // A lone node asks itself: its own answers pass the same rule.
+        let from = from.unwrap_or(target).clone();
+        let target = target.clone();
+        async move {
+            let request = Request::Connect {
+                to: SocketAddr::new(target.address, port),
+                timeout_ms: u64::try_from(CONNECT_PATIENCE.as_millis()).unwrap_or(u64::MAX),
+            };
+            (
+                from.name,
+                target.name,
+                from.agent.call::<Connected>(request).await,
+            )
+        }
+    }))
+    .await;
+    for (from, target, answer) in tried {
+        match answer {
+            Err(error) => sights.blind(&error),
+            Ok(answer) => {
+                let line = match &answer {
+                    Connected::Yes => "connected".to_string(),
+                    Connected::Refused => "refused".into(),
+                    Connected::Unreachable => "unreachable".into(),
+                    Connected::TimedOut => {
+                        format!("no answer in {} ms", CONNECT_PATIENCE.as_millis())
+                    }
+                };
+                sights.see(
+                    wanted(&answer),
+                    format!("{from} -> {target} port {port}: {line}"),
+                );
+            }
+        }
+    }
 }

@@ -107,6 +107,8 @@ pub struct DecidedLog {
     pub node: Name,
     /// In the order of slots. What a snapshot has replaced is not there any more.
     pub entries: Vec<LogEntry>,
+    /// The first slot that the node still has, if it tells.
+    pub first: Option<i64>,
     /// Every slot up to this one is decided.
     pub decided_upto: i64,
 }
@@ -121,14 +123,23 @@ pub struct LogEntry {
     /// Hash of all entries up to this one, so that two logs can be compared where snapshots have
     /// replaced what led there.
     pub chain: String,
-    /// Session and sequence of the commands that the node applied here, if it tells: reads and
-    /// repetitions are not applied.
-    pub applied: Vec<(String, i64)>,
+    /// The commands that the node applied here, if it tells: reads and repetitions are not applied.
+    pub applied: Vec<Command>,
+}
+
+/// A command of a replicated log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    pub session: String,
+    pub sequence: i64,
+    /// What it does: its name, the key, and of what it writes and compares, what it writes last. Empty if the node does
+    /// not tell.
+    pub content: Vec<Value>,
 }
 
 impl DecidedLog {
-    /// `{"node": "n1", "entries": [[slot, [round, "n1"], digest, chain, [["c1", 7], ...]], ...],
-    /// "decided_upto": n}`: the value of the event `log`, which the checker of logs reads.
+    /// `{"node": "n1", "first": 1, "entries": [[slot, [round, "n1"], digest, chain, [["c1", 7, "put", "k", 3], ...]],
+    /// ...], "decided_upto": n}`: the value of the event `log`, which the checker of logs reads.
     pub fn to_value(&self) -> Value {
         let entries = self.entries.iter().map(|entry| {
             Value::List(vec![
@@ -136,18 +147,26 @@ impl DecidedLog {
                 Value::pair(entry.ballot.0, entry.ballot.1.clone()),
                 Value::text(&entry.digest),
                 Value::text(&entry.chain),
-                Value::List(
-                    (entry.applied.iter())
-                        .map(|(session, sequence)| Value::pair(session.as_str(), *sequence))
-                        .collect(),
-                ),
+                Value::List(entry.applied.iter().map(Command::to_value).collect()),
             ])
         });
         Value::Map(vec![
             ("node".into(), self.node.clone().into()),
+            ("first".into(), self.first.map_or(Value::Nil, Value::Int)),
             ("entries".into(), Value::List(entries.collect())),
             ("decided_upto".into(), self.decided_upto.into()),
         ])
+    }
+}
+
+impl Command {
+    fn to_value(&self) -> Value {
+        let name = [self.session.as_str().into(), self.sequence.into()];
+        Value::List(
+            name.into_iter()
+                .chain(self.content.iter().cloned())
+                .collect(),
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use checkers::Checker;
 use checkers::agreement::Agreement;
 use checkers::availability::Availability;
-use checkers::chain::Chain;
+use checkers::chain::{self, Chain};
 use checkers::completeness::Completeness;
 use checkers::crashes::Crashes;
 use checkers::recovery::Recovery;
@@ -125,6 +125,8 @@ pub struct Circumstances {
     pub faults: bool,
     /// Of a chain: the depth at which it gives its answers.
     pub confirmations: Option<u64>,
+    /// Of a chain: what its own rules say of blocks.
+    pub chain_rules: chain::Rules,
     /// Whether the nodes are machines, each with a monotonic clock of its own.
     pub separate_clocks: bool,
     /// Whether a daemon may end by itself.
@@ -143,6 +145,7 @@ pub fn judges(
         nodes,
         faults,
         confirmations,
+        chain_rules,
         separate_clocks,
         may_crash,
     } = circumstances;
@@ -155,7 +158,9 @@ pub fn judges(
         }));
     }
     if offered.contains(&Interface::Chain) {
-        let judge = Chain::new().with_nodes(nodes.iter().cloned());
+        let judge = Chain::new()
+            .with_nodes(nodes.iter().cloned())
+            .with_rules(chain_rules);
         judges.push(Box::new(match confirmations {
             Some(depth) => judge.with_confirmations(depth),
             None => judge,

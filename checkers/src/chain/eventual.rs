@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use history::Time;
+use history::wording::{counted, seconds};
 
 use super::record::Record;
 use super::tree::Rank;
@@ -98,9 +99,9 @@ pub fn eventual(record: &Record, bound: u64, settle: Duration) -> Option<Eventua
     let judged = |what: String, verdict| match quiet < settle {
         false => verdict,
         true => Converged::Unknown(format!(
-            "{what} {:.1} s after the last heal, but {:.1} s are granted to come together",
-            quiet.as_secs_f64(),
-            settle.as_secs_f64()
+            "{what} {} after the last heal, but {} are granted to come together",
+            seconds(quiet),
+            seconds(settle)
         )),
     };
     let verdict = if let Some(span) = unhealed {
@@ -110,7 +111,7 @@ pub fn eventual(record: &Record, bound: u64, settle: Duration) -> Option<Eventua
         let who = missing.join(", ");
         Converged::Unknown(format!("nothing was seen of {who} after the last heal"))
     } else if apart > bound {
-        let what = format!("chains were {apart} blocks apart");
+        let what = format!("chains were {} apart", counted(apart, "block"));
         judged(what, Converged::Apart(ahead, behind))
     } else if after <= before {
         let what = "the common prefix had not advanced".to_string();

@@ -10,10 +10,11 @@ use super::refused::Refused;
 use super::tell::{Told, seconds};
 use super::tree::NOTHING;
 use crate::Figure;
+use history::wording::counted;
 
-/// To three decimals: what a person reads.
+/// To three decimals: what a person reads. Nought has no sign.
 fn rounded(x: f64) -> f64 {
-    (x * 1e3).round() / 1e3
+    (x * 1e3).round() / 1e3 + 0.0
 }
 
 impl Told<'_, '_> {
@@ -120,7 +121,8 @@ impl Told<'_, '_> {
     }
 
     fn reorg_figure(&self) -> Json {
-        let (reorgs, shorter) = &self.reorgs;
+        let reorgs = &self.reorgs.replaced;
+        let shortened = &self.reorgs.shortened;
         let mut nodes = Map::new();
         for (node, name) in self.record.nodes.iter().enumerate() {
             let of = || {
@@ -132,7 +134,7 @@ impl Told<'_, '_> {
             let figure = json!({
                 "count": of().count(),
                 "deepest": of().max().unwrap_or(0),
-                "became shorter": shorter[node],
+                "became shorter": shortened.iter().filter(|reorg| reorg.node == node).count(),
             });
             nodes.insert(name.to_string(), figure);
         }
@@ -263,8 +265,8 @@ impl Told<'_, '_> {
                 None => String::new(),
             };
             format!(
-                "with {} confirmations a {}{of}: {}",
-                refused.confirmations,
+                "with {}: {}{of}, {}",
+                counted(refused.confirmations, "confirmation"),
                 refused.kind,
                 ops.join(", ")
             )

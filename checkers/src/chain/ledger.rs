@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use history::{Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
-use super::Findings;
 use super::record::Record;
 use super::tree::Rank;
+use crate::findings::Findings;
 use crate::{Exhausted, Meter};
 
 /// A transaction in a block.
@@ -176,6 +176,9 @@ pub struct Client<'h> {
     pub block: Option<Rank>,
     /// Whether the answer names a block.
     pub placed: bool,
+    /// At which height of the chain and where in its block it is, as the answer says.
+    pub height: Option<&'h Value>,
+    pub position: Option<&'h Value>,
     /// Its transaction, if it is in any block that was shown.
     pub tx: Option<u32>,
     /// The name of its transaction; none for a read that is none.
@@ -195,7 +198,9 @@ impl<'h> Clients<'h> {
         for op in record.history.ops().iter().filter(|op| !op.observes()) {
             clients.asked += 1;
             let version = op.version.as_ref().and_then(Value::as_list);
-            let Some([_, _, block, name]) = version.filter(|_| op.outcome == Outcome::Ok) else {
+            let Some([height, position, block, name]) =
+                version.filter(|_| op.outcome == Outcome::Ok)
+            else {
                 continue;
             };
             let name = name.as_text();
@@ -207,6 +212,8 @@ impl<'h> Clients<'h> {
                     .position(|node| Some(*node) == op.node.as_deref()),
                 block: block.as_text().and_then(|hash| record.tree.find(hash)),
                 placed: block.as_text().is_some(),
+                height: Some(height).filter(|height| !height.is_nil()),
+                position: Some(position).filter(|position| !position.is_nil()),
                 tx: name.and_then(|name| places.find(name)),
                 name,
             });
@@ -384,7 +391,7 @@ pub fn answers(
                 places.name(tx),
                 record.what(block)
             );
-            found.add(
+            found.of(
                 "answer not of the ledger",
                 vec![op.index, record.tree.block(block).op],
                 reason,

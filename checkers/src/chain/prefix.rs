@@ -138,7 +138,16 @@ pub fn off_the_highest(record: &Record) -> usize {
     tips.filter(|tip| !tree.is_prefix(*tip, highest)).count()
 }
 
-/// A node's chain at one look has other blocks than at the look before.
+/// What a node gave up from one look to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Reorgs {
+    /// It has other blocks in their place.
+    pub replaced: Vec<Reorg>,
+    /// Its chain only became shorter.
+    pub shortened: Vec<Reorg>,
+}
+
+/// A node's chain at one look has not all the blocks that it had at the look before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reorg {
     pub node: usize,
@@ -148,11 +157,10 @@ pub struct Reorg {
     pub blocks: u64,
 }
 
-/// Every reorganisation, and by node how often its chain became shorter without one.
-pub fn reorgs(record: &Record) -> (Vec<Reorg>, Vec<usize>) {
+/// Every reorganisation, by node, and every time that a chain became shorter without one.
+pub fn reorgs(record: &Record) -> Reorgs {
     let tree = &record.tree;
-    let mut reorgs = Vec::new();
-    let mut shorter = vec![0; record.nodes.len()];
+    let mut reorgs = Reorgs::default();
     for (node, looks) in record.by_node.iter().enumerate() {
         for pair in looks.windows(2) {
             let [before, after] = [pair[0], pair[1]];
@@ -160,20 +168,31 @@ pub fn reorgs(record: &Record) -> (Vec<Reorg>, Vec<usize>) {
             if tree.is_prefix(old, new) {
                 continue;
             }
-            if tree.is_prefix(new, old) {
-                shorter[node] += 1;
-                continue;
-            }
-            let blocks = tree.beyond(old, new);
-            reorgs.push(Reorg {
+            let reorg = Reorg {
                 node,
                 before,
                 after,
-                blocks,
-            });
+                blocks: tree.beyond(old, new),
+            };
+            match tree.is_prefix(new, old) {
+                true => reorgs.shortened.push(reorg),
+                false => reorgs.replaced.push(reorg),
+            }
         }
     }
-    (reorgs, shorter)
+    reorgs
+}
+
+impl Reorgs {
+    /// Times that a chain became shorter although its node was not restarted: then it had its blocks, and had no
+    /// reason to leave them.
+    pub fn fallen(&self, record: &Record) -> Vec<&Reorg> {
+        let fallen = self.shortened.iter().filter(|reorg| {
+            let (before, after) = (record.looks[reorg.before], record.looks[reorg.after]);
+            !record.restarted(reorg.node, before.call, after.ret)
+        });
+        fallen.collect()
+    }
 }
 
 /// What contradicts finality.
@@ -185,6 +204,8 @@ pub enum Unfinal {
     Split(usize, usize),
     /// A node's head is not on what it calls final.
     Left(usize),
+    /// A node calls a block final that nobody ever showed, though all of its own chain was shown.
+    Unseen(usize),
 }
 
 /// Finality: every node's final chain only grows, those of any two are prefixes of each other, and
@@ -193,10 +214,16 @@ pub fn finality(record: &Record) -> (usize, Vec<Unfinal>) {
     let tree = &record.tree;
     let mut found = Vec::new();
     let mut judged = 0;
+    // Where the first blocks are not known, a final one may be among them.
+    let whole = tree.height(NOTHING) < 0 && !record.torn;
     let mut newest: Vec<Option<(usize, Rank)>> = vec![None; record.nodes.len()];
     let mut highest: Option<(usize, Rank)> = None;
     for (i, look) in record.looks.iter().enumerate() {
         let Some(finalised) = look.finalised else {
+            if look.unseen_final && whole {
+                judged += 1;
+                found.push(Unfinal::Unseen(i));
+            }
             continue;
         };
         judged += 1;

@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use history::fault::{self, Span};
+use history::wording::{and_more, counted, either};
 use history::{History, Name, Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
@@ -24,6 +25,8 @@ pub struct Look {
     pub tip: Rank,
     /// The newest block that the node calls final.
     pub finalised: Option<Rank>,
+    /// It calls a block final that no look shows.
+    pub unseen_final: bool,
 }
 
 pub struct Record<'h> {
@@ -108,7 +111,7 @@ impl<'h> Record<'h> {
         drop((blocks, values));
         let mut looks = Vec::with_capacity(heads.len());
         let mut misjudged = Vec::new();
-        let mut unknown = 0;
+        let mut unknown = 0usize;
         for (op, node, head) in &heads {
             let Some(tip) = tree.find(head.hash) else {
                 unknown += 1;
@@ -124,6 +127,7 @@ impl<'h> Record<'h> {
                 ret: op.ret,
                 tip,
                 finalised: head.finalised.and_then(|hash| tree.find(hash)),
+                unseen_final: head.finalised.is_some_and(|hash| tree.find(hash).is_none()),
             });
         }
         let mut by_node = vec![Vec::new(); nodes.len()];
@@ -133,7 +137,12 @@ impl<'h> Record<'h> {
         let mut lacking = unreadable.told();
         if unknown > 0 {
             lacking.push(format!(
-                "{unknown} looks are left out: the blocks up to their heads were never shown"
+                "{} left out: the blocks up to {} were never shown",
+                match unknown {
+                    1 => "1 look is".to_string(),
+                    n => format!("{} are", counted(n, "look")),
+                },
+                either(unknown, "its head", "their heads")
             ));
         }
         let never: Vec<&str> = (0..nodes.len())
@@ -261,6 +270,13 @@ struct Head<'h> {
 impl Head<'_> {
     fn of(op: &Op) -> Result<Head<'_>, String> {
         let text = |key: &str| op.output.get(key).and_then(Value::as_text);
+        if let (Some(says), Some(asked)) = (text("node"), op.node.as_deref())
+            && says != asked
+        {
+            return Err(format!(
+                "{asked} was asked, and it says that it is of {says}"
+            ));
+        }
         Ok(Head {
             node: text("node")
                 .or(op.node.as_deref())
@@ -326,10 +342,7 @@ impl Unreadable {
     }
 
     fn told(self) -> Vec<String> {
-        let more = match self.count {
-            0 | 1 => String::new(),
-            n => format!(" (and {} more)", n - 1),
-        };
+        let more = and_more(1, self.count);
         self.first.into_iter().map(|first| first + &more).collect()
     }
 }

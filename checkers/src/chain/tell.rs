@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use history::wording::{self, counted, either};
+
+use super::Chain;
 use super::confirmed::{self, Liveness, Persistence};
 use super::depth::Smallest;
 use super::eventual::{Converged, Eventual};
 use super::growth::{Growth, Poorest, Share, Slowest};
 use super::ledger::{Clients, Places};
-use super::prefix::{Above, Depth, Reorg, Unfinal};
+use super::prefix::{Above, Depth, Reorg, Reorgs, Unfinal};
 use super::record::Record;
 use super::refused::Refused;
 use super::tree::NOTHING;
-use super::{Chain, Findings};
-use crate::{Analysis, Anomaly, Verdict};
+use crate::Analysis;
+use crate::findings::Findings;
 
 /// Blocks of the stretches in which chain quality is measured.
 pub const USUAL_STRETCH: usize = 20;
@@ -39,7 +42,7 @@ pub struct Told<'a, 'h> {
     pub bound: u64,
     pub common_prefix: Depth,
     pub above: Above,
-    pub reorgs: (Vec<Reorg>, Vec<usize>),
+    pub reorgs: Reorgs,
     pub finality: (usize, Vec<Unfinal>),
     pub refused: Option<Refused<'h>>,
     pub eventual: Option<Eventual>,
@@ -53,28 +56,28 @@ pub struct Told<'a, 'h> {
 
 /// No look can be judged.
 pub fn nothing(chain: &Chain, record: &Record, found: Findings) -> Analysis {
-    let anomalies = found.told();
-    let looks = record
-        .history
-        .ops()
-        .iter()
-        .filter(|op| op.f == "head")
-        .count();
-    let mut why = match looks {
+    let ops = record.history.ops().iter();
+    let mut why = match ops.filter(|op| op.f == "head").count() {
         0 => "the history has no operation head: nobody looked at the nodes' chains".to_string(),
+        1 => "the only look at a node's head cannot be judged".to_string(),
         n => format!("none of the {n} looks at the nodes' heads can be judged"),
     };
     if !record.lacking.is_empty() {
         why += &format!(": {}", record.lacking.join("; "));
     }
-    Analysis {
-        verdict: match anomalies.is_empty() {
-            true => Verdict::Unknown,
-            false => Verdict::Invalid,
-        },
-        anomalies,
-        ..Analysis::unknown(crate::Checker::name(chain), why)
+    if !found.is_empty() {
+        why += &format!("; {}", found.told());
     }
+    found.into_analysis(Analysis::unknown(crate::Checker::name(chain), why))
+}
+
+/// `1 confirmation was`, `6 confirmations were`.
+fn confirmations(n: u64) -> String {
+    format!(
+        "{} {}",
+        counted(n, "confirmation"),
+        either(n, "was", "were")
+    )
 }
 
 /// Nanoseconds as seconds.
@@ -89,36 +92,39 @@ impl Told<'_, '_> {
         self.judge_finality(&mut found);
         self.judge_convergence(&mut found, &mut unknown);
         self.judge_bounds(&mut found);
-        let anomalies = found.told();
-        let verdict = match (&anomalies[..], &unknown[..]) {
-            ([], []) => Verdict::Valid,
-            ([], _) => Verdict::Unknown,
-            _ => Verdict::Invalid,
+        let summary = self.summary(&found, &unknown);
+        let name = crate::Checker::name(self.chain);
+        let analysis = match unknown.is_empty() {
+            true => Analysis::valid(name, summary),
+            false => Analysis::unknown(name, summary),
         };
         Analysis {
-            checker: crate::Checker::name(self.chain).to_string(),
-            verdict,
-            measured: false,
-            summary: self.summary(&anomalies, &unknown),
-            anomalies,
             figures: self.figures(),
+            ..found.into_analysis(analysis)
         }
     }
 
-    fn summary(&self, anomalies: &[Anomaly], unknown: &[String]) -> String {
+    fn summary(&self, found: &Findings, unknown: &[String]) -> String {
+        let enough = self.enough();
         let promised = match self.chain.confirmations {
-            Some(promised) => format!("{promised} confirmations were promised"),
-            None => "no depth was promised".to_string(),
+            Some(promised) if promised < enough => format!(
+                "{} promised, and at least {enough} would have been needed",
+                confirmations(promised)
+            ),
+            Some(promised) => format!(
+                "{} promised, and {enough} would have been enough",
+                confirmations(promised)
+            ),
+            None => format!("no depth was promised, and {enough} would have been enough"),
         };
         let mut summary = format!(
-            "{} blocks in {} looks at {} nodes: {promised}, and {} would have been enough",
-            self.record.tree.len(),
-            self.record.looks.len(),
-            self.record.nodes.len(),
-            self.enough()
+            "{} in {} at {}: {promised}",
+            counted(self.record.tree.len(), "block"),
+            counted(self.record.looks.len(), "look"),
+            counted(self.record.nodes.len(), "node"),
         );
-        if let Some(first) = anomalies.first() {
-            summary += &format!("; first a finding of {}", first.kind);
+        if !found.is_empty() {
+            summary += &format!("; {}", found.told());
         }
         for why in unknown {
             summary += &format!("; {why}");
@@ -127,16 +133,18 @@ impl Told<'_, '_> {
     }
 
     /// The smallest number of confirmations at which nothing confirmed was ever undone: one more than
-    /// the deepest fork, reorganisation or lost transaction.
+    /// the deepest fork, reorganisation or lost transaction. What was acknowledged had as many as were promised,
+    /// whatever looks have shown of it.
     pub fn enough(&self) -> u64 {
-        let reorg = self
-            .reorgs
-            .0
-            .iter()
+        let fallen = self.reorgs.fallen(self.record);
+        let reorgs = self.reorgs.replaced.iter().chain(fallen);
+        let undone = !self.persistence.undone.is_empty();
+        let acknowledged = self.chain.confirmations.filter(|_| undone);
+        reorgs
             .map(|reorg| reorg.blocks)
+            .chain(acknowledged)
             .max()
-            .unwrap_or(0);
-        reorg
+            .unwrap_or(0)
             .max(self.above.deepest().blocks)
             .max(self.persistence.deepest)
             + 1
@@ -160,31 +168,30 @@ impl Told<'_, '_> {
             let Some((a, b)) = depth.looks else { continue };
             let reason = format!(
                 "{} was {} deep at {}, and another block at the same height {} deep at {}: the chains part \
-                 after {}, and {promised} confirmations were promised",
+                 after {}, and {} promised",
                 record.what(self.first_beyond(a, b)),
                 self.depth_beyond(a, b),
                 record.who(a),
                 self.depth_beyond(b, a),
                 record.who(b),
-                record.what(*parting)
+                record.what(*parting),
+                confirmations(promised)
             );
             let ops = vec![record.looks[a].op, record.looks[b].op];
-            found.add("conflicting confirmed blocks", ops, reason);
+            found.of("conflicting confirmed blocks", ops, reason);
         }
-        let mut reorgs: Vec<&Reorg> = self
-            .reorgs
-            .0
-            .iter()
-            .filter(|reorg| too_deep(reorg.blocks))
-            .collect();
+        let fallen = self.reorgs.fallen(record);
+        let reorgs = self.reorgs.replaced.iter().chain(fallen);
+        let mut reorgs: Vec<&Reorg> = reorgs.filter(|reorg| too_deep(reorg.blocks)).collect();
         reorgs.sort_by_key(|reorg| std::cmp::Reverse(reorg.blocks));
         for reorg in reorgs {
             let reason = format!(
-                "{}; {promised} confirmations were promised",
-                self.reorg(reorg)
+                "{}; {} promised",
+                self.reorg(reorg),
+                confirmations(promised)
             );
             let ops = vec![record.looks[reorg.before].op, record.looks[reorg.after].op];
-            found.add("confirmed block undone", ops, reason);
+            found.of("confirmed block undone", ops, reason);
         }
         for (client, look) in confirmed::early(record, self.places, self.clients, promised) {
             let client = &self.clients.all[client];
@@ -201,7 +208,7 @@ impl Told<'_, '_> {
                 client.name.unwrap_or_default()
             );
             let ops = vec![client.op.index, record.looks[look].op];
-            found.add("acknowledged too early", ops, reason);
+            found.of("acknowledged too early", ops, reason);
         }
         for undone in &self.persistence.undone {
             let client = &self.clients.all[undone.client];
@@ -229,7 +236,7 @@ impl Told<'_, '_> {
                 record.who(self.last),
                 undone.depth
             );
-            found.add(kind, vec![client.op.index, last.op], reason);
+            found.of(kind, vec![client.op.index, last.op], reason);
         }
     }
 
@@ -248,14 +255,19 @@ impl Told<'_, '_> {
 
     pub fn reorg(&self, reorg: &Reorg) -> String {
         let record = self.record;
+        let (old, new) = (record.looks[reorg.before], record.looks[reorg.after]);
+        let how = match record.tree.is_prefix(new.tip, old.tip) {
+            true => "fell back",
+            false => "gave up",
+        };
         format!(
-            "{} had {} and gave up {} blocks for {} (op {}, {})",
+            "{} had {} and {how} {} for {} (op {}, {})",
             record.who(reorg.before),
-            record.what(record.looks[reorg.before].tip),
-            reorg.blocks,
-            record.what(record.looks[reorg.after].tip),
-            record.looks[reorg.after].op,
-            record.looks[reorg.after].call
+            record.what(old.tip),
+            counted(reorg.blocks, "block"),
+            record.what(new.tip),
+            new.op,
+            new.call
         )
     }
 
@@ -289,9 +301,17 @@ impl Told<'_, '_> {
                         format!("{}, but its head, {head}, does not follow it", finalised(a));
                     ("head off the final chain", vec![a], reason)
                 }
+                Unfinal::Unseen(a) => {
+                    let reason = format!(
+                        "{} called a block final that no node ever showed, so that its head, {}, does not follow it",
+                        record.who(a),
+                        record.what(record.looks[a].tip)
+                    );
+                    ("head off the final chain", vec![a], reason)
+                }
             };
             let ops = looks.iter().map(|look| record.looks[*look].op).collect();
-            found.add(kind, ops, reason);
+            found.of(kind, ops, reason);
         }
     }
 
@@ -305,26 +325,26 @@ impl Told<'_, '_> {
             Converged::Unknown(why) => unknown.push(format!("eventual prefix is undecided: {why}")),
             Converged::Apart(a, b) => {
                 let reason = format!(
-                    "{:.1} s after the last heal {} had {}, and later {} had {}, without the last {} blocks of \
+                    "{} after the last heal {} had {}, and later {} had {}, without the last {} of \
                      the first; {} are granted",
-                    eventual.quiet.as_secs_f64(),
+                    wording::seconds(eventual.quiet),
                     record.who(*a),
                     record.what(record.looks[*a].tip),
                     record.who(*b),
                     record.what(record.looks[*b].tip),
-                    eventual.apart,
+                    counted(eventual.apart, "block"),
                     self.bound
                 );
                 let ops = vec![record.looks[*a].op, record.looks[*b].op];
-                found.add("chains do not converge", ops, reason);
+                found.of("chains do not converge", ops, reason);
             }
             Converged::Stuck => {
                 let reason = format!(
-                    "in {:.1} s after the last heal the nodes' common prefix did not advance",
-                    eventual.quiet.as_secs_f64()
+                    "in {} after the last heal the nodes' common prefix did not advance",
+                    wording::seconds(eventual.quiet)
                 );
                 let ops = vec![record.looks[self.last].op];
-                found.add("common prefix stuck", ops, reason);
+                found.of("common prefix stuck", ops, reason);
             }
         }
     }
@@ -336,21 +356,21 @@ impl Told<'_, '_> {
         {
             let reason = format!("{}; the bound is {bound}", self.stands_off(a, b));
             let ops = vec![record.looks[a].op, record.looks[b].op];
-            found.add("common prefix violated", ops, reason);
+            found.of("common prefix violated", ops, reason);
         }
         if let (Some((rate, window)), Some(slow)) = (self.chain.growth, self.growth.calm)
             && (slow.blocks as f64) < rate * window.as_secs_f64()
         {
             let reason = format!("{}; the bound is {rate} blocks/s", self.slow(&slow));
             let ops = vec![record.looks[slow.looks.0].op, record.looks[slow.looks.1].op];
-            found.add("chain growth violated", ops, reason);
+            found.of("chain growth violated", ops, reason);
         }
         if let (Some((share, _)), Some(poor)) = (self.chain.quality, self.quality)
             && (poor.own as f64) < share * self.length as f64
         {
             let reason = format!("{}; the bound is a share of {share}", self.poor(&poor));
             let ops = vec![record.tree.block(poor.end).op];
-            found.add("chain quality violated", ops, reason);
+            found.of("chain quality violated", ops, reason);
         }
         if let Some(bound) = self.chain.liveness {
             let late = self
@@ -377,7 +397,7 @@ impl Told<'_, '_> {
                     self.confirmations,
                     bound.as_secs_f64()
                 );
-                found.add("liveness violated", vec![op.index], reason);
+                found.of("liveness violated", vec![op.index], reason);
             }
         }
     }
@@ -392,12 +412,13 @@ impl Told<'_, '_> {
             false => "on another branch",
         };
         format!(
-            "{} had {}, and {} after it {}, {how}: {} blocks of the first are not in the second",
+            "{} had {}, and {} after it {}, {how}: {} of the first {} not in the second",
             record.who(a),
             record.what(record.looks[a].tip),
             record.who(b),
             record.what(record.looks[b].tip),
-            self.depth_beyond(a, b)
+            counted(self.depth_beyond(a, b), "block"),
+            either(self.depth_beyond(a, b), "is", "are")
         )
     }
 
@@ -405,18 +426,22 @@ impl Told<'_, '_> {
         let record = self.record;
         let (a, b) = slow.looks;
         format!(
-            "from {} to {} the chain grew by {} blocks in a window of {:.1} s",
+            "from {} to {} the chain {} in a window of {}",
             record.who(a),
             record.who(b),
-            slow.blocks,
-            self.window.as_secs_f64()
+            match slow.blocks {
+                0 => "did not grow".to_string(),
+                n if n < 0 => format!("fell back {}", counted(n.unsigned_abs(), "block")),
+                n => format!("grew by {}", counted(n.unsigned_abs(), "block")),
+            },
+            wording::seconds(self.window)
         )
     }
 
     pub fn poor(&self, poor: &Poorest) -> String {
         format!(
-            "of the {} blocks up to {} the nodes mined {}",
-            self.length,
+            "of the {} up to {} the nodes mined {}",
+            counted(self.length, "block"),
             self.record.what(poor.end),
             poor.own
         )

@@ -3,10 +3,10 @@
 use history::{Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
-use super::Findings;
 use super::ledger::{Clients, Places};
 use super::record::{Record, short};
 use super::tree::{NOTHING, Rank};
+use crate::findings::Findings;
 use crate::{Exhausted, Meter};
 
 /// Blocks before a block whose median time it must be past.
@@ -20,7 +20,7 @@ pub fn blocks(record: &Record, found: &mut Findings, meter: &mut Meter) -> Resul
             "two different blocks were shown under the hash {} (ops {first} and {second})",
             short(hash)
         );
-        found.add("two blocks under one hash", vec![*first, *second], reason);
+        found.of("two blocks under one hash", vec![*first, *second], reason);
     }
     // A lost answer may have shown the parent.
     for block in tree.loose.iter().filter(|_| !record.torn) {
@@ -31,13 +31,16 @@ pub fn blocks(record: &Record, found: &mut Findings, meter: &mut Meter) -> Resul
             short(block.parent),
             block.op
         );
-        found.add("unknown parent", vec![block.op], reason);
+        found.of("unknown parent", vec![block.op], reason);
     }
     for (op, said, counted) in &record.misjudged {
         let reason = format!("the head is said to be at height {said}, but {counted} is its place");
-        found.add("wrong height", vec![*op], format!("{reason} (op {op})"));
+        found.of("wrong height", vec![*op], format!("{reason} (op {op})"));
     }
     let whole = tree.height(NOTHING) < 0;
+    if whole {
+        roots(record, found);
+    }
     let base = tree.height(NOTHING) + 1;
     let mut times: Vec<i64> = Vec::new();
     let mut recent = Vec::with_capacity(MEDIAN_OF);
@@ -53,7 +56,7 @@ pub fn blocks(record: &Record, found: &mut Findings, meter: &mut Meter) -> Resul
                 tree.height(rank) - 1,
                 block.op
             );
-            found.add("wrong height", vec![block.op], reason);
+            found.of("wrong height", vec![block.op], reason);
         }
         times.truncate(depth);
         recent.clear();
@@ -70,7 +73,7 @@ pub fn blocks(record: &Record, found: &mut Findings, meter: &mut Meter) -> Resul
                     block.time_ms,
                     recent.len()
                 );
-                found.add("time not past the median", vec![block.op], reason);
+                found.of("time not past the median", vec![block.op], reason);
             }
         }
         times.push(block.time_ms);
@@ -84,10 +87,43 @@ pub fn blocks(record: &Record, found: &mut Findings, meter: &mut Meter) -> Resul
                 &block.hash[..16],
                 u64::MAX / block.work
             );
-            found.add("work not proven", vec![block.op], reason);
+            found.of("work not proven", vec![block.op], reason);
         }
     }
     Ok(())
+}
+
+/// There is one first block, and it follows none.
+fn roots(record: &Record, found: &mut Findings) {
+    let tree = &record.tree;
+    let mut roots = tree.ranks().filter(|rank| tree.parent(*rank) == NOTHING);
+    let mut first: Option<Rank> = None;
+    for root in &mut roots {
+        let block = tree.block(root);
+        if !block.parent.bytes().all(|byte| byte == b'0') {
+            let reason = format!(
+                "{} (op {}) is a first block, and says that it follows {}",
+                record.what(root),
+                block.op,
+                short(block.parent)
+            );
+            found.of("first block with a parent", vec![block.op], reason);
+        }
+        match first {
+            None => first = Some(root),
+            Some(first) => {
+                let other = tree.block(first);
+                let reason = format!(
+                    "{} (op {}) and {} (op {}) are both first blocks, and a chain has one",
+                    record.what(first),
+                    other.op,
+                    record.what(root),
+                    block.op
+                );
+                found.of("two first blocks", vec![other.op, block.op], reason);
+            }
+        }
+    }
 }
 
 /// Whether a hash is as small as the work demands. None: it is not a hash that shows work.
@@ -111,8 +147,7 @@ pub fn fork_choice(record: &Record, found: &mut Findings) {
         let before = total[tree.parent(rank) as usize];
         total[rank as usize] = before + u128::from(tree.block(rank).work);
     }
-    let (reorgs, _) = super::prefix::reorgs(record);
-    for reorg in reorgs {
+    for reorg in super::prefix::reorgs(record).replaced {
         let (before, after) = (record.looks[reorg.before], record.looks[reorg.after]);
         let (old, new) = (total[before.tip as usize], total[after.tip as usize]);
         let node = record.nodes[reorg.node];
@@ -125,7 +160,7 @@ pub fn fork_choice(record: &Record, found: &mut Findings) {
                 record.what(after.tip),
                 after.op
             );
-            found.add("left for less work", vec![before.op, after.op], reason);
+            found.of("left for less work", vec![before.op, after.op], reason);
         }
     }
 }
@@ -160,7 +195,7 @@ pub fn transactions(
                     record.what(place.block),
                     second.op
                 );
-                found.add("transaction twice", vec![first.op, second.op], reason);
+                found.of("transaction twice", vec![first.op, second.op], reason);
             }
             open.push(place.block);
         }
@@ -183,7 +218,7 @@ pub fn transactions(
                     record.what(place.block),
                     block.op
                 );
-                found.add("transaction from nowhere", vec![block.op], reason);
+                found.of("transaction from nowhere", vec![block.op], reason);
             }
             Some(first) if seen < first.call => {
                 let reason = format!(
@@ -193,7 +228,7 @@ pub fn transactions(
                     block.op,
                     first.index
                 );
-                found.add(
+                found.of(
                     "transaction from the future",
                     vec![block.op, first.index],
                     reason,
@@ -205,9 +240,33 @@ pub fn transactions(
 
     for client in &clients.all {
         meter.tick(0)?;
-        let (Some(block), Some(tx)) = (client.block, client.tx) else {
+        let Some(block) = client.block else {
             continue;
         };
+        let wrong = |what: &str, said: &Value, is: String| {
+            let reason = format!(
+                "the answer of op {} says that it took effect at {what} {said}, and it is {is} of {}",
+                client.op.index,
+                record.what(block)
+            );
+            (vec![client.op.index, tree.block(block).op], reason)
+        };
+        let height = tree.height(block);
+        if let Some(said) = client.height.filter(|said| said.as_int() != Some(height)) {
+            let (ops, reason) = wrong("height", said, format!("at height {height}"));
+            found.of("answer names a wrong place", ops, reason);
+        }
+        let Some(tx) = client.tx else { continue };
+        let here = || places.of(tx).iter().filter(|place| place.block == block);
+        let said = client.position.map(|said| (said, said.as_int()));
+        let is_there = |said| here().any(|place| Some(i64::from(place.position)) == said);
+        if let (Some((said, number)), Some(place)) = (said, here().next())
+            && !is_there(number)
+        {
+            let is = format!("transaction {}", place.position);
+            let (ops, reason) = wrong("position", said, is);
+            found.of("answer names a wrong place", ops, reason);
+        }
         if !places.of(tx).iter().any(|place| place.block == block) {
             let reason = format!(
                 "the answer of op {} says that its transaction {} is in {}, which does not have it",
@@ -216,7 +275,7 @@ pub fn transactions(
                 record.what(block)
             );
             let ops = vec![client.op.index, tree.block(block).op];
-            found.add("answer names a wrong place", ops, reason);
+            found.of("answer names a wrong place", ops, reason);
         }
     }
     Ok(())

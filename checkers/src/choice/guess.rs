@@ -241,7 +241,7 @@ fn shapes(model: Model, history: &History) -> Result<(), String> {
     let anything = put.len() == 1;
     let odd = answers(history, keyed, &["read", "get"]).find(|(_, answer)| {
         let shape = Shape::of(*answer);
-        !put.contains(&shape) && !(anything && plain.contains(&shape))
+        !(put.contains(&shape) || anything && plain.contains(&shape))
     });
     let Some((op, answer)) = odd else {
         return Ok(());

@@ -14,6 +14,7 @@
 
 use history::columns::Row;
 use history::word::Stored;
+use history::wording::{counted, either};
 use history::{History, Kind, OBSERVATIONS, Process, Value};
 
 use super::{Choice, Model, guess, used};
@@ -141,7 +142,9 @@ impl Question {
         let history = without(history, &self.ignore);
         let ignored = before - history.pairs().len();
         notes.push(format!(
-            "{ignored} operations were ignored, and can have changed anything: {}",
+            "{} {} ignored, and can have changed anything: {}",
+            counted(ignored, "operation"),
+            either(ignored, "was", "were"),
             self.ignore.join(", ")
         ));
         Ok(history)
@@ -172,7 +175,9 @@ impl Question {
         });
         let passed = before - history.pairs().len();
         notes.push(format!(
-            "{passed} reads were answered with nil, which is taken for no answer"
+            "{} {} answered with nil, which is taken for no answer",
+            counted(passed, "read"),
+            either(passed, "was", "were")
         ));
         Ok(history)
     }

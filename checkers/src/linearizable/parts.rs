@@ -40,6 +40,8 @@ pub struct Part<'h> {
     pub aborted: FxHashMap<u32, u32>,
     /// How many operations have no known outcome.
     pub lost: usize,
+    /// What cannot be read of it, if anything.
+    pub flaw: Option<Flaw>,
     /// Where the numbers in the actions stand for what is found there, from 1; 0 is the initial value.
     values: Vec<Place>,
     registers: &'h Registers,
@@ -66,6 +68,7 @@ impl<'h> Part<'h> {
             values: Vec::new(),
             aborted: FxHashMap::default(),
             lost: 0,
+            flaw: None,
             registers,
             columns,
         }
@@ -113,6 +116,30 @@ impl<'h> Part<'h> {
             + self.ids.capacity() * size_of::<u32>()
             + self.versions.capacity() * size_of::<Option<Version>>()
             + self.values.capacity() * size_of::<Place>()
+    }
+}
+
+/// An operation that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Flaw {
+    why: String,
+    /// Whether it may have changed something. If not, the others are judged without it.
+    pub changes: bool,
+}
+
+impl Flaw {
+    /// Keeps the worst, and of these the first.
+    pub fn add(flaw: &mut Option<Flaw>, index: u64, reason: &str, changes: bool) {
+        if flaw.as_ref().is_none_or(|flaw| changes && !flaw.changes) {
+            let why = format!("operation {index} cannot be read: {reason}");
+            *flaw = Some(Flaw { why, changes });
+        }
+    }
+}
+
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
     }
 }
 

@@ -7,6 +7,7 @@ use super::search::{GaveUp, NEVER};
 use super::versions::NoOrder;
 use super::zones::{Kind, NotUnique, Violation};
 use crate::{Anomaly, Stretch};
+use history::wording::{counted, either, times};
 
 /// `write 5 (op 12)`
 fn op(part: &Part, at: u32) -> String {
@@ -81,7 +82,8 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
         }
         Kind::Circle { value: v, length } => {
             let reason = format!(
-                "{length} compare-and-sets feed each other in a circle through {}, and none can be the first: {}",
+                "{} feed each other in a circle through {}, and none can be the first: {}",
+                counted(length, "compare-and-set"),
                 value(v),
                 named.join(", ")
             );
@@ -215,6 +217,14 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
     let explained = (0..part.ops.len())
         .filter(|at| rank(*at) < rank(blocked as usize))
         .count();
+    let explained = match explained {
+        0 => format!("nothing had returned before {last}, and there is no order"),
+        n => format!(
+            "the {} that returned before {last} {} an order, but with it there is none",
+            counted(n, "operation"),
+            either(n, "has", "have")
+        ),
+    };
     Anomaly {
         kind: "not linearizable".to_string(),
         object: part.key.as_ref().map(|key| key.to_string()),
@@ -224,7 +234,7 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
             .map(|at| part.ids[*at as usize].into())
             .collect(),
         reason: format!(
-            "the {explained} operations that returned before {last} have an order, but with it there is none: it cannot be placed {with}, wherever all others are put that were invoked by then{before}{minimal}"
+            "{explained}: it cannot be placed {with}, wherever all others are put that were invoked by then{before}{minimal}"
         ),
         stretch: Some(Stretch {
             after: core.after.map(|at| part.ids[at as usize].into()),
@@ -244,11 +254,16 @@ pub fn of_giving_up(part: &Part, gave_up: &GaveUp) -> String {
     let hardest = match hardest(part) {
         None => String::new(),
         Some((value, written, 0)) => {
-            format!("; {} alone was written {written} times", part.value(value))
+            format!(
+                "; {} alone was written {}",
+                part.value(value),
+                times(written)
+            )
         }
         Some((value, written, lost)) => format!(
-            "; {} alone was written {written} times, {lost} of them by writes that were lost",
-            part.value(value)
+            "; {} alone was written {}, {lost} of them by writes that were lost",
+            part.value(value),
+            times(written)
         ),
     };
     let power = match weakness(part) {
@@ -256,9 +271,27 @@ pub fn of_giving_up(part: &Part, gave_up: &GaveUp) -> String {
         Some(why) => format!("; {why}"),
     };
     format!(
-        "{}{why} after {configurations} configurations; the first {explained} operations to return have an order; up to {open} operations were open at once and {lost} writes were lost, with values that are not unique{hardest}{power}; write every value once (the client's number with a counter), and this takes no search",
-        object(part)
+        "{}{why} after {}; {}; up to {} open at once and {} lost, with values that are not unique{hardest}{power}; write every value once (the client's number with a counter), and this takes no search",
+        object(part),
+        counted(*configurations, "configuration"),
+        have_an_order(*explained),
+        were(*open, "operation"),
+        were(*lost, "write")
     )
+}
+
+/// `the first 7 operations to return have an order`
+pub fn have_an_order(explained: usize) -> String {
+    match explained {
+        0 => "no operation had an order yet".to_string(),
+        1 => "the first operation to return has an order".to_string(),
+        n => format!("the first {n} operations to return have an order"),
+    }
+}
+
+/// `1 write was`, `2 writes were`
+fn were(n: usize, one: &str) -> String {
+    format!("{} {}", counted(n, one), either(n, "was", "were"))
 }
 
 /// The value that leaves most to choose: how often it was written, and how often by lost operations.
@@ -296,7 +329,8 @@ pub fn weakness(part: &Part) -> Option<String> {
     }
     (2 * excused > answers).then(|| {
         format!(
-            "the test has lost its power: each of {excused} of the {answers} answers can be explained by a write of the same value whose outcome nobody knows"
+            "the test has lost its power: each of {excused} of the {} can be explained by a write of the same value whose outcome nobody knows",
+            counted(answers, "answer")
         )
     })
 }

@@ -7,12 +7,14 @@
 
 mod pieces;
 
-use history::{History, Name, Outcome, Value};
+use history::wording::{counted, either, with_first};
+use history::{History, Name, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use super::core::core;
 use super::model::Model;
-use super::parts::{Moments, Role};
+use super::parts::{Flaw, Moments, Role};
+use super::reason::have_an_order;
 use super::search::{Found, NEVER, Timed, search};
 use crate::choice;
 use crate::transactions::Scope;
@@ -87,6 +89,8 @@ struct Part {
     key: Option<Value>,
     ops: Vec<Timed<Action>>,
     ids: Vec<u64>,
+    /// What cannot be read of it, if anything.
+    flaw: Option<Flaw>,
 }
 
 impl Texts {
@@ -133,42 +137,25 @@ impl Texts {
                 continue;
             }
             let bad = |why: String| format!("operation {} cannot be read: {why}", op.index);
-            let text = |value: &Value| match value {
-                Value::Text(text) => Ok(text.clone()),
-                other => Err(bad(format!("{other} is no text"))),
-            };
             let (key, asked) = self.inner(&op.input).map_err(bad)?;
-            let answered = op.outcome == Outcome::Ok
-                // Whoever only writes may be answered with nothing.
-                && (role == Some(Role::Read) || !op.output.is_nil());
-            let answer = answered.then(|| self.inner(&op.output).map_err(bad));
-            let answer = answer.transpose()?;
-            if answer.is_some_and(|(found, _)| found != key) {
-                return Err(bad(
-                    "it asks for one key and is answered with another".into()
-                ));
-            }
-            let action = match role {
-                Some(Role::Read) => match answer {
-                    // What was never written may be answered with nothing.
-                    Some((_, Value::Nil)) if self.initial.is_empty() => {
-                        Action::Read(self.initial.clone())
-                    }
-                    Some((_, answer)) => Action::Read(text(answer)?),
-                    None => continue,
-                },
-                Some(Role::Write) => Action::Write(text(asked)?),
-                Some(Role::Cas) => return Err(bad("texts have no compare-and-set".into())),
-                None => Action::Append(text(asked)?),
-            };
             let at = *keys.entry(key).or_insert_with(|| {
                 parts.push(Part {
                     key: key.cloned(),
                     ops: Vec::new(),
                     ids: Vec::new(),
+                    flaw: None,
                 });
                 parts.len() - 1
             });
+            let action = match self.action(op, role, key, asked) {
+                Ok(Some(action)) => action,
+                Ok(None) => continue,
+                Err(why) => {
+                    let changes = role != Some(Role::Read);
+                    Flaw::add(&mut parts[at].flaw, op.index, &why, changes);
+                    continue;
+                }
+            };
             let ret = match (op.outcome, op.completion) {
                 (Outcome::Ok, Some(at)) => moments.ret(at as u32),
                 _ => NEVER,
@@ -181,6 +168,40 @@ impl Texts {
             parts[at].ids.push(op.index);
         }
         Ok(parts)
+    }
+
+    /// What an operation does; none for a read that was not answered.
+    fn action(
+        &self,
+        op: &Op,
+        role: Option<Role>,
+        key: Option<&Value>,
+        asked: &Value,
+    ) -> Result<Option<Action>, String> {
+        let text = |value: &Value| match value {
+            Value::Text(text) => Ok(text.clone()),
+            other => Err(format!("{other} is no text")),
+        };
+        let answered = op.outcome == Outcome::Ok
+            // Whoever only writes may be answered with nothing.
+            && (role == Some(Role::Read) || !op.output.is_nil());
+        let answer = answered.then(|| self.inner(&op.output)).transpose()?;
+        if answer.is_some_and(|(found, _)| found != key) {
+            return Err("it asks for one key and is answered with another".into());
+        }
+        Ok(Some(match role {
+            Some(Role::Read) => match answer {
+                // What was never written may be answered with nothing.
+                Some((_, Value::Nil)) if self.initial.is_empty() => {
+                    Action::Read(self.initial.clone())
+                }
+                Some((_, answer)) => Action::Read(text(answer)?),
+                None => return Ok(None),
+            },
+            Some(Role::Write) => Action::Write(text(asked)?),
+            Some(Role::Cas) => return Err("texts have no compare-and-set".into()),
+            None => Action::Append(text(asked)?),
+        }))
     }
 
     /// The order of one key, or the operations that have none.
@@ -224,8 +245,10 @@ impl Texts {
                 }))
             }
             Err(gave_up) => Err(format!(
-                "{} after {} configurations; the first {} operations to return have an order",
-                gave_up.why, gave_up.configurations, gave_up.explained
+                "{} after {}; {}",
+                gave_up.why,
+                counted(gave_up.configurations, "configuration"),
+                have_an_order(gave_up.explained)
             )),
         }
     }
@@ -240,13 +263,20 @@ impl Texts {
             .split(history)
             .map_err(|e| Analysis::unknown(self.name(), e))?;
         let operations: usize = parts.iter().map(|p| p.ops.len()).sum();
-        if operations == 0 {
+        if operations == 0 && parts.iter().all(|part| part.flaw.is_none()) {
             let why = "the history has no get, put or append that happened or may have";
             return Err(Analysis::vacuous(self.name(), why));
         }
         let (mut orders, mut anomalies, mut unknown) = (Vec::new(), Vec::new(), None);
         for part in &parts {
+            if let Some(flaw) = part.flaw.as_ref().filter(|flaw| flaw.changes) {
+                unknown = unknown.or(Some(flaw.to_string()));
+                continue;
+            }
             match self.judge(part, &mut meter) {
+                Ok(Ok(_)) if part.flaw.is_some() => {
+                    unknown = unknown.or(part.flaw.as_ref().map(Flaw::to_string));
+                }
                 Ok(Ok(order)) => orders.push(Order {
                     key: part.key.clone(),
                     ops: order.iter().map(|i| part.ids[*i as usize]).collect(),
@@ -255,7 +285,11 @@ impl Texts {
                 Err(why) => unknown = unknown.or(Some(why)),
             }
         }
-        let of = format!("{operations} operations on {} texts", parts.len());
+        let of = format!(
+            "{} on {}",
+            counted(operations, "operation"),
+            counted(parts.len(), "text")
+        );
         let analysis = match (anomalies.len(), unknown) {
             (0, None) => {
                 return Ok(Certificate {
@@ -268,7 +302,12 @@ impl Texts {
             }
             (0, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why}")),
             (wrong, _) => {
-                let summary = format!("{of}: no order explains those on {wrong} texts (by search)");
+                let first = &anomalies[0].kind;
+                let summary = format!(
+                    "{of}: no order explains those on {} (by pieces, or by search); {}",
+                    counted(wrong, "text"),
+                    with_first(wrong, "anomaly", first)
+                );
                 Analysis::of_anomalies(self.name(), summary, anomalies)
             }
         };
@@ -311,7 +350,10 @@ impl Checker for Texts {
                 let ops: usize = certificate.orders.iter().map(|o| o.ops.len()).sum();
                 let texts = certificate.orders.len();
                 let summary = format!(
-                    "{ops} operations on {texts} texts have an order that explains every answer (by search: appends have no zones)"
+                    "{} on {} {} an order that explains every answer (by pieces, or by search)",
+                    counted(ops, "operation"),
+                    counted(texts, "text"),
+                    either(ops, "has", "have")
                 );
                 Analysis::valid(self.name(), summary).with_figure(Figure::new(
                     "operations judged",

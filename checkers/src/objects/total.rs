@@ -11,6 +11,7 @@
 //! had returned a `drain`, or a `dequeue` that found nothing, was invoked; it is lost if there are more
 //! missing ones than takes of unknown outcome, each of which may have had one.
 
+use history::wording::{counted, either};
 use history::{Op, Value};
 use rustc_hash::FxHashMap;
 
@@ -136,22 +137,36 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
                 put.index,
                 match lost_takes {
                     0 => String::new(),
-                    n => format!("; {n} unanswered dequeues can have had {n} of {count} such values"),
+                    n => format!(
+                        "; {} can have had {n} of {}",
+                        counted(n, "unanswered dequeue"),
+                        counted(count, "such value")
+                    ),
                 }
-            ), ..Finding::default() }));
+            ),
+            ..Finding::default()
+        }));
     }
     let found = match (findings.is_empty(), count, waiting) {
         (false, ..) => Found::Wrong(findings),
         (true, 0, 0) => Found::Sound(match duplicated {
             0 => "everything that was acknowledged was taken".to_string(),
-            n => format!("everything that was acknowledged was taken, {n} times more than once"),
+            n => format!(
+                "everything that was acknowledged was taken, {} more than once",
+                counted(n, "value")
+            ),
         }),
         (true, 0, n) => Found::Unknown(format!(
-            "{n} acknowledged values were not taken, and the queue was not drained after them: they \
-             may be there still"
+            "{} {} not taken, and the queue was not drained afterwards: {} may be there still",
+            counted(n, "acknowledged value"),
+            either(n, "was", "were"),
+            either(n, "it", "they")
         )),
         (true, n, _) => Found::Unknown(format!(
-            "{n} acknowledged values are missing, and takes of unknown outcome may have had them"
+            "{} {} missing, and takes of unknown outcome may have had {}",
+            counted(n, "acknowledged value"),
+            either(n, "is", "are"),
+            either(n, "it", "them")
         )),
     };
     let lost = if surely_lost { count } else { 0 };

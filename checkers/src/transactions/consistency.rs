@@ -1,13 +1,13 @@
 //! What each consistency model forbids.
 //!
 //! Anomalies have a class, each weaker than the one before, and a scope; a model forbids classes up
-//! to one and scopes up to one. The table with its sources is in `harness/docs/checkers.md`.
+//! to one and scopes up to one. The table with its sources is in `harness/docs/isolation.md`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How bad: an anomaly of a class is one of every later class too.
+/// How bad: an anomaly of a class is one of every later class too, but that `Prefix` is none of `Single`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// No order of versions explains what was read: forbidden by every model.
@@ -20,12 +20,23 @@ pub enum Class {
     Vanished,
     /// A transaction is seen in part (Bailis et al. 2014, RAMP).
     Fractured,
+    /// What a transaction must have known of, by its session or by what it read, is missing (Biswas and Enea 2019).
+    Causal,
+    /// No order of all has snapshots that are beginnings of it (Burckhardt et al. 2015). Not a kind of the next.
+    Prefix,
     /// G-single: a cycle with one anti-dependency (Adya 1999).
     Single,
     /// A cycle without two anti-dependencies in a row (Cerone and Gotsman 2016).
     Nonadjacent,
     /// G2-item: any cycle (Adya 1999).
     Item,
+}
+
+impl Class {
+    /// Whether whoever forbids the other forbids this.
+    pub fn is_kind_of(self, other: Class) -> bool {
+        self <= other && !(self == Class::Prefix && other == Class::Single)
+    }
 }
 
 /// What orders transactions beside what they wrote and read.
@@ -59,6 +70,8 @@ pub enum Consistency {
     ReadCommitted,
     MonotonicAtomicView,
     ReadAtomic,
+    TransactionalCausal,
+    Prefix,
     ConsistentView,
     ParallelSnapshotIsolation,
     SnapshotIsolation,
@@ -73,11 +86,13 @@ pub enum Consistency {
 
 impl Consistency {
     /// All, a weaker one never behind a stronger.
-    pub const ALL: [Consistency; 13] = [
+    pub const ALL: [Consistency; 15] = [
         Consistency::ReadUncommitted,
         Consistency::ReadCommitted,
         Consistency::MonotonicAtomicView,
         Consistency::ReadAtomic,
+        Consistency::TransactionalCausal,
+        Consistency::Prefix,
         Consistency::ConsistentView,
         Consistency::ParallelSnapshotIsolation,
         Consistency::SnapshotIsolation,
@@ -95,6 +110,8 @@ impl Consistency {
             Consistency::ReadCommitted => "read-committed",
             Consistency::MonotonicAtomicView => "monotonic-atomic-view",
             Consistency::ReadAtomic => "read-atomic",
+            Consistency::TransactionalCausal => "transactional-causal",
+            Consistency::Prefix => "prefix",
             Consistency::ConsistentView => "consistent-view",
             Consistency::ParallelSnapshotIsolation => "parallel-snapshot-isolation",
             Consistency::SnapshotIsolation => "snapshot-isolation",
@@ -114,6 +131,8 @@ impl Consistency {
             Consistency::ReadCommitted => (Class::DirtyRead, Scope::Data),
             Consistency::MonotonicAtomicView => (Class::Vanished, Scope::Data),
             Consistency::ReadAtomic => (Class::Fractured, Scope::Data),
+            Consistency::TransactionalCausal => (Class::Causal, Scope::Process),
+            Consistency::Prefix => (Class::Prefix, Scope::Process),
             Consistency::ConsistentView => (Class::Single, Scope::Data),
             Consistency::ParallelSnapshotIsolation => (Class::Single, Scope::Process),
             Consistency::SnapshotIsolation => (Class::Nonadjacent, Scope::Data),
@@ -129,7 +148,7 @@ impl Consistency {
 
     pub fn forbids(self, class: Class, scope: Scope) -> bool {
         let (last, widest) = self.forbids_up_to();
-        class <= last && scope <= widest
+        class.is_kind_of(last) && scope <= widest
     }
 
     /// Whether every history that this allows is one that the other allows.

@@ -239,6 +239,27 @@ impl<'g> Search<'g> {
     }
 }
 
+/// The shortest cycle of each knot, whatever its edges are.
+pub fn shortest_cycles(graph: &Graph, meter: &mut Meter) -> Result<Vec<Vec<Step>>, Exhausted> {
+    let components = Components::of(&View::new(graph, Walk::All, true), meter)?;
+    let mut paths = Paths::default();
+    let mut place = Vec::new();
+    let mut cycles = Vec::new();
+    for knot in components.knots() {
+        place.resize(graph.nodes(), NONE);
+        let mut knot = knot.to_vec();
+        knot.sort_unstable();
+        let part = graph.part(&knot, &mut place);
+        if let Some(mut cycle) = paths.shortest_cycle(&View::new(&part, Walk::All, true), meter)? {
+            for step in &mut cycle {
+                step.txn = knot[step.txn as usize];
+            }
+            cycles.push(cycle);
+        }
+    }
+    Ok(cycles)
+}
+
 /// Whether something that must come before was invoked only after the return.
 #[inline]
 fn is_late(ret: Time, latest: u32, times: &Times) -> bool {

@@ -7,6 +7,7 @@ use rustc_hash::FxHashSet;
 use super::consistency::{Class, Consistency, Scope};
 use super::cycles::{Found, Step};
 use super::graph::Kind;
+use super::polygraph::Refuted;
 use crate::Anomaly;
 
 /// As many of each kind as a person will look at.
@@ -20,6 +21,15 @@ pub trait Tell {
     /// The key of a version.
     fn key(&self, version: u32) -> u32;
 
+    /// `register 3`.
+    fn object(&self, key: u32) -> String;
+
+    /// What a version added or wrote.
+    fn shown(&self, version: u32) -> String;
+
+    /// Whether nobody knows that it was not undone.
+    fn is_doubtful(&self, txn: u32) -> bool;
+
     /// Why `a`, the transaction of this step, is before `b`; not asked about time.
     fn why(&self, step: Step, a: &str, b: &str) -> String;
 }
@@ -30,6 +40,14 @@ pub struct Findings {
     counts: BTreeMap<(Class, Scope, String), usize>,
     /// Pairs of transactions, the lower number first, that were told of already, in which scope.
     pairs: FxHashSet<(u32, u32, Scope)>,
+    /// The transactions of each cycle of writes.
+    writes: FxHashSet<Vec<u32>>,
+}
+
+fn txns(cycle: &[Step]) -> Vec<u32> {
+    let mut txns: Vec<u32> = cycle.iter().map(|step| step.txn).collect();
+    txns.sort_unstable();
+    txns
 }
 
 impl Findings {
@@ -92,6 +110,14 @@ impl Findings {
             return;
         }
         let (class, scope) = (found.class, found.scope);
+        // What was undone is in no cycle of writes; but what was seen and is undone is as bad as the next class.
+        let class = match class {
+            Class::DirtyWrite if cycle.iter().any(|step| tell.is_doubtful(step.txn)) => {
+                Class::DirtyRead
+            }
+            Class::DirtyWrite if !self.writes.insert(txns(cycle)) => return,
+            class => class,
+        };
         let same_key = matches!(&cycle[..], [a, b] if tell.key(a.version) == tell.key(b.version));
         let forks = |pair: &[Step]| pair[0].kind == Kind::Wr && pair[1].kind == Kind::Rw;
         let turned = [&cycle[1..], &cycle[..1]].concat();
@@ -108,6 +134,7 @@ impl Findings {
                 ("write skew", class, "G2-item: ")
             }
             Class::DirtyWrite => ("G0", class, ""),
+            Class::DirtyRead if cycle.iter().all(|step| step.kind != Kind::Wr) => ("G0", class, ""),
             Class::DirtyRead => ("G1c", class, ""),
             Class::Single => ("G-single", class, ""),
             Class::Nonadjacent => ("G-nonadjacent", class, ""),
@@ -141,6 +168,23 @@ impl Findings {
         );
     }
 
+    /// That no order of versions has none of what the model forbids.
+    pub fn add_refuted(&mut self, refuted: &Refuted, told: String, tell: &impl Tell) {
+        let kind = match refuted.class {
+            Class::Prefix => "prefix violation",
+            Class::Single => "G-single",
+            Class::Nonadjacent => "G-nonadjacent",
+            _ => "G2-item",
+        };
+        let ops = refuted.txns.iter().map(|txn| tell.op(*txn)).collect();
+        let kind = match refuted.class {
+            // It is about sessions anyhow.
+            Class::Prefix => kind.to_string(),
+            _ => format!("{kind}{}", refuted.scope.suffix()),
+        };
+        self.add_scoped(&kind, (refuted.class, refuted.scope), None, ops, told);
+    }
+
     /// Whether the model forbids anything that was found.
     pub fn refute(&self, model: Consistency) -> bool {
         self.counts
@@ -148,15 +192,15 @@ impl Findings {
             .any(|(class, scope, _)| model.forbids(*class, *scope))
     }
 
+    /// Whether anything of this class, or worse, was found within a scope.
+    pub fn refute_all(&self, class: Class, widest: Scope) -> bool {
+        let mut counts = self.counts.keys();
+        counts.any(|(found, scope, _)| found.is_kind_of(class) && *scope <= widest)
+    }
+
     /// Whether anything was found within a scope.
     pub fn any_within(&self, widest: Scope) -> bool {
         self.counts.keys().any(|(_, scope, _)| *scope <= widest)
-    }
-
-    /// Whether anything of a class up to this one was found within a scope.
-    pub fn any_of(&self, last: Class, widest: Scope) -> bool {
-        let mut counts = self.counts.keys();
-        counts.any(|(class, scope, _)| *class <= last && *scope <= widest)
     }
 
     /// Whether anything of this kind was found.

@@ -81,6 +81,12 @@ impl Edges {
         }
     }
 
+    /// From, to, and the version that tells why.
+    pub fn all(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        let list = self.list.iter();
+        list.map(|(from, half)| (*from, half.to, half.version()))
+    }
+
     pub fn bytes(&self) -> u64 {
         self.list.capacity() as u64 * 12
     }

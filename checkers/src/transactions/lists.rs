@@ -7,13 +7,15 @@
 
 mod anomalies;
 
-use history::History;
 use history::word::Stored;
+use history::{History, Time};
 
 use super::cycles::Step;
 use super::findings::Tell;
 use super::graph::{Edges, Group, Kind, MOST_VERSIONS, NONE};
 use super::read::{self, Asked, Interned, Outcome, Scratch, Txns};
+use super::seen::{START, Saw, Seen, Wrote};
+use super::visibility::Forced;
 use crate::{Exhausted, Meter};
 
 /// What a transaction does, in its order.
@@ -25,6 +27,41 @@ enum Micro {
     Read(u32),
 }
 
+/// The same as the history has it, with the key's name.
+type Parsed<'h> = (Stored<'h>, Told<'h>);
+
+#[derive(Clone, Copy)]
+enum Told<'h> {
+    Append(Stored<'h>),
+    /// And how long the list is.
+    Read(Stored<'h>, u32),
+}
+
+/// What a transaction does; reads only if they were answered.
+fn parse<'h>(asked: &Asked<'h>, micros: &mut Vec<Parsed<'h>>) -> Result<(), String> {
+    for micro in asked.micros()? {
+        let [f, name, value] = micro?;
+        if f.is_text("append") {
+            micros.push((name, Told::Append(value)));
+        } else if !f.is_text("r") {
+            let f = f.to_value();
+            return Err(format!("{f} is neither append nor r"));
+        } else if asked.is_ok() {
+            // An empty list may be written as nil.
+            let len = match (value.items(), value.is_nil()) {
+                (Some(items), _) => items.len() as u32,
+                (None, true) => 0,
+                (None, false) => {
+                    let value = value.to_value();
+                    return Err(format!("what was read, {value}, is not a list"));
+                }
+            };
+            micros.push((name, Told::Read(value, len)));
+        }
+    }
+    Ok(())
+}
+
 struct Append<'h> {
     value: Stored<'h>,
     key: u32,
@@ -34,8 +71,10 @@ struct Append<'h> {
     failed: u32,
     /// Position in the key's order, if it was read.
     position: u32,
-    /// Its place among the transaction's micro-operations.
-    place: u32,
+    /// What its transaction appended to the key just before, if anything.
+    before: u32,
+    /// Whether several transactions may have appended it: then it is nobody's, and says nothing.
+    ambiguous: bool,
     /// Whether the transaction appends nothing to the key afterwards.
     last: bool,
 }
@@ -70,6 +109,7 @@ pub struct Lists<'h> {
     appends: Vec<Append<'h>>,
     reads: Vec<Read<'h>>,
     keys: Vec<Key<'h>>,
+    values: Interned,
 }
 
 impl<'h> Lists<'h> {
@@ -84,25 +124,32 @@ impl<'h> Lists<'h> {
             appends: Vec::new(),
             reads: Vec::new(),
             keys: Vec::new(),
+            values: Interned::default(),
         };
-        let (mut keys, mut values) = (Interned::default(), Interned::default());
+        let mut keys = Interned::default();
         let mut count = 0u64;
-        let read = read::each(history, meter, |asked, meter| {
+        let mut micros = Vec::new();
+        read::each(history, meter, |asked, meter| {
             count += 1;
             if count.is_multiple_of(64) {
-                meter.tick(lists.bytes() + keys.bytes() + values.bytes())?;
+                meter.tick(lists.bytes() + keys.bytes())?;
             }
-            lists.add(&asked, &mut keys, &mut values, meter)
+            micros.clear();
+            match parse(&asked, &mut micros) {
+                Ok(()) => lists.add(&asked, &micros, &mut keys, meter),
+                Err(why) => {
+                    lists.doubt(&asked, &mut keys);
+                    lists.txns.not_judged(asked.op, why, true);
+                    Ok(())
+                }
+            }
         })?;
-        if let Err(why) = read {
-            return Ok(Err(why));
-        }
         if lists.appends.len() >= MOST_VERSIONS {
             return Ok(Err(
                 "there are more appends than this program numbers".into()
             ));
         }
-        lists.orders(&mut values, meter)?;
+        lists.orders(meter)?;
         Ok(Ok(lists))
     }
 
@@ -111,95 +158,87 @@ impl<'h> Lists<'h> {
             + self.appends.capacity() * size_of::<Append>()
             + self.reads.capacity() * size_of::<Read>()
             + self.keys.capacity() * size_of::<Key>();
-        self.txns.bytes() + sizes as u64
+        self.txns.bytes() + self.values.bytes() + sizes as u64
+    }
+
+    fn key(&mut self, name: Stored<'h>, keys: &mut Interned) -> u32 {
+        let (key, new) = keys.number(0, name);
+        if new {
+            self.keys.push(Key {
+                name,
+                longest: NONE,
+                longest_by: NONE,
+                order: Vec::new(),
+                standing: Vec::new(),
+                unseen: Vec::new(),
+                broken: false,
+                whole: true,
+            });
+        }
+        key
+    }
+
+    /// Whatever can be told of an operation that cannot be judged it may have appended, or not.
+    fn doubt(&mut self, asked: &Asked<'h>, keys: &mut Interned) {
+        for [f, name, value] in asked.legible() {
+            if f.is_text("append") {
+                let key = self.key(name, keys);
+                let number = self.append(key, value);
+                self.appends[number as usize].ambiguous = true;
+            }
+        }
     }
 
     fn add(
         &mut self,
         asked: &Asked<'h>,
+        micros: &[Parsed<'h>],
         keys: &mut Interned,
-        values: &mut Interned,
         meter: &mut Meter,
-    ) -> Result<Result<(), String>, Exhausted> {
+    ) -> Result<(), Exhausted> {
         let txn = match asked.outcome {
             Outcome::Fail => NONE,
             _ => self.txns.len() as u32,
         };
-        let begin = self.micros.len();
-        let micros = match asked.micros() {
-            Ok(micros) => micros,
-            Err(why) => return Ok(Err(why)),
-        };
-        for micro in micros {
+        for (name, parsed) in micros {
             meter.tick(0)?;
-            let [f, name, value] = match micro {
-                Ok(micro) => micro,
-                Err(why) => return Ok(Err(why)),
-            };
-            let (key, new) = keys.number(0, name);
-            if new {
-                self.keys.push(Key {
-                    name,
-                    longest: NONE,
-                    longest_by: NONE,
-                    order: Vec::new(),
-                    standing: Vec::new(),
-                    unseen: Vec::new(),
-                    broken: false,
-                    whole: true,
-                });
-            }
-            if f.is_text("append") {
-                let number = self.append(key, value, values);
-                let append = &mut self.appends[number as usize];
-                if txn == NONE {
-                    append.failed = asked.op;
-                    continue;
-                }
-                if append.txn != NONE {
-                    let (value, name) = (value.to_value(), name.to_value());
-                    return Ok(Err(format!("{value} is appended to {name} a second time")));
-                }
-                append.txn = txn;
-                append.place = (self.micros.len() - begin) as u32;
-                self.micros.push(Micro::Append(number));
-            } else if f.is_text("r") {
-                if !asked.is_ok() {
-                    continue;
-                }
-                // An empty list may be written as nil.
-                let len = match (value.items(), value.is_nil()) {
-                    (Some(items), _) => items.len() as u32,
-                    (None, true) => 0,
-                    (None, false) => {
-                        let value = value.to_value();
-                        return Ok(Err(format!("what was read, {value}, is not a list")));
+            let key = self.key(*name, keys);
+            match *parsed {
+                Told::Append(value) => {
+                    let number = self.append(key, value);
+                    let append = &mut self.appends[number as usize];
+                    if txn == NONE {
+                        append.failed = asked.op;
+                        continue;
                     }
-                };
-                let number = self.reads.len() as u32;
-                self.reads.push(Read {
-                    list: value,
-                    key,
-                    len,
-                });
-                self.micros.push(Micro::Read(number));
-                let of = &mut self.keys[key as usize];
-                if of.longest == NONE || len > self.reads[of.longest as usize].len {
-                    (of.longest, of.longest_by) = (number, txn);
+                    if append.txn != NONE {
+                        append.ambiguous = true;
+                        let (value, name) = (value.to_value(), name.to_value());
+                        let why = format!("{value} is appended to {name} a second time");
+                        self.txns.not_judged(asked.op, why, false);
+                    }
+                    append.txn = txn;
+                    self.micros.push(Micro::Append(number));
                 }
-            } else {
-                let f = f.to_value();
-                return Ok(Err(format!("{f} is neither append nor r")));
+                Told::Read(list, len) => {
+                    let number = self.reads.len() as u32;
+                    self.reads.push(Read { list, key, len });
+                    self.micros.push(Micro::Read(number));
+                    let of = &mut self.keys[key as usize];
+                    if of.longest == NONE || len > self.reads[of.longest as usize].len {
+                        (of.longest, of.longest_by) = (number, txn);
+                    }
+                }
             }
         }
         if txn != NONE {
             self.txns.push(asked, self.micros.len());
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn append(&mut self, key: u32, value: Stored<'h>, values: &mut Interned) -> u32 {
-        let (number, new) = values.number(key, value);
+    fn append(&mut self, key: u32, value: Stored<'h>) -> u32 {
+        let (number, new) = self.values.number(key, value);
         if new {
             self.appends.push(Append {
                 value,
@@ -207,7 +246,8 @@ impl<'h> Lists<'h> {
                 txn: NONE,
                 failed: NONE,
                 position: NONE,
-                place: 0,
+                before: NONE,
+                ambiguous: false,
                 last: true,
             });
         }
@@ -215,8 +255,11 @@ impl<'h> Lists<'h> {
     }
 
     /// Takes each key's longest read for the order of its appends.
-    fn orders(&mut self, values: &mut Interned, meter: &mut Meter) -> Result<(), Exhausted> {
-        let mut held = self.bytes() + values.bytes();
+    fn orders(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
+        for append in self.appends.iter_mut().filter(|append| append.ambiguous) {
+            append.txn = NONE;
+        }
+        let mut held = self.bytes();
         for key in 0..self.keys.len() as u32 {
             let longest = self.keys[key as usize].longest;
             if longest == NONE {
@@ -228,7 +271,7 @@ impl<'h> Lists<'h> {
             for value in list.items().into_iter().flatten() {
                 meter.tick(held)?;
                 whole &= value.word().is_whole();
-                let number = self.append(key, value, values);
+                let number = self.append(key, value);
                 order.push(number);
                 let append = &mut self.appends[number as usize];
                 // The first place counts, if it is there twice.
@@ -249,20 +292,26 @@ impl<'h> Lists<'h> {
             let of = &mut self.keys[key as usize];
             (of.order, of.standing, of.whole) = (order, standing, whole);
         }
-        // Which append of a transaction to a key is its last.
-        let mut last: Scratch<u32> = Scratch::new(self.keys.len());
+        // Which append of a transaction to a key is its last, and what came before each.
+        let mut last: Scratch<Option<u32>> = Scratch::new(self.keys.len());
         for txn in 0..self.txns.len() as u32 {
-            for at in self.txns.range(txn).rev() {
+            for at in self.txns.range(txn) {
                 meter.tick(held)?;
                 let Micro::Append(number) = self.micros[at] else {
                     continue;
                 };
                 let append = &mut self.appends[number as usize];
-                let later = last.of(txn, append.key);
-                append.last = *later == 0;
-                *later += 1;
+                append.before = NONE;
+                let before = last.of(txn, append.key).replace(number);
+                if append.ambiguous {
+                    continue;
+                }
                 if append.position == NONE && self.txns.happened[txn as usize] {
                     self.keys[append.key as usize].unseen.push(number);
+                }
+                if let Some(before) = before {
+                    append.before = before;
+                    self.appends[before as usize].last = false;
                 }
             }
         }
@@ -291,7 +340,11 @@ impl<'h> Lists<'h> {
         self.txns.ops[txn as usize].into()
     }
 
-    fn object(&self, key: u32) -> String {
+    fn happened(&self, txn: u32) -> bool {
+        self.txns.happened[txn as usize]
+    }
+
+    pub fn object(&self, key: u32) -> String {
         format!("list {}", self.keys[key as usize].name.to_value())
     }
 
@@ -299,43 +352,16 @@ impl<'h> Lists<'h> {
         self.appends[append as usize].value.to_value().to_string()
     }
 
-    /// What orders transactions, real time apart; and what would, if those that nobody saw had appended in the order in
-    /// which they returned.
-    pub fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted> {
+    /// What orders transactions, real time apart.
+    pub fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted> {
         let mut edges = Edges::new(self.txns.len());
         // Of each key, those whose appends nobody read.
         let mut unseen: Vec<Option<Group>> = Vec::with_capacity(self.keys.len());
+        self.known(&mut edges, meter)?;
         for key in &self.keys {
             if key.broken {
                 unseen.push(None);
                 continue;
-            }
-            for pair in key.standing.windows(2) {
-                meter.tick(edges.bytes())?;
-                edges.add(
-                    self.writer(pair[0]),
-                    self.writer(pair[1]),
-                    Kind::Ww,
-                    pair[1],
-                );
-            }
-            if guess && key.unseen.len() > 1 {
-                let mut order = key.unseen.clone();
-                order.sort_by_key(|n| (self.txns.rets[self.writer(*n) as usize], *n));
-                for pair in order.windows(2) {
-                    edges.add(
-                        self.writer(pair[0]),
-                        self.writer(pair[1]),
-                        Kind::Ww,
-                        pair[1],
-                    );
-                }
-            }
-            for number in &key.unseen {
-                meter.tick(edges.bytes())?;
-                if let Some(last) = key.standing.last() {
-                    edges.add(self.writer(*last), self.writer(*number), Kind::Ww, *number);
-                }
             }
             let mut members: Vec<(u32, u32)> = Vec::with_capacity(key.unseen.len());
             for number in &key.unseen {
@@ -367,12 +393,7 @@ impl<'h> Lists<'h> {
                 }
                 // Its own appends say nothing about others.
                 let seen = read.len.saturating_sub(*own.of(txn, read.key));
-                let next = match key.standing.len() == key.order.len() {
-                    true => seen as usize,
-                    false => key
-                        .standing
-                        .partition_point(|n| self.appends[*n as usize].position < seen),
-                };
+                let next = self.standing_before(key, seen);
                 if let Some(last) = next.checked_sub(1) {
                     let last = key.standing[last];
                     edges.add(self.writer(last), txn, Kind::Wr, last);
@@ -389,6 +410,116 @@ impl<'h> Lists<'h> {
         Ok(edges)
     }
 
+    /// What transactions read of each other and appended. An element without a transaction is nobody's; one list that has no
+    /// order is left out.
+    pub fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted> {
+        let mut seen = Seen::new();
+        let mut own: Scratch<u32> = Scratch::new(self.keys.len());
+        for txn in 0..self.txns.len() as u32 {
+            for micro in &self.micros[self.txns.range(txn)] {
+                meter.tick(seen.bytes())?;
+                match *micro {
+                    Micro::Append(number) => {
+                        let key = self.appends[number as usize].key;
+                        *own.of(txn, key) += 1;
+                        let is_its = self.writer(number) == txn;
+                        if is_its
+                            && self.txns.happened[txn as usize]
+                            && !self.keys[key as usize].broken
+                        {
+                            seen.write(Wrote {
+                                key,
+                                version: number,
+                            });
+                        }
+                    }
+                    Micro::Read(read) => {
+                        let read = &self.reads[read as usize];
+                        let key = &self.keys[read.key as usize];
+                        if key.broken {
+                            continue;
+                        }
+                        let others = read.len.saturating_sub(*own.of(txn, read.key));
+                        let last = self.standing_before(key, others).checked_sub(1);
+                        let version = last.map_or(NONE, |last| key.standing[last]);
+                        let writer = last.map_or(START, |_| self.writer(version));
+                        if writer != txn {
+                            seen.read(Saw {
+                                key: read.key,
+                                version,
+                                writer,
+                            });
+                        }
+                    }
+                }
+            }
+            seen.close();
+        }
+        Ok(seen)
+    }
+
+    /// How many of a list's standing appends are among its first elements.
+    #[inline]
+    fn standing_before(&self, key: &Key, elements: u32) -> usize {
+        match key.standing.len() == key.order.len() {
+            true => elements as usize,
+            false => key
+                .standing
+                .partition_point(|n| self.appends[*n as usize].position < elements),
+        }
+    }
+
+    /// The order of versions, as far as it was read; what nobody read comes behind.
+    pub fn known(&self, edges: &mut Edges, meter: &mut Meter) -> Result<(), Exhausted> {
+        for key in self.keys.iter().filter(|key| !key.broken) {
+            let mut add = |a: u32, b: u32| {
+                meter.tick(edges.bytes())?;
+                edges.add(self.writer(a), self.writer(b), Kind::Ww, b);
+                Ok(())
+            };
+            for pair in key.standing.windows(2) {
+                add(pair[0], pair[1])?;
+            }
+            for number in &key.unseen {
+                if let Some(last) = key.standing.last() {
+                    add(*last, *number)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the one append is known to stand behind the other, or before it.
+    pub fn follows(&self, older: u32, newer: u32) -> Option<bool> {
+        let [older, newer] = [older, newer].map(|n| self.appends[n as usize].position);
+        (older != newer).then_some(older < newer)
+    }
+
+    /// What somebody read although it knew of more.
+    pub fn missed(&self, forced: &Forced) -> String {
+        let Forced {
+            reader,
+            saw,
+            from,
+            newer,
+            missed,
+            ..
+        } = *forced;
+        let (op, writer) = (self.op(reader), self.op(from));
+        let (there, other) = (self.object(missed.key), self.shown(newer));
+        match saw {
+            Some(saw) => {
+                let (value, here) = (self.shown(saw.version), self.object(saw.key));
+                format!(
+                    "op {op} read {value} in {here}, which op {writer} appended, but not {other}, which that one appended to {there}"
+                )
+            }
+            None => format!(
+                "op {op} comes after op {writer} by what was read and by sessions, but does not read {other}, which that one appended to {there}"
+            ),
+        }
+    }
+
     #[inline]
     fn writer(&self, append: u32) -> u32 {
         self.appends[append as usize].txn
@@ -402,6 +533,18 @@ impl Tell for Lists<'_> {
 
     fn key(&self, version: u32) -> u32 {
         self.appends[version as usize].key
+    }
+
+    fn object(&self, key: u32) -> String {
+        Lists::object(self, key)
+    }
+
+    fn shown(&self, version: u32) -> String {
+        Lists::shown(self, version)
+    }
+
+    fn is_doubtful(&self, txn: u32) -> bool {
+        self.txns.rets[txn as usize] == Time::MAX
     }
 
     fn why(&self, step: Step, a: &str, b: &str) -> String {

@@ -9,7 +9,7 @@ use history::word::Stored;
 use history::{History, Kind, Process, Time, Value};
 use rustc_hash::FxHashMap;
 
-use super::cycles::{Order, Times};
+use super::cycles::Times;
 use super::graph::NONE;
 use crate::linearizable::numbers::Numbers;
 use crate::{Exhausted, Meter};
@@ -29,6 +29,9 @@ pub struct Txns {
     /// Where its micro-operations begin; with the end.
     pub starts: Vec<u32>,
     last: FxHashMap<u64, u32>,
+    /// Operations that cannot be judged, and why.
+    pub unjudged: Vec<(u32, String)>,
+    anybodys: bool,
 }
 
 impl Txns {
@@ -60,11 +63,21 @@ impl Txns {
         }
     }
 
-    /// Indices of the invocations of those that happened, in an order that agrees with real time.
-    pub fn in_order(&self, order: &Order) -> Vec<u64> {
-        let order = order.by_time(&self.times()).into_iter();
+    /// Indices of the invocations of those that happened, of transactions and helpers in some order.
+    pub fn in_order(&self, order: impl Iterator<Item = u32>) -> Vec<u64> {
         let happened = order.filter(|n| self.happened.get(*n as usize) == Some(&true));
         happened.map(|txn| self.ops[txn as usize].into()).collect()
+    }
+
+    /// One that cannot be judged; if it is `illegible`, nobody knows what it wrote.
+    pub fn not_judged(&mut self, op: u32, why: String, illegible: bool) {
+        self.unjudged.push((op, why));
+        self.anybodys |= illegible;
+    }
+
+    /// Whether what no legible transaction wrote may have been written all the same.
+    pub fn is_anybodys(&self) -> bool {
+        self.anybodys
     }
 
     /// Adds one whose micro-operations end at `end`. Those that failed are not added.
@@ -99,6 +112,7 @@ pub struct Asked<'h> {
     pub ret: Time,
     /// The answer if it is ok, else the question.
     pub value: Stored<'h>,
+    pub question: Stored<'h>,
 }
 
 impl<'h> Asked<'h> {
@@ -107,8 +121,22 @@ impl<'h> Asked<'h> {
         self.outcome == Outcome::Ok
     }
 
+    /// What can be made out of the question and the answer of one that cannot be judged.
+    pub fn legible(&self) -> Vec<[Stored<'h>; 3]> {
+        let lists = [self.question, self.value].into_iter();
+        let items = lists.filter_map(|list| list.items()).flatten();
+        let parts = items.filter_map(|item| item.items()?.collect::<Vec<_>>().try_into().ok());
+        parts.collect()
+    }
+
     /// Its micro-operations: name, key and value.
+    ///
+    /// # Errors
+    /// Why they are none, or others than were asked for.
     pub fn micros(&self) -> Result<impl Iterator<Item = Micro<'h>> + use<'h>, String> {
+        if self.is_ok() && !answers(self.question, self.value) {
+            return Err("it is answered with other micro-operations than it asked for".into());
+        }
         let items = self.value.items();
         let items = items.ok_or_else(|| {
             let shown = self.value.to_value();
@@ -129,15 +157,15 @@ pub type Micro<'h> = Result<[Stored<'h>; 3], String>;
 /// Hands out every transaction, in the order of their invocations.
 ///
 /// # Errors
-/// Which limit was met, or what `each` has to say, with the operation of which it says it.
+/// Which limit was met.
 pub fn each<'h>(
     history: &'h History,
     meter: &mut Meter,
-    mut each: impl FnMut(Asked<'h>, &mut Meter) -> Result<Result<(), String>, Exhausted>,
-) -> Result<Result<(), String>, Exhausted> {
+    mut each: impl FnMut(Asked<'h>, &mut Meter) -> Result<(), Exhausted>,
+) -> Result<(), Exhausted> {
     let columns = history.columns();
     let Some(name) = columns.names().find("txn") else {
-        return Ok(Ok(()));
+        return Ok(());
     };
     let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
     for pair in history.pairs() {
@@ -150,16 +178,6 @@ pub fn each<'h>(
             continue;
         };
         let ret = pair.completion().map(|at| rets.row(at));
-        let answers = |ret: &Row| answers(call.value(), ret.value());
-        if ret
-            .as_ref()
-            .is_some_and(|ret| ret.kind() == Kind::Ok && !answers(ret))
-        {
-            let op = pair.invocation;
-            return Ok(Err(format!(
-                "operation {op} cannot be judged: it is answered with other micro-operations than it asked for"
-            )));
-        }
         let (outcome, until, value) = match ret.map(|ret| (ret.kind(), ret)) {
             Some((Kind::Ok, ret)) => (Outcome::Ok, ret.time(), ret.value()),
             Some((Kind::Fail, ret)) => (Outcome::Fail, ret.time(), call.value()),
@@ -172,13 +190,11 @@ pub fn each<'h>(
             call: call.time(),
             ret: until,
             value,
+            question: call.value(),
         };
-        if let Err(why) = each(asked, meter)? {
-            let op = pair.invocation;
-            return Ok(Err(format!("operation {op} cannot be judged: {why}")));
-        }
+        each(asked, meter)?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Whether an answer has the micro-operations of its question, in their order: the same names and keys, and of all

@@ -8,10 +8,8 @@
 //! Versions with such a **parent** make chains. Where a key has more than one, written blindly, nothing
 //! says which comes first, and to find out is NP-hard (Biswas and Enea, OOPSLA 2019).
 
-mod order;
-
 use history::word::Stored;
-use history::{History, Value};
+use history::{History, Time, Value};
 use rustc_hash::FxHashMap;
 
 use super::consistency::{Class, Scope};
@@ -19,10 +17,9 @@ use super::cycles::Step;
 use super::findings::{Findings, Tell};
 use super::graph::{Edges, Group, Kind, MOST_VERSIONS, NONE};
 use super::read::{self, Asked, Interned, Outcome, Scratch, Txns};
+use super::seen::{START, Saw, Seen, Wrote};
+use super::visibility::Forced;
 use crate::{Exhausted, Meter};
-
-/// Looking through longer transactions again and again would take the square of their length.
-const LONG: usize = 32;
 
 #[derive(Clone, Copy)]
 enum Micro {
@@ -51,6 +48,51 @@ struct Version<'h> {
     last: bool,
     /// Of a last one: the version that its transaction read before, from another.
     parent: u32,
+    /// Whether several transactions may have written it: then it is nobody's, and to read it says nothing.
+    ambiguous: bool,
+}
+
+/// A micro-operation as the history has it, with the key's name; reads only if they were answered.
+struct Parsed<'h> {
+    is_write: bool,
+    name: Stored<'h>,
+    value: Stored<'h>,
+}
+
+fn parse<'h>(asked: &Asked<'h>, micros: &mut Vec<Parsed<'h>>) -> Result<(), String> {
+    for micro in asked.micros()? {
+        let [f, name, value] = micro?;
+        let is_write = f.is_text("w");
+        if !is_write && !f.is_text("r") {
+            let f = f.to_value();
+            return Err(format!("{f} is neither w nor r"));
+        }
+        if is_write || asked.is_ok() {
+            micros.push(Parsed {
+                is_write,
+                name,
+                value,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Numbers of keys and values while they are read, and what is there at the start.
+struct Names<'i> {
+    keys: Interned,
+    values: Interned,
+    initial: &'i Value,
+}
+
+impl Names<'_> {
+    fn new(initial: &Value) -> Names<'_> {
+        Names {
+            keys: Interned::default(),
+            values: Interned::default(),
+            initial,
+        }
+    }
 }
 
 /// All transactions on registers.
@@ -77,18 +119,30 @@ impl<'h> Registers<'h> {
             keys: Vec::new(),
             initial: Vec::new(),
         };
-        let (mut keys, mut values) = (Interned::default(), Interned::default());
+        let mut numbers = Names::new(initial);
         let mut count = 0u64;
-        let read = read::each(history, meter, |asked, meter| {
+        let mut micros = Vec::new();
+        read::each(history, meter, |asked, meter| {
             count += 1;
             if count.is_multiple_of(64) {
-                meter.tick(registers.bytes() + keys.bytes() + values.bytes())?;
+                meter.tick(registers.bytes() + numbers.keys.bytes() + numbers.values.bytes())?;
             }
-            registers.add(&asked, initial, &mut keys, &mut values, meter)
+            micros.clear();
+            match parse(&asked, &mut micros) {
+                Ok(()) => registers.add(&asked, &micros, &mut numbers, meter),
+                Err(why) => {
+                    // Whatever can be told of it it may have written, or not.
+                    for [f, name, value] in asked.legible() {
+                        if f.is_text("w") {
+                            let number = registers.version(name, value, &mut numbers);
+                            registers.versions[number as usize].ambiguous = true;
+                        }
+                    }
+                    registers.txns.not_judged(asked.op, why, true);
+                    Ok(())
+                }
+            }
         })?;
-        if let Err(why) = read {
-            return Ok(Err(why));
-        }
         if registers.versions.len() >= MOST_VERSIONS {
             return Ok(Err("there are more values than this program numbers".into()));
         }
@@ -103,86 +157,85 @@ impl<'h> Registers<'h> {
         self.txns.bytes() + sizes as u64
     }
 
+    /// The number of a value of a key.
+    fn version(&mut self, name: Stored<'h>, value: Stored<'h>, numbers: &mut Names) -> u32 {
+        let (key, new) = numbers.keys.number(0, name);
+        if new {
+            self.keys.push(name);
+            self.initial.push(NONE);
+        }
+        let (number, new) = numbers.values.number(key, value);
+        if new {
+            let initial = value.to_value() == *numbers.initial;
+            self.versions.push(Version {
+                value,
+                key,
+                txn: NONE,
+                failed: NONE,
+                initial,
+                last: true,
+                parent: NONE,
+                ambiguous: false,
+            });
+            if initial {
+                self.initial[key as usize] = number;
+            }
+        }
+        number
+    }
+
     fn add(
         &mut self,
         asked: &Asked<'h>,
-        initial: &Value,
-        keys: &mut Interned,
-        values: &mut Interned,
+        micros: &[Parsed<'h>],
+        numbers: &mut Names,
         meter: &mut Meter,
-    ) -> Result<Result<(), String>, Exhausted> {
+    ) -> Result<(), Exhausted> {
         let txn = match asked.outcome {
             Outcome::Fail => NONE,
             _ => self.txns.len() as u32,
         };
-        let micros = match asked.micros() {
-            Ok(micros) => micros,
-            Err(why) => return Ok(Err(why)),
-        };
         for micro in micros {
             meter.tick(0)?;
-            let [f, name, value] = match micro {
-                Ok(micro) => micro,
-                Err(why) => return Ok(Err(why)),
-            };
-            let (is_write, is_read) = (f.is_text("w"), f.is_text("r"));
-            if !is_write && !is_read {
-                let f = f.to_value();
-                return Ok(Err(format!("{f} is neither w nor r")));
-            }
-            if is_read && !asked.is_ok() {
-                continue;
-            }
-            let (key, new) = keys.number(0, name);
-            if new {
-                self.keys.push(name);
-                self.initial.push(NONE);
-            }
-            let (number, new) = values.number(key, value);
-            if new {
-                let initial = value.to_value() == *initial;
-                self.versions.push(Version {
-                    value,
-                    key,
-                    txn: NONE,
-                    failed: NONE,
-                    initial,
-                    last: true,
-                    parent: NONE,
-                });
-                if initial {
-                    self.initial[key as usize] = number;
-                }
-            }
-            if is_read {
+            let number = self.version(micro.name, micro.value, numbers);
+            if !micro.is_write {
                 self.micros.push(Micro::Read(number));
                 continue;
             }
             let version = &mut self.versions[number as usize];
             if txn == NONE {
                 version.failed = asked.op;
-            } else if version.initial || version.txn != NONE {
-                let (value, name) = (value.to_value(), name.to_value());
+                continue;
+            }
+            if version.initial || version.txn != NONE {
+                version.ambiguous = true;
+                let (value, name) = (micro.value.to_value(), micro.name.to_value());
                 let again = match version.initial {
                     true => "is what it holds at the start",
                     false => "was written to it before",
                 };
-                return Ok(Err(format!(
+                let why = format!(
                     "{value} is written to {name}, but {again}: only unique values tell who was read"
-                )));
-            } else {
-                version.txn = txn;
-                self.micros.push(Micro::Write(number));
+                );
+                self.txns.not_judged(asked.op, why, false);
             }
+            version.txn = txn;
+            self.micros.push(Micro::Write(number));
         }
         if txn != NONE {
             self.txns.push(asked, self.micros.len());
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Which transactions were seen, which versions are final, and which came from which.
     fn relate(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
+        for version in self.versions.iter_mut().filter(|version| version.ambiguous) {
+            version.txn = NONE;
+            if version.initial {
+                self.initial[version.key as usize] = NONE;
+            }
+        }
         // What the transaction read first, and whether it wrote before.
         let mut first: Scratch<(Option<u32>, Option<u32>)> = Scratch::new(self.keys.len());
         for txn in 0..self.txns.len() as u32 {
@@ -197,7 +250,8 @@ impl<'h> Registers<'h> {
                         if writer != NONE && writer != txn {
                             self.txns.happened[writer as usize] = true;
                         }
-                        if read.is_none() && written.is_none() {
+                        let ambiguous = self.versions[version as usize].ambiguous;
+                        if read.is_none() && written.is_none() && !ambiguous {
                             *read = Some(version);
                         }
                     }
@@ -238,109 +292,72 @@ impl<'h> Registers<'h> {
         self.txns.ops[txn as usize].into()
     }
 
-    fn object(&self, key: u32) -> String {
+    pub fn object(&self, key: u32) -> String {
         format!("register {}", self.keys[key as usize].to_value())
     }
 
     /// What is wrong without any cycle.
     pub fn anomalies(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        // What a key must hold for the transaction, and whether that was its own; what it writes later.
-        let mut now: Scratch<Option<(u32, bool)>> = Scratch::new(self.keys.len());
+        // What the transaction wrote to a key last, and what it read there last.
+        let mut now: Scratch<(Option<u32>, Option<u32>)> = Scratch::new(self.keys.len());
         for txn in 0..self.txns.len() as u32 {
             for at in self.txns.range(txn) {
                 meter.tick(0)?;
-                let number = match self.micros[at] {
-                    Micro::Read(number) => number,
-                    Micro::Write(number) => {
-                        *now.of(txn, self.versions[number as usize].key) = Some((number, true));
-                        continue;
-                    }
-                };
+                let number = self.micros[at].version();
                 let version = &self.versions[number as usize];
-                let slot = now.of(txn, version.key);
-                let before = *slot;
-                *slot = Some((number, before == Some((number, true))));
-                let (op, value) = (self.op(txn), || version.value.to_value());
-                let object = self.object(version.key);
-                match before {
-                    Some((before, own)) if before != number => {
-                        if own {
-                            let reason = format!(
-                                "op {op} wrote {object} and then read {} in it, not what it had written",
-                                value()
-                            );
-                            found.add("internal", Class::Broken, Some(object), vec![op], reason);
-                        } else {
-                            let reason = format!(
-                                "op {op} read {object} twice, and found another value the second time"
-                            );
-                            found.add(
-                                "non-repeatable read",
-                                Class::Fractured,
-                                Some(object),
-                                vec![op],
-                                reason,
-                            );
-                        }
-                        continue;
+                let (wrote, read) = now.of(txn, version.key);
+                match self.micros[at] {
+                    Micro::Write(_) => *wrote = Some(number),
+                    Micro::Read(_) if *wrote == Some(number) => {}
+                    Micro::Read(_) if wrote.is_some() => {
+                        let (op, object) = (self.op(txn), self.object(version.key));
+                        let value = version.value.to_value();
+                        let reason = format!(
+                            "op {op} wrote {object} and then read {value} in it, not what it had written"
+                        );
+                        found.add("internal", Class::Broken, Some(object), vec![op], reason);
                     }
-                    Some(_) => continue,
-                    None if version.initial => continue,
-                    None => {}
-                }
-                if version.txn == txn {
-                    let reason = format!(
-                        "op {op} read {} in {object}, which it wrote only afterwards",
-                        value()
-                    );
-                    found.add(
-                        "future read",
-                        Class::DirtyRead,
-                        Some(object),
-                        vec![op],
-                        reason,
-                    );
-                } else if version.txn == NONE && version.failed == NONE {
-                    let reason =
-                        format!("op {op} read {} in {object}, which nobody wrote", value());
-                    found.add(
-                        "value from nowhere",
-                        Class::Broken,
-                        Some(object),
-                        vec![op],
-                        reason,
-                    );
-                } else if version.txn == NONE {
-                    let failed = version.failed.into();
-                    let reason = format!(
-                        "op {op} read {} in {object}, but op {failed}, which wrote it, had failed",
-                        value()
-                    );
-                    found.add(
-                        "G1a",
-                        Class::DirtyRead,
-                        Some(object),
-                        vec![op, failed],
-                        reason,
-                    );
-                } else if !version.last {
-                    let writer = self.op(version.txn);
-                    let reason = format!(
-                        "op {op} read {} in {object}, which op {writer} overwrote itself: it saw the midst of it",
-                        value()
-                    );
-                    found.add(
-                        "G1b",
-                        Class::DirtyRead,
-                        Some(object),
-                        vec![op, writer],
-                        reason,
-                    );
+                    Micro::Read(_) if read.replace(number) == Some(number) => {}
+                    Micro::Read(_) => self.dirty(txn, version, found),
                 }
             }
         }
-        self.lost_updates(found, meter)?;
-        self.fractured(found, meter)
+        self.lost_updates(found, meter)
+    }
+
+    /// Whether what a transaction read was nobody's, or not yet or no more what somebody wrote.
+    fn dirty(&self, txn: u32, version: &Version, found: &mut Findings) {
+        if version.initial || version.ambiguous {
+            return;
+        }
+        let (op, object) = (self.op(txn), self.object(version.key));
+        let value = version.value.to_value();
+        let (kind, class, ops, reason) = if version.txn == txn {
+            let reason =
+                format!("op {op} read {value} in {object}, which it wrote only afterwards");
+            ("future read", Class::DirtyRead, vec![op], reason)
+        } else if version.txn == NONE && version.failed == NONE {
+            if self.txns.is_anybodys() {
+                return;
+            }
+            let reason = format!("op {op} read {value} in {object}, which nobody wrote");
+            ("value from nowhere", Class::Broken, vec![op], reason)
+        } else if version.txn == NONE {
+            let failed = version.failed.into();
+            let reason = format!(
+                "op {op} read {value} in {object}, but op {failed}, which wrote it, had failed"
+            );
+            ("G1a", Class::DirtyRead, vec![op, failed], reason)
+        } else if !version.last {
+            let writer = self.op(version.txn);
+            let reason = format!(
+                "op {op} read {value} in {object}, which op {writer} overwrote itself: it saw the midst of it"
+            );
+            ("G1b", Class::DirtyRead, vec![op, writer], reason)
+        } else {
+            return;
+        };
+        found.add(kind, class, Some(object), ops, reason);
     }
 
     /// Two that read the same version and overwrote it.
@@ -372,105 +389,84 @@ impl<'h> Registers<'h> {
         Ok(())
     }
 
-    /// Transactions that were seen in one key, while in another what they had overwritten was seen.
-    fn fractured(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        // Who reads many keys, and from whom, is looked for from the side of fewer keys.
-        let mut written: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-        for (number, version) in self.versions.iter().enumerate() {
-            meter.tick(written.capacity() as u64 * 16)?;
-            if version.txn != NONE && version.last && self.txns.range(version.txn).len() > LONG {
-                written.insert((version.txn, version.key), number as u32);
-            }
-        }
-        // Of each version, where the transaction at hand read it last.
-        let mut reads: Scratch<Option<usize>> = Scratch::new(self.versions.len());
+    /// What transactions read of each other and wrote.
+    pub fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted> {
+        let mut seen = Seen::new();
+        let mut own: Scratch<bool> = Scratch::new(self.keys.len());
         for txn in 0..self.txns.len() as u32 {
-            let range = self.txns.range(txn);
-            let read = |at: usize| match self.micros[at] {
-                Micro::Read(number) if self.versions[number as usize].txn != txn => Some(number),
-                _ => None,
-            };
-            if range.clone().filter(|at| read(*at).is_some()).count() < 2 {
-                continue;
-            }
-            for at in range.clone() {
-                meter.tick(0)?;
-                if let Some(number) = read(at) {
-                    *reads.of(txn, number) = Some(at);
-                }
-            }
-            for at in range.clone() {
-                let Some(seen) = read(at).map(|number| &self.versions[number as usize]) else {
-                    continue;
-                };
-                if seen.txn == NONE {
-                    continue;
-                }
-                let mut check = |number: u32, meter: &mut Meter| -> Result<(), Exhausted> {
-                    meter.tick(0)?;
-                    let version = &self.versions[number as usize];
-                    if version.key == seen.key || !version.last {
-                        return Ok(());
-                    }
-                    // What it overwrote, and what the key held at the start, are older.
-                    let older = [version.parent, self.initial[version.key as usize]];
-                    let older = older.into_iter().filter(|old| *old != NONE);
-                    let read = older.filter_map(|old| reads.of(txn, old).map(|later| (later, old)));
-                    let Some((later, old)) = read.max() else {
-                        return Ok(());
-                    };
-                    let (kind, class) = match later > at {
-                        true => ("observed transaction vanishes", Class::Vanished),
-                        false => ("fractured read", Class::Fractured),
-                    };
-                    let (op, writer) = (self.op(txn), self.op(seen.txn));
-                    let (here, there) = (self.object(seen.key), self.object(version.key));
-                    let [value, older] =
-                        [seen, &self.versions[old as usize]].map(|v| v.value.to_value());
-                    let reason = format!(
-                        "op {op} read {value} in {here}, which op {writer} wrote, but {older} in {there}, which that one overwrote"
-                    );
-                    found.add(kind, class, None, vec![op, writer], reason);
-                    found.told(txn, seen.txn, Scope::Data);
-                    Ok(())
-                };
-                let writes = self.txns.range(seen.txn);
-                if writes.len() <= LONG {
-                    for micro in &self.micros[writes] {
-                        if let Micro::Write(number) = *micro {
-                            check(number, meter)?;
+            for micro in &self.micros[self.txns.range(txn)] {
+                meter.tick(seen.bytes())?;
+                let number = micro.version();
+                let version = &self.versions[number as usize];
+                let key = version.key;
+                let own = own.of(txn, key);
+                match micro {
+                    Micro::Write(_) => {
+                        *own = true;
+                        if self.is_installed(version) {
+                            seen.write(Wrote {
+                                key,
+                                version: number,
+                            });
                         }
                     }
-                } else {
-                    for other in range.clone().filter_map(read) {
-                        let key = self.versions[other as usize].key;
-                        if let Some(number) = written.get(&(seen.txn, key)) {
-                            check(*number, meter)?;
-                        }
+                    Micro::Read(_) if *own || version.ambiguous || version.txn == txn => {}
+                    Micro::Read(_) if version.initial || version.txn != NONE => {
+                        seen.read(Saw {
+                            key,
+                            version: number,
+                            writer: if version.initial { START } else { version.txn },
+                        });
                     }
+                    Micro::Read(_) => {}
                 }
             }
+            seen.close();
         }
-        Ok(())
+        Ok(seen)
     }
 
-    /// What orders transactions, real time apart; and what would, if versions were in the order that is
-    /// guessed.
-    pub fn edges(&self, guess: bool, meter: &mut Meter) -> Result<Edges, Exhausted> {
-        let mut edges = Edges::new(self.txns.len());
-        let guessed = match guess {
-            true => self.guess(meter)?,
-            false => Vec::new(),
-        };
-        let writer = |version: u32| self.versions[version as usize].txn;
-        for (number, next) in guessed
-            .iter()
-            .enumerate()
-            .filter(|(_, next)| **next != NONE)
-        {
-            meter.tick(edges.bytes())?;
-            edges.add(writer(number as u32), writer(*next), Kind::Ww, *next);
+    /// Whether the one version is known to come after the other, or before it.
+    pub fn follows(&self, older: u32, newer: u32) -> Option<bool> {
+        let [before, after] = [older, newer].map(|n| self.versions[n as usize].parent);
+        match () {
+            () if after == older => Some(true),
+            () if before == newer => Some(false),
+            () => None,
         }
+    }
+
+    /// What somebody read although it knew of another value.
+    pub fn missed(&self, forced: &Forced) -> String {
+        let Forced {
+            reader,
+            saw,
+            from,
+            newer,
+            missed,
+            ..
+        } = *forced;
+        let (op, writer) = (self.op(reader), self.op(from));
+        let shown = |version: u32| self.versions[version as usize].value.to_value();
+        let (there, old, new) = (self.object(missed.key), shown(missed.version), shown(newer));
+        match saw {
+            Some(saw) if saw.key == missed.key => {
+                format!("op {op} read {new} in {there}, which op {writer} wrote, and later {old}")
+            }
+            Some(saw) => format!(
+                "op {op} read {} in {}, which op {writer} wrote, but {old} in {there}, where that one wrote {new}",
+                shown(saw.version),
+                self.object(saw.key)
+            ),
+            None => format!(
+                "op {op} comes after op {writer} by what was read and by sessions, but read {old} in {there}, where that one wrote {new}"
+            ),
+        }
+    }
+
+    /// What orders transactions, real time apart.
+    pub fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted> {
+        let mut edges = Edges::new(self.txns.len());
         // Who came right after each version: those that read and overwrote it; after the start, also
         // those that overwrote blindly.
         let mut next: FxHashMap<u32, Vec<(u32, u32)>> = FxHashMap::default();
@@ -506,13 +502,10 @@ impl<'h> Registers<'h> {
                 let own = own.of(txn, version.key);
                 match micro {
                     Micro::Write(_) => *own = true,
-                    Micro::Read(_) if *own => {}
+                    Micro::Read(_) if *own || version.ambiguous => {}
                     Micro::Read(number) => {
                         if version.txn != NONE {
                             edges.add(version.txn, txn, Kind::Wr, number);
-                        }
-                        if let Some(next) = guessed.get(number as usize).filter(|n| **n != NONE) {
-                            edges.add(txn, writer(*next), Kind::Rw, *next);
                         }
                         if let Some(after) = groups.get_mut(&number) {
                             after.before(txn, &mut edges);
@@ -532,6 +525,18 @@ impl Tell for Registers<'_> {
 
     fn key(&self, version: u32) -> u32 {
         self.versions[version as usize].key
+    }
+
+    fn object(&self, key: u32) -> String {
+        Registers::object(self, key)
+    }
+
+    fn shown(&self, version: u32) -> String {
+        self.versions[version as usize].value.to_value().to_string()
+    }
+
+    fn is_doubtful(&self, txn: u32) -> bool {
+        self.txns.rets[txn as usize] == Time::MAX
     }
 
     fn why(&self, step: Step, a: &str, b: &str) -> String {

@@ -1,4 +1,4 @@
-//! Whether a majority was left whole and connected by what faults took away.
+//! What majorities were left whole and connected by what faults took away.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,12 @@ use history::fault::Loss;
 /// More nodes have too many sets of nodes to be tried; of them it is not known.
 const MOST_NODES: usize = 16;
 
-/// Whether more than half of the nodes run and all hear each other while all these losses are in force.
-pub(super) fn whole(nodes: &[Name], losses: &[&Loss]) -> bool {
+/// The nodes of every majority that runs and whose nodes all hear each other while all these losses are
+/// in force; none if there is no such majority.
+pub(super) fn whole<'a>(nodes: &'a [Name], losses: &[&Loss]) -> BTreeSet<&'a Name> {
     let n = nodes.len();
     if n == 0 || n > MOST_NODES {
-        return false;
+        return BTreeSet::new();
     }
     let down: BTreeSet<&Name> = losses.iter().flat_map(|loss| &loss.down).collect();
     let deaf: Vec<&(Name, Name)> = losses.iter().flat_map(|loss| &loss.deaf).collect();
@@ -27,8 +28,13 @@ pub(super) fn whole(nodes: &[Name], losses: &[&Loss]) -> bool {
     let connected = |set: u32| (0..n).all(|i| set & (1 << i) == 0 || set & !hears[i] == 0);
     let up = (0..n).filter(|i| !down.contains(&nodes[*i]));
     let up = up.fold(0u32, |set, i| set | 1 << i);
-    let mut sets = 0..1u32 << n;
-    sets.any(|set| set & !up == 0 && set.count_ones() as usize * 2 > n && connected(set))
+    let majority = |set: &u32| set & !up == 0 && set.count_ones() as usize * 2 > n;
+    let whole = (0..1u32 << n)
+        .filter(majority)
+        .filter(|set| connected(*set));
+    let all = whole.fold(0, |all, set| all | set);
+    let in_one = (0..n).filter(|i| all & (1 << i) != 0);
+    in_one.map(|i| &nodes[i]).collect()
 }
 
 #[cfg(test)]
@@ -47,16 +53,20 @@ mod tests {
             down: Vec::new(),
             deaf: pairs.iter().map(|(a, b)| (name(*a), name(*b))).collect(),
         };
-        assert!(whole(&nodes, &[]));
-        assert!(whole(&nodes, &[&down(&[1])]));
-        assert!(!whole(&nodes, &[&down(&[1]), &down(&[2])]));
+        let are_whole = |losses: &[&Loss], expected: &[usize]| {
+            let expected: Vec<Name> = expected.iter().map(|i| name(*i)).collect();
+            let found: Vec<Name> = whole(&nodes, losses).into_iter().cloned().collect();
+            assert_eq!(found, expected, "{losses:?}");
+        };
+        are_whole(&[], &[1, 2, 3]);
+        are_whole(&[&down(&[1])], &[2, 3]);
+        are_whole(&[&down(&[1]), &down(&[2])], &[]);
         // n1 is cut off in one direction only: it is in no whole quorum.
-        assert!(whole(&nodes, &[&deaf(&[(1, 2), (1, 3)])]));
-        assert!(!whole(
-            &nodes,
-            &[&deaf(&[(1, 2)]), &deaf(&[(3, 1), (2, 3)])]
-        ));
-        assert!(!whole(&nodes, &[&down(&[3]), &deaf(&[(1, 2)])]));
-        assert!(!whole(&[], &[]));
+        are_whole(&[&deaf(&[(1, 2), (1, 3)])], &[2, 3]);
+        // Two quorums of two, without one of all.
+        are_whole(&[&deaf(&[(1, 2)])], &[1, 2, 3]);
+        are_whole(&[&deaf(&[(1, 2)]), &deaf(&[(3, 1), (2, 3)])], &[]);
+        are_whole(&[&down(&[3]), &deaf(&[(1, 2)])], &[]);
+        assert!(whole(&[], &[]).is_empty());
     }
 }

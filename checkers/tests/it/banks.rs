@@ -112,8 +112,22 @@ fn many_choices_end_in_a_bound_and_not_in_a_search_without_end() {
     let found = Bank.check(&recorder.history(), &Budget::default());
     assert_eq!(found.verdict, Verdict::Valid, "{found:#?}");
     assert!(
-        found.summary.contains("1 reads are only bounded"),
+        found.summary.contains("1 read is only bounded"),
         "{}",
         found.summary
     );
+}
+
+#[test]
+fn what_cannot_be_read_hides_no_other_balance() {
+    let check = |drawn: &str| {
+        let history = drawing::history(drawn).unwrap();
+        Bank.check(&history, &Budget::default()).verdict
+    };
+    let fine = "P0 |-read [[a 10] [b 0]]-| |-transfer [a b 1]-| |-read [[a 9] [b 1]]-|";
+    let wrong = "P0 |-read [[a 10] [b 0]]-| |-transfer [a b 1]-| |-read [[a 9] [b 2]]-|";
+    for odd in ["\nP1 |-read 5-|", "\nP1 |-transfer 5-|"] {
+        assert_eq!(check(&format!("{fine}{odd}")), Verdict::Unknown);
+        assert_eq!(check(&format!("{wrong}{odd}")), Verdict::Invalid);
+    }
 }

@@ -111,6 +111,7 @@ fn transactions(random: &mut Random, story: &mut Story, nodes: usize) {
             output: input.clone(),
             input,
             at: told.then(|| (*random.pick(&inside), name)),
+            told: (None, None),
         });
     }
 }

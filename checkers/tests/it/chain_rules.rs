@@ -10,10 +10,10 @@ use crate::chain_brute::{Brute, random_story};
 use crate::random::{Random, seeds, show};
 use crate::story::{Asked, Look, NODES, Story};
 
-/// Findings by kind. A checker shows four of a kind at most.
+/// Findings by kind. A checker shows sixteen of a kind at most.
 pub type Kinds = BTreeMap<&'static str, usize>;
 
-const SHOWN: usize = 4;
+const SHOWN: usize = 16;
 
 pub fn found_of(found: &Analysis, kinds: &[&'static str]) -> Kinds {
     let count = |kind: &&'static str| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use checkers::chain::Chain;
+use checkers::chain::{Chain, Retarget, Rules};
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::{Event, History, Kind, Process, Value};
 use serde_json::{Value as Json, json};
@@ -136,6 +136,7 @@ fn write(node: &'static str, call: f64, value: i64, at: (usize, &str)) -> Asked 
         input: content.clone(),
         output: content,
         at: Some((at.0, at.1.to_string())),
+        told: (None, None),
     }
 }
 
@@ -226,7 +227,7 @@ fn the_ledger_is_linearizable_from_below_the_deepest_fork() {
     );
     let refused = smallest["refused"].as_str().unwrap();
     assert!(
-        refused.starts_with("with 4 confirmations a stale read of \"x\": op "),
+        refused.starts_with("with 4 confirmations: stale read of \"x\", op "),
         "{refused}"
     );
 }
@@ -234,7 +235,21 @@ fn the_ledger_is_linearizable_from_below_the_deepest_fork() {
 #[test]
 fn each_rule_of_validity_is_held_against_the_blocks() {
     type Spoil = fn(&mut Story);
-    let broken: [(&str, Spoil); 6] = [
+    let broken: [(&str, Spoil); 10] = [
+        ("first block with a parent", |story| {
+            story.parents.push((0, "abc"))
+        }),
+        ("two first blocks", |story| {
+            let other = story.block(None, "n2");
+            story.blocks[other].hash = "other".to_string();
+            story.looks[20].tip = other;
+        }),
+        ("answer names a wrong place", |story| {
+            story.asked[0].told.0 = Some(3)
+        }),
+        ("answer names a wrong place", |story| {
+            story.asked[0].told.1 = Some(1)
+        }),
         ("time not past the median", |story| {
             story.blocks[15].time_ms = story.blocks[9].time_ms;
         }),
@@ -299,6 +314,148 @@ fn a_node_that_leaves_for_less_work_is_found_unless_it_was_restarted() {
     story.faults[0].2 = "kill";
     let found = check(Chain::new(), &story);
     assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+}
+
+/// A node's chain is 30 blocks shorter, and then as long as it was, and nobody had stopped it.
+#[test]
+fn a_head_that_falls_back_further_than_promised_is_found_unless_its_node_was_restarted() {
+    let mut story = Story::default();
+    let first = story.block(None, "");
+    let tip = story.chain(first, 60, "n1");
+    for (second, fallen) in [0, 0, 30, 0, 0].into_iter().enumerate() {
+        let head = if second == 4 { tip } else { tip - 1 };
+        story.look("n1", second as f64 + 0.1, head);
+        story.look("n2", second as f64 + 0.2, head - fallen);
+        story.look("n3", second as f64 + 0.3, head);
+    }
+    let found = check(promised(6), &story);
+    assert_eq!(kinds(&found), ["confirmed block undone"], "{found:?}");
+    let reason = &found.anomalies[0].reason;
+    assert!(reason.contains("and fell back 30 blocks for"), "{reason}");
+    assert!(
+        found
+            .summary
+            .contains("6 confirmations were promised, and at least 31 would have been needed"),
+        "{}",
+        found.summary
+    );
+    assert!(kinds(&check(promised(31), &story)).is_empty());
+    story
+        .faults
+        .push((1_300_000_000, 2_100_000_000, "kill", "n2"));
+    assert!(kinds(&check(promised(6), &story)).is_empty());
+    story.faults[0].2 = "pause";
+    assert_eq!(
+        kinds(&check(promised(6), &story)),
+        ["confirmed block undone"]
+    );
+}
+
+/// Blocks are retargeted every ten, by the times that they say: a second each, as is aimed at.
+#[test]
+fn work_follows_from_the_blocks_before() {
+    let rules = Rules {
+        retarget: Some(Retarget {
+            every: 10,
+            interval: Duration::from_secs(2),
+        }),
+        max_future_drift: None,
+    };
+    let chain = || Chain::new().with_rules(rules);
+    let mut story = sound();
+    for (number, block) in story.blocks.iter_mut().enumerate() {
+        // Twice as fast as they should be: twice the work, and twice again.
+        block.work = match number {
+            ..10 => 8,
+            10..20 => 16,
+            _ => 32,
+        };
+    }
+    let found = check(chain(), &story);
+    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
+    for (block, work) in [(5, 7), (5, 9), (10, 8), (12, 1), (20, 16)] {
+        let mut story = story.clone();
+        story.blocks[block].work = work;
+        let found = check(chain(), &story);
+        assert_eq!(
+            kinds(&found).first(),
+            Some(&"work not of the rule"),
+            "{block} {found:?}"
+        );
+    }
+    let never = Rules {
+        retarget: rules.retarget.map(|r| Retarget { every: 0, ..r }),
+        ..rules
+    };
+    let found = check(Chain::new().with_rules(never), &story);
+    assert_eq!(found.found(), 2, "{found:?}");
+}
+
+#[test]
+fn a_block_from_the_future_is_found_where_no_clock_was_touched() {
+    let rules = Rules {
+        retarget: None,
+        max_future_drift: Some(Duration::from_secs(7_200)),
+    };
+    let ahead = |hours: i64, faults: &[(u64, u64, &'static str, &'static str)]| {
+        let mut story = sound();
+        story.blocks[15].time_ms += hours * 3_600_000;
+        story.faults.extend(faults);
+        let found = check(Chain::new().with_rules(rules), &story);
+        kinds(&found)
+            .into_iter()
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ahead(3, &[]), ["block from the future"]);
+    assert!(ahead(1, &[]).is_empty());
+    let second = 1_000_000_000;
+    let clock = |from: u64, node| (from * second, (from + 2) * second, "clock", node);
+    // Every node may have taken it by a clock that was wrong.
+    let all = NODES.map(|node| clock(9, node));
+    assert!(ahead(3, &all).is_empty());
+    // One may not.
+    assert_eq!(ahead(3, &all[..2]), ["block from the future"]);
+    assert_eq!(
+        ahead(3, &[(9 * second, 10 * second, "pause", "n1")]),
+        ["block from the future"]
+    );
+}
+
+#[test]
+fn a_summary_does_not_contradict_itself() {
+    // What was acknowledged four deep moved, and looks have seen it three deep only.
+    let mut story = forked(3, 9);
+    let lost = story.path(story.looks[3].tip)[4];
+    story.blocks[lost].transactions.push(put("t0", 7));
+    story.asked.push(write("n3", 1.6, 7, (lost, "t0")));
+    let again = story.path(story.looks.last().unwrap().tip)[14];
+    story.blocks[again].transactions.push(put("t0", 7));
+    let found = check(promised(4), &story);
+    assert!(
+        kinds(&found).contains(&"acknowledged write moved"),
+        "{found:?}"
+    );
+    let said = "4 confirmations were promised, and at least 5 would have been needed; ";
+    assert!(found.summary.contains(said), "{}", found.summary);
+    let found = check(promised(1), &sound());
+    let said = "1 confirmation was promised, and 1 would have been enough";
+    assert!(found.summary.ends_with(said), "{}", found.summary);
+}
+
+#[test]
+fn what_a_look_says_of_itself_is_held_against_what_was_asked() {
+    let mut story = sound();
+    let tips: Vec<usize> = story.looks.iter().map(|look| look.tip).collect();
+    for (look, tip) in story.looks.iter_mut().zip(tips) {
+        look.finalised = tip.checked_sub(2);
+    }
+    // A block that hangs nowhere.
+    let nowhere = story.block(None, "n1");
+    story.blocks[nowhere].hash = "nowhere".to_string();
+    story.looks[30].finalised = Some(nowhere);
+    let found = check(Chain::new(), &story);
+    assert_eq!(kinds(&found), ["head off the final chain"], "{found:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The checkers from outside: against brute force, against drawn histories, against the corpus.
 
 mod accounts;
+mod agreement;
 mod banks;
 mod brute;
 mod certificates;
@@ -10,6 +11,7 @@ mod chain_rules;
 mod chains;
 mod cores;
 mod corpus;
+mod counts;
 mod elections;
 mod engines;
 mod frontier;

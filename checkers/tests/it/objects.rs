@@ -354,13 +354,13 @@ fn accounts_of_a_queue_that_is_drained() {
     for (drawn, why) in [
         (
             "P0  |-enqueue 1-| |-enqueue 2-| |-dequeue 2-|",
-            "they may be there still",
+            "it may be there still",
         ),
         (
             "
             P0  |-enqueue 1-|            |-drain []-|
             P1           |-dequeue nil-?",
-            "may have had them",
+            "may have had it",
         ),
     ] {
         let found = judged(Model::TotalQueue, drawn);
@@ -376,22 +376,22 @@ fn the_engine_is_named_with_the_reason_for_it() {
         (
             Model::Queue,
             "P0  |-enqueue 1-| |-enqueue 1-| |-dequeue 1-|",
-            "3 operations have an order that explains every answer (by search: 1 is enqueued twice, by op 0 and op 2)",
+            "3 operations have an order that explains every answer (by search); 1 is enqueued twice, by op 0 and op 2",
         ),
         (
             Model::Queue,
             "P0  |-enqueue 1-|",
-            "1 operations have an order that explains every answer (by spans of values)",
+            "1 operation has an order that explains every answer (by spans of values)",
         ),
         (
             Model::Counter,
             "P0  |-add 1-| |-add 2-| |-read 3-|",
-            "3 operations have an order that explains every answer (by search: additions of different numbers; every read is within its bounds)",
+            "3 operations have an order that explains every answer (by search); additions of different numbers; every read is within its bounds",
         ),
         (
             Model::Queue,
             "P0  |-enqueue nil-|",
-            "1 operations: op 0 puts in nil, which is what a dequeue answers that finds nothing (undecided)",
+            "1 operation: op 0 puts in nil, which is what a dequeue answers that finds nothing (undecided)",
         ),
     ] {
         assert_eq!(judged(model, drawn).summary, summary);

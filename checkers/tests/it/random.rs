@@ -56,7 +56,7 @@ pub fn show(history: &History) -> String {
 }
 
 /// Numbered events at their times.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Recorder {
     events: Vec<Event>,
     time: u64,

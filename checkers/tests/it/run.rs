@@ -30,6 +30,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
         receipt: Some(Receipt {
             held: true,
             evidence: vec![],
+            ..Receipt::default()
         }),
     };
     for (time, kind, action) in [
@@ -111,7 +112,7 @@ fn availability_measures_service_and_recovery() {
     assert_eq!(recovery["after heal"], json!(1.1));
     assert_eq!(
         found.summary,
-        "2 of 4 operations succeeded; 1 times 1.0 s or more without a success, at most 2.6 s"
+        "2 of 4 operations succeeded; once 1.0 s or more without a success, at most 2.6 s"
     );
 }
 
@@ -193,7 +194,7 @@ fn each_lack_is_named() {
         [
             "faults were asked for, and none was injected",
             "2 operations succeeded, and 3 are the least",
-            "0 operations cas succeeded, and 1 are the least",
+            "0 operations cas succeeded, and 1 is the least",
             "n7 never served an operation of the main phase",
         ]
     );

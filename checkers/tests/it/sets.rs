@@ -67,3 +67,20 @@ fn findings_have_their_names() {
         assert_eq!(found.anomalies[0].kind, kind, "{found:#?}");
     }
 }
+
+#[test]
+fn a_read_that_is_no_list_hides_no_other() {
+    let check = |drawn: &str| {
+        let history = drawing::history(drawn).unwrap();
+        GrowOnlySet.check(&history, &Budget::default()).verdict
+    };
+    assert_eq!(check("P0 |-add 1-| |-read 5-|"), Verdict::Unknown);
+    assert_eq!(
+        check("P0 |-add 1-| |-read 5-| |-read [1 2]-|"),
+        Verdict::Invalid
+    );
+    assert_eq!(
+        check("P0 |-add 1-| |-read 5-| |-read [1]-|"),
+        Verdict::Unknown
+    );
+}

@@ -39,6 +39,8 @@ pub struct Asked {
     pub output: Value,
     /// The block and the transaction; [`usize::MAX`] if the answer names no block.
     pub at: Option<(usize, String)>,
+    /// Another height and position than are true of it.
+    pub told: (Option<i64>, Option<i64>),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,6 +54,8 @@ pub struct Story {
     pub heights: Vec<(usize, i64)>,
     /// Looks at which the node says another height of its head.
     pub said: Vec<(usize, i64)>,
+    /// Hashes that blocks name as their parent's, instead of their own's.
+    pub parents: Vec<(usize, &'static str)>,
     /// Blocks that nobody shows.
     pub withheld: Vec<usize>,
     /// Looks that show a block once more, as if somebody else had mined it.
@@ -188,7 +192,23 @@ impl Story {
                     return Value::List(nowhere.to_vec());
                 }
                 let height = Value::Int(self.path(*block).len() as i64 - 1);
-                let place = [height, Value::Int(0), self.hash(*block), tx.as_str().into()];
+                let height = asked.told.0.map_or(height, Value::Int);
+                let name = |transaction: &Value| {
+                    transaction
+                        .as_list()?
+                        .first()?
+                        .as_text()
+                        .map(str::to_string)
+                };
+                let mut here = self.blocks[*block].transactions.iter();
+                let position = here.position(|one| name(one).as_ref() == Some(tx));
+                let position = asked.told.1.unwrap_or(position.unwrap_or(0) as i64);
+                let place = [
+                    height,
+                    position.into(),
+                    self.hash(*block),
+                    tx.as_str().into(),
+                ];
                 Value::List(place.to_vec())
             });
             event(
@@ -215,6 +235,7 @@ impl Story {
                 receipt: Some(Receipt {
                     held: true,
                     evidence: vec![],
+                    ..Receipt::default()
                 }),
             };
             for (time, kind, action) in [
@@ -255,6 +276,8 @@ impl Story {
             transactions,
         } = &self.blocks[block];
         let above = parent.map_or("0".repeat(64).as_str().into(), |above| self.hash(above));
+        let named = self.parents.iter().find(|(number, _)| *number == block);
+        let above = named.map_or(above, |(_, parent)| (*parent).into());
         Value::List(vec![
             hash.as_str().into(),
             above,

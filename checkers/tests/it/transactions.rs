@@ -4,13 +4,13 @@ use checkers::Verdict;
 
 use crate::subjects::{self, Counts};
 
-/// The most that may be left undecided, in per cent.
-fn decides_all_but(counts: &Counts, undecided: u64) {
-    counts.has_at_least(counts.histories() / 8, &[Verdict::Valid, Verdict::Invalid]);
+/// Histories so small are decided, but where lists have no order.
+fn are_decided(counts: &Counts) {
+    counts.has_at_least(counts.histories() / 50, &[Verdict::Valid, Verdict::Invalid]);
     for row in counts.rows() {
-        let decided = row.of(Verdict::Valid) + row.of(Verdict::Invalid);
+        let undecided = row.of(Verdict::Unknown);
         assert!(
-            row.of(Verdict::Unknown) * 100 <= undecided * decided,
+            undecided == 0 || row.what() == "read-uncommitted",
             "{counts}"
         );
     }
@@ -18,10 +18,10 @@ fn decides_all_but(counts: &Counts, undecided: u64) {
 
 #[test]
 fn lists_agree_with_brute_force() {
-    decides_all_but(&subjects::run("append", 600), 1);
+    are_decided(&subjects::run("append", 600));
 }
 
 #[test]
 fn registers_agree_with_brute_force() {
-    decides_all_but(&subjects::run("rw-register", 600), 10);
+    are_decided(&subjects::run("rw-register", 600));
 }

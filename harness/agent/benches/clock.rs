@@ -37,8 +37,10 @@ fn main() {
     };
     println!("ns per call (fastest)   clock_gettime  gettimeofday          time    system call");
     ask("unpatched");
-    let patch = Patch::install(child.id()).expect("it can be patched");
+    let mut patch = Patch::install(child.id()).expect("it can be patched");
     ask("patched, true");
+    patch.count().expect("it can be made to count");
+    ask("counted, true");
     let offset = Line::offset(3_600_000_000_000);
     let shifts = [
         (

@@ -1,7 +1,9 @@
 //! Why the agent could not do what it was asked.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::journal::Unread;
 
 /// Said to the controller as the text of a refusal.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +22,32 @@ pub enum Error {
         status: String,
         said: String,
     },
+    /// A predecessor may have done what this agent does not know how to undo.
+    #[error("{}", say_unread(.path, .unread, .deeds))]
+    Unread {
+        path: PathBuf,
+        unread: Vec<Unread>,
+        /// What was undone all the same.
+        deeds: Vec<String>,
+    },
     #[error(transparent)]
     Clock(#[from] crate::clock::ClockError),
+}
+
+fn say_unread(path: &Path, unread: &[Unread], deeds: &[String]) -> String {
+    let mut text = format!(
+        "the undo journal {} has lines that this agent does not understand, and what they tell of may \
+         still be in force on this node. It is kept. Undo it with the agent that wrote it, or remove \
+         the file when you know the node to be whole.",
+        path.display()
+    );
+    for line in unread {
+        text.push_str(&format!("\n  {line}"));
+    }
+    for deed in deeds {
+        text.push_str(&format!("\n  understood, and undone: {deed}"));
+    }
+    text
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

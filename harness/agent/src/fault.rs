@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod cut;
+mod dial;
 pub mod kill;
 pub mod packet;
 pub mod pause;
+mod waits;
 pub mod wall;

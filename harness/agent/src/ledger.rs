@@ -32,6 +32,9 @@ use crate::tree::{self, Ident, Tree};
 /// How long a signal may take to show in `/proc`.
 pub const TAKES_HOLD: Duration = Duration::from_secs(5);
 
+/// How often it is looked who serves in the daemons' place: it tells their ports while they run.
+const CLAIM: Duration = Duration::from_secs(1);
+
 /// What happens by itself and must be looked after.
 #[derive(Debug)]
 pub enum Event {
@@ -60,6 +63,8 @@ pub struct Ledger {
     /// The machine's own clock, where faults may turn it.
     pub(crate) turned: Option<wall::Turned>,
     events: Sender<Event>,
+    /// When it was last looked who serves in the daemons' place.
+    claimed: Option<Instant>,
 }
 
 /// What an agent is told about its node when it is started.
@@ -81,6 +86,13 @@ impl Ledger {
     ) -> Result<(Ledger, Recovered)> {
         let (mut journal, left) = Journal::open(dir).map_err(io("open the journal in", dir))?;
         let recovered = recover(&left, &nursery)?;
+        if !left.unread.is_empty() {
+            return Err(Error::Unread {
+                path: journal.path().to_owned(),
+                unread: left.unread,
+                deeds: recovered.deeds,
+            });
+        }
         journal
             .clear()
             .map_err(io("clear the journal", journal.path()))?;
@@ -100,6 +112,7 @@ impl Ledger {
             turned,
             nursery,
             events,
+            claimed: None,
         };
         Ok((ledger, recovered))
     }
@@ -201,6 +214,7 @@ impl Ledger {
         daemon.root = Some(root);
         daemon.tree = Some(Tree::new(root, marker));
         daemon.stopped.clear();
+        daemon.seen_ports.clear();
         if let Some(patch) = patch {
             clock::started(self, name, root, patch)?;
         }
@@ -214,8 +228,9 @@ impl Ledger {
     pub fn terminate(&mut self, name: &str) -> Result<()> {
         let daemon = self.daemon(name)?;
         daemon.wanted = false;
-        daemon.signal(Signal::TERM)?;
-        Ok(())
+        let claimed = self.claim(name);
+        self.daemon(name)?.signal(Signal::TERM)?;
+        claimed.map(|_| ())
     }
 
     /// Applies a fault.
@@ -224,10 +239,13 @@ impl Ledger {
             return Err(Error::Refused(format!("fault {fault} is in force already")));
         }
         match &kind {
-            Fault::Cut { rules } => self.cuts.check(rules)?,
+            Fault::Cut { rules } => {
+                self.cuts.check(rules)?;
+                cut::refuse_foreign(&self.nursery)?;
+            }
             Fault::Packet { netem, .. } => self.shaper.check(netem)?,
-            Fault::Pause { daemon } | Fault::Kill { daemon } => {
-                self.daemon(daemon)?;
+            Fault::Pause { daemon, ports } | Fault::Kill { daemon, ports } => {
+                self.daemon(daemon)?.told_ports.extend(ports);
             }
             Fault::Clock { daemon, how } => match wall::is_of(self, how) {
                 true => drop(self.daemon(daemon)?),
@@ -244,8 +262,8 @@ impl Ledger {
         let applied = match kind {
             Fault::Cut { .. } => cut::inject(self, fault),
             Fault::Packet { .. } => packet::inject(self, fault),
-            Fault::Pause { daemon } => pause::inject(self, &daemon),
-            Fault::Kill { daemon } => kill::inject(self, &daemon),
+            Fault::Pause { daemon, .. } => pause::inject(self, &daemon),
+            Fault::Kill { daemon, .. } => kill::inject(self, &daemon),
             Fault::Clock { daemon, how } => match wall::is_of(self, &how) {
                 true => wall::inject(self, fault, &how),
                 false => clock::inject(self, fault, &daemon),
@@ -264,13 +282,16 @@ impl Ledger {
             return Ok(Evidence {
                 held: true,
                 evidence: vec![format!("fault {fault} is not in force")],
+                void: vec![format!(
+                    "fault {fault} was not in force any more when it was to be taken back"
+                )],
             });
         };
         let undone = match &kind {
             Fault::Cut { .. } => cut::heal(self, fault),
             Fault::Packet { .. } => packet::heal(self, fault),
-            Fault::Pause { daemon } => pause::heal(self, daemon),
-            Fault::Kill { daemon } => kill::heal(self, daemon),
+            Fault::Pause { daemon, .. } => pause::heal(self, daemon),
+            Fault::Kill { daemon, .. } => kill::heal(self, daemon),
             Fault::Clock { daemon, how } => match wall::is_of(self, how) {
                 true => wall::heal(self, fault),
                 false => clock::heal(self, fault, daemon, how),
@@ -284,24 +305,28 @@ impl Ledger {
             }
         };
         failpoint(&format!("{}:healed", name(&kind)));
-        self.write(Record::Healed { fault })?;
-        self.clear_if_whole()?;
+        // To clear it takes no room on a disk that may be full.
+        if !self.clear_if_whole()? {
+            self.write(Record::Healed { fault })?;
+        }
         Ok(evidence)
     }
 
-    /// Empties the journal when nothing is left to undo.
-    fn clear_if_whole(&mut self) -> Result<()> {
-        if self.faults.is_empty() && !clock::lags(self) {
+    /// Empties the journal when nothing is left to undo. `false`: something is.
+    fn clear_if_whole(&mut self) -> Result<bool> {
+        let whole = self.faults.is_empty() && !clock::lags(self);
+        if whole {
             self.journal
                 .clear()
                 .map_err(doing("clear the undo journal"))?;
         }
-        Ok(())
+        Ok(whole)
     }
 
     /// Undoes every fault, the youngest first. One that cannot be undone does not keep the others.
     pub fn heal_all(&mut self) -> Evidence {
         let mut all = Evidence {
+            void: Vec::new(),
             held: true,
             evidence: Vec::new(),
         };
@@ -313,6 +338,9 @@ impl Ledger {
                     let lines = one.evidence.into_iter();
                     all.evidence
                         .extend(lines.map(|line| format!("fault {fault}: {line}")));
+                    let void = one.void.into_iter();
+                    all.void
+                        .extend(void.map(|why| format!("fault {fault}: {why}")));
                 }
                 Err(error) => {
                     all.held = false;
@@ -354,6 +382,15 @@ impl Ledger {
             // Remembers members before their parents die.
             if let Err(error) = daemon.members() {
                 troubles.push(error.to_string());
+            }
+        }
+        if self.claimed.is_none_or(|last| last.elapsed() >= CLAIM) {
+            self.claimed = Some(Instant::now());
+            let names: Vec<String> = self.daemons.keys().cloned().collect();
+            for name in names {
+                if let Err(error) = self.claim(&name) {
+                    troubles.push(error.to_string());
+                }
             }
         }
         troubles
@@ -423,8 +460,7 @@ fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
     };
     let deeds = &mut recovered.deeds;
     if left.cut {
-        cut::clear(nursery)?;
-        deeds.push("deleted the packet filter tables named schism".into());
+        deeds.extend(cut::clear(nursery)?);
     }
     for device in &left.devices {
         if packet::clear(nursery, device)? {

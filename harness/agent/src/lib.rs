@@ -2,8 +2,10 @@
 //!
 //! [`protocol`] is what controller and agent say to each other, and all that a controller needs.
 //! The rest is the agent itself: [`serve`] the session, [`ledger`] what is in force and how it is
-//! undone, [`fault`] the mechanisms, [`clock`] and [`machine`] the two ways to be wrong about the time. `harness/docs/agent.md` describes all of it.
+//! undone, [`fault`] the mechanisms, [`service`] who serves in a daemon's place, [`clock`] and [`machine`] the two
+//! ways to be wrong about the time. `harness/docs/agent.md` describes all of it.
 
+mod claim;
 pub mod clock;
 pub mod door;
 pub mod error;
@@ -17,5 +19,6 @@ mod outlet;
 pub mod probe;
 pub mod protocol;
 pub mod serve;
+pub mod service;
 pub mod supervise;
 pub mod tree;

@@ -1,7 +1,7 @@
 //! What controller and agent say to each other: one JSON value a line, on the agent's stdio.
 //!
 //! ```text
-//! > {"id":1,"do":"hello","version":1,"node":"n1","lease_ms":10000}
+//! > {"id":1,"do":"hello","version":2,"node":"n1","lease_ms":10000}
 //! < {"id":1,"ok":{"agent":"0.1.0","pid":1,...}}
 //! > {"id":2,"do":"inject","fault":7,"kind":"pause","daemon":"paxos-kv"}
 //! < {"id":2,"ok":{"held":true,"evidence":["pid 12: state T (stopped)"]}}
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. A controller and an agent of different versions refuse each other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A line from the controller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,10 +147,22 @@ pub enum Fault {
         #[serde(flatten)]
         netem: Netem,
     },
-    /// SIGSTOP to a daemon's tree; undone by SIGCONT.
-    Pause { daemon: String },
-    /// SIGKILL to a daemon's tree; undone by starting it again, unless it was stopped since.
-    Kill { daemon: String },
+    /// SIGSTOP to a daemon's tree, and to whoever else serves in its place; undone by SIGCONT.
+    Pause {
+        daemon: String,
+        /// Where the daemon answers, by TCP: whoever serves there counts as the daemon. Ports on
+        /// which its tree was seen to listen need not be named.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ports: Vec<u16>,
+    },
+    /// SIGKILL to a daemon's tree, and to whoever else serves in its place; undone by starting it
+    /// again, unless it was stopped since.
+    Kill {
+        daemon: String,
+        /// As in a pause.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ports: Vec<u16>,
+    },
     /// Shifts the clocks that a daemon's tree sees, those it starts later included; where the node
     /// offers `set-clock`, by the machine's own clock.
     Clock {
@@ -327,6 +339,10 @@ pub struct Evidence {
     pub held: bool,
     /// One observation a line.
     pub evidence: Vec<String>,
+    /// Of a healing: why the fault had not been in force after all, whatever was seen when it was
+    /// injected. Empty: nothing speaks against it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub void: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

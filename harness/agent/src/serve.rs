@@ -186,10 +186,12 @@ fn read(
     let mut input = Some(stdin);
     let mut heard = Instant::now();
     let mut expired = false;
+    // A fault that was asked for in time may be applied after the lease has run out: so it is looked
+    // again after each further lease.
+    let mut looked = heard;
     let mut piece = vec![0; 256 << 10];
     loop {
-        let deadline = session.lease.filter(|_| !expired);
-        let deadline = deadline.map(|lease| heard + lease);
+        let deadline = session.lease.map(|lease| heard.max(looked) + lease);
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec {
@@ -256,9 +258,12 @@ fn read(
                 let span = heard.elapsed().as_millis();
                 return format!("the link was lost, and nobody came back within {span} ms");
             }
-            expired = true;
+            looked = Instant::now();
             let silent = heard.elapsed();
             let faults = agent.ledger().in_force();
+            if std::mem::replace(&mut expired, true) && faults.is_empty() {
+                continue;
+            }
             let healed = agent.ledger().heal_all();
             let why = format!(
                 "no line from the controller for {} ms; undid faults {faults:?}",
@@ -527,7 +532,9 @@ impl Agent {
             Ok(daemon.root.is_none() || !daemon.members()?.is_empty())
         };
         wait_until(VANISH, told)?;
-        self.ledger().daemon(name)?.state()
+        let mut ledger = self.ledger();
+        ledger.claim(name)?;
+        ledger.daemon(name)?.state()
     }
 
     /// Waits for a daemon that was asked to end, and kills it after `grace`.

@@ -6,7 +6,7 @@
 //! file anew; a line written within the few microseconds between the two would be lost, once per
 //! 16 MiB.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,12 @@ pub struct Supervised {
     pub condemned: BTreeSet<Ident>,
     /// Processes that this agent stopped by SIGSTOP, and no others.
     pub stopped: BTreeSet<Ident>,
+    /// Ports at which the daemon is asked, as its faults say.
+    pub told_ports: BTreeSet<u16>,
+    /// Ports on which its processes were seen to listen since its last start.
+    pub seen_ports: BTreeSet<u16>,
+    /// Processes that left its tree and count all the same, with the reason.
+    pub claimed: BTreeMap<Ident, String>,
 }
 
 impl Supervised {
@@ -54,7 +60,15 @@ impl Supervised {
             status: "never started".into(),
             condemned: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            told_ports: BTreeSet::new(),
+            seen_ports: BTreeSet::new(),
+            claimed: BTreeMap::new(),
         }
+    }
+
+    /// Every port at which it may be asked.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.told_ports.union(&self.seen_ports).copied().collect()
     }
 
     /// Its living processes.

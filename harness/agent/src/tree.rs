@@ -122,7 +122,7 @@ pub fn signal(ident: Ident, signal: Signal) -> io::Result<bool> {
 }
 
 /// The value of [`MARKER`] that a process was started with.
-fn marker(ident: Ident) -> Option<String> {
+pub fn marker(ident: Ident) -> Option<String> {
     let env = environment(ident)?;
     let mut vars = env.split(|byte| *byte == 0);
     let value = vars.find_map(|var| var.strip_prefix(MARKER.as_bytes())?.strip_prefix(b"="))?;
@@ -166,7 +166,8 @@ pub fn marked_with_prefix(prefix: &str) -> io::Result<Vec<Ident>> {
 ///
 /// A process belongs to it that descends from a member by parent, or is in a member's session, or
 /// carries the daemon's marker, or was once seen to belong. No single sign would do: parents die,
-/// daemons make sessions of their own, and some programs clear their children's environment.
+/// daemons make sessions of their own, and some programs clear their children's environment. One
+/// that does all of it at once is found by what it serves (`service`), and adopted.
 #[derive(Clone, Debug)]
 pub struct Tree {
     root: Ident,
@@ -182,6 +183,11 @@ impl Tree {
             marker,
             known: BTreeSet::from([root]),
         }
+    }
+
+    /// Counts a process in that shows none of the signs, with whatever it brings forth.
+    pub fn adopt(&mut self, ident: Ident) {
+        self.known.insert(ident);
     }
 
     /// Its living members now, by number.

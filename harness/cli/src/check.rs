@@ -240,6 +240,7 @@ pub fn judges(
                 nodes: spec.node_names(),
                 faults: spec.nemesis.as_deref() != Some("none"),
                 confirmations: entry.confirmations(&params),
+                chain_rules: entry.chain_rules(&params),
                 separate_clocks: spec.cluster != "lab",
                 may_crash: spec.may_crash || entry.may_crash,
             }

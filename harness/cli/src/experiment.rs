@@ -14,6 +14,7 @@ use checkers::Verdict;
 use clap::Parser;
 use harness::system::TimeRule;
 use history::store::{Run, Store};
+use history::wording::{counted, either};
 use nemeses::schedule::Schedule;
 use nemeses::units::write_duration;
 use report::experiment::{Measure, Trial};
@@ -211,8 +212,8 @@ impl Experiment {
             }
         }
         terminal::tell(format!(
-            "{} runs, {} of them already in {}, {at_once} at a time",
-            made.len() + left.len(),
+            "{}, {} of them already in {}, {at_once} at a time",
+            counted(made.len() + left.len(), "run"),
             made.len(),
             store.root().display()
         ));
@@ -308,7 +309,10 @@ pub fn conclude<'a>(
         0 => Ok(ExitCode::SUCCESS),
         n => {
             terminal::tell(format!(
-                "{n} runs gave no result, and are in no figure; the same command tries them again"
+                "{} gave no result, and {} in no figure; the same command tries {} again",
+                counted(n, "run"),
+                either(n, "is", "are"),
+                either(n, "it", "them")
             ));
             Ok(ExitCode::from(Verdict::Infra.exit_code()))
         }

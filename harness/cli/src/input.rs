@@ -14,6 +14,7 @@ use harness::run::{Judged, Notes};
 use history::foreign::{self, Format};
 use history::json;
 use history::jsonl::{self, Loaded, Torn};
+use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 
 use crate::args;
@@ -131,7 +132,10 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
 /// What there is to say of a last line that is not whole.
 pub fn torn(torn: Torn) -> String {
     let (line, bytes) = (torn.line, torn.bytes);
-    format!("line {line} of the history is torn and was left out ({bytes} bytes)")
+    format!(
+        "line {line} of the history is torn and was left out ({})",
+        counted(bytes, "byte")
+    )
 }
 
 /// Which answers of nil were held against a history of registers, if any were.
@@ -184,7 +188,9 @@ fn certified(
         Err(why) => format!("is nowhere to be seen: {why}"),
     };
     let summary = format!(
-        "{ops} operations have an order that explains every answer; it was replayed and {is_where}"
+        "{} {} an order that explains every answer; it was replayed and {is_where}",
+        counted(ops, "operation"),
+        either(ops, "has", "have"),
     );
     Ok(Analysis::valid(name.name(), summary))
 }
@@ -219,8 +225,11 @@ fn refuted(
         return Ok(without(&why));
     }
     let summary = format!(
-        "{}; {sure} of {all} findings were confirmed by trying every order of their operations, which are in {}",
+        "{}; {sure} of {} {} confirmed by trying every order of {}, which are in {}",
         analysis.summary,
+        counted(all, "finding"),
+        either(sure, "was", "were"),
+        either(sure, "its operations", "their operations"),
         file.display()
     );
     Ok(Analysis {
@@ -291,7 +300,8 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
             let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
             let time = during(certificate.scope);
             terminal::line(format!(
-                "VALID  the order of {ops} operations explains every answer{time}"
+                "VALID  the order of {} explains every answer{time}",
+                counted(ops, "operation")
             ));
             Verdict::Valid
         }

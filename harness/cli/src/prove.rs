@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use checkers::Verdict;
 use history::store::Store;
+use history::wording::{counted, either};
 use workloads::scenario::Scenario;
 
 use crate::args::Prove;
@@ -71,7 +72,8 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
         .filter(|job| !made.iter().any(|m| m.job == *job))
         .collect();
     terminal::tell(format!(
-        "{all} runs, {} of them already in {}, {at_once} at a time",
+        "{}, {} of them already in {}, {at_once} at a time",
+        counted(all, "run"),
         made.len(),
         store.root().display()
     ));
@@ -233,9 +235,9 @@ fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
     let count = |v| clean.iter().filter(|o| o.verdict == v).count();
     let _ = writeln!(
         out,
-        "\nClean twins: {} runs, {} false alarms ({} valid, {} unknown, {} vacuous, {} infra).",
-        clean.len(),
-        count(Verdict::Invalid),
+        "\nClean twins: {}, {} ({} valid, {} unknown, {} vacuous, {} infra).",
+        counted(clean.len(), "run"),
+        counted(count(Verdict::Invalid), "false alarm"),
         count(Verdict::Valid),
         count(Verdict::Unknown),
         count(Verdict::Vacuous),
@@ -243,7 +245,12 @@ fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
     );
     let broken = made.iter().filter(|m| m.outcome.is_err()).count();
     if broken > 0 {
-        let _ = writeln!(out, "{broken} runs gave no result and are not counted.");
+        let _ = writeln!(
+            out,
+            "{} gave no result and {} not counted.",
+            counted(broken, "run"),
+            either(broken, "is", "are")
+        );
     }
     out
 }

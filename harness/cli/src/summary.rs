@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use checkers::{Anomaly, Verdict};
+use checkers::{Analysis, Anomaly, Verdict};
 use harness::run::Judged;
+use history::wording::{counted, decimal};
 use history::{History, Op, Outcome, Time, fault};
 
 use crate::terminal::{clipped, word};
@@ -29,9 +30,8 @@ pub fn text(title: &str, judged: &Judged, history: &History) -> String {
         for anomaly in analysis.anomalies.iter().take(SHOWN) {
             let _ = write!(out, "{}", anomaly_text(anomaly, history));
         }
-        let more = analysis.anomalies.len().saturating_sub(SHOWN);
-        if more > 0 {
-            let _ = writeln!(out, "  and {more} more in the report");
+        if let Some(more) = more(analysis) {
+            let _ = writeln!(out, "  {more}");
         }
     }
     let _ = writeln!(out, "\ncheckers");
@@ -50,6 +50,18 @@ pub fn text(title: &str, judged: &Judged, history: &History) -> String {
     out
 }
 
+/// What is not shown here, and how much of it the report has.
+fn more(analysis: &Analysis) -> Option<String> {
+    let shown = analysis.anomalies.len().min(SHOWN);
+    let (there, all) = (analysis.anomalies.len() - shown, analysis.found() - shown);
+    match (there, all) {
+        (_, 0) => None,
+        (there, all) if there == all => Some(format!("and {all} more, in the report")),
+        (0, all) => Some(format!("and {all} more")),
+        (there, all) => Some(format!("and {all} more, {there} of them in the report")),
+    }
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
@@ -60,18 +72,30 @@ fn counts(history: &History) -> String {
     let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
     let spans = fault::spans(history);
     let held = spans.iter().filter(|s| s.held()).count();
+    // A file of events most often has none.
+    let under = match (held, spans.len() - held) {
+        (0, 0) => String::new(),
+        (held, 0) => format!(", under {} that held", counted(held, "fault")),
+        (0, not) => format!(", under {} that did not hold", counted(not, "fault")),
+        (held, not) => format!(
+            ", under {} that held and {not} that did not",
+            counted(held, "fault")
+        ),
+    };
     format!(
-        "{} operations ({} ok, {} fail, {} info) in {:.0} s, under {held} faults that held{}",
-        outcomes.len(),
+        "{} ({} ok, {} fail, {} info) in {}{under}",
+        counted(outcomes.len(), "operation"),
         count(Outcome::Ok),
         count(Outcome::Fail),
         count(Outcome::Info),
-        history.end().as_secs_f64(),
-        match spans.len() - held {
-            0 => String::new(),
-            n => format!(" and {n} that did not"),
-        }
+        length(history.end()),
     )
+}
+
+/// To the second, and what is shorter than ten of them to the tenth.
+fn length(end: Time) -> String {
+    let s = end.as_secs_f64();
+    format!("{} s", decimal(s, usize::from(s < 9.95)))
 }
 
 fn anomaly_text(anomaly: &Anomaly, history: &History) -> String {
@@ -130,4 +154,114 @@ fn lines(text: &str) -> String {
         lines.push("…".into());
     }
     lines.join("\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use checkers::compose;
+    use harness::run::Notes;
+    use history::fault::{Action, Note, Receipt};
+    use history::{Event, Kind, Process, Value};
+
+    /// So many operations, one after the other, and faults: whether each held.
+    fn history(operations: u64, faults: &[bool]) -> History {
+        let mut events = Vec::new();
+        let mut event = |process, kind, f: &str, value| {
+            let index = events.len() as u64;
+            events.push(Event {
+                index,
+                time: Time(index * 1_000_000_000),
+                process,
+                kind,
+                f: f.into(),
+                value,
+                error: None,
+                node: None,
+                version: None,
+            });
+        };
+        for n in 0..operations {
+            for kind in [Kind::Invoke, Kind::Ok] {
+                event(Process::Client(0), kind, "write", Value::Int(n as i64));
+            }
+        }
+        for (fault, held) in (0..).zip(faults) {
+            for kind in [Kind::Invoke, Kind::Ok] {
+                let note = Note {
+                    fault,
+                    action: Action::Inject,
+                    label: "kill n1".into(),
+                    targets: vec![],
+                    loss: Default::default(),
+                    receipt: Some(Receipt {
+                        held: *held,
+                        evidence: vec![],
+                        ..Receipt::default()
+                    }),
+                };
+                let value = Value::from_serde(&note).unwrap();
+                event(Process::Nemesis, kind, "kill", value);
+            }
+        }
+        History::new(events).unwrap()
+    }
+
+    #[test]
+    fn counts_have_their_number_and_faults_are_told_where_there_are_any() {
+        for (operations, faults, said) in [
+            (0, &[][..], "0 operations (0 ok, 0 fail, 0 info) in 0.0 s"),
+            (1, &[], "1 operation (1 ok, 0 fail, 0 info) in 1.0 s"),
+            (2, &[], "2 operations (2 ok, 0 fail, 0 info) in 3.0 s"),
+            (
+                1,
+                &[true],
+                "1 operation (1 ok, 0 fail, 0 info) in 1.0 s, under 1 fault that held",
+            ),
+            (
+                1,
+                &[false],
+                "1 operation (1 ok, 0 fail, 0 info) in 1.0 s, under 1 fault that did not hold",
+            ),
+            (
+                6,
+                &[true, true, false],
+                "6 operations (6 ok, 0 fail, 0 info) in 11 s, under 2 faults that held and 1 that did not",
+            ),
+        ] {
+            assert_eq!(counts(&history(operations, faults)), said);
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_is_said_and_where_it_is() {
+        let found = |shown: usize, all: usize| {
+            let anomalies = vec![Anomaly::default(); shown];
+            more(&Analysis::valid("set", "").with_anomalies(anomalies, all))
+        };
+        assert_eq!(found(0, 0), None);
+        assert_eq!(found(3, 3), None);
+        assert_eq!(found(4, 4).as_deref(), Some("and 1 more, in the report"));
+        assert_eq!(
+            found(16, 29).as_deref(),
+            Some("and 26 more, 13 of them in the report")
+        );
+        assert_eq!(found(3, 5).as_deref(), Some("and 2 more"));
+    }
+
+    #[test]
+    fn the_verdict_comes_first_with_its_title() {
+        let history = history(1, &[]);
+        let analyses = vec![Analysis::valid("set", "all is well")];
+        let judged = Judged {
+            verdict: compose::overall(&analyses),
+            analyses,
+            notes: Notes::default(),
+        };
+        let text = text("etcd set", &judged, &history);
+        assert!(
+            text.starts_with("VALID  etcd set\n  1 operation ("),
+            "{text}"
+        );
+    }
 }

@@ -63,12 +63,16 @@ impl Loss {
 }
 
 /// Evidence by a second path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Whether the evidence shows what the action wanted.
     pub held: bool,
     /// How it was seen, one line for each observation: `n1 -> n4: no answer in 200 ms (probe)`.
     pub evidence: Vec<String>,
+    /// Of a healing: why the fault had not been in force after all, or could not act on anything,
+    /// whatever its injection showed. It takes that receipt back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub void: Vec<String>,
 }
 
 /// One fault, from injection to healing.
@@ -95,13 +99,30 @@ pub struct Span {
 }
 
 impl Span {
-    /// Whether the evidence says that the fault was in force.
+    /// Whether the evidence says that the fault was in force, and nothing seen at its end speaks
+    /// against that.
     pub fn held(&self) -> bool {
-        self.held_from.is_some() && self.inject.as_ref().is_some_and(|r| r.held)
+        self.held_from.is_some()
+            && self.inject.as_ref().is_some_and(|r| r.held)
+            && self.void().is_empty()
+    }
+
+    /// What was seen at its end that takes the injection's receipt back.
+    pub fn void(&self) -> &[String] {
+        self.heal.as_ref().map_or(&[], |receipt| &receipt.void)
     }
 
     pub fn healed(&self) -> bool {
         self.until != Time::MAX
+    }
+
+    /// `kill n1`, `partition: n1 | n2 n3`: the label, behind its family where it does not begin with it.
+    pub fn told(&self) -> String {
+        match self.label.starts_with(self.family.as_str()) {
+            true => self.label.clone(),
+            false if self.label.is_empty() => self.family.to_string(),
+            false => format!("{}: {}", self.family, self.label),
+        }
     }
 }
 
@@ -162,10 +183,72 @@ pub fn spans(history: &History) -> Vec<Span> {
                     span.until = event.time;
                 }
                 span.heal = note.receipt.or(span.heal.take());
+                // Whoever asks why it did not hold looks at the injection's evidence.
+                if let (Some(inject), Some(heal)) = (&mut span.inject, &span.heal) {
+                    let void = heal.void.iter().cloned();
+                    inject.evidence.splice(0..0, void);
+                }
                 span.error = event.error.clone().or(span.error.take());
             }
             (_, _, None) => {}
         }
     }
     spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+
+    /// What was seen at the end takes back what was seen at the beginning, and says why.
+    #[test]
+    fn a_fault_that_its_end_finds_void_has_not_held() {
+        let event = |index: u64, kind, action, receipt: Option<Receipt>| Event {
+            index,
+            time: Time(index),
+            process: Process::Nemesis,
+            kind,
+            f: "clock".into(),
+            value: Value::from_serde(&Note {
+                fault: 0,
+                action,
+                label: "clock of n1".into(),
+                targets: vec!["n1".into()],
+                loss: Loss::default(),
+                receipt,
+            })
+            .expect("a note has text keys"),
+            error: None,
+            node: None,
+            version: None,
+        };
+        let held = Receipt {
+            held: true,
+            evidence: vec!["off by an hour".into()],
+            ..Receipt::default()
+        };
+        for void in [vec![], vec!["n1: never asked".to_string()]] {
+            let healed = Receipt {
+                void: void.clone(),
+                ..held.clone()
+            };
+            let events = vec![
+                event(0, Kind::Invoke, Action::Inject, None),
+                event(1, Kind::Ok, Action::Inject, Some(held.clone())),
+                event(2, Kind::Invoke, Action::Heal, None),
+                event(3, Kind::Ok, Action::Heal, Some(healed)),
+            ];
+            let spans = spans(&History::new(events).expect("a history"));
+            let [span] = spans.as_slice() else {
+                panic!("{spans:?}");
+            };
+            assert_eq!(span.held(), void.is_empty());
+            assert_eq!(span.void(), void);
+            assert!(span.healed() && span.heal.as_ref().is_some_and(|r| r.held));
+            let first = void.first().unwrap_or(&held.evidence[0]);
+            let inject = span.inject.as_ref().expect("a receipt");
+            assert_eq!(&inject.evidence[0], first);
+        }
+    }
 }

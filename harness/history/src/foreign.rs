@@ -715,12 +715,95 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         lines.concat()
     }
 
+    /// What each operation is, and which precede which by their places.
+    fn meant(history: &History) -> Vec<String> {
+        let one = |op: &Op| {
+            let (process, f, input, output) = (op.process, &op.f, &op.input, &op.output);
+            format!(
+                "{process} {f} {input} {output} {:?} {}..{:?}",
+                op.outcome, op.index, op.completion
+            )
+        };
+        history.ops().iter().map(one).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// The same events through every format that can say them are the same operations.
+        #[test]
+        fn every_format_of_events_tells_the_same(
+            steps in prop::collection::vec((0..4u64, 0..3u8, 0..3u8, -2..3i64, 0..3u64), 0..30),
+        ) {
+            let mut open: [Option<(&str, Value)>; 4] = Default::default();
+            let (mut events, mut time) = (Vec::new(), 0);
+            for (process, what, how, n, later) in steps {
+                time += later;
+                let value = match what {
+                    0 => Value::Int(n),
+                    1 => Value::pair(n, Value::Nil),
+                    _ => Value::List(vec![Value::Int(n), Value::text("a b"), Value::Bool(true)]),
+                };
+                let slot = &mut open[process as usize];
+                let (kind, (f, value)) = match slot.take() {
+                    None => {
+                        let asked = (["read", "write", "delete-min"][how as usize], value);
+                        *slot = Some(asked.clone());
+                        (Kind::Invoke, asked)
+                    }
+                    Some((f, _)) => ([Kind::Ok, Kind::Fail, Kind::Info][how as usize], (f, value)),
+                };
+                events.push(Event {
+                    index: events.len() as u64,
+                    time: Time(time),
+                    process: Process::Client(process),
+                    kind,
+                    f: f.into(),
+                    value,
+                    error: None,
+                    node: None,
+                    version: None,
+                });
+            }
+            let history = History::new(events).unwrap();
+            let (mut edn, mut table) = (Vec::new(), String::new());
+            write_edn(&history, &mut edn).unwrap();
+            let mut json = Vec::new();
+            for event in history.events() {
+                jsonl::write_event(&mut json, event).unwrap();
+                let mut value = String::new();
+                crate::edn::write(&event.value, &[], &mut value);
+                let kind = format!("{:?}", event.kind).to_lowercase();
+                table += &format!("{}\t:{kind}\t:{}\t{value}\n", event.process, event.f);
+            }
+            let array = String::from_utf8(json.clone()).unwrap().trim().replace('\n', ",");
+            let log = table.lines().map(|line| format!("INFO  jepsen.util - {line}\n"));
+            let texts = [
+                (Format::Edn, edn),
+                (Format::Events, json),
+                (Format::Events, format!("[{array}]").into_bytes()),
+                (Format::Log, log.collect::<String>().into_bytes()),
+                (Format::Log, table.into_bytes()),
+            ];
+            let mut stored = Vec::new();
+            for (format, text) in texts {
+                let read = read(format, &text[..]).unwrap().history;
+                prop_assert_eq!(meant(&read), meant(&history), "{:?}", format);
+                // The places are the order, whatever the stamps' grain, and stay so in the stored form.
+                let times: Vec<Time> = read.columns().times().collect();
+                prop_assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+                stored.clear();
+                jsonl::write(&mut stored, &read).unwrap();
+                prop_assert_eq!(&jsonl::read(&stored[..]).unwrap().history, &read);
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(800))]
         #[test]
         fn no_text_makes_a_reader_panic(
             which in 0..5usize,
-            as_format in 0..5usize,
+            as_format in 0..Format::ALL.len(),
             edits in prop::collection::vec((any::<bool>(), 0..6u8, any::<usize>(), any::<usize>()), 0..5),
             memory_bytes in 0..400_000u64,
         ) {

@@ -20,6 +20,7 @@ pub mod order;
 pub mod sort;
 mod value;
 pub mod word;
+pub mod wording;
 
 pub mod jsonl;
 pub mod store;

@@ -157,10 +157,10 @@ impl History {
         chunks: Vec<Chunk>,
         meter: &mut Meter,
     ) -> Result<Result<History, Malformed>, Exhausted> {
-        match History::of_columns_within(chunks, meter) {
+        match History::of_columns_within(chunks, meter).map_err(|unpaired| unpaired.0) {
             Ok(history) => Ok(Ok(history)),
-            Err((Unpaired::Malformed(why), _)) => Ok(Err(why)),
-            Err((Unpaired::Exhausted(why), _)) => Err(why),
+            Err(Unpaired::Malformed(why)) => Ok(Err(why)),
+            Err(Unpaired::Exhausted(why)) => Err(why),
         }
     }
 
@@ -168,9 +168,9 @@ impl History {
     pub(crate) fn of_columns_within(
         chunks: Vec<Chunk>,
         meter: &mut Meter,
-    ) -> Result<History, (Unpaired, Columns)> {
+    ) -> Result<History, Box<(Unpaired, Columns)>> {
         let Some(columns) = Columns::new(chunks) else {
-            return Err((Malformed::TooLong.into(), Columns::default()));
+            return Err(Box::new((Malformed::TooLong.into(), Columns::default())));
         };
         match pair(&columns, meter) {
             Ok(pairs) => Ok(History {
@@ -178,7 +178,7 @@ impl History {
                 pairs,
                 ..History::default()
             }),
-            Err(why) => Err((why, columns)),
+            Err(why) => Err(Box::new((why, columns))),
         }
     }
 

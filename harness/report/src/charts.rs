@@ -368,11 +368,7 @@ fn hover_data(out: &mut String, run: &Run, axis: &TimeAxis) -> fmt::Result {
         .map(|s| {
             let (from, until) = crate::svg::in_force(s);
             let end = until.min(stats.end).as_secs_f64();
-            json!([
-                from.as_secs_f64(),
-                end,
-                clip(format_args!("{}: {}", s.family, s.label), 80)
-            ])
+            json!([from.as_secs_f64(), end, clip(s.told(), 80)])
         })
         .collect();
     let data = json!({

@@ -4,10 +4,12 @@ use std::fmt::{self, Write};
 
 use checkers::{Analysis, Anomaly, Verdict};
 use history::fault::Span;
+use history::wording::{listed, noun};
+use serde_json::Value as Json;
 
 use crate::Run;
 use crate::charts;
-use crate::tables::{self, anomalies, families, sign};
+use crate::tables::{self, families, sign};
 use crate::text::{Esc, clip, count, counted};
 use crate::timeline;
 
@@ -21,10 +23,7 @@ const MAX_ANOMALIES: usize = 20;
 pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     let input = &run.input;
     let word = input.verdict.word();
-    let title = match (input.system, input.workload) {
-        (system, "") => clip(system, 80),
-        (system, workload) => format!("{} · {}", clip(system, 80), clip(workload, 80)),
-    };
+    let title = title(input);
     head(
         out,
         &format!("verdict-{word}"),
@@ -91,6 +90,25 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         out,
         "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
     )
+}
+
+/// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take these for its own.
+fn title(input: &crate::Input) -> String {
+    let mut title = match (input.system, input.workload) {
+        (system, "") => clip(system, 80),
+        (system, workload) => format!("{} · {}", clip(system, 80), clip(workload, 80)),
+    };
+    let flaws = input.spec.get("flaws").and_then(Json::as_array);
+    let flaws: Vec<&str> = flaws
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
+    if !flaws.is_empty() {
+        let planted = listed(flaws.iter().map(|flaw| clip(flaw, 60)), 8);
+        title += &format!(" · planted {}: {planted}", noun(flaws.len(), "flaw"));
+    }
+    title
 }
 
 /// Everything up to the body. The policy forbids every request: whatever a hostile history slips in,
@@ -166,6 +184,11 @@ fn findings<'a>(run: &Run<'a>) -> Vec<(&'a Analysis, &'a Anomaly)> {
         .collect()
 }
 
+/// All anomalies, those among them that no checker shows.
+fn found(run: &Run) -> usize {
+    run.input.analyses.iter().map(Analysis::found).sum()
+}
+
 fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
     let input = &run.input;
     let word = input.verdict.word();
@@ -204,7 +227,7 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
         ("faults", faults, kinds),
         (
             "anomalies",
-            count(findings(run).len()),
+            count(found(run)),
             counted(input.analyses.len(), "checker"),
         ),
     ];
@@ -342,15 +365,21 @@ fn capital(text: &str) -> String {
 
 fn why(out: &mut String, run: &Run) -> fmt::Result {
     let findings = findings(run);
-    if findings.len() > 1 {
-        let shown = match findings.len() > MAX_ANOMALIES {
-            true => format!(" The first {MAX_ANOMALIES} are shown; results.json has all."),
-            false => String::new(),
+    let all = found(run);
+    if all > 1 {
+        let shown = findings.len().min(MAX_ANOMALIES);
+        let shown = match (shown < all, shown < findings.len()) {
+            (false, _) => String::new(),
+            (true, false) => format!(" The first {shown} are shown."),
+            (true, true) => format!(
+                " The first {shown} are shown; results.json has {}.",
+                count(findings.len())
+            ),
         };
         writeln!(
             out,
             "<p class=\"lead\">{} were found.{shown}</p>",
-            anomalies(findings.len())
+            counted(all, "anomaly")
         )?;
     }
     for (i, (analysis, anomaly)) in findings.into_iter().take(MAX_ANOMALIES).enumerate() {

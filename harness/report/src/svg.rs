@@ -37,12 +37,7 @@ pub fn in_force(span: &Span) -> (Time, Time) {
 
 /// One line that says all of a fault.
 pub fn tip(fault: &Span) -> String {
-    let mut text = format!(
-        "fault {}: {} {}\n",
-        fault.fault,
-        fault.family,
-        clip(&fault.label, 200)
-    );
+    let mut text = format!("fault {}: {}\n", fault.fault, clip(fault.told(), 200));
     match fault.held_from {
         Some(t) => text.push_str(&format!("in force {} to ", moment(t))),
         None => text.push_str(&format!(
@@ -235,7 +230,7 @@ mod tests {
         assert!(tip(&fault).ends_with("no receipt"));
         fault.inject = Some(history::fault::Receipt {
             held: false,
-            evidence: Vec::new(),
+            ..Default::default()
         });
         assert!(tip(&fault).ends_with("did not hold"));
         fault.until = Time::MAX;

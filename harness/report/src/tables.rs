@@ -201,11 +201,11 @@ pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
             },
             Esc(clip(&analysis.summary, 1000)),
         )?;
-        if !analysis.anomalies.is_empty() {
+        if analysis.found() > 0 {
             write!(
                 out,
                 "<small>{}</small>",
-                anomalies(analysis.anomalies.len())
+                counted(analysis.found(), "anomaly")
             )?;
         }
         write!(out, "</td><td>")?;
@@ -213,13 +213,6 @@ pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
         writeln!(out, "</td></tr>")?;
     }
     writeln!(out, "</tbody></table></div>")
-}
-
-pub fn anomalies(n: usize) -> String {
-    match n {
-        1 => "1 anomaly".to_string(),
-        n => format!("{} anomalies", count(n)),
-    }
 }
 
 fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
@@ -264,6 +257,8 @@ fn readable(value: &Json) -> String {
 /// Integers grouped; others with as many digits as anybody reads.
 fn number(n: &serde_json::Number) -> String {
     match (n.as_u64(), n.as_f64()) {
+        // Also below nought.
+        (None, Some(0.0)) => "0".to_string(),
         (Some(n), _) => count(n as usize),
         (None, Some(x)) if x.fract() != 0.0 && x.abs() >= 0.001 => {
             let text = format!("{x:.3}");
@@ -510,6 +505,7 @@ mod tests {
         assert_eq!(number(json!(0.123456)), "0.123");
         assert_eq!(number(json!(2.5)), "2.5");
         assert_eq!(number(json!(-3)), "-3");
+        assert_eq!([number(json!(-0.0)), number(json!(0.0))], ["0", "0"]);
         let parts = json!({"deepest": 3, "tries": [1, {"at": null, "of": "n1"}]});
         assert_eq!(readable(&parts), "deepest 3, tries (1, (at none, of n1))");
     }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use history::Time;
+use history::{Time, wording};
 
 /// Text that is safe in HTML and SVG, as content and between double quotes.
 ///
@@ -99,16 +99,16 @@ pub fn count(n: usize) -> String {
 
 /// A whole number that may be below nought, grouped like the others.
 pub fn signed(n: f64) -> String {
-    let sign = if n < 0.0 { "-" } else { "" };
-    format!("{sign}{}", count(n.abs() as usize))
+    let whole = count(n.abs() as usize);
+    match n < 0.0 && whole != "0" {
+        true => format!("-{whole}"),
+        false => whole,
+    }
 }
 
-/// `1 fault`, `2 faults`.
+/// `1 fault`, `2 faults`, `1,204 anomalies`.
 pub fn counted(n: usize, one: &str) -> String {
-    match n {
-        1 => format!("1 {one}"),
-        _ => format!("{} {one}s", count(n)),
-    }
+    format!("{} {}", count(n), wording::noun(n, one))
 }
 
 /// A moment of the run: `12.304 s`.
@@ -202,6 +202,8 @@ mod tests {
         }
         assert_eq!(counted(1, "fault"), "1 fault");
         assert_eq!(counted(0, "fault"), "0 faults");
+        assert_eq!(counted(1204, "anomaly"), "1,204 anomalies");
+        assert_eq!([signed(-0.3), signed(-1204.0)], ["0", "-1,204"]);
     }
 
     #[test]

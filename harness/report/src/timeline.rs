@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write};
 
 use checkers::Anomaly;
+use history::wording::either;
 use history::{Name, Op, Outcome, Process, Time};
 
 use crate::Run;
@@ -29,7 +30,7 @@ use crate::scale::lanes;
 use crate::scene::{MAX_NAMED, Scene};
 use crate::stats;
 use crate::svg::{CHAR_PX, Faults, in_force};
-use crate::text::{Esc, clip, span};
+use crate::text::{Esc, clip, counted, span};
 
 const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 150.0;
@@ -105,15 +106,20 @@ pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
     }
     if all_named.len() > scene.named.len() {
         caption.push(format!(
-            "{} more operations belong to it and are not drawn.",
-            all_named.len() - scene.named.len()
+            "{} to it and {} not drawn.",
+            match all_named.len() - scene.named.len() {
+                1 => "1 more operation belongs".to_string(),
+                n => format!("{} belong", counted(n, "more operation")),
+            },
+            either(all_named.len() - scene.named.len(), "is", "are")
         ));
     }
     if scene.left_out > 0 {
         let what = if scene.keyed { "on this key " } else { "" };
         caption.push(format!(
-            "{} more operations {what}in this span are not drawn.",
-            crate::text::count(scene.left_out)
+            "{} {what}in this span {} not drawn.",
+            counted(scene.left_out, "more operation"),
+            either(scene.left_out, "is", "are")
         ));
     }
     writeln!(out, "<p class=\"caption\">{}</p>", Esc(caption.join(" ")))

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use super::dice::Dice;
 use super::length::Length;
+use super::rules::LEAST_LENGTH;
 use super::spec::{FaultSpec, NemesisSpec};
 use super::{Entry, Schedule, What};
 use crate::clock::{Clock, Warp};
@@ -135,6 +136,10 @@ pub fn draw(
     let mut at_ms = draw_ms(&mut dice, tuning.gap, GAP_PERCENT);
     for round in spec.rounds.iter().cycle() {
         let lasts_ms = draw_ms(&mut dice, tuning.lasts, LASTS_PERCENT);
+        let lasts_ms = match tuning.lasts {
+            Some(_) => lasts_ms,
+            None => lasts_ms.max(millis(LEAST_LENGTH)),
+        };
         if lasts_ms == 0 || at_ms + lasts_ms > limit_ms {
             if schedule.entries.is_empty() {
                 return Err(DrawError::TooShort {
@@ -222,6 +227,10 @@ fn draw_round(
                 dice.span(lasts_ms, ragged.clone()),
                 dice.span(lasts_ms, ragged.clone()),
             ),
+        };
+        let (late, early) = match lasts_ms < late + early + millis(LEAST_LENGTH) {
+            true => (0, 0),
+            false => (late, early),
         };
         let lasts_ms = lasts_ms - late - early;
         let mut who = |dice: &mut Dice, aims_at_some: bool| -> Targets {
@@ -436,11 +445,16 @@ fn draw_warp(dice: &mut Dice, shape: &Shape, lasts_ms: u64) -> Warp {
         },
         "strobe" => Warp::Strobe {
             delta_ns: draw_delta_ns(dice),
-            period: Duration::from_millis(dice.magnitude(STROBE_MS)),
+            period: Duration::from_millis(dice.magnitude(STROBE_MS).min(lasts_ms / 2)),
         },
-        "drift" => Warp::Drift {
-            rate_ppm: signed(dice, DRIFT_PPM),
-        },
+        "drift" => {
+            // What it gains in all must be a millisecond.
+            let least_ppm = i64::try_from(1_000_000_u64.div_ceil(lasts_ms)).unwrap_or(i64::MAX);
+            let rate_ppm = signed(dice, DRIFT_PPM);
+            Warp::Drift {
+                rate_ppm: rate_ppm.signum() * rate_ppm.abs().max(least_ppm),
+            }
+        }
         kind => Warp::Freeze {
             pause: Duration::from_millis((lasts_ms * dice.within(FROZEN_PERCENT) / 100).max(1)),
             kept: kind == "freeze-kept",

@@ -16,6 +16,13 @@ use crate::units::write_duration;
 
 /// What the agents can show.
 const MOST_DELTA_NS: u64 = agent::clock::line::OFFSET_MAX_NS.unsigned_abs();
+/// To look whether a fault took hold takes about so long, on an idle machine. What is shorter cannot be
+/// known to have been there for the time that it says.
+pub const LEAST_LENGTH: Duration = Duration::from_millis(100);
+/// Clocks, and delays, are told in whole milliseconds.
+const LEAST_SHIFT: Duration = Duration::from_millis(1);
+/// Of a smaller share of packets not one in a thousand probes would show it.
+const LEAST_SHARE_PER_MILLION: u32 = 1_000;
 
 /// A strobe is waited for by its receipt; and a slower one is a series of jumps.
 const LONGEST_STROBE_PERIOD: Duration = Duration::from_secs(10);
@@ -114,8 +121,11 @@ impl Schedule {
 
 /// What can be said of an entry without its neighbours: the key at fault, and why.
 fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, String)> {
-    if entry.lasts == Some(Duration::ZERO) {
-        return Err(("lasts", "lasts no time at all".into()));
+    if let Some(lasts) = entry.lasts.filter(|lasts| *lasts < LEAST_LENGTH) {
+        let (lasts, least) = (write_duration(lasts), write_duration(LEAST_LENGTH));
+        let why =
+            format!("{lasts} is too short to see whether it takes hold: {least} is the least");
+        return Err(("lasts", why));
     }
     let named = |targets: &Targets| match targets {
         Targets::Leader => Ok(()),
@@ -124,6 +134,25 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
     let positive = |key: &'static str, figure: u64| match figure {
         0 => Err((key, format!("{key} of nothing does nothing"))),
         _ => Ok(()),
+    };
+    // What no look could tell from nothing.
+    let seen = |key: &'static str, span: Duration| match span < LEAST_SHIFT {
+        false => Ok(()),
+        true if span.is_zero() => positive(key, 0),
+        true => {
+            let (span, least) = (write_duration(span), write_duration(LEAST_SHIFT));
+            Err((
+                key,
+                format!("{span} is too little to be seen: {least} is the least"),
+            ))
+        }
+    };
+    let share = |share_per_million: u32| match share_per_million {
+        1..LEAST_SHARE_PER_MILLION => {
+            let why = "too few packets to be seen: 0.1% is the least";
+            Err(("share", why.to_string()))
+        }
+        _ => positive("share", share_per_million.into()),
     };
     match &entry.what {
         What::Partition(p) => {
@@ -140,16 +169,26 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
         What::Clock(c) => {
             named(&c.targets)?;
             match c.warp {
-                Warp::Jump { delta_ns } => check_delta(delta_ns),
+                Warp::Jump { delta_ns } => {
+                    check_delta(delta_ns)?;
+                    seen("delta", Duration::from_nanos(delta_ns.unsigned_abs()))
+                }
                 Warp::Strobe { delta_ns, period } => {
                     check_delta(delta_ns)?;
+                    seen("delta", Duration::from_nanos(delta_ns.unsigned_abs()))?;
                     positive(
                         "period",
                         u64::try_from(period.as_micros()).unwrap_or(u64::MAX),
                     )?;
-                    match (SHORTEST_STROBE_PERIOD..=LONGEST_STROBE_PERIOD).contains(&period) {
+                    if !(SHORTEST_STROBE_PERIOD..=LONGEST_STROBE_PERIOD).contains(&period) {
+                        return Err(("period", "a strobe's period is 100us to 10s".into()));
+                    }
+                    match entry.lasts.is_none_or(|lasts| 2 * period <= lasts) {
                         true => Ok(()),
-                        false => Err(("period", "a strobe's period is 100us to 10s".into())),
+                        false => Err((
+                            "period",
+                            "the fault ends before the clock was once off and once right".into(),
+                        )),
                     }
                 }
                 // At -1,000,000 ppm the clock stands still, and beyond it would run backwards.
@@ -157,7 +196,24 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                     "rate_ppm",
                     "a drift is between -999999 and 10000000 ppm".into(),
                 )),
-                Warp::Drift { rate_ppm } => positive("rate_ppm", rate_ppm.unsigned_abs()),
+                Warp::Drift { rate_ppm } => {
+                    positive("rate_ppm", rate_ppm.unsigned_abs())?;
+                    let gained = |lasts: Duration| {
+                        lasts.as_nanos() * u128::from(rate_ppm.unsigned_abs()) / 1_000_000
+                    };
+                    match entry
+                        .lasts
+                        .is_none_or(|l| gained(l) >= LEAST_SHIFT.as_nanos())
+                    {
+                        true => Ok(()),
+                        false => Err((
+                            "rate_ppm",
+                            "the whole fault gains or loses less than a millisecond, which nobody \
+                             could see"
+                                .into(),
+                        )),
+                    }
+                }
                 Warp::Freeze { pause, .. } => {
                     positive(
                         "pause",
@@ -166,9 +222,14 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                     if pause > LONGEST_FREEZE {
                         return Err(("pause", "nothing is stopped for more than 24h".into()));
                     }
-                    match entry.lasts.is_none_or(|lasts| pause <= lasts) {
+                    match entry.lasts.is_none_or(|lasts| pause < lasts) {
                         true => Ok(()),
-                        false => Err(("pause", "the stop is longer than the whole fault".into())),
+                        false => Err((
+                            "pause",
+                            "the stop is as long as the whole fault, or longer: the daemon must run \
+                             on with clocks that lag before they are set right"
+                                .into(),
+                        )),
                     }
                 }
             }
@@ -195,25 +256,17 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                     "jitter",
                     "more jitter than delay: packets cannot come early".into(),
                 )),
-                Effect::Delay { delay, .. } => positive(
-                    "delay",
-                    u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
-                ),
+                Effect::Delay { delay, .. } => seen("delay", delay),
                 Effect::Reorder {
                     share_per_million,
                     delay,
                 } => {
-                    positive("share", share_per_million.into())?;
-                    positive(
-                        "delay",
-                        u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
-                    )
+                    share(share_per_million)?;
+                    seen("delay", delay)
                 }
                 Effect::Loss { share_per_million }
                 | Effect::Duplicate { share_per_million }
-                | Effect::Corrupt { share_per_million } => {
-                    positive("share", share_per_million.into())
-                }
+                | Effect::Corrupt { share_per_million } => share(share_per_million),
                 Effect::Rate { rate_kbit } => positive("rate_kbit", rate_kbit),
             }
         }
@@ -223,8 +276,7 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
 /// How far a clock may be set.
 fn check_delta(delta_ns: i64) -> Result<(), (&'static str, String)> {
     match delta_ns.unsigned_abs() {
-        0 => Err(("delta", "delta of nothing does nothing".into())),
-        1..=MOST_DELTA_NS => Ok(()),
+        0..=MOST_DELTA_NS => Ok(()),
         _ => Err((
             "delta",
             "a clock can be set forward or back by 36 years at most".into(),

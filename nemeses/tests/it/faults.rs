@@ -12,7 +12,7 @@ use history::fault::Receipt;
 use nemeses::schedule::{NemesisSpec, Schedule, Tuning, draw};
 use proptest::prelude::*;
 
-use crate::scripted::{CLIENT_PORT, Lie, Stage, address, names, stage};
+use crate::scripted::{CLIENT_PORT, EPOCH_NS, Lie, Stage, address, names, stage};
 
 /// The one fault of a schedule by hand.
 fn fault(what: &str, nodes: usize) -> Planned {
@@ -357,6 +357,126 @@ async fn a_heal_that_leaves_the_fault_is_found_out() {
         let receipt = heal(&fault, &stage).await;
         assert!(!receipt.held, "{what}: {receipt:#?}");
     }
+}
+
+/// What acts on packets, between nodes of which nobody lives, or nobody on one of the sides.
+#[tokio::test]
+async fn what_there_is_nobody_to_do_to_is_void() {
+    let halves = "family = \"partition\"\nshape = \"halves\"\ntargets = [\"n1\", \"n2\"]";
+    let partial = "family = \"partition\"\nshape = \"partial\"\ntargets = [\"n1\", \"n4\"]";
+    let no_response = "family = \"partition\"\nshape = \"no-response\"\ntargets = [\"n1\"]";
+    let loss = "family = \"packet\"\nshape = \"loss\"\ntargets = [\"n1\"]\nshare = \"30%\"";
+    let delay = "family = \"packet\"\nshape = \"delay\"\ntargets = [\"n1\"]\ndelay = \"50ms\"";
+    let all = ["n1", "n2", "n3", "n4", "n5"];
+    for (what, dead, stopped, void) in [
+        (halves, &all[..], &[][..], true),
+        (halves, &all[..2], &[], true),
+        (halves, &all[2..], &[], true),
+        (halves, &all[..1], &[], false),
+        (halves, &[], &all[..], true),
+        // Whose daemon stands still, that one's kernel answers for it, or does not.
+        (halves, &[], &all[..2], false),
+        (halves, &all[..2], &all[2..], true),
+        (partial, &["n4"], &[], true),
+        (partial, &["n2"], &[], false),
+        (no_response, &["n1"], &[], true),
+        (no_response, &[], &["n1"], true),
+        (no_response, &["n2"], &[], false),
+        (loss, &["n1"], &[], true),
+        (loss, &["n2", "n3", "n4", "n5"], &[], true),
+        (loss, &["n2", "n3", "n4"], &[], false),
+        (delay, &["n1"], &[], true),
+        (delay, &["n2"], &[], false),
+    ] {
+        let stage = stage(5).await;
+        stage.script().dead = dead.iter().map(Name::new).collect();
+        stage.script().stopped = stopped.iter().map(Name::new).collect();
+        let fault = fault(what, 5);
+        let case = format!("{what}, dead {dead:?}, stopped {stopped:?}");
+        let injected = inject(&fault, &stage).await;
+        assert!(injected.void.is_empty(), "{case}: only the end can tell");
+        let healed = heal(&fault, &stage).await;
+        assert!(healed.held, "{case}: {healed:#?}");
+        assert_eq!(!healed.void.is_empty(), void, "{case}: {healed:#?}");
+        // Whoever is seen alive at either look may have noticed.
+        stage.script().dead.clear();
+        stage.script().stopped.clear();
+        inject(&fault, &stage).await;
+        stage.script().dead = dead.iter().map(Name::new).collect();
+        stage.script().stopped = stopped.iter().map(Name::new).collect();
+        assert!(heal(&fault, &stage).await.void.is_empty(), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_answers_while_it_is_dead_is_not_dead() {
+    let what = "family = \"kill\"\ntargets = [\"n1\"]";
+    let stage = stage(3).await;
+    stage.lie("n1", Lie::Answers);
+    let receipt = inject(&fault(what, 3), &stage).await;
+    assert!(!receipt.held, "{receipt:#?}");
+    let line = "n2 -> n1 port 7000: connected".to_string();
+    assert!(receipt.evidence.contains(&line), "{receipt:#?}");
+    // One that rises after the look is found at the end.
+    stage.script().lies.clear();
+    let fault = fault(what, 3);
+    heal(&fault, &stage).await;
+    assert!(inject(&fault, &stage).await.held);
+    stage.lie("n1", Lie::Answers);
+    let receipt = heal(&fault, &stage).await;
+    assert_eq!(receipt.void, [line]);
+    assert!(receipt.held, "it is healed all the same: {receipt:#?}");
+}
+
+#[tokio::test]
+async fn what_an_agent_finds_void_is_void() {
+    for what in EVERY_KIND {
+        let stage = stage(5).await;
+        stage.script().leader = Some(Name::new("n2"));
+        let fault = fault(what, 5);
+        inject(&fault, &stage).await;
+        let told = stage.injected();
+        let (node, _) = told.last().expect("somebody is told");
+        stage.lie(node, Lie::FindsItVoid);
+        let receipt = heal(&fault, &stage).await;
+        assert!(receipt.held, "{what}: {receipt:#?}");
+        assert_eq!(receipt.void, [format!("{node}: nobody noticed")], "{what}");
+    }
+}
+
+/// The second path of a system that does not say what time it is.
+#[tokio::test]
+async fn a_log_that_goes_on_by_the_true_time_takes_a_jump_back() {
+    // 2026-11-18T11:06:40Z is the script's epoch.
+    let what = "family = \"clock\"\nshape = \"jump\"\ntargets = [\"n1\"]\ndelta = \"+1h\"";
+    for (line, void) in [
+        ("2026-11-18T12:06:40.5Z by the shifted clock", false),
+        ("2026-11-18T11:06:40.5Z by the true one", true),
+        (
+            "{\"ts\":\"2026-11-18T12:06:40.5+0100\"} by the true one",
+            true,
+        ),
+        ("without a stamp", false),
+    ] {
+        let stage = stage(3).await;
+        stage.script().tells_time = false;
+        let log = |line: &str| {
+            let mut script = stage.script();
+            script
+                .logs
+                .entry(Name::new("n1"))
+                .or_default()
+                .push(line.into());
+        };
+        log("2026-11-18T11:06:39Z before");
+        let fault = fault(what, 3);
+        assert!(inject(&fault, &stage).await.held);
+        log(line);
+        let receipt = heal(&fault, &stage).await;
+        assert!(receipt.held, "{line}: {receipt:#?}");
+        assert_eq!(!receipt.void.is_empty(), void, "{line}: {receipt:#?}");
+    }
+    assert_eq!(EPOCH_NS, 1_795_000_000_000_000_000);
 }
 
 #[tokio::test]

@@ -308,7 +308,7 @@ fn what_is_wrong_is_said_with_its_line() {
         (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"jump\"\ndelta = \"0s\"\n"), 7, "does nothing"),
         (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"drift\"\nrate_ppm = -1000000\n"), 7, "between -999999"),
         (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"drift\"\nrate_ppm = \"fast\"\n"), 7, "no whole number"),
-        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"freeze\"\npause = \"2s\"\n"), 8, "longer than the whole fault"),
+        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"freeze\"\npause = \"2s\"\n"), 8, "as long as the whole fault, or longer"),
         (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"freeze\"\npause = \"25h\"\n"), 7, "more than 24h"),
         (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"strobe\"\ndelta = \"1s\"\nperiod = \"99us\"\n"), 8, "100us to 10s"),
         (fault("at = \"1s\"\nfamily = \"packet\"\nshape = \"delay\"\ndelay = \"241s\"\n"), 7, "more than 4m"),
@@ -319,7 +319,15 @@ fn what_is_wrong_is_said_with_its_line() {
         (fault("at = \"1s\"\nfamily = \"partition\"\nshape = \"bridge\"\ntargets = [\"n1\"]\n"), 6, "needs `bridge`"),
         (fault("at = \"1s\"\nfamily = \"partition\"\nshape = \"bridge\"\nbridge = \"n7\"\ntargets = [\"n1\"]\n"), 7, "n7"),
         (fault("at = \"1s\"\nfamily = \"partition\"\nshape = \"partial\"\ntargets = [\"n1\"]\n"), 7, "between two nodes"),
-        (fault("at = \"1s\"\nlasts = \"0s\"\nfamily = \"kill\"\n"), 5, "lasts no time"),
+        (fault("at = \"1s\"\nlasts = \"0s\"\nfamily = \"kill\"\n"), 5, "too short to see"),
+        (fault("at = \"1s\"\nlasts = \"1ns\"\nfamily = \"kill\"\n"), 5, "1ns is too short to see whether it takes hold: 100ms is the least"),
+        (fault("at = \"1s\"\nlasts = \"99ms\"\nfamily = \"pause\"\n"), 5, "100ms is the least"),
+        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"jump\"\ndelta = \"1ns\"\n"), 8, "too little to be seen: 1ms is the least"),
+        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"strobe\"\ndelta = \"1s\"\nperiod = \"600ms\"\n"), 9, "once off and once right"),
+        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"drift\"\nrate_ppm = 5\n"), 8, "less than a millisecond"),
+        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"freeze\"\npause = \"1s\"\n"), 8, "as long as the whole fault"),
+        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"packet\"\nshape = \"delay\"\ndelay = \"1us\"\n"), 8, "too little to be seen"),
+        (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"packet\"\nshape = \"loss\"\nshare = \"0.01%\"\n"), 8, "0.1% is the least"),
         (format!("version = 1\n[[fault]]\nat = \"5s\"\nlasts = \"1s\"\n{pause}[[fault]]\nat = \"2s\"\nlasts = \"1s\"\n{pause}"), 8, "fault 2: begins at 2s, before the fault above it (5s)"),
         (format!("version = 1\n[[fault]]\nat = \"1s\"\n{pause}[[fault]]\nat = \"2s\"\nlasts = \"1s\"\n{pause}"), 7, "fault 2: overlaps fault 1: two faults of one family"),
         (format!("version = 1\n[[fault]]\nat = \"1s\"\nlasts = \"5s\"\n{pause}[[fault]]\nat = \"2s\"\nlasts = \"1s\"\nfamily = \"kill\"\ntargets = [\"n1\"]\n"), 8, "n1 cannot be both killed and paused"),
@@ -416,9 +424,9 @@ fn needs_are_those_of_the_schedule_itself() {
 
 /// Faults one after the other, each of which ends before the next begins.
 fn in_turn(count: u64) -> Schedule {
-    let text = "version = 1\n[[fault]]\nat = \"0s\"\nlasts = \"1ms\"\nfamily = \"pause\"\ntargets = [\"n1\"]\n";
+    let text = "version = 1\n[[fault]]\nat = \"0s\"\nlasts = \"200ms\"\nfamily = \"pause\"\ntargets = [\"n1\"]\n";
     let one = Schedule::parse(text, &names(5)).unwrap().entries.remove(0);
-    let at = |n: u64| Duration::from_millis(2 * n);
+    let at = |n: u64| Duration::from_millis(400 * n);
     let entries = (0..count).map(|n| Entry {
         at: at(n),
         ..one.clone()
@@ -435,9 +443,9 @@ fn a_very_long_schedule_is_looked_at_once_and_not_each_pair_of_its_faults() {
     let mut schedule = in_turn(400_000);
     assert_eq!(schedule.check(&names(5)), []);
     // One that lasts over the next three, and one that stands too late.
-    schedule.entries[200_000].lasts = Some(Duration::from_millis(7));
+    schedule.entries[200_000].lasts = Some(Duration::from_millis(1_400));
     let last = schedule.entries.len() - 1;
-    schedule.entries[last].at = Duration::from_millis(3);
+    schedule.entries[last].at = Duration::from_millis(600);
     let complaints = schedule.check(&names(5));
     let found: Vec<(usize, &str)> = complaints
         .iter()
@@ -449,7 +457,10 @@ fn a_very_long_schedule_is_looked_at_once_and_not_each_pair_of_its_faults() {
             (200_001, "overlaps fault 200001"),
             (200_002, "overlaps fault 200001"),
             (200_003, "overlaps fault 200001"),
-            (last, "begins at 3ms, before the fault above it (799.996s)"),
+            (
+                last,
+                "begins at 600ms, before the fault above it (159999.2s)"
+            ),
         ]
     );
     // Of very much that is wrong the first is said.

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 pub const CLIENT_PORT: u16 = 7_000;
 const PROBE_PORT: u16 = 7_001;
 /// 2026, in nanoseconds since 1970.
-const EPOCH_NS: i64 = 1_795_000_000_000_000_000;
+pub const EPOCH_NS: i64 = 1_795_000_000_000_000_000;
 const ROUND_TRIP_NS: u64 = 100_000;
 
 /// How a node deviates from what an honest agent does.
@@ -41,6 +41,10 @@ pub enum Lie {
     HealsNothing,
     /// None of its probes arrives anywhere.
     IsUnheard,
+    /// Answers clients although it is dead.
+    Answers,
+    /// Its agent says at the end that the fault was none.
+    FindsItVoid,
 }
 
 #[derive(Default)]
@@ -50,6 +54,12 @@ pub struct Script {
     pub leader_asked: u32,
     /// Whether the system says what time it is.
     pub tells_time: bool,
+    /// What the daemons have logged.
+    pub logs: BTreeMap<Name, Vec<String>>,
+    /// Nodes whose daemons do not run, whatever is done to them.
+    pub dead: BTreeSet<Name>,
+    /// Nodes whose daemons are stopped, whatever is done to them.
+    pub stopped: BTreeSet<Name>,
     in_force: BTreeMap<Name, BTreeMap<u64, (Fault, Instant)>>,
     /// Lags that are never made up.
     kept_ns: BTreeMap<Name, i64>,
@@ -211,6 +221,7 @@ impl Script {
                     return Err("lost my way".into());
                 }
                 json(Evidence {
+                    void: Vec::new(),
                     held: !self.lies(name, Lie::SeesNoEffect),
                     evidence: vec![format!("fault {fault} entered")],
                 })
@@ -239,6 +250,10 @@ impl Script {
                     }
                 }
                 json(Evidence {
+                    void: match self.lies(name, Lie::FindsItVoid) {
+                        true => vec!["nobody noticed".into()],
+                        false => Vec::new(),
+                    },
                     held: true,
                     evidence: vec![format!("fault {fault} gone")],
                 })
@@ -281,9 +296,12 @@ impl Script {
                 let dropped = self.rules(&target).any(|rule| {
                     rule.direction == Direction::Out && rule.local_port == Some(to.port())
                 });
-                json(match dropped {
-                    true => Connected::TimedOut,
-                    false => Connected::Yes,
+                let dead = matches!(self.state(&target), State::Stopped { .. })
+                    && !self.lies(&target, Lie::Answers);
+                json(match (dropped, dead) {
+                    (true, _) => Connected::TimedOut,
+                    (false, true) => Connected::Refused,
+                    (false, false) => Connected::Yes,
                 })
             }
             Request::Clocks { daemon } => json(Clocks {
@@ -292,6 +310,11 @@ impl Script {
                 window_ns: 100,
                 daemon_offset_ns: daemon.map(|_| (self.offset_ns(name), 0)),
             }),
+            Request::Tail { lines, .. } => {
+                let log = self.logs.get(name).map_or(&[][..], Vec::as_slice);
+                let from = log.len().saturating_sub(lines as usize);
+                json(log[from..].join("\n"))
+            }
             other => Err(format!("not in the script: {other:?}")),
         }
     }
@@ -342,10 +365,14 @@ impl Script {
     fn state(&self, name: &Name) -> State {
         let any = |wanted: fn(&Fault) -> bool| self.kinds(name).any(|(kind, _)| wanted(kind));
         match () {
-            () if any(|k| matches!(k, Fault::Kill { .. })) => State::Stopped {
-                status: "signal 9".into(),
-            },
-            () if any(|k| matches!(k, Fault::Pause { .. })) => State::Paused { pid: 7 },
+            () if self.dead.contains(name) || any(|k| matches!(k, Fault::Kill { .. })) => {
+                State::Stopped {
+                    status: "signal 9".into(),
+                }
+            }
+            () if self.stopped.contains(name) || any(|k| matches!(k, Fault::Pause { .. })) => {
+                State::Paused { pid: 7 }
+            }
             () => State::Running { pid: 7 },
         }
     }

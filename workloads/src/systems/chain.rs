@@ -2,7 +2,7 @@
 //!
 //! As with paxos-kv no type is shared with the node; `harness/docs/chain.md` is all that is known of it.
 
-mod params;
+pub(super) mod params;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

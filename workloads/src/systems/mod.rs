@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::protocol::{Ran, Request};
+use checkers::chain::{Retarget, Rules};
 use harness::client::{MALFORMED, OpError};
 use harness::cluster::Node;
 use harness::control::ControlError;
@@ -189,6 +190,24 @@ impl Entry {
     pub fn confirmations(&self, params: &Params) -> Option<u64> {
         let is_chain = self.params.contains(&CONFIRMATIONS);
         is_chain.then(|| params.count(CONFIRMATIONS.name))
+    }
+
+    /// What its rules say of blocks, set up so, if it is a chain. Where how far ahead a block may be is not to be chosen,
+    /// it is as in Bitcoin.
+    pub fn chain_rules(&self, params: &Params) -> Rules {
+        let has = |name: &str| self.params.iter().any(|param| param.name == name);
+        let is_chain = self.params.contains(&CONFIRMATIONS);
+        let drift = match has(chain::params::MAX_FUTURE_DRIFT) {
+            true => params.duration(chain::params::MAX_FUTURE_DRIFT),
+            false => Duration::from_secs(2 * 3600),
+        };
+        Rules {
+            retarget: has(chain::params::RETARGET_EVERY).then(|| Retarget {
+                every: params.count(chain::params::RETARGET_EVERY),
+                interval: params.duration(chain::params::BLOCK_INTERVAL.name),
+            }),
+            max_future_drift: is_chain.then_some(drift),
+        }
     }
 
     /// How it is loaded, set up so, where nobody says otherwise.

@@ -20,7 +20,9 @@ use super::{
     Entry, Flaw, Pace, Ready, Setup, SetupError, ask_all, at, majority, make_folders, parse, run,
 };
 use crate::http::{Http, Patience};
-use crate::interface::{DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv};
+use crate::interface::{
+    Command, DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv,
+};
 use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "paxos-kv";
@@ -368,6 +370,7 @@ const PAGE: u64 = 5_000;
 
 #[derive(Deserialize)]
 struct LogPage {
+    first: i64,
     entries: Vec<PageEntry>,
     decided_upto: i64,
 }
@@ -386,44 +389,104 @@ struct PageCommand {
     session: String,
     sequence: i64,
     applied: bool,
+    op: String,
+    #[serde(default)]
+    key: Value,
+    #[serde(default)]
+    from: Value,
+    #[serde(default)]
+    to: Value,
+    #[serde(default)]
+    value: Value,
+}
+
+impl From<PageEntry> for LogEntry {
+    fn from(entry: PageEntry) -> LogEntry {
+        let applied = entry.commands.into_iter().filter(|command| command.applied);
+        LogEntry {
+            slot: entry.slot,
+            ballot: entry.ballot,
+            digest: entry.digest,
+            chain: entry.chain,
+            applied: applied.map(Command::from).collect(),
+        }
+    }
+}
+
+impl From<PageCommand> for Command {
+    fn from(command: PageCommand) -> Command {
+        let what = Value::text(&command.op);
+        let content = match command.op.as_str() {
+            "put" | "append" => vec![what, command.key, command.value],
+            "cas" => vec![what, command.key, command.from, command.to],
+            "swap-unchecked" => vec![what, command.key, command.to],
+            _ => vec![what, command.key],
+        };
+        Command {
+            session: command.session,
+            sequence: command.sequence,
+            content,
+        }
+    }
+}
+
+/// The pages of one log, one after the other, while the node goes on.
+struct Reading {
+    log: DecidedLog,
+    next: i64,
+}
+
+impl Reading {
+    fn of(node: &Name) -> Reading {
+        Reading {
+            log: DecidedLog {
+                node: node.clone(),
+                entries: Vec::new(),
+                first: None,
+                decided_upto: 0,
+            },
+            next: 0,
+        }
+    }
+
+    /// Adds the page that was asked from `self.next` on. Returns whether it was the last.
+    fn add(&mut self, page: LogPage) -> Result<bool, String> {
+        let log = &mut self.log;
+        if page.decided_upto < log.decided_upto {
+            return Err(format!(
+                "the node had decided slots up to {}, and while its log was read only up to {}",
+                log.decided_upto, page.decided_upto
+            ));
+        }
+        log.decided_upto = page.decided_upto;
+        if log.first.is_none() || page.first > self.next {
+            // A snapshot has replaced what was read so far, and more.
+            log.entries.clear();
+            log.first = Some(page.first);
+        }
+        let Some(last) = page.entries.last() else {
+            return Ok(true);
+        };
+        self.next = last.slot + 1;
+        log.entries
+            .extend(page.entries.into_iter().map(LogEntry::from));
+        Ok(self.next > log.decided_upto)
+    }
 }
 
 #[async_trait]
 impl Log for PaxosKv {
     async fn decided(&self, node: &Node) -> Result<DecidedLog, String> {
         let mut http = self.http(node, Patience::COLLECT);
-        let mut log = DecidedLog {
-            node: node.name.clone(),
-            entries: Vec::new(),
-            decided_upto: 0,
-        };
-        let mut from = 0;
+        let mut reading = Reading::of(&node.name);
         loop {
-            let path = format!("/debug/log?from={from}&limit={PAGE}");
+            let path = format!("/debug/log?from={}&limit={PAGE}", reading.next);
             let answer = http.get(&path).await.map_err(|e| describe(&e))?;
             if answer.status != StatusCode::OK {
                 return Err(describe(&error_of(&answer)));
             }
-            let page: LogPage = parse(&answer.body).map_err(|e| describe(&e))?;
-            log.decided_upto = page.decided_upto;
-            let Some(last) = page.entries.last() else {
-                return Ok(log);
-            };
-            from = last.slot + 1;
-            log.entries.extend(page.entries.into_iter().map(|entry| {
-                LogEntry {
-                    slot: entry.slot,
-                    ballot: entry.ballot,
-                    digest: entry.digest,
-                    chain: entry.chain,
-                    applied: (entry.commands.into_iter())
-                        .filter(|command| command.applied)
-                        .map(|command| (command.session, command.sequence))
-                        .collect(),
-                }
-            }));
-            if from > log.decided_upto {
-                return Ok(log);
+            if reading.add(parse(&answer.body).map_err(|e| describe(&e))?)? {
+                return Ok(reading.log);
             }
         }
     }
@@ -526,6 +589,65 @@ mod tests {
         let (mut kv, _fake) = client(vec![answer(404, "404 page not found")]).await;
         let error = kv.get("k", Consistency::Linearizable).await.unwrap_err();
         assert_eq!(error.code, MALFORMED);
+    }
+
+    fn page(first: i64, slots: std::ops::RangeInclusive<i64>, decided_upto: i64) -> LogPage {
+        let entries: Vec<_> = slots
+            .map(|slot| {
+                serde_json::json!({"slot": slot, "ballot": [1, "n1"], "digest": "d", "chain": "c", "commands": [
+                    {"op": "put", "key": "a", "value": {"x": 1}, "session": "n2.1", "sequence": 1, "applied": true},
+                    {"op": "cas", "key": "a", "from": null, "to": 7, "session": "n2.1", "sequence": 2, "applied": true},
+                    {"op": "delete", "key": "a", "session": "n2.1", "sequence": 3, "applied": true},
+                    {"op": "range", "prefix": "a", "session": "n2.1", "sequence": 4, "applied": false},
+                ]})
+            })
+            .collect();
+        let page =
+            serde_json::json!({"first": first, "decided_upto": decided_upto, "entries": entries});
+        serde_json::from_value(page).unwrap()
+    }
+
+    fn slots(reading: &Reading) -> Vec<i64> {
+        reading.log.entries.iter().map(|entry| entry.slot).collect()
+    }
+
+    #[test]
+    fn commands_of_a_log_say_what_they_do_and_what_they_write_comes_last() {
+        let mut reading = Reading::of(&"n1".into());
+        assert_eq!(reading.add(page(1, 1..=1, 1)), Ok(true));
+        let value = reading.log.to_value();
+        let entry = &value.get("entries").unwrap().as_list().unwrap()[0];
+        let commands =
+            r#"[["n2.1",1,"put","a",{"x":1}],["n2.1",2,"cas","a",null,7],["n2.1",3,"delete","a"]]"#;
+        let commands: Value = serde_json::from_str(commands).unwrap();
+        assert_eq!(entry.as_list().unwrap()[4], commands);
+        assert_eq!(value.get("first"), Some(&Value::Int(1)));
+    }
+
+    #[test]
+    fn a_snapshot_between_two_pages_leaves_no_hole_and_a_restart_is_said() {
+        let mut reading = Reading::of(&"n1".into());
+        assert_eq!(reading.add(page(1, 1..=3, 9)), Ok(false));
+        assert_eq!(reading.add(page(4, 4..=5, 9)), Ok(false));
+        assert_eq!(
+            (slots(&reading), reading.log.first),
+            (vec![1, 2, 3, 4, 5], Some(1))
+        );
+        assert_eq!(reading.add(page(8, 8..=9, 10)), Ok(false));
+        assert_eq!(reading.add(page(10, 10..=10, 10)), Ok(true));
+        assert_eq!(
+            (slots(&reading), reading.log.first),
+            (vec![8, 9, 10], Some(8))
+        );
+        let mut reading = Reading::of(&"n1".into());
+        assert_eq!(reading.add(page(1, 1..=3, 9)), Ok(false));
+        assert!(reading.add(page(4, 4..=4, 4)).is_err());
+        // Everything is in a snapshot, or the node has nothing where it should have something.
+        let mut reading = Reading::of(&"n1".into());
+        let mut none = page(8, 1..=1, 7);
+        none.entries.clear();
+        assert_eq!(reading.add(none), Ok(true));
+        assert_eq!((reading.log.first, reading.log.decided_upto), (Some(8), 7));
     }
 
     #[test]

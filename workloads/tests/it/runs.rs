@@ -48,8 +48,7 @@ async fn run_as(
         nodes: vec!["n1".into(), "n2".into(), "n3".into()],
         faults: false,
         confirmations,
-        separate_clocks: false,
-        may_crash: false,
+        ..Circumstances::default()
     };
     let checkers = workload::judges(workload, &params, circumstances);
     let test = Test {

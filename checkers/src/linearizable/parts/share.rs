@@ -7,7 +7,7 @@ use history::word::{Arena, Stored, Word};
 use history::{History, Kind, Value};
 use rustc_hash::FxHashMap;
 
-use super::{Moments, Part, Place, Role, Unreadable};
+use super::{Flaw, Moments, Part, Place, Role, Unreadable};
 use crate::Meter;
 use crate::linearizable::Registers;
 use crate::linearizable::model::{Action, INITIAL};
@@ -127,12 +127,14 @@ impl<'h> Share<'h> {
                     if outcome == Kind::Ok && (role == Role::Read || !ret.value().is_nil()) =>
                 {
                     let Some((found, answer)) = share.unwrap(ret.value()) else {
-                        let value = ret.value().to_value();
-                        return Err(bad(format!("{value} is not [key, value]")));
+                        let why = format!("{} is not [key, value]", ret.value().to_value());
+                        share.flaw(at, index, role, &why);
+                        continue;
                     };
                     if !share.is_of(at, key, found) {
                         let why = "it asks for one key and is answered with another";
-                        return Err(bad(why.into()));
+                        share.flaw(at, index, role, why);
+                        continue;
                     }
                     Some((ret, answer))
                 }
@@ -148,7 +150,11 @@ impl<'h> Share<'h> {
                 }
                 (Role::Cas, _) => {
                     let Some((from, to)) = asked.as_pair() else {
-                        return Err(bad(format!("{} is not [from, to]", asked.to_value())));
+                        if outcome != Kind::Fail {
+                            let why = format!("{} is not [from, to]", asked.to_value());
+                            share.flaw(at, index, role, &why);
+                        }
+                        continue;
                     };
                     Action::Cas(
                         share.number(at, from, Place::new(index, false)),
@@ -185,6 +191,12 @@ impl<'h> Share<'h> {
         }
         meter.look(share.bytes() as u64)?;
         Ok(share.parts)
+    }
+
+    #[cold]
+    fn flaw(&mut self, at: u32, index: u32, role: Role, reason: &str) {
+        let flaw = &mut self.parts[at as usize].flaw;
+        Flaw::add(flaw, index.into(), reason, role != Role::Read);
     }
 
     fn new(registers: &'h Registers, columns: &'h Columns, nth: (usize, usize)) -> Share<'h> {

@@ -1,14 +1,17 @@
 //! What is wrong with lists without any cycle.
 
 use history::word::Items;
-use rustc_hash::FxHashMap;
+use history::wording::counted;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Lists, Micro, Read};
 use crate::transactions::consistency::{Class, Scope};
+use crate::transactions::cycles::{Found, shortest_cycles};
 use crate::transactions::findings::Findings;
-use crate::transactions::graph::NONE;
+use crate::transactions::graph::{Edges, Kind, NONE};
 use crate::transactions::read::{Scratch, equal};
 use crate::{Exhausted, Meter};
+use history::Time;
 
 impl Lists<'_> {
     /// What is wrong without any cycle.
@@ -17,7 +20,8 @@ impl Lists<'_> {
         self.prefixes(found, meter)?;
         self.within(found, meter)?;
         self.lost(found, meter)?;
-        self.partial(found, meter)
+        self.dirty_writes(found, meter)?;
+        self.lost_updates(found, meter)
     }
 
     /// In the longest reads: what nobody appended, what is there twice, what had failed.
@@ -34,7 +38,9 @@ impl Lists<'_> {
                 meter.tick(0)?;
                 let append = &self.appends[*number as usize];
                 let value = || self.shown(*number);
-                if append.position != at as u32 {
+                if append.ambiguous {
+                    continue;
+                } else if append.position != at as u32 {
                     broken = true;
                     let object = object();
                     let reason = format!("op {by} read {} twice in {object}", value());
@@ -46,6 +52,9 @@ impl Lists<'_> {
                         reason,
                     );
                 } else if append.txn == NONE && append.failed == NONE {
+                    if self.txns.is_anybodys() {
+                        continue;
+                    }
                     broken = true;
                     let object = object();
                     let reason = format!(
@@ -91,24 +100,30 @@ impl Lists<'_> {
                     );
                 }
             }
-            // Appends of one transaction stand in the order in which it made them.
-            for pair in key.standing.windows(2) {
+            // Appends of one transaction stand in the order in which it made them, and none is left out.
+            for number in &key.standing {
                 meter.tick(0)?;
-                let [a, b] = [pair[0], pair[1]].map(|n| &self.appends[n as usize]);
-                if a.txn == b.txn && a.place > b.place {
+                let append = &self.appends[*number as usize];
+                let Some(before) = self.appends.get(append.before as usize) else {
+                    continue;
+                };
+                if before.position >= append.position {
                     broken = true;
-                    let (object, writer) = (object(), self.op(a.txn));
-                    let (first, second) = (self.shown(pair[1]), self.shown(pair[0]));
+                    // One that nobody knows of may have been undone.
+                    let class = match self.txns.rets[append.txn as usize] {
+                        Time::MAX => Class::DirtyRead,
+                        _ => Class::Broken,
+                    };
+                    let (object, writer) = (object(), self.op(append.txn));
+                    let (first, second) = (self.shown(append.before), self.shown(*number));
+                    let how = match before.position {
+                        NONE => "without the other",
+                        _ => "the other way round",
+                    };
                     let reason = format!(
-                        "op {writer} appended {first} to {object} before {second}, but op {by} read them the other way round"
+                        "op {writer} appended {first} to {object} before {second}, but op {by} read {second} {how}"
                     );
-                    found.add(
-                        "internal",
-                        Class::Broken,
-                        Some(object),
-                        vec![writer, by],
-                        reason,
-                    );
+                    found.add("internal", class, Some(object), vec![writer, by], reason);
                 }
             }
             self.keys[k].broken |= broken;
@@ -141,7 +156,9 @@ impl Lists<'_> {
                             vec![op, by],
                             reason,
                         );
-                        self.keys[read.key as usize].broken = true;
+                        let key = read.key;
+                        self.keys[key as usize].broken = true;
+                        self.elements(txn, number, found, meter)?;
                         continue;
                     }
                 }
@@ -173,13 +190,83 @@ impl Lists<'_> {
         Ok(())
     }
 
+    /// Cycles of appends among transactions that are known to have happened. One that may have been undone is in none, if only
+    /// dirty reads are allowed, and could hide them.
+    fn dirty_writes(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
+        let is_known = |txn: u32| self.txns.rets[txn as usize] != Time::MAX;
+        if (0..self.txns.len() as u32).all(|txn| is_known(txn) || !self.happened(txn)) {
+            return Ok(());
+        }
+        let mut edges = Edges::new(self.txns.len());
+        for key in self.keys.iter().filter(|key| !key.broken) {
+            let mut last = None;
+            for number in key.standing.iter().filter(|n| is_known(self.writer(**n))) {
+                meter.tick(edges.bytes())?;
+                if let Some(last) = last.replace(self.writer(*number)) {
+                    edges.add(last, self.writer(*number), Kind::Ww, *number);
+                }
+            }
+            for number in key.unseen.iter().filter(|n| is_known(self.writer(**n))) {
+                if let Some(last) = last {
+                    edges.add(last, self.writer(*number), Kind::Ww, *number);
+                }
+            }
+        }
+        for cycle in shortest_cycles(&edges.graph(meter)?, meter)? {
+            let (class, scope) = (Class::DirtyWrite, Scope::Data);
+            found.add_cycle(
+                &Found {
+                    class,
+                    scope,
+                    cycle,
+                },
+                self,
+            );
+        }
+        Ok(())
+    }
+
+    /// What nobody appended, or what is there twice, in a read that is no beginning of the longest.
+    fn elements(
+        &mut self,
+        txn: u32,
+        read: u32,
+        found: &mut Findings,
+        meter: &mut Meter,
+    ) -> Result<(), Exhausted> {
+        let (list, key) = (
+            self.reads[read as usize].list,
+            self.reads[read as usize].key,
+        );
+        let mut there: FxHashSet<u32> = FxHashSet::default();
+        for value in list.items().into_iter().flatten() {
+            meter.tick(there.capacity() as u64 * 8)?;
+            let number = self.append(key, value);
+            let append = &self.appends[number as usize];
+            let (op, object) = (self.op(txn), self.object(key));
+            if append.ambiguous {
+                continue;
+            }
+            let (kind, reason) = if !there.insert(number) {
+                let reason = format!("op {op} read {} twice in {object}", self.shown(number));
+                ("duplicate elements", reason)
+            } else if append.txn == NONE && append.failed == NONE && !self.txns.is_anybodys() {
+                let value = self.shown(number);
+                let reason = format!("op {op} read {value} in {object}, which nobody appended");
+                ("element from nowhere", reason)
+            } else {
+                continue;
+            };
+            found.add(kind, Class::Broken, Some(object), vec![op], reason);
+        }
+        Ok(())
+    }
+
     /// What a transaction read before it read or appended to a key again.
     fn within(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
         #[derive(Clone, Default)]
         struct View {
-            /// Length of what was last read, if anything was.
-            read: Option<u32>,
-            /// Appends since then.
+            /// Appends since it last read the key.
             since: Vec<u32>,
             /// The last append before that, which must stay at the end.
             end: Option<u32>,
@@ -218,8 +305,6 @@ impl Lists<'_> {
                     let end = self.appends[end as usize].value;
                     ends_so = last.is_some_and(|last| equal(last, end));
                 }
-                let again = view.read.is_some_and(|len| len + own as u32 != read.len);
-                view.read = Some(read.len);
                 view.end = view.since.last().copied().or(view.end);
                 view.since.clear();
                 let (op, object) = (self.op(txn), || self.object(read.key));
@@ -229,18 +314,6 @@ impl Lists<'_> {
                         "op {op} appended to {object} and then read it without that at its end"
                     );
                     found.add("internal", Class::Broken, Some(object), vec![op], reason);
-                } else if again && !self.keys[read.key as usize].broken {
-                    let object = object();
-                    let reason = format!(
-                        "op {op} read {object} twice, and what others had appended differed"
-                    );
-                    found.add(
-                        "non-repeatable read",
-                        Class::Fractured,
-                        Some(object),
-                        vec![op],
-                        reason,
-                    );
                 }
             }
             // And nothing of what it appends only later.
@@ -319,126 +392,38 @@ impl Lists<'_> {
         Ok(())
     }
 
-    /// Transactions that were seen in part, and updates of the same version.
-    fn partial(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        /// Looking through longer transactions again and again would take the square of their length.
-        const LONG: usize = 32;
-        let mut long: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-        for txn in 0..self.txns.len() as u32 {
-            let range = self.txns.range(txn);
-            if range.len() <= LONG {
-                continue;
-            }
-            for micro in &self.micros[range] {
-                meter.tick(long.capacity() as u64 * 16)?;
-                if let Micro::Append(number) = micro {
-                    long.insert((txn, self.appends[*number as usize].key), *number);
-                }
-            }
-        }
+    /// Two that read the same version and appended to it.
+    fn lost_updates(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
         let mut updated: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-        // Of each key, the shortest read of the transaction at hand, and the shortest of those that come later.
+        // Of each key, the shortest read of the transaction at hand.
         let mut shortest: Scratch<Option<u32>> = Scratch::new(self.keys.len());
-        let mut later: Scratch<Option<u32>> = Scratch::new(self.keys.len());
         for txn in 0..self.txns.len() as u32 {
-            let range = self.txns.range(txn);
-            if range.len() < 2 {
-                continue;
-            }
-            let mut keys: Vec<u32> = Vec::new();
-            for at in range.clone() {
+            for at in self.txns.range(txn) {
                 meter.tick(updated.capacity() as u64 * 16)?;
-                match self.micros[at] {
+                let key = match self.micros[at] {
                     Micro::Read(read) => {
                         let read = &self.reads[read as usize];
                         let known = shortest.of(txn, read.key);
-                        if known.is_none() {
-                            keys.push(read.key);
-                        }
                         *known = Some(known.map_or(read.len, |len| len.min(read.len)));
+                        continue;
                     }
-                    Micro::Append(number) => {
-                        let key = self.appends[number as usize].key;
-                        let Some(seen) = *shortest.of(txn, key) else {
-                            continue;
-                        };
-                        let first = *updated.entry((key, seen)).or_insert(txn);
-                        if first != txn && !self.keys[key as usize].broken {
-                            let (a, b, object) = (self.op(first), self.op(txn), self.object(key));
-                            let reason = format!(
-                                "op {a} and op {b} both read {object} with {seen} elements and appended to it: neither saw the other"
-                            );
-                            found.add(
-                                "lost update",
-                                Class::Single,
-                                Some(object),
-                                vec![a, b],
-                                reason,
-                            );
-                            found.told(first, txn, Scope::Data);
-                        }
-                    }
-                }
-            }
-            if keys.len() < 2 {
-                continue;
-            }
-            for at in range.rev() {
-                let Micro::Read(number) = self.micros[at] else {
+                    Micro::Append(number) => self.appends[number as usize].key,
+                };
+                let Some(seen) = *shortest.of(txn, key) else {
                     continue;
                 };
-                let read = &self.reads[number as usize];
-                let key = &self.keys[read.key as usize];
-                let known = later.of(txn, read.key);
-                *known = Some(known.map_or(read.len, |len| len.min(read.len)));
-                let last = match read.len.checked_sub(1) {
-                    Some(last) if !key.broken => &self.appends[key.order[last as usize] as usize],
-                    _ => continue,
-                };
-                if last.txn == NONE || last.txn == txn {
+                let first = *updated.entry((key, seen)).or_insert(txn);
+                if first == txn || self.keys[key as usize].broken {
                     continue;
                 }
-                let written = self.txns.range(last.txn);
-                let mut missing = |append: u32, meter: &mut Meter| -> Result<(), Exhausted> {
-                    meter.tick(0)?;
-                    let append = &self.appends[append as usize];
-                    if self.keys[append.key as usize].broken {
-                        return Ok(());
-                    }
-                    match *shortest.of(txn, append.key) {
-                        Some(len) if append.position >= len && append.key != read.key => {
-                            let later = *later.of(txn, append.key);
-                            let (kind, class) =
-                                match later.is_some_and(|len| append.position >= len) {
-                                    true => ("observed transaction vanishes", Class::Vanished),
-                                    false => ("fractured read", Class::Fractured),
-                                };
-                            let (op, writer) = (self.op(txn), self.op(last.txn));
-                            let (here, there) = (self.object(read.key), self.object(append.key));
-                            let (value, other) = (last.value.to_value(), append.value.to_value());
-                            let reason = format!(
-                                "op {op} read {value} in {here}, which op {writer} appended, but not {other}, which that one appended to {there}"
-                            );
-                            found.add(kind, class, None, vec![op, writer], reason);
-                            found.told(txn, last.txn, Scope::Data);
-                        }
-                        _ => {}
-                    }
-                    Ok(())
-                };
-                if written.len() <= LONG {
-                    for micro in &self.micros[written] {
-                        if let Micro::Append(append) = micro {
-                            missing(*append, meter)?;
-                        }
-                    }
-                } else {
-                    for key in &keys {
-                        if let Some(append) = long.get(&(last.txn, *key)) {
-                            missing(*append, meter)?;
-                        }
-                    }
-                }
+                let (a, b, object) = (self.op(first), self.op(txn), self.object(key));
+                let reason = format!(
+                    "op {a} and op {b} both read {object} with {} and appended to it: neither saw the other",
+                    counted(seen, "element")
+                );
+                let (kind, class) = ("lost update", Class::Single);
+                found.add(kind, class, Some(object), vec![a, b], reason);
+                found.told(first, txn, Scope::Data);
             }
         }
         Ok(())

@@ -19,6 +19,17 @@ pub fn cases() -> Vec<Case> {
             bad: "P0 |-txn [[append 1 1]]-| |-txn [[r 1 [1 7]]]-|",
             good: "P0 |-txn [[append 1 1]]-| |-txn [[append 1 7]]-| |-txn [[r 1 [1 7]]]-|",
         },
+        // One of its appends is there without the one before.
+        Case {
+            kind: "internal",
+            allowed: &[],
+            bad: "
+            P0 |-txn [[append 1 1] [append 1 2]]-|
+            P1                                      |-txn [[r 1 [2]]]-|",
+            good: "
+            P0 |-txn [[append 1 1] [append 1 2]]-|
+            P1                                      |-txn [[r 1 [1 2]]]-|",
+        },
         // It does not read what it appended.
         Case {
             kind: "internal",
@@ -207,10 +218,10 @@ pub fn cases() -> Vec<Case> {
             P0  |-txn [[append 1 1]]-|
             P1  |-txn [[r 1 [1]] [r 1 [1]]]-|",
         },
-        // What is seen of one list and then not is no other list's.
+        // What is seen of one list and then not any more.
         Case {
-            kind: "non-repeatable read",
-            allowed: &[MonotonicAtomicView],
+            kind: "observed transaction vanishes",
+            allowed: &[ReadCommitted],
             bad: "
             P0  |-txn [[append 1 1]]-------------------|
             P1  |-txn [[r 1 [1]] [r 2 []] [r 1 []]]----|",
@@ -233,7 +244,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 []] [append 1 1]]-|
             P1  |-txn [[r 1 []] [append 1 2]]-|
@@ -246,7 +257,7 @@ pub fn cases() -> Vec<Case> {
         // And nobody looks afterwards.
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 []] [append 1 1]]-|
             P1  |-txn [[r 1 []] [append 1 2]]-|",
@@ -257,7 +268,7 @@ pub fn cases() -> Vec<Case> {
         // P2 and P3 lose an update, while a shorter way round leads over the write skew of P0 and P1.
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 []] [r 3 []] [append 2 2]]-|
             P1  |-txn [[r 2 []] [append 1 1]]----------|

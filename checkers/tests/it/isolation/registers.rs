@@ -36,6 +36,59 @@ pub fn cases() -> Vec<Case> {
             P0  |-txn [[w 1 1]]-?
             P1  |-txn [[r 1 1]]-|",
         },
+        // The second time it reads what had failed.
+        Case {
+            kind: "G1a",
+            allowed: &[ReadUncommitted],
+            bad: "
+            P0  |-txn [[w 1 1]]-|
+            P1  |-txn [[w 1 2]]-!
+            P2                     |-txn [[r 1 1] [r 1 2]]-|",
+            good: "
+            P0  |-txn [[w 1 1]]-|
+            P1  |-txn [[w 1 2]]-!
+            P2                     |-txn [[r 1 1] [r 1 1]]-|",
+        },
+        // What it sees was overwritten twice since then, the second time by whom it saw.
+        Case {
+            kind: "fractured read",
+            allowed: &[MonotonicAtomicView],
+            bad: "
+            P0  |-txn [[r 1 nil] [w 1 1]]-| |-txn [[r 1 1] [w 1 2]]-| |-txn [[r 1 2] [w 1 3] [w 2 9]]-|
+            P1  |-txn [[r 1 1] [r 2 9]]------------------------------------------------------------------|",
+            good: "
+            P0  |-txn [[r 1 nil] [w 1 1]]-| |-txn [[r 1 1] [w 1 2]]-| |-txn [[r 1 2] [w 1 3] [w 2 9]]-|
+            P1  |-txn [[r 1 3] [r 2 9]]------------------------------------------------------------------|",
+        },
+        // The same, and it had seen him before.
+        Case {
+            kind: "observed transaction vanishes",
+            allowed: &[ReadCommitted],
+            bad: "
+            P0  |-txn [[r 1 nil] [w 1 1]]-| |-txn [[r 1 1] [w 1 2]]-| |-txn [[r 1 2] [w 1 3] [w 2 9]]-|
+            P1  |-txn [[r 2 9] [r 1 1]]------------------------------------------------------------------|",
+            good: "
+            P0  |-txn [[r 1 nil] [w 1 1]]-| |-txn [[r 1 1] [w 1 2]]-| |-txn [[r 1 2] [w 1 3] [w 2 9]]-|
+            P1  |-txn [[r 2 9] [r 1 3]]------------------------------------------------------------------|",
+        },
+        // Blind writes of one process stand in its order.
+        Case {
+            kind: "causality violation",
+            allowed: &[SnapshotIsolation, Serializable],
+            bad: "P0  |-txn [[w 1 1]]-| |-txn [[w 1 2]]-| |-txn [[r 1 1]]-|",
+            good: "P0  |-txn [[w 1 1]]-| |-txn [[w 1 2]]-| |-txn [[r 1 2]]-|",
+        },
+        // It sees an effect without its cause.
+        Case {
+            kind: "causality violation",
+            allowed: &[ConsistentView, ReadAtomic, SnapshotIsolation, Serializable],
+            bad: "
+            P0  |-txn [[w 1 1]]-| |-txn [[w 2 1]]-|
+            P1  |-txn [[r 2 1]]-| |-txn [[r 1 nil]]-|",
+            good: "
+            P0  |-txn [[w 1 1]]-| |-txn [[w 2 1]]-|
+            P1  |-txn [[r 2 nil]]-| |-txn [[r 1 1]]-|",
+        },
         Case {
             kind: "G1b",
             allowed: &[ReadUncommitted],
@@ -107,10 +160,10 @@ pub fn cases() -> Vec<Case> {
             P0  |-txn [[w 1 1] [w 2 1]]---------------|
             P1  |-txn [[r 2 1] [r 1 1] [r 2 1]]-------|",
         },
-        // What is seen of one register and then not is no other register's.
+        // What is seen of one register and then not any more.
         Case {
-            kind: "non-repeatable read",
-            allowed: &[MonotonicAtomicView],
+            kind: "observed transaction vanishes",
+            allowed: &[ReadCommitted],
             bad: "
             P0  |-txn [[w 1 1]]-------------------|
             P1  |-txn [[r 1 1] [r 2 nil] [r 1 nil]]-|",
@@ -143,7 +196,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             kind: "lost update",
-            allowed: &[ReadAtomic],
+            allowed: &[Prefix],
             bad: "
             P0  |-txn [[r 1 nil] [w 1 1]]-|
             P1  |-txn [[r 1 nil] [w 1 2]]-|",

@@ -2,6 +2,7 @@
 //! on millions. Everything that is promised of one history is in the subject's `judge`.
 
 pub mod accounts;
+pub mod adya;
 pub mod bank;
 pub mod cores;
 pub mod objects;
@@ -109,6 +110,10 @@ const VERDICTS: [Verdict; 4] = [
 ];
 
 impl Row {
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
     pub fn of(&self, verdict: Verdict) -> u64 {
         let at = VERDICTS.iter().position(|v| *v == verdict);
         at.map_or(0, |at| self.verdicts[at])

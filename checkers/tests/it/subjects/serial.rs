@@ -17,7 +17,7 @@ pub enum Before {
 }
 
 impl Before {
-    fn orders(self, a: &Op, b: &Op) -> bool {
+    pub fn orders(self, a: &Op, b: &Op) -> bool {
         let returned = a.outcome == Outcome::Ok;
         match self {
             Before::Nothing => false,

@@ -119,6 +119,7 @@ impl Patch {
                 .set_registers(&call)
                 .map_err(|error| access(pid, "set its registers", error))?;
             self.memory().write(result_at, &NO_ANSWER)?;
+            self.will_ask(clock);
             let before_ns = now(clock);
             let time = self.run_to_park(thread, result_at)?;
             let after_ns = now(clock);

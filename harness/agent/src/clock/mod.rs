@@ -14,7 +14,8 @@
 //!                              └─ true time ───────────▶ apply the line ─▶ shown time ─▶ program
 //! ```
 //!
-//! After that a fault is a write of 48 bytes of data: it stops nobody and takes microseconds.
+//! After that a fault is a write of 64 bytes of data: it stops nobody and takes microseconds. The
+//! hooks count how often they are called, in a page that the process is made to map.
 //! Nothing else on the machine is touched, and no privilege is needed beyond the right to trace
 //! the process (a descendant, where Yama's `ptrace_scope` is 1).
 //!
@@ -22,10 +23,13 @@
 //!   Patch::install(pid)? .set(&Shift { realtime: Line::offset(HOUR), ..Shift::IDENTITY })?
 //!        │                .get()?  what the process's memory says      (receipt: bytes)
 //!        │                .ask(Clock::Realtime)?  what its code answers (receipt: execution)
+//!        │                .count()? .asked()?  how often the program itself has asked (receipt: use)
 //!        └─▶ .remove()?  the bytes that were there before
 //!   spawn(command, &shift)?   a child that never saw the true time
 //!   cover(pid, &shift)        a daemon and all its descendants, again after they fork and exec
 //! ```
+//!
+//! Threads that wait in the kernel *until* a time are set another one by [`rearm`].
 //!
 //! What this cannot reach: system calls made without the vDSO, the kernel's own timers (a timeout
 //! of one second takes one true second), and programs after `exec`, which starts with a fresh
@@ -41,20 +45,23 @@ mod payload;
 mod plan;
 mod process;
 mod relocate;
+mod remote;
 mod spawn;
 mod threads;
 mod vdso;
+mod waits;
 
 use std::io;
 
 pub use ask::Reading;
 pub use cover::{Covered, cover, rehearse};
 pub use line::{Clock, Line, LineError, Shift, now};
-pub use patch::{Patch, Removal};
+pub use patch::{Asked, Patch, Removal};
 pub use payload::Route;
 pub use plan::{Layout, support};
 pub use process::{start_time, tree};
 pub use spawn::spawn;
+pub use waits::{Wait, rearm, timers, waits};
 
 /// Why a process's clocks could not be changed or read.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,14 @@
 //! Putting the payload into a process, turning its clocks, and taking it out again.
 
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::line::Shift;
+use super::line::{Clock, Shift};
 use super::payload::{self, Header, Jump};
 use super::plan::{jump_bytes, jumps_stand, plan};
 use super::process::{self, Mapping, Memory, start_time};
+use super::remote::{self, Call};
 use super::threads::{Held, hold_all, tracing};
 use super::vdso::Image;
 use super::{ClockError, Result};
@@ -26,7 +29,40 @@ pub struct Patch {
     /// Address of the payload's data.
     data: u64,
     memory: Memory,
+    /// What the counters said when this hold was taken.
+    counted_before: [u64; 2],
+    /// How often the process was made to ask since then, by [`Patch::ask`].
+    own: [AtomicU64; 2],
 }
+
+/// How often a program has read its clocks, each way of asking counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    pub realtime: u64,
+    pub monotonic: u64,
+}
+
+impl Asked {
+    #[must_use]
+    pub fn plus(self, other: Asked) -> Asked {
+        Asked {
+            realtime: self.realtime + other.realtime,
+            monotonic: self.monotonic + other.monotonic,
+        }
+    }
+
+    /// What came after `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Asked) -> Asked {
+        Asked {
+            realtime: self.realtime.saturating_sub(earlier.realtime),
+            monotonic: self.monotonic.saturating_sub(earlier.monotonic),
+        }
+    }
+}
+
+/// The page of the counters: one is enough anywhere.
+const PAGE: u64 = 4096;
 
 /// What became of a removed patch. Either way the clocks are true and new calls take no detour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +72,17 @@ pub enum Removal {
     /// The functions are as they were, but a thread may still return through the payload, so its
     /// bytes were left behind the vDSO's end.
     Inert,
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Removal::Whole => "every byte is as it was",
+            Removal::Inert => {
+                "its functions are as they were, and what is left behind them is not called"
+            }
+        })
+    }
 }
 
 impl Patch {
@@ -52,7 +99,7 @@ impl Patch {
         match Target::open(pid) {
             Ok(target) => {
                 if let Some((found, true)) = target.find()? {
-                    return Ok(target.into_patch(found));
+                    return target.into_patch(found);
                 }
             }
             Err(ours @ ClockError::Ours { .. }) => return Err(ours),
@@ -65,7 +112,7 @@ impl Patch {
             // the address space and the vDSO that it will keep.
             let target = Target::open(pid)?;
             let found = target.write(&threads)?;
-            Ok(target.into_patch(found))
+            target.into_patch(found)
         };
         tracing(|| {
             until_not(attempt, |result| {
@@ -78,7 +125,70 @@ impl Patch {
     pub(super) fn install_held(pid: u32, thread: &Held) -> Result<Patch> {
         let target = Target::open(pid)?;
         let found = target.write(std::slice::from_ref(thread))?;
-        Ok(target.into_patch(found))
+        target.into_patch(found)
+    }
+
+    /// Sees to it that the process counts from now on how often it asks. Its threads are stopped for
+    /// that, and one of them maps the page. Does nothing where it counts already.
+    ///
+    /// # Errors
+    /// [`ClockError::Stopped`] when the process is stopped by a signal: its threads cannot run.
+    pub fn count(&mut self) -> Result<()> {
+        if self.counters()? != 0 {
+            return Ok(());
+        }
+        let at = self.payload_at();
+        let target = self.target()?;
+        tracing(|| target.map_counters(&mut hold_all(self.pid)?, at))?;
+        self.counted_before = self.counts()?.unwrap_or_default();
+        self.own = Default::default();
+        Ok(())
+    }
+
+    /// How often the program has asked since this hold was taken, what it was made to ask by
+    /// [`Patch::ask`] left out. `None`: it does not count.
+    pub fn asked(&self) -> Result<Option<Asked>> {
+        Ok(self.counts()?.map(|now| {
+            let since = |i: usize| {
+                let own = self.own[i].load(Ordering::Relaxed);
+                now[i]
+                    .saturating_sub(self.counted_before[i])
+                    .saturating_sub(own)
+            };
+            Asked {
+                realtime: since(0),
+                monotonic: since(1),
+            }
+        }))
+    }
+
+    /// The process is about to be made to ask.
+    pub(super) fn will_ask(&self, clock: Clock) {
+        let index = match clock {
+            Clock::Realtime => 0,
+            Clock::Monotonic => 1,
+        };
+        self.own[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Address of the counters; 0 for none.
+    fn counters(&self) -> Result<u64> {
+        self.header()?;
+        let mut word = [0; 8];
+        self.memory
+            .read(self.data + payload::COUNTERS_AT as u64, &mut word)?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    fn counts(&self) -> Result<Option<[u64; 2]>> {
+        match self.counters()? {
+            0 => Ok(None),
+            at => {
+                let mut counters = [0; payload::COUNTERS_LEN];
+                self.memory.read(at, &mut counters)?;
+                Ok(Some(payload::counts(&counters)))
+            }
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -134,19 +244,15 @@ impl Patch {
 
     /// Takes the patch away: first the jumps, then, if no thread can be inside it, the payload.
     pub fn remove(&self) -> Result<Removal> {
-        let target = Target {
-            pid: self.pid,
-            start_time: self.start_time,
-            vdso: self.vdso,
-            memory: Memory::open(self.pid)?,
-        };
+        let target = self.target()?;
         // The number may be another's by now: our own hold tells, and it must be the same process.
         let header = self.header()?;
         if start_time(self.pid) != Some(self.start_time) {
             return Err(ClockError::Gone { pid: self.pid });
         }
         let at = self.payload_at();
-        let attempt = || target.restore(&hold_all(self.pid)?, &header, at);
+        let counters = self.counters()?;
+        let attempt = || target.restore(&mut hold_all(self.pid)?, &header, at, counters);
         tracing(|| {
             until_not(attempt, |result| {
                 matches!(result, Err(ClockError::Busy { .. }) | Ok(Removal::Inert))
@@ -172,6 +278,15 @@ impl Patch {
 
     pub(super) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    fn target(&self) -> Result<Target> {
+        Ok(Target {
+            pid: self.pid,
+            start_time: self.start_time,
+            vdso: self.vdso,
+            memory: Memory::open(self.pid)?,
+        })
     }
 
     fn payload_at(&self) -> usize {
@@ -228,14 +343,57 @@ impl Target {
         })
     }
 
-    fn into_patch(self, found: Found) -> Patch {
+    fn into_patch(self, found: Found) -> Result<Patch> {
         let data = self.vdso.start + (found.at + payload::data_at()) as u64;
-        Patch {
+        let mut patch = Patch {
             pid: self.pid,
             start_time: self.start_time,
             vdso: self.vdso,
             data,
             memory: self.memory,
+            counted_before: [0; 2],
+            own: Default::default(),
+        };
+        patch.counted_before = patch.counts()?.unwrap_or_default();
+        Ok(patch)
+    }
+
+    /// Has the process map a page for its counters, in one of its threads, all of which are held,
+    /// and tells the payload at offset `at` of it.
+    fn map_counters(&self, threads: &mut [Held], at: usize) -> Result<()> {
+        let data = at + payload::data_at();
+        let mut word = [0; 8];
+        self.memory.read(
+            self.vdso.start + (data + payload::COUNTERS_AT) as u64,
+            &mut word,
+        )?;
+        if word != [0; 8] {
+            return Ok(());
+        }
+        let (protection, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        let map = Call {
+            number: libc::SYS_mmap,
+            arguments: [0, PAGE, protection as u64, flags as u64, u64::MAX, 0],
+        };
+        let address = self.call(threads, at, &map)?;
+        self.put(threads, data + payload::COUNTERS_AT, &address.to_le_bytes())
+    }
+
+    /// Makes a system call in one of the threads, which are all held.
+    fn call(&self, threads: &mut [Held], at: usize, call: &Call) -> Result<u64> {
+        let pid = self.pid;
+        let thread = threads.first_mut().ok_or(ClockError::Gone { pid })?;
+        let payload = self.vdso.start + at as u64;
+        match remote::system_call(thread, &self.memory, payload, call)? {
+            error @ -4095..=-1 => Err(ClockError::Access {
+                pid,
+                action: "have it map memory",
+                source: std::io::Error::from_raw_os_error(-error as i32),
+            }),
+            answer => Ok(answer as u64),
         }
     }
 
@@ -293,8 +451,15 @@ impl Target {
         Ok(Found { at })
     }
 
-    /// Writes back what the jumps displaced and, where possible, zeros over the payload.
-    fn restore(&self, threads: &[Held], header: &Header, at: usize) -> Result<Removal> {
+    /// Writes back what the jumps displaced and, where possible, zeros over the payload; the page of
+    /// its counters goes with it.
+    fn restore(
+        &self,
+        threads: &mut [Held],
+        header: &Header,
+        at: usize,
+        counters: u64,
+    ) -> Result<Removal> {
         self.refuse_threads_in(&header.jumps, threads)?;
         for jump in &header.jumps {
             self.put(threads, jump.at, &jump.displaced[..jump.len])?;
@@ -328,6 +493,14 @@ impl Target {
             .any(|thread| thread.may_enter(&self.memory, stack(thread), inside))
         {
             return Ok(Removal::Inert);
+        }
+        if counters != 0 {
+            let unmap = Call {
+                number: libc::SYS_munmap,
+                arguments: [counters, PAGE, 0, 0, 0, 0],
+            };
+            // Of a stopped process the page stays behind: nobody knows of it any more.
+            let _ = self.call(threads, at, &unmap);
         }
         self.put(threads, at, &vec![0; header.len])?;
         Ok(Removal::Whole)

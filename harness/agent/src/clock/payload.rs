@@ -10,9 +10,16 @@
 //!    24  route u64: 0 trampoline, 1 system call
 //!    32  three jumps, 16 bytes each: offset of the jump in the image u32, its length u32, the
 //!        eight bytes that stood there before
-//!   128  slot 0: real-time line, monotonic line: offset, rate, base each, i64     (48 bytes)
+//!    80  address u64 of the counters; 0: nothing is counted
+//!   128  slot 0: real-time line, monotonic line 32 bytes behind it: offset, rate, base each, i64
 //!   192  slot 1
 //! ```
+//!
+//! The vDSO is not writable for the process itself, so what it counts lies in a page of its own that
+//! it was made to map: how often the real-time line was applied, and 32 bytes behind that how often
+//! the monotonic line was, u64 each. Counting is one plain addition. Threads that ask in the same
+//! instant may be counted as one, and a locked addition would cost each of them more than the reading
+//! itself. So a count is a lower bound; what matters is whether it has moved.
 //!
 //! The displaced bytes live in the process itself, so that whoever finds the patch, also an agent
 //! that was started later, can take it away again.
@@ -20,7 +27,7 @@
 use super::line::{Line, Shift};
 
 pub(super) const MAGIC: [u8; 8] = *b"SCHISMCK";
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Alignment of the payload in the image: a data slot is one cache line.
 pub(super) const ALIGN: usize = 64;
 
@@ -30,9 +37,16 @@ const ROUTE_AT: usize = 24;
 const JUMPS_AT: usize = 32;
 const JUMP_LEN: usize = 16;
 const JUMPS_MAX: usize = 3;
+/// Offset in the data of the counters' address.
+pub(super) const COUNTERS_AT: usize = 80;
 const SLOTS_AT: usize = 128;
 const SLOT_STRIDE: usize = 64;
-pub(super) const SLOT_LEN: usize = 48;
+/// From the real-time line to the monotonic one, in a slot and among the counters.
+const CLOCK_STRIDE: usize = 32;
+const LINE_LEN: usize = 24;
+pub(super) const SLOT_LEN: usize = CLOCK_STRIDE + LINE_LEN;
+/// From the first counter to the end of the second.
+pub(super) const COUNTERS_LEN: usize = CLOCK_STRIDE + 8;
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(include_str!("payload_x86_64.s"));
@@ -50,6 +64,7 @@ unsafe extern "C" {
     static schism_clock_gettimeofday: u8;
     #[cfg(target_arch = "x86_64")]
     static schism_clock_time: u8;
+    static schism_clock_call: u8;
     static schism_clock_park: u8;
     static schism_clock_original: u8;
     static schism_clock_data: u8;
@@ -86,6 +101,11 @@ pub(super) fn len() -> usize {
 /// Offset of the data.
 pub(super) fn data_at() -> usize {
     at(&raw const schism_clock_data)
+}
+
+/// Offset of a system call that leads into that loop.
+pub(super) fn call_at() -> usize {
+    at(&raw const schism_clock_call)
 }
 
 /// Offset of the loop in which an injected call waits.
@@ -213,28 +233,35 @@ pub(super) fn slot_at(sequence: u64) -> usize {
 
 pub(super) fn encode(shift: &Shift) -> [u8; SLOT_LEN] {
     let mut out = [0; SLOT_LEN];
-    let lines = [shift.realtime, shift.monotonic];
-    let words = lines
+    for (line, field) in [shift.realtime, shift.monotonic]
         .iter()
-        .flat_map(|line| [line.offset_ns, line.rate_ppb, line.base_ns]);
-    for (word, field) in words.zip(out.chunks_exact_mut(8)) {
-        field.copy_from_slice(&word.to_le_bytes());
+        .zip(out.chunks_mut(CLOCK_STRIDE))
+    {
+        let words = [line.offset_ns, line.rate_ppb, line.base_ns];
+        for (word, field) in words.iter().zip(field.chunks_exact_mut(8)) {
+            field.copy_from_slice(&word.to_le_bytes());
+        }
     }
     out
 }
 
 pub(super) fn decode(slot: &[u8; SLOT_LEN]) -> Shift {
-    let word =
-        |i: usize| i64::from_le_bytes(slot[i * 8..i * 8 + 8].try_into().expect("eight bytes"));
-    let line = |i: usize| Line {
-        offset_ns: word(i),
-        rate_ppb: word(i + 1),
-        base_ns: word(i + 2),
+    let word = |at: usize| i64::from_le_bytes(slot[at..at + 8].try_into().expect("eight bytes"));
+    let line = |at: usize| Line {
+        offset_ns: word(at),
+        rate_ppb: word(at + 8),
+        base_ns: word(at + 16),
     };
     Shift {
         realtime: line(0),
-        monotonic: line(3),
+        monotonic: line(CLOCK_STRIDE),
     }
+}
+
+/// The two counters, real time first.
+pub(super) fn counts(counters: &[u8; COUNTERS_LEN]) -> [u64; 2] {
+    [0, CLOCK_STRIDE]
+        .map(|at| u64::from_le_bytes(counters[at..at + 8].try_into().expect("eight bytes")))
 }
 
 #[cfg(test)]

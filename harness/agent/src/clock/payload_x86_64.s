@@ -5,7 +5,8 @@
 #
 # Layout, which payload.rs knows by the labels:
 #
-#   clock_gettime | gettimeofday | time | apply | park | original (a slot, filled at install) | data
+#   clock_gettime | gettimeofday | time | apply | call | park | original (a slot, filled at install)
+#   | data
 #
 # Every routine follows the C calling convention as the vDSO's own do: it may be called on a small
 # stack (Go calls on its scheduler's), keeps rbx, rbp and r12 to r15, and can be interrupted by a
@@ -14,9 +15,9 @@
     .section .rodata.schism_clock, "a", @progbits
     .balign 64
     .globl schism_clock_start, schism_clock_gettimeofday, schism_clock_time
-    .globl schism_clock_park, schism_clock_original, schism_clock_data, schism_clock_end
+    .globl schism_clock_call, schism_clock_park, schism_clock_original, schism_clock_data, schism_clock_end
     .hidden schism_clock_start, schism_clock_gettimeofday, schism_clock_time
-    .hidden schism_clock_park, schism_clock_original, schism_clock_data, schism_clock_end
+    .hidden schism_clock_call, schism_clock_park, schism_clock_original, schism_clock_data, schism_clock_end
 
 # int clock_gettime(edi: clock, rsi: struct timespec *)
 schism_clock_start:
@@ -38,7 +39,7 @@ schism_clock_start:
     mov     eax, 0x2d2
     bt      eax, edi
     jnc     2f
-    mov     r8d, 24                     # the monotonic line follows the real-time line
+    mov     r8d, 32                     # the monotonic line lies 32 bytes behind the real-time line
 2:  call    .Lschism_apply
     mov     [rsi], rax
     mov     [rsi + 8], rdx
@@ -99,12 +100,16 @@ schism_clock_time:
 3:  add     rsp, 24
     ret
 
-# rsi: the true struct timespec, r8: 0 or 24, which line. Gives rax: seconds, rdx: nanoseconds.
+# rsi: the true struct timespec, r8: 0 or 32, which line. Gives rax: seconds, rdx: nanoseconds.
 # Keeps rsi. The same as Line::show.
 .Lschism_apply:
     imul    rdi, [rsi], 1000000000
     add     rdi, [rsi + 8]              # true, in ns
     lea     r9, [rip + .Lschism_data]
+    mov     rcx, [r9 + 80]              # where it is counted that somebody asked, if it is
+    test    rcx, rcx
+    jz      1f
+    inc     qword ptr [rcx + r8]        # not locked: see payload.rs
     # Two slots: the writer fills the one that is not in use and then turns the sequence number, so
     # that a reader neither waits nor sees half of one shift and half of another.
 1:  mov     r10, [r9 + 16]
@@ -148,6 +153,9 @@ schism_clock_time:
     mov     rdx, r11
     ret
 
+# A system call made from outside, in the registers that it was given (remote.rs).
+schism_clock_call:
+    syscall
 # Where a call made from outside returns to and waits to be fetched (ask.rs).
 schism_clock_park:
 .Lschism_park:

@@ -261,6 +261,51 @@ fn other_clocks_and_failures_pass_untouched() {
     assert_eq!(page.time(ptr::null_mut()), i64::from(-libc::EINVAL));
 }
 
+/// Each clock has its counter, every way of asking is counted, and what fails or is passed on is not.
+#[test]
+fn what_is_asked_is_counted_by_clock() {
+    let page = Page::new(&Shift::IDENTITY, 0);
+    TRUTH.set((0, 5, 6));
+    // Without counters nothing is counted, and nothing goes wrong.
+    assert_eq!(page.clock_gettime(0), (0, 5, 6));
+    let counters: [AtomicU64; payload::COUNTERS_LEN / 8] = Default::default();
+    let [at] = page.words(payload::COUNTERS_AT);
+    at.store(counters.as_ptr() as u64, Ordering::Release);
+    let counted = || {
+        let bytes: Vec<u8> = counters
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+            .collect();
+        payload::counts(&bytes.try_into().expect("the counters' length"))
+    };
+    assert_eq!(counted(), [0, 0]);
+    for (n, clock) in (1..).zip(REALTIME) {
+        page.clock_gettime(clock);
+        assert_eq!(counted(), [n, 0], "clock {clock}");
+    }
+    for (n, clock) in (1..).zip(MONOTONIC) {
+        page.clock_gettime(clock);
+        assert_eq!(counted(), [4, n], "clock {clock}");
+    }
+    let mut time = libc::timeval {
+        tv_sec: -7,
+        tv_usec: -7,
+    };
+    page.gettimeofday(&raw mut time, ptr::null_mut());
+    assert_eq!(counted(), [5, 5]);
+    page.gettimeofday(ptr::null_mut(), ptr::null_mut());
+    page.clock_gettime(2);
+    TRUTH.set((-libc::EINVAL, 5, 6));
+    page.clock_gettime(0);
+    assert_eq!(counted(), [5, 5]);
+    TRUTH.set((0, 5, 6));
+    #[cfg(target_arch = "x86_64")]
+    {
+        page.time(ptr::null_mut());
+        assert_eq!(counted(), [6, 5]);
+    }
+}
+
 /// A function whose landing pad is `paciasp`, in a page whose pads the processor insists on, called
 /// as the C library calls the vDSO: through a pointer.
 #[cfg(target_arch = "aarch64")]
@@ -367,7 +412,7 @@ fn a_reader_never_sees_half_a_shift() {
         rate_ppb: NANOS,
         base_ns: i * 1_000,
     };
-    let shifts: Vec<[u64; 6]> = (0..1_024)
+    let shifts: Vec<[u64; 7]> = (0..1_024)
         .map(|i| Shift {
             realtime: line(i),
             monotonic: line(-i),
@@ -384,7 +429,7 @@ fn a_reader_never_sees_half_a_shift() {
         },
         0,
     );
-    let slots: [&[AtomicU64; 6]; 2] = [0, 1].map(|sequence| page.words(payload::slot_at(sequence)));
+    let slots: [&[AtomicU64; 7]; 2] = [0, 1].map(|sequence| page.words(payload::slot_at(sequence)));
     let [sequence] = page.words(payload::SEQUENCE_AT);
     let stop = AtomicBool::new(false);
     let hook = page.hook(0) as usize;
@@ -415,6 +460,7 @@ fn a_reader_never_sees_half_a_shift() {
                     slot[3].store(words[3], Ordering::Release);
                     slot[4].store(words[4], Ordering::Release);
                     slot[5].store(words[5], Ordering::Release);
+                    slot[6].store(words[6], Ordering::Release);
                     sequence.store(next, Ordering::Release);
                 }
             }

@@ -145,7 +145,47 @@ impl Held {
         } else {
             self.signal = info.si_signo;
         }
+        self.restart_as_itself()
+            .map_err(|error| access(pid, "set its registers", error))?;
         Ok(true)
+    }
+
+    /// The system call that the stop has interrupted and that will be made again: its number and
+    /// arguments.
+    pub fn interrupted_call(&self) -> Option<(i64, [u64; 6])> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let r = &self.registers;
+            // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+            let again = matches!(r.rax as i64, -514..=-512 | -516);
+            let number = r.orig_rax as i64;
+            (again && number >= 0).then_some((number, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]))
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// A wait until a time is made again as the very call that it was.
+    ///
+    /// The kernel would let it go on as restart_syscall(2), by a copy of the time that it has kept. So
+    /// nobody could see any more what the thread waits in, nor set it another time. Such a wait does
+    /// not grow longer by being begun anew.
+    fn restart_as_itself(&mut self) -> io::Result<()> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            const ERESTARTNOHAND: i64 = 514;
+            const ERESTART_RESTARTBLOCK: i64 = 516;
+            let wait = libc::FUTEX_WAIT_BITSET as u64;
+            let r = &self.registers;
+            if r.rax as i64 == -ERESTART_RESTARTBLOCK
+                && r.orig_rax as i64 == libc::SYS_futex
+                && r.rsi & 127 == wait
+            {
+                self.registers.rax = -ERESTARTNOHAND as u64;
+                return self.set_registers(&self.registers);
+            }
+        }
+        Ok(())
     }
 
     /// The signal that stopped it, if it was one on its way to the thread.

@@ -12,15 +12,17 @@
 //!   freeze  SIGSTOP; after the span both clocks off by minus the span, and only then SIGCONT
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+pub(crate) use super::dial::Dials;
+use super::dial::{Dial, lock};
 use super::pause;
-use crate::clock::{self, Clock, ClockError, Line, Patch, Shift};
+use super::waits::{Moment, Waits};
+use crate::clock::{self, Asked, Clock, ClockError, Line, Patch, Shift};
 use crate::error::{Error, Result, doing};
 use crate::journal::Record;
 use crate::ledger::{Event, Ledger, failpoint};
@@ -33,72 +35,6 @@ const PERIOD_MIN_US: u64 = 100;
 const FREEZE_MAX_MS: u64 = 86_400_000;
 /// Processes of a tree that are asked for their time, for evidence.
 const ASKED_MAX: usize = 8;
-const NANOS: i128 = 1_000_000_000;
-
-/// The clocks of all daemons. A lock of its own, so that a strobe does not wait for the ledger's.
-pub(crate) type Dials = Arc<Mutex<BTreeMap<String, Dial>>>;
-
-/// The clocks of one daemon.
-#[derive(Debug, Default)]
-pub(crate) struct Dial {
-    turns: BTreeMap<u64, Shift>,
-    /// Left by healed freezes that are never made up.
-    kept: Vec<Shift>,
-    patches: BTreeMap<Ident, Patch>,
-}
-
-impl Dial {
-    /// What the daemon is to be shown.
-    fn sum(&self) -> Shift {
-        let all = || self.turns.values().chain(&self.kept);
-        Shift {
-            realtime: sum(all().map(|shift| shift.realtime)),
-            monotonic: sum(all().map(|shift| shift.monotonic)),
-        }
-    }
-
-    fn idle(&self) -> bool {
-        self.turns.is_empty() && self.kept.is_empty()
-    }
-
-    /// Writes the sum into every process that is patched; forgets those that are not any more.
-    fn turn(&mut self) {
-        let shift = self.sum();
-        self.patches.retain(|_, patch| patch.set(&shift).is_ok());
-    }
-}
-
-/// Lines added up. Their drifts count from different instants; as the sum is a line again, any one
-/// of them will do as its base.
-fn sum(lines: impl Iterator<Item = Line>) -> Line {
-    let lines: Vec<Line> = lines.collect();
-    let base_ns = lines
-        .iter()
-        .find(|line| line.rate_ppb != 0)
-        .map_or(0, |line| line.base_ns);
-    lines.iter().fold(
-        Line {
-            base_ns,
-            ..Line::IDENTITY
-        },
-        |all, line| {
-            let span = i128::from(base_ns) - i128::from(line.base_ns);
-            let drift = match line.rate_ppb {
-                0 => 0,
-                rate => (i128::from(rate) * span).div_euclid(NANOS),
-            };
-            let drift = i64::try_from(drift).unwrap_or(i64::MAX);
-            Line {
-                offset_ns: all
-                    .offset_ns
-                    .saturating_add(line.offset_ns)
-                    .saturating_add(drift),
-                rate_ppb: all.rate_ppb.saturating_add(line.rate_ppb),
-                base_ns,
-            }
-        },
-    )
-}
 
 /// A daemon that stands still with its clocks.
 #[derive(Debug)]
@@ -106,11 +42,6 @@ pub(crate) struct Frozen {
     pub(crate) daemon: String,
     since: Instant,
     pub(crate) until: Instant,
-}
-
-/// A panic while it was held is a bug, but clocks must still be set right.
-fn lock(dials: &Dials) -> MutexGuard<'_, BTreeMap<String, Dial>> {
-    dials.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Refuses what cannot be, before anything is journalled.
@@ -164,18 +95,21 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, name: &str) -> Result<Evid
     let Some(Fault::Clock { how, .. }) = ledger.faults.get(&fault).cloned() else {
         unreachable!("the ledger enters a fault before it applies it");
     };
-    lock(&ledger.dials)
-        .entry(name.to_owned())
-        .or_default()
-        .turns
-        .insert(fault, first_turn(&how));
+    let old = {
+        let mut dials = lock(&ledger.dials);
+        let dial = dials.entry(name.to_owned()).or_default();
+        let old = dial.sum();
+        dial.turns.insert(fault, first_turn(&how));
+        old
+    };
     let troubles = cover(ledger, name)?;
     if let ClockFault::Freeze { pause_ms, .. } = how {
         let span = Duration::from_millis(pause_ms);
         return freeze(ledger, fault, name, span, troubles);
     }
     failpoint("clock:covered");
-    let evidence = ask(ledger, name, troubles)?;
+    begin_count(ledger, fault, name);
+    let mut evidence = ask(ledger, name, troubles)?;
     if let ClockFault::Strobe {
         delta_ns,
         period_us,
@@ -188,8 +122,29 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, name: &str) -> Result<Evid
             delta_ns,
             Duration::from_micros(period_us),
         )?;
+    } else {
+        evidence
+            .evidence
+            .extend(follow(ledger, name, Moment::Turned(old))?);
     }
     Ok(evidence)
+}
+
+/// Sets those threads of the daemon that wait until a time to what that means by now. A strobe's are
+/// left alone: by which of its two clocks they were begun nobody knows.
+fn follow(ledger: &mut Ledger, name: &str, moment: Moment) -> Result<Vec<String>> {
+    let members = ledger.daemon(name)?.members()?;
+    let mut dials = lock(&ledger.dials);
+    let Some(dial) = dials.get_mut(name) else {
+        return Ok(Vec::new());
+    };
+    let now = dial.sum();
+    Ok(dial.waits.follow(&members, &now, moment))
+}
+
+fn strobes(ledger: &Ledger, name: &str) -> bool {
+    let strobe = |kind: &Fault| matches!(kind, Fault::Clock { daemon, how: ClockFault::Strobe { .. } } if daemon == name);
+    !ledger.demanded(strobe).is_empty()
 }
 
 /// Takes the turn of this fault, which is no longer in the ledger, back.
@@ -205,11 +160,17 @@ pub(crate) fn heal(
         .iter()
         .map(|line| format!("before: {line}"))
         .collect();
+    let (use_of, void) = count(ledger, fault, name, how);
+    evidence.push(use_of);
     if ledger.frozen.contains_key(&fault) {
         evidence.push("the freeze was cut short".into());
         thaw(ledger, fault)?;
     }
+    let mut old = Shift::IDENTITY;
+    let mut waits = Waits::default();
     if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        old = dial.sum();
+        waits = std::mem::take(&mut dial.waits);
         let turn = dial.turns.remove(&fault);
         if let ClockFault::Freeze { kept: true, .. } = how {
             dial.kept.extend(turn);
@@ -218,10 +179,98 @@ pub(crate) fn heal(
     }
     let after = settle(ledger, name)?;
     evidence.extend(after.evidence);
+    evidence.extend(release_waits(ledger, name, how, old, waits)?);
     Ok(Evidence {
+        void,
         held: after.held,
         evidence,
     })
+}
+
+/// Sets those who wait until a time by the clock that was wrong to what that means; says who cannot be.
+fn release_waits(
+    ledger: &mut Ledger,
+    name: &str,
+    how: &ClockFault,
+    old: Shift,
+    mut waits: Waits,
+) -> Result<Vec<String>> {
+    /// For a thread that had looked at its clock before that was set right, and waits only now.
+    const ON_ITS_WAY: Duration = Duration::from_millis(5);
+    let members = ledger.daemon(name)?.members()?;
+    let now = lock(&ledger.dials)
+        .get(name)
+        .map_or(Shift::IDENTITY, Dial::sum);
+    if now == old && !matches!(how, ClockFault::Strobe { .. }) {
+        return Ok(Vec::new());
+    }
+    // A strobe shows one of two clocks: whoever waits until late has looked at the one that is ahead.
+    let old = match how {
+        ClockFault::Strobe { delta_ns, .. } => Shift {
+            realtime: Line::offset(*delta_ns),
+            ..Shift::IDENTITY
+        },
+        _ => old,
+    };
+    let mut lines = waits.follow(&members, &now, Moment::Healed(old));
+    thread::sleep(ON_ITS_WAY);
+    lines.extend(waits.follow(&members, &now, Moment::Healed(old)));
+    lines.extend(Waits::timers(&members, &old));
+    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        dial.waits = waits;
+    }
+    Ok(lines)
+}
+
+/// From now on the turn of this fault is what the daemon's programs are shown.
+fn begin_count(ledger: &Ledger, fault: u64, name: &str) {
+    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        let asked = dial.tally();
+        dial.asked_at.insert(fault, asked);
+    }
+}
+
+/// How often the daemon's programs read the clocks that this fault turns, while it turned them; and
+/// if they never did, that the fault was nothing to them.
+fn count(ledger: &Ledger, fault: u64, name: &str, how: &ClockFault) -> (String, Vec<String>) {
+    let mut dials = lock(&ledger.dials);
+    let counted = dials.get_mut(name).and_then(|dial| {
+        let now = dial.tally();
+        // A freeze that is not over has turned nothing yet.
+        let begun = dial.asked_at.remove(&fault);
+        dial.counts
+            .then(|| begun.map_or(Asked::default(), |begun| now.since(begun)))
+    });
+    let Some(Asked {
+        realtime,
+        monotonic,
+    }) = counted
+    else {
+        let text = format!("how often daemon {name:?} read its clocks is not known");
+        return (text, Vec::new());
+    };
+    let (clock, asked, text) = match how {
+        ClockFault::Freeze { .. } => (
+            "its clocks while they lagged",
+            realtime + monotonic,
+            format!(
+                "daemon {name:?} read its wall clock {realtime} times and its monotonic clock \
+                 {monotonic} times while they lagged"
+            ),
+        ),
+        ClockFault::Jump { .. } | ClockFault::Strobe { .. } | ClockFault::Drift { .. } => (
+            "its wall clock while that was off",
+            realtime,
+            format!("daemon {name:?} read its wall clock {realtime} times while it was off"),
+        ),
+    };
+    let never = || {
+        format!(
+            "daemon {name:?} never read {clock}: it did not look, or it asks the kernel and not its \
+             vDSO"
+        )
+    };
+    (text, (asked == 0).then(never).into_iter().collect())
 }
 
 /// Takes away what healed freezes have left.
@@ -260,11 +309,7 @@ pub(crate) fn for_start(ledger: &Ledger, name: &str) -> Option<Shift> {
 pub(crate) fn started(ledger: &mut Ledger, name: &str, root: Ident, patch: Patch) -> Result<()> {
     ledger.write(Record::Shifting { pids: vec![root] })?;
     let mut dials = lock(&ledger.dials);
-    dials
-        .entry(name.to_owned())
-        .or_default()
-        .patches
-        .insert(root, patch);
+    dials.entry(name.to_owned()).or_default().enter(root, patch);
     Ok(())
 }
 
@@ -291,6 +336,16 @@ pub(crate) fn tick(ledger: &mut Ledger) -> Vec<String> {
             Ok(more) => troubles.extend(more),
             Err(error) => troubles.push(error.to_string()),
         }
+        let due = lock(&ledger.dials)
+            .get(&name)
+            .is_some_and(|dial| dial.waits.due());
+        // What it does and cannot do is said when the fault is taken back.
+        if due
+            && !strobes(ledger, &name)
+            && let Err(error) = follow(ledger, &name, Moment::Later)
+        {
+            troubles.push(error.to_string());
+        }
     }
     troubles
 }
@@ -313,6 +368,7 @@ fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
         dial.patches
             .retain(|ident, patch| members.contains(ident) && patch.get().is_ok());
         dial.turn();
+        dial.tally();
         let patched: BTreeSet<Ident> = dial.patches.keys().copied().collect();
         members
             .into_iter()
@@ -334,9 +390,7 @@ fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
             Ok(patch)
         });
         match patched {
-            Ok(patch) => {
-                dial.patches.insert(ident, patch);
-            }
+            Ok(patch) => dial.enter(ident, patch),
             Err(ClockError::Gone { .. }) => {}
             Err(error) => troubles.push(format!("not covered: {error}")),
         }
@@ -361,6 +415,7 @@ fn settle(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
         dials.remove(name);
     }
     let mut evidence = Evidence {
+        void: Vec::new(),
         held: true,
         evidence: Vec::new(),
     };
@@ -392,8 +447,8 @@ pub(crate) fn remove(ident: Ident) -> Result<String, ClockError> {
     patch.set(&Shift::IDENTITY)?;
     let removal = patch.remove()?;
     Ok(match patch.in_force() {
-        Ok(true) => format!("{ident}: the patch is still in its memory ({removal:?})"),
-        _ => format!("{ident}: clocks true, patch removed ({removal:?})"),
+        Ok(true) => format!("{ident}: the patch is still in its memory ({removal})"),
+        _ => format!("{ident}: clocks true, patch removed ({removal})"),
     })
 }
 
@@ -406,12 +461,14 @@ fn ask(ledger: &mut Ledger, name: &str, troubles: Vec<String>) -> Result<Evidenc
             "daemon {name:?} has no process whose clocks are turned"
         ));
         return Ok(Evidence {
+            void: Vec::new(),
             held: false,
             evidence,
         });
     };
     let wanted = dial.sum();
     let mut evidence = Evidence {
+        void: Vec::new(),
         held: troubles.is_empty(),
         evidence: troubles,
     };
@@ -504,13 +561,18 @@ fn thaw(ledger: &mut Ledger, fault: u64) -> Result<()> {
         monotonic: lag,
     };
     let name = &frozen.daemon;
-    if let Some(dial) = lock(&ledger.dials).get_mut(name)
-        && let Some(turn) = dial.turns.get_mut(&fault)
-    {
-        *turn = shift;
+    let mut old = Shift::IDENTITY;
+    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+        old = dial.sum();
+        if let Some(turn) = dial.turns.get_mut(&fault) {
+            *turn = shift;
+        }
     }
     // A process that was started meanwhile has no patch yet.
     cover(ledger, name)?;
+    begin_count(ledger, fault, name);
+    // While they stand still: a machine that is suspended waits no time either.
+    follow(ledger, name, Moment::Turned(old))?;
     failpoint("clock:thawing");
     if pause::stoppers(ledger, name).is_empty() {
         pause::release(ledger, name)?;
@@ -604,35 +666,5 @@ fn offsets(patch: &Patch) -> Result<((i64, i64), u64)> {
             Ok(((off(Clock::Realtime), off(Clock::Monotonic)), 0))
         }
         other => other.map_err(Error::Clock),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn turns_add_up_at_every_instant() {
-        let now = 1_700_000_000_000_000_000;
-        let lines = [
-            Line::offset(3_600_000_000_000),
-            Line {
-                offset_ns: 5,
-                rate_ppb: 200_000_000,
-                base_ns: now,
-            },
-            Line {
-                offset_ns: -7,
-                rate_ppb: -50_000_000,
-                base_ns: now + 10_000_000_000,
-            },
-        ];
-        let all = sum(lines.into_iter());
-        for at in [now - 1_000_000_000, now, now + 60_000_000_000] {
-            let apart: i64 = lines.iter().map(|line| line.show(at) - at).sum();
-            // Each quotient is rounded down, one for each line that drifts.
-            assert!((all.show(at) - at - apart).abs() <= 2, "at {at}");
-        }
-        assert_eq!(sum(std::iter::empty()), Line::IDENTITY);
     }
 }

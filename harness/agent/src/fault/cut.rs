@@ -16,6 +16,9 @@
 //!     ip daddr 10.1.0.2 counter ether daddr set 02:53:43:48:49:53 accept comment "fault 7" } }
 //! ```
 //!
+//! Each table has an empty chain besides, by which it is known to be ours: one of somebody else's that
+//! has the same name is neither replaced nor deleted, and cuts are refused while it is there.
+//!
 //! Every rule names a peer or a local port, so none can match the control path of a controller that
 //! is neither. Where the controller may be a peer, or its port a service's, it says how it speaks to
 //! the node ([`Control`]), and the first rule of every chain accepts that.
@@ -38,6 +41,10 @@ const NFT: Duration = Duration::from_secs(10);
 /// A locally administered address (second bit of the first byte) that no device is given.
 const NOBODY: &str = "02:53:43:48:49:53";
 const MILLION: u32 = 1_000_000;
+/// The chain by which a table is known to be ours.
+const OURS: &str = "made-by-schism";
+/// The families in which we have a table.
+const FAMILIES: [&str; 2] = ["inet", "netdev"];
 
 /// What this node can do, and what the counters said before they were last replaced.
 #[derive(Debug, Default)]
@@ -54,17 +61,19 @@ impl Cuts {
     /// Tries it: adds tables and deletes them in the same transaction.
     pub(crate) fn probe(nursery: &Arc<Nursery>, control: Option<Control>) -> Cuts {
         let attempt = |text: &str| nft(nursery, text).err().map(|error| error.to_string());
+        // A name that nobody else has, as it is deleted at once.
+        let name = format!("schism-probe-{}", nursery.prefix());
         Cuts {
-            nft: attempt(
-                "table inet schism-probe { chain in { type filter hook input priority -300; \
-                 ip saddr 192.0.2.1 numgen random mod 1000000 < 1 counter drop; }; }\n\
-                 delete table inet schism-probe\n",
-            ),
+            nft: attempt(&format!(
+                "table inet {name} {{ chain in {{ type filter hook input priority -300; \
+                 ip saddr 192.0.2.1 numgen random mod 1000000 < 1 counter drop; }}; }}\n\
+                 delete table inet {name}\n",
+            )),
             egress: attempt(&format!(
-                "table netdev schism-probe {{ chain out {{ \
+                "table netdev {name} {{ chain out {{ \
                  type filter hook egress device \"lo\" priority 0; \
                  ip daddr 192.0.2.1 counter ether daddr set {NOBODY} accept; }}; }}\n\
-                 delete table netdev schism-probe\n",
+                 delete table netdev {name}\n",
             )),
             dropped: BTreeMap::new(),
             control,
@@ -127,6 +136,7 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
         ));
     }
     Ok(Evidence {
+        void: Vec::new(),
         held: found == wanted,
         evidence,
     })
@@ -146,21 +156,39 @@ pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
         "the kernel's ruleset holds {rest} rules of this fault"
     ));
     Ok(Evidence {
+        void: Vec::new(),
         held: rest == 0,
         evidence,
     })
 }
 
-/// Deletes our tables, and nothing else.
-pub(crate) fn clear(nursery: &Arc<Nursery>) -> Result<()> {
-    for family in ["inet", "netdev"] {
-        // Declared first, so that deleting what is not there is fine. A kernel without the family
-        // has no such table either.
-        if tables(nursery)?.contains(&format!("table {family} schism")) {
-            nft(nursery, &format!("delete table {family} schism\n"))?;
-        }
+/// Deletes our tables, and nothing else. Says what it did, and what it left alone.
+pub(crate) fn clear(nursery: &Arc<Nursery>) -> Result<Vec<String>> {
+    let mut deeds = Vec::new();
+    for Table { family, ours } in tables(nursery)? {
+        deeds.push(match ours {
+            true => {
+                nft(nursery, &format!("delete table {family} schism\n"))?;
+                format!("deleted the packet filter table {family} schism")
+            }
+            false => {
+                format!("left alone the packet filter table {family} schism, which is not ours")
+            }
+        });
     }
-    Ok(())
+    Ok(deeds)
+}
+
+/// Refuses to put our tables where others have theirs.
+pub(crate) fn refuse_foreign(nursery: &Arc<Nursery>) -> Result<()> {
+    let foreign = tables(nursery)?.into_iter().find(|table| !table.ours);
+    match foreign {
+        None => Ok(()),
+        Some(Table { family, .. }) => Err(Error::Refused(format!(
+            "this node has a packet filter table `{family} schism` that is not the agent's own: it is \
+             left alone, and packets cannot be dropped while it has that name"
+        ))),
+    }
 }
 
 /// Brings the kernel's tables in line with the ledger; what the counters said is kept. Returns what
@@ -183,6 +211,7 @@ fn replace(ledger: &mut Ledger) -> Result<(BTreeMap<u64, Count>, String)> {
             None => Some(devices()?),
             Some(_) => None,
         };
+        refuse_foreign(&ledger.nursery)?;
         sent = ruleset(&cuts, devices.as_ref(), ledger.cuts.control);
         nft(&ledger.nursery, &sent)?;
     }
@@ -204,13 +233,15 @@ fn ruleset(cuts: &[(u64, &[Drop])], devices: Option<&Devices>, control: Option<C
         chain(cuts, control, direction, name, hook, verdict)
     };
     let mut text = String::from("table inet schism {}\ndelete table inet schism\n");
-    text += "table inet schism {\n";
+    let table = |family: &str| format!("table {family} schism {{\n  chain {OURS} {{\n  }}\n");
+    text += &table("inet");
     text += &chain(Direction::In, "in", "input priority -300", "drop");
     let Some(devices) = devices else {
         text += &chain(Direction::Out, "out", "postrouting priority 0", "drop");
         return text + "}\n";
     };
-    text += "}\ntable netdev schism {}\ndelete table netdev schism\ntable netdev schism {\n";
+    text += "}\ntable netdev schism {}\ndelete table netdev schism\n";
+    text += &table("netdev");
     let misdirect = format!("ether daddr set {NOBODY} accept");
     for (name, names, verdict) in [
         ("out", &devices.framed, misdirect.as_str()),
@@ -329,12 +360,9 @@ struct Count {
 /// Reads our rules back from the kernel.
 fn counters(nursery: &Arc<Nursery>) -> Result<BTreeMap<u64, Count>> {
     let mut counts = BTreeMap::new();
-    let tables = tables(nursery)?;
-    for family in ["inet", "netdev"] {
-        if tables.contains(&format!("table {family} schism")) {
-            let list = ["-j", "list", "table", family, "schism"];
-            count(&run(nursery, &list, "")?.stdout, &mut counts);
-        }
+    for Table { family, .. } in tables(nursery)?.into_iter().filter(|table| table.ours) {
+        let list = ["-j", "list", "table", family, "schism"];
+        count(&run(nursery, &list, "")?.stdout, &mut counts);
     }
     Ok(counts)
 }
@@ -355,9 +383,27 @@ fn count(json: &str, counts: &mut BTreeMap<u64, Count>) {
     }
 }
 
-fn tables(nursery: &Arc<Nursery>) -> Result<Vec<String>> {
+/// A table of our name.
+struct Table {
+    family: &'static str,
+    ours: bool,
+}
+
+fn tables(nursery: &Arc<Nursery>) -> Result<Vec<Table>> {
     let listed = run(nursery, &["list", "tables"], "")?.stdout;
-    Ok(listed.lines().map(str::to_owned).collect())
+    let mut found = Vec::new();
+    for family in FAMILIES {
+        if listed
+            .lines()
+            .any(|line| line == format!("table {family} schism"))
+        {
+            let shown = run(nursery, &["list", "table", family, "schism"], "")?.stdout;
+            let mark = format!("chain {OURS} {{");
+            let ours = shown.lines().any(|line| line.trim() == mark);
+            found.push(Table { family, ours });
+        }
+    }
+    Ok(found)
 }
 
 fn nft(nursery: &Arc<Nursery>, text: &str) -> Result<Ran> {
@@ -429,6 +475,8 @@ mod tests {
             "table inet schism {}
 delete table inet schism
 table inet schism {
+  chain made-by-schism {
+  }
   chain in {
     type filter hook input priority -300
     ip saddr 10.1.0.2 numgen random mod 1000000 < 300000 counter drop comment \"fault 7\"
@@ -437,6 +485,8 @@ table inet schism {
 table netdev schism {}
 delete table netdev schism
 table netdev schism {
+  chain made-by-schism {
+  }
   chain out {
     type filter hook egress devices = { eth0, eth1 } priority 0
     ip6 daddr fd00::2 tcp sport 2379 counter ether daddr set 02:53:43:48:49:53 accept comment \"fault 7\"
@@ -478,7 +528,8 @@ table netdev schism {
             };
             for devices in [Some(&devices), None] {
                 let text = ruleset(&[(7, &rules)], devices, Some(control));
-                let chains: Vec<&str> = text.split("  chain ").skip(1).collect();
+                let chains = text.split("  chain ").skip(1);
+                let chains: Vec<&str> = chains.filter(|chain| !chain.starts_with(OURS)).collect();
                 assert_eq!(chains.len(), if devices.is_some() { 3 } else { 2 });
                 for chain in chains {
                     let rules: Vec<&str> = chain.lines().skip(2).map(str::trim).collect();

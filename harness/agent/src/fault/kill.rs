@@ -1,4 +1,6 @@
-//! SIGKILL to a daemon's whole tree, and a new start.
+//! SIGKILL to a daemon's whole tree and whoever serves in its place, and a new start.
+
+use std::collections::BTreeSet;
 
 use rustix::process::Signal;
 
@@ -8,72 +10,132 @@ use crate::protocol::{Evidence, Fault};
 use crate::tree;
 
 pub(crate) fn is_of(kind: &Fault, name: &str) -> bool {
-    matches!(kind, Fault::Kill { daemon } if daemon == name)
+    matches!(kind, Fault::Kill { daemon, .. } if daemon == name)
 }
 
-/// Kills until nobody of the tree is left. Evidence: `/proc` knows none of them any more.
+/// Kills until nobody of the tree is left, nor anybody who serves in its place. Evidence: `/proc`
+/// knows none of them any more, and nobody is at the daemon's ports.
 pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
-    let daemon = ledger.daemon(name)?;
-    let before = daemon.members()?;
+    let (before, mut evidence) = ledger.claim(name)?;
     if before.is_empty() {
+        let status = &ledger.daemon(name)?.status;
         return Ok(Evidence {
+            void: Vec::new(),
             held: false,
-            evidence: vec![format!("daemon {name:?} did not run ({})", daemon.status)],
+            evidence: vec![format!("daemon {name:?} did not run ({status})")],
         });
     }
-    let mut seen = before;
+    let dead = kill_all(ledger, name, &mut evidence)?;
+    // A socket may outlive its process for a moment.
+    wait_until(TAKES_HOLD, || Ok(!dead || silence(ledger, name)?.0))?;
+    let (silent, lines) = silence(ledger, name)?;
+    evidence.extend(lines);
+    Ok(Evidence {
+        void: Vec::new(),
+        held: dead && silent,
+        evidence,
+    })
+}
+
+/// Kills until nobody is left, also of those who forked away meanwhile. Whether that was reached.
+fn kill_all(ledger: &mut Ledger, name: &str, evidence: &mut Vec<String>) -> Result<bool> {
+    let mut seen = BTreeSet::new();
     let dead = wait_until(TAKES_HOLD, || {
-        let members = daemon.signal(Signal::KILL)?;
-        seen.extend(&members);
-        Ok(members.is_empty())
+        let (found, why) = ledger.claim(name)?;
+        let fresh = why.into_iter().filter(|line| !evidence.contains(line));
+        let fresh: Vec<String> = fresh.collect();
+        evidence.extend(fresh);
+        seen.extend(found);
+        let members = ledger.daemon(name)?.signal(Signal::KILL)?;
+        let rest = members.len();
+        seen.extend(members);
+        Ok(rest == 0)
     })?;
-    daemon.stopped.clear();
-    seen.sort();
-    seen.dedup();
+    ledger.daemon(name)?.stopped.clear();
     let line = |ident: &tree::Ident| match tree::alive(*ident) {
         true => format!("{ident}: still there after SIGKILL"),
         false => format!("{ident}: gone"),
     };
-    Ok(Evidence {
-        held: dead,
-        evidence: seen.iter().map(line).collect(),
-    })
+    evidence.extend(seen.iter().map(line));
+    Ok(dead)
 }
 
-/// Starts the daemon again if it should run and nothing else keeps it dead.
+/// Who lives although the daemon was killed.
+fn risen(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
+    let (members, mut lines) = ledger.claim(name)?;
+    lines.extend(
+        members
+            .iter()
+            .map(|ident| format!("{ident}: ran while daemon {name:?} was to be dead")),
+    );
+    let (silent, at_ports) = silence(ledger, name)?;
+    if !silent {
+        lines.extend(at_ports);
+    }
+    Ok(lines)
+}
+
+/// Whether nobody is at the daemon's ports.
+fn silence(ledger: &mut Ledger, name: &str) -> Result<(bool, Vec<String>)> {
+    let served = ledger.served(name)?;
+    let mut lines: Vec<String> = served
+        .by
+        .iter()
+        .map(|(socket, who)| format!("{who}: {socket}, and is not the daemon's"))
+        .collect();
+    lines.extend(
+        served
+            .by_nobody
+            .iter()
+            .map(|socket| format!("a process that cannot be seen {socket}")),
+    );
+    let silent = lines.is_empty();
+    let ports = ledger.daemon(name)?.ports();
+    if silent && !ports.is_empty() {
+        lines.push(format!("nobody is at ports {}", list(&ports)));
+    }
+    Ok((silent, lines))
+}
+
+pub(crate) fn list(ports: &BTreeSet<u16>) -> String {
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    ports.join(", ")
+}
+
+/// Starts the daemon again if it should run and nothing else keeps it dead. The fault is void if
+/// somebody has served meanwhile: who waited for the daemon's death to take its place.
 pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
-    let stays = |why: String| {
+    let ends = |held: bool, evidence: Vec<String>, void: Vec<String>| {
         Ok(Evidence {
-            held: true,
-            evidence: vec![why],
+            held,
+            evidence,
+            void,
         })
     };
     if let Some(other) = ledger.demanded(|kind| is_of(kind, name)).first() {
-        return stays(format!("daemon {name:?} stays dead: fault {other}"));
+        let why = format!("daemon {name:?} stays dead: fault {other}");
+        return ends(true, vec![why], Vec::new());
     }
-    let daemon = ledger.daemon(name)?;
-    if !daemon.wanted {
-        return stays(format!("daemon {name:?} is not wanted any more"));
+    let void = risen(ledger, name)?;
+    let mut evidence = Vec::new();
+    if !void.is_empty() && !kill_all(ledger, name, &mut evidence)? {
+        return ends(false, evidence, void);
     }
-    if let Some(first) = daemon.members()?.first() {
-        return stays(format!("daemon {name:?} runs ({first})"));
+    if !ledger.daemon(name)?.wanted {
+        evidence.push(format!("daemon {name:?} is not wanted any more"));
+        return ends(true, evidence, void);
     }
     // A daemon that cannot be started is no fault of ours any more: the evidence says so, and the
     // ledger lets go of it.
-    Ok(match ledger.launch(name) {
+    let (held, line) = match ledger.launch(name) {
         Ok(root) => match tree::read(root.pid) {
-            Some(process) if process.ident == root => Evidence {
-                held: true,
-                evidence: vec![format!("{root}: started, state {}", process.state)],
-            },
-            _ => Evidence {
-                held: false,
-                evidence: vec![format!("{root}: started, and gone at once")],
-            },
+            Some(process) if process.ident == root => {
+                (true, format!("{root}: started, state {}", process.state))
+            }
+            _ => (false, format!("{root}: started, and gone at once")),
         },
-        Err(error) => Evidence {
-            held: false,
-            evidence: vec![error.to_string()],
-        },
-    })
+        Err(error) => (false, error.to_string()),
+    };
+    evidence.push(line);
+    ends(held, evidence, void)
 }

@@ -124,6 +124,7 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
     })?;
     arrange(ledger, &devices)?;
     let mut evidence = Evidence {
+        void: Vec::new(),
         held: !devices.is_empty(),
         evidence: Vec::new(),
     };
@@ -145,6 +146,7 @@ pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
     let devices = devices()?;
     let before = arrange(ledger, &devices)?;
     let mut evidence = Evidence {
+        void: Vec::new(),
         held: true,
         evidence: before,
     };

@@ -111,6 +111,7 @@ pub(crate) fn inject(ledger: &mut Ledger, fault: u64, how: &ClockFault) -> Resul
         _ => {}
     }
     Ok(Evidence {
+        void: Vec::new(),
         held: from_wanted.is_near(),
         evidence,
     })
@@ -136,6 +137,7 @@ pub(crate) fn make_up(ledger: &mut Ledger, lost_ns: i64) -> Result<Evidence> {
         .make_up(lost_ns)
         .map_err(doing("set the machine's clock"))?;
     Ok(Evidence {
+        void: Vec::new(),
         held: off.is_near(),
         evidence: vec![format!(
             "the machine's wall clock was set forward by {lost_ns} ns"
@@ -178,6 +180,7 @@ pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
     let wall = turned(ledger).wall.clone();
     let mut wall = lock(&wall);
     let mut evidence = Evidence {
+        void: Vec::new(),
         held: true,
         evidence: Vec::new(),
     };

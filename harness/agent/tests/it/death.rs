@@ -299,20 +299,31 @@ fn when_the_lease_runs_out_it_heals_and_serves_on() {
             agent.send(json!({"do": "inject", "fault": 1, "kind": "pause", "daemon": "d"}));
             agent.send(json!({"do": "inject", "fault": 2, "kind": "cut",
             "rules": [{"direction": "in", "peer": "10.0.0.9"}]}));
-            let note = agent.note(|note| note["note"] == "healed");
+            // A slow machine may heal the first before it comes to the second.
+            let healed = |faults: &'static str| {
+                move |note: &Value| {
+                    let why = note["why"].as_str().unwrap_or_default();
+                    note["note"] == "healed" && why.ends_with(faults)
+                }
+            };
+            let note = agent.note(healed("2]"));
             let why = note["why"].as_str().expect("text");
             assert!(why.contains("no line from the controller"), "{why}");
             assert_eq!(sight::tables(), [""; 0]);
-            assert_eq!(
-                (sight::state(root), sight::state(stray)),
-                (Some('S'), Some('S'))
-            );
+            // Whoever is let go on runs for a moment before it sleeps again.
+            let asleep = |pid: u32| {
+                until("it sleeps again", || {
+                    (sight::state(pid) == Some('S')).then_some(())
+                });
+            };
+            asleep(root);
+            asleep(stray);
             // A controller that comes back goes on where it was.
             assert_eq!(agent.get(json!({"do": "in-force"})), json!([]));
             assert_eq!(agent.state("d"), json!({"state": "running", "pid": root}));
             agent.inject(3, &json!({"kind": "pause", "daemon": "d"}));
-            agent.note(|note| note["note"] == "healed");
-            assert_eq!(sight::state(root), Some('S'));
+            agent.note(healed("[3]"));
+            asleep(root);
         },
     );
 }
@@ -323,10 +334,117 @@ fn a_journal_that_is_torn_or_no_journal_at_all_does_not_stop_the_next_agent() {
     alone(
         "death::a_journal_that_is_torn_or_no_journal_at_all_does_not_stop_the_next_agent",
         || {
-            for text in ["{\"record\":\"inj", "\u{0}\u{0}\u{0}", "garbage\n"] {
+            for text in ["{\"record\":\"inj", "\u{0}\u{0}\u{0}", ""] {
                 let dir = tempfile::tempdir().expect("a folder");
                 fs::write(dir.path().join("undo.jsonl"), text).expect("writes");
                 assert_eq!(heal_by_hand(dir.path()), "no fault was left\n", "{text:?}");
+            }
+        },
+    );
+}
+
+/// The disk is full for a moment, then a fault comes, then the agent is killed.
+#[test]
+fn a_full_disk_refuses_the_fault_and_costs_no_other() {
+    alone(
+        "death::a_full_disk_refuses_the_fault_and_costs_no_other",
+        || {
+            let small = tempfile::tempdir().expect("a folder");
+            let dir = small.path();
+            let place = dir.to_str().expect("text");
+            sight::output("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", place]);
+            let logs = tempfile::tempdir().expect("a folder");
+            let mut agent = Session::open(dir);
+            let (root, stray) = daemon(&mut agent, logs.path(), 0);
+            let fault = |name: &str, fault: u64| {
+                let kinds = kinds();
+                let kind = kinds.iter().find(|(known, _)| *known == name);
+                let mut request = kind.expect("a kind").1.clone();
+                request["do"] = "inject".into();
+                request["fault"] = fault.into();
+                request
+            };
+            let filler = dir.join("filler");
+            let fill = || {
+                use std::io::Write;
+                let mut file = fs::File::create(&filler).expect("opens");
+                while file.write_all(&[0; 512]).is_ok() {}
+            };
+            for round in 0..3 {
+                fill();
+                for name in ["pause", "cut", "clock", "kill"] {
+                    let error = agent.ask(fault(name, 1)).expect_err("refused");
+                    assert!(error.contains("write the undo journal"), "{name}: {error}");
+                }
+                assert_eq!(agent.get(json!({"do": "in-force"})), json!([]));
+                assert_eq!(
+                    (sight::state(root), sight::state(stray)),
+                    (Some('S'), Some('S'))
+                );
+                assert_eq!(sight::clocks_untouched(root), Some(true));
+                assert_eq!(sight::tables(), [""; 0]);
+                fs::remove_file(&filler).expect("there is room again");
+                if round == 2 {
+                    break;
+                }
+                // A fault that is in force when the disk is full can be taken back all the same.
+                agent.get(fault("cut", 2));
+                fill();
+                agent.heal(2);
+                fs::remove_file(&filler).expect("there is room again");
+            }
+            agent.get(fault("cut", 3));
+            agent.get(fault("pause", 4));
+            agent.kill();
+            let said = heal_by_hand(dir);
+            assert!(said.contains("undone: [3, 4]"), "{said}");
+            assert_whole(dir, stray, "after the kill");
+            end(stray);
+            sight::output("umount", &["-l", place]);
+        },
+    );
+}
+
+/// A line that this agent does not understand hides nothing, and is never thrown away.
+#[test]
+fn what_a_newer_agent_left_is_reported_and_kept() {
+    alone(
+        "death::what_a_newer_agent_left_is_reported_and_kept",
+        || {
+            for (line, says) in [
+                (
+                    "{\"record\":\"inject\",\"fault\":8,\"kind\":\"full-disk\"}\n",
+                    "a newer agent's? unknown variant `full-disk`",
+                ),
+                ("garbage\n", "damaged: "),
+            ] {
+                let dir = tempfile::tempdir().expect("a folder");
+                let mut agent = Session::open(dir.path());
+                agent.inject(1, &kinds()[0].1);
+                let journal = dir.path().join("undo.jsonl");
+                let mut text = fs::read_to_string(&journal).expect("reads");
+                let place = text.find('\n').expect("a line") + 1;
+                text.insert_str(place, line);
+                agent.kill();
+                fs::write(&journal, &text).expect("writes");
+                for task in [vec!["heal"], vec![]] {
+                    let output = Command::new(program())
+                        .args(task)
+                        .arg("--dir")
+                        .arg(dir.path())
+                        .output()
+                        .expect("runs");
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    assert_eq!(output.status.code(), Some(1), "{said}");
+                    for part in ["line 2: ", says] {
+                        assert!(said.contains(part), "{said}");
+                    }
+                    // All that comes behind it is undone.
+                    assert_eq!(sight::tables(), [""; 0], "{said}");
+                    assert_eq!(fs::read_to_string(&journal).expect("is kept"), text);
+                }
+                fs::remove_file(&journal).expect("by somebody who knows");
+                assert_eq!(heal_by_hand(dir.path()), "no fault was left\n");
             }
         },
     );
@@ -369,10 +487,10 @@ fn bad_lines_are_refused_and_the_session_goes_on() {
             let hello = json!({"do": "hello", "version": 99, "node": "n", "lease_ms": 60_000});
             let error = agent.ask(hello).expect_err("refused");
             assert!(
-                error.contains("version 1") && error.contains("99"),
+                error.contains("version 2") && error.contains("99"),
                 "{error}"
             );
-            let hello = json!({"do": "hello", "version": 1, "node": "n", "lease_ms": 60_000});
+            let hello = json!({"do": "hello", "version": 2, "node": "n", "lease_ms": 60_000});
             agent.get(hello);
             for (text, part) in [
                 ("{\"id\":1,", "line 4, column 8"),

@@ -217,6 +217,52 @@ fn cuts_add_up_and_what_is_not_ours_is_not_touched() {
     );
 }
 
+/// A table of our name that is not ours is not even looked into.
+#[test]
+fn somebody_elses_table_of_our_name_is_left_alone() {
+    alone(
+        "faults::somebody_elses_table_of_our_name_is_left_alone",
+        || {
+            let dir = tempfile::tempdir().expect("a folder");
+            let mut agent = Session::open(dir.path());
+            let request = json!({"do": "inject", "fault": 1, "kind": "cut",
+                "rules": [{"direction": "in", "peer": "10.0.0.1"}]});
+            agent.get(request.clone());
+            agent.heal(1);
+            for family in ["inet", "netdev"] {
+                let theirs = format!(
+                    "table {family} schism {{ chain in {{ counter comment \"fault 1\"; }}; }}"
+                );
+                sight::output("nft", &[&theirs]);
+                let shown = || sight::output("nft", &["list", "ruleset"]);
+                let theirs = shown();
+                let error = agent.ask(request.clone()).expect_err("refused");
+                let table = format!("`{family} schism` that is not the agent's own");
+                assert!(error.contains(&table), "{error}");
+                assert_eq!(shown(), theirs);
+                // Nor after a crash that left a cut in the journal.
+                agent.kill();
+                let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("reads");
+                let journal = format!(
+                    "{{\"record\":\"boot\",\"id\":\"{}\"}}\n{{\"record\":\"inject\",\"fault\":1,\
+                     \"kind\":\"cut\",\"rules\":[{{\"direction\":\"in\",\"peer\":\"10.0.0.1\"}}]}}\n",
+                    boot.trim()
+                );
+                fs::write(dir.path().join("undo.jsonl"), journal).expect("writes");
+                let dir = dir.path().to_str().expect("text");
+                let said = sight::output(program(), &["heal", "--dir", dir]);
+                assert!(
+                    said.contains("left alone the packet filter table"),
+                    "{said}"
+                );
+                assert_eq!(shown(), theirs);
+                sight::output("nft", &["delete", "table", family, "schism"]);
+                agent = Session::open(Path::new(dir));
+            }
+        },
+    );
+}
+
 #[test]
 fn a_cut_that_would_match_the_control_path_is_refused() {
     alone(

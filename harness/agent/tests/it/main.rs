@@ -2,6 +2,7 @@
 
 mod alone;
 mod death;
+mod doubles;
 mod faults;
 mod property;
 mod resume;

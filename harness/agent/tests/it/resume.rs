@@ -75,7 +75,7 @@ fn a_session_goes_on_where_it_was_and_nothing_is_done_twice() {
         || {
             let dir = tempfile::tempdir().expect("a folder");
             let file = dir.path().join("done");
-            let hello = json!({"id": 1, "do": "hello", "version": 1, "node": "n1",
+            let hello = json!({"id": 1, "do": "hello", "version": 2, "node": "n1",
                 "lease_ms": 60_000, "session": "mine"});
             let daemon = json!({"name": "d", "argv": ["sleep", "7700"], "cwd": dir.path(),
                 "log": dir.path().join("d.log")});
@@ -145,7 +145,7 @@ fn whoever_does_not_come_back_within_the_lease_finds_everything_undone() {
         || {
             let dir = tempfile::tempdir().expect("a folder");
             let hello = |lease_ms: u64| {
-                json!({"id": 1, "do": "hello", "version": 1, "node": "n1",
+                json!({"id": 1, "do": "hello", "version": 2, "node": "n1",
                     "lease_ms": lease_ms, "session": "mine"})
             };
             let cut = json!({"id": 2, "do": "inject", "fault": 7, "kind": "cut",

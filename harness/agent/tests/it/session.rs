@@ -47,7 +47,7 @@ impl Session {
     /// An agent started by `command`, greeted; and its answer to that.
     pub fn with(command: &mut Command, lease_ms: u64) -> (Session, Value) {
         let mut session = Session::raw(command);
-        let hello = json!({"do": "hello", "version": 1, "node": "n1", "lease_ms": lease_ms});
+        let hello = json!({"do": "hello", "version": 2, "node": "n1", "lease_ms": lease_ms});
         let hello = session.ask(hello).expect("hello");
         (session, hello)
     }

@@ -3,7 +3,8 @@
 mod doubles;
 mod edges;
 mod experiments;
-mod files;
+mod hiding;
+mod histories;
 mod hostile;
 mod input;
 mod machines;

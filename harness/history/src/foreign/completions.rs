@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use crate::columns::{Chunk, Columns};
 use crate::order::Placing;
+use crate::wording::{counted, either};
 use crate::{Event, Exhausted, Kind, Meter, Process, Time, Value};
 
 /// Operations that are asked for nothing: what they are answered with was not put in.
@@ -99,7 +100,11 @@ impl Completed {
             true => "each overlaps all operations of other processes",
             false => "each began when its process's last one had ended, or at the beginning",
         };
-        format!("{} operations have no invocation: {since}", self.added)
+        format!(
+            "{} {} no invocation: {since}",
+            counted(self.added, "operation"),
+            either(self.added, "has", "have")
+        )
     }
 
     /// The places of the events, by those of the file's.

@@ -184,6 +184,20 @@ fn cut_quoted<'a>(
     }
 }
 
+/// No longer than any number that surely fits into 64 bits.
+const PLAIN: usize = 18;
+
+fn plain_number(cell: &str) -> Option<i64> {
+    let mut n = 0;
+    for byte in cell.bytes() {
+        n = match byte {
+            b'0'..=b'9' => 10 * n + i64::from(byte - b'0'),
+            _ => return None,
+        };
+    }
+    Some(n)
+}
+
 impl Cell<'_> {
     /// A number, a list or a word; nothing is nil. What is quoted and no list is text.
     fn word(&self, arena: &mut Arena, stack: &mut Vec<Word>, meter: &Meter) -> Result<Word, Wrong> {
@@ -192,6 +206,16 @@ impl Cell<'_> {
             "" if self.quoted => return Ok(arena.text("")),
             "" | "nil" | "null" => return Ok(Word::NIL),
             _ => {}
+        }
+        // Most cells are small numbers and plain words.
+        if !self.quoted && cell.len() <= PLAIN {
+            if let Some(n) = plain_number(cell) {
+                return Ok(arena.int(n));
+            }
+            let named = ["true", "false"].contains(&cell);
+            if !named && cell.bytes().all(|b| b.is_ascii_alphabetic()) {
+                return Ok(arena.text(cell));
+            }
         }
         let mut reader = Reader::new(cell).within(meter.clone());
         if self.quoted && !cell.starts_with('[') {

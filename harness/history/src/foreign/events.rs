@@ -256,17 +256,19 @@ impl Events {
         self.held = 8 * self.places.capacity() as u64;
         let chunk = std::mem::take(&mut self.chunk);
         let mut history = History::of_columns_within(vec![chunk], &mut self.left());
-        if let Err((Unpaired::Malformed(Malformed::NoInvocation { .. }), columns)) = history {
-            let completed = Completed::new(&columns, alone, &mut self.left());
+        if let Err(unpaired) = &history
+            && let (Unpaired::Malformed(Malformed::NoInvocation { .. }), columns) = &**unpaired
+        {
+            let completed = Completed::new(columns, alone, &mut self.left());
             let completed = completed.map_err(|why| self.exhausted(why))?;
             self.notes.push(completed.note());
             self.places = completed.places(&self.places);
             history = History::of_columns_within(vec![completed.chunk], &mut self.left());
         }
-        let history = match history {
+        let history = match history.map_err(|unpaired| unpaired.0) {
             Ok(history) => history,
-            Err((Unpaired::Exhausted(why), _)) => return Err(self.exhausted(why)),
-            Err((Unpaired::Malformed(e), _)) => {
+            Err(Unpaired::Exhausted(why)) => return Err(self.exhausted(why)),
+            Err(Unpaired::Malformed(e)) => {
                 let place = e.at().and_then(|at| self.places.get(at as usize));
                 return Err(ReadError::Event {
                     line: place.map_or(1, |place| line(*place)),

@@ -186,13 +186,15 @@ impl Operations {
             .names
             .iter()
             .position(|name| arena.get(f).is_text(name));
-        let f = match (known, arena.get(f).as_text()) {
-            (Some(at), _) => at,
-            (None, Some(name)) => {
+        let f = match known {
+            Some(at) => at,
+            None => {
+                let name = arena.get(f).as_text();
+                let name =
+                    name.ok_or_else(|| format!("f: expected a name, not {}", shown(arena, f)))?;
                 self.names.push(name.to_string());
                 self.names.len() - 1
             }
-            (None, None) => return Err(format!("f: expected a name, not {}", shown(arena, f))),
         };
         let call = time("call", Field::Call)?.ok_or("call: expected a time: an integer from 0")?;
         let ret = time("return", Field::Return)?;

@@ -16,6 +16,7 @@ use super::events::{Events, Told, Who};
 use super::wrong;
 use crate::edn::Reader;
 use crate::jsonl::{Loaded, ReadError};
+use crate::wording::counted;
 use crate::{Kind, Value};
 
 /// One transaction of a session.
@@ -161,7 +162,7 @@ fn history(text: &str, mut txns: Vec<Txn>, mut events: Events) -> Result<Loaded,
         _ => None,
     });
     let written: HashSet<Value> = zeros.collect();
-    let mut nothing = 0;
+    let mut nothing = 0usize;
     for micro in txns.iter_mut().flat_map(|txn| &mut txn.micros) {
         let unwritten = reads_zero(micro).is_some_and(|key| !written.contains(key));
         if let (true, Value::List(parts)) = (unwritten, &mut *micro) {
@@ -170,7 +171,14 @@ fn history(text: &str, mut txns: Vec<Txn>, mut events: Events) -> Result<Loaded,
         }
     }
     if nothing > 0 {
-        let note = format!("{nothing} reads of 0, which nobody wrote there, are reads of nothing");
+        let note = format!(
+            "{} of 0, which nobody wrote there, {} of nothing",
+            counted(nothing, "read"),
+            match nothing {
+                1 => "is a read",
+                _ => "are reads",
+            }
+        );
         events.notes.push(note);
     }
     events.by_their_times();

@@ -103,7 +103,8 @@ impl Scale {
 fn plain(value: f64) -> String {
     match value >= 1000.0 {
         true => crate::text::signed(value),
-        false => format!("{}", (value * 1e9).round() / 1e9),
+        // Nought has no sign.
+        false => format!("{}", (value * 1e9).round() / 1e9 + 0.0),
     }
 }
 

@@ -366,6 +366,7 @@ fn nemesis(index: u64, now: u64, fault: usize, which: usize) -> Event {
         receipt: (!which.is_multiple_of(2)).then_some(Receipt {
             held: true,
             evidence,
+            ..Receipt::default()
         }),
     };
     Event {

@@ -76,6 +76,56 @@ fn a_valid_run_says_what_was_checked_and_under_which_faults() {
     assert!(!page.contains("id=\"why\""));
 }
 
+/// Nobody may take a planted bug for the system's own, in a tab's title or at the top of the page.
+#[test]
+fn a_planted_flaw_stands_in_the_title_and_in_the_header() {
+    let mut made = fabricated::run(20, 100, 0);
+    let planted = "planted flaw: lease-by-wall-clock";
+    let places = |page: &str| {
+        let title = between(page, "<title>", "</title>").contains("planted");
+        (
+            title,
+            between(page, "<header", "</header>").contains("planted"),
+        )
+    };
+    let page = render(&made.input());
+    assert!(
+        between(&page, "<title>", "</title>").ends_with(planted),
+        "{page}"
+    );
+    assert!(between(&page, "<header", "</header>").contains(planted));
+    made.spec["flaws"] = serde_json::json!(["one", "two"]);
+    let page = render(&made.input());
+    assert!(between(&page, "<title>", "</title>").ends_with("planted flaws: one and two"));
+    made.spec["flaws"] = serde_json::json!([]);
+    assert_eq!(places(&render(&made.input())), (false, false));
+}
+
+/// Anomalies that are counted and not shown count at the top of the page, and what is shown of them is said.
+#[test]
+fn anomalies_that_are_not_shown_are_counted() {
+    let mut made = fabricated::run(60, 100, 4);
+    made.analyses[0].untold = 1_200;
+    let all = made.analyses.iter().map(Analysis::found).sum::<usize>();
+    let shown = made
+        .analyses
+        .iter()
+        .map(|a| a.anomalies.len())
+        .sum::<usize>();
+    let page = render(&made.input());
+    let why = between(&page, "<section id=\"why\"", "</section>");
+    let said = format!(
+        "1,{:03} anomalies were found. The first {shown} are shown.",
+        all - 1_000
+    );
+    assert!(why.contains(&said), "{said}: {why}");
+    let top = between(&page, "<header", "</header>");
+    assert!(
+        top.contains(&format!("<dd>1,{:03}<small>", all - 1_000)),
+        "{top}"
+    );
+}
+
 #[test]
 fn every_fault_is_a_band_a_bar_and_a_row() {
     let made = fabricated::run(20, 100, 0);
@@ -196,6 +246,7 @@ fn hostile_text_stays_text() {
             receipt: Some(Receipt {
                 held: true,
                 evidence: vec![evil.to_string(); 40],
+                ..Receipt::default()
             }),
         })
         .unwrap()

@@ -5,7 +5,10 @@ use harness::system::TimeRule;
 use crate::params::{Kind, Param};
 use crate::systems::CONFIRMATIONS;
 
-pub(super) const BLOCK_INTERVAL: Param = Param {
+pub(in crate::systems) const RETARGET_EVERY: &str = "retarget-every";
+pub(in crate::systems) const MAX_FUTURE_DRIFT: &str = "max-future-drift";
+
+pub(in crate::systems) const BLOCK_INTERVAL: Param = Param {
     name: "block-interval",
     kind: Kind::Duration,
     default: "500ms",
@@ -26,7 +29,7 @@ pub(super) const PARAMS: &[Param] = &[
         about: "hashes a second that each node tries at most",
     },
     Param {
-        name: "retarget-every",
+        name: RETARGET_EVERY,
         kind: Kind::Count {
             min: 0,
             max: 1_000_000,
@@ -35,7 +38,7 @@ pub(super) const PARAMS: &[Param] = &[
         about: "blocks between changes of the difficulty; 0: never",
     },
     Param {
-        name: "max-future-drift",
+        name: MAX_FUTURE_DRIFT,
         kind: Kind::Duration,
         default: "2h",
         about: "a block whose time is further ahead of a node's clock is refused by it",

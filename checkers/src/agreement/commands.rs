@@ -1,0 +1,261 @@
+//! Logs against the clients: what was applied, somebody asked for, as often as it was applied; and what was
+//! acknowledged is there.
+//!
+//! An operation writes at most one value at a time, so operations and commands are matched by what they write. An
+//! operation may have taken effect or not, unless it was acknowledged; whoever gave up may have been heard.
+
+use history::{Op, Outcome, Time, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Recorded;
+use super::logs::{Entry, Log, name};
+use crate::findings::Findings;
+use crate::{Anomaly, Exhausted, Meter};
+
+pub struct Judged {
+    /// Commands that were held against what was asked.
+    pub compared: usize,
+    pub lacking: Option<String>,
+}
+
+/// What clients asked to be written.
+struct Asked<'h> {
+    /// How often.
+    times: usize,
+    /// The first who asked.
+    first: &'h Op,
+}
+
+pub fn judge(
+    recorded: &Recorded,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<Judged, Exhausted> {
+    let commands = || {
+        let entries = recorded.logs.iter().flat_map(|log| {
+            let entries = log.entries.iter();
+            entries.map(move |entry| (log, entry))
+        });
+        entries.flat_map(|(log, entry)| {
+            let commands = entry.commands.unwrap_or_default().iter();
+            commands.map(move |command| (log, entry, command))
+        })
+    };
+    let not_judged = |why: &str| Judged {
+        compared: 0,
+        lacking: Some(why.to_string()),
+    };
+    let named = recorded.logs.iter().flat_map(|log| &log.entries);
+    let mut named = named.filter(|entry| entry.commands.is_some());
+    match named.next() {
+        None if recorded.logs.is_empty() => {
+            return Ok(Judged {
+                compared: 0,
+                lacking: None,
+            });
+        }
+        None => {
+            return Ok(not_judged(
+                "the logs do not name commands, so repeats are not judged",
+            ));
+        }
+        Some(_) => {}
+    }
+    let mut tell = commands().filter(|(_, _, command)| content(command).is_some());
+    if tell.next().is_none() && commands().next().is_some() {
+        let why = "the logs do not tell what commands do, so who asked for them is not judged";
+        return Ok(not_judged(why));
+    }
+    let mut asked: FxHashMap<&Value, Asked> = FxHashMap::default();
+    let mut anybody = false;
+    for op in recorded.history.asked() {
+        meter.tick(64 * asked.len() as u64)?;
+        anybody = true;
+        for value in written(op) {
+            let known = asked.entry(value).or_insert(Asked {
+                times: 0,
+                first: op,
+            });
+            known.times += 1;
+        }
+    }
+    if !anybody {
+        return Ok(Judged {
+            compared: 0,
+            lacking: None,
+        });
+    }
+    let mut applied: FxHashSet<(&Value, &Value)> = FxHashSet::default();
+    let mut times: FxHashMap<&Value, usize> = FxHashMap::default();
+    let mut compared = 0;
+    for (log, entry, command) in commands() {
+        meter.tick(64 * (applied.len() + times.len()) as u64)?;
+        let Some(name) = name(command) else {
+            found.add("command that nobody issued", || {
+                of(log, entry, command, "which has no name")
+            });
+            continue;
+        };
+        // Each counts once, however many logs have it.
+        if !applied.insert(name) {
+            continue;
+        }
+        compared += 1;
+        match content(command) {
+            None => found.add("command that nobody issued", || {
+                of(log, entry, command, "which does not tell what it does")
+            }),
+            Some(Content::Nothing) => {}
+            Some(Content::Writes(value)) => match asked.get(value) {
+                None => found.add("command that nobody issued", || {
+                    of(
+                        log,
+                        entry,
+                        command,
+                        &format!("and no client asked to write {value}"),
+                    )
+                }),
+                Some(asked) => {
+                    let times = times.entry(value).or_default();
+                    *times += 1;
+                    if *times == asked.times + 1 {
+                        found.add("applied more often than asked", || {
+                            let why = format!(
+                                "and {value} was asked to be written {}, first by op {}",
+                                history::wording::times(asked.times),
+                                asked.first.index
+                            );
+                            of(log, entry, command, &why)
+                        });
+                    }
+                }
+            },
+        }
+    }
+    for log in &recorded.logs {
+        acknowledged(log, &asked, found, meter)?;
+    }
+    Ok(Judged {
+        compared,
+        lacking: None,
+    })
+}
+
+fn of(log: &Log, entry: &Entry, command: &Value, why: &str) -> Anomaly {
+    Anomaly {
+        object: Some(format!("slot {}", entry.slot)),
+        ops: vec![log.op],
+        reason: format!(
+            "{} applied {command} in slot {}, {why}",
+            log.node, entry.slot
+        ),
+        ..Anomaly::default()
+    }
+}
+
+enum Content<'h> {
+    Writes(&'h Value),
+    /// It deletes.
+    Nothing,
+}
+
+/// What a command writes; none if it does not tell what it does.
+fn content(command: &Value) -> Option<Content<'_>> {
+    match command.as_list()? {
+        [_, _, what, _key] if what.as_text() == Some("delete") => Some(Content::Nothing),
+        [_, _, _what, _key, .., value] => Some(Content::Writes(value)),
+        _ => None,
+    }
+}
+
+/// What an operation asks to be written: of `[key value]` the value, of a compare-and-set what it puts there, of a
+/// transaction what its writes write; of what is not known, everything.
+fn written(op: &Op) -> Vec<&Value> {
+    let input = &op.input;
+    match op.f.as_str() {
+        "read" | "get" => Vec::new(),
+        "txn" => {
+            let parts = input.as_list().unwrap_or_default().iter();
+            let parts = parts.filter_map(|part| match part.as_list() {
+                Some([f, _, value]) if f.as_text() != Some("r") => Some(value),
+                _ => None,
+            });
+            parts.collect()
+        }
+        "add" => vec![input],
+        "write" | "put" => input
+            .as_pair()
+            .map_or(vec![input], |(_, value)| vec![value]),
+        "cas" => {
+            let swap = input.as_pair().map(|(_, swap)| swap);
+            let to = swap.and_then(Value::as_pair).map(|(_, to)| to);
+            to.map_or_else(|| everything(input), |to| vec![to])
+        }
+        _ => everything(input),
+    }
+}
+
+fn everything(value: &Value) -> Vec<&Value> {
+    let (mut left, mut all) = (vec![value], Vec::new());
+    while let Some(value) = left.pop() {
+        all.push(value);
+        if let Value::Map(entries) = value {
+            left.extend(entries.iter().map(|(_, value)| value));
+        }
+        left.extend(value.as_list().unwrap_or_default());
+    }
+    all
+}
+
+/// What was acknowledged before somebody asked for something that is in a log, is in that log before it: if it is whole
+/// from the beginning.
+fn acknowledged(
+    log: &Log,
+    asked: &FxHashMap<&Value, Asked>,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<(), Exhausted> {
+    if log.entries.first().is_none_or(|entry| entry.slot > 1) {
+        return Ok(());
+    }
+    let mut there: FxHashSet<&Value> = FxHashSet::default();
+    let mut latest: Option<&Op> = None;
+    for entry in &log.entries {
+        for command in entry.commands.unwrap_or_default() {
+            meter.tick(32 * there.len() as u64)?;
+            let Some(Content::Writes(value)) = content(command) else {
+                continue;
+            };
+            there.insert(value);
+            let once = asked.get(value).filter(|asked| asked.times == 1);
+            latest = [latest, once.map(|asked| asked.first)]
+                .into_iter()
+                .flatten()
+                .max_by_key(|op| op.call);
+        }
+    }
+    let until = latest.map_or(Time(0), |op| op.call);
+    let mut gone: Vec<(&Value, &Op)> = asked
+        .iter()
+        .filter(|(_, asked)| asked.times == 1 && asked.first.outcome == Outcome::Ok)
+        .map(|(value, asked)| (*value, asked.first))
+        .filter(|(value, op)| op.ret < until && !there.contains(value))
+        .collect();
+    gone.sort_by_key(|(_, op)| op.index);
+    // Of an operation of a kind that is not known, any part may be what it writes.
+    let plain = |op: &Op| matches!(op.f.as_str(), "write" | "put" | "add" | "txn" | "cas");
+    for (value, op) in gone.into_iter().filter(|(_, op)| plain(op)) {
+        let later = latest.map_or(0, |op| op.index);
+        found.add("acknowledged command in no slot", || Anomaly {
+            object: Some(format!("log of {}", log.node)),
+            ops: vec![op.index, log.op],
+            reason: format!(
+                "op {} ({} {}) was acknowledged before op {later} was invoked, which is in the log of {}, but no \
+                 command there writes {value}",
+                op.index, op.f, op.input, log.node
+            ),
+            ..Anomaly::default()
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Who else counts as a daemon: processes that left its tree and serve in its place.
+//!
+//! Two ways to know them. Whoever holds a socket at one of the daemon's ports serves for it
+//! ([`crate::service`]). And where the agent is process 1 of a namespace, everything below it that is
+//! not its own is the daemon's, whatever it does: nobody else could have started it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::error::{Result, io};
+use crate::ledger::Ledger;
+use crate::service::{self, Socket};
+use crate::tree::{self, Ident, Process};
+
+/// What there is at a daemon's ports.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    /// Each socket with a process that holds it.
+    pub by: Vec<(Socket, Ident)>,
+    /// Sockets whose holders cannot be seen.
+    pub by_nobody: Vec<Socket>,
+}
+
+impl Ledger {
+    /// The daemon's living processes, those that left its tree included; and of each of the latter why
+    /// it counts.
+    pub(crate) fn claim(&mut self, name: &str) -> Result<(Vec<Ident>, Vec<String>)> {
+        let read = || io("list", Path::new("/proc"));
+        let members = self.daemon(name)?.members()?;
+        let listening = service::ports(&members).map_err(read())?;
+        self.daemon(name)?.seen_ports.extend(listening);
+        let mine: BTreeSet<Ident> = members.iter().copied().collect();
+        let served = self.served(name)?.by;
+        let sole = self.sole_owner_of_the_node();
+        let mut found: BTreeMap<Ident, String> = BTreeMap::new();
+        if sole || !served.iter().all(|(_, ident)| mine.contains(ident)) {
+            let foreign = self.foreign(name)?;
+            let strangers = if sole {
+                strangers(&foreign)?
+            } else {
+                Vec::new()
+            };
+            found.extend(strangers.into_iter().map(|ident| {
+                let why = "nobody else starts anything on this node".to_string();
+                (ident, why)
+            }));
+            let served = served
+                .into_iter()
+                .filter(|(_, i)| !foreign.contains(&i.pid));
+            found.extend(served.map(|(socket, ident)| (ident, format!("it {socket}"))));
+            found.retain(|ident, _| !mine.contains(ident));
+        }
+        let daemon = self.daemon(name)?;
+        if let Some(tree) = &mut daemon.tree {
+            found.keys().for_each(|ident| tree.adopt(*ident));
+        }
+        daemon.claimed.append(&mut found);
+        // Again, for what the newly found have brought forth.
+        let members = daemon.members()?;
+        daemon.claimed.retain(|ident, _| members.contains(ident));
+        let line = |(ident, why): (&Ident, &String)| {
+            format!("{ident}: left the daemon's tree, but {why}: it counts as the daemon")
+        };
+        Ok((members, daemon.claimed.iter().map(line).collect()))
+    }
+
+    /// Who is at the daemon's ports.
+    pub(crate) fn served(&mut self, name: &str) -> Result<Served> {
+        let read = || io("read", Path::new("/proc/net"));
+        let ports = self.daemon(name)?.ports();
+        let all = service::sockets().map_err(read())?;
+        let there: Vec<Socket> = all
+            .into_iter()
+            .filter(|socket| ports.contains(&socket.port) && socket.inode != 0)
+            .collect();
+        let mut served = Served::default();
+        let mut unknown = Vec::new();
+        let members = self.daemon(name)?.members()?;
+        let held: Vec<(Ident, BTreeSet<u64>)> = members
+            .into_iter()
+            .map(|ident| (ident, service::held(ident.pid)))
+            .collect();
+        for socket in there {
+            let known = held.iter().filter(|(_, held)| held.contains(&socket.inode));
+            let before = served.by.len();
+            served.by.extend(known.map(|(ident, _)| (socket, *ident)));
+            if served.by.len() == before {
+                unknown.push(socket);
+            }
+        }
+        let inodes = unknown.iter().map(|socket| socket.inode).collect();
+        let holders = service::holders(&inodes).map_err(read())?;
+        for socket in unknown {
+            match holders.get(&socket.inode) {
+                Some(holders) => served.by.extend(holders.iter().map(|who| (socket, *who))),
+                None => served.by_nobody.push(socket),
+            }
+        }
+        Ok(served)
+    }
+
+    /// Whether all processes of this node are seen, and there is one daemon whose they can be.
+    fn sole_owner_of_the_node(&self) -> bool {
+        std::process::id() == 1 && self.daemons.len() == 1
+    }
+
+    /// Processes that are not this daemon's, whatever they hold: the agent, who started it, what it
+    /// runs for itself, and other daemons.
+    fn foreign(&mut self, name: &str) -> Result<BTreeSet<u32>> {
+        let mut foreign = service::ancestors();
+        let others: Vec<String> = self
+            .daemons
+            .keys()
+            .filter(|n| *n != name)
+            .cloned()
+            .collect();
+        for other in others {
+            let members = self.daemon(&other)?.members()?;
+            foreign.extend(members.iter().map(|ident| ident.pid));
+        }
+        let runs = format!("{}/run/", self.nursery.prefix());
+        let mut rest = tree::all().map_err(io("list", Path::new("/proc")))?;
+        let mut own: BTreeSet<u32> = BTreeSet::new();
+        loop {
+            let is_own = |process: &Process| {
+                own.contains(&process.parent)
+                    || own.contains(&process.session)
+                    || tree::marker(process.ident).is_some_and(|marker| marker.starts_with(&runs))
+            };
+            let (found, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_own);
+            rest = others;
+            if found.is_empty() {
+                break;
+            }
+            own.extend(found.iter().map(|process| process.ident.pid));
+        }
+        foreign.extend(own);
+        Ok(foreign)
+    }
+}
+
+/// Whoever is neither the agent's nor known to be a daemon's.
+fn strangers(foreign: &BTreeSet<u32>) -> Result<Vec<Ident>> {
+    // Between fork and exec a child of the agent's runs the agent's program. One without a parent
+    // came in from outside.
+    let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let agent = program(std::process::id());
+    let all = tree::all().map_err(io("list", Path::new("/proc")))?;
+    let stranger = |process: &Process| {
+        let pid = process.ident.pid;
+        process.parent != 0 && !foreign.contains(&pid) && program(pid) != agent
+    };
+    Ok(all
+        .into_iter()
+        .filter(stranger)
+        .map(|process| process.ident)
+        .filter(|ident| tree::alive(*ident))
+        .collect())
+}
