@@ -60,6 +60,7 @@ fn history(shape: &Shape) -> History {
             error: None,
             node: Some(node.into()),
             version,
+            due: None,
         });
     };
     // Forks are one to five blocks long, in turn.

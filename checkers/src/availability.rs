@@ -1,26 +1,26 @@
 //! How much of the time a system served, and how soon again after faults: figures, not a verdict.
 //!
-//! What all of them rest on is the *wait*: a time in which something was asked of the system and
-//! nothing succeeded. It begins with the last success, or with the first call after it where nothing
-//! was open then; it ends with the next success.
-//!
-//! ```text
-//! P0  |--ok--|     |--!  |--!   |--ok--|      |--ok--|
-//!     <-wait-|     <-----wait---------->      <-wait->
-//! ```
+//! What most of them rest on is the *wait* ([`waits`]): a time in which something was asked of the system
+//! and nothing succeeded. A figure is only as good as what was asked: what was due and never offered, and
+//! how much of what was asked overlapped, are figures too, and the summary says where they spoil the others.
+//! What had not ended when nobody asked any more is at least so long, and is shown as that ([`censored`]).
+
+mod censored;
+mod overlap;
+mod waits;
 
 use history::fault::{self, Span};
+use history::offered::{Offered, offered};
 use history::wording::{counted, seconds, times};
-use history::{History, Op, Outcome, Time};
+use history::{History, Name, Op, Outcome, Time};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::censored::{Censored, spread};
+use self::waits::{Wait, first_answer, longest_wait, waits};
+use crate::role::Roles;
 use crate::{Analysis, Budget, Checker, Figure};
-
-/// For so long nothing is asked before a wait counts as over: the pause between main and final phase
-/// is not the system's fault.
-const IDLE: Duration = Duration::from_secs(2);
 
 /// Waits of this length and more are time without an answer. A tenth of a second is what a person takes
 /// for at once (Miller, "Response time in man-computer conversational transactions", 1968), a second
@@ -30,18 +30,38 @@ const PATIENCE: [(&str, Duration); 2] = [
     ("1 s", Duration::from_secs(1)),
 ];
 
+/// Where fewer of the writes than this, in per cent, overlapped another operation on their key, the
+/// summary says so.
+const LEAST_OVERLAP: f64 = 10.0;
+
+/// Of so few writes nothing is said.
+const FEW_WRITES: usize = 20;
+
 /// Measures operations of clients; what the harness [observes](Op::observes) is no service. Its verdict is always valid.
 #[derive(Clone, Debug)]
 pub struct Availability {
     /// A time without any success is reported if it is at least this long.
     pub gap: Duration,
+    /// What operations do, by which it is known which of them meet; none where it is not known.
+    pub roles: Option<Roles>,
 }
 
 impl Default for Availability {
-    /// Gaps of a second.
+    /// Gaps of a second, and nothing known of the operations.
     fn default() -> Availability {
         Availability {
             gap: Duration::from_secs(1),
+            roles: None,
+        }
+    }
+}
+
+impl Availability {
+    /// Of a run of a workload.
+    pub fn of_run(roles: Roles) -> Availability {
+        Availability {
+            roles: Some(roles),
+            ..Availability::default()
         }
     }
 }
@@ -60,115 +80,113 @@ impl Checker for Availability {
             .collect();
         ok.sort_unstable();
         let spans = fault::spans(history);
+        let offered = offered(history);
         let (waits, asked) = waits(&ops, history);
-        let gaps: Vec<Wait> = waits
-            .iter()
-            .filter(|(from, until)| until.since(*from) >= self.gap)
-            .copied()
-            .collect();
-        let longest = gaps.iter().map(|(from, until)| until.since(*from)).max();
-        let summary = format!(
-            "{} of {} succeeded; {}",
-            ok.len(),
-            counted(ops.len(), "operation"),
-            match longest {
-                None => format!("never {} without a success", seconds(self.gap)),
-                Some(longest) => format!(
-                    "{} {} or more without a success, at most {}",
-                    times(gaps.len()),
-                    seconds(self.gap),
-                    seconds(longest)
-                ),
-            }
+        let overlap = self
+            .roles
+            .and_then(|roles| overlap::of(&ops, roles, history));
+        let gaps: Vec<&Wait> = waits.iter().filter(|w| w.length() >= self.gap).collect();
+        let mut summary = summary(&ops, ok.len(), offered.as_ref(), self.gap, &gaps);
+        if let Some(little) = overlap.as_ref().and_then(overlap::Overlap::too_little) {
+            summary += &little;
+        }
+        let gaps: Vec<Json> = gaps.iter().map(|wait| wait.json()).collect();
+        let mut figures = service(&ops, ok.len(), &waits, asked);
+        figures.extend(offered.iter().flat_map(|offered| plan(&ops, offered)));
+        figures.extend(
+            overlap
+                .iter()
+                .map(|overlap| ("overlap", overlap.json(), "%")),
         );
-        let gaps: Vec<Json> = gaps
-            .iter()
-            .map(|(from, until)| json!({"from": from.as_secs_f64(), "until": until.as_secs_f64()}))
-            .collect();
-        let recovery: Vec<Json> = spans.iter().map(|span| recovery(span, &ok)).collect();
-        let mut analysis = Analysis::measured(self.name(), summary);
-        for (name, value, unit) in service(&ops, ok.len(), &waits, asked) {
-            analysis = analysis.with_figure(Figure::new(name, value, unit));
-        }
         let held: Vec<&Span> = spans.iter().filter(|span| span.held()).collect();
-        for (name, lengths) in [
-            ("longest wait of a fault", longest_waits(&held, &waits)),
-            ("first answer after heal", first_answers(&held, &ops)),
-        ] {
-            if let Some(value) = spread(lengths) {
-                analysis = analysis.with_figure(Figure::new(name, value, "s"));
-            }
-        }
-        analysis
-            .with_figure(Figure::new("operations", outcomes(&ops), ""))
-            .with_figure(Figure::new("latency", latency(&ops), "ms"))
-            .with_figure(Figure::new(
-                "ok per second",
-                per_second(&ok, history.end()),
-                "ops/s",
-            ))
-            .with_figure(Figure::new("without success", gaps, "s"))
-            .with_figure(Figure::new("first ok after faults", recovery, "s"))
+        let views = Views::of(&ops, offered.as_ref(), history, waits);
+        figures.extend(views.of_faults(&held));
+        let recovery: Vec<Json> = spans
+            .iter()
+            .map(|span| views.of_fault(span, &ok, history.end()))
+            .collect();
+        figures.extend([
+            ("operations", outcomes(&ops), ""),
+            ("latency", latency(&ops), "ms"),
+            ("ok per second", per_second(&ok, history.end()), "ops/s"),
+            ("without success", gaps.into(), "s"),
+            ("first ok after faults", recovery.into(), "s"),
+        ]);
+        let analysis = Analysis::measured(self.name(), summary);
+        figures
+            .into_iter()
+            .fold(analysis, |analysis, (name, value, unit)| {
+                analysis.with_figure(Figure::new(name, value, unit))
+            })
     }
 }
 
-type Wait = (Time, Time);
+type Measured = (&'static str, Json, &'static str);
 
-/// Every time in which something was asked and nothing succeeded, in order; and how long something was
-/// asked at all: from the first call to the last completion, without idle times.
-fn waits(ops: &[&Op], history: &History) -> (Vec<Wait>, Duration) {
-    // By index, the order in which the recorder saw them.
-    let mut moments: Vec<(u64, Option<Outcome>)> = Vec::with_capacity(2 * ops.len());
-    for op in ops {
-        moments.push((op.index, None));
-        moments.extend(op.completion.map(|index| (index, Some(op.outcome))));
-    }
-    moments.sort_unstable_by_key(|(index, _)| *index);
-    let mut waits = Vec::new();
-    let mut open = 0u64;
-    let mut since = None;
-    let mut idle_from = ops.iter().map(|op| op.call).min().unwrap_or_default();
-    let mut asked = Duration::ZERO;
-    let mut asked_from = idle_from;
-    for (index, ended) in moments {
-        let at = history.events()[index as usize].time;
-        let Some(outcome) = ended else {
-            if open == 0 && at.since(idle_from) >= IDLE {
-                waits.extend(since.take().map(|from| (from, idle_from)));
-                asked += idle_from.since(asked_from);
-                asked_from = at;
-            }
-            since = since.or(Some(at));
-            open += 1;
-            continue;
-        };
-        open -= 1;
-        if outcome == Outcome::Ok {
-            waits.extend(since.take().map(|from| (from, at)));
-            since = (open > 0).then_some(at);
+fn summary(
+    ops: &[&Op],
+    ok: usize,
+    offered: Option<&Offered>,
+    gap: Duration,
+    gaps: &[&Wait],
+) -> String {
+    let left_out = offered.map_or(0, Offered::not_offered);
+    let left_out = match (left_out, offered) {
+        (0, _) | (_, None) => String::new(),
+        (n, Some(offered)) => {
+            format!(" ({n} of {} that were due never offered)", offered.due)
         }
-        if open == 0 {
-            idle_from = at;
+    };
+    let longest = gaps.iter().map(|wait| wait.length()).max();
+    format!(
+        "{ok} of {} succeeded{left_out}; {}",
+        counted(ops.len(), "operation"),
+        match longest {
+            None => format!("never {} without a success", seconds(gap)),
+            Some(longest) => format!(
+                "{} {} or more without a success, at most {}",
+                times(gaps.len()),
+                seconds(gap),
+                seconds(longest)
+            ),
         }
+    )
+}
+
+/// What became of the plan: what was never offered bends what is said of the rest.
+fn plan(ops: &[&Op], offered: &Offered) -> Vec<Measured> {
+    if offered.due == 0 {
+        return Vec::new();
     }
-    let end = if open > 0 { history.end() } else { idle_from };
-    waits.extend(since.map(|from| (from, end)));
-    waits.retain(|(from, until)| from < until);
-    (waits, asked + end.since(asked_from))
+    let share = 100.0 * offered.share_not_offered();
+    let ok = ops
+        .iter()
+        .filter(|op| op.due.is_some() && op.outcome == Outcome::Ok);
+    let answered = 100.0 * ok.count() as f64 / offered.due as f64;
+    let busy: serde_json::Map<String, Json> = offered
+        .busy
+        .iter()
+        .map(|(node, n)| (node.to_string(), json!(n)))
+        .collect();
+    let parts = json!({
+        "share": share,
+        "due": offered.due,
+        "no client free": busy,
+        "harness late": offered.late,
+    });
+    vec![
+        ("not offered", parts, "%"),
+        ("answered of what was due", answered.into(), "%"),
+    ]
 }
 
 /// What share of the operations, and of the time, was served.
-fn service(
-    ops: &[&Op],
-    ok: usize,
-    waits: &[Wait],
-    asked: Duration,
-) -> Vec<(&'static str, Json, &'static str)> {
+fn service(ops: &[&Op], ok: usize, waits: &[Wait], asked: Duration) -> Vec<Measured> {
     if ops.is_empty() {
         return Vec::new();
     }
     let seconds = |at_least: Duration| -> f64 {
-        let lengths = waits.iter().map(|(from, until)| until.since(*from));
+        let lengths = waits.iter().map(Wait::length);
         let counted = lengths.filter(|length| *length >= at_least);
         counted.map(|length| length.as_secs_f64()).sum()
     };
@@ -197,49 +215,140 @@ fn service(
     figures
 }
 
-/// For each fault the longest wait that it touches, counted from when it held.
-fn longest_waits(held: &[&Span], waits: &[Wait]) -> Vec<f64> {
-    let longest = |span: &&Span| {
-        let from = span.held_from.unwrap_or(span.from);
-        let touched = waits[waits.partition_point(|wait| wait.1 <= from)..]
-            .iter()
-            .take_while(|wait| wait.0 < span.until);
-        touched
-            .map(|wait| wait.1.since(wait.0.max(from)).as_secs_f64())
-            .max_by(f64::total_cmp)
-    };
-    held.iter().filter_map(longest).collect()
+/// The same system as different people see it: everybody together, the clients of one node, one client.
+struct Views<'a> {
+    all: View<'a>,
+    nodes: BTreeMap<Name, View<'a>>,
+    clients: Vec<View<'a>>,
 }
 
-/// For each heal the time to the first success of an operation that was called after it. A fault
-/// after which nothing succeeded is left out: its wait is in the other figures.
-fn first_answers(held: &[&Span], ops: &[&Op]) -> Vec<f64> {
-    let mut ok: Vec<(Time, Time)> = ops
-        .iter()
-        .filter(|op| op.outcome == Outcome::Ok)
-        .map(|op| (op.call, op.ret))
-        .collect();
-    ok.sort_unstable();
-    // The earliest answer to any operation that was called then or later.
-    let mut earliest = Time::MAX;
-    for (_, ret) in ok.iter_mut().rev() {
-        earliest = earliest.min(*ret);
-        *ret = earliest;
+struct View<'a> {
+    ops: Vec<&'a Op>,
+    waits: Vec<Wait>,
+    /// Nobody asked any more.
+    end: Time,
+}
+
+impl<'a> View<'a> {
+    fn longest(&self, span: &Span) -> Option<Censored> {
+        longest_wait(span, &self.waits)
     }
-    held.iter()
-        .filter(|span| span.healed())
-        .filter_map(|span| {
-            let next = ok.get(ok.partition_point(|(call, _)| *call < span.until))?;
-            Some(next.1.since(span.until).as_secs_f64())
+
+    fn first(&self, span: &Span) -> Option<Censored> {
+        first_answer(span, &self.ops, self.end)
+    }
+}
+
+impl<'a> Views<'a> {
+    fn of(
+        ops: &[&'a Op],
+        offered: Option<&Offered>,
+        history: &History,
+        of_all: Vec<Wait>,
+    ) -> Views<'a> {
+        let view = |ops: Vec<&'a Op>| View {
+            waits: waits(&ops, history).0,
+            end: waits::end_of_asking(&ops, history),
+            ops,
+        };
+        let mut nodes: BTreeMap<Name, Vec<&Op>> = BTreeMap::new();
+        let mut clients: BTreeMap<u64, Vec<&Op>> = BTreeMap::new();
+        for op in ops {
+            if let Some(node) = &op.node {
+                nodes.entry(node.clone()).or_default().push(op);
+            }
+            let history::Process::Client(process) = op.process else {
+                continue;
+            };
+            // The plan's clients go on as new processes; of others each process is one.
+            let client = match offered {
+                None => Some(process),
+                Some(offered) if op.due.is_some() => offered.client(process),
+                Some(_) => None,
+            };
+            if let Some(client) = client {
+                clients.entry(client).or_default().push(op);
+            }
+        }
+        Views {
+            all: View {
+                waits: of_all,
+                end: waits::end_of_asking(ops, history),
+                ops: ops.to_vec(),
+            },
+            nodes: nodes.into_iter().map(|(n, ops)| (n, view(ops))).collect(),
+            clients: clients.into_values().map(view).collect(),
+        }
+    }
+
+    /// Over all faults that held: as everybody together saw them, and as the worst placed did.
+    fn of_faults(&self, held: &[&Span]) -> Vec<Measured> {
+        let all = || std::iter::once(&self.all);
+        let rows: [(&str, Vec<Option<Censored>>); 6] = [
+            ("longest wait of a fault", worst(held, all(), View::longest)),
+            (
+                "longest wait of a fault, worst node",
+                worst(held, self.nodes.values(), View::longest),
+            ),
+            (
+                "longest wait of a fault, worst client",
+                worst(held, self.clients.iter(), View::longest),
+            ),
+            ("first answer after heal", worst(held, all(), View::first)),
+            (
+                "first answer after heal, worst node",
+                worst(held, self.nodes.values(), View::first),
+            ),
+            (
+                "first answer after heal, worst client",
+                worst(held, self.clients.iter(), View::first),
+            ),
+        ];
+        let rows = rows.into_iter();
+        rows.filter_map(|(name, values)| {
+            let values = spread(values.into_iter().flatten().collect())?;
+            Some((name, values, "s"))
         })
         .collect()
+    }
+
+    /// One fault, and what was seen of it from each node.
+    fn of_fault(&self, span: &Span, ok: &[Time], end: Time) -> Json {
+        let after = |from: Option<Time>| {
+            let from = from.filter(|from| *from != Time::MAX)?;
+            let next = ok.get(ok.partition_point(|time| *time < from));
+            Some(match next {
+                Some(next) => Censored::exact(next.since(from)).json(),
+                None => Censored::at_least(end.since(from)).json(),
+            })
+        };
+        let nodes: serde_json::Map<String, Json> = self
+            .nodes
+            .iter()
+            .filter_map(|(node, view)| Some((node.to_string(), view.longest(span)?.json())))
+            .collect();
+        json!({
+            "fault": span.fault,
+            "family": span.family,
+            "label": span.label,
+            "after injection": after(span.in_force.or(Some(span.from))),
+            "after heal": after(span.healed().then_some(span.until)),
+            "longest wait by node": nodes,
+        })
+    }
 }
 
-/// None of none. The median is the lower one.
-fn spread(mut values: Vec<f64>) -> Option<Json> {
-    values.sort_by(f64::total_cmp);
-    let p50 = values.get(values.len().checked_sub(1)? / 2)?;
-    Some(json!({"p50": p50, "max": values.last()}))
+/// For each fault what the worst of the views saw.
+fn worst<'a, 'v: 'a>(
+    held: &[&Span],
+    views: impl Iterator<Item = &'a View<'v>> + Clone,
+    see: fn(&View<'v>, &Span) -> Option<Censored>,
+) -> Vec<Option<Censored>> {
+    let of = |span: &&Span| {
+        let seen: Vec<Censored> = views.clone().filter_map(|view| see(view, span)).collect();
+        Censored::max(&seen)
+    };
+    held.iter().map(of).collect()
 }
 
 fn outcomes(ops: &[&Op]) -> Json {
@@ -258,13 +367,13 @@ fn outcomes(ops: &[&Op]) -> Json {
         .into()
 }
 
-/// Of what succeeded. The quantile is the value that so many per cent do not exceed.
+/// Of what succeeded, from when it was due. The quantile is the value that so many per cent do not exceed.
 fn latency(ops: &[&Op]) -> Json {
     let mut by_f: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for op in ops.iter().filter(|op| op.outcome == Outcome::Ok) {
         by_f.entry(&op.f)
             .or_default()
-            .push(op.ret.since(op.call).as_nanos() as u64);
+            .push(op.ret.since(op.wanted()).as_nanos() as u64);
     }
     by_f.into_iter()
         .map(|(f, mut ns)| {
@@ -290,20 +399,4 @@ fn per_second(ok: &[Time], end: Time) -> Json {
         counts[second(*time)] += 1;
     }
     counts.into()
-}
-
-/// Seconds from injection and from heal to the next success; nil if there was none.
-fn recovery(span: &Span, ok: &[Time]) -> Json {
-    let after = |from: Option<Time>| {
-        let from = from.filter(|from| *from != Time::MAX)?;
-        let next = ok.get(ok.partition_point(|time| *time < from))?;
-        Some(next.since(from).as_secs_f64())
-    };
-    json!({
-        "fault": span.fault,
-        "family": span.family,
-        "label": span.label,
-        "after injection": after(span.held_from.or(Some(span.from))),
-        "after heal": after(span.healed().then_some(span.until)),
-    })
 }

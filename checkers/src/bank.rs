@@ -21,10 +21,13 @@
 use std::collections::BTreeMap;
 
 use history::wording::counted;
-use history::{History, Op, Outcome, Time, Value};
+use history::{History, Op, Outcome, Value};
 
+use crate::choice::{Choice, Model};
 use crate::findings::Findings;
-use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Figure, Meter};
+use crate::linearizable::search::NEVER;
+use crate::ranks::Ranks;
+use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Explained, Figure, Meter, Verdict};
 
 /// Judges operations `transfer` (`[from, to, amount]`) and `read` (answered with a list of
 /// `[account, balance]`). What the accounts had at first is what a read says that returned before
@@ -40,8 +43,27 @@ const MOST_CHOICES: usize = 1_000;
 
 type Balances<'h> = BTreeMap<&'h Value, i64>;
 
+/// The [ranks](crate::ranks) of an operation's events.
+#[derive(Clone, Copy)]
+struct Span {
+    call: u32,
+    /// [`NEVER`] if nobody knows its outcome.
+    ret: u32,
+}
+
+impl Span {
+    fn of(op: &Op, ranks: &Ranks) -> Span {
+        let ret = op.completion.filter(|_| op.outcome == Outcome::Ok);
+        Span {
+            call: ranks.call(op.index as u32),
+            ret: ret.map_or(NEVER, |at| ranks.ret(at as u32)),
+        }
+    }
+}
+
 struct Transfer<'h> {
     op: &'h Op,
+    span: Span,
     from: &'h Value,
     to: &'h Value,
     amount: i64,
@@ -49,6 +71,7 @@ struct Transfer<'h> {
 
 struct Read<'h> {
     op: &'h Op,
+    span: Span,
     balances: Balances<'h>,
 }
 
@@ -59,23 +82,47 @@ impl Checker for Bank {
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         match judge(history, &mut budget.start()) {
-            Ok(analysis) => analysis,
+            Ok((analysis, _)) => analysis,
             Err(why) => Analysis::unknown(self.name(), why.to_string()),
+        }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice::of_objects(Model::Bank, false))
+    }
+}
+
+impl Bank {
+    /// Of every read, which of the transfers beside it are in it.
+    ///
+    /// # Errors
+    /// The analysis that [`Checker::check`] gives if it is not valid, or why not all reads are explained.
+    pub fn certify(&self, history: &History, budget: &Budget) -> Result<Vec<Explained>, String> {
+        match judge(history, &mut budget.start()) {
+            Ok((found, Some(reads))) if found.verdict == Verdict::Valid => Ok(reads),
+            Ok((found, _)) => Err(found.summary),
+            Err(why) => Err(why.to_string()),
         }
     }
 }
 
-fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
+/// The analysis, and what explains every read: none if some are only bounded.
+fn judge(
+    history: &History,
+    meter: &mut Meter,
+) -> Result<(Analysis, Option<Vec<Explained>>), Exhausted> {
     let name = Bank.name();
     let mut transfers: Vec<Transfer> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
     // What cannot be read, and whether it may have moved money.
     let (mut unread, mut moved) = (None, false);
+    let ranks = Ranks::new(history);
     for op in history.ops() {
         meter.tick(0)?;
+        let span = Span::of(op, &ranks);
         match (op.f.as_str(), op.outcome) {
             ("transfer", Outcome::Fail) => {}
-            ("transfer", _) => match transfer(op) {
+            ("transfer", _) => match transfer(op, span) {
                 Some(transfer) => transfers.push(transfer),
                 None => {
                     let why = format!(
@@ -89,7 +136,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
                 }
             },
             ("read", Outcome::Ok) => match balances(&op.output) {
-                Some(balances) => reads.push(Read { op, balances }),
+                Some(balances) => reads.push(Read { op, span, balances }),
                 None => {
                     let why = format!(
                         "operation {} read {}, not a list of accounts with their balances",
@@ -105,26 +152,30 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
     let done = done.count();
     const NOTHING: &str =
         "the history lacks transfers, or reads that were answered: there is nothing to compare";
-    let Some(first) = reads.iter().min_by_key(|read| read.op.ret) else {
-        return Ok(match unread {
+    let Some(first) = reads.iter().min_by_key(|read| read.span.ret) else {
+        let analysis = match unread {
             Some(why) => Analysis::unknown(name, why),
             None => Analysis::vacuous(name, NOTHING),
-        });
+        };
+        return Ok((analysis, None));
     };
     let mut found = Findings::default();
     for read in &reads {
         meter.tick(0)?;
         totals(first, read, &mut found);
     }
-    let begun = transfers.iter().map(|t| t.op.call).min();
-    let opened = begun.is_none_or(|begun| first.op.ret < begun);
-    let bounded = match opened && !moved {
+    let precedes = |t: &Transfer| {
+        let asked_before = first.op.process == t.op.process && first.op.index < t.op.index;
+        first.span.ret < t.span.call || asked_before
+    };
+    let opened = transfers.iter().all(precedes);
+    let (bounded, explained) = match opened && !moved {
         true => explain_all(&first.balances, transfers, &reads, &mut found, meter)?,
-        false => reads.len(),
+        false => (reads.len(), Vec::new()),
     };
     // Money that was lost while nobody moved any is lost all the same.
     if done == 0 && found.is_empty() && unread.is_none() {
-        return Ok(Analysis::vacuous(name, NOTHING));
+        return Ok((Analysis::vacuous(name, NOTHING), None));
     }
     let summary = format!(
         "{} and {} of {}: {}",
@@ -155,16 +206,18 @@ fn judge(history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         .with_figure(Figure::new("transfers", done, ""))
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("reads only bounded", bounded, ""));
-    Ok(analysis)
+    let all = bounded == 0 || !opened;
+    Ok((analysis, all.then_some(explained)))
 }
 
-fn transfer(op: &Op) -> Option<Transfer<'_>> {
+fn transfer(op: &Op, span: Span) -> Option<Transfer<'_>> {
     let [from, to, amount] = op.input.as_list()? else {
         return None;
     };
     let amount = amount.as_int().filter(|amount| *amount >= 0)?;
     Some(Transfer {
         op,
+        span,
         from,
         to,
         amount,
@@ -227,49 +280,62 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
     }
 }
 
-/// Holds every read against the transfers that can be in it. How many reads were only bounded.
+/// Holds every read against the transfers that can be in it. How many reads were only bounded, and what
+/// explains the others.
 fn explain_all<'h>(
     initial: &Balances<'h>,
     transfers: Vec<Transfer<'h>>,
     reads: &[Read<'h>],
     found: &mut Findings,
     meter: &mut Meter,
-) -> Result<usize, Exhausted> {
+) -> Result<(usize, Vec<Explained>), Exhausted> {
     let mut reads: Vec<&Read> = reads
         .iter()
         .filter(|read| read.balances.keys().eq(initial.keys()))
         .collect();
-    reads.sort_by_key(|read| read.op.call);
+    reads.sort_by_key(|read| read.span.call);
     // Those that are in every read from here on are summed up and let go of.
     let mut settled = initial.clone();
     let mut waiting = transfers;
-    waiting.sort_by_key(|transfer| transfer.op.call);
-    let mut bounded = 0;
+    waiting.sort_by_key(|transfer| transfer.span.call);
+    let (mut bounded, mut explained) = (0, Vec::new());
     for read in reads {
         waiting.retain(|transfer| {
-            let is_in = transfer.op.outcome == Outcome::Ok && transfer.op.ret < read.op.call;
+            let is_in = transfer.span.ret < read.span.call;
             if is_in {
                 apply(&mut settled, transfer, 1);
             }
             !is_in
         });
-        let begun = waiting.partition_point(|transfer| transfer.op.call <= read.op.ret);
-        let maybe = &waiting[..begun];
+        let begun = waiting.partition_point(|transfer| transfer.span.call <= read.span.ret);
+        // What the reader's own process did before is in it, and what it did afterwards is not, even where ranks
+        // do not say so.
+        let own = |t: &&Transfer| t.op.process == read.op.process && t.span.ret != NEVER;
+        let before = |t: &&Transfer| own(t) && t.op.index < read.op.index;
+        let after = |t: &&Transfer| t.op.process == read.op.process && t.op.index > read.op.index;
+        let begun = waiting[..begun].iter();
+        let maybe: Vec<&Transfer> = begun.clone().filter(|t| !before(t) && !after(t)).collect();
+        let mut now = settled.clone();
+        begun.filter(before).for_each(|t| apply(&mut now, t, 1));
         let missing: Balances = read
             .balances
             .iter()
             .map(|(account, balance)| {
-                let settled = settled.get(account).copied().unwrap_or_default();
-                (*account, balance.saturating_sub(settled))
+                let now = now.get(account).copied().unwrap_or_default();
+                (*account, balance.saturating_sub(now))
             })
             .collect();
+        let maybe = &maybe[..];
         match explain(&missing, maybe, meter)? {
-            Explained::Yes => {}
-            Explained::Perhaps => bounded += 1,
-            Explained::No(account) => unexplained(read, &missing, maybe, account, found),
+            Found::Yes(with) => explained.push(Explained {
+                op: read.op.index,
+                with,
+            }),
+            Found::Perhaps => bounded += 1,
+            Found::No(account) => unexplained(read, &missing, maybe, account, found),
         }
     }
-    Ok(bounded)
+    Ok((bounded, explained))
 }
 
 fn apply<'h>(balances: &mut Balances<'h>, transfer: &Transfer<'h>, sign: i64) {
@@ -283,8 +349,9 @@ fn apply<'h>(balances: &mut Balances<'h>, transfer: &Transfer<'h>, sign: i64) {
     add(transfer.to, sign * transfer.amount);
 }
 
-enum Explained<'h> {
-    Yes,
+enum Found<'h> {
+    /// By these.
+    Yes(Vec<u64>),
     /// Within its bounds, and not decided in so many steps.
     Perhaps,
     /// With an account that has too much or too little whatever is chosen, if there is one.
@@ -294,9 +361,9 @@ enum Explained<'h> {
 /// Whether some choice among `maybe` adds up to `missing`.
 fn explain<'h>(
     missing: &Balances<'h>,
-    maybe: &[Transfer<'h>],
+    maybe: &[&Transfer<'h>],
     meter: &mut Meter,
-) -> Result<Explained<'h>, Exhausted> {
+) -> Result<Found<'h>, Exhausted> {
     meter.tick(0)?;
     for (account, missing) in missing {
         let (mut least, mut most) = (0_i64, 0_i64);
@@ -309,27 +376,28 @@ fn explain<'h>(
             }
         }
         if !(least..=most).contains(missing) {
-            return Ok(Explained::No(Some(account)));
+            return Ok(Found::No(Some(account)));
         }
     }
     if maybe.len() > MOST_CHOICES {
-        return Ok(Explained::Perhaps);
+        return Ok(Found::Perhaps);
     }
     // Account after account: the first transfers are all that touch the first account, and so on, so
     // that a choice that cannot fill an account is given up as soon as that account is done.
-    let mut order: Vec<&Transfer> = maybe.iter().filter(|t| t.from != t.to).collect();
+    let mut order: Vec<&Transfer> = maybe.iter().copied().filter(|t| t.from != t.to).collect();
     let rank: BTreeMap<&Value, usize> = missing.keys().zip(0..).map(|(a, i)| (*a, i)).collect();
     let ranked = |account: &Value| rank.get(account).copied().unwrap_or(usize::MAX);
     order.sort_by_key(|t| ranked(t.from).min(ranked(t.to)));
     let mut search = Search {
         order,
         left: missing.clone(),
+        chosen: Vec::new(),
         steps: STEPS,
     };
     Ok(match search.fill(0, meter)? {
-        Some(true) => Explained::Yes,
-        Some(false) => Explained::No(None),
-        None => Explained::Perhaps,
+        Some(true) => Found::Yes(search.chosen),
+        Some(false) => Found::No(None),
+        None => Found::Perhaps,
     })
 }
 
@@ -337,6 +405,7 @@ struct Search<'a, 'h> {
     order: Vec<&'a Transfer<'h>>,
     /// What the transfers from here on have to add up to.
     left: Balances<'h>,
+    chosen: Vec<u64>,
     steps: u64,
 }
 
@@ -357,6 +426,7 @@ impl Search<'_, '_> {
         for chosen in [false, true] {
             if chosen {
                 apply(&mut self.left, transfer, -1);
+                self.chosen.push(transfer.op.index);
             }
             let filled = self.fill(at + 1, meter)?;
             if chosen {
@@ -364,6 +434,9 @@ impl Search<'_, '_> {
             }
             if filled != Some(false) {
                 return Ok(filled);
+            }
+            if chosen {
+                self.chosen.pop();
             }
         }
         Ok(Some(false))
@@ -390,12 +463,12 @@ impl Search<'_, '_> {
 fn unexplained(
     read: &Read,
     missing: &Balances,
-    maybe: &[Transfer],
+    maybe: &[&Transfer],
     account: Option<&Value>,
     found: &mut Findings,
 ) {
     let op = read.op.index;
-    let known = maybe.iter().filter(|t| t.op.ret == Time::MAX).count();
+    let known = maybe.iter().filter(|t| t.span.ret == NEVER).count();
     let open = format!(
         "{} transfers ran beside it and of {known} the outcome is unknown, and no choice among them makes up for it",
         maybe.len() - known

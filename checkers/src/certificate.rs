@@ -2,16 +2,48 @@
 
 pub mod replay;
 
-use history::{History, Op, Outcome, Process, Time, Value};
+use std::fmt;
+
+use history::{History, Op, Outcome, Process, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Model;
 use crate::transactions::Scope;
 
+/// What is asked of a history. A certificate answers one question, and proves nothing of another: under a lock's
+/// rules a register's history has no operation at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// What the objects are.
+    pub model: Model,
+    /// Whether values are `[key, value]`.
+    pub keyed: bool,
+    /// What every object holds at the start; nil is what the model says.
+    pub initial: Value,
+    /// What orders agree with beside answers.
+    pub scope: Scope,
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.model.name())?;
+        if self.keyed {
+            f.write_str(", each value with its key")?;
+        }
+        if !self.initial.is_nil() {
+            write!(f, ", at the start {}", self.initial)?;
+        }
+        f.write_str(match self.scope {
+            Scope::Realtime => "",
+            Scope::Process => ", transactions in the order of each process",
+            Scope::Data => ", transactions in any order",
+        })
+    }
+}
+
 /// Orders that explain every answer, one for each object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Certificate {
     /// What the objects are.
     pub model: Model,
@@ -20,9 +52,19 @@ pub struct Certificate {
     /// What every object holds at the start; nil is what the model says.
     pub initial: Value,
     /// What orders agree with beside answers: less than real time only for transactions.
-    #[serde(default)]
     pub scope: Scope,
     pub orders: Vec<Order>,
+}
+
+impl Certificate {
+    pub fn terms(&self) -> Terms {
+        Terms {
+            model: self.model,
+            keyed: self.keyed,
+            initial: self.initial.clone(),
+            scope: self.scope,
+        }
+    }
 }
 
 /// An order of one object's operations that explains every answer. Operations whose outcome
@@ -60,26 +102,17 @@ pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String
         }
         let inner = |value| within(order.key.as_ref(), value);
         let mut object = replay::object(certificate.model, &certificate.initial)?;
-        let mut latest: FxHashMap<Option<Process>, (Time, u64)> = FxHashMap::default();
+        let mut latest = Latest::default();
         for index in &order.ops {
             let op = ops
                 .remove(index)
                 .ok_or(format!("op {index} is not to be placed"))?;
-            // A process asks one thing after the other, even where times are equal.
-            let (among, own) = match certificate.scope {
-                Scope::Realtime => (Some(None), (op.ret, u64::MAX)),
-                Scope::Process => (Some(Some(op.process)), (op.ret, op.index)),
-                Scope::Data => (None, (op.ret, op.index)),
-            };
-            if let Some(among) = among {
-                let latest = latest.entry(among).or_insert((op.call, op.index));
-                if own < *latest {
-                    return Err(format!(
-                        "op {index} returned before one placed ahead of it was invoked"
-                    ));
-                }
-                *latest = (op.call, op.index).max(*latest);
+            if latest.begins_after(certificate.scope, op) {
+                return Err(format!(
+                    "op {index} returned before one placed ahead of it was invoked"
+                ));
             }
+            latest.place(op);
             // Whoever only writes may be answered with nothing, which has no key.
             let answered = (op.outcome == Outcome::Ok).then(|| match &op.output {
                 Value::Nil => Ok(&Value::Nil),
@@ -99,6 +132,38 @@ pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String
     match missing.map(|op| op.index).min() {
         Some(index) => Err(format!("op {index} happened, but is not placed")),
         None => Ok(()),
+    }
+}
+
+/// The last that was invoked of those placed: of all, and of each process.
+#[derive(Default)]
+struct Latest<'h> {
+    of_all: Option<&'h Op>,
+    of_process: FxHashMap<Process, &'h Op>,
+}
+
+impl<'h> Latest<'h> {
+    /// Whether it began only after `op` had ended, as far as the scope looks at time.
+    fn begins_after(&self, scope: Scope, op: &Op) -> bool {
+        let own = self.of_process.get(&op.process).copied();
+        let (all, own) = match scope {
+            Scope::Realtime => (self.of_all, own),
+            Scope::Process => (None, own),
+            Scope::Data => (None, None),
+        };
+        [all, own]
+            .into_iter()
+            .flatten()
+            .any(|late| op.precedes(late))
+    }
+
+    fn place(&mut self, op: &'h Op) {
+        let later = |late: &&Op| (late.call, late.index) > (op.call, op.index);
+        self.of_all = self.of_all.filter(later).or(Some(op));
+        let own = self.of_process.entry(op.process).or_insert(op);
+        if own.index < op.index {
+            *own = op;
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod guess;
 mod meaning;
 mod tested;
 
+use std::fmt;
+
 use history::word::Stored;
 use history::{History, Value};
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,10 @@ use crate::linearizable::{Registers, Texts};
 use crate::objects::Objects;
 use crate::set::GrowOnlySet;
 use crate::transactions::{Class, Consistency, ListAppend, RwRegister, Scope};
-use crate::{Analysis, Budget, Certificate, Checker, Core, Refutation, Verdict};
+use crate::{
+    Account, Accounts, Analysis, Budget, Certificate, Checker, Core, Doubt, Proof, Refutation,
+    Terms, Verdict, accounts, confirmed,
+};
 
 /// The objects that can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +212,23 @@ impl Choice {
         }
     }
 
+    /// Without looking at a history.
+    pub(crate) fn of_objects(model: Model, keyed: bool) -> Choice {
+        Choice {
+            model,
+            keyed,
+            initial: None,
+            consistency: Consistency::default(),
+        }
+    }
+
+    pub(crate) fn with_initial(self, initial: Value) -> Choice {
+        Choice {
+            initial: Some(initial),
+            ..self
+        }
+    }
+
     fn registers(&self) -> Registers {
         let registers = match self.keyed {
             true => Registers::keyed(),
@@ -280,12 +302,87 @@ impl Choice {
             },
             (Model::Append, None) => ListAppend::by(self.consistency).certify(history, budget),
             (Model::RwRegister, None) => self.rw_registers().certify(history, budget),
-            (model @ Model::Bank, None) => {
-                let why = format!("there are no certificates for {}", model.name());
-                Err(Analysis::unknown(self.checker(history).name(), why))
-            }
             (_, None) => self.objects().certify(history, budget),
         }
+    }
+
+    /// What is asked of the history, in the words of certificates.
+    pub fn terms(&self, history: &History) -> Terms {
+        let is_txn = matches!(self.model, Model::Append | Model::RwRegister);
+        let texts = self.texts(history);
+        let model = match (self.model, &texts) {
+            // A register is one whether compare-and-set is asked of it or not, and so is a text that only is written.
+            (Model::Register | Model::Kv, None) => Model::CasRegister,
+            (model, _) => model,
+        };
+        Terms {
+            model,
+            keyed: self.keyed,
+            initial: match texts {
+                Some(texts) => texts.initial(),
+                None => self.initial.clone().unwrap_or_default(),
+            },
+            scope: match is_txn {
+                true => self.consistency.forbids_up_to().1,
+                false => Scope::Realtime,
+            },
+        }
+    }
+
+    /// What shows the verdict of an analysis, held against the history by who does not know how it was found.
+    ///
+    /// # Errors
+    /// Why there is nothing that shows it.
+    pub fn prove(
+        &self,
+        history: &History,
+        found: &Analysis,
+        budget: &Budget,
+    ) -> Result<Proof, String> {
+        let meter = budget.start();
+        let told = |why: &dyn fmt::Display| why.to_string();
+        meter.look(history.ops_bytes()).map_err(|why| told(&why))?;
+        let terms = self.terms(history);
+        let proof = match found.verdict {
+            Verdict::Valid if accounts::counts(self.model) => {
+                Proof::Accounts(self.accounts(history, &terms, &meter.left())?)
+            }
+            Verdict::Valid => match self.certify(history, &meter.left()) {
+                Ok(certificate) => Proof::Order(certificate),
+                Err(found) => return Err(found.summary),
+            },
+            Verdict::Invalid => {
+                let refutation = self.refutation(history, found)?;
+                let sure = confirmed(history, &refutation, &meter.left());
+                return sure.map(Proof::Cores).map_err(|why| told(&why));
+            }
+            other => return Err(format!("what is {} has none", other.word())),
+        };
+        let shown = proof.verify(history, &terms, &meter.left());
+        match shown {
+            Ok(_) => Ok(proof),
+            Err(why @ Doubt::Exhausted(_)) => Err(told(&why)),
+            Err(why) => Err(format!("a bug: what was found does not hold: {why}")),
+        }
+    }
+
+    fn accounts(
+        &self,
+        history: &History,
+        terms: &Terms,
+        budget: &Budget,
+    ) -> Result<Accounts, String> {
+        let mut accounts = Accounts::of_all(history, terms)?;
+        if self.model == Model::Bank {
+            accounts.accounts = match self.keyed {
+                true => Keyed(Bank).accounts(history, budget)?,
+                false => vec![Account {
+                    key: None,
+                    reads: Bank.certify(history, budget)?,
+                }],
+            };
+        }
+        Ok(accounts)
     }
 
     /// What of an analysis can be checked by [`refute`](crate::refute): the operations of its anomalies that are to have no order.
@@ -294,7 +391,7 @@ impl Choice {
     /// That the model promises no order, or that no operations are named.
     pub fn refutation(&self, history: &History, analysis: &Analysis) -> Result<Refutation, String> {
         let is_txn = matches!(self.model, Model::Append | Model::RwRegister);
-        let (class, scope) = self.consistency.forbids_up_to();
+        let (class, _) = self.consistency.forbids_up_to();
         if is_txn && class < Class::Item {
             return Err(format!("{} promises no serial order", self.consistency));
         }
@@ -310,16 +407,20 @@ impl Choice {
                 stretch: anomaly.stretch,
             })
             .collect();
-        let initial = match self.texts(history) {
-            Some(texts) => texts.initial(),
-            None => self.initial.clone().unwrap_or_default(),
-        };
-        replay::object(self.model, &initial)?;
-        Ok(Refutation {
-            model: self.model,
-            keyed: self.keyed,
+        let Terms {
+            model,
+            keyed,
             initial,
-            scope: if is_txn { scope } else { Scope::Realtime },
+            scope,
+        } = self.terms(history);
+        if !accounts::counts(model) {
+            replay::object(model, &initial)?;
+        }
+        Ok(Refutation {
+            model,
+            keyed,
+            initial,
+            scope,
             cores,
         })
     }

@@ -73,6 +73,7 @@ pub fn history(drawing: &str) -> Result<History, Misdrawn> {
                     error: None,
                     node: None,
                     version: None,
+                    due: None,
                 });
             }
             at = until + 1;

@@ -8,9 +8,9 @@ use history::word::Stored;
 use history::wording::{counted, either, listed};
 use history::{History, Value};
 
-use crate::choice::Model;
+use crate::choice::{Choice, Model};
 use crate::transactions::Scope;
-use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Order, Verdict};
+use crate::{Account, Analysis, Anomaly, Budget, Certificate, Checker, Figure, Order, Verdict};
 
 /// As many as a report shows; the number of wrong keys is a figure.
 const MOST_ANOMALIES: usize = 16;
@@ -150,6 +150,34 @@ impl<C: Checker> Checker for Keyed<C> {
             Ok(parts) => self.merged(parts),
             Err(why) => Analysis::unknown(self.name(), why),
         }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        let choice = self.0.asks()?;
+        Some(Choice {
+            keyed: true,
+            ..choice
+        })
+    }
+}
+
+impl Keyed<crate::bank::Bank> {
+    /// What explains the reads of every key.
+    ///
+    /// # Errors
+    /// Why those of one key are not explained.
+    pub fn accounts(&self, history: &History, budget: &Budget) -> Result<Vec<Account>, String> {
+        let plain = unwrapped(history);
+        let meter = budget.start();
+        let keys = split(history)?.into_iter();
+        keys.map(|(key, part)| {
+            let part = part.with_events_of(&plain);
+            Ok(Account {
+                reads: self.0.certify(&part, &meter.left())?,
+                key: Some(key),
+            })
+        })
+        .collect()
     }
 }
 

@@ -39,6 +39,7 @@
 //! assert_eq!(analyses[0].anomalies[0].kind, "stale read");
 //! ```
 
+mod accounts;
 pub mod agreement;
 mod analysis;
 pub mod availability;
@@ -52,9 +53,11 @@ pub mod crashes;
 pub mod drawing;
 mod findings;
 pub mod keyed;
+pub mod lateness;
 pub mod linearizable;
 pub mod objects;
 mod proof;
+mod ranks;
 pub mod recovery;
 mod refutation;
 pub mod role;
@@ -65,10 +68,11 @@ pub mod transactions;
 pub mod vacuity;
 mod verdict;
 
+pub use accounts::{Account, Accounts, Explained, recount};
 pub use analysis::{Analysis, Anomaly, Figure};
-pub use certificate::{Certificate, Order, replay, verify};
+pub use certificate::{Certificate, Order, Terms, replay, verify};
 pub use history::{Budget, Exhausted, Meter};
-pub use proof::Proof;
+pub use proof::{Proof, Shown};
 pub use refutation::{Core, Doubt, Refutation, Stretch, confirmed, refute};
 pub use verdict::Verdict;
 
@@ -81,4 +85,9 @@ pub trait Checker: Send + Sync {
 
     /// Never panics on any history: what it cannot read it calls unknown, with the reason.
     fn check(&self, history: &History, budget: &Budget) -> Analysis;
+
+    /// What it asks, if its verdict can be shown to others ([`choice::Choice::prove`]).
+    fn asks(&self) -> Option<choice::Choice> {
+        None
+    }
 }

@@ -33,11 +33,13 @@ pub use texts::Texts;
 
 use self::core::Core;
 use self::decide::Outcome;
+use self::model::Register;
 use self::parts::{Flaw, Part};
-use crate::choice::Model;
+use crate::choice::{Choice, Model};
 use crate::transactions::Scope;
 use crate::{
-    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, threads,
+    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, ranks,
+    threads,
 };
 
 /// As many as are told with their evidence, the first of each wrong key before others. All are counted, and all wrong keys
@@ -169,7 +171,33 @@ impl Registers {
         })
     }
 
-    fn judge_part(&self, part: &Part, certify: bool, mut meter: Meter) -> Judged {
+    fn judge_part(&self, part: &Part, certify: bool, meter: Meter) -> Judged {
+        let follows = part.follows();
+        let certify = certify || !follows.is_empty();
+        let judged = self.by_ranks(part, certify, meter.clone());
+        match &judged.found {
+            Found::Order(Some(order)) if !ranks::keeps(order, &follows) => {}
+            _ => return judged,
+        }
+        // Ranks say less than is known, and that is what the order made use of.
+        let awaits = ranks::awaits(&follows, part.ops.len());
+        let found = search::search_after(&Register, &part.ops, &awaits, &mut meter.clone());
+        let found = match found {
+            Ok(search::Found::Order(order)) => Found::Order(Some(order)),
+            Ok(search::Found::Blocked(op)) => {
+                Found::Blocked(op, core::core(&Register, &part.ops, &awaits, op, &meter))
+            }
+            Err(gave_up) => Found::GaveUp(gave_up),
+        };
+        Judged {
+            engine: Engine::Search,
+            found,
+            ..judged
+        }
+    }
+
+    /// By what ranks say.
+    fn by_ranks(&self, part: &Part, certify: bool, mut meter: Meter) -> Judged {
         let mut not_unique = None;
         if self.engine.is_none_or(|engine| engine == Engine::Zones) {
             match zones::check(&part.ops, part.values(), &mut meter) {
@@ -351,6 +379,11 @@ impl Checker for Registers {
             Ok(parts) => self.analysis(&parts, &self.judge(&parts, false, &meter)),
             Err(e) => unreadable(&e),
         }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        let choice = Choice::of_objects(Model::CasRegister, self.keyed);
+        Some(choice.with_initial(self.initial.clone()))
     }
 }
 

@@ -31,13 +31,13 @@ use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use crate::certificate::replay;
-use crate::choice;
+use crate::choice::{self, Choice};
 use crate::findings::Findings;
 use crate::linearizable::core::core;
 use crate::linearizable::have_an_order;
 use crate::linearizable::model::Model;
-use crate::linearizable::parts::Moments;
-use crate::linearizable::search::{self, NEVER, Timed};
+use crate::linearizable::search::{self, NEVER, NONE, Timed};
+use crate::ranks::{self, Follows, Ranks};
 use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Stretch,
@@ -56,8 +56,7 @@ pub struct Objects {
     search: bool,
 }
 
-/// An operation that happened or may have, with the rank of its events: calls are even and returns
-/// odd, so that events at one time overlap.
+/// An operation that happened or may have, with the [ranks](crate::ranks) of its events.
 #[derive(Clone, Copy, Debug)]
 struct Call<'h> {
     op: &'h Op,
@@ -110,6 +109,18 @@ struct Finding {
     until: Option<u64>,
 }
 
+impl Finding {
+    fn anomaly(self, key: Option<&Value>) -> Anomaly {
+        Anomaly {
+            kind: self.kind.to_string(),
+            object: key.map(Value::to_string),
+            ops: self.ops,
+            reason: self.reason,
+            stretch: self.until.map(|until| Stretch { after: None, until }),
+        }
+    }
+}
+
 /// One object's share of a history.
 struct Part<'h> {
     key: Option<&'h Value>,
@@ -118,6 +129,27 @@ struct Part<'h> {
     failed: Vec<&'h Op>,
     /// Why it cannot be judged: an operation that cannot be read may have changed it.
     unreadable: Option<String>,
+    /// By places among the calls.
+    follows: Follows,
+}
+
+impl Part<'_> {
+    /// Brings calls into their order: those of one time need not be invoked in it.
+    fn sort(&mut self) {
+        if self.calls.is_sorted_by_key(|call| call.call) {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.calls.len()).collect();
+        order.sort_by_key(|i| self.calls[*i].call);
+        let mut place = vec![0; order.len()];
+        for (at, i) in order.iter().enumerate() {
+            place[*i] = at as u32;
+        }
+        self.calls = order.iter().map(|i| self.calls[*i]).collect();
+        for (before, op) in &mut self.follows {
+            (*before, *op) = (place[*before as usize], place[*op as usize]);
+        }
+    }
 }
 
 impl Objects {
@@ -180,7 +212,8 @@ impl Objects {
     }
 
     fn split<'h>(&self, history: &'h History, names: &[&str]) -> Result<Vec<Part<'h>>, String> {
-        let moments = Moments::new(history.columns());
+        let ranks = Ranks::new(history);
+        let mut sessions = ranks.sessions();
         let mut parts: Vec<Part> = Vec::new();
         let mut keys: FxHashMap<Option<&Value>, usize> = FxHashMap::default();
         for op in history.ops() {
@@ -195,6 +228,7 @@ impl Objects {
                     calls: Vec::new(),
                     failed: Vec::new(),
                     unreadable: None,
+                    follows: Vec::new(),
                 });
                 parts.len() - 1
             });
@@ -209,7 +243,7 @@ impl Objects {
                             continue;
                         }
                     };
-                    (moments.ret(completion as u32), Some(output))
+                    (ranks.ret(completion as u32), Some(output))
                 }
                 (Outcome::Fail, _) => {
                     parts[at].failed.push(op);
@@ -217,14 +251,21 @@ impl Objects {
                 }
                 _ => (NEVER, None),
             };
+            let call = ranks.call(op.index as u32);
+            let place = parts[at].calls.len() as u32;
+            let before = sessions.follows(at as u32, op.process, place, (call, ret));
+            parts[at]
+                .follows
+                .extend(before.map(|before| (before, place)));
             parts[at].calls.push(Call {
                 op,
-                call: moments.call(op.index as u32),
+                call,
                 ret,
                 input,
                 output,
             });
         }
+        parts.iter_mut().for_each(Part::sort);
         Ok(parts)
     }
 
@@ -284,13 +325,7 @@ impl Objects {
                     let key = part.key.map_or(String::new(), Value::to_string);
                     wrong.push((first.copied().unwrap_or(0), key));
                     for finding in findings {
-                        found.add(finding.kind, || Anomaly {
-                            object: part.key.map(Value::to_string),
-                            ops: finding.ops,
-                            reason: finding.reason,
-                            stretch: finding.until.map(|until| Stretch { after: None, until }),
-                            ..Anomaly::default()
-                        });
+                        found.add(finding.kind, || finding.anomaly(part.key));
                     }
                 }
             }
@@ -363,8 +398,24 @@ impl Objects {
         accounts: &mut Vec<Figure>,
         meter: &mut Meter,
     ) -> Result<Judged, Exhausted> {
+        let judged = self.by_engine(part, self.search, accounts, meter)?;
+        match &judged.found {
+            // Ranks say less than is known, and that is what the order made use of.
+            Found::Order(order) if !ranks::keeps(order, &part.follows) => {
+                self.by_engine(part, true, &mut Vec::new(), meter)
+            }
+            _ => Ok(judged),
+        }
+    }
+
+    fn by_engine(
+        &self,
+        part: &Part,
+        by_search: bool,
+        accounts: &mut Vec<Figure>,
+        meter: &mut Meter,
+    ) -> Result<Judged, Exhausted> {
         use choice::Model;
-        let by_search = self.search;
         match self.model {
             Model::Queue => pile::judge(pile::Kind::Fifo, part, by_search, meter),
             Model::Stack => pile::judge(pile::Kind::Lifo, part, by_search, meter),
@@ -407,16 +458,71 @@ impl Checker for Objects {
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         self.judge(history, budget).0
     }
+
+    fn asks(&self) -> Option<Choice> {
+        let choice = Choice::of_objects(self.model, self.keyed);
+        Some(choice.with_initial(self.initial.clone()))
+    }
+}
+
+/// Why the general engine has no order.
+pub(crate) enum Untried {
+    Wrong(Anomaly),
+    Unknown(String),
+}
+
+/// The general engine, for a checker that has operations with their ranks, by call; `follows` names them by
+/// the indices of their invocations.
+pub(crate) fn try_all<M: Model>(
+    model: &M,
+    ops: Vec<(&Op, (u32, u32), M::Op)>,
+    follows: &[(u32, u32)],
+    meter: &mut Meter,
+) -> Result<Vec<u64>, Untried> {
+    let place: FxHashMap<u64, u32> = ops.iter().map(|(op, ..)| op.index).zip(0..).collect();
+    let place = |op: &u32| place.get(&u64::from(*op)).copied();
+    let both = |(a, b): &(u32, u32)| Some((place(a)?, place(b)?));
+    let (mut calls, mut actions) = (Vec::new(), Vec::new());
+    for (i, (op, (call, ret), action)) in ops.into_iter().enumerate() {
+        let (input, output) = (&op.input, (ret != NEVER).then_some(&op.output));
+        calls.push(Call {
+            op,
+            call,
+            ret,
+            input,
+            output,
+        });
+        actions.push((i as u32, action));
+    }
+    let part = Part {
+        key: None,
+        calls,
+        failed: Vec::new(),
+        unreadable: None,
+        follows: follows.iter().filter_map(both).collect(),
+    };
+    match searched(model, &part, actions, "", meter).found {
+        Found::Order(order) => Ok(order
+            .into_iter()
+            .map(|at| part.calls[at as usize].op.index)
+            .collect()),
+        Found::Wrong(findings) => {
+            let anomaly = findings.into_iter().next().map(|f| f.anomaly(None));
+            Err(Untried::Wrong(anomaly.unwrap_or_default()))
+        }
+        Found::Unknown(why) | Found::Sound(why) => Err(Untried::Unknown(why)),
+    }
 }
 
 /// The general engine. `ops` are positions among `calls` with what they do, by call.
 fn searched<M: Model>(
     model: &M,
-    calls: &[Call],
+    part: &Part,
     ops: Vec<(u32, M::Op)>,
     why: &str,
     meter: &mut Meter,
 ) -> Judged {
+    let calls = &part.calls[..];
     let (positions, timed): (Vec<u32>, Vec<Timed<M::Op>>) = ops
         .into_iter()
         .map(|(at, op)| {
@@ -425,12 +531,13 @@ fn searched<M: Model>(
         })
         .unzip();
     let index = |i: &u32| calls[positions[*i as usize] as usize].op.index;
-    let found = match search::search(model, &timed, meter) {
+    let awaits = awaits(part, &positions);
+    let found = match search::search_after(model, &timed, &awaits, meter) {
         Ok(search::Found::Order(order)) => {
             Found::Order(order.iter().map(|i| positions[*i as usize]).collect())
         }
         Ok(search::Found::Blocked(blocked)) => {
-            let core = core(model, &timed, blocked, meter);
+            let core = core(model, &timed, &awaits, blocked, meter);
             let others: Vec<u64> = core
                 .ops
                 .iter()
@@ -465,4 +572,21 @@ fn searched<M: Model>(
         )),
     };
     Judged::new(found, &format!("by search: {why}"))
+}
+
+/// Which of these calls await which: what one awaits may itself be none of them, and then what that awaits.
+fn awaits(part: &Part, positions: &[u32]) -> Vec<u32> {
+    let all = ranks::awaits(&part.follows, part.calls.len());
+    if all.is_empty() {
+        return all;
+    }
+    let own: FxHashMap<u32, u32> = positions.iter().copied().zip(0..).collect();
+    let nearest = |at: &u32| {
+        let mut before = all[*at as usize];
+        while before != NONE && !own.contains_key(&before) {
+            before = all[before as usize];
+        }
+        own.get(&before).copied().unwrap_or(NONE)
+    };
+    positions.iter().map(nearest).collect()
 }

@@ -5,10 +5,11 @@ mod relaxed;
 
 use std::collections::HashSet;
 
-use history::{History, Op, Outcome, Process, Value};
+use history::{History, Op, Process, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::replay;
+use crate::accounts;
+use crate::certificate::{Terms, replay};
 use crate::choice::Model;
 use crate::transactions::Scope;
 use crate::{Budget, Exhausted, Meter};
@@ -16,8 +17,7 @@ use crate::{Budget, Exhausted, Meter};
 pub use self::grown::confirmed;
 
 /// Operations that have no order, of one object or several.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Refutation {
     /// What the objects are.
     pub model: Model,
@@ -26,9 +26,19 @@ pub struct Refutation {
     /// What every object holds at the start; nil is what the model says.
     pub initial: Value,
     /// What an order would have to agree with beside answers.
-    #[serde(default)]
     pub scope: Scope,
     pub cores: Vec<Core>,
+}
+
+impl Refutation {
+    pub fn terms(&self) -> Terms {
+        Terms {
+            model: self.model,
+            keyed: self.keyed,
+            initial: self.initial.clone(),
+            scope: self.scope,
+        }
+    }
 }
 
 /// Operations of one object that no order explains, wherever its other operations are put: at any
@@ -108,12 +118,22 @@ struct Kept<'h> {
     must: bool,
 }
 
-/// Other operations that are alike. They have no time.
+/// Other operations that are alike. They have no time, but for what is said of operations of the core.
 #[derive(Debug, PartialEq)]
 struct Relaxed<'h> {
     piece: Piece<'h>,
+    place: Place,
     /// How many there are; none for as many as anybody wants.
     count: Option<u16>,
+}
+
+/// Where an operation stands among those of the core, as bits of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Place {
+    /// It precedes these.
+    before: u64,
+    /// These precede it, and must be placed.
+    after: u64,
 }
 
 /// What is to be ordered.
@@ -154,6 +174,11 @@ fn impossible(
     steps: u64,
     meter: &Meter,
 ) -> Result<(), Doubt> {
+    if accounts::counts(refutation.model) {
+        let asked = refutation.terms();
+        let mut meter = meter.with_steps(steps);
+        return accounts::impossible(history, &asked, core.key.as_ref(), &core.ops, &mut meter);
+    }
     let (mut found, mut tried) = (Ok(()), None);
     for level in 0..relaxed::levels(refutation.model) {
         let puzzle = relaxed::puzzle(history, refutation, core, level, &mut meter.clone())?;
@@ -210,7 +235,10 @@ impl Puzzle<'_> {
             }
             for (i, relaxed) in self.relaxed.iter().enumerate() {
                 meter.tick(bytes)?;
-                if relaxed.count.is_none_or(|count| used[i] < count)
+                let Place { before, after } = relaxed.place;
+                let fits = placed & before == 0 && after & !placed == 0;
+                if fits
+                    && relaxed.count.is_none_or(|count| used[i] < count)
                     && let Some(then) = relaxed.piece.after(&*object)
                 {
                     let mut used = used.clone();
@@ -224,12 +252,9 @@ impl Puzzle<'_> {
 
     /// Whether time orders them.
     fn precedes(&self, a: &Op, b: &Op) -> bool {
-        // A process asks one thing after the other, even where times are equal.
-        let of_one = a.process == b.process && a.index < b.index;
-        let asked = of_one && a.outcome == Outcome::Ok && a.f == "txn";
         match self.scope {
-            Scope::Realtime => a.ret < b.call || asked,
-            Scope::Process => asked,
+            Scope::Realtime => a.precedes(b),
+            Scope::Process => a.process == b.process && a.precedes(b),
             Scope::Data => false,
         }
     }

@@ -15,11 +15,15 @@
 //! between the first call and the first return. An add of unknown outcome happened iff it was seen.
 
 use history::wording::{counted, either};
-use history::{History, Op, Outcome, Time, Value};
+use history::{History, Op, Outcome, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::choice::Model;
+use crate::choice::{self, Choice};
 use crate::findings::Findings;
+use crate::linearizable::model::Model;
+use crate::linearizable::search;
+use crate::objects::{Untried, try_all};
+use crate::ranks::{self, Follows, Ranks};
 use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
@@ -32,19 +36,28 @@ pub struct GrowOnlySet;
 /// Never read.
 const NEVER: usize = usize::MAX;
 
+/// An operation with the [ranks](crate::ranks) of its events.
+#[derive(Clone, Copy)]
+struct Timed<'h> {
+    op: &'h Op,
+    call: u32,
+    /// [`search::NEVER`] if nobody knows its outcome.
+    ret: u32,
+}
+
 struct Element<'h> {
     value: &'h Value,
     /// The add that was invoked first among those that did not fail.
-    first_call: Option<&'h Op>,
+    first_call: Option<Timed<'h>>,
     /// The add that returned first.
-    first_ret: Option<&'h Op>,
+    first_ret: Option<Timed<'h>>,
     failed: Option<&'h Op>,
     /// Which group of equal reads has it first.
     since: usize,
 }
 
 struct Read<'h> {
-    op: &'h Op,
+    op: Timed<'h>,
     /// Numbers of elements, without repetition.
     elements: Vec<u32>,
     group: usize,
@@ -61,6 +74,10 @@ impl Checker for GrowOnlySet {
             Err(why) => Analysis::unknown(self.name(), why.to_string()),
         }
     }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice::of_objects(choice::Model::Set, false))
+    }
 }
 
 impl GrowOnlySet {
@@ -71,7 +88,7 @@ impl GrowOnlySet {
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         match judge(history, &mut budget.start()) {
             Ok((found, ops)) if found.verdict == Verdict::Valid => Ok(Certificate {
-                model: Model::Set,
+                model: choice::Model::Set,
                 keyed: false,
                 initial: Value::Nil,
                 scope: Scope::Realtime,
@@ -84,7 +101,7 @@ impl GrowOnlySet {
 }
 
 /// The analysis, and if it is valid the order.
-fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), Exhausted> {
+fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), Exhausted> {
     let name = GrowOnlySet.name();
     let mut numbers: FxHashMap<&Value, u32> = FxHashMap::default();
     let mut elements: Vec<Element> = Vec::new();
@@ -100,14 +117,26 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
             elements.len() as u32 - 1
         })
     };
-    let mut adds: Vec<(u32, &Op)> = Vec::new();
+    let ranks = Ranks::new(history);
+    let mut sessions = ranks.sessions();
+    let mut follows: Follows = Vec::new();
+    let mut timed = |op: &'h Op| {
+        let number = op.index as u32;
+        let call = ranks.call(number);
+        let ret = op.completion.filter(|_| op.outcome == Outcome::Ok);
+        let ret = ret.map_or(search::NEVER, |at| ranks.ret(at as u32));
+        let before = sessions.follows(0, op.process, number, (call, ret));
+        follows.extend(before.map(|before| (before, number)));
+        Timed { op, call, ret }
+    };
+    let mut adds: Vec<(u32, Timed)> = Vec::new();
     let mut reads: Vec<Read> = Vec::new();
     let mut found = Found::default();
     let mut unread = None;
     let mut bytes = 0;
     for op in history.ops() {
         match (op.f.as_str(), op.outcome) {
-            ("add", _) => adds.push((number(&op.input), op)),
+            ("add", _) => adds.push((number(&op.input), timed(op))),
             ("read", Outcome::Ok) => {
                 let Some(list) = op.output.as_list() else {
                     // The others are judged without it.
@@ -132,7 +161,7 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
                 all.dedup();
                 debug_assert!(all.len() <= length);
                 reads.push(Read {
-                    op,
+                    op: timed(op),
                     elements: all,
                     group: 0,
                 });
@@ -142,14 +171,14 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
     }
     for (element, add) in &adds {
         let element = &mut elements[*element as usize];
-        match add.outcome {
-            Outcome::Fail => element.failed = Some(add),
+        match add.op.outcome {
+            Outcome::Fail => element.failed = Some(add.op),
             Outcome::Ok | Outcome::Info => {
                 if element.first_call.is_none_or(|first| add.call < first.call) {
-                    element.first_call = Some(add);
+                    element.first_call = Some(*add);
                 }
                 if element.first_ret.is_none_or(|first| add.ret < first.ret) {
-                    element.first_ret = Some(add);
+                    element.first_ret = Some(*add);
                 }
             }
         }
@@ -159,17 +188,28 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
     let reads = chain(&mut elements, reads, &mut found, meter)?;
     let items = items(&elements, &reads);
     sweep(&items, &reads, &mut found);
-    let order = order(&items, &adds);
     let nothing = adds.is_empty() || reads.is_empty();
     if found.all.is_empty() && nothing && unread.is_none() {
         let why =
             "the history lacks adds, or reads that were answered: there is nothing to compare";
         return Ok((Analysis::vacuous(name, why), Vec::new()));
     }
+    let mut order = order(&items, &adds);
+    let in_order: Vec<u32> = order.iter().map(|op| *op as u32).collect();
+    if found.all.is_empty() && !ranks::keeps(&in_order, &follows) {
+        match tried(&adds, &reads, &follows, meter) {
+            Ok(found) => order = found,
+            Err(Untried::Wrong(anomaly)) => {
+                let kind = anomaly.kind.clone();
+                found.all.add(&kind, || anomaly);
+            }
+            Err(Untried::Unknown(why)) => return Ok((Analysis::unknown(name, why), Vec::new())),
+        }
+    }
 
     let acknowledged = adds
         .iter()
-        .filter(|(_, op)| op.outcome == Outcome::Ok)
+        .filter(|(_, add)| add.op.outcome == Outcome::Ok)
         .count();
     let summary = format!(
         "{} ({acknowledged} acknowledged) and {}: {}",
@@ -196,6 +236,64 @@ fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), E
         .with_figure(Figure::new("reads", reads.len(), ""))
         .with_figure(Figure::new("elements lost", lost, ""));
     Ok((analysis, order))
+}
+
+/// The set itself, for the general search: elements by number.
+struct Grown;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Action {
+    Add(u32),
+    /// It had these, sorted.
+    Read(Vec<u32>),
+}
+
+impl Model for Grown {
+    type State = Vec<u32>;
+    type Op = Action;
+
+    fn init(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn step(&self, state: &Vec<u32>, op: &Action) -> Option<Vec<u32>> {
+        match op {
+            Action::Read(elements) => (state == elements).then(|| state.clone()),
+            Action::Add(element) => {
+                let mut then = state.clone();
+                if let Err(at) = then.binary_search(element) {
+                    then.insert(at, *element);
+                }
+                Some(then)
+            }
+        }
+    }
+
+    fn reads_only(&self, op: &Action) -> bool {
+        matches!(op, Action::Read(_))
+    }
+}
+
+/// An order by the general search, where ranks say less than is known and the columns made use of that.
+fn tried(
+    adds: &[(u32, Timed)],
+    reads: &[Read],
+    follows: &[(u32, u32)],
+    meter: &mut Meter,
+) -> Result<Vec<u64>, Untried> {
+    let happened = adds
+        .iter()
+        .filter(|(_, add)| add.op.outcome != Outcome::Fail);
+    let happened = happened.map(|(element, add)| (*add, Action::Add(*element)));
+    let reads = reads
+        .iter()
+        .map(|read| (read.op, Action::Read(read.elements.clone())));
+    let mut all: Vec<(Timed, Action)> = happened.chain(reads).collect();
+    all.sort_by_key(|(timed, _)| (timed.call, timed.op.index));
+    let ops = all
+        .into_iter()
+        .map(|(timed, action)| (timed.op, (timed.call, timed.ret), action));
+    try_all(&Grown, ops.collect(), follows, meter)
 }
 
 /// Anomalies, each operation's once.
@@ -227,7 +325,7 @@ fn created(elements: &[Element], reads: &[Read], found: &mut Found) {
             if element.first_call.is_some() || std::mem::replace(&mut told[*e as usize], true) {
                 continue;
             }
-            let (value, op) = (element.value, read.op.index);
+            let (value, op) = (element.value, read.op.op.index);
             match element.failed {
                 None => {
                     let reason = format!("the read (op {op}) has {value}, which nobody added");
@@ -251,7 +349,7 @@ fn lost(elements: &[Element], reads: &[Read], found: &mut Found) -> usize {
         return 0;
     };
     // The read that returned first with each element.
-    let mut seen: Vec<Option<&Op>> = vec![None; elements.len()];
+    let mut seen: Vec<Option<Timed>> = vec![None; elements.len()];
     for read in reads {
         for e in &read.elements {
             let seen = &mut seen[*e as usize];
@@ -262,7 +360,9 @@ fn lost(elements: &[Element], reads: &[Read], found: &mut Found) -> usize {
     }
     let mut lost = 0;
     for (e, element) in elements.iter().enumerate() {
-        let add = element.first_ret.filter(|add| add.outcome == Outcome::Ok);
+        let add = element
+            .first_ret
+            .filter(|add| add.op.outcome == Outcome::Ok);
         let known = [add, seen[e]].into_iter().flatten().min_by_key(|op| op.ret);
         let Some(known) = known.filter(|op| op.ret < last.op.call) else {
             continue;
@@ -271,15 +371,19 @@ fn lost(elements: &[Element], reads: &[Read], found: &mut Found) -> usize {
             continue;
         }
         lost += 1;
-        let how = match known.f.as_str() {
+        let how = match known.op.f.as_str() {
             "add" => "was acknowledged",
             _ => "was read",
         };
         let reason = format!(
             "{} {how} (op {}) before the last read (op {}) was invoked, which does not have it",
-            element.value, known.index, last.op.index
+            element.value, known.op.index, last.op.op.index
         );
-        found.add("lost element", vec![known.index, last.op.index], reason);
+        found.add(
+            "lost element",
+            vec![known.op.index, last.op.op.index],
+            reason,
+        );
     }
     lost
 }
@@ -325,16 +429,16 @@ fn chain<'h>(
             let reason = format!(
                 "one read (op {}) has {} and not {}, another (op {}) has {} and not {}: a set that \
                  only grows cannot have been both",
-                last.op.index,
+                last.op.op.index,
                 elements[*lacks as usize].value,
                 elements[*has as usize].value,
-                read.op.index,
+                read.op.op.index,
                 elements[*has as usize].value,
                 elements[*lacks as usize].value
             );
             found.add(
                 "incomparable reads",
-                vec![last.op.index, read.op.index],
+                vec![last.op.op.index, read.op.op.index],
                 reason,
             );
             continue;
@@ -353,8 +457,8 @@ fn chain<'h>(
 #[derive(Clone, Copy)]
 struct Item<'h> {
     column: usize,
-    ret: &'h Op,
-    call: &'h Op,
+    ret: Timed<'h>,
+    call: Timed<'h>,
     element: Option<&'h Value>,
 }
 
@@ -364,7 +468,7 @@ fn items<'h>(elements: &[Element<'h>], reads: &[Read<'h>]) -> Vec<Item<'h>> {
         let (call, ret) = (element.first_call?, element.first_ret?);
         let column = element.since.saturating_mul(2);
         // What nobody saw and nobody was told of did not happen.
-        let happened = element.since != NEVER || ret.outcome == Outcome::Ok;
+        let happened = element.since != NEVER || ret.op.outcome == Outcome::Ok;
         happened.then_some(Item {
             column,
             ret,
@@ -385,26 +489,26 @@ fn items<'h>(elements: &[Element<'h>], reads: &[Read<'h>]) -> Vec<Item<'h>> {
 
 /// Every item at the latest call up to it; of several adds of one element, one that is open then.
 /// The others that returned stand where they can behind it, and do nothing.
-fn order(items: &[Item], adds: &[(u32, &Op)]) -> Vec<u64> {
-    let mut latest = Time(0);
-    let mut placed: FxHashMap<&Value, (Time, u64)> = FxHashMap::default();
-    let mut points: Vec<(Time, u64)> = Vec::with_capacity(items.len());
+fn order(items: &[Item], adds: &[(u32, Timed)]) -> Vec<u64> {
+    let mut latest = 0;
+    let mut placed: FxHashMap<&Value, (u32, u64)> = FxHashMap::default();
+    let mut points: Vec<(u32, u64)> = Vec::with_capacity(items.len());
     for item in items {
         latest = latest.max(item.call.call);
         let op = match item.ret.call <= latest {
             true => item.ret,
             false => item.call,
         };
-        points.push((latest, op.index));
+        points.push((latest, op.op.index));
         if let Some(element) = item.element {
-            placed.insert(element, (latest, op.index));
+            placed.insert(element, (latest, op.op.index));
         }
     }
-    for (_, add) in adds.iter().filter(|(_, add)| add.outcome == Outcome::Ok) {
-        if let Some((point, op)) = placed.get(&add.input)
-            && *op != add.index
+    for (_, add) in adds.iter().filter(|(_, add)| add.op.outcome == Outcome::Ok) {
+        if let Some((point, op)) = placed.get(&add.op.input)
+            && *op != add.op.index
         {
-            points.push((add.call.max(*point), add.index));
+            points.push((add.call.max(*point), add.op.index));
         }
     }
     points.sort_by_key(|(point, _)| *point);
@@ -431,7 +535,7 @@ fn sweep(items: &[Item], reads: &[Read], found: &mut Found) {
 
 /// `early` returned before `late` was invoked, but belongs behind it.
 fn inverted(late: &Item, early: &Item, reads: &[Read], found: &mut Found) {
-    let (late_op, early_op) = (late.call.index, early.ret.index);
+    let (late_op, early_op) = (late.call.op.index, early.ret.op.index);
     match (late.element, early.element) {
         (None, Some(value)) => found.add(
             "stale read",
@@ -460,7 +564,7 @@ fn inverted(late: &Item, early: &Item, reads: &[Read], found: &mut Found) {
         (Some(second), Some(first)) => {
             // Some read has the second and not the first, or they would be in one column.
             let group = late.column / 2;
-            let witness = reads.iter().find(|read| read.group == group).map(|read| read.op.index);
+            let witness = reads.iter().find(|read| read.group == group).map(|read| read.op.op.index);
             let between = witness.map(|op| format!(" (op {op})")).unwrap_or_default();
             found.add(
                 "order inverted",

@@ -36,7 +36,7 @@ use self::read::Txns;
 use self::registers::Registers;
 use self::seen::Seen;
 use self::visibility::Causal;
-use crate::choice::Model;
+use crate::choice::{Choice, Model};
 use crate::{
     Analysis, Budget, Certificate, Checker, Exhausted, Figure, Meter, Verdict, certificate,
 };
@@ -79,6 +79,13 @@ impl Checker for ListAppend {
         let mut meter = budget.start();
         let lists = Lists::new(history, &mut meter);
         judge(self.name(), self.model, lists, &mut meter).0
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice {
+            consistency: self.model,
+            ..Choice::of_objects(Model::Append, false)
+        })
     }
 }
 
@@ -129,6 +136,14 @@ impl Checker for RwRegister {
         let mut meter = budget.start();
         let registers = Registers::new(history, &self.initial, &mut meter);
         judge(self.name(), self.model, registers, &mut meter).0
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        Some(Choice {
+            consistency: self.model,
+            initial: Some(self.initial.clone()),
+            ..Choice::of_objects(Model::RwRegister, false)
+        })
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::dummy;
-use harness::generator::{Combine, from_fn};
+use harness::generator::{Combine, Shape, from_fn};
 use harness::interpreter::{Phase, drive};
 use harness::progress::{Progress, Wish};
 use harness::recorder::Recorder;
+use harness::scheduler::{Clients, Pace};
 use harness::seed::Seed;
 use history::Value;
 
@@ -37,8 +38,13 @@ async fn one(workers: usize, rate: Option<f64>) {
     });
     let generator: Box<dyn harness::generator::Generator> = match rate {
         None => Box::new(writes.limit(OPERATIONS)),
-        Some(rate) => Box::new(writes.rate(rate).until(Duration::from_secs(5))),
+        Some(_) => Box::new(writes.until(Duration::from_secs(5))),
     };
+    let pace = rate.map(|per_second| Pace {
+        per_second,
+        shape: Shape::Even,
+        clients: Clients::Sticky,
+    });
     let began = Instant::now();
     let (_wish, stop) = tokio::sync::watch::channel(Wish::GoOn);
     let progress = Progress::default();
@@ -47,6 +53,8 @@ async fn one(workers: usize, rate: Option<f64>) {
             generator,
             stream: "operations",
             seed: Seed(1),
+            pace,
+            end: None,
             workers,
             first_process: 0,
             op_timeout: Duration::from_secs(5),

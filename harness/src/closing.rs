@@ -172,6 +172,7 @@ impl Desk {
             error: says.error,
             node: Some(self.node.name.clone()),
             version: says.version,
+            due: None,
         }
     }
 

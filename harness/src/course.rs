@@ -11,10 +11,10 @@ use history::{Kind, Process, Value};
 use crate::client::Connect;
 use crate::closing::{Asking, Closing};
 use crate::cluster::Node;
-use crate::generator::Combine;
 use crate::heard::Listener;
 use crate::injector;
 use crate::interpreter::{self, Phase};
+use crate::lateness::Lateness;
 use crate::nemesis::{Planned, World};
 use crate::progress::{Progress, Stop, Wish, unless, wish};
 use crate::readiness::Recovering;
@@ -79,15 +79,18 @@ impl Course {
         listener.record(self.recorder.clone(), nodes).await;
         let watchers = Watchers::start(&self.world.system, &self.world.nodes, &self.recorder);
         let (connect, op_timeout) = (test.connect.clone(), test.op_timeout);
+        let limit = (test.time_limit, Lateness::of(test.time_limit));
         let phase = Phase {
-            generator: Box::new(test.generator.rate(test.rate).until(test.time_limit)),
+            generator: test.generator,
             stream: "operations",
             seed: test.seed,
+            pace: Some(test.pace),
+            end: Some(limit.clone()),
             workers: test.workers,
             first_process: 0,
             op_timeout,
         };
-        let main = self.main(phase, test.connect, test.schedule, test.time_limit);
+        let main = self.main(phase, test.connect, test.schedule, limit);
         let driven = main.await;
         // Nodes are healed whatever went wrong. Then there is more only where it can be recorded.
         let ends_at = wish(&self.stop).next().min(Wish::Abandon);
@@ -147,7 +150,7 @@ impl Course {
         phase: Phase,
         connect: Arc<dyn Connect>,
         schedule: Vec<Planned>,
-        time_limit: Duration,
+        (time_limit, lateness): (Duration, Lateness),
     ) -> Result<(), RecordError> {
         self.progress.phase("main phase", Some(time_limit));
         self.begins(mark::Phase::Main, Some(time_limit))?;
@@ -165,8 +168,11 @@ impl Course {
         let nemesis = injector::run(
             schedule,
             self.world.clone(),
-            self.began,
-            time_limit,
+            injector::MainPhase {
+                began: self.began,
+                limit: time_limit,
+                lateness,
+            },
             self.recorder.clone(),
             self.progress.clone(),
             self.stop.clone(),
@@ -295,6 +301,7 @@ impl Course {
                     error,
                     node: Some(node.name.clone()),
                     version: None,
+                    due: None,
                 };
                 self.recorder
                     .record(draft(Kind::Invoke, Value::Nil, None), None)?;

@@ -1,30 +1,38 @@
 //! Drives one phase: a generator's offers, through workers and their clients, into the recorder.
 //!
-//! One owner, this loop, puts events in order; workers send it messages. A worker has one client,
-//! bound to one node, and runs one operation at a time; when an outcome stays unknown its process is
-//! retired, and the worker goes on as a new process with a new client.
+//! One owner, this loop, puts events in order; workers send it messages. A worker is one client: it runs
+//! one operation at a time, at the node that the scheduler says; when an outcome stays unknown its process
+//! is retired, and the worker goes on as a new process with new connections.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use history::{Event, Kind, Process};
+use history::mark::Mark;
+use history::offered::Offered;
+use history::{Event, Kind, Name, Process};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::client::{CUT_OFF, Completion, Connect, Invocation, OpError, TIMEOUT};
+use crate::client::{CUT_OFF, Client, Completion, Connect, Invocation, OpError, TIMEOUT};
 use crate::cluster::Node;
 use crate::generator::Generator;
+use crate::lateness::Lateness;
 use crate::progress::{Progress, Stop, Wish, wish, wished};
 use crate::recorder::{Draft, RecordError, Recorder};
-use crate::scheduler::{Scheduler, Step};
+use crate::scheduler::{Pace, Scheduler, Step, Tally};
 use crate::seed::Seed;
 
 /// What a phase is made of.
 pub struct Phase {
     pub generator: Box<dyn Generator>,
-    /// Name of the random stream that its operations are drawn from.
+    /// Name of the random streams that its operations are drawn from.
     pub stream: &'static str,
     pub seed: Seed,
+    /// When operations are due, and where. None: whenever a worker is free, at the node that is its own.
+    pub pace: Option<Pace>,
+    /// Nothing is due from then on; it moves back with the faults. None: the generator ends by itself.
+    pub end: Option<(Duration, Lateness)>,
     pub workers: usize,
     pub first_process: u64,
     pub op_timeout: Duration,
@@ -33,8 +41,12 @@ pub struct Phase {
 /// How much a worker may be late at the end of a phase beyond its operation's time-out.
 const LATE: Duration = Duration::from_secs(2);
 
+/// How often the history is told what was not offered, while something is not.
+const TELL: Duration = Duration::from_secs(1);
+
 struct Job {
     process: u64,
+    node: usize,
     invocation: Invocation,
 }
 
@@ -57,8 +69,10 @@ pub async fn drive(
 ) -> Result<u64, RecordError> {
     let mut scheduler = Scheduler::new(
         phase.generator,
-        phase.seed.stream(phase.stream),
-        phase.workers,
+        phase.seed,
+        phase.stream,
+        phase.pace,
+        (phase.workers, nodes.len()),
         phase.first_process,
     );
     // Aborted, every worker, when this function is left.
@@ -67,15 +81,13 @@ pub async fn drive(
     let mut desks = Vec::new();
     for worker in 0..phase.workers {
         let (jobs_tx, jobs) = mpsc::unbounded_channel();
-        let node = nodes[worker % nodes.len()].clone();
         desks.push(Desk {
             jobs: jobs_tx,
-            node: node.name.clone(),
             open: None,
         });
         tasks.spawn(work(
             worker,
-            node,
+            nodes.to_vec(),
             connect.clone(),
             phase.op_timeout,
             jobs,
@@ -85,6 +97,12 @@ pub async fn drive(
     drop(done_tx);
 
     let began = Instant::now();
+    let mut teller = Teller {
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+        workers: phase.workers as u64,
+        first_process: phase.first_process,
+        told: (began, 0),
+    };
     let mut batch: Vec<Done> = Vec::new();
     let mut wind_up_by: Option<Instant> = None;
     loop {
@@ -93,43 +111,37 @@ pub async fn drive(
             batch.push(done);
         }
         for done in batch.drain(..) {
-            desks[done.worker].open = None;
-            complete(done, &desks, &mut scheduler, recorder, progress)?;
+            complete(done, &mut desks, &mut scheduler, recorder, progress)?;
         }
+        let moved = phase.end.as_ref().map(|(end, lateness)| {
+            let by = lateness.by();
+            scheduler.set_end(*end + by);
+            (lateness, by)
+        });
         let until = match scheduler.step(began.elapsed()) {
             Step::Invoke {
                 worker,
+                node,
                 process,
                 offer,
+                due,
             } => {
-                let desk = &mut desks[worker];
-                let invocation = Invocation {
-                    f: offer.f,
-                    value: offer.value,
-                };
-                recorder.record(
-                    Draft {
-                        process: Process::Client(process),
-                        kind: Kind::Invoke,
-                        f: invocation.f.clone(),
-                        value: invocation.value.clone(),
-                        error: None,
-                        node: Some(desk.node.clone()),
-                        version: None,
-                    },
-                    None,
-                )?;
-                desk.open = Some((process, invocation.clone()));
-                // A worker that is gone has panicked: its operation is closed below, as cut off.
-                let _ = desk.jobs.send(Job {
+                let job = Job {
                     process,
-                    invocation,
-                });
+                    node,
+                    invocation: Invocation {
+                        f: offer.f,
+                        value: offer.value,
+                    },
+                };
+                let due = due.map(|due| began + due);
+                desks[worker].invoke(job, nodes[node].name.clone(), due, recorder)?;
                 continue;
             }
             Step::Finished => break,
             Step::Wait(until) => until.map(|at| began + at),
         };
+        teller.tell_of_changes(scheduler.tally(), recorder)?;
         let timer = tokio::time::sleep_until(
             until
                 .into_iter()
@@ -138,6 +150,12 @@ pub async fn drive(
                 .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
                 .into(),
         );
+        let end_moves = async {
+            match &moved {
+                Some((lateness, by)) => lateness.other_than(*by).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             received = done_rx.recv_many(&mut batch, 1024) => if received == 0 { break },
@@ -145,6 +163,7 @@ pub async fn drive(
                 scheduler.stop();
                 wind_up_by = Some(Instant::now() + phase.op_timeout + LATE);
             }
+            () = end_moves => {}
             () = timer => if wind_up_by.is_some_and(|by| Instant::now() >= by) { break },
         }
         if wish(&stop) >= Wish::Abandon {
@@ -153,7 +172,12 @@ pub async fn drive(
     }
     // What is still open stays unknown, and the history says why.
     for (worker, desk) in desks.iter_mut().enumerate() {
-        if let Some((process, invocation)) = desk.open.take() {
+        if let Some(Open {
+            process,
+            node,
+            invocation,
+        }) = desk.open.take()
+        {
             let completion = OpError::new(CUT_OFF, "").completion(&invocation, false);
             let done = Done {
                 worker,
@@ -162,35 +186,118 @@ pub async fn drive(
                 completion,
                 at: Instant::now(),
             };
-            record(done, &desk.node, recorder, progress)?;
+            record(done, node, recorder, progress)?;
         }
     }
+    teller.tell(scheduler.tally(), recorder)?;
     Ok(scheduler.next_process())
 }
 
 /// The interpreter's view of a worker.
 struct Desk {
     jobs: mpsc::UnboundedSender<Job>,
-    node: history::Name,
-    open: Option<(u64, Invocation)>,
+    open: Option<Open>,
+}
+
+/// An operation that is not completed yet.
+struct Open {
+    process: u64,
+    node: Name,
+    invocation: Invocation,
+}
+
+impl Desk {
+    fn invoke(
+        &mut self,
+        job: Job,
+        node: Name,
+        due: Option<Instant>,
+        recorder: &Recorder,
+    ) -> Result<(), RecordError> {
+        recorder.record(
+            Draft {
+                process: Process::Client(job.process),
+                kind: Kind::Invoke,
+                f: job.invocation.f.clone(),
+                value: job.invocation.value.clone(),
+                error: None,
+                node: Some(node.clone()),
+                version: None,
+                due,
+            },
+            None,
+        )?;
+        self.open = Some(Open {
+            process: job.process,
+            node,
+            invocation: job.invocation.clone(),
+        });
+        // A worker that is gone has panicked: its operation is closed at the end, as cut off.
+        let _ = self.jobs.send(job);
+        Ok(())
+    }
+}
+
+/// Tells the history what became of the plan.
+struct Teller {
+    nodes: Vec<Name>,
+    workers: u64,
+    first_process: u64,
+    /// When it did last, and how much was not offered then.
+    told: (Instant, u64),
+}
+
+impl Teller {
+    /// Now and then, while something is not offered.
+    fn tell_of_changes(
+        &mut self,
+        tally: Option<&Tally>,
+        recorder: &Recorder,
+    ) -> Result<(), RecordError> {
+        let (at, left_out) = self.told;
+        let changed = tally.is_some_and(|tally| tally.not_offered() != left_out);
+        match changed && at.elapsed() >= TELL {
+            true => self.tell(tally, recorder),
+            false => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, tally: Option<&Tally>, recorder: &Recorder) -> Result<(), RecordError> {
+        let Some(tally) = tally else {
+            return Ok(());
+        };
+        self.told = (Instant::now(), tally.not_offered());
+        let busy = self.nodes.iter().cloned().zip(tally.busy.iter().copied());
+        let offered = Offered {
+            due: tally.due,
+            offered: tally.offered,
+            busy: busy.filter(|(_, n)| *n > 0).collect(),
+            late: tally.late,
+            workers: self.workers,
+            first_process: self.first_process,
+        };
+        recorder.mark(Mark::Offered(offered)).map(|_| ())
+    }
 }
 
 fn complete(
     done: Done,
-    desks: &[Desk],
+    desks: &mut [Desk],
     scheduler: &mut Scheduler,
     recorder: &Recorder,
     progress: &Progress,
 ) -> Result<(), RecordError> {
     let worker = done.worker;
-    let event = record(done, &desks[worker].node, recorder, progress)?;
+    let open = desks[worker].open.take();
+    let open = open.expect("what is done was open");
+    let event = record(done, open.node, recorder, progress)?;
     scheduler.complete(worker, &event);
     Ok(())
 }
 
 fn record(
     done: Done,
-    node: &history::Name,
+    node: Name,
     recorder: &Recorder,
     progress: &Progress,
 ) -> Result<Event, RecordError> {
@@ -202,8 +309,9 @@ fn record(
             f: done.invocation.f,
             value: done.completion.value,
             error: done.completion.error,
-            node: Some(node.clone()),
+            node: Some(node),
             version: done.completion.version,
+            due: None,
         },
         Some(done.at),
     )
@@ -211,26 +319,27 @@ fn record(
 
 async fn work(
     worker: usize,
-    node: Node,
+    nodes: Vec<Node>,
     connect: Arc<dyn Connect>,
     op_timeout: Duration,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     done: mpsc::UnboundedSender<Done>,
 ) {
-    let mut client = None;
+    // Of the process that it is, by node.
+    let mut clients: HashMap<usize, Box<dyn Client>> = HashMap::new();
     while let Some(Job {
         process,
+        node,
         invocation,
     }) = jobs.recv().await
     {
         let attempt = async {
-            if client.is_none() {
-                client = Some(connect.connect(&node, process).await);
+            if let Some(client) = clients.get_mut(&node) {
+                return client.invoke(&invocation).await;
             }
-            match &mut client {
-                Some(client) => client.invoke(&invocation).await,
-                None => unreachable!("it was just connected"),
-            }
+            let client = connect.connect(&nodes[node], process).await;
+            let client = clients.entry(node).or_insert(client);
+            client.invoke(&invocation).await
         };
         let completion = match tokio::time::timeout(op_timeout, attempt).await {
             Ok(completion) => completion,
@@ -238,7 +347,7 @@ async fn work(
                 .completion(&invocation, false),
         };
         if completion.kind == Kind::Info {
-            client = None;
+            clients.clear();
         }
         let sent = done.send(Done {
             worker,
@@ -258,7 +367,8 @@ mod tests {
     use super::*;
     use crate::client::Client;
     use crate::dummy;
-    use crate::generator::{Combine, from_fn};
+    use crate::generator::{Combine, Shape, from_fn};
+    use crate::scheduler::Clients;
     use async_trait::async_trait;
     use history::{History, Outcome, Value};
     use tokio::sync::watch;
@@ -303,8 +413,15 @@ mod tests {
         })
     }
 
+    const THOUSAND: Pace = Pace {
+        per_second: 1000.0,
+        shape: Shape::Even,
+        clients: Clients::Roaming,
+    };
+
     async fn run(
         generator: impl Generator + 'static,
+        pace: Option<Pace>,
         client: Hanging,
         wish: watch::Receiver<Wish>,
         op_timeout: Duration,
@@ -316,6 +433,8 @@ mod tests {
             generator: Box::new(generator),
             stream: "operations",
             seed: Seed(1),
+            pace,
+            end: None,
             workers: 3,
             first_process: 0,
             op_timeout,
@@ -346,6 +465,7 @@ mod tests {
         let (_keep, wish) = watch::channel(Wish::GoOn);
         let history = run(
             counter().limit(1000),
+            None,
             Hanging(|_| false),
             wish,
             Duration::from_secs(60),
@@ -367,6 +487,7 @@ mod tests {
         let (_keep, wish) = watch::channel(Wish::GoOn);
         let history = run(
             counter().limit(30),
+            None,
             Hanging(|n| n == 5),
             wish,
             Duration::from_millis(50),
@@ -392,7 +513,8 @@ mod tests {
     async fn winding_up_ends_an_endless_phase_and_leaves_no_operation_open() {
         let (wish, stop) = watch::channel(Wish::GoOn);
         let history = run(
-            wishing(wish, Wish::WindUp, 10).rate(1000.0),
+            wishing(wish, Wish::WindUp, 10),
+            Some(THOUSAND),
             Hanging(|n| n == 2),
             stop,
             Duration::from_millis(200),
@@ -407,6 +529,7 @@ mod tests {
         let (wish, stop) = watch::channel(Wish::GoOn);
         let history = run(
             wishing(wish, Wish::Abandon, 3).limit(3),
+            None,
             Hanging(|_| true),
             stop,
             Duration::from_secs(3600),
@@ -417,5 +540,92 @@ mod tests {
             assert_eq!(op.outcome, Outcome::Info);
             assert_eq!(op.error.as_deref(), Some("cut-off"));
         }
+    }
+
+    /// What became of the plan is in the history, and adds up; every planned operation has its time.
+    #[tokio::test]
+    async fn the_history_says_what_was_due_and_what_of_it_was_offered() {
+        let (_keep, wish) = watch::channel(Wish::GoOn);
+        // Three clients, one of which hangs for ever: at a thousand a second some find nobody.
+        let history = run(
+            counter().limit(500),
+            Some(Pace {
+                clients: Clients::Sticky,
+                ..THOUSAND
+            }),
+            Hanging(|n| n == 2 || n == 3),
+            wish,
+            Duration::from_millis(300),
+        )
+        .await;
+        let told = history::offered::offered(&history).unwrap();
+        assert_eq!(told.due, 500);
+        assert_eq!(told.offered as usize, history.ops().len());
+        assert_eq!(told.due, told.offered + told.not_offered());
+        assert_eq!((told.workers, told.first_process), (3, 0));
+        assert!(
+            history
+                .ops()
+                .iter()
+                .all(|op| op.due.is_some_and(|due| due <= op.call))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_roaming_client_asks_several_nodes() {
+        let (_keep, wish) = watch::channel(Wish::GoOn);
+        let minute = Duration::from_secs(60);
+        let history = run(
+            counter().limit(100),
+            Some(THOUSAND),
+            Hanging(|_| false),
+            wish,
+            minute,
+        )
+        .await;
+        let first = history
+            .ops()
+            .iter()
+            .filter(|op| op.process == Process::Client(0));
+        let nodes: std::collections::BTreeSet<_> = first.map(|op| op.node.clone()).collect();
+        assert_eq!(nodes.len(), 2);
+    }
+
+    /// The end of the phase moves back while it has not come.
+    #[tokio::test]
+    async fn a_run_that_was_moved_back_goes_on_for_as_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        let recorder = Recorder::create(&path).unwrap();
+        let (end, by) = (Duration::from_millis(50), Duration::from_millis(200));
+        let lateness = Lateness::of(end);
+        let phase = Phase {
+            generator: Box::new(counter()),
+            stream: "operations",
+            seed: Seed(1),
+            pace: Some(THOUSAND),
+            end: Some((end, lateness.clone())),
+            workers: 3,
+            first_process: 0,
+            op_timeout: Duration::from_secs(60),
+        };
+        let (_keep, wish) = watch::channel(Wish::GoOn);
+        lateness.raise(by);
+        let progress = Progress::default();
+        let nodes = dummy::nodes(2);
+        let client = Arc::new(Hanging(|_| false));
+        drive(phase, &nodes, client, &recorder, &progress, wish)
+            .await
+            .unwrap();
+        recorder.finish().unwrap();
+        let history = history::store::load(&path).unwrap().history;
+        let dues = || history.ops().iter().filter_map(|op| op.due);
+        let (first, last) = (dues().min().unwrap(), dues().max().unwrap());
+        assert!(
+            last.since(first) > Duration::from_millis(150),
+            "{:?}",
+            last.since(first)
+        );
+        assert!(last.since(first) < end + by);
     }
 }

@@ -16,6 +16,7 @@ pub mod generator;
 pub mod heard;
 pub mod injector;
 pub mod interpreter;
+pub mod lateness;
 pub mod nemesis;
 pub mod progress;
 mod readiness;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use history::Name;
@@ -45,6 +45,9 @@ pub struct Injected {
     pub targets: Vec<Name>,
     pub loss: Loss,
     pub receipt: Receipt,
+    /// When the first node said that its part of it was done: from then on it can be felt, though the
+    /// receipt comes later.
+    pub in_force: Option<Instant>,
 }
 
 /// Why a fault could not be injected or healed; every node's reason.

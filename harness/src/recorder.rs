@@ -30,6 +30,8 @@ pub struct Draft {
     pub node: Option<Name>,
     /// See [`Event::version`].
     pub version: Option<Value>,
+    /// See [`Event::due`].
+    pub due: Option<Instant>,
 }
 
 impl From<Mark> for Draft {
@@ -42,6 +44,7 @@ impl From<Mark> for Draft {
             error: None,
             node: mark.node().cloned(),
             version: None,
+            due: None,
         }
     }
 }
@@ -153,6 +156,9 @@ impl Recorder {
             error: draft.error,
             node: draft.node,
             version: draft.version,
+            due: draft
+                .due
+                .map(|due| Time::from(due.saturating_duration_since(self.start))),
         };
         let sent = match &shared.events {
             Some(events) => events.send(event.clone()).is_ok(),
@@ -244,6 +250,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         }
     }
 

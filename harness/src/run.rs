@@ -22,6 +22,7 @@ use crate::nemesis::{Planned, World};
 use crate::progress::{Progress, Stop, Wish, unless, wish};
 use crate::readiness;
 use crate::recorder::{Quantiles, RecordError, Recorder};
+use crate::scheduler::Pace;
 use crate::seed::Seed;
 use crate::system::System;
 
@@ -34,8 +35,8 @@ pub struct Test {
     /// Asked after everything is healed: a write at every node, a last read of everything from each.
     pub closing: Option<Closing>,
     pub schedule: Vec<Planned>,
-    /// Operations offered a second, on average.
-    pub rate: f64,
+    /// How operations are offered.
+    pub pace: Pace,
     pub workers: usize,
     /// Length of the main phase.
     pub time_limit: Duration,

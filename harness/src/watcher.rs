@@ -77,6 +77,7 @@ async fn look_on(
         error,
         node: Some(node.name.clone()),
         version: None,
+        due: None,
     };
     loop {
         let last = *stopped.borrow_and_update();

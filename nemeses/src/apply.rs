@@ -242,7 +242,7 @@ impl<P: Policy> Fault for Applied<P> {
                 },
             )
         });
-        let mut sights = tell(requests).await?;
+        let Told { mut sights, first } = tell(requests).await?;
         self.policy.begun(&mut orders, world).await;
         let lives = Lives::look(&orders, world).await;
         if let Some(known) = self
@@ -260,6 +260,7 @@ impl<P: Policy> Fault for Applied<P> {
             label: orders.label,
             targets: orders.targets,
             receipt: sights.receipt(),
+            in_force: first,
         })
     }
 
@@ -292,7 +293,7 @@ impl<P: Policy> Fault for Applied<P> {
         let requests = nodes
             .into_iter()
             .map(|node| (node, Request::Heal { fault: number }));
-        last.merge(tell(requests).await?);
+        last.merge(tell(requests).await?.sights);
         let mut sights = last;
         if let Some(orders) = &orders {
             sights.merge(self.look_healed(orders, world).await);
@@ -331,24 +332,35 @@ fn loss(orders: &Orders, world: &World) -> Loss {
     loss
 }
 
+/// What agents answered.
+struct Told {
+    sights: Sights,
+    /// When the first of them said that it was done.
+    first: Option<std::time::Instant>,
+}
+
 /// Tells all agents at once and waits for all of them: one that fails must not leave the others in
 /// the middle of it. Every failure is in the error.
-async fn tell(requests: impl Iterator<Item = (Node, Request)>) -> Result<Sights, FaultError> {
+async fn tell(requests: impl Iterator<Item = (Node, Request)>) -> Result<Told, FaultError> {
     let answers = at_once(requests.map(|(node, request)| async move {
         let answer = node.agent.call::<Evidence>(request).await;
-        (node.name, answer)
+        (node.name, answer, Instant::now().into_std())
     }))
     .await;
     let mut sights = Sights::default();
+    let mut first: Option<std::time::Instant> = None;
     let mut errors = Vec::new();
-    for (node, answer) in answers {
+    for (node, answer, at) in answers {
         match answer {
-            Ok(evidence) => sights.agent(&node, evidence),
+            Ok(evidence) => {
+                sights.agent(&node, evidence);
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
             Err(error) => errors.push(error),
         }
     }
     match errors.is_empty() {
-        true => Ok(sights),
+        true => Ok(Told { sights, first }),
         false => Err(FaultError::Control(errors)),
     }
 }

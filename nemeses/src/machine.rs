@@ -94,6 +94,21 @@ impl Struck {
     }
 }
 
+/// When the first machine had been struck.
+#[derive(Clone, Default)]
+struct First(Arc<Mutex<Option<Instant>>>);
+
+impl First {
+    fn now(&self) {
+        let mut first = self.0.lock().expect("no panic while held");
+        first.get_or_insert_with(Instant::now);
+    }
+
+    fn get(&self) -> Option<Instant> {
+        *self.0.lock().expect("no panic while held")
+    }
+}
+
 /// What was seen on a node: whether it is as it should be, and what tells so.
 type Seen = Result<(bool, Vec<String>), ControlError>;
 
@@ -120,12 +135,17 @@ impl Fault for Struck {
             .expect("no panic while held")
             .insert(number, before.clone());
         let blow = self.policy.blow;
-        let blows = before.into_iter().map(|before| async move {
-            match blow {
-                Blow::Suspend => suspend(&before).await,
-                Blow::Reboot => reboot(&before).await,
+        let first = First::default();
+        let blows = before.into_iter().map(|before| {
+            let first = first.clone();
+            async move {
+                match blow {
+                    Blow::Suspend => suspend(&before, &first).await,
+                    Blow::Reboot => reboot(&before, &first).await,
+                }
             }
         });
+        let receipt = receipt(at_once(blows).await)?;
         Ok(Injected {
             label: format!("{} the machine of {}", blow.shape().name, join(&targets)),
             loss: Loss {
@@ -133,7 +153,8 @@ impl Fault for Struck {
                 ..Loss::default()
             },
             targets,
-            receipt: receipt(at_once(blows).await)?,
+            receipt,
+            in_force: first.get(),
         })
     }
 
@@ -251,11 +272,12 @@ async fn look(node: &Node) -> Result<Look, ControlError> {
     Ok(best.expect("there is more than one look"))
 }
 
-async fn suspend(before: &Before) -> Seen {
+async fn suspend(before: &Before, first: &First) -> Seen {
     let Before { node, machine, .. } = before;
     node.agent.leave();
     let stopped = machine.suspend().await;
     stopped.map_err(failed(node, "suspend"))?;
+    first.now();
     let state = machine.state().await;
     let state = state.map_err(failed(node, "state"))?;
     let answers = node.agent.answers(SILENT).await;
@@ -308,7 +330,7 @@ async fn resume(before: &Before) -> Seen {
 }
 
 /// Returns when it is there again, with another agent and without its daemon.
-async fn reboot(before: &Before) -> Seen {
+async fn reboot(before: &Before, first: &First) -> Seen {
     let Before { node, machine, .. } = before;
     let began = Instant::now();
     node.agent.leave();
@@ -317,6 +339,7 @@ async fn reboot(before: &Before) -> Seen {
         node.agent.come_back();
         return Err(failed(node, "reset")(reason));
     }
+    first.now();
     node.agent.restart().await?;
     let now = boot(node).await?;
     let (name, was) = (&node.name, &before.boot);

@@ -60,6 +60,7 @@ impl Workload for Append {
             next_key: keys,
             appends_per_key: params.count(APPENDS_PER_KEY.name),
             used: used.clone(),
+            burst: None,
         };
         let (appended, mut writes) = (used.clone(), 0);
         // One list after the other.
@@ -145,11 +146,20 @@ struct Lists {
     next_key: i64,
     appends_per_key: u64,
     used: Used,
+    /// The last burst, and the place of its key: what is due at once is on one key.
+    burst: Option<(u64, usize)>,
 }
 
 impl Generator for Lists {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
-        let at = context.rng.random_range(0..self.active.len());
+        let again = self
+            .burst
+            .filter(|(burst, _)| Some(*burst) == context.burst);
+        let at = match again {
+            Some((_, at)) => at,
+            None => context.rng.random_range(0..self.active.len()),
+        };
+        self.burst = context.burst.map(|burst| (burst, at));
         let key = self.active[at];
         let mut used = self.used.lock().expect("no panic while held");
         used.entry(key).or_default();

@@ -53,6 +53,7 @@ impl Workload for Bank {
         let main = Transfers {
             accounts: accounts.clone(),
             most: params.count(MAX_TRANSFER.name) as i64,
+            burst: None,
         };
         let mut at = 0;
         // From one account after the other to the next. Without a read nobody knows of any.
@@ -115,6 +116,8 @@ type Accounts = Arc<Mutex<Vec<Name>>>;
 struct Transfers {
     accounts: Accounts,
     most: i64,
+    /// The last burst, and the account that its transfers begin at.
+    burst: Option<(u64, usize)>,
 }
 
 impl Generator for Transfers {
@@ -126,7 +129,14 @@ impl Generator for Transfers {
         let (f, value) = match read {
             true => ("read", Value::Nil),
             false => {
-                let from = context.rng.random_range(0..accounts);
+                let again = self
+                    .burst
+                    .filter(|(burst, _)| Some(*burst) == context.burst);
+                let from = match again {
+                    Some((_, from)) => from,
+                    None => context.rng.random_range(0..accounts),
+                };
+                self.burst = context.burst.map(|burst| (burst, from));
                 let further = context.rng.random_range(1..accounts);
                 let to = (from + further) % accounts;
                 let amount = context.rng.random_range(1..=self.most);
@@ -215,6 +225,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         }
     }
 
@@ -227,6 +238,7 @@ mod tests {
             let next = main.next(&mut Context {
                 now: Duration::ZERO,
                 free: 1,
+                burst: None,
                 rng: &mut rng,
             });
             match next {

@@ -154,6 +154,8 @@ struct Chooser {
     next_key: i64,
     /// For skewed keys: the sum of the weights up to each key.
     weights: Vec<f64>,
+    /// The last burst, and the key that it is on.
+    burst: Option<(u64, i64)>,
 }
 
 impl Chooser {
@@ -174,18 +176,33 @@ impl Chooser {
             next_key: active.len() as i64,
             active,
             weights,
+            burst: None,
         }
     }
 
+    /// What is due at once is on one key, so that it overlaps there.
     fn next(&mut self, context: &mut Context<'_>) -> i64 {
+        let again = self
+            .burst
+            .filter(|(burst, _)| Some(*burst) == context.burst);
+        let key = self.draw(context, again.map(|(_, key)| key));
+        self.burst = context.burst.map(|burst| (burst, key));
+        key
+    }
+
+    /// The `same` key once more, if it is still in use.
+    fn draw(&mut self, context: &mut Context<'_>, same: Option<i64>) -> i64 {
         match self.keys {
+            Keys::Skewed { .. } if let Some(same) = same => same,
             Keys::Skewed { .. } => {
                 let sum = self.weights.last().copied().unwrap_or_default();
                 let drawn = context.rng.random_range(0.0..sum);
                 self.weights.partition_point(|upto| *upto <= drawn) as i64
             }
             Keys::Rotating { operations, .. } => {
-                let at = context.rng.random_range(0..self.active.len());
+                let mut active = self.active.iter();
+                let at = same.and_then(|same| active.position(|(key, _)| *key == same));
+                let at = at.unwrap_or_else(|| context.rng.random_range(0..self.active.len()));
                 let (key, times) = &mut self.active[at];
                 let chosen = *key;
                 *times += 1;
@@ -242,9 +259,12 @@ mod tests {
     use std::collections::HashSet;
     use std::time::Duration;
 
-    use harness::generator::{Combine, sim};
+    use harness::generator::{Combine, Shape, sim};
+    use harness::scheduler::{Clients, Pace};
 
     use super::*;
+    use crate::params::Params;
+    use crate::workload;
 
     const MIX: Mix = Mix {
         reads: 3,
@@ -287,6 +307,55 @@ mod tests {
     fn the_same_seed_asks_the_same() {
         let run = |seed| sim::imperfect(load(FEW, MIX).main.limit(500), 5, seed);
         assert_eq!(run(7), run(7));
+    }
+
+    /// How many operations of bursts there were, and how many of them on the key of the one before in their
+    /// burst: a burst is told by its time.
+    fn in_bursts(main: Box<dyn Generator>, key: impl Fn(&Event) -> Value) -> (usize, usize) {
+        let pace = Pace {
+            per_second: 100.0,
+            shape: Shape::Varied,
+            clients: Clients::Sticky,
+        };
+        let minute = Duration::from_secs(60);
+        let (events, _) = sim::paced(main, pace, (50, 5), minute, |_| {
+            (Duration::from_millis(10), Kind::Ok)
+        });
+        let invoked: Vec<&Event> = events.iter().filter(|e| e.kind == Kind::Invoke).collect();
+        let together = || invoked.windows(2).filter(|w| w[0].due == w[1].due);
+        let same = together().filter(|w| key(w[0]) == key(w[1])).count();
+        (together().count(), same)
+    }
+
+    #[test]
+    fn what_is_due_at_once_is_on_one_key() {
+        let key = |event: &Event| event.value.as_pair().unwrap().0.clone();
+        for keys in [
+            Keys::Skewed { count: 100 },
+            Keys::Rotating {
+                count: 100,
+                operations: 9_999,
+            },
+        ] {
+            let (together, same) = in_bursts(load(keys, MIX).main, key);
+            assert!(
+                together > 500 && same == together,
+                "{keys:?}: {same} of {together}"
+            );
+        }
+        // A key that is used up gives way to another, in a burst too.
+        let (together, same) = in_bursts(load(FEW, MIX).main, key);
+        assert!(
+            same < together && same * 10 > together * 8,
+            "{same} of {together}"
+        );
+        let params = Params::resolve(&workload::find("append").unwrap().params(), []).unwrap();
+        let lists = workload::find("append").unwrap().load(&params).main;
+        let (together, same) = in_bursts(lists, |event| {
+            let of_first = |v: &Value| v.as_list().unwrap()[0].as_list().unwrap()[1].clone();
+            of_first(&event.value)
+        });
+        assert!(same * 10 > together * 9, "{same} of {together}");
     }
 
     #[test]

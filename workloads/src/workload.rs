@@ -9,6 +9,7 @@ use checkers::availability::Availability;
 use checkers::chain::{self, Chain};
 use checkers::completeness::Completeness;
 use checkers::crashes::Crashes;
+use checkers::lateness::{Depends, LengthBound, OF_CHAINS};
 use checkers::recovery::Recovery;
 use checkers::role::Roles;
 use checkers::vacuity::{Service, Vacuity};
@@ -150,6 +151,15 @@ pub fn judges(
         may_crash,
     } = circumstances;
     let mut judges = workload.checkers(params);
+    // What a chain promises, it promises for partitions that last no longer than they were to.
+    if confirmations.is_some() {
+        let bound = |inner| LengthBound {
+            inner,
+            depends: Depends::All,
+        };
+        let all = judges.into_iter();
+        judges = all.map(|inner| Box::new(bound(inner)) as _).collect();
+    }
     if offered.contains(&Interface::Log) {
         let agreement = Agreement::new().with_nodes(nodes.len());
         judges.push(Box::new(match separate_clocks {
@@ -161,9 +171,13 @@ pub fn judges(
         let judge = Chain::new()
             .with_nodes(nodes.iter().cloned())
             .with_rules(chain_rules);
-        judges.push(Box::new(match confirmations {
+        let judge = match confirmations {
             Some(depth) => judge.with_confirmations(depth),
             None => judge,
+        };
+        judges.push(Box::new(LengthBound {
+            inner: Box::new(judge),
+            depends: OF_CHAINS,
         }));
     }
     let roles = workload.roles();
@@ -178,7 +192,7 @@ pub fn judges(
             may_crash,
         }),
         Box::new(Completeness { roles: Some(roles) }),
-        Box::new(Availability::default()),
+        Box::new(Availability::of_run(roles)),
         Box::new(Vacuity::of_run(service, nodes, faults)),
     ];
     judges.extend(run);

@@ -210,6 +210,7 @@ fn events(shape: &Shape, ops: &[Op]) -> History {
             node: None,
             version: (shape.versions && !is_call && op.kind == Kind::Ok)
                 .then_some(Value::Int(op.version)),
+            due: None,
         }
     };
     History::new(moments.into_iter().enumerate().map(event).collect()).expect("a history")

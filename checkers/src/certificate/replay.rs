@@ -46,6 +46,65 @@ pub trait Object: Debug {
     fn copy(&self) -> Box<dyn Object>;
 }
 
+/// What a transaction does: a name, a key, what it appends or writes, and what it read if that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Micro<'h> {
+    pub f: &'h Value,
+    pub key: &'h Value,
+    pub value: &'h Value,
+    pub read: Option<&'h Value>,
+}
+
+impl Micro<'_> {
+    pub fn reads(&self) -> bool {
+        self.f.as_text() == Some("r")
+    }
+}
+
+/// The micro-operations of a question and its answer, if one is known: each of a name, a key and a value, the answer's
+/// the same as the question's but for what was read. A question that is nil was not recorded.
+///
+/// # Errors
+/// What is no such micro-operation.
+pub fn micros<'h>(
+    question: &'h Value,
+    answer: Option<&'h Value>,
+    writes: &str,
+) -> Result<Vec<Micro<'h>>, String> {
+    let question = match answer {
+        Some(answer) if question.is_nil() => answer,
+        _ => question,
+    };
+    let asked = question.as_list().ok_or("a txn is a list")?;
+    let answered = match answer {
+        None => asked,
+        Some(answer) => answer.as_list().ok_or("a txn answers with a list")?,
+    };
+    if asked.len() != answered.len() {
+        return Err(format!("{} parts, {} answers", asked.len(), answered.len()));
+    }
+    let both = asked.iter().zip(answered);
+    both.map(|(asked, answered)| {
+        let other = || Err(format!("{asked} is answered with {answered}"));
+        let (Some([f, key, value]), Some([f2, key2, told])) = (asked.as_list(), answered.as_list())
+        else {
+            return other();
+        };
+        let reads = f.as_text() == Some("r");
+        match f.as_text() {
+            _ if (f, key) != (f2, key2) || !reads && value != told => other(),
+            Some(name) if reads || name == writes => Ok(Micro {
+                f,
+                key,
+                value,
+                read: answer.filter(|_| reads).map(|_| told),
+            }),
+            _ => Err(format!("{asked} is neither {writes} nor r")),
+        }
+    })
+    .collect()
+}
+
 /// An object at its start.
 ///
 /// # Errors
@@ -181,33 +240,23 @@ impl Object for Lists {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
-        let asked = step.input.as_list().ok_or("a txn is a list")?;
-        let answered = match step.output {
-            None => asked,
-            Some(output) => output.as_list().ok_or("a txn answers with a list")?,
-        };
-        if asked.len() != answered.len() {
-            return Err(format!("{} parts, {} answers", asked.len(), answered.len()));
-        }
-        for (asked, answered) in asked.iter().zip(answered) {
-            let list = |key: &Value| self.0.get(key).cloned().unwrap_or_default();
-            match (asked.as_list(), answered.as_list()) {
-                (Some([f, key, value]), Some([f2, key2, read])) if (f, key) == (f2, key2) => {
-                    match f.as_text() {
-                        Some("append") => {
-                            self.0.entry(key.clone()).or_default().push(value.clone());
-                        }
-                        // What has no element may be answered with nothing.
-                        Some("r") if step.output.is_none() => {}
-                        Some("r") if read.as_list().unwrap_or_default() == list(key) => {}
-                        Some("r") => {
-                            let right = Value::List(list(key));
-                            return Err(format!("read {read} of {key}, not {right}"));
-                        }
-                        _ => return Err(format!("{asked} is neither append nor r")),
-                    }
+        for micro in micros(step.input, step.output, "append")? {
+            let Some(read) = micro.read else {
+                if !micro.reads() {
+                    let list = self.0.entry(micro.key.clone()).or_default();
+                    list.push(micro.value.clone());
                 }
-                _ => return Err(format!("{asked} is answered with {answered}")),
+                continue;
+            };
+            let now = self.0.get(micro.key).map_or(&[][..], Vec::as_slice);
+            // What has no element may be answered with nothing.
+            let right = match read {
+                Value::Nil => now.is_empty(),
+                read => read.as_list() == Some(now),
+            };
+            if !right {
+                let (key, right) = (micro.key, Value::List(now.to_vec()));
+                return Err(format!("read {read} of {key}, not {right}"));
             }
         }
         Ok(())
@@ -408,27 +457,16 @@ impl Object for Registers {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
-        let asked = step.input.as_list().ok_or("a txn is a list")?;
-        let answered = step.output.unwrap_or(step.input);
-        let answered = answered.as_list().ok_or("a txn answers with a list")?;
-        if asked.len() != answered.len() {
-            return Err(format!("{} parts, {} answers", asked.len(), answered.len()));
-        }
-        for (asked, answered) in asked.iter().zip(answered) {
-            let (Some([f, key, value]), Some([f2, key2, read])) =
-                (asked.as_list(), answered.as_list())
-            else {
-                return Err(format!("{asked} is answered with {answered}"));
-            };
-            let now = self.held.get(key).unwrap_or(&self.initial);
-            match f.as_text() {
-                _ if (f, key) != (f2, key2) => {
-                    return Err(format!("{asked} is answered with {answered}"));
+        for micro in micros(step.input, step.output, "w")? {
+            let now = self.held.get(micro.key).unwrap_or(&self.initial);
+            match micro.read {
+                Some(read) if read != now => {
+                    return Err(format!("read {read} of {}, not {now}", micro.key));
                 }
-                Some("w") => drop(self.held.insert(key.clone(), value.clone())),
-                Some("r") if step.output.is_none() || read == now => {}
-                Some("r") => return Err(format!("read {read} of {key}, not {now}")),
-                _ => return Err(format!("{asked} is neither w nor r")),
+                None if !micro.reads() => {
+                    self.held.insert(micro.key.clone(), micro.value.clone());
+                }
+                _ => {}
             }
         }
         Ok(())

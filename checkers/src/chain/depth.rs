@@ -250,6 +250,7 @@ impl<'h> Ledger<'h> {
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             }
         });
         let history = History::new(events.collect());

@@ -1,7 +1,7 @@
 //! The part of a history that is wrong, where the search found that it is.
 
 use super::model::{Model, Register};
-use super::search::{Found, NEVER, Timed, by_ret, search};
+use super::search::{Found, NEVER, NONE, Timed, awaited, by_ret, search_after};
 use super::window::{Reach, Window};
 use super::zones::Op;
 use crate::{Exhausted, Meter};
@@ -32,7 +32,7 @@ pub struct Core {
 /// given, no shorter one is.
 pub fn of_registers(ops: &[Op], blocked: u32, reach: Option<Reach>, meter: &Meter) -> Core {
     let Ok(by_ret) = by_ret(ops, &mut meter.clone()) else {
-        return core(&Register, ops, blocked, meter);
+        return core(&Register, ops, &[], blocked, meter);
     };
     let at = by_ret.iter().position(|op| *op == blocked);
     let at = at.expect("it has returned");
@@ -44,12 +44,12 @@ pub fn of_registers(ops: &[Op], blocked: u32, reach: Option<Reach>, meter: &Mete
     };
     let window = loop {
         let Ok(window) = Window::new(ops, &by_ret, at, reach, meter) else {
-            return core(&Register, ops, blocked, meter);
+            return core(&Register, ops, &[], blocked, meter);
         };
         match window.is_impossible(None, &mut steps) {
             Ok(true) => break window,
             Ok(false) if !window.is_exact() => reach = reach.more(at),
-            _ => return core(&Register, ops, blocked, meter),
+            _ => return core(&Register, ops, &[], blocked, meter),
         }
     };
     let last = window.ids().iter().position(|op| *op == blocked);
@@ -97,9 +97,19 @@ fn flags(of: &[u32], all: usize) -> Vec<bool> {
 /// Shrinks the shortest bad prefix, which ends when `blocked` returns. To relax an operation is to
 /// take away its times and its outcome, so that what it writes can still be read: leaving it out
 /// would make every reader wrong.
-pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Meter) -> Core {
-    // Of those that return together, the ones in front of it in the history come first.
-    let end = (ops[blocked as usize].ret, blocked);
+pub fn core<M: Model>(
+    model: &M,
+    ops: &[Timed<M::Op>],
+    awaits: &[u32],
+    blocked: u32,
+    meter: &Meter,
+) -> Core {
+    // Of those that return together, the ones in front of it in the history come first; but where one awaits another
+    // of that very time, all of them have returned.
+    let end = match awaits.is_empty() {
+        true => (ops[blocked as usize].ret, blocked),
+        false => (ops[blocked as usize].ret, u32::MAX),
+    };
     // What was called later had not happened, and what reads and had not returned says nothing.
     let fixed: Vec<u32> = (0..ops.len() as u32)
         .filter(|i| ops[*i as usize].call < end.0)
@@ -107,14 +117,14 @@ pub fn core<M: Model>(model: &M, ops: &[Timed<M::Op>], blocked: u32, meter: &Met
         .collect();
     let mut left = STEPS;
     let (ops, minimal) = shrink(&fixed, ops.len(), blocked, |kept| {
-        let relaxed = relax(model, ops, kept, end);
+        let (relaxed, awaits) = relax(model, ops, awaits, kept, end);
         // To build it costs a step for each operation, so that long prefixes end too, and so does to
         // walk through it once.
         let length = relaxed.len() as u64;
         left = left.checked_sub(length).ok_or(Exhausted::Steps)?;
         let most = left.min(STEPS_OF_ONE.max(2 * length));
         let mut meter = meter.with_steps(most);
-        let found = search(model, &relaxed, &mut meter);
+        let found = search_after(model, &relaxed, &awaits, &mut meter);
         left -= most - meter.steps();
         match found {
             Ok(found) => Ok(Ok(matches!(found, Found::Blocked(_)))),
@@ -173,15 +183,19 @@ fn shrink(
     (kept.collect(), minimal)
 }
 
-/// The operations that are kept, as they are seen until `end`, and the others without their times.
+/// The operations that are kept, as they are seen until `end`, and the others without their times; and which of
+/// the kept ones await which.
 fn relax<M: Model>(
     model: &M,
     ops: &[Timed<M::Op>],
+    awaits: &[u32],
     kept: &[bool],
     end: (u32, u32),
-) -> Vec<Timed<M::Op>> {
+) -> (Vec<Timed<M::Op>>, Vec<u32>) {
     let (mut relaxed, mut rest) = (Vec::new(), Vec::new());
     let called = ops.partition_point(|op| op.call < end.0);
+    // Of those in `rest`, which they are.
+    let mut own = Vec::new();
     for (i, (timed, kept)) in ops[..called].iter().zip(kept).enumerate() {
         let (call, ret, to) = match kept {
             true if (timed.ret, i as u32) <= end => (timed.call, timed.ret, &mut rest),
@@ -189,9 +203,22 @@ fn relax<M: Model>(
             false if model.reads_only(&timed.op) => continue,
             false => (0, NEVER, &mut relaxed),
         };
+        if *kept && !awaits.is_empty() {
+            own.push(i as u32);
+        }
         let op = timed.op.clone();
         to.push(Timed { op, call, ret });
     }
+    let mut then = vec![NONE; if own.is_empty() { 0 } else { relaxed.len() }];
+    for op in &own {
+        // The nearest of those before it that is kept: what it awaits awaited that.
+        let mut before = awaited(awaits, *op);
+        while let Some(relaxed) = before.filter(|before| !kept[*before as usize]) {
+            before = awaited(awaits, relaxed);
+        }
+        let at = before.map(|before| own.partition_point(|op| *op < before));
+        then.push(at.map_or(NONE, |at| (relaxed.len() + at) as u32));
+    }
     relaxed.append(&mut rest);
-    relaxed
+    (relaxed, then)
 }

@@ -5,7 +5,7 @@
 
 mod share;
 
-use history::columns::{Columns, Row};
+use history::columns::Columns;
 use history::word::Stored;
 use history::{History, Value};
 use rustc_hash::FxHashMap;
@@ -15,6 +15,7 @@ use self::share::Share;
 use super::Registers;
 use super::versions::Version;
 use super::zones::Op;
+use crate::ranks::{Follows, Ranks};
 use crate::{Exhausted, Meter, threads};
 
 /// Below so many operations a second thread costs more than it brings.
@@ -42,6 +43,8 @@ pub struct Part<'h> {
     pub lost: usize,
     /// What cannot be read of it, if anything.
     pub flaw: Option<Flaw>,
+    /// Where ranks do not say that one operation precedes another, by the indices of their invocations.
+    follows: Follows,
     /// Where the numbers in the actions stand for what is found there, from 1; 0 is the initial value.
     values: Vec<Place>,
     registers: &'h Registers,
@@ -69,6 +72,7 @@ impl<'h> Part<'h> {
             aborted: FxHashMap::default(),
             lost: 0,
             flaw: None,
+            follows: Vec::new(),
             registers,
             columns,
         }
@@ -82,6 +86,33 @@ impl<'h> Part<'h> {
         let more = likely.clamp(len + len / 4 + 8, 4 * len + 8) - len;
         self.ops.reserve_exact(more);
         self.ids.reserve_exact(more);
+    }
+
+    /// Brings operations into the order of their calls: those of one time need not be invoked in it.
+    fn sort(&mut self) {
+        if self.ops.is_sorted_by_key(|op| op.call) {
+            return;
+        }
+        let mut order: Vec<u32> = (0..self.ops.len() as u32).collect();
+        order.sort_by_key(|i| self.ops[*i as usize].call);
+        fn sorted<T: Copy>(of: &[T], order: &[u32]) -> Vec<T> {
+            order.iter().map(|i| of[*i as usize]).collect()
+        }
+        self.ops = sorted(&self.ops, &order);
+        self.ids = sorted(&self.ids, &order);
+        if !self.versions.is_empty() {
+            self.versions = sorted(&self.versions, &order);
+        }
+    }
+
+    /// Which operations follow which though their ranks overlap, by their places.
+    pub fn follows(&self) -> Follows {
+        if self.follows.is_empty() {
+            return Vec::new();
+        }
+        let at: FxHashMap<u32, u32> = self.ids.iter().copied().zip(0..).collect();
+        let places = self.follows.iter();
+        places.map(|(a, b)| (at[a], at[b])).collect()
     }
 
     /// How many values there are, the initial one among them.
@@ -116,6 +147,7 @@ impl<'h> Part<'h> {
             + self.ids.capacity() * size_of::<u32>()
             + self.versions.capacity() * size_of::<Option<Version>>()
             + self.values.capacity() * size_of::<Place>()
+            + self.follows.capacity() * size_of::<(u32, u32)>()
     }
 }
 
@@ -201,8 +233,9 @@ fn split_by<'h>(
     history: &'h History,
     meter: &Meter,
 ) -> Result<Vec<Part<'h>>, Unreadable> {
-    let limits = meter.share(threads);
-    let read = |nth| Share::read(registers, history, (nth, threads), limits.clone());
+    let ranks = Ranks::new(history);
+    let limits = meter.without(ranks.bytes()).share(threads);
+    let read = |nth| Share::read(registers, history, &ranks, (nth, threads), limits.clone());
     let shares = threads::map(threads, 0..threads, read);
     let mut parts = Vec::new();
     let mut why = None;
@@ -223,35 +256,6 @@ fn split_by<'h>(
     Ok((0..keys)
         .filter_map(|key| parts[key % threads].next())
         .collect())
-}
-
-/// Ranks of calls and returns. Events at one time overlap, since nobody knows which came first: so
-/// moments are numbered, and twice the number is the rank of a call, and once more that of a return.
-pub struct Moments<'h>(&'h Columns);
-
-impl<'h> Moments<'h> {
-    pub fn new(columns: &'h Columns) -> Moments<'h> {
-        Moments(columns)
-    }
-
-    pub fn call(&self, event: u32) -> u32 {
-        self.call_at(self.0.cursor().row(event))
-    }
-
-    pub fn ret(&self, event: u32) -> u32 {
-        self.ret_at(self.0.cursor().row(event))
-    }
-
-    /// No rank is 0: that is before everything.
-    #[inline]
-    fn call_at(&self, row: Row) -> u32 {
-        2 * self.0.moment(row) + 2
-    }
-
-    #[inline]
-    fn ret_at(&self, row: Row) -> u32 {
-        self.call_at(row) + 1
-    }
 }
 
 #[cfg(test)]
@@ -325,6 +329,7 @@ mod tests {
                 error: None,
                 node: None,
                 version: (random.below(9) == 0).then_some(Value::Int(index as i64)),
+                due: None,
             });
         }
         History::new(events).unwrap()
@@ -368,6 +373,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         };
         let events = (0..20).flat_map(|i| {
             let asked = match i {

@@ -84,7 +84,18 @@ pub fn search<M: Model>(
     ops: &[Timed<M::Op>],
     meter: &mut Meter,
 ) -> Result<Found, GaveUp> {
-    let mut search = Search::new(model, ops, meter).map_err(GaveUp::at_once)?;
+    search_after(model, ops, &[], meter)
+}
+
+/// The same where intervals say less than is known: each operation awaits another (or [`NONE`]) of its own
+/// process, though their intervals overlap. An empty list stands for no such operation.
+pub fn search_after<M: Model>(
+    model: &M,
+    ops: &[Timed<M::Op>],
+    awaits: &[u32],
+    meter: &mut Meter,
+) -> Result<Found, GaveUp> {
+    let mut search = Search::after(model, ops, awaits, meter).map_err(GaveUp::at_once)?;
     loop {
         match search.run(u64::MAX, meter) {
             Ok(Some(found)) => return Ok(found),
@@ -119,12 +130,14 @@ struct Frame {
     state: u32,
 }
 
-const NONE: u32 = u32::MAX;
+/// No operation.
+pub const NONE: u32 = u32::MAX;
 
 /// A search that can be interrupted.
 pub struct Search<'a, M: Model> {
     model: &'a M,
     ops: &'a [Timed<M::Op>],
+    awaits: &'a [u32],
     /// Operations that returned, by return.
     by_ret: Vec<u32>,
     /// Their bit in the mask; no two that overlap have the same.
@@ -157,6 +170,15 @@ pub struct Search<'a, M: Model> {
 impl<'a, M: Model> Search<'a, M> {
     /// Prepares a search for an order of `ops`, which are sorted by call. This takes time, but no steps.
     pub fn new(model: &'a M, ops: &'a [Timed<M::Op>], meter: &Meter) -> Result<Self, Exhausted> {
+        Search::after(model, ops, &[], meter)
+    }
+
+    fn after(
+        model: &'a M,
+        ops: &'a [Timed<M::Op>],
+        awaits: &'a [u32],
+        meter: &Meter,
+    ) -> Result<Self, Exhausted> {
         let n = ops.len();
         debug_assert!(ops.is_sorted_by_key(|o| o.call));
         let meter = &mut meter.with_steps(u64::MAX);
@@ -182,7 +204,7 @@ impl<'a, M: Model> Search<'a, M> {
             if timed.ret != NEVER || model.reads_only(&timed.op) {
                 continue;
             }
-            let id = *class_ids.entry(&timed.op).or_insert_with(|| {
+            let mut new = || {
                 let id = classes.len() as u32;
                 if let Some(token) = model.gives(&timed.op) {
                     givers.entry(token).or_default().push(id);
@@ -194,7 +216,12 @@ impl<'a, M: Model> Search<'a, M> {
                     needed_until: 0,
                 });
                 id
-            });
+            };
+            // One that awaits another is like none.
+            let id = match awaited(awaits, i as u32) {
+                Some(_) => new(),
+                None => *class_ids.entry(&timed.op).or_insert_with(new),
+            };
             classes[id as usize].members.push(i as u32);
         }
         let mut needed_until: FxHashMap<u32, u32> = FxHashMap::default();
@@ -230,6 +257,7 @@ impl<'a, M: Model> Search<'a, M> {
         let mut search = Search {
             model,
             ops,
+            awaits,
             slot,
             slots,
             placed: vec![false; n],
@@ -408,6 +436,11 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
+    /// Whether what it awaits is placed.
+    fn is_due(&self, op: u32) -> bool {
+        awaited(self.awaits, op).is_none_or(|before| self.placed[before as usize])
+    }
+
     fn place_reads(&mut self) {
         let anchor = self.ops.len() as u32;
         let mut op = self.after[anchor as usize];
@@ -419,6 +452,7 @@ impl<'a, M: Model> Search<'a, M> {
             }
             let next = self.after[op as usize];
             if self.model.reads_only(&timed.op)
+                && self.is_due(op)
                 && self
                     .model
                     .step(&self.states[self.state as usize], &timed.op)
@@ -448,7 +482,8 @@ impl<'a, M: Model> Search<'a, M> {
                 self.demands.push(token);
             }
             // A read that fits is placed already; one that does not is no move.
-            if !self.model.reads_only(&timed.op) && self.model.step(state, &timed.op).is_some() {
+            let is_move = !self.model.reads_only(&timed.op) && self.is_due(op);
+            if is_move && self.model.step(state, &timed.op).is_some() {
                 self.moves.push(Move::Place(op));
             }
             op = self.after[op as usize];
@@ -464,7 +499,8 @@ impl<'a, M: Model> Search<'a, M> {
             for id in self.givers.get(&token).into_iter().flatten() {
                 let class = &self.classes[*id as usize];
                 match class.members.get(class.used as usize) {
-                    Some(member) if self.ops[*member as usize].call < horizon => {}
+                    Some(member)
+                        if self.ops[*member as usize].call < horizon && self.is_due(*member) => {}
                     _ => continue,
                 }
                 match self.model.step(state, &class.op) {
@@ -511,6 +547,11 @@ impl<'a, M: Model> Search<'a, M> {
             })
             .collect()
     }
+}
+
+/// The operation that this one awaits.
+pub(crate) fn awaited(awaits: &[u32], op: u32) -> Option<u32> {
+    awaits.get(op as usize).copied().filter(|op| *op != NONE)
 }
 
 /// Operations that returned, by return.

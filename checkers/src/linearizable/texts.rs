@@ -13,10 +13,11 @@ use rustc_hash::FxHashMap;
 
 use super::core::core;
 use super::model::Model;
-use super::parts::{Flaw, Moments, Role};
+use super::parts::{Flaw, Role};
 use super::reason::have_an_order;
-use super::search::{Found, NEVER, Timed, search};
-use crate::choice;
+use super::search::{Found, NEVER, Timed, search_after};
+use crate::choice::{self, Choice};
+use crate::ranks::{self, Follows, Ranks};
 use crate::transactions::Scope;
 use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order, Stretch};
 
@@ -91,6 +92,28 @@ struct Part {
     ids: Vec<u64>,
     /// What cannot be read of it, if anything.
     flaw: Option<Flaw>,
+    /// By places.
+    follows: Follows,
+}
+
+impl Part {
+    /// Brings operations into the order of their calls: those of one time need not be invoked in it.
+    fn sort(&mut self) {
+        if self.ops.is_sorted_by_key(|op| op.call) {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.ops.len()).collect();
+        order.sort_by_key(|i| self.ops[*i].call);
+        let mut place = vec![0; order.len()];
+        for (at, i) in order.iter().enumerate() {
+            place[*i] = at as u32;
+        }
+        self.ops = order.iter().map(|i| self.ops[*i].clone()).collect();
+        self.ids = order.iter().map(|i| self.ids[*i]).collect();
+        for (before, op) in &mut self.follows {
+            (*before, *op) = (place[*before as usize], place[*op as usize]);
+        }
+    }
 }
 
 impl Texts {
@@ -128,7 +151,8 @@ impl Texts {
     }
 
     fn split(&self, history: &History) -> Result<Vec<Part>, String> {
-        let moments = Moments::new(history.columns());
+        let ranks = Ranks::new(history);
+        let mut sessions = ranks.sessions();
         let mut parts: Vec<Part> = Vec::new();
         let mut keys: FxHashMap<Option<&Value>, usize> = FxHashMap::default();
         for op in history.ops() {
@@ -144,6 +168,7 @@ impl Texts {
                     ops: Vec::new(),
                     ids: Vec::new(),
                     flaw: None,
+                    follows: Vec::new(),
                 });
                 parts.len() - 1
             });
@@ -157,16 +182,23 @@ impl Texts {
                 }
             };
             let ret = match (op.outcome, op.completion) {
-                (Outcome::Ok, Some(at)) => moments.ret(at as u32),
+                (Outcome::Ok, Some(at)) => ranks.ret(at as u32),
                 _ => NEVER,
             };
+            let call = ranks.call(op.index as u32);
+            let place = parts[at].ops.len() as u32;
+            let before = sessions.follows(at as u32, op.process, place, (call, ret));
+            parts[at]
+                .follows
+                .extend(before.map(|before| (before, place)));
             parts[at].ops.push(Timed {
                 op: action,
-                call: moments.call(op.index as u32),
+                call,
                 ret,
             });
             parts[at].ids.push(op.index);
         }
+        parts.iter_mut().for_each(Part::sort);
         Ok(parts)
     }
 
@@ -207,19 +239,21 @@ impl Texts {
     /// The order of one key, or the operations that have none.
     fn judge(&self, part: &Part, meter: &mut Meter) -> Result<Result<Vec<u32>, Anomaly>, String> {
         let object = part.key.as_ref().map(Value::to_string);
+        let awaits = ranks::awaits(&part.follows, part.ops.len());
         if self.initial.is_empty() {
             match pieces::judge(&part.ops, meter) {
-                Ok(Some(Ok(order))) => return Ok(Ok(order)),
+                // Ranks may say less than is known, and that may be what the order made use of.
+                Ok(Some(Ok(order))) if ranks::keeps(&order, &part.follows) => return Ok(Ok(order)),
                 Ok(Some(Err(wrong))) => return Ok(Err(of_pieces(part, object, &wrong))),
-                Ok(None) => {}
+                Ok(_) => {}
                 Err(why) => return Err(format!("{why} while texts were taken apart")),
             }
         }
         let model = Text::new(self.initial.clone(), &part.ops);
-        match search(&model, &part.ops, meter) {
+        match search_after(&model, &part.ops, &awaits, meter) {
             Ok(Found::Order(order)) => Ok(Ok(order)),
             Ok(Found::Blocked(blocked)) => {
-                let core = core(&model, &part.ops, blocked, meter);
+                let core = core(&model, &part.ops, &awaits, blocked, meter);
                 let ids = |ops: &[u32]| -> Vec<u64> {
                     ops.iter().map(|i| part.ids[*i as usize]).collect()
                 };
@@ -362,5 +396,10 @@ impl Checker for Texts {
                 ))
             }
         }
+    }
+
+    fn asks(&self) -> Option<Choice> {
+        let choice = Choice::of_objects(choice::Model::Kv, self.keyed);
+        Some(choice.with_initial(self.initial()))
     }
 }

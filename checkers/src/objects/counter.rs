@@ -90,7 +90,7 @@ pub fn judge(
             true => "it was asked for",
             false => "additions of different numbers; every read is within its bounds",
         };
-        return Ok(searched(&Sum(initial), &part.calls, ops, why, meter));
+        return Ok(searched(&Sum(initial), part, ops, why, meter));
     }
     let found = match count(part, initial, first, &ops) {
         Ok(order) => Found::Order(order),

@@ -99,6 +99,9 @@ pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, 
         });
         elements[number as usize].push((i as u32, action));
     }
+    if by_search && !part.follows.is_empty() {
+        return Ok(whole(part, elements, meter));
+    }
     // Where each stands: the latest call up to it, in its element's order.
     let mut points: Vec<(u32, u32)> = Vec::with_capacity(calls.len());
     let (mut wrong, mut unknown, mut search) = (Vec::new(), None, None);
@@ -120,10 +123,10 @@ pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, 
         let found = match why {
             None => match toggle(calls, &ops) {
                 Ok(order) => Found::Order(order),
-                Err(stuck) => explain(calls, ops, stuck, meter),
+                Err(stuck) => explain(part, ops, stuck, meter),
             },
             Some(why) => {
-                let Judged { found, how } = searched(&Bit, calls, ops, &why, meter);
+                let Judged { found, how } = searched(&Bit, part, ops, &why, meter);
                 search = search.or(Some(how));
                 found
             }
@@ -149,6 +152,47 @@ pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, 
     };
     let how = search.unwrap_or_else(|| "element by element".to_string());
     Ok(Judged { found, how })
+}
+
+/// All elements together: what a process does to one follows what it did to another, and that is more than intervals
+/// say here, so that elements cannot be judged one by one.
+struct Whole;
+
+impl Model for Whole {
+    /// What is in it, sorted.
+    type State = Vec<u32>;
+    type Op = (u32, Action);
+
+    fn init(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn step(&self, state: &Vec<u32>, (element, action): &(u32, Action)) -> Option<Vec<u32>> {
+        let at = state.binary_search(element);
+        let bit = Bit.step(&at.is_ok(), action)?;
+        let mut then = state.clone();
+        match (at, bit) {
+            (Err(at), true) => then.insert(at, *element),
+            (Ok(at), false) => drop(then.remove(at)),
+            _ => {}
+        }
+        Some(then)
+    }
+
+    fn reads_only(&self, (_, action): &(u32, Action)) -> bool {
+        Bit.reads_only(action)
+    }
+}
+
+fn whole(part: &Part, elements: Vec<Vec<(u32, Action)>>, meter: &mut Meter) -> Judged {
+    let all = elements.into_iter().zip(0..).flat_map(|(ops, element)| {
+        let of = move |(at, action)| (at, (element, action));
+        ops.into_iter().map(of)
+    });
+    let mut all: Vec<(u32, (u32, Action))> = all.collect();
+    all.sort_by_key(|(at, _)| *at);
+    let why = "processes go on at the very time of their answers";
+    searched(&Whole, part, all, why, meter)
 }
 
 /// The state of one element while its events go by.
@@ -233,9 +277,9 @@ fn toggle(calls: &[Call], ops: &[(u32, Action)]) -> Result<Vec<u32>, u32> {
 }
 
 /// Few operations that show it.
-fn explain(calls: &[Call], ops: Vec<(u32, Action)>, stuck: u32, meter: &mut Meter) -> Found {
+fn explain(part: &Part, ops: Vec<(u32, Action)>, stuck: u32, meter: &mut Meter) -> Found {
     let (at, action) = ops[stuck as usize];
-    let stuck = calls[at as usize].op;
+    let stuck = part.calls[at as usize].op;
     let kind = match action {
         Action::Found(true) => "element from nowhere",
         Action::Found(false) => "lost removal",
@@ -254,7 +298,7 @@ fn explain(calls: &[Call], ops: Vec<(u32, Action)>, stuck: u32, meter: &mut Mete
     };
     let (element, op) = (&stuck.input, stuck.index);
     // Those that must be looked at together, if the general engine can tell.
-    let (others, until) = match searched(&Bit, calls, ops, "", meter).found {
+    let (others, until) = match searched(&Bit, part, ops, "", meter).found {
         Found::Wrong(mut found) => found
             .pop()
             .map(|found| (found.ops, found.until))

@@ -41,14 +41,13 @@ pub fn judge(
         _ if by_search => "it was asked for".to_string(),
         Some(op) => format!("op {op} is of unknown outcome, and its process went on"),
         None => {
-            let found = match (sections(part, permits), touches(part)) {
-                (Ok(order), _) => Found::Order(order),
-                (Err(findings), None) => Found::Wrong(findings),
-                (Err(_), Some(op)) => {
-                    let why = format!(
-                        "op {op} was invoked at the very time of its process's last answer"
-                    );
-                    return Ok(by_trying(part, permits, &why, meter));
+            let found = match sections(part, permits) {
+                Ok(order) => Found::Order(order),
+                Err(findings) if part.follows.is_empty() => Found::Wrong(findings),
+                // Sections of one time are not told apart, and the wrong ones would be named.
+                Err(_) => {
+                    let why = "processes go on at the very time of their answers";
+                    return Ok(by_trying(part, permits, why, meter));
                 }
             };
             return Ok(Judged::new(found, "by sections"));
@@ -69,21 +68,7 @@ fn by_trying(part: &Part, permits: u32, why: &str, meter: &mut Meter) -> Judged 
         (i as u32, action)
     });
     let ops = ops.collect();
-    searched(&Lock(permits), &part.calls, ops, why, meter)
-}
-
-/// An operation that may stand ahead of the one before it of its process, since events at one time
-/// overlap.
-fn touches(part: &Part) -> Option<u64> {
-    let mut last: FxHashMap<Process, u32> = FxHashMap::default();
-    let mut touching = |call: &&Call| {
-        let before = last.insert(call.op.process, call.ret);
-        before.is_some_and(|ret| call.call <= ret)
-    };
-    part.calls
-        .iter()
-        .find(&mut touching)
-        .map(|call| call.op.index)
+    searched(&Lock(permits), part, ops, why, meter)
 }
 
 /// An operation of unknown outcome after which its process did another.

@@ -468,7 +468,7 @@ pub fn judge(
         }
     };
     let (model, ops) = Sequential::new(kind, part);
-    Ok(searched(&model, &part.calls, ops, &why, meter))
+    Ok(searched(&model, part, ops, &why, meter))
 }
 
 /// The object itself, for the general search. Values are numbers in their order.

@@ -11,22 +11,24 @@
 //! had returned a `drain`, or a `dequeue` that found nothing, was invoked; it is lost if there are more
 //! missing ones than takes of unknown outcome, each of which may have had one.
 
-use history::wording::{counted, either};
-use history::{Op, Value};
-use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
 
-use super::{Finding, Found, Judged, Part};
-use crate::{Exhausted, Figure, Meter};
+use history::wording::{counted, either};
+
+use history::{Op, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Call, Finding, Found, Judged, Part};
+use crate::linearizable::search;
+use crate::{Exhausted, Figure, Meter, ranks};
 
 #[derive(Default)]
 struct Account<'h> {
     /// Those that happened or may have, by call.
-    puts: Vec<&'h Op>,
+    puts: Vec<(u32, Call<'h>)>,
     acknowledged: usize,
-    /// The acknowledged one that returned last.
-    last: Option<(u32, &'h Op)>,
     failed: Option<&'h Op>,
-    taken: Vec<&'h Op>,
+    taken: Vec<Call<'h>>,
 }
 
 /// The judgement, and the figures.
@@ -42,29 +44,33 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
             accounts.entry(value).or_default().failed = Some(op);
         }
     }
-    // The last time that it was found empty, takes that may have had something, and drains.
-    let (mut drained, mut lost_takes, mut lost_drains) = (None, 0, 0);
-    for call in &part.calls {
+    // The last one that found it empty, takes that may have had something, and drains.
+    let (mut drained, mut lost_takes, mut lost_drains) = (None::<u32>, 0, 0);
+    // What precedes one that found it empty, though ranks do not say so.
+    let mut before_empty: FxHashSet<u32> = FxHashSet::default();
+    let awaits = ranks::awaits(&part.follows, part.calls.len());
+    let mut found_empty = |at: usize| {
+        let mut before = search::awaited(&awaits, at as u32);
+        while let Some(op) = before.filter(|op| before_empty.insert(*op)) {
+            before = search::awaited(&awaits, op);
+        }
+        drained = drained.max(Some(part.calls[at].call));
+    };
+    for (at, call) in part.calls.iter().enumerate() {
         meter.tick(200 * accounts.len() as u64)?;
         match (call.op.f.as_str(), call.output) {
             ("enqueue", output) => {
                 let account = accounts.entry(call.input).or_default();
                 order.push(call.input);
-                account.puts.push(call.op);
-                if output.is_some() {
-                    account.acknowledged += 1;
-                    let later = account.last.is_none_or(|(ret, _)| ret < call.ret);
-                    if later {
-                        account.last = Some((call.ret, call.op));
-                    }
-                }
+                account.puts.push((at as u32, *call));
+                account.acknowledged += usize::from(output.is_some());
             }
             ("dequeue", None) => lost_takes += 1,
             (_, None) => lost_drains += 1,
-            ("dequeue", Some(Value::Nil)) => drained = Some(call.call),
-            ("dequeue", Some(value)) => accounts.entry(value).or_default().taken.push(call.op),
+            ("dequeue", Some(Value::Nil)) => found_empty(at),
+            ("dequeue", Some(value)) => accounts.entry(value).or_default().taken.push(*call),
             (_, Some(list)) => {
-                drained = Some(call.call);
+                found_empty(at);
                 let Some(values) = list.as_list() else {
                     if !list.is_nil() {
                         let why = format!("op {} drained {list}, not a list", call.op.index);
@@ -74,27 +80,37 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
                     continue;
                 };
                 for value in values {
-                    accounts.entry(value).or_default().taken.push(call.op);
+                    accounts.entry(value).or_default().taken.push(*call);
                 }
             }
         }
     }
     let mut findings = Vec::new();
     let mut unexpected: Vec<(&&Value, &Account)> = accounts.iter().collect();
-    unexpected.sort_by_key(|(_, account)| account.taken.first().map(|op| op.index));
+    unexpected.sort_by_key(|(_, account)| account.taken.first().map(|take| take.op.index));
     for (value, account) in unexpected {
-        let Some(take) = account.taken.iter().min_by_key(|op| (op.ret, op.index)) else {
+        let precedes = |a: &Call, b: &Call| {
+            a.ret < b.call || a.op.process == b.op.process && a.op.index < b.op.index
+        };
+        let first = account
+            .taken
+            .iter()
+            .min_by_key(|take| (take.ret, take.op.index));
+        // Where ranks say all, no other take can precede what the first does not.
+        let mut others = account.taken.iter().filter(|_| !part.follows.is_empty());
+        let early = |take: &&Call| account.puts.iter().all(|(_, put)| precedes(take, put));
+        let Some(take) = first.filter(early).or(others.find(early)).or(first) else {
             continue;
         };
-        let op = take.index;
+        let op = take.op.index;
         let first = account.puts.first();
         findings.extend(match (first, account.failed) {
-            (Some(put), _) if take.ret < put.call => Some(Finding {
+            (Some((_, put)), _) if early(&take) => Some(Finding {
                 kind: "taken too early",
-                ops: vec![op, put.index],
+                ops: vec![op, put.op.index],
                 reason: format!(
                     "{value} was taken (op {op}) before its enqueue (op {}) was invoked",
-                    put.index
+                    put.op.index
                 ), ..Finding::default() }),
             (Some(_), _) => None,
             (None, Some(put)) => Some(Finding {
@@ -118,9 +134,15 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
         let (puts, taken) = (account.puts.len(), account.taken.len());
         duplicated += taken.saturating_sub(puts);
         recovered += taken.min(puts).saturating_sub(account.acknowledged);
-        if let Some((ret, put)) = account.last.filter(|_| taken < account.acknowledged) {
-            match drained.is_some_and(|drained| ret < drained) {
-                true => missing.push((value, put, account.acknowledged - taken)),
+        let told = || account.puts.iter().filter(|(_, put)| !put.lost());
+        if let Some((_, put)) = told().max_by_key(|(at, put)| (put.ret, Reverse(*at)))
+            && taken < account.acknowledged
+        {
+            let precedes = |(at, put): &(u32, Call)| {
+                drained.is_some_and(|drained| put.ret < drained) || before_empty.contains(at)
+            };
+            match told().all(precedes) {
+                true => missing.push((value, put.op, account.acknowledged - taken)),
                 false => waiting += account.acknowledged - taken,
             }
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use history::{History, Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
-use super::{Core, Doubt, Kept, Piece, Puzzle, Refutation, Relaxed, Stretch};
+use super::{Core, Doubt, Kept, Piece, Place, Puzzle, Refutation, Relaxed, Stretch};
 use crate::Meter;
 use crate::certificate::{replay, within};
 use crate::choice::Model;
@@ -39,7 +39,7 @@ struct Object<'h> {
     core: &'h Core,
     /// Begin and end of the stretch.
     from: Option<Time>,
-    until: Option<(Time, u64)>,
+    until: Option<Time>,
 }
 
 pub fn puzzle<'h>(
@@ -74,7 +74,7 @@ pub fn puzzle<'h>(
         op.ok_or(format!("op {index} is no operation of a {}", model.name()))
     };
     let end = |index: &u64| match op(index)? {
-        op if op.outcome == Outcome::Ok => Ok((op.ret, op.index)),
+        op if op.outcome == Outcome::Ok => Ok(op.ret),
         _ => Err(format!("nobody knows when op {index} returned")),
     };
     let stretch = core.stretch.as_ref();
@@ -90,7 +90,7 @@ pub fn puzzle<'h>(
     let object = Object {
         refutation,
         core,
-        from: after.map(end).transpose()?.map(|(ret, _)| ret),
+        from: after.map(end).transpose()?,
         until: stretch
             .map(|Stretch { until, .. }| end(until))
             .transpose()?,
@@ -161,15 +161,16 @@ impl<'h> Object<'h> {
 
     /// None if it is not to be placed: it did not happen, or before all that is.
     fn kept(&self, op: &'h Op) -> Result<Option<Kept<'h>>, String> {
-        let before = self.from.is_some_and(|from| op.ret <= from);
+        let (call, ret) = (op.call, op.ret);
+        let before = self.from.is_some_and(|from| ret <= from);
         if op.outcome == Outcome::Fail || before {
             return Ok(None);
         }
-        if self.until.is_some_and(|(until, _)| op.call > until) {
+        if self.until.is_some_and(|until| call > until) {
             return Err(format!("op {} was invoked later", op.index));
         }
-        let returned = self.until.is_none_or(|until| (op.ret, op.index) <= until);
-        let began = self.from.is_none_or(|from| op.call > from);
+        let returned = self.until.is_none_or(|until| ret <= until);
+        let began = self.from.is_none_or(|from| call > from);
         let must = op.outcome == Outcome::Ok && returned && began;
         Ok(Some(Kept {
             piece: self.piece(op, op.outcome == Outcome::Ok)?,
@@ -181,7 +182,7 @@ impl<'h> Object<'h> {
     /// Whether another one is of this object and of this stretch.
     fn may_stand(&self, op: &Op) -> bool {
         within(self.core.key.as_ref(), &op.input).is_ok()
-            && self.until.is_none_or(|(until, _)| op.call <= until)
+            && self.until.is_none_or(|until| op.call <= until)
             && self.from.is_none_or(|from| op.ret > from)
     }
 
@@ -381,7 +382,8 @@ impl<'h> Object<'h> {
     }
 
     /// An order without some of the sections is one. Those of a process of the core may have to end, or
-    /// to begin, for its own to be in order.
+    /// to begin, for its own to be in order: before and after its own, as the process asked for them. So a process
+    /// that acquired holds until it asks for the release, however many sections it has.
     fn holders(
         &self,
         puzzle: &mut Puzzle<'h>,
@@ -399,11 +401,11 @@ impl<'h> Object<'h> {
             let ends = op.f == "release" && (kept("acquire", op) || kept("release", op));
             if ends || op.f == "acquire" && kept("release", op) {
                 let answered = level > 0 && op.outcome == Outcome::Ok;
-                pieces.push((op.index, self.piece(op, answered)?));
+                pieces.push((op.index, self.piece(op, answered)?, place(puzzle, op)));
             }
         }
         let most = if level == 0 { 1 } else { usize::MAX };
-        alike(puzzle, pieces, most);
+        placed_alike(puzzle, pieces, |_| most);
         Ok(())
     }
 
@@ -437,27 +439,55 @@ fn alike<'h>(puzzle: &mut Puzzle<'h>, pieces: Vec<(u64, Piece<'h>)>, most: usize
     alike_of(puzzle, pieces, |_| most);
 }
 
+/// Where an operation stands among those of the core that its own process asked for.
+fn place(puzzle: &Puzzle, op: &Op) -> Place {
+    let mut place = Place::default();
+    for (i, kept) in puzzle.kept.iter().enumerate() {
+        if kept.op.process != op.process {
+            continue;
+        }
+        if op.precedes(kept.op) {
+            place.before |= 1 << i;
+        }
+        if kept.must && kept.op.precedes(op) {
+            place.after |= 1 << i;
+        }
+    }
+    place
+}
+
 /// The same where that depends on what they are.
 fn alike_of<'h>(
     puzzle: &mut Puzzle<'h>,
     pieces: Vec<(u64, Piece<'h>)>,
     most: impl Fn(&Piece) -> usize,
 ) {
-    let mut counts: Vec<(Piece, usize)> = Vec::new();
-    let mut places: FxHashMap<Piece, usize> = FxHashMap::default();
-    for (op, piece) in pieces {
+    let anywhere = |(op, piece)| (op, piece, Place::default());
+    placed_alike(puzzle, pieces.into_iter().map(anywhere).collect(), most);
+}
+
+fn placed_alike<'h>(
+    puzzle: &mut Puzzle<'h>,
+    pieces: Vec<(u64, Piece<'h>, Place)>,
+    most: impl Fn(&Piece) -> usize,
+) {
+    let mut counts: Vec<((Piece, Place), usize)> = Vec::new();
+    let mut known: FxHashMap<(Piece, Place), usize> = FxHashMap::default();
+    for (op, piece, place) in pieces {
         puzzle.related.push(op);
-        match places.get(&piece) {
+        let alike = (piece, place);
+        match known.get(&alike) {
             Some(at) => counts[*at].1 += 1,
             None => {
-                places.insert(piece.clone(), counts.len());
-                counts.push((piece, 1));
+                known.insert(alike.clone(), counts.len());
+                counts.push((alike, 1));
             }
         }
     }
-    let relaxed = counts.into_iter().map(|(piece, count)| Relaxed {
+    let relaxed = counts.into_iter().map(|((piece, place), count)| Relaxed {
         count: u16::try_from(count).ok().filter(|_| count <= most(&piece)),
         piece,
+        place,
     });
     puzzle.relaxed = relaxed.collect();
 }

@@ -197,21 +197,24 @@ pub fn each<'h>(
     Ok(())
 }
 
-/// Whether an answer has the micro-operations of its question, in their order: the same names and keys, and of all
-/// but reads the same values. A question that is nil was not recorded.
+/// Whether an answer has the micro-operations of its question, in their order: each of a name, a key and a value, the
+/// same names and keys, and of all but reads the same values. A question that is nil was not recorded. What verifiers
+/// read is in [`crate::certificate::replay::micros`], and says the same.
 fn answers(question: Stored, answer: Stored) -> bool {
     if question.is_nil() {
         return true;
     }
     let (Some(asked), Some(told)) = (question.items(), answer.items()) else {
-        // What is no list is said to be none when it is read.
-        return true;
+        return false;
     };
     asked.len() == told.len()
         && asked.zip(told).all(|(asked, told)| {
             let (Some(mut asked), Some(mut told)) = (asked.items(), told.items()) else {
-                return true;
+                return false;
             };
+            if asked.len() != 3 || told.len() != 3 {
+                return false;
+            }
             let mut next = || Some((asked.next()?, told.next()?));
             let same = |pair| matches!(pair, Some((a, b)) if equal(a, b));
             let (name, key, value) = (next(), next(), next());

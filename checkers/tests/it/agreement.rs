@@ -143,6 +143,7 @@ fn blank(process: u64, kind: Kind, f: &str) -> Event {
         error: None,
         node: None,
         version: None,
+        due: None,
     }
 }
 

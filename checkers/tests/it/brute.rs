@@ -3,6 +3,8 @@
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashSet;
 
+use crate::random::precedes;
+
 /// Whether some order explains the operations of `key`. If there are `kept` ones, all others are
 /// relaxed: they may have happened at any time, or never, and what they read does not matter.
 pub fn linearizable(history: &History, key: i64, kept: Option<&[u64]>) -> bool {
@@ -36,27 +38,44 @@ fn linearizable_from(
     last: Option<u64>,
     initial: &Value,
 ) -> bool {
-    let end = last
-        .and_then(|op| history.op(op))
-        .map(|op| (op.ret, op.index));
-    let ops: Vec<Kept> = history
-        .ops()
+    let Some(last) = last.and_then(|op| history.op(op)) else {
+        let all = kept_of(history, key, kept, |_| Some(true));
+        return Brute::new(&all, initial).explains();
+    };
+    // What had ended when the last one did must have happened, and what had begun may have. Where stamps are equal
+    // more than one cut is right: as the stamps say, and as the last one's own process saw it.
+    let end = last.ret;
+    let by_stamps = kept_of(history, key, kept, |op| {
+        let (began, ended) = (op.call, op.ret);
+        (began <= end).then_some(ended <= end)
+    });
+    let by_process = kept_of(history, key, kept, |op| {
+        let own = op.process == last.process && op.index <= last.index;
+        let ended = own || op.ret < end;
+        (!precedes(last, op)).then_some(ended)
+    });
+    [by_stamps, by_process]
         .iter()
-        .filter(|op| {
-            op.input
-                .as_pair()
-                .is_some_and(|(k, _)| *k == Value::Int(key))
-        })
-        .filter(|op| op.outcome != Outcome::Fail)
-        .filter(|op| end.is_none_or(|end| op.call <= end.0))
-        .map(|op| {
-            let kept = kept.is_none_or(|kept| kept.contains(&op.index));
-            // An operation that must have happened has returned.
-            let returned = end.is_none_or(|end| (op.ret, op.index) <= end);
-            (op, kept.then_some(returned && op.outcome == Outcome::Ok))
-        })
-        .collect();
-    Brute::new(&ops, initial).explains()
+        .all(|ops| Brute::new(ops, initial).explains())
+}
+
+/// The operations of a key that may have happened when `ended` says whether they had ended.
+fn kept_of<'h>(
+    history: &'h History,
+    key: i64,
+    kept: Option<&[u64]>,
+    ended: impl Fn(&Op) -> Option<bool>,
+) -> Vec<Kept<'h>> {
+    let ops = history.ops().iter().filter(|op| {
+        let of = op.input.as_pair();
+        of.is_some_and(|(k, _)| *k == Value::Int(key)) && op.outcome != Outcome::Fail
+    });
+    let ops = ops.filter_map(|op| Some((op, ended(op)?)));
+    ops.map(|(op, ended)| {
+        let kept = kept.is_none_or(|kept| kept.contains(&op.index));
+        (op, kept.then_some(ended && op.outcome == Outcome::Ok))
+    })
+    .collect()
 }
 
 /// What an operation does to the content of a key, which has a number.
@@ -100,7 +119,7 @@ impl<'h> Brute<'h> {
         for (op, kept) in &ops {
             let before = match kept {
                 None => 0,
-                Some(_) => mask(&|(o, kept)| *kept == Some(true) && o.ret < op.call),
+                Some(_) => mask(&|(o, kept)| *kept == Some(true) && precedes(o, op)),
             };
             let asked = content(&op.input);
             let action = match op.f.as_str() {

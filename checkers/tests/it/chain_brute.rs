@@ -357,6 +357,7 @@ impl Brute<'_> {
             error: None,
             node: None,
             version: None,
+            due: None,
         };
         let keyed = |key: &str, value| Value::pair(if key == "x" { 0 } else { 1 }, value);
         for (number, asked) in self.story.asked.iter().enumerate() {

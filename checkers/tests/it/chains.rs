@@ -632,6 +632,7 @@ fn refusals_that_are_told_once_at_the_end_count_too() {
             error: None,
             node: Some("n3".into()),
             version: None,
+            due: None,
         });
     }
     let history = History::new(events).unwrap();

@@ -153,7 +153,7 @@ fn a_file_holds_orders_or_cores() {
     for wrong in ["", ", \"orders\": [], \"cores\": []"] {
         assert_eq!(
             read(wrong).unwrap_err(),
-            "there should be either `orders` or `cores`"
+            "there should be `orders`, `accounts` or `cores`, and one of them"
         );
     }
     assert!(read(", \"orders\": [], \"more\": 1").is_err());

@@ -28,6 +28,7 @@ fn run(ops: &[(&str, i64, i64)]) -> Analysis {
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             });
         }
     }

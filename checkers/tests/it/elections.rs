@@ -20,6 +20,7 @@ fn event(ms: u64, process: Process, kind: Kind, f: &str, value: Value) -> Event 
         error: None,
         node: None,
         version: None,
+        due: None,
     }
 }
 
@@ -34,6 +35,7 @@ fn elections(traces: &[(&str, i64, &str)], loss: Loss) -> Option<(u64, u64)> {
             targets: Vec::new(),
             loss: loss.clone(),
             receipt: None,
+            in_force_ns: None,
         };
         Value::from_serde(&note).unwrap()
     };

@@ -135,6 +135,7 @@ fn history(random: &mut Random) -> History {
             error: None,
             node: None,
             version: random.percent(50).then(|| place(random)),
+            due: None,
         });
     }
     History::new(events).expect("events are in order, one operation a process")

@@ -17,6 +17,7 @@ mod engines;
 mod frontier;
 mod garbage;
 mod isolation;
+mod lateness;
 mod objects;
 mod random;
 mod registers;

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use checkers::availability::Availability;
+use checkers::role::Role;
 use checkers::vacuity::Vacuity;
 use checkers::{Analysis, Budget, Checker, Verdict, drawing};
 use history::fault::{Action, Note, Receipt};
-use history::{Event, History, Kind, Process, Time, Value};
+use history::mark::Mark;
+use history::offered::Offered;
+use history::{Event, History, Kind, Name, Process, Time, Value};
 use serde_json::json;
 
 fn figure<'a>(found: &'a Analysis, name: &str) -> &'a serde_json::Value {
@@ -32,6 +35,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
             evidence: vec![],
             ..Receipt::default()
         }),
+        in_force_ns: None,
     };
     for (time, kind, action) in [
         (held - 1, Kind::Invoke, Action::Inject),
@@ -49,6 +53,7 @@ fn with_fault(drawn: &str, held: u64, healed: u64) -> History {
             error: None,
             node: None,
             version: None,
+            due: None,
         });
     }
     events.sort_by_key(|event| event.time);
@@ -101,11 +106,11 @@ fn availability_measures_service_and_recovery() {
     // The fault held from column 18, and healed in column 30.
     assert_eq!(
         figure(&found, "longest wait of a fault"),
-        &json!({"p50": 2.3, "max": 2.3})
+        &json!({"p50": 2.3, "max": 2.3, "of": 1})
     );
     assert_eq!(
         figure(&found, "first answer after heal"),
-        &json!({"p50": 1.1, "max": 1.1})
+        &json!({"p50": 1.1, "max": 1.1, "of": 1})
     );
     let recovery = &figure(&found, "first ok after faults")[0];
     assert_eq!(recovery["after injection"], json!(2.3));
@@ -127,14 +132,14 @@ fn a_pause_in_the_asking_is_no_wait() {
     // Columns 4..23 and 46..54.
     assert!(is_about(figure(&found, "time asked"), 2.7));
     assert_eq!(figure(&found, "without success"), &json!([]));
-    // The wait of columns 15..23 began before the heal, and counts whole.
+    // The wait of columns 15..23 began before the heal, and counts whole; it was given up, not answered.
     assert_eq!(
         figure(&found, "longest wait of a fault"),
-        &json!({"p50": 0.8, "max": 0.8})
+        &json!({"p50": 0.8, "max": 0.8, "of": 1, "at least": ["p50", "max"], "unfinished": 1})
     );
     assert_eq!(
         figure(&found, "first answer after heal"),
-        &json!({"p50": 3.4, "max": 3.4})
+        &json!({"p50": 3.4, "max": 3.4, "of": 1})
     );
 }
 
@@ -157,7 +162,162 @@ fn a_success_of_any_client_ends_a_wait() {
     );
     assert_eq!(
         figure(&found, "longest wait of a fault"),
-        &json!({"p50": 0.7, "max": 0.7})
+        &json!({"p50": 0.7, "max": 0.7, "of": 1})
+    );
+}
+
+/// From when the first agent confirmed it, column 12, and not from when all receipts were there, column 18.
+#[test]
+fn a_wait_of_a_fault_counts_from_the_first_agents_word() {
+    let drawn = "P0  |write 1|  |write 2!         |write 3|   |write 4?";
+    let mut events = with_fault(drawn, 18, 30).events().to_vec();
+    let injected = |e: &&mut Event| e.process == Process::Nemesis && e.kind == Kind::Ok;
+    let event = events.iter_mut().find(injected).unwrap();
+    let mut note = Note::of(event).unwrap();
+    note.in_force_ns = Some(1_600_000_000);
+    event.value = Value::from_serde(&note).unwrap();
+    let history = History::new(events).unwrap();
+    let found = Availability::default().check(&history, &Budget::default());
+    // The wait of columns 15 to 41, from column 16 on.
+    assert!(is_about(
+        &figure(&found, "longest wait of a fault")["max"],
+        2.5
+    ));
+}
+
+/// Nothing succeeded after the fault: its wait lasted until nobody asked any more, and would have lasted on.
+#[test]
+fn what_had_not_ended_is_at_least_so_long_and_is_not_left_out() {
+    //   0         1         2         3         4
+    //   0123456789012345678901234567890123456789012345
+    let drawn = "P0  |write 1|  |write 2!   |write 3?\nP1  |write 4|     |write 5!   |write 6!";
+    let found = Availability::default().check(&with_fault(drawn, 14, 20), &Budget::default());
+    // From column 15, the call after the last success, to column 38; from the heal in column 20.
+    let [wait, answer] = ["longest wait of a fault", "first answer after heal"]
+        .map(|name| figure(&found, name).clone());
+    assert!(
+        is_about(&wait["max"], 2.3) && is_about(&answer["max"], 1.8),
+        "{wait} {answer}"
+    );
+    for spread in [wait, answer] {
+        assert_eq!(spread["at least"], json!(["p50", "max"]));
+        assert_eq!(
+            (&spread["of"], &spread["unfinished"]),
+            (&json!(1), &json!(1))
+        );
+    }
+    let gap = &figure(&found, "without success")[0];
+    assert_eq!(gap["unfinished"], json!(true));
+    let of_fault = &figure(&found, "first ok after faults")[0];
+    assert!(of_fault["after heal"]["at least"].is_number(), "{of_fault}");
+}
+
+/// Those at n1 are cut off; those at n2 are served all the while, and so is the system as a whole.
+#[test]
+fn the_one_on_the_wrong_side_of_the_cut_is_seen() {
+    //   0         1         2         3         4
+    //   0123456789012345678901234567890123456789012345
+    let drawn = "
+        P1  |w 1|       |w 2                 |   // n1
+        P2    |w 3||w 4||w 5||w 6||w 7||w 8||w 9|";
+    let mut events = with_fault(drawn, 15, 30).events().to_vec();
+    for event in &mut events {
+        if let Process::Client(process) = event.process {
+            event.node = Some(Name::new(format!("n{process}")));
+        }
+    }
+    let found = Availability::default().check(&History::new(events).unwrap(), &Budget::default());
+    let max = |name: &str| figure(&found, name)["max"].as_f64().unwrap();
+    assert!(max("longest wait of a fault") < 0.6);
+    assert!(max("longest wait of a fault, worst node") > 2.0);
+    assert!(max("longest wait of a fault, worst client") > 2.0);
+    let by_node = &figure(&found, "first ok after faults")[0]["longest wait by node"];
+    assert!(by_node["n1"].as_f64() > Some(2.0), "{by_node}");
+    assert!(by_node["n2"].as_f64() < Some(0.6), "{by_node}");
+}
+
+/// An operation that had to wait for its turn took that long too; and what never had one is told.
+#[test]
+fn latency_counts_from_when_it_was_due_and_what_was_not_offered_is_a_figure() {
+    let mut events = drawing::history("P0 |write 1| |write 2|")
+        .unwrap()
+        .events()
+        .to_vec();
+    let calls = events.iter_mut().filter(|e| e.kind == Kind::Invoke);
+    for (event, due) in calls.zip([0, 13]) {
+        event.due = Some(Time(due));
+    }
+    let offered = Offered {
+        due: 5,
+        offered: 2,
+        busy: [("n1".into(), 2)].into(),
+        late: 1,
+        workers: 1,
+        first_process: 0,
+    };
+    events.push(Event {
+        index: events.len() as u64,
+        time: events.last().unwrap().time,
+        process: Process::Nemesis,
+        kind: Kind::Info,
+        f: "offered".into(),
+        value: Mark::Offered(offered).value(),
+        error: None,
+        node: None,
+        version: None,
+        due: None,
+    });
+    let found = Availability::default().check(&History::new(events).unwrap(), &Budget::default());
+    // Columns 3 to 11 and 13 to 21; the first was due in column 0.
+    assert_eq!(figure(&found, "latency")["write"]["max"], json!(11.0 / 1e6));
+    assert_eq!(figure(&found, "latency")["write"]["p50"], json!(8.0 / 1e6));
+    assert_eq!(
+        figure(&found, "not offered"),
+        &json!({"share": 60.0, "due": 5, "no client free": {"n1": 2}, "harness late": 1})
+    );
+    assert_eq!(figure(&found, "answered"), &json!(100.0));
+    assert_eq!(figure(&found, "answered of what was due"), &json!(40.0));
+    assert!(
+        found
+            .summary
+            .contains("(3 of 5 that were due were never offered)"),
+        "{}",
+        found.summary
+    );
+}
+
+fn of_registers(f: &str, asked: &Value) -> Role {
+    let key = asked.as_pair().map_or(Value::Nil, |(key, _)| key.clone());
+    match f {
+        "write" => Role::writes(key),
+        _ => Role::reads(key),
+    }
+}
+
+#[test]
+fn overlap_is_counted_on_each_key_and_too_little_of_it_is_said() {
+    let availability = Availability::of_run(of_registers);
+    let check =
+        |drawn: &str| availability.check(&drawing::history(drawn).unwrap(), &Budget::default());
+    // Writes 1 and 2 meet on key x; 3 meets only what is on y; a read meets 4.
+    let found = check(
+        "
+         P0 |x:write 1|  |x:write 3|  |y:write 4   |
+         P1    |x:write 2|
+         P2                |z:read 1|     |y:read 4|",
+    );
+    assert_eq!(figure(&found, "overlap")["writes"], json!(75.0));
+    let open = figure(&found, "overlap")["open"].as_f64().unwrap();
+    assert!((1.0..2.0).contains(&open), "{open}");
+    // One after the other: nothing that happens only at once could be seen.
+    let writes: String = (0..30).map(|n| format!("|x:write {n}| ")).collect();
+    let found = check(&format!("P0 {writes}"));
+    assert!(
+        found
+            .summary
+            .contains("0 of 30 writes overlapped another operation on their key"),
+        "{}",
+        found.summary
     );
 }
 
@@ -214,6 +374,7 @@ fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
             targets: vec![],
             loss: Default::default(),
             receipt: None,
+            in_force_ns: None,
         };
         for (kind, error) in [
             (Kind::Invoke, None),
@@ -229,6 +390,7 @@ fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
                 error: error.map(String::from),
                 node: None,
                 version: None,
+                due: None,
             });
         }
         History::new(events).unwrap()

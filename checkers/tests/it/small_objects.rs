@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use checkers::choice::Model;
 use history::{History, Kind, Op, Outcome, Process, Value};
 
-use crate::random::{Random, Recorder};
+use crate::random::{Random, Recorder, precedes};
 
 /// The models that have an order.
 pub const MODELS: [Model; 8] = [
@@ -213,7 +213,7 @@ pub fn history(model: Model, random: &mut Random, shape: Shape) -> History {
         input: Value,
         answer: Option<Value>,
     }
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::any(random, shape.ops);
     let mut state = State::default();
     let mut open: Vec<Option<Open>> = (0..shape.processes).map(|_| None).collect();
     let mut names: Vec<u64> = (0..shape.processes).collect();
@@ -351,7 +351,7 @@ fn explore(
         return false;
     }
     (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        if (0..ops.len()).any(|j| is_open(j) && must(j) && ops[j].ret < ops[i].call) {
+        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(ops[j], ops[i])) {
             return false;
         }
         let then = after(model, state, ops[i]);

@@ -119,6 +119,7 @@ impl Story {
                 error: None,
                 node: node.map(Into::into),
                 version,
+                due: None,
             };
             events.push((time, kind != Kind::Invoke, events.len(), event));
         };
@@ -237,6 +238,7 @@ impl Story {
                     evidence: vec![],
                     ..Receipt::default()
                 }),
+                in_force_ns: None,
             };
             for (time, kind, action) in [
                 (*from, Kind::Invoke, Action::Inject),

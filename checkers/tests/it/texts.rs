@@ -31,6 +31,7 @@ fn many_clients_are_told_apart_by_their_pieces() {
             error: None,
             node: None,
             version: None,
+            due: None,
         });
     };
     let mut text = String::new();

@@ -6,6 +6,8 @@ use std::time::Duration;
 use checkers::choice::{Model, Question};
 use checkers::transactions::Consistency;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use harness::generator::Shape;
+use harness::scheduler::Clients;
 use history::Value;
 use history::foreign::Format;
 use nemeses::schedule::{Length, Tuning};
@@ -108,9 +110,17 @@ pub struct Run {
     /// Operations offered a second, on average [default: the system's, 200 for most]
     #[arg(long, short, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// Operations open at once: number of workers [default: the system's, 10 for most; at least one a node]
+    /// Operations open at once: number of clients [default: the system's, 10 for most; at least one a node]
     #[arg(long, short)]
     pub concurrency: Option<usize>,
+    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
+    /// may be at another node [default: sticky]
+    #[arg(long, value_name = "HOW")]
+    pub clients: Option<Clients>,
+    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
+    /// same mean rate [default: varied]
+    #[arg(long, value_name = "SHAPE")]
+    pub load: Option<Shape>,
     /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,
@@ -187,8 +197,8 @@ pub struct Check {
     pub workload: Option<String>,
     #[command(flatten)]
     pub question: QuestionArgs,
-    /// Write here what shows the verdict on a file's history: an order that explains it, or operations that have none
-    #[arg(long, value_name = "FILE", conflicts_with = "workload")]
+    /// Write here what shows the verdict: an order that explains the history, or operations that have none
+    #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
     #[command(flatten)]
     pub input: InputArgs,
@@ -257,13 +267,22 @@ impl QuestionArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "What is asked is told as by `schism check`: by the history and these flags, never by the \
+certificate. One that answers another question proves nothing."
+)]
 pub struct Verify {
-    /// The history file
-    pub history: PathBuf,
+    /// The history file, or a run's name, `latest`, or a run's folder
+    pub history: String,
     /// What `schism check --certificate` wrote
     pub certificate: PathBuf,
+    /// The run was judged as this workload would [default: the run's own]
+    #[arg(long, short)]
+    pub workload: Option<String>,
     #[command(flatten)]
     pub question: QuestionArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
     #[command(flatten)]
     pub input: InputArgs,
     #[command(flatten)]
@@ -387,9 +406,17 @@ pub struct Experiment {
     /// Operations offered a second, on average [default: 200]
     #[arg(long, short, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// Operations open at once: number of workers [default: 10, at least one a node]
+    /// Operations open at once: number of clients [default: 10, at least one a node]
     #[arg(long, short)]
     pub concurrency: Option<usize>,
+    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
+    /// may be at another node [default: sticky]
+    #[arg(long, value_name = "HOW")]
+    pub clients: Option<Clients>,
+    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
+    /// same mean rate [default: varied]
+    #[arg(long, value_name = "SHAPE")]
+    pub load: Option<Shape>,
     /// After this an operation is given up, its outcome unknown [default: 3s]
     #[arg(long, value_parser = duration)]
     pub op_timeout: Option<Duration>,

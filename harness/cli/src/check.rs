@@ -1,7 +1,7 @@
 //! `schism check` and `schism report`: what was recorded, judged and shown again.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::{Analysis, Budget, Checker, Verdict, compose};
@@ -14,6 +14,7 @@ use workloads::workload::Circumstances;
 use workloads::{systems, workload};
 
 use crate::args;
+use crate::certificate;
 use crate::exit::Failure;
 use crate::input;
 use crate::output;
@@ -37,30 +38,37 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     {
         return input::check(&args, &history);
     }
-    let mut only_files = args.question.given();
-    let others = [
-        (args.certificate.is_some(), "--certificate"),
-        (args.input.format.is_some(), "--format"),
-    ];
-    let others = others.iter().filter(|(given, _)| *given);
-    only_files.extend(others.map(|(_, flag)| *flag));
-    if let Some(flag) = only_files.first() {
+    let format = args.input.format.map(|_| "--format");
+    if let Some(flag) = args.question.given().into_iter().chain(format).next() {
         let why = format!(
             "{flag} is for history files; {} is a run, or judged as a workload",
             args.run
         );
         return Err(Failure::Usage(why));
     }
+    if let Some(file) = &args.certificate {
+        // Before minutes are spent.
+        let fail = |e| Failure::Usage(format!("{}: {e}", file.display()));
+        output::probe(file).map_err(fail)?;
+    }
+    // What came of the certificate is told, and not kept with the run.
+    let certify = |checkers: &[_], history: &_, judged: &mut _| {
+        if let Some(file) = &args.certificate {
+            certificate::write_for(file, checkers, history, judged, &budget);
+        }
+    };
     if let (Some(name), true) = (&args.workload, is_file) {
         let checkers = judges(name, &[], None)?;
-        let (history, judged) = match path.is_file() {
+        let (history, mut judged) = match path.is_file() {
             true => judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?,
             false => judge_pipe(path, &checkers, &budget)?,
         };
+        certify(&checkers, &history, &mut judged);
         return print(&args.run, &judged, &history, args.json);
     }
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
+    let (_, checkers) = of_run(&args.store, &args.run, args.workload.as_deref())?;
     let spec = Spec::load(&run)?;
     let live = run.is_live();
     // A run that was killed has no results yet; its history is what there is.
@@ -70,9 +78,6 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     if !run.history().exists() && !live {
         return never_began(&run, &spec, args.json);
     }
-    let name = args.workload.as_deref().unwrap_or(&spec.workload);
-    let params: Vec<_> = spec.params.clone().into_iter().collect();
-    let checkers = judges(name, &params, Some(&spec))?;
     let (history, mut judged) = match live && !run.history().exists() {
         true => (History::default(), nothing_yet(notes)),
         false => judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?,
@@ -92,6 +97,7 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
             &judged,
         ),
     };
+    certify(&checkers, &history, &mut judged);
     let code = print(&spec.title(), &judged, &history, args.json)?;
     if let Some(why) = unwritten {
         terminal::tell(format!("schism: {why}"));
@@ -179,6 +185,21 @@ fn undecided<'a>(stored: &'a Judged, judged: &Judged) -> Option<&'a str> {
         .iter()
         .any(|a| a.verdict == Verdict::Unknown);
     names.find(|name| lacks && decided(stored, name) && !decided(judged, name))
+}
+
+/// A run's history, and who judges it: as its own workload says, or another.
+pub fn of_run(
+    store: &args::StoreArgs,
+    name: &str,
+    workload: Option<&str>,
+) -> Result<(PathBuf, Vec<Box<dyn Checker>>), Failure> {
+    let store = Store::new(&store.store);
+    let run = store.open(name).map_err(Failure::usage)?;
+    let spec = Spec::load(&run)?;
+    let workload = workload.unwrap_or(&spec.workload);
+    let params: Vec<_> = spec.params.clone().into_iter().collect();
+    let checkers = judges(workload, &params, Some(&spec))?;
+    Ok((run.history(), checkers))
 }
 
 /// A run that ended before its main phase has left why, and nothing to judge.

@@ -305,7 +305,8 @@ fn text(c: &Comparison, args: &Compare) -> String {
             if spreads.iter().all(Option::is_none) {
                 continue;
             }
-            let [one, other] = spreads.map(|s| grid::interval(s, c.seeds.len()));
+            let [one, other] =
+                [first, second].map(|arm| grid::interval(arm, measure, c.seeds.len()));
             let difference = grid::difference(first.above(second, &measure.id), c.seeds.len());
             grid.row([
                 format!("  {}", measure.label),

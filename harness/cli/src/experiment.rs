@@ -5,7 +5,7 @@
 //! anything starts: so everything that is wrong is said at once, and runs that the store already has
 //! are known by what was asked and by their schedule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -149,6 +149,8 @@ impl Experiment {
         add("--time-limit", span(Some(self.time_limit)));
         add("--rate", self.rate.map(|r| r.to_string()));
         add("--concurrency", self.concurrency.map(|c| c.to_string()));
+        add("--clients", self.clients.map(|c| c.to_string()));
+        add("--load", self.load.map(|l| l.to_string()));
         add("--op-timeout", span(self.op_timeout));
         words
     }
@@ -179,7 +181,10 @@ impl Experiment {
             pair("each run", format!("{:?}", spec.time_limit())),
             pair(
                 "offered",
-                format!("{} ops/s by {}", spec.rate, spec.concurrency),
+                format!(
+                    "{} ops/s, {}, by {} {} clients",
+                    spec.rate, spec.load, spec.concurrency, spec.clients
+                ),
             ),
         ];
         if !spec.drawing.is_empty() {
@@ -253,6 +258,7 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
                 verdict: None,
                 anomalies: Vec::new(),
                 figures: BTreeMap::new(),
+                bounds: BTreeSet::new(),
                 error: Some(error.clone()),
             };
         }
@@ -267,10 +273,13 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
         .collect();
     anomalies.sort();
     anomalies.dedup();
-    let figures = match outcome.verdict {
+    let (figures, bounds) = match outcome.verdict {
         // They measure the harness's failure.
-        Verdict::Infra => BTreeMap::new(),
-        _ => measures::figures(&outcome.judged.analyses),
+        Verdict::Infra => Default::default(),
+        _ => (
+            measures::figures(&outcome.judged.analyses),
+            measures::bounds(&outcome.judged.analyses),
+        ),
     };
     Trial {
         seed,
@@ -278,6 +287,7 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
         verdict: Some(outcome.verdict),
         anomalies,
         figures,
+        bounds,
         error: None,
     }
 }

@@ -1,6 +1,6 @@
 //! Tables on the terminal: columns as wide as what is in them.
 
-use report::experiment::{Spread, number};
+use report::experiment::{Arm, Measure, Spread, number};
 
 /// Rows of cells; a row of one cell is a heading and widens nothing.
 #[derive(Default)]
@@ -45,15 +45,19 @@ impl Grid {
 
 /// `1.23 [1.10, 1.31]`, or that there is no such thing; of how many values, where that is fewer than
 /// the seeds.
-pub fn interval(spread: Option<Spread>, seeds: usize) -> String {
-    match spread {
+pub fn interval(arm: &Arm, measure: &Measure, seeds: usize) -> String {
+    match arm.spread(&measure.id) {
         None => "not applicable".into(),
         Some(s) => format!(
-            "{} [{}, {}]{}",
-            number(s.median),
-            number(s.low),
-            number(s.high),
-            of(&s, seeds)
+            "{} [{}, {}]{}{}",
+            s.median,
+            s.low,
+            s.high,
+            of(&s, seeds),
+            match arm.left_out(measure) {
+                None => String::new(),
+                Some(share) => format!(" ({} % never offered)", number(share)),
+            }
         ),
     }
 }
@@ -67,17 +71,13 @@ fn of(spread: &Spread, seeds: usize) -> String {
 
 /// The same of a difference; a star where it is sure.
 pub fn difference(spread: Option<Spread>, seeds: usize) -> String {
-    let sign = |v: f64| match v > 0.0 {
-        true => format!("+{}", number(v)),
-        false => number(v),
-    };
     match spread {
         None => "-".into(),
         Some(s) => format!(
             "{} [{}, {}]{}{}",
-            sign(s.median),
-            sign(s.low),
-            sign(s.high),
+            s.median.signed(),
+            s.low.signed(),
+            s.high.signed(),
             of(&s, seeds),
             if s.differs() { " *" } else { "" }
         ),
@@ -88,9 +88,11 @@ pub fn difference(spread: Option<Spread>, seeds: usize) -> String {
 pub fn legend(seeds: u64) -> String {
     match seeds {
         0..6 => format!(
-            "median [smallest, largest] over {seeds} seeds: six are the least for an interval of 95 %"
+            "median [smallest, largest] over {seeds} seeds: six are the least for an interval of 95 %; ≥ had not ended"
         ),
-        n => format!("median [95 % interval of the median] over {n} seeds; * surely not nought"),
+        n => format!(
+            "median [95 % interval of the median] over {n} seeds; * surely not nought; ≥ had not ended"
+        ),
     }
 }
 

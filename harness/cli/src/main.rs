@@ -5,6 +5,7 @@
 
 mod args;
 mod batch;
+mod certificate;
 mod check;
 mod cluster;
 mod compare;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::command(*args),
         Command::Check(args) => check::check(args),
-        Command::Verify(args) => input::verify(&args),
+        Command::Verify(args) => certificate::verify(&args),
         Command::Convert(args) => input::convert(&args),
         Command::Report(args) => check::report(args),
         Command::List(args) => list::command(args),

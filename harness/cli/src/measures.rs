@@ -1,7 +1,7 @@
 //! What is measured in a run: every number that a checker gives, by its name. A system whose checkers
 //! do not give a figure does not have it, which is another thing than nought.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use checkers::Analysis;
 use report::experiment::{Better, Measure};
@@ -16,6 +16,15 @@ struct Known {
     headline: bool,
     about: &'static str,
 }
+
+/// What was due and never offered is left out of these, which look the better for it.
+const BENT: &[&str] = &[
+    "availability/answered",
+    "availability/throughput",
+    "availability/latency/*/*",
+];
+
+const NOT_OFFERED: &str = "availability/not offered/share";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -39,7 +48,24 @@ const KNOWN: &[Known] = &[
         label: "operations answered",
         better: Better::Higher,
         headline: true,
-        about: "Share of all operations that succeeded.",
+        about: "Share of all operations that succeeded, of those that were offered.",
+    },
+    Known {
+        path: "availability/answered of what was due",
+        label: "answered of what was due",
+        better: Better::Higher,
+        headline: true,
+        about: "Share of the operations that were due by the plan that succeeded: what nobody was free to ask \
+                counts as not answered.",
+    },
+    Known {
+        path: NOT_OFFERED,
+        label: "never offered",
+        better: Better::Neither,
+        headline: true,
+        about: "Share of the operations that were due and were never invoked: no client was free at their node \
+                for 20 ms, or the harness was late itself. A system that hangs is asked less, and looks the \
+                better in what counts only operations that were offered.",
     },
     Known {
         path: "availability/throughput",
@@ -54,7 +80,7 @@ const KNOWN: &[Known] = &[
         label: "latency of *, median",
         better: Better::Lower,
         headline: true,
-        about: "From call to answer, of operations that succeeded.",
+        about: "From when it was due to the answer, of operations that succeeded.",
     },
     Known {
         path: "availability/latency/*/p99",
@@ -69,8 +95,9 @@ const KNOWN: &[Known] = &[
         label: "longest wait of a fault, median",
         better: Better::Lower,
         headline: true,
-        about: "For each fault that held the longest wait that it touched, from when it held to the next \
-                success, even after the heal; of these the median of the run.",
+        about: "For each fault that held the longest wait that it touched, from when the first agent had done its \
+                part to the next success of anybody, even after the heal; of these the median of the run. ≥ \
+                where nothing succeeded any more.",
     },
     Known {
         path: "availability/longest wait of a fault/max",
@@ -93,7 +120,52 @@ const KNOWN: &[Known] = &[
         better: Better::Lower,
         headline: true,
         about: "From the end of healing to the first success of an operation that was called after it; \
-                of the run's worst fault.",
+                of the run's worst fault. ≥ where none succeeded any more.",
+    },
+    Known {
+        path: "availability/longest wait of a fault, worst node/p50",
+        label: "longest wait of a fault at its worst node, median",
+        better: Better::Lower,
+        headline: true,
+        about: "The longest wait of a fault as the clients of one node saw it, of the node where it was longest: \
+                what those saw who were on the wrong side of a cut.",
+    },
+    Known {
+        path: "availability/longest wait of a fault, worst node/max",
+        label: "longest wait of a fault at its worst node, worst",
+        better: Better::Lower,
+        headline: false,
+        about: "The same, of the run's worst fault.",
+    },
+    Known {
+        path: "availability/longest wait of a fault, worst client/p50",
+        label: "longest wait of a fault of its worst client, median",
+        better: Better::Lower,
+        headline: false,
+        about: "The longest wait of a fault as one client saw it, of the client that waited longest. A client is \
+                asked seldom, so it is longer than a node's.",
+    },
+    Known {
+        path: "availability/first answer after heal, worst node/max",
+        label: "first answer after heal at its worst node, worst",
+        better: Better::Lower,
+        headline: false,
+        about: "From the end of healing to the first success at the node where that took longest.",
+    },
+    Known {
+        path: "availability/overlap/writes",
+        label: "writes that overlapped",
+        better: Better::Neither,
+        headline: false,
+        about: "Share of the writes during which another operation on their key was open: bugs of concurrency show \
+                in no others.",
+    },
+    Known {
+        path: "availability/overlap/open",
+        label: "operations open",
+        better: Better::Neither,
+        headline: false,
+        about: "How many operations were open at a time, on average.",
     },
     Known {
         path: "agreement/needless elections",
@@ -241,6 +313,10 @@ const KNOWN: &[Known] = &[
 const APART: &[&str] = &[
     "vacuity/*",
     "vacuity/*/*",
+    "availability/not offered/due",
+    "availability/not offered/harness late",
+    "availability/not offered/no client free/*",
+    "availability/*/of",
     "chain/*/*/slowest op",
     "chain/liveness/*/count",
     "chain/eventual prefix/*",
@@ -251,6 +327,8 @@ const APART: &[&str] = &[
 
 /// Parts of a figure that are not counted in its unit.
 const COUNTED: &[(&str, &str)] = &[
+    ("availability/*/unfinished", "faults"),
+    ("availability/overlap/open", ""),
     ("chain/persistence/acknowledged writes", "writes"),
     ("chain/persistence/acknowledged gone", "writes"),
     ("chain/persistence/acknowledged moved", "writes"),
@@ -279,6 +357,23 @@ pub fn figures(analyses: &[Analysis]) -> BTreeMap<String, f64> {
     }
     found.retain(|path, _| !APART.iter().any(|pattern| star(pattern, path).is_some()));
     found
+}
+
+/// Those of them that are at least so large: a figure names the parts of it that are in `at least`.
+pub fn bounds(analyses: &[Analysis]) -> BTreeSet<String> {
+    let of = |analysis: &Analysis, figure: &checkers::Figure| -> Vec<String> {
+        let parts = figure.value.get("at least").and_then(Json::as_array);
+        let parts = parts.into_iter().flatten().filter_map(Json::as_str);
+        let (checker, name) = (&analysis.checker, &figure.name);
+        parts
+            .map(|part| format!("{checker}/{name}/{part}"))
+            .collect()
+    };
+    let figures = |analysis: &Analysis| -> Vec<String> {
+        let figures = analysis.figures.iter();
+        figures.flat_map(|figure| of(analysis, figure)).collect()
+    };
+    analyses.iter().flat_map(figures).collect()
 }
 
 fn flatten(path: &str, value: &Json, found: &mut BTreeMap<String, f64>) {
@@ -332,6 +427,10 @@ pub fn measures(units: &BTreeMap<String, String>) -> Vec<Measure> {
                 unit: unit.clone(),
                 better,
                 headline,
+                bent_by: BENT
+                    .iter()
+                    .any(|bent| star(bent, id).is_some())
+                    .then(|| NOT_OFFERED.to_string()),
                 about: about.to_string(),
             };
             match known {
@@ -402,6 +501,43 @@ mod tests {
         assert_eq!(
             figures,
             expected.map(|(path, v)| (path.to_string(), v)).into()
+        );
+    }
+
+    #[test]
+    fn what_is_a_bound_and_what_was_left_out_are_known_by_their_paths() {
+        let waits = json!({"p50": 1.0, "max": 9.0, "of": 4, "at least": ["max"], "unfinished": 1});
+        let analysis = analysis()
+            .with_figure(Figure::new("longest wait of a fault", waits, "s"))
+            .with_figure(Figure::new(
+                "not offered",
+                json!({"share": 3.0, "due": 9}),
+                "%",
+            ));
+        let analyses = [analysis];
+        assert_eq!(
+            bounds(&analyses).into_iter().collect::<Vec<_>>(),
+            ["availability/longest wait of a fault/max"]
+        );
+        let units = units(&analyses);
+        assert!(!units.contains_key("availability/longest wait of a fault/of"));
+        assert_eq!(
+            units["availability/longest wait of a fault/unfinished"],
+            "faults"
+        );
+        let bent: Vec<String> = measures(&units)
+            .into_iter()
+            .filter(|m| m.bent_by.as_deref() == Some(NOT_OFFERED))
+            .map(|m| m.id)
+            .collect();
+        assert_eq!(
+            bent,
+            [
+                "availability/answered",
+                "availability/latency/read/p50",
+                "availability/latency/write/p50",
+                "availability/latency/read/p99",
+            ]
         );
     }
 

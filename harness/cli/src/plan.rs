@@ -201,6 +201,8 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
         op_timeout_ms: op_timeout.as_millis() as u64,
         rate,
         concurrency,
+        clients: args.clients.unwrap_or_default(),
+        load: args.load.unwrap_or_default(),
         recovery_ms: recovery_time.map(|span| span.as_millis() as u64),
         may_crash,
         seed: args
@@ -270,7 +272,11 @@ impl Plan {
             generator: load.main,
             closing: Some(load.closing),
             schedule: self.schedule.plan(),
-            rate: self.spec.rate,
+            pace: harness::scheduler::Pace {
+                per_second: self.spec.rate,
+                shape: self.spec.load,
+                clients: self.spec.clients,
+            },
             workers: self.spec.concurrency,
             time_limit: self.spec.time_limit(),
             op_timeout: self.spec.op_timeout(),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness::cluster::ssh;
+use harness::generator::Shape;
+use harness::scheduler::Clients;
 use history::file;
 use history::store::Run;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,10 @@ pub struct Spec {
     pub op_timeout_ms: u64,
     pub rate: f64,
     pub concurrency: usize,
+    #[serde(default)]
+    pub clients: Clients,
+    #[serde(default)]
+    pub load: Shape,
     /// How long a healed node has to serve again, if it is not the system's own time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_ms: Option<u64>,
@@ -140,6 +146,8 @@ impl Spec {
         words.push(format!("--op-timeout {}", span(self.op_timeout_ms)));
         words.push(format!("--rate {}", self.rate));
         words.push(format!("--concurrency {}", self.concurrency));
+        words.push(format!("--clients {}", self.clients));
+        words.push(format!("--load {}", self.load));
         words.extend(
             self.recovery_ms
                 .map(|ms| format!("--recovery-time {}", span(ms))),

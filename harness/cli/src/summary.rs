@@ -179,6 +179,7 @@ mod tests {
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             });
         };
         for n in 0..operations {
@@ -194,6 +195,7 @@ mod tests {
                     label: "kill n1".into(),
                     targets: vec![],
                     loss: Default::default(),
+                    in_force_ns: None,
                     receipt: Some(Receipt {
                         held: *held,
                         evidence: vec![],

@@ -324,7 +324,7 @@ fn text(s: &Sweep) -> String {
         for point in &s.points {
             let cells = measures
                 .iter()
-                .map(|m| grid::interval(point.arm.spread(&m.id), s.seeds.len()));
+                .map(|m| grid::interval(&point.arm, m, s.seeds.len()));
             let first = [point.text.clone(), verdicts(&point.arm)];
             grid.row(first.into_iter().chain(cells));
         }

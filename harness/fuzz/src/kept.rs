@@ -39,7 +39,7 @@ fn edn_can_say(history: &History) -> bool {
             Process::Client(n) => fits(n),
             Process::Nemesis => true,
         };
-        fits(event.time.0) && process
+        fits(event.time.0) && event.due.is_none_or(|due| fits(due.0)) && process
     })
 }
 

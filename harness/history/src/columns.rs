@@ -67,6 +67,7 @@ pub struct Parts<'a> {
     pub error: Option<&'a str>,
     pub node: Option<&'a str>,
     pub version: Option<Word>,
+    pub due: Option<Time>,
 }
 
 /// Who, and what of it: two bytes.
@@ -91,6 +92,7 @@ pub struct Chunk {
     /// By row; few events have one.
     errors: Vec<(u32, String)>,
     versions: Vec<(u32, Word)>,
+    dues: Vec<(u32, Time)>,
     names: Names,
     /// Where the values of this chunk's events belong.
     pub arena: Arena,
@@ -137,6 +139,9 @@ impl Chunk {
         if let Some(version) = event.version {
             self.versions.push((row, version));
         }
+        if let Some(due) = event.due {
+            self.dues.push((row, due));
+        }
     }
 
     pub fn push_event(&mut self, event: &Event) {
@@ -152,6 +157,7 @@ impl Chunk {
             error: event.error.as_deref(),
             node: event.node.as_deref(),
             version,
+            due: event.due,
         });
     }
 
@@ -166,6 +172,7 @@ impl Chunk {
             + self.errors.capacity() * size_of::<(u32, String)>()
             + errors
             + self.versions.capacity() * size_of::<(u32, Word)>()
+            + self.dues.capacity() * size_of::<(u32, Time)>()
             + self.arena.bytes()
     }
 
@@ -177,6 +184,7 @@ impl Chunk {
         self.fs.shrink_to_fit();
         self.nodes.shrink_to_fit();
         self.values.shrink_to_fit();
+        self.dues.shrink_to_fit();
         self.arena.shrink();
     }
 
@@ -282,6 +290,12 @@ impl<'h> Row<'h> {
         Some(self.chunk.arena.get(word))
     }
 
+    /// See [`Event::due`].
+    pub fn due(&self) -> Option<Time> {
+        let at = self.chunk.dues.binary_search_by_key(&self.row, |d| d.0);
+        at.ok().map(|at| self.chunk.dues[at].1)
+    }
+
     fn node(&self) -> u32 {
         self.chunk.nodes[self.row as usize]
     }
@@ -362,37 +376,6 @@ impl Columns {
                 index: start + row,
             })
         })
-    }
-
-    /// The first event that has the time of this one: a number for the moment, which orders moments.
-    #[inline]
-    pub fn moment(&self, row: Row) -> u32 {
-        let time = row.time();
-        match (row.row as usize).checked_sub(1) {
-            Some(before) if row.chunk.times[before] < time => row.index,
-            _ => self.first_at(time, row.index),
-        }
-    }
-
-    /// In steps that double, since few events share a time; then between the last two by halves.
-    fn first_at(&self, time: Time, index: u32) -> u32 {
-        let mut cursor = self.cursor();
-        // An event of this time, and how far before it there is one of another.
-        let (mut at, mut step) = (index, 1);
-        while step <= at && cursor.row(at - step).time() == time {
-            at -= step;
-            step *= 2;
-        }
-        let mut before = at.checked_sub(step);
-        while at > before.map_or(0, |b| b + 1) {
-            let low = before.map_or(0, |b| b + 1);
-            let middle = low + (at - low) / 2;
-            match cursor.row(middle).time() == time {
-                true => at = middle,
-                false => before = Some(middle),
-            }
-        }
-        at
     }
 
     /// A reader for rows that are asked for in roughly ascending order.
@@ -484,6 +467,7 @@ impl Columns {
             error: row.error().map(str::to_string),
             node: name(row.node()),
             version: row.version().map(Stored::to_value),
+            due: row.due(),
         }
     }
 }
@@ -533,53 +517,5 @@ impl<'h> Cursor<'h> {
         let at = from + at.ok()?;
         self.version = at;
         Some(row.chunk.arena.get(versions[at].1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn moments_are_the_first_events_of_their_time(
-            steps in prop::collection::vec((0..3u64, 1..40usize), 0..12),
-            cut in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
-        ) {
-            let mut now = 0;
-            let times: Vec<u64> = steps
-                .iter()
-                .flat_map(|(step, many)| {
-                    now += step;
-                    std::iter::repeat_n(now, *many)
-                })
-                .collect();
-            let mut cuts: Vec<usize> = cut.iter().map(|at| at.index(times.len() + 1)).collect();
-            cuts.extend([0, times.len()]);
-            cuts.sort_unstable();
-            let chunk = |range: &[usize]| {
-                let mut chunk = Chunk::default();
-                for (index, time) in times.iter().enumerate().take(range[1]).skip(range[0]) {
-                    chunk.push(&Parts {
-                        index: index as u64,
-                        time: Time(*time),
-                        process: Process::Nemesis,
-                        kind: Kind::Info,
-                        f: "tick",
-                        value: Word::NIL,
-                        error: None,
-                        node: None,
-                        version: None,
-                    });
-                }
-                chunk
-            };
-            let columns = Columns::new(cuts.windows(2).map(chunk).collect()).unwrap();
-            for row in columns.rows() {
-                let first = times.iter().position(|t| *t == row.time().0).unwrap();
-                prop_assert_eq!(columns.moment(row), first as u32);
-            }
-        }
     }
 }

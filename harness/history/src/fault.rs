@@ -42,6 +42,10 @@ pub struct Note {
     /// Evidence by a second path that it took hold, or that it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
+    /// When the first agent said that it had done its part, in nanoseconds of the history. The event
+    /// itself is later: it waits for all agents, and for the receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force_ns: Option<u64>,
 }
 
 /// What a fault takes away from the nodes' protocol. What it only makes slow, wrong or unlikely (a
@@ -86,10 +90,16 @@ pub struct Span {
     pub loss: Loss,
     /// When injection began.
     pub from: Time,
-    /// When it was in force; none if it never was.
+    /// From when it was in force in part: when the first agent said that it had done its own; where
+    /// nobody recorded that, as `held_from`.
+    pub in_force: Option<Time>,
+    /// When its receipt said that it was in force as a whole; none if it never was.
     pub held_from: Option<Time>,
     /// When healing was finished; [`Time::MAX`] if it never was.
     pub until: Time,
+    /// When it was to begin and to be healed by the schedule, where the history says so.
+    pub due: Option<Time>,
+    pub heal_due: Option<Time>,
     pub inject: Option<Receipt>,
     pub heal: Option<Receipt>,
     /// What went wrong with the injection or the healing.
@@ -156,8 +166,11 @@ pub fn spans(history: &History) -> Vec<Span> {
                 targets: note.targets,
                 loss: note.loss,
                 from: event.time,
+                in_force: None,
                 held_from: None,
                 until: Time::MAX,
+                due: event.due,
+                heal_due: None,
                 inject: None,
                 heal: None,
                 error: None,
@@ -166,6 +179,7 @@ pub fn spans(history: &History) -> Vec<Span> {
             (Action::Inject, kind, Some(span)) => {
                 if kind == Kind::Ok {
                     span.held_from = Some(event.time);
+                    span.in_force = Some(note.in_force_ns.map_or(event.time, Time).min(event.time));
                     // What a target such as "the leader" turned out to be is known only now.
                     span.label = note.label;
                     span.targets = note.targets;
@@ -182,6 +196,7 @@ pub fn spans(history: &History) -> Vec<Span> {
                 if kind == Kind::Ok {
                     span.until = event.time;
                 }
+                span.heal_due = event.due.or(span.heal_due);
                 span.heal = note.receipt.or(span.heal.take());
                 // Whoever asks why it did not hold looks at the injection's evidence.
                 if let (Some(inject), Some(heal)) = (&mut span.inject, &span.heal) {
@@ -216,12 +231,14 @@ mod tests {
                 label: "clock of n1".into(),
                 targets: vec!["n1".into()],
                 loss: Loss::default(),
+                in_force_ns: None,
                 receipt,
             })
             .expect("a note has text keys"),
             error: None,
             node: None,
             version: None,
+            due: None,
         };
         let held = Receipt {
             held: true,

@@ -258,7 +258,7 @@ mod tests {
     const EDN: &str = "; recorded by hand
 [{:process 0, :type :invoke, :f :write, :value 3, :time 10, :index 0}
  #jepsen.history.Op{:process :nemesis, :type :info, :f :start, :value nil, :time 11, :index 1}
- {:process 1, :type :invoke, :f :cas, :value [3 4], :time 11, :index 2}
+ {:process 1, :type :invoke, :f :cas, :value [3 4], :time 11, :index 2, :due 9}
  {:process 0, :type :ok, :f :write, :value 3, :time 15, :index 3, :node \"n1\"}
  {:process 1, :type :info, :f :cas, :value [3 4], :error [:net \"lost\"], :time 20, :index 4}]
 ";
@@ -567,6 +567,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         let mut out = Vec::new();
         write_edn(&history, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
+        assert_eq!(history.ops()[1].due, Some(Time(9)));
         assert!(
             text.starts_with(
                 "{:type :invoke, :f :write, :value 3, :process 0, :time 10, :index 0}\n"
@@ -644,6 +645,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             };
             let history = History::new(vec![event]).unwrap();
             let mut out = Vec::new();
@@ -659,7 +661,7 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
     const JSONL: &str = r#"{"schism":"history","version":1,"began_ns":5}
 {"index":0,"time":10,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}
 {"index":1,"time":11,"process":"nemesis","type":"info","f":"kill","value":{"targets":["n1"]}}
-{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null]}
+{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null],"due":9}
 {"index":3,"time":15,"process":0,"type":"ok","f":"write","value":[3,17]}
 {"index":4,"time":20,"process":1,"type":"ok","f":"read","value":[3,17],"version":[1,2]}
 "#;
@@ -728,75 +730,76 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
-        /// The same events through every format that can say them are the same operations.
-        #[test]
-        fn every_format_of_events_tells_the_same(
-            steps in prop::collection::vec((0..4u64, 0..3u8, 0..3u8, -2..3i64, 0..3u64), 0..30),
-        ) {
-            let mut open: [Option<(&str, Value)>; 4] = Default::default();
-            let (mut events, mut time) = (Vec::new(), 0);
-            for (process, what, how, n, later) in steps {
-                time += later;
-                let value = match what {
-                    0 => Value::Int(n),
-                    1 => Value::pair(n, Value::Nil),
-                    _ => Value::List(vec![Value::Int(n), Value::text("a b"), Value::Bool(true)]),
-                };
-                let slot = &mut open[process as usize];
-                let (kind, (f, value)) = match slot.take() {
-                    None => {
-                        let asked = (["read", "write", "delete-min"][how as usize], value);
-                        *slot = Some(asked.clone());
-                        (Kind::Invoke, asked)
-                    }
-                    Some((f, _)) => ([Kind::Ok, Kind::Fail, Kind::Info][how as usize], (f, value)),
-                };
-                events.push(Event {
-                    index: events.len() as u64,
-                    time: Time(time),
-                    process: Process::Client(process),
-                    kind,
-                    f: f.into(),
-                    value,
-                    error: None,
-                    node: None,
-                    version: None,
-                });
-            }
-            let history = History::new(events).unwrap();
-            let (mut edn, mut table) = (Vec::new(), String::new());
-            write_edn(&history, &mut edn).unwrap();
-            let mut json = Vec::new();
-            for event in history.events() {
-                jsonl::write_event(&mut json, event).unwrap();
-                let mut value = String::new();
-                crate::edn::write(&event.value, &[], &mut value);
-                let kind = format!("{:?}", event.kind).to_lowercase();
-                table += &format!("{}\t:{kind}\t:{}\t{value}\n", event.process, event.f);
-            }
-            let array = String::from_utf8(json.clone()).unwrap().trim().replace('\n', ",");
-            let log = table.lines().map(|line| format!("INFO  jepsen.util - {line}\n"));
-            let texts = [
-                (Format::Edn, edn),
-                (Format::Events, json),
-                (Format::Events, format!("[{array}]").into_bytes()),
-                (Format::Log, log.collect::<String>().into_bytes()),
-                (Format::Log, table.into_bytes()),
-            ];
-            let mut stored = Vec::new();
-            for (format, text) in texts {
-                let read = read(format, &text[..]).unwrap().history;
-                prop_assert_eq!(meant(&read), meant(&history), "{:?}", format);
-                // The places are the order, whatever the stamps' grain, and stay so in the stored form.
-                let times: Vec<Time> = read.columns().times().collect();
-                prop_assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
-                stored.clear();
-                jsonl::write(&mut stored, &read).unwrap();
-                prop_assert_eq!(&jsonl::read(&stored[..]).unwrap().history, &read);
-            }
-        }
-    }
+           #![proptest_config(ProptestConfig::with_cases(200))]
+           /// The same events through every format that can say them are the same operations.
+           #[test]
+           fn every_format_of_events_tells_the_same(
+               steps in prop::collection::vec((0..4u64, 0..3u8, 0..3u8, -2..3i64, 0..3u64), 0..30),
+           ) {
+               let mut open: [Option<(&str, Value)>; 4] = Default::default();
+               let (mut events, mut time) = (Vec::new(), 0);
+               for (process, what, how, n, later) in steps {
+                   time += later;
+                   let value = match what {
+                       0 => Value::Int(n),
+                       1 => Value::pair(n, Value::Nil),
+                       _ => Value::List(vec![Value::Int(n), Value::text("a b"), Value::Bool(true)]),
+                   };
+                   let slot = &mut open[process as usize];
+                   let (kind, (f, value)) = match slot.take() {
+                       None => {
+                           let asked = (["read", "write", "delete-min"][how as usize], value);
+                           *slot = Some(asked.clone());
+                           (Kind::Invoke, asked)
+                       }
+                       Some((f, _)) => ([Kind::Ok, Kind::Fail, Kind::Info][how as usize], (f, value)),
+                   };
+                   events.push(Event {
+                       index: events.len() as u64,
+                       time: Time(time),
+                       process: Process::Client(process),
+                       kind,
+                       f: f.into(),
+                       value,
+                       error: None,
+                       node: None,
+                       version: None,
+    due: None,
+                   });
+               }
+               let history = History::new(events).unwrap();
+               let (mut edn, mut table) = (Vec::new(), String::new());
+               write_edn(&history, &mut edn).unwrap();
+               let mut json = Vec::new();
+               for event in history.events() {
+                   jsonl::write_event(&mut json, event).unwrap();
+                   let mut value = String::new();
+                   crate::edn::write(&event.value, &[], &mut value);
+                   let kind = format!("{:?}", event.kind).to_lowercase();
+                   table += &format!("{}\t:{kind}\t:{}\t{value}\n", event.process, event.f);
+               }
+               let array = String::from_utf8(json.clone()).unwrap().trim().replace('\n', ",");
+               let log = table.lines().map(|line| format!("INFO  jepsen.util - {line}\n"));
+               let texts = [
+                   (Format::Edn, edn),
+                   (Format::Events, json),
+                   (Format::Events, format!("[{array}]").into_bytes()),
+                   (Format::Log, log.collect::<String>().into_bytes()),
+                   (Format::Log, table.into_bytes()),
+               ];
+               let mut stored = Vec::new();
+               for (format, text) in texts {
+                   let read = read(format, &text[..]).unwrap().history;
+                   prop_assert_eq!(meant(&read), meant(&history), "{:?}", format);
+                   // The places are the order, whatever the stamps' grain, and stay so in the stored form.
+                   let times: Vec<Time> = read.columns().times().collect();
+                   prop_assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+                   stored.clear();
+                   jsonl::write(&mut stored, &read).unwrap();
+                   prop_assert_eq!(&jsonl::read(&stored[..]).unwrap().history, &read);
+               }
+           }
+       }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(800))]

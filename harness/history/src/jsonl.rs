@@ -511,6 +511,7 @@ mod tests {
             error: None,
             node: Some("n1".into()),
             version: None,
+            due: None,
         }
     }
 

@@ -15,6 +15,7 @@ pub mod file;
 pub mod foreign;
 pub mod json;
 pub mod mark;
+pub mod offered;
 mod op;
 pub mod order;
 pub mod sort;

@@ -1,5 +1,6 @@
 //! What the harness itself has to say of a run, beside its faults: which part of the run begins, that
-//! a daemon ended by itself, whether a node came back, that somebody stopped the run.
+//! a daemon ended by itself, whether a node came back, what of the plan was never offered, that the machine
+//! was late, that somebody stopped the run.
 //!
 //! Each is one event of process `nemesis`, type `info`, and no operation:
 //!
@@ -10,6 +11,8 @@
 //! info f=recovery node=n2  {served true, after_ns 800000000, allowed_ns 30000000000}
 //! info f=phase             {phase "final"}
 //! info f=phase             {phase "end"}
+//! info f=offered           {due 6000, offered 5990, busy {n1 9}, late 1, workers 10}
+//! info f=late              {fault 3, by_ns 4000000000}        what follows comes so much later
 //! info f=stopped           {by "SIGTERM", phase "main", after_ns 5000000000, planned 5}
 //! ```
 //!
@@ -20,6 +23,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::offered::Offered;
 use crate::{Event, History, Kind, Name, Process, Time, Value};
 
 /// The parts of a run, in their order.
@@ -91,6 +95,15 @@ pub struct Stopped {
     pub abandoned: bool,
 }
 
+/// The machine was late, and what is to come of the run was moved back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// The fault that was late.
+    pub fault: u64,
+    /// By how much everything after it comes later than in the schedule, in all.
+    pub by_ns: u64,
+}
+
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -98,6 +111,8 @@ pub enum Mark {
     Crash(Name, Crash),
     Recovery(Name, Recovery),
     Stopped(Stopped),
+    Offered(Offered),
+    Late(Late),
 }
 
 /// A mark, where it stands in the history.
@@ -117,13 +132,15 @@ impl Mark {
             Mark::Crash(..) => "crash",
             Mark::Recovery(..) => "recovery",
             Mark::Stopped(_) => "stopped",
+            Mark::Offered(_) => "offered",
+            Mark::Late(_) => "late",
         })
     }
 
     pub fn node(&self) -> Option<&Name> {
         match self {
             Mark::Crash(node, _) | Mark::Recovery(node, _) => Some(node),
-            Mark::Phase(_) | Mark::Stopped(_) => None,
+            Mark::Phase(_) | Mark::Stopped(_) | Mark::Offered(_) | Mark::Late(_) => None,
         }
     }
 
@@ -133,6 +150,8 @@ impl Mark {
             Mark::Crash(_, crash) => Value::from_serde(crash),
             Mark::Recovery(_, recovery) => Value::from_serde(recovery),
             Mark::Stopped(stopped) => Value::from_serde(stopped),
+            Mark::Offered(offered) => Value::from_serde(offered),
+            Mark::Late(late) => Value::from_serde(late),
         }
         .expect("marks have only text keys")
     }
@@ -150,6 +169,8 @@ impl Mark {
             "crash" => Some(Mark::Crash(event.node.clone()?, read(event)?)),
             "recovery" => Some(Mark::Recovery(event.node.clone()?, read(event)?)),
             "stopped" => read(event).map(Mark::Stopped),
+            "offered" => read(event).map(Mark::Offered),
+            "late" => read(event).map(Mark::Late),
             _ => None,
         }
     }
@@ -240,6 +261,18 @@ mod tests {
                 planned: 5,
                 abandoned: false,
             }),
+            Mark::Offered(Offered {
+                due: 9,
+                offered: 6,
+                busy: [(n2(), 2)].into(),
+                late: 1,
+                workers: 4,
+                first_process: 10,
+            }),
+            Mark::Late(Late {
+                fault: 3,
+                by_ns: 4_000_000_000,
+            }),
         ]
     }
 
@@ -254,6 +287,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         }
     }
 

@@ -46,9 +46,37 @@ pub struct Op {
     pub error: Option<String>,
     /// Where in the system's own order it took effect, if the answer said; none unless `outcome` is ok.
     pub version: Option<Value>,
+    /// When it was to be called by the plan, if there was one.
+    pub due: Option<Time>,
 }
 
 impl Op {
+    /// From when it counts: it was wanted when it was due, however late it could be called.
+    pub fn wanted(&self) -> Time {
+        self.due.unwrap_or(self.call).min(self.call)
+    }
+
+    /// Whether its end is known: whatever happens later comes after it.
+    pub fn has_returned(&self) -> bool {
+        self.outcome != Outcome::Info
+    }
+
+    /// Whether it had surely ended when `later` began: the one definition of order that engines, certificates and
+    /// their verifiers share. Equal stamps of two clients overlap, since nobody knows which came first; but a client
+    /// asks one thing after the other, whatever the grain of the stamps.
+    ///
+    /// ```text
+    /// P0  |-write 1-|-write 2-|      write 1 precedes write 2; the read of that very moment overlaps both,
+    /// P1            |                and may return either
+    ///             read
+    /// ```
+    ///
+    /// In files of events the place is the order; their readers raise equal stamps to say so.
+    pub fn precedes(&self, later: &Op) -> bool {
+        let asked_first = self.process == later.process && self.index < later.index;
+        self.has_returned() && (self.ret < later.call || asked_first)
+    }
+
     /// Whether the harness looked at the system; else it is a client's.
     pub fn observes(&self) -> bool {
         OBSERVATIONS.contains(&self.f.as_str())
@@ -362,6 +390,7 @@ impl Op {
             ret: Time::MAX,
             error: None,
             version: None,
+            due: invocation.due,
         };
         let Some(completion) = completion else {
             return op;
@@ -509,4 +538,55 @@ fn pair(columns: &Columns, meter: &mut Meter) -> Result<Vec<Pair>, Unpaired> {
         }
     }
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events as process, kind and time.
+    fn history(events: &[(u64, Kind, u64)]) -> History {
+        let event = |(index, (process, kind, time)): (usize, &(u64, Kind, u64))| Event {
+            index: index as u64,
+            time: Time(*time),
+            process: Process::Client(*process),
+            kind: *kind,
+            f: "read".into(),
+            value: Value::Nil,
+            error: None,
+            node: None,
+            version: None,
+            due: None,
+        };
+        History::new(events.iter().enumerate().map(event).collect()).unwrap()
+    }
+
+    /// Pairs of operations, by their numbers, of which the first precedes the second.
+    fn pairs(history: &History) -> Vec<(usize, usize)> {
+        let ops = history.ops();
+        let all = (0..ops.len()).flat_map(|a| (0..ops.len()).map(move |b| (a, b)));
+        all.filter(|(a, b)| ops[*a].precedes(&ops[*b])).collect()
+    }
+
+    #[test]
+    fn one_client_asks_one_thing_after_the_other_and_others_overlap_at_one_moment() {
+        use Kind::{Invoke, Ok};
+        // Two operations of process 0 that touch, and one of process 1 at that very moment.
+        let events = [
+            (0, Invoke, 0),
+            (0, Ok, 5),
+            (0, Invoke, 5),
+            (1, Invoke, 5),
+            (1, Ok, 5),
+            (0, Ok, 10),
+        ];
+        assert_eq!(pairs(&history(&events)), [(0, 1)]);
+    }
+
+    #[test]
+    fn what_nobody_knows_the_end_of_precedes_nothing() {
+        use Kind::{Info, Invoke, Ok};
+        let events = [(0, Invoke, 0), (0, Info, 1), (0, Invoke, 2), (0, Ok, 3)];
+        assert_eq!(pairs(&history(&events)), []);
+    }
 }

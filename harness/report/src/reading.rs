@@ -171,6 +171,7 @@ mod tests {
             ret: Time(ret * MS),
             error: None,
             version: None,
+            due: None,
         }
     }
 

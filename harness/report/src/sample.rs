@@ -123,6 +123,7 @@ mod tests {
             error: None,
             node: None,
             version: None,
+            due: None,
         });
         History::new(events.collect()).unwrap()
     }

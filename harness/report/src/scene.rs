@@ -209,6 +209,7 @@ mod tests {
             ret: Time(ret * MS),
             error: None,
             version: None,
+            due: None,
         }
     }
 

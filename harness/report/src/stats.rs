@@ -315,6 +315,7 @@ mod tests {
             error: (*kind == Kind::Info).then(|| "timeout 1 s".to_string()),
             node: Some(format!("n{}", 12 - p).into()),
             version: None,
+            due: None,
         });
         History::new(events.collect()).unwrap()
     }

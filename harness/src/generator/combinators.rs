@@ -7,10 +7,6 @@ use rand::RngExt;
 
 use super::{Context, Generator, Next, Offer};
 
-/// Lateness that [`Combine::rate`] makes up for: timers are a millisecond coarse, and a busy machine
-/// wakes late.
-pub const SLACK: Duration = Duration::from_millis(20);
-
 impl Generator for Box<dyn Generator> {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
         (**self).next(context)
@@ -59,17 +55,6 @@ pub trait Combine: Generator + Sized {
     /// No offer at or after `end`.
     fn until(self, end: Duration) -> Until<Self> {
         Until { inner: self, end }
-    }
-
-    /// Offers at random intervals, uniform between nothing and twice the mean, `per_second` of them
-    /// on average. What is late by more than [`SLACK`], because all workers were busy, is not made
-    /// up: a system that hangs must not be met by a burst when it comes back.
-    fn rate(self, per_second: f64) -> Rate<Self> {
-        Rate {
-            inner: self,
-            interval: Duration::from_secs_f64(1.0 / per_second),
-            next_at: Duration::ZERO,
-        }
     }
 
     /// All of this, then all of `after`.
@@ -121,31 +106,6 @@ impl<G: Generator> Generator for Until<G> {
         match self.inner.next(context) {
             Next::Offer(offer) if offer.at >= self.end => Next::Done,
             Next::Pending(at) => Next::Pending(Some(at.unwrap_or(self.end).min(self.end))),
-            next => next,
-        }
-    }
-
-    fn update(&mut self, event: &Event) {
-        self.inner.update(event);
-    }
-}
-
-/// See [`Combine::rate`].
-pub struct Rate<G> {
-    inner: G,
-    interval: Duration,
-    next_at: Duration,
-}
-
-impl<G: Generator> Generator for Rate<G> {
-    fn next(&mut self, context: &mut Context<'_>) -> Next {
-        match self.inner.next(context) {
-            Next::Offer(mut offer) => {
-                offer.at = offer.at.max(self.next_at);
-                let gap = self.interval.mul_f64(context.rng.random_range(0.0..2.0));
-                self.next_at = self.next_at.max(context.now.saturating_sub(SLACK)) + gap;
-                Next::Offer(offer)
-            }
             next => next,
         }
     }
@@ -288,46 +248,6 @@ mod tests {
     }
 
     #[test]
-    fn rate_keeps_its_mean_and_makes_no_burst_after_a_stall() {
-        let events = sim::perfect(counter().rate(100.0).until(Duration::from_secs(100)), 50);
-        let n = invoked(&events).len();
-        assert!(
-            (9_000..=11_000).contains(&n),
-            "{n} offers in 100 s at 100/s"
-        );
-
-        // One worker, each operation takes a second: 100 were due in each, one is offered.
-        let stalled = sim::simulate(
-            counter().rate(100.0).until(Duration::from_secs(10)),
-            1,
-            |_| (Duration::from_secs(1), Kind::Ok),
-        );
-        assert!(invoked(&stalled).len() <= 13);
-    }
-
-    #[test]
-    fn rate_is_kept_when_every_timer_is_a_millisecond_late() {
-        let mut rate = counter().rate(20_000.0);
-        let mut rng = crate::seed::Seed(1).stream("operations");
-        let (mut now, mut offers) = (Duration::ZERO, 0);
-        while now < Duration::from_secs(1) {
-            let context = &mut Context {
-                now,
-                free: 1,
-                rng: &mut rng,
-            };
-            let Next::Offer(offer) = rate.next(context) else {
-                panic!("a counter never ends");
-            };
-            offers += 1;
-            if offer.at > now {
-                now = offer.at + Duration::from_millis(1);
-            }
-        }
-        assert!((19_000..=21_000).contains(&offers), "{offers} in a second");
-    }
-
-    #[test]
     fn mix_draws_by_weight_and_ends_when_all_have_ended() {
         let events = sim::perfect(
             mix(vec![
@@ -382,24 +302,5 @@ mod tests {
         processes.sort();
         processes.dedup();
         assert_eq!(processes.len(), 5);
-    }
-
-    #[test]
-    fn same_seed_same_offers_whatever_the_world_does() {
-        let offers = |world_seed| {
-            let events = sim::imperfect(
-                from_fn(|c| ("write", Value::Int(c.rng.random_range(0..1000))))
-                    .rate(50.0)
-                    .limit(200),
-                4,
-                world_seed,
-            );
-            events
-                .into_iter()
-                .filter(|e| e.kind == Kind::Invoke)
-                .map(|e| e.value)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(offers(1), offers(2));
     }
 }

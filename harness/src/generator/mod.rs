@@ -1,9 +1,12 @@
-//! Generators: what to ask next. Pure: time, free processes and randomness come in.
+//! Generators: what to ask next. Pure: time, free processes and randomness come in. When it is asked is
+//! not theirs to say: see [`Arrivals`].
 
+mod arrivals;
 mod combinators;
 pub mod sim;
 
-pub use combinators::{Combine, FromFn, Limit, Mix, Rate, SLACK, Then, Until, from_fn, mix};
+pub use arrivals::{Arrival, Arrivals, Shape};
+pub use combinators::{Combine, FromFn, Limit, Mix, Then, Until, from_fn, mix};
 
 use std::time::Duration;
 
@@ -16,6 +19,9 @@ pub struct Context<'a> {
     pub now: Duration,
     /// How many workers are free.
     pub free: usize,
+    /// The number of the burst, where several operations are due at once: they are to meet, so a
+    /// workload with keys puts them on one.
+    pub burst: Option<u64>,
     pub rng: &'a mut ChaCha8Rng,
 }
 

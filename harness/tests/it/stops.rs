@@ -205,7 +205,11 @@ async fn stopped(hangs: Hangs, times: usize) -> (Result<Notes, RunError>, Option
             reads: Box::new(|| vec![asks("last read")]),
         }),
         schedule: Vec::new(),
-        rate: 1_000.0,
+        pace: harness::scheduler::Pace {
+            per_second: 1_000.0,
+            shape: harness::generator::Shape::Even,
+            clients: harness::scheduler::Clients::Sticky,
+        },
         workers: 2,
         time_limit: main,
         op_timeout: HOUR,

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use checkers::compose::check_all;
 use checkers::{Budget, Verdict};
+use harness::generator::Shape;
 use harness::progress::{Progress, Wish};
 use harness::run::{Test, record};
+use harness::scheduler::{Clients, Pace};
 use harness::seed::Seed;
 use history::store::Store;
 use history::{History, Outcome};
@@ -58,7 +60,11 @@ async fn run_as(
         generator: load.main,
         closing: Some(load.closing),
         schedule: Vec::new(),
-        rate,
+        pace: Pace {
+            per_second: rate,
+            shape: Shape::Varied,
+            clients: Clients::Sticky,
+        },
         workers,
         time_limit,
         op_timeout: LIMIT,

@@ -7,7 +7,7 @@ use history::word::{Arena, Stored, Word};
 use history::{History, Kind, Value};
 use rustc_hash::FxHashMap;
 
-use super::{Flaw, Moments, Part, Place, Role, Unreadable};
+use super::{Flaw, Part, Place, Role, Unreadable};
 use crate::Meter;
 use crate::linearizable::Registers;
 use crate::linearizable::model::{Action, INITIAL};
@@ -15,6 +15,7 @@ use crate::linearizable::numbers::Numbers;
 use crate::linearizable::search::NEVER;
 use crate::linearizable::versions::Version;
 use crate::linearizable::zones::Op;
+use crate::ranks::Ranks;
 
 /// Parts being filled, and the numbers of keys and values.
 pub struct Share<'h> {
@@ -85,12 +86,13 @@ impl<'h> Share<'h> {
     pub fn read(
         registers: &'h Registers,
         history: &'h History,
+        ranks: &Ranks,
         nth: (usize, usize),
         mut meter: Meter,
     ) -> Result<Vec<Part<'h>>, Unreadable> {
         let columns = history.columns();
         let has_versions = columns.has_versions();
-        let moments = Moments::new(columns);
+        let mut sessions = ranks.sessions();
         let roles: Vec<Option<Role>> = columns.names().iter().map(|name| Role::of(name)).collect();
         let mut share = Share::new(registers, columns, nth);
         let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
@@ -164,7 +166,7 @@ impl<'h> Share<'h> {
             };
             let part = &mut share.parts[at as usize];
             let ret = match (outcome, ret) {
-                (Kind::Ok, Some(ret)) => moments.ret_at(ret),
+                (Kind::Ok, Some(ret)) => ranks.ret(ret.index()),
                 (Kind::Fail, _) => {
                     if let Some(value) = action.written() {
                         part.aborted.insert(value, index);
@@ -177,9 +179,12 @@ impl<'h> Share<'h> {
             if part.ops.len() == part.ops.capacity() {
                 part.make_room((i + 1) as f64 / history.pairs().len() as f64);
             }
+            let call_rank = ranks.call(index);
+            let before = sessions.follows(at, call.process(), index, (call_rank, ret));
+            part.follows.extend(before.map(|before| (before, index)));
             part.ops.push(Op {
                 op: action,
-                call: moments.call_at(call),
+                call: call_rank,
                 ret,
             });
             part.ids.push(index);
@@ -190,6 +195,7 @@ impl<'h> Share<'h> {
             }
         }
         meter.look(share.bytes() as u64)?;
+        share.parts.iter_mut().for_each(Part::sort);
         Ok(share.parts)
     }
 

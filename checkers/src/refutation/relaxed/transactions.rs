@@ -8,68 +8,32 @@ use rustc_hash::FxHashSet;
 use super::super::{Doubt, Piece, Puzzle};
 use super::{MOST_ELEMENTS, alike};
 use crate::Meter;
+use crate::certificate::replay::{self, Micro};
 
-/// A micro-operation: its name, its key, what it appends or writes, and what it read if that is known.
-struct Micro<'h> {
-    f: &'h Value,
-    key: &'h Value,
-    value: &'h Value,
-    read: Option<&'h Value>,
-}
-
-impl Micro<'_> {
-    fn reads(&self) -> bool {
-        self.f.as_text() == Some("r")
-    }
-
-    fn asked(&self) -> Value {
-        Value::List(vec![self.f.clone(), self.key.clone(), self.value.clone()])
-    }
+fn asked(micro: &Micro) -> Value {
+    Value::List(vec![
+        micro.f.clone(),
+        micro.key.clone(),
+        micro.value.clone(),
+    ])
 }
 
 fn micros<'h>(op: &'h Op, answered: bool, writes: &str) -> Result<Vec<Micro<'h>>, String> {
-    let wrong = || format!("op {} is no transaction that was answered", op.index);
-    let asked = op.input.as_list().ok_or_else(wrong)?;
-    let answer = match answered {
-        true => op.output.as_list().ok_or_else(wrong)?,
-        false => asked,
-    };
-    if asked.len() != answer.len() {
-        return Err(wrong());
-    }
-    let micros = asked
-        .iter()
-        .zip(answer)
-        .map(|pair| match (pair.0.as_list(), pair.1.as_list()) {
-            (Some([f, key, value]), Some([f2, key2, read])) if (f, key) == (f2, key2) => {
-                let reads = f.as_text() == Some("r");
-                let read = (answered && reads).then_some(read);
-                match reads || f.as_text() == Some(writes) {
-                    true => Ok(Micro {
-                        f,
-                        key,
-                        value,
-                        read,
-                    }),
-                    false => Err(wrong()),
-                }
-            }
-            _ => Err(wrong()),
-        });
-    micros.collect()
+    let micros = replay::micros(&op.input, answered.then_some(&op.output), writes);
+    micros.map_err(|why| format!("op {}: {why}", op.index))
 }
 
 /// A transaction of these micro-operations, with what the reads among them read.
 fn piece<'h>(op: &'h Op, micros: &[(&Micro<'h>, Option<Value>)], answered: bool) -> Piece<'h> {
-    let asked = micros.iter().map(|(micro, _)| micro.asked());
+    let questions = micros.iter().map(|(micro, _)| asked(micro));
     let answer = micros.iter().map(|(micro, read)| match read {
         Some(read) => Value::List(vec![micro.f.clone(), micro.key.clone(), read.clone()]),
-        None => micro.asked(),
+        None => asked(micro),
     });
     Piece {
         f: &op.f,
         process: op.process,
-        input: Value::List(asked.collect()),
+        input: Value::List(questions.collect()),
         output: answered.then(|| Value::List(answer.collect())),
     }
 }

@@ -6,12 +6,12 @@ use checkers::{Budget, Checker, Verdict};
 use history::{History, Kind, Op, Outcome, Process, Value};
 
 use super::Counts;
-use crate::random::{Random, Recorder, show};
+use crate::random::{Random, Recorder, precedes, show};
 
 const MS: i64 = 1_000_000;
 
 /// Processes that hold a lease in turn, most of them, in half milliseconds.
-fn leases(random: &mut Random) -> History {
+pub fn leases(random: &mut Random) -> History {
     let mut recorder = Recorder::default();
     let told = random.percent(60);
     let unit = if told { MS / 2 } else { 1 };
@@ -91,8 +91,8 @@ pub fn judge_leases(seed: u64, counts: &mut Counts) {
 }
 
 /// A bag of a few values, some of them put in twice, that loses some; at its end it may be drained.
-fn bag(random: &mut Random) -> History {
-    let mut recorder = Recorder::default();
+pub fn bag(random: &mut Random) -> History {
+    let mut recorder = Recorder::any(random, 18);
     let mut open: Vec<Option<(&str, Value)>> = vec![None; 3];
     let mut names: Vec<u64> = vec![0, 1, 2];
     let mut held: Vec<Value> = Vec::new();
@@ -166,26 +166,22 @@ fn promised(history: &History) -> Verdict {
         })
         .collect();
     for (value, take) in &takes {
-        if puts(value).iter().all(|put| take.ret < put.call) {
+        if puts(value).iter().all(|put| precedes(take, put)) {
             return Verdict::Invalid;
         }
     }
     let found_empty = |op: &&&Op| op.f == "drain" || op.f == "dequeue" && op.output.is_nil();
-    let drained = ops
-        .iter()
-        .filter(ok)
-        .filter(found_empty)
-        .map(|op| op.call)
-        .max();
+    let emptied: Vec<&&Op> = ops.iter().filter(ok).filter(found_empty).collect();
     // How many of each are gone, and how many may be there still.
     let (mut gone, mut left) = (Vec::new(), 0);
     for value in (0..4).map(Value::Int) {
         let acknowledged: Vec<&&Op> = puts(&value).into_iter().filter(ok).collect();
         let out = takes.iter().filter(|(taken, _)| *taken == value).count();
         let count = acknowledged.len().saturating_sub(out);
-        match acknowledged.iter().map(|put| put.ret).max() {
-            Some(last) if drained.is_some_and(|drained| last < drained) => gone.push(count),
-            _ => left += count,
+        let then_empty = |put: &&&Op| emptied.iter().any(|op| precedes(put, op));
+        match acknowledged.iter().all(then_empty) {
+            true => gone.push(count),
+            false => left += count,
         }
     }
     let lost = |f: &str| ops.iter().filter(|op| op.f == f && !ok(op)).count();

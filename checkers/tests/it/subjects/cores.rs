@@ -10,7 +10,7 @@ use crate::random::{self, Random, show};
 use crate::small_objects::{self, MODELS, Shape, initial};
 
 /// A history of any object that is judged by orders, and what it is.
-fn any(seed: u64, random: &mut Random) -> (History, Model, Choice) {
+pub fn any(seed: u64, random: &mut Random) -> (History, Model, Choice) {
     let serial = *random.pick(&[
         Consistency::Serializable,
         Consistency::StrongSessionSerializable,

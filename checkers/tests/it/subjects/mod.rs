@@ -6,6 +6,7 @@ pub mod adya;
 pub mod bank;
 pub mod cores;
 pub mod objects;
+pub mod proofs;
 pub mod serial;
 pub mod set_whole;
 pub mod texts;
@@ -56,6 +57,7 @@ pub fn named(name: &str, options: &Options) -> Option<Judge> {
         "set-whole" => Box::new(set_whole::judge),
         "bank" => Box::new(bank::judge),
         "cores" => Box::new(cores::judge),
+        "proofs" => Box::new(proofs::judge),
         "lease" => Box::new(accounts::judge_leases),
         "total-queue" => Box::new(accounts::judge_total_queues),
         _ => {

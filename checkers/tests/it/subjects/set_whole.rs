@@ -7,11 +7,11 @@ use checkers::{Budget, Checker, Verdict, verify};
 use history::{History, Kind, Op, Outcome, Value};
 
 use super::Counts;
-use crate::random::{Random, Recorder, show};
+use crate::random::{Random, Recorder, precedes, show};
 
 /// Processes that add and read a real set, and answers that are spoilt here and there.
 pub fn random_history(random: &mut Random) -> History {
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::any(random, 9);
     let mut set: BTreeSet<i64> = BTreeSet::new();
     let (ops, processes) = (3 + random.below(6), 1 + random.below(4));
     let (lost, wrong) = (*random.pick(&[0, 20]), *random.pick(&[0, 20, 50]));
@@ -85,7 +85,7 @@ fn explained(
         return false;
     }
     (0..ops.len()).filter(|i| is_open(*i)).any(|i| {
-        if (0..ops.len()).any(|j| is_open(j) && must(j) && ops[j].ret < ops[i].call) {
+        if (0..ops.len()).any(|j| is_open(j) && must(j) && precedes(ops[j], ops[i])) {
             return false;
         }
         let mut then = set.clone();

@@ -14,7 +14,7 @@ pub fn history(random: &mut Random) -> History {
     let lost = *random.pick(&[0, 15]);
     // Pieces that are told apart, or few.
     let unique = random.percent(50);
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::any(random, 9);
     let mut texts = [String::new(), String::new()];
     let mut past = vec![String::new()];
     // Function, key and text of what is open, and its answer if it has happened.

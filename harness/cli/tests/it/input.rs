@@ -266,7 +266,7 @@ fn histories_of_other_tools_are_judged() {
     place
         .schism(&["check", &file, "--certificate", &order])
         .exits(0)
-        .prints(&["as cas-register", "3 operations have an order"]);
+        .prints(&["as cas-register", "the order of 3 operations was replayed"]);
     place
         .schism(&["verify", &file, &order])
         .exits(0)
@@ -283,10 +283,10 @@ fn histories_of_other_tools_are_judged() {
         .schism(&["check", &wrong, "--certificate", &order])
         .exits(1)
         .prints(&["value from nowhere", "1 of 1 findings were confirmed"]);
-    place
-        .schism(&["verify", &wrong, &order])
-        .exits(1)
-        .prints(&["INVALID  no order explains ops 5, wherever all others are put"]);
+    place.schism(&["verify", &wrong, &order]).exits(1).prints(&[
+        "INVALID",
+        "nothing explains ops 5, wherever all others are put",
+    ]);
     place
         .schism(&["verify", &file, &order])
         .exits(2)
@@ -299,7 +299,7 @@ fn histories_of_other_tools_are_judged() {
     place
         .schism(&["verify", &file, &order])
         .exits(USAGE)
-        .says(&["order.json", "either `orders` or `cores`"]);
+        .says(&["order.json", "`orders`, `accounts` or `cores`"]);
     place
         .schism(&["check", &file, "--certificate", &order])
         .exits(0);
@@ -373,7 +373,7 @@ fn transactions_of_other_tools_are_held_against_a_model() {
     place
         .schism(&["verify", &skew, &order])
         .exits(1)
-        .prints(&["no order explains ops 0, 1"]);
+        .prints(&["nothing explains ops 0, 1"]);
     let path = std::path::Path::new(&order);
     std::fs::remove_file(path).unwrap();
     place
@@ -451,7 +451,7 @@ fn other_objects_than_registers_are_judged() {
         place
             .schism(&["check", &file, "--certificate", &order])
             .exits(0)
-            .prints(&[title, "operations have an order"]);
+            .prints(&[title, "operations was replayed"]);
         place
             .schism(&["convert", &file, "--to", "jsonl", "--output", &converted])
             .exits(0);

@@ -50,6 +50,8 @@ pub struct Told<'a> {
     pub error: Option<&'a str>,
     pub node: Option<&'a str>,
     pub version: Option<Word>,
+    /// See [`crate::Event::due`].
+    pub due: Option<u64>,
 }
 
 /// Numbers from here on are given to processes that have none, until all are known.
@@ -156,6 +158,7 @@ impl Events {
             error: told.error,
             node: told.node,
             version: told.version,
+            due: told.due.map(Time),
         });
         self.places.push(place);
         if self.len() % 1024 == 1 {

@@ -113,6 +113,7 @@ struct Entries<'a> {
     error: Option<Cow<'a, str>>,
     node: Option<Cow<'a, str>>,
     version: Option<Word>,
+    due: Option<u64>,
 }
 
 fn event(reader: &mut Reader, events: &mut Events, stack: &mut Vec<Word>) -> Result<(), Bad> {
@@ -134,6 +135,7 @@ fn event(reader: &mut Reader, events: &mut Events, stack: &mut Vec<Word>) -> Res
         error: None,
         node: None,
         version: None,
+        due: None,
     };
     stack.clear();
     while !reader.eat(b'}')? {
@@ -169,6 +171,7 @@ fn event(reader: &mut Reader, events: &mut Events, stack: &mut Vec<Word>) -> Res
         error: entries.error.as_deref(),
         node: entries.node.as_deref(),
         version: entries.version,
+        due: entries.due,
     };
     events.tell(&told, start as u64).map_err(Bad::Events)
 }
@@ -195,6 +198,10 @@ fn entry<'a>(
         "time" => match reader.small_integer()? {
             // What is no number from 0 tells no time; the place does.
             Some(n) => entries.time = u64::try_from(n).ok(),
+            None => reader.pass()?,
+        },
+        "due" => match reader.small_integer()? {
+            Some(n) => entries.due = u64::try_from(n).ok(),
             None => reader.pass()?,
         },
         "f" => entries.f = reader.text()?,
@@ -257,6 +264,9 @@ pub fn write_edn(history: &History, to: &mut impl Write) -> io::Result<()> {
                 let _ = write!(line, ", {key} ");
                 edn::write(&value, &[], &mut line);
             }
+        }
+        if let Some(due) = event.due {
+            let _ = write!(line, ", :due {}", due.0);
         }
         line.push_str("}\n");
         to.write_all(line.as_bytes())?;

@@ -112,6 +112,7 @@ pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
             },
             node: None,
             version: None,
+            due: None,
         };
         events.tell(&told, number as u64 + 1)?;
     }

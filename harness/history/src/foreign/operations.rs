@@ -350,6 +350,7 @@ pub fn history(operations: Operations, mut events: Events) -> Result<Loaded, Rea
             error: None,
             node: None,
             version: None,
+            due: None,
         };
         events.tell(&told, u64::from(op.line))?;
     }

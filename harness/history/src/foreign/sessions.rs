@@ -201,6 +201,7 @@ fn history(text: &str, mut txns: Vec<Txn>, mut events: Events) -> Result<Loaded,
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             };
             events.tell(&told, txn.place as u64)?;
         }

@@ -156,6 +156,10 @@ impl<'a> Line<'a, '_> {
             Some(()) => Some(self.value(arena, stack, 0)?).filter(|v| *v != Word::NIL),
             None => None,
         };
+        let due = match self.eat(b",\"due\":") {
+            Some(()) => Some(Time(self.number()?)),
+            None => None,
+        };
         self.eat(b"}\n")?;
         Some(Parts {
             index,
@@ -167,6 +171,7 @@ impl<'a> Line<'a, '_> {
             error,
             node,
             version,
+            due,
         })
     }
 
@@ -265,7 +270,7 @@ mod tests {
         })
     }
 
-    const LINES: [&str; 8] = [
+    const LINES: [&str; 10] = [
         r#"{"index":0,"time":1024,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}"#,
         r#"{"index":1,"time":9,"process":"nemesis","type":"info","f":"kill","value":{"fault":0,"targets":["n1"]}}"#,
         r#"{"index":2,"time":18446744073709551615,"process":7,"type":"ok","f":"read","value":[-3,null],"version":[1,2]}"#,
@@ -273,6 +278,8 @@ mod tests {
         r#"{"index":4,"time":5,"process":1,"type":"ok","f":"txn","value":[["append","x",9223372036854775807],["r","y",[]]]}"#,
         r#"{"index":5,"time":5,"process":1,"type":"ok","f":"é","value":"a longer text with \"","version":null}"#,
         r#"{"index":6,"time":5,"process":1,"type":"ok","f":"r","value":{"a":{},"a":true,"b":false}}"#,
+        r#"{"index":8,"time":1024,"process":3,"type":"invoke","f":"read","value":[3,null],"node":"n1","due":1000}"#,
+        r#"{"index":9,"time":1024,"process":3,"type":"invoke","f":"read","value":1,"version":4,"due":18446744073709551615}"#,
         r#"{"index":7,"time":05,"process":1,"type":"ok","f":"r","value":1.5e3}"#,
     ];
 
@@ -327,6 +334,11 @@ mod tests {
             .iter()
             .map(|line| quick(format!("{line}\n").as_bytes()).is_some())
             .collect();
-        assert_eq!(taken, [true, true, false, false, true, false, true, false]);
+        assert_eq!(
+            taken,
+            [
+                true, true, false, false, true, false, true, true, false, false
+            ]
+        );
     }
 }

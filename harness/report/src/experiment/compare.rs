@@ -158,12 +158,11 @@ fn table(out: &mut String, c: &Comparison, headline: bool) -> fmt::Result {
             }
             write!(out, "<tr><td>")?;
             sheet::name(out, measure)?;
-            let [one, other] = spreads;
             writeln!(
                 out,
                 "</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                Interval(one, c.seeds.len()),
-                Interval(other, c.seeds.len()),
+                Interval::of(first, measure, c.seeds.len()),
+                Interval::of(second, measure, c.seeds.len()),
                 Difference(
                     first.above(second, &measure.id),
                     measure.better,
@@ -293,8 +292,8 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
         writeln!(
             out,
             "</td><td>{}</td><td>{}</td><td>{}</td><td class=\"rule\">{rule}</td></tr>",
-            Interval(test.without.spread(&measure.id), c.seeds.len()),
-            Interval(test.with.spread(&measure.id), c.seeds.len()),
+            Interval::of(&test.without, measure, c.seeds.len()),
+            Interval::of(&test.with, measure, c.seeds.len()),
             Difference(
                 test.with.above(&test.without, &measure.id),
                 measure.better,

@@ -6,15 +6,17 @@
 
 mod compare;
 mod panel;
+mod reading;
 mod sheet;
 mod spread;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use checkers::Verdict;
 use serde::Serialize;
 
+pub use reading::Reading;
 pub use spread::Spread;
 
 /// Which way is good.
@@ -38,6 +40,9 @@ pub struct Measure {
     pub better: Better,
     /// Shown as a picture too; the others are in the tables.
     pub headline: bool,
+    /// The measure of how much was left out of this one: a share in per cent, shown beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bent_by: Option<String>,
     /// What exactly it is; empty if the label says it all.
     pub about: String,
 }
@@ -54,6 +59,9 @@ pub struct Trial {
     pub anomalies: Vec<String>,
     /// Measures by their id. Empty if the harness could not do its work: then they mean nothing.
     pub figures: BTreeMap<String, f64>,
+    /// Those of them that are at least so large, since what they measure had not ended.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub bounds: BTreeSet<String>,
     /// Why there is no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -189,16 +197,35 @@ impl Arm {
         self.trials.iter().filter_map(of).collect()
     }
 
+    /// The same with what is known of each.
+    fn readings(&self, measure: &str) -> impl Iterator<Item = (u64, Reading)> {
+        self.trials.iter().filter_map(move |trial| {
+            let value = *trial.figures.get(measure)?;
+            let reading = match trial.bounds.contains(measure) {
+                true => Reading::at_least(value),
+                false => Reading::from(value),
+            };
+            Some((trial.seed, reading))
+        })
+    }
+
+    /// How much was left out of a measure, in per cent, if it is worth a word.
+    pub fn left_out(&self, measure: &Measure) -> Option<f64> {
+        const NEXT_TO_NOTHING: f64 = 0.05;
+        let share = self.spread(measure.bent_by.as_ref()?)?.median.shown();
+        (share >= NEXT_TO_NOTHING).then_some(share)
+    }
+
     /// None: not applicable.
     pub fn spread(&self, measure: &str) -> Option<Spread> {
-        Spread::of(self.values(measure).into_iter().map(|(_, v)| v))
+        Spread::of(self.readings(measure).map(|(_, reading)| reading))
     }
 
     /// By how much this arm is above `other`, seed by seed.
     pub fn above(&self, other: &Arm, measure: &str) -> Option<Spread> {
-        let theirs: BTreeMap<u64, f64> = other.values(measure).into_iter().collect();
-        let mine = self.values(measure).into_iter();
-        Spread::of(mine.filter_map(|(seed, v)| Some(v - theirs.get(&seed)?)))
+        let theirs: BTreeMap<u64, Reading> = other.readings(measure).collect();
+        let mine = self.readings(measure);
+        Spread::of(mine.filter_map(|(seed, v)| Some(v - *theirs.get(&seed)?)))
     }
 
     /// How many runs came to each verdict, the worst first; `None` is no result.
@@ -288,18 +315,19 @@ impl ClockTest {
 impl Valley {
     /// Of the medians along the sweep. None if no point has the measure, or none is better than another.
     pub fn of(points: &[Point], measure: &Measure) -> Option<Valley> {
-        let sign = match measure.better {
-            Better::Lower => 1.0,
-            Better::Higher => -1.0,
+        // A median that is known in part counts as the worst that it may be: what never ended is not best.
+        let (sign, worst): (f64, fn(&Reading) -> f64) = match measure.better {
+            Better::Lower => (1.0, |median| median.most),
+            Better::Higher => (-1.0, |median| median.least),
             Better::Neither => return None,
         };
-        let median = |p: &Point| p.arm.spread(&measure.id).map(|s| s.median);
+        let median = |p: &Point| p.arm.spread(&measure.id).map(|s| worst(&s.median));
         let medians = || {
             let all = points.iter().enumerate();
             all.filter_map(|(i, p)| Some((i, sign * median(p)?)))
         };
         let (best, least) = medians().min_by(|a, b| a.1.total_cmp(&b.1))?;
-        if medians().all(|(_, m)| m == least) {
+        if medians().all(|(_, m)| m == least) || !least.is_finite() {
             return None;
         }
         let around = |holds: &dyn Fn(&Point) -> bool| {
@@ -313,7 +341,7 @@ impl Valley {
         let noise = sure.then(|| {
             around(&|p| {
                 let worse = p.arm.above(&points[best].arm, &measure.id);
-                worse.is_some_and(|s| !(s.differs() && sign * s.median > 0.0))
+                worse.is_some_and(|s| !(s.differs() && sign * s.median.shown() > 0.0))
             })
         });
         Some(Valley {
@@ -349,6 +377,7 @@ mod tests {
             verdict: Some(Verdict::Valid),
             anomalies: vec![],
             figures: BTreeMap::from([("wait".to_string(), *value)]),
+            bounds: BTreeSet::new(),
             error: None,
         });
         Arm {
@@ -364,6 +393,7 @@ mod tests {
             unit: "s".into(),
             better,
             headline: true,
+            bent_by: None,
             about: String::new(),
         }
     }
@@ -385,7 +415,49 @@ mod tests {
         assert_eq!(few.spread("other"), None);
         // Only seeds that both have are compared.
         let above = arm(&[5.0, 5.0, 5.0]).above(&few, "wait").unwrap();
-        assert_eq!((above.n, above.low, above.high), (2, 2.0, 4.0));
+        assert_eq!(
+            (above.n, above.low, above.high),
+            (2, 2.0.into(), 4.0.into())
+        );
+    }
+
+    #[test]
+    fn what_never_ended_is_neither_best_nor_surely_the_same() {
+        let mut never = arm(&[1.0; 6]);
+        for trial in &mut never.trials {
+            trial.bounds.insert("wait".into());
+        }
+        let ended = arm(&[3.0; 6]);
+        assert_eq!(never.spread("wait").unwrap().median, Reading::at_least(1.0));
+        // At least 1 against 3: nobody knows which is longer.
+        let above = never.above(&ended, "wait").unwrap();
+        assert!(!above.differs() && above.median == Reading::at_least(-2.0));
+        // At least 1 against 0.5: surely longer.
+        assert!(never.above(&arm(&[0.5; 6]), "wait").unwrap().differs());
+        let curve = [never, ended, arm(&[4.0; 6])].map(|arm| Point {
+            value: 0.0,
+            text: String::new(),
+            arm,
+        });
+        assert_eq!(Valley::of(&curve, &wait(Better::Lower)).unwrap().best, 1);
+        assert_eq!(Valley::of(&curve[..1], &wait(Better::Lower)), None);
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_where_it_is_not_next_to_nothing() {
+        let mut arm = arm(&[1.0; 6]);
+        let bent = Measure {
+            bent_by: Some("not offered".into()),
+            ..wait(Better::Lower)
+        };
+        assert_eq!(arm.left_out(&bent), None);
+        for (share, told) in [(0.01, None), (12.0, Some(12.0))] {
+            for trial in &mut arm.trials {
+                trial.figures.insert("not offered".into(), share);
+            }
+            assert_eq!(arm.left_out(&bent), told);
+        }
+        assert_eq!(arm.left_out(&wait(Better::Lower)), None);
     }
 
     #[test]

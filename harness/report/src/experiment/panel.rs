@@ -171,7 +171,7 @@ fn one(
             y + 4.0
         );
     };
-    let (x0, x1) = (scale.at(spread.low), scale.at(spread.high));
+    let (x0, x1) = (scale.at(spread.low.shown()), scale.at(spread.high.shown()));
     writeln!(
         out,
         "<g class=\"arm a{i}\"><title>{}</title>\
@@ -188,7 +188,7 @@ fn one(
             scale.at(value)
         )?;
     }
-    let x = scale.at(spread.median);
+    let x = scale.at(spread.median.shown());
     writeln!(
         out,
         "<line class=\"median\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/></g>",
@@ -202,14 +202,14 @@ pub fn tip(arm: &str, under: &str, measure: &Measure, spread: &Spread) -> String
     format!(
         "{arm}, {under}: {} {} {}, {} {} to {}, {} seeds",
         measure.label,
-        number(spread.median),
+        spread.median,
         measure.unit,
         match spread.is_sure() {
             true => "95 % interval",
             false => "all values",
         },
-        number(spread.low),
-        number(spread.high),
+        spread.low,
+        spread.high,
         spread.n
     )
 }
@@ -264,7 +264,7 @@ pub fn pairs(
     }
     for (x, (name, arm)) in [(x0, left), (x1, right)] {
         if let Some(spread) = arm.spread(&measure.id) {
-            let y = scale.at(spread.median);
+            let y = scale.at(spread.median.shown());
             writeln!(
                 out,
                 "<line class=\"median\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",

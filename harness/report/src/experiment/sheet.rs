@@ -56,24 +56,58 @@ pub fn section(out: &mut String, id: &str, heading: &str) -> fmt::Result {
     writeln!(out, "<section id=\"{id}\">\n<h2>{heading}</h2>")
 }
 
+/// What a sign before a number means.
+const AT_LEAST: &str = "≥ stands before what had not ended when nobody asked any more.";
+
 /// What every number rests on, in words.
 pub fn caution(seeds: usize) -> String {
     let interval = "Numbers are medians over the seeds; in brackets the distribution-free 95 % interval \
                     of the median, between two order statistics";
     match seeds {
         0..6 => format!(
-            "{interval}. Of {} no such interval can be had (six are the least): the brackets hold \
+            "{interval}. {AT_LEAST} Of {} no such interval can be had (six are the least): the brackets hold \
              the smallest and the largest value, and prove nothing.",
             counted(seeds, "seed")
         ),
         _ => format!(
-            "{interval}. Where nothing differs, one interval in twenty seems to say otherwise."
+            "{interval}. {AT_LEAST} Where nothing differs, one interval in twenty seems to say otherwise."
         ),
     }
 }
 
-/// `1.23 [1.10, 1.31]`, with how many values it is of where that is fewer than the seeds.
-pub struct Interval(pub Option<Spread>, pub usize);
+/// `1.23 [1.10, 1.31]`, with how many values it is of where that is fewer than the seeds, and how much was
+/// left out of it.
+pub struct Interval {
+    spread: Option<Spread>,
+    seeds: usize,
+    left_out: LeftOut,
+}
+
+impl Interval {
+    pub fn of(arm: &Arm, measure: &Measure, seeds: usize) -> Interval {
+        Interval {
+            spread: arm.spread(&measure.id),
+            seeds,
+            left_out: LeftOut(arm.left_out(measure)),
+        }
+    }
+}
+
+/// ` 12 % never offered`, where so much of what was due was.
+pub struct LeftOut(pub Option<f64>);
+
+impl Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(share) => write!(
+                f,
+                " <span class=\"interval\">{} % never offered</span>",
+                number(share)
+            ),
+        }
+    }
+}
 
 /// ` of 3`, where three of more had a value.
 struct Of(usize, usize);
@@ -89,15 +123,16 @@ impl Display for Of {
 
 impl Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.spread {
             None => f.write_str("<span class=\"none\">not applicable</span>"),
             Some(s) => write!(
                 f,
-                "<b>{}</b> <span class=\"interval\">[{}, {}]</span>{}",
-                number(s.median),
-                number(s.low),
-                number(s.high),
-                Of(s.n, self.1)
+                "<b>{}</b> <span class=\"interval\">[{}, {}]</span>{}{}",
+                s.median,
+                s.low,
+                s.high,
+                Of(s.n, self.seeds),
+                self.left_out
             ),
         }
     }
@@ -111,22 +146,18 @@ impl Display for Difference {
         let Some(s) = &self.0 else {
             return f.write_str("<span class=\"none\">–</span>");
         };
-        let class = match (s.differs(), self.1, s.median > 0.0) {
+        let class = match (s.differs(), self.1, s.median.shown() > 0.0) {
             (false, ..) => "unsure",
             (true, Better::Neither, _) => "sure",
             (true, Better::Higher, true) | (true, Better::Lower, false) => "sure good",
             (true, ..) => "sure bad",
         };
-        let signed = |v: f64| match v > 0.0 {
-            true => format!("+{}", number(v)),
-            false => number(v),
-        };
         write!(
             f,
             "<span class=\"{class}\">{} <span class=\"interval\">[{}, {}]</span></span>{}",
-            signed(s.median),
-            signed(s.low),
-            signed(s.high),
+            s.median.signed(),
+            s.low.signed(),
+            s.high.signed(),
             Of(s.n, self.2)
         )
     }

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use super::compare::panel_head;
 use super::panel::{Scale, tip};
-use super::sheet::{self, Interval};
-use super::{Measure, Sweep, Valley, number};
+use super::sheet::{self, Interval, LeftOut};
+use super::{Measure, Sweep, Valley};
 use crate::text::{Esc, clip};
 
 const WIDTH: f64 = 560.0;
@@ -91,7 +91,7 @@ fn best(out: &mut String, s: &Sweep) -> fmt::Result {
             out,
             "</td><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}</td></tr>",
             Esc(&best.text),
-            Interval(best.arm.spread(&measure.id), s.seeds.len()),
+            Interval::of(&best.arm, measure, s.seeds.len()),
             Esc(range(s, valley.near)),
             match valley.noise {
                 Some(noise) => Esc(range(s, noise)).to_string(),
@@ -161,13 +161,13 @@ fn curve(out: &mut String, s: &Sweep, measure: &Measure) -> fmt::Result {
     // Where a value has no figure the line has a gap.
     for part in spreads.split(Option::is_none).filter(|p| !p.is_empty()) {
         let part: Vec<_> = part.iter().flatten().collect();
-        let over = part.iter().map(|(x, _, s)| (x, up.at(s.high)));
-        let under = part.iter().rev().map(|(x, _, s)| (x, up.at(s.low)));
+        let over = part.iter().map(|(x, _, s)| (x, up.at(s.high.shown())));
+        let under = part.iter().rev().map(|(x, _, s)| (x, up.at(s.low.shown())));
         path(out, "band", over.chain(under))?;
         path(
             out,
             "line",
-            part.iter().map(|(x, _, s)| (x, up.at(s.median))),
+            part.iter().map(|(x, _, s)| (x, up.at(s.median.shown()))),
         )?;
     }
     for (x, point, spread) in spreads.iter().flatten() {
@@ -181,7 +181,7 @@ fn curve(out: &mut String, s: &Sweep, measure: &Measure) -> fmt::Result {
         writeln!(
             out,
             "<circle class=\"seed\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"4\"><title>{}</title></circle>",
-            up.at(spread.median),
+            up.at(spread.median.shown()),
             Esc(tip(&s.system, &point.text, measure, spread))
         )?;
     }
@@ -266,10 +266,11 @@ fn table(out: &mut String, s: &Sweep, measures: &[&Measure]) -> fmt::Result {
                 None => write!(out, "<td><span class=\"none\">–</span></td>")?,
                 Some(s) => write!(
                     out,
-                    "<td><b>{}</b><br><span class=\"interval\">[{}, {}]</span></td>",
-                    number(s.median),
-                    number(s.low),
-                    number(s.high)
+                    "<td><b>{}</b><br><span class=\"interval\">[{}, {}]</span>{}</td>",
+                    s.median,
+                    s.low,
+                    s.high,
+                    LeftOut(point.arm.left_out(measure))
                 )?,
             }
         }

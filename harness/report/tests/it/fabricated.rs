@@ -225,6 +225,7 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
                     error: None,
                     node: Some(format!("n{}", node + 1).into()),
                     version: None,
+                    due: None,
                 });
                 invoked.insert(client, index);
                 let op = Open {
@@ -295,6 +296,7 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
                     error: op.error.map(str::to_string),
                     node: Some(format!("n{}", op.node + 1).into()),
                     version: None,
+                    due: None,
                 });
                 if op.end == Kind::Info {
                     let fresh = names.values().max().copied().unwrap_or(0) + 1;
@@ -368,6 +370,7 @@ fn nemesis(index: u64, now: u64, fault: usize, which: usize) -> Event {
             evidence,
             ..Receipt::default()
         }),
+        in_force_ns: None,
     };
     Event {
         index,
@@ -383,5 +386,6 @@ fn nemesis(index: u64, now: u64, fault: usize, which: usize) -> Event {
         error: None,
         node: None,
         version: None,
+        due: None,
     }
 }

@@ -40,6 +40,7 @@ fn client(rows: Vec<(u64, u64, Kind, &str, Value)>) -> History {
             error: None,
             node: None,
             version: None,
+            due: None,
         });
     History::new(events.collect()).unwrap()
 }
@@ -234,6 +235,7 @@ fn hostile_text_stays_text() {
                 Process::Client(_) => Some(evil.into()),
             },
             version: None,
+            due: None,
         });
     };
     let note = |action| {
@@ -248,6 +250,7 @@ fn hostile_text_stays_text() {
                 evidence: vec![evil.to_string(); 40],
                 ..Receipt::default()
             }),
+            in_force_ns: None,
         })
         .unwrap()
     };
@@ -400,6 +403,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
                 targets: vec!["n1".into()],
                 loss: Default::default(),
                 receipt: None,
+                in_force_ns: None,
             };
             events.push(Event {
                 index: events.len() as u64,
@@ -411,6 +415,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
                 error: None,
                 node: None,
                 version: None,
+                due: None,
             });
         }
     }
@@ -425,6 +430,7 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
             error: None,
             node: Some("n1".into()),
             version: None,
+            due: None,
         });
     }
     let history = History::new(events).unwrap();

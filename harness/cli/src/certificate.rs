@@ -1,0 +1,217 @@
+//! Certificates: what shows a verdict, written by `schism check` and believed by nobody before `schism verify` has
+//! held it against the history.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use checkers::choice::Choice;
+use checkers::{Analysis, Terms};
+use checkers::{Budget, Checker, Doubt, Meter, Proof, Refutation, Shown, Verdict};
+use harness::run::Judged;
+use history::{History, json};
+
+use crate::args;
+use crate::check::{judges, of_run};
+use crate::exit::Failure;
+use crate::input;
+use crate::output::Output;
+use crate::stream::{self, Metered};
+use crate::terminal::{self, word};
+
+/// Writes what shows the verdict, if there is something that does, and tells what came of it. The verdict stays
+/// what it is.
+pub fn write(
+    file: &Path,
+    choice: &Choice,
+    history: &History,
+    analysis: &Analysis,
+    budget: &Budget,
+) -> String {
+    let meter = budget.start();
+    let proof = match choice.prove(history, analysis, budget) {
+        Ok(proof) => proof,
+        Err(why) => return format!("no certificate was written: {why}"),
+    };
+    let what = match &proof {
+        Proof::Order(certificate) => {
+            let ops: usize = certificate.orders.iter().map(|order| order.ops.len()).sum();
+            format!("the order of {ops} operations was replayed")
+        }
+        Proof::Accounts(_) => "what is promised was counted again".to_string(),
+        Proof::Cores(refutation) => {
+            let (sure, all) = (refutation.cores.len(), analysis.anomalies.len());
+            format!(
+                "{sure} of {all} findings were confirmed by trying every order of their operations"
+            )
+        }
+    };
+    match write_proof(&proof, file, meter) {
+        Err(why) => format!("no certificate was written: {why}"),
+        Ok(()) => format!("{what}, and the certificate is in {}", file.display()),
+    }
+}
+
+/// The same for checkers of a run, of which the first that can show its verdict does.
+pub fn write_for(
+    file: &Path,
+    checkers: &[Box<dyn Checker>],
+    history: &History,
+    judged: &mut Judged,
+    budget: &Budget,
+) {
+    let analysis = |checker: &dyn Checker| {
+        let analyses = judged.analyses.iter();
+        analyses.into_iter().find(|a| a.checker == checker.name())
+    };
+    let mut asked = checkers
+        .iter()
+        .filter_map(|c| Some((c.asks()?, analysis(&**c)?)));
+    let came = match asked.next() {
+        None => "no certificate was written: none of these checkers has one".to_string(),
+        Some((choice, analysis)) => write(file, &choice, history, analysis, budget),
+    };
+    judged.notes.warnings.push(came);
+}
+
+/// Or why it is not written, which costs no verdict: a limit was met, the disk is full.
+fn write_proof(proof: &Proof, file: &Path, meter: Meter) -> Result<(), String> {
+    let fail = |e: io::Error| format!("{} cannot be written: {e}", file.display());
+    let mut out = Metered::new(Output::to(file).map_err(fail)?, meter);
+    let written = serde_json::to_writer(&mut out, proof).map_err(io::Error::from);
+    let written = written
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
+    if let Some(why) = out.get_ref().exhausted {
+        return Err(format!("{why} before it was"));
+    }
+    written.map_err(fail)?;
+    let out = out.into_inner().map_err(|e| fail(e.into_error()))?;
+    out.to.keep().map_err(fail)
+}
+
+/// `schism verify`: holds a certificate against the history and against what is asked of it, and nothing else.
+pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
+    let unknown = |why: &str| {
+        terminal::line(format!("UNKNOWN  {why}"));
+        Ok(ExitCode::from(Verdict::Unknown.exit_code()))
+    };
+    let budget = args.budget.budget();
+    let (history, asked) = match asked(args, &budget)? {
+        Ok(both) => both,
+        Err(why) => return unknown(&why),
+    };
+    let fail =
+        |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", args.certificate.display()));
+    let meter = &mut budget.start();
+    let proof = stream::open(&args.certificate, meter).map_err(|e| fail(&e))?;
+    let proof: Proof = match json::read_within(proof, 0, meter) {
+        Ok(proof) => proof,
+        Err(json::Unread::Exhausted(why)) => {
+            return unknown(&format!("{why} before the certificate was read"));
+        }
+        // Nothing came through a pipe.
+        Err(_) if meter.look(0).is_err() => {
+            return unknown("the time limit was reached before the certificate was read");
+        }
+        Err(e) => return Err(fail(&e)),
+    };
+    if let Err(why) = meter.look(history.ops_bytes()) {
+        return unknown(&format!("{why} before the certificate was replayed"));
+    }
+    let title = format!("{} as {asked}", args.history);
+    // A wrong certificate says nothing of the history.
+    let shown = match proof.verify(&history, &asked, &meter.left()) {
+        Ok(shown) => shown,
+        Err(Doubt::Wrong(why)) => {
+            return unknown(&format!("{title}\n  the certificate does not hold: {why}"));
+        }
+        Err(why) => return unknown(&format!("{title}\n  {why}")),
+    };
+    let verdict = shown.verdict.word().to_uppercase();
+    terminal::line(format!("{verdict}  {}", word(&title)));
+    terminal::line(format!("  {}", told(&proof, &shown)));
+    if !shown.not_judged.is_empty() {
+        let counted = shown.not_judged.iter().map(|(f, n)| format!("{n} {f}"));
+        let counted = counted.collect::<Vec<_>>().join(", ");
+        terminal::line(format!("  not judged: {}", word(&counted)));
+    }
+    Ok(ExitCode::from(shown.verdict.exit_code()))
+}
+
+/// The history, and what is asked of it; or what was met on the way.
+fn asked(
+    args: &args::Verify,
+    budget: &Budget,
+) -> Result<Result<(History, Terms), String>, Failure> {
+    let path = Path::new(&args.history);
+    let folder = input::in_folder(path);
+    let is_file = args.history == "-" || folder.is_some() || path.exists() && !path.is_dir();
+    let path = match is_file {
+        true => folder.unwrap_or(path.to_path_buf()),
+        false => of_run(&args.store, &args.history, args.workload.as_deref())?.0,
+    };
+    let history = match input::load(&path, args.input.format, budget)? {
+        Ok(loaded) => loaded.history,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (history, choice) = match (&args.workload, is_file) {
+        (None, true) => {
+            let asked = args.question.question().put(history);
+            let asked = asked.map_err(|e| Failure::Usage(format!("{}: {e}", args.history)))?;
+            (asked.history, asked.choice)
+        }
+        (workload, _) => {
+            if let Some(flag) = args.question.given().first() {
+                let why = format!(
+                    "{flag} is for history files; {} is judged as a run",
+                    args.history
+                );
+                return Err(Failure::Usage(why));
+            }
+            let checkers = match (workload, is_file) {
+                (Some(name), true) => judges(name, &[], None)?,
+                (name, _) => of_run(&args.store, &args.history, name.as_deref())?.1,
+            };
+            let choice = checkers.iter().find_map(|checker| checker.asks());
+            (history, choice)
+        }
+    };
+    let Some(choice) = choice else {
+        return Ok(Err("nothing of this history can be certified".into()));
+    };
+    let asked = choice.terms(&history);
+    Ok(Ok((history, asked)))
+}
+
+/// What was shown, in a sentence.
+fn told(proof: &Proof, shown: &Shown) -> String {
+    let left_out = match (shown.left_out, shown.failed) {
+        (0, 0) => String::new(),
+        (0, failed) => format!("; {failed} failed"),
+        (lost, 0) => format!("; {lost} of unknown outcome are left out"),
+        (lost, failed) => format!("; {lost} of unknown outcome are left out, and {failed} failed"),
+    };
+    let ops = shown.operations;
+    match proof {
+        Proof::Order(_) => format!("the order of {ops} operations explains every answer{left_out}"),
+        Proof::Accounts(_) => format!("{ops} operations keep what is promised{left_out}"),
+        Proof::Cores(refutation) => impossible(refutation),
+    }
+}
+
+/// Which operations have no order.
+fn impossible(refutation: &Refutation) -> String {
+    let core = &refutation.cores[0];
+    let ops: Vec<String> = core.ops.iter().map(u64::to_string).collect();
+    let key = core.key.as_ref().map(|key| format!(" of key {key}"));
+    let more = match refutation.cores.len() - 1 {
+        0 => String::new(),
+        n => format!("; nor those of {n} other findings"),
+    };
+    format!(
+        "nothing explains ops {}{}, wherever all others are put{more}",
+        ops.join(", "),
+        key.unwrap_or_default()
+    )
+}
