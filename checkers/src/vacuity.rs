@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use history::fault::Span;
 use history::mark::{Mark, Placed, Stopped, limit, main_phase, marks};
+use history::offered;
 use history::wording::{counted, either};
 use history::{History, Name, Op, Outcome, Time, fault};
 
@@ -309,13 +310,21 @@ impl Service {
                 lacks.push(note("too few successes", Some(what.into()), reason));
             }
         }
-        let asked = main.asked.len();
+        // What was due and found no free client is no better than what was refused.
+        let left_out =
+            offered::offered(main.history).map_or(0, |offered| offered.not_offered() as usize);
+        let due = main.asked.len() + left_out;
         let answers = main.asked.iter().filter(|op| answered(op)).count();
-        if answers * 100 < asked * LEAST_ANSWERED {
+        if answers * 100 < due * LEAST_ANSWERED {
+            let never = match left_out {
+                0 => String::new(),
+                n => format!(" ({n} never offered)"),
+            };
             let reason = format!(
-                "{answers} of {} of the main phase {} answered, and {LEAST_ANSWERED} % \
-                 are the least",
-                counted(asked, "operation"),
+                "{answers} of {} that {} due in the main phase{never} {} answered, and \
+                 {LEAST_ANSWERED} % are the least",
+                counted(due, "operation"),
+                either(due, "was", "were"),
                 either(answers, "was", "were")
             );
             lacks.push(note("too little answered", None, reason));

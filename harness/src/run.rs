@@ -259,10 +259,14 @@ pub fn judge(
         Err(e) => return Err(e),
     };
     if let Some(torn) = &loaded.torn {
-        notes.warnings.push(format!(
+        let text = format!(
             "line {} of the history is torn and was left out ({} bytes): the run was cut short",
             torn.line, torn.bytes
-        ));
+        );
+        // It may have been said when the run was judged before.
+        if !notes.warnings.contains(&text) {
+            notes.warnings.push(text);
+        }
     }
     notes.warnings.extend(loaded.notes);
     let mut analyses = checkers::compose::check_all(checkers, &loaded.history, budget);

@@ -9,6 +9,7 @@ use checkers::vacuity::{Service, Vacuity};
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::fault::{Action, Loss, Note, Receipt};
 use history::mark::{self, Begins, Crash, Mark, Phase, Stopped};
+use history::offered::Offered;
 use history::{Event, History, Kind, Name, Process, Time, Value};
 
 const MS: u64 = 1_000_000;
@@ -584,8 +585,28 @@ fn a_small_share_of_answers_is_too_little() {
         &check(&vacuity(), &tape),
         Verdict::Vacuous,
         &["too little answered"],
-        "40 of 2000 operations of the main phase were answered, and 10 % are the least",
+        "40 of 2000 operations that were due in the main phase were answered, and 10 % are the least",
     );
+}
+
+/// A system that hangs keeps its clients busy, so that little is offered; what is answered of that may be all.
+#[test]
+fn what_was_never_offered_was_not_answered() {
+    for (left_out, verdict) in [(1_000, Verdict::Valid), (3_000, Verdict::Vacuous)] {
+        let mut tape = good();
+        let mark = Mark::Offered(Offered {
+            due: 200 + left_out,
+            offered: 200,
+            busy: [("n1".into(), left_out)].into(),
+            ..Offered::default()
+        });
+        tape.mark(10_050, mark);
+        let (kinds, says): (&[&str], _) = match verdict {
+            Verdict::Valid => (&[], ""),
+            _ => (&["too little answered"], "(3000 never offered)"),
+        };
+        is(&check(&vacuity(), &tape), verdict, kinds, says);
+    }
 }
 
 #[test]

@@ -83,6 +83,9 @@ pub struct Run {
     /// Leave out the flaw that the scenario plants
     #[arg(long, requires = "scenario")]
     pub clean: bool,
+    /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict; else the verdict's, and 1 in place of 0
+    #[arg(long, requires = "scenario")]
+    pub expect: bool,
     /// What to ask of it: see `schism workloads` [default: register]
     #[arg(long, short)]
     pub workload: Option<String>,
@@ -204,6 +207,9 @@ pub struct Check {
     pub store: StoreArgs,
     #[command(flatten)]
     pub budget: BudgetArgs,
+    /// Write results and report into the run's folder even if that is not in the store
+    #[arg(long)]
+    pub save: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -4,16 +4,19 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use history::store::{Run, Store};
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use crate::exit::Failure;
 use crate::run::{Outcome, recall};
 use crate::spec::Spec;
+use crate::terminal;
 
 /// What a batch is made of: knows its name for people, and the words after `schism run`.
 pub trait Job: Send {
@@ -85,17 +88,17 @@ pub fn run_all<J: Job>(
                     let Some(job) = job else { return };
                     let outcome = run_one(&program, job.words(), store);
                     let mut made = made.lock().expect("no panic while held");
-                    bar.set_message(job.title());
+                    bar.set_message(terminal::word(&job.title()));
                     bar.inc(1);
                     match &outcome {
-                        Err(e) => bar.suspend(|| eprintln!("{}: {e}", job.title())),
+                        Err(e) => bar.suspend(|| terminal::tell(format!("{}: {e}", job.title()))),
                         // Elsewhere than on a terminal the bar says nothing.
-                        Ok(outcome) if bar.is_hidden() => eprintln!(
+                        Ok(outcome) if bar.is_hidden() => terminal::tell(format!(
                             "{}/{all}  {}: {}",
                             made.len() + 1,
                             job.title(),
                             outcome.verdict.word()
-                        ),
+                        )),
                         Ok(_) => {}
                     }
                     made.push(Made { job, outcome });
@@ -108,14 +111,15 @@ pub fn run_all<J: Job>(
 }
 
 fn run_one(program: &Path, words: Vec<OsString>, store: &Path) -> Result<Outcome, String> {
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["run", "--json"])
         .args(words)
         .arg("--store")
         .arg(store)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| e.to_string())?;
+        .stdin(Stdio::null());
+    ends_with_us(&mut command);
+    let output = command.output().map_err(|e| e.to_string())?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let text = String::from_utf8_lossy(&output.stderr);
         let last: Vec<_> = text.lines().rev().take(5).collect();
@@ -125,4 +129,22 @@ fn run_one(program: &Path, words: Vec<OsString>, store: &Path) -> Result<Outcome
             last.into_iter().rev().collect::<Vec<_>>().join(" / ")
         )
     })
+}
+
+/// A run whose batch is gone would go on for nobody. However this program ends, the kernel kills what
+/// it has started, and takes its lab away. The thread that starts it has to outlive it, for the kernel
+/// asks after the thread.
+fn ends_with_us(command: &mut Command) {
+    let us = std::process::id();
+    // SAFETY: the closure makes two system calls, and allocates nothing unless it fails.
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // This program may have ended before it could be asked for.
+            match getppid().is_some_and(|parent| parent.as_raw_pid() as u32 == us) {
+                true => Ok(()),
+                false => Err(std::io::ErrorKind::NotFound.into()),
+            }
+        });
+    }
 }

@@ -1,14 +1,13 @@
 //! Certificates: what shows a verdict, written by `schism check` and believed by nobody before `schism verify` has
 //! held it against the history.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::Choice;
 use checkers::{Analysis, Terms};
-use checkers::{Budget, Checker, Doubt, Exhausted, Meter, Proof, Refutation, Shown, Verdict};
+use checkers::{Budget, Checker, Doubt, Meter, Proof, Refutation, Shown, Verdict};
 use harness::run::Judged;
 use history::{History, json};
 
@@ -16,7 +15,9 @@ use crate::args;
 use crate::check::{judges, of_run};
 use crate::exit::Failure;
 use crate::input;
-use crate::stream::Metered;
+use crate::output::Output;
+use crate::stream::{self, Metered};
+use crate::terminal::{self, word};
 
 /// Writes what shows the verdict, if there is something that does, and tells what came of it. The verdict stays
 /// what it is.
@@ -26,11 +27,11 @@ pub fn write(
     history: &History,
     analysis: &Analysis,
     budget: &Budget,
-) -> Result<String, Failure> {
+) -> String {
     let meter = budget.start();
     let proof = match choice.prove(history, analysis, budget) {
         Ok(proof) => proof,
-        Err(why) => return Ok(format!("no certificate was written: {why}")),
+        Err(why) => return format!("no certificate was written: {why}"),
     };
     let what = match &proof {
         Proof::Order(certificate) => {
@@ -45,10 +46,10 @@ pub fn write(
             )
         }
     };
-    Ok(match write_proof(&proof, file, meter)? {
-        Some(why) => format!("no certificate was written: {why} before it was"),
-        None => format!("{what}, and the certificate is in {}", file.display()),
-    })
+    match write_proof(&proof, file, meter) {
+        Err(why) => format!("no certificate was written: {why}"),
+        Ok(()) => format!("{what}, and the certificate is in {}", file.display()),
+    }
 }
 
 /// The same for checkers of a run, of which the first that can show its verdict does.
@@ -58,7 +59,7 @@ pub fn write_for(
     history: &History,
     judged: &mut Judged,
     budget: &Budget,
-) -> Result<(), Failure> {
+) {
     let analysis = |checker: &dyn Checker| {
         let analyses = judged.analyses.iter();
         analyses.into_iter().find(|a| a.checker == checker.name())
@@ -68,36 +69,31 @@ pub fn write_for(
         .filter_map(|c| Some((c.asks()?, analysis(&**c)?)));
     let came = match asked.next() {
         None => "no certificate was written: none of these checkers has one".to_string(),
-        Some((choice, analysis)) => write(file, &choice, history, analysis, budget)?,
+        Some((choice, analysis)) => write(file, &choice, history, analysis, budget),
     };
     judged.notes.warnings.push(came);
-    Ok(())
 }
 
-/// Or which limit was met.
-fn write_proof(proof: &Proof, file: &Path, meter: Meter) -> Result<Option<Exhausted>, Failure> {
-    let fail = |e: io::Error| Failure::Usage(format!("{}: {e}", file.display()));
-    let mut out = Metered::new(File::create(file).map_err(fail)?, meter);
+/// Or why it is not written, which costs no verdict: a limit was met, the disk is full.
+fn write_proof(proof: &Proof, file: &Path, meter: Meter) -> Result<(), String> {
+    let fail = |e: io::Error| format!("{} cannot be written: {e}", file.display());
+    let mut out = Metered::new(Output::to(file).map_err(fail)?, meter);
     let written = serde_json::to_writer(&mut out, proof).map_err(io::Error::from);
     let written = written
         .and_then(|()| out.write_all(b"\n"))
         .and_then(|()| out.flush());
-    let exhausted = out.get_ref().exhausted;
-    match exhausted {
-        // What is no file of its own, a pipe or a device, is not ours to take away.
-        Some(_) if file.metadata().is_ok_and(|m| m.is_file()) => {
-            std::fs::remove_file(file).map_err(fail)?;
-        }
-        Some(_) => {}
-        None => written.map_err(fail)?,
+    if let Some(why) = out.get_ref().exhausted {
+        return Err(format!("{why} before it was"));
     }
-    Ok(exhausted)
+    written.map_err(fail)?;
+    let out = out.into_inner().map_err(|e| fail(e.into_error()))?;
+    out.to.keep().map_err(fail)
 }
 
 /// `schism verify`: holds a certificate against the history and against what is asked of it, and nothing else.
 pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     let unknown = |why: &str| {
-        println!("UNKNOWN  {why}");
+        terminal::line(format!("UNKNOWN  {why}"));
         Ok(ExitCode::from(Verdict::Unknown.exit_code()))
     };
     let budget = args.budget.budget();
@@ -108,11 +104,15 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
     let fail =
         |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", args.certificate.display()));
     let meter = &mut budget.start();
-    let proof = File::open(&args.certificate).map_err(|e| fail(&e))?;
+    let proof = stream::open(&args.certificate, meter).map_err(|e| fail(&e))?;
     let proof: Proof = match json::read_within(proof, 0, meter) {
         Ok(proof) => proof,
         Err(json::Unread::Exhausted(why)) => {
             return unknown(&format!("{why} before the certificate was read"));
+        }
+        // Nothing came through a pipe.
+        Err(_) if meter.look(0).is_err() => {
+            return unknown("the time limit was reached before the certificate was read");
         }
         Err(e) => return Err(fail(&e)),
     };
@@ -128,11 +128,13 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
         }
         Err(why) => return unknown(&format!("{title}\n  {why}")),
     };
-    println!("{}  {title}", shown.verdict.word().to_uppercase());
-    println!("  {}", told(&proof, &shown));
+    let verdict = shown.verdict.word().to_uppercase();
+    terminal::line(format!("{verdict}  {}", word(&title)));
+    terminal::line(format!("  {}", told(&proof, &shown)));
     if !shown.not_judged.is_empty() {
         let counted = shown.not_judged.iter().map(|(f, n)| format!("{n} {f}"));
-        println!("  not judged: {}", counted.collect::<Vec<_>>().join(", "));
+        let counted = counted.collect::<Vec<_>>().join(", ");
+        terminal::line(format!("  not judged: {}", word(&counted)));
     }
     Ok(ExitCode::from(shown.verdict.exit_code()))
 }

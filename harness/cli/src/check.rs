@@ -1,11 +1,13 @@
 //! `schism check` and `schism report`: what was recorded, judged and shown again.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use checkers::{Checker, Verdict};
+use checkers::{Analysis, Budget, Checker, Verdict, compose};
 use harness::run::{Judged, Notes, judge};
 use history::History;
+use history::foreign::Format;
 use history::store::{Run, Store};
 use workloads::params::Params;
 use workloads::workload::Circumstances;
@@ -15,15 +17,20 @@ use crate::args;
 use crate::certificate;
 use crate::exit::Failure;
 use crate::input;
-use crate::run::{conclude, load_results, write_report};
+use crate::output;
+use crate::run::{conclude, load_results, page};
 use crate::spec::Spec;
 use crate::summary;
+use crate::terminal;
 
 /// Judges again. A run's results and report are replaced; a bare file's go to the terminal only.
+/// Whatever cannot be written, or had better not be, the verdict is said.
 pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
     let path = Path::new(&args.run);
-    if args.workload.is_none() && (args.run == "-" || path.is_file()) {
+    // A file, a pipe of the shell's, a device: whatever can be read and is no folder.
+    let is_file = args.run == "-" || fs::metadata(path).is_ok_and(|there| !there.is_dir());
+    if args.workload.is_none() && is_file {
         return input::check(&args, path);
     }
     if args.workload.is_none()
@@ -39,34 +46,145 @@ pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::Usage(why));
     }
+    if let Some(file) = &args.certificate {
+        // Before minutes are spent.
+        let fail = |e| Failure::Usage(format!("{}: {e}", file.display()));
+        output::probe(file).map_err(fail)?;
+    }
     // What came of the certificate is told, and not kept with the run.
-    let certify = |checkers: &[_], history: &_, judged: &mut _| match &args.certificate {
-        Some(file) => certificate::write_for(file, checkers, history, judged, &budget),
-        None => Ok(()),
+    let certify = |checkers: &[_], history: &_, judged: &mut _| {
+        if let Some(file) = &args.certificate {
+            certificate::write_for(file, checkers, history, judged, &budget);
+        }
     };
-    if let (Some(name), true) = (&args.workload, path.is_file()) {
+    if let (Some(name), true) = (&args.workload, is_file) {
         let checkers = judges(name, &[], None)?;
-        let (history, mut judged) =
-            judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?;
-        certify(&checkers, &history, &mut judged)?;
+        let (history, mut judged) = match path.is_file() {
+            true => judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?,
+            false => judge_pipe(path, &checkers, &budget)?,
+        };
+        certify(&checkers, &history, &mut judged);
         return print(&args.run, &judged, &history, args.json);
     }
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
     let (_, checkers) = of_run(&args.store, &args.run, args.workload.as_deref())?;
     let spec = Spec::load(&run)?;
+    let live = run.is_live();
     // A run that was killed has no results yet; its history is what there is.
-    let notes = load_results(&run).map(|j| j.notes).unwrap_or_default();
-    if !run.history().exists() {
+    let stored = load_results(&run).ok();
+    let notes = stored.as_ref().map(|judged| judged.notes.clone());
+    let notes = notes.unwrap_or_default();
+    if !run.history().exists() && !live {
         return never_began(&run, &spec, args.json);
     }
-    let (history, mut judged) =
-        judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?;
-    if args.workload.is_none() {
-        conclude(&run, &spec, &history, &judged)?;
+    let (history, mut judged) = match live && !run.history().exists() {
+        true => (History::default(), nothing_yet(notes)),
+        false => judge(&run.history(), &checkers, &budget, notes).map_err(Failure::usage)?,
+    };
+    if live {
+        still_going(&mut judged);
     }
-    certify(&checkers, &history, &mut judged)?;
-    print(&spec.title(), &judged, &history, args.json)
+    let unwritten = match args.workload {
+        Some(_) => None,
+        None if live => Some(format!("{} still goes on: nothing was written", run.name())),
+        None => write(
+            &args,
+            &store,
+            &run,
+            stored.as_ref(),
+            || conclude(&run, &spec, &history, &judged),
+            &judged,
+        ),
+    };
+    certify(&checkers, &history, &mut judged);
+    let code = print(&spec.title(), &judged, &history, args.json)?;
+    if let Some(why) = unwritten {
+        terminal::tell(format!("schism: {why}"));
+    }
+    Ok(code)
+}
+
+/// A history that can be read once.
+fn judge_pipe(
+    path: &Path,
+    checkers: &[Box<dyn Checker>],
+    budget: &Budget,
+) -> Result<(History, Judged), Failure> {
+    let mut notes = Notes::default();
+    let (history, analyses) = match input::load(path, Some(Format::Jsonl), budget)? {
+        Ok(loaded) => {
+            notes.warnings.extend(loaded.torn.map(input::torn));
+            let analyses = compose::check_all(checkers, &loaded.history, budget);
+            (loaded.history, analyses)
+        }
+        Err(why) => (History::default(), vec![Analysis::unknown("history", why)]),
+    };
+    let verdict = compose::overall(&analyses);
+    let judged = Judged {
+        verdict,
+        analyses,
+        notes,
+    };
+    Ok((history, judged))
+}
+
+fn nothing_yet(notes: Notes) -> Judged {
+    Judged {
+        verdict: Verdict::Valid,
+        analyses: Vec::new(),
+        notes,
+    }
+}
+
+/// What a run that is not over has recorded may show an anomaly, and decides nothing else: faults are
+/// still to be healed, operations still to be asked.
+fn still_going(judged: &mut Judged) {
+    let why = "the run still goes on, and this is what it has recorded so far";
+    let early = |a: &Analysis| !matches!(a.verdict, Verdict::Infra | Verdict::Vacuous);
+    judged.analyses.retain(early);
+    judged.analyses.push(Analysis::unknown("run", why));
+    judged.verdict = compose::overall(&judged.analyses);
+}
+
+/// Replaces the results and the report, or says why not.
+fn write(
+    args: &args::Check,
+    store: &Store,
+    run: &Run,
+    stored: Option<&Judged>,
+    conclude: impl FnOnce() -> Result<(), Failure>,
+    judged: &Judged,
+) -> Option<String> {
+    if !store.holds(run) && !args.save {
+        let (folder, root) = (run.path().display(), store.root().display());
+        return Some(format!(
+            "{folder} is not in the store {root}, so nothing was written there: --save writes results and report"
+        ));
+    }
+    if let Some(stored) = stored
+        && let Some(checker) = undecided(stored, judged)
+    {
+        return Some(format!(
+            "nothing was written: of {checker} more is known by the judgement that is stored, which was {}",
+            stored.verdict.word().to_uppercase()
+        ));
+    }
+    conclude().err().map(|why| why.to_string())
+}
+
+/// A checker that once came to an end and has not now, because time or memory ran out.
+fn undecided<'a>(stored: &'a Judged, judged: &Judged) -> Option<&'a str> {
+    let decided = |of: &Judged, name: &str| {
+        let found = of.analyses.iter().find(|a| a.checker == name);
+        found.is_some_and(|a| a.verdict != Verdict::Unknown)
+    };
+    let mut names = stored.analyses.iter().map(|a| a.checker.as_str());
+    let lacks = judged
+        .analyses
+        .iter()
+        .any(|a| a.verdict == Verdict::Unknown);
+    names.find(|name| lacks && decided(stored, name) && !decided(judged, name))
 }
 
 /// A run's history, and who judges it: as its own workload says, or another.
@@ -102,9 +220,20 @@ pub fn report(args: args::Report) -> Result<ExitCode, Failure> {
     let spec = Spec::load(&run)?;
     let judged = load_results(&run)?;
     let history = run.load().map_err(Failure::usage)?.history;
-    let path = args.output.unwrap_or_else(|| run.report());
-    write_report(&run, &spec, &history, &judged, &path)?;
-    println!("{}", path.display());
+    let page = page(&run, &spec, &history, &judged)?;
+    let path = match args.output {
+        Some(path) => {
+            let fail = |e| Failure::Infra(format!("cannot write {}: {e}", path.display()));
+            output::put(&path, page.as_bytes()).map_err(fail)?;
+            path
+        }
+        None => {
+            let written = run.write(&run.report(), page.as_bytes());
+            written.map_err(Failure::infra)?;
+            run.report()
+        }
+    };
+    terminal::line(path.display().to_string());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -149,8 +278,8 @@ pub fn print(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     match json {
-        true => println!("{}", serde_json::to_string(judged).map_err(Failure::infra)?),
-        false => print!("{}", summary::text(title, judged, history)),
+        true => terminal::json(judged),
+        false => terminal::print(&summary::text(title, judged, history)),
     }
     Ok(code(judged.verdict))
 }

@@ -8,6 +8,8 @@ use harness::progress::{Counts, Now, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
+use crate::terminal;
+
 /// How often the live line is drawn.
 const LIVE: Duration = Duration::from_millis(200);
 /// How often a plain line is printed while nothing changes.
@@ -50,9 +52,9 @@ async fn draw(progress: Arc<Progress>, bar: ProgressBar) {
     loop {
         beat.tick().await;
         for remark in progress.take_remarks() {
-            bar.println(remark);
+            bar.println(terminal::told(&remark));
         }
-        bar.set_message(line(&progress.now(), progress.counts()));
+        bar.set_message(terminal::word(&line(&progress.now(), progress.counts())));
         bar.tick();
     }
 }
@@ -64,7 +66,7 @@ async fn print(progress: Arc<Progress>) {
     loop {
         beat.tick().await;
         for remark in progress.take_remarks() {
-            eprintln!("{remark}");
+            terminal::tell(remark);
         }
         let now = progress.now();
         let state = (
@@ -72,7 +74,7 @@ async fn print(progress: Arc<Progress>) {
             now.faults.iter().map(|(n, _)| *n).collect(),
         );
         if shown.as_ref() != Some(&state) || last.elapsed() >= PLAIN {
-            eprintln!("{}", line(&now, progress.counts()));
+            terminal::tell(line(&now, progress.counts()));
             shown = Some(state);
             last = Instant::now();
         }

@@ -9,16 +9,14 @@ use workloads::systems::{self, Setup, SetupError};
 
 use crate::args;
 use crate::exit::Failure;
+use crate::terminal;
 
 pub fn command(args: &args::Doctor) -> Result<ExitCode, Failure> {
     let findings = doctor::examine(&args.store.store);
     for finding in findings.iter().chain(&systems()) {
         match args.json {
-            true => println!(
-                "{}",
-                serde_json::to_string(finding).map_err(Failure::infra)?
-            ),
-            false => println!("{}", line(finding)),
+            true => terminal::json(finding),
+            false => terminal::line(line(finding)),
         }
     }
     let missing = doctor::missing(doctor::LAB, &findings);

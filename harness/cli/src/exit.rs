@@ -5,6 +5,9 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use checkers::Verdict;
+use serde_json::json;
+
+use crate::terminal;
 
 /// The command line was wrong; sysexits.h calls it EX_USAGE.
 pub const USAGE: u8 = 64;
@@ -34,8 +37,17 @@ pub fn table() -> String {
 pub enum Failure {
     /// The user can mend it: a wrong name, flag or file.
     Usage(String),
+    /// The same of the command line as a whole, which says so itself.
+    CommandLine(String),
     /// The harness could not do its work.
     Infra(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failure::Usage(text) | Failure::CommandLine(text) | Failure::Infra(text)) = self;
+        f.write_str(text)
+    }
 }
 
 impl Failure {
@@ -47,13 +59,22 @@ impl Failure {
         Failure::Infra(error.to_string())
     }
 
-    /// Says why on stderr.
-    pub fn report(self) -> ExitCode {
-        let (text, code) = match self {
-            Failure::Usage(text) => (text, USAGE),
-            Failure::Infra(text) => (text, Verdict::Infra.exit_code()),
+    /// Says why on stderr, and on stdout too if a program reads that.
+    pub fn report(self, json: bool) -> ExitCode {
+        let infra = Verdict::Infra;
+        let (word, code) = match self {
+            Failure::Usage(_) | Failure::CommandLine(_) => ("usage", USAGE),
+            Failure::Infra(_) => (infra.word(), infra.exit_code()),
         };
-        eprintln!("schism: {text}");
+        let text = self.to_string();
+        let text = text.trim_end();
+        match self {
+            Failure::CommandLine(_) => terminal::tell(text),
+            _ => terminal::tell(format!("schism: {text}")),
+        }
+        if json {
+            terminal::json(&json!({ "verdict": word, "exit_code": code, "error": text }));
+        }
         ExitCode::from(code)
     }
 }

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,9 +23,11 @@ use crate::args::{Cli, Command, Experiment};
 use crate::batch;
 use crate::exit::Failure;
 use crate::measures;
+use crate::output;
 use crate::plan;
 use crate::run::Outcome;
 use crate::spec::Spec;
+use crate::terminal;
 
 /// As many as the interval's arithmetic takes.
 const MOST_SEEDS: u64 = 1_000;
@@ -74,6 +75,7 @@ impl Question {
     fn is(&self, run: &Run, spec: &Spec) -> bool {
         let nodes = self.spec.node_names();
         self.spec.asks_the_same(spec)
+            && run.schedule().is_file()
             && Schedule::load(&run.schedule(), &nodes).is_ok_and(|s| s == self.schedule)
     }
 }
@@ -214,12 +216,12 @@ impl Experiment {
                 left.push(question.clone());
             }
         }
-        eprintln!(
+        terminal::tell(format!(
             "{}, {} of them already in {}, {at_once} at a time",
             counted(made.len() + left.len(), "run"),
             made.len(),
             store.root().display()
-        );
+        ));
         made.extend(batch::run_all(left, at_once, store.root())?);
 
         let mut units = BTreeMap::new();
@@ -295,7 +297,7 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
 pub fn conclude<'a>(
     page: &Path,
     html: &str,
-    output: &str,
+    text: &str,
     json: bool,
     trials: impl IntoIterator<Item = &'a Trial>,
 ) -> Result<ExitCode, Failure> {
@@ -303,27 +305,25 @@ pub fn conclude<'a>(
     if let Some(folder) = page.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(fail)?;
     }
-    std::fs::write(page, html).map_err(fail)?;
-    let mut stdout = std::io::stdout().lock();
-    // Whoever reads may have read enough.
-    let _ = writeln!(stdout, "{}", output.trim_end());
+    let written = output::put(page, html.as_bytes()).map_err(fail);
+    terminal::line(text.trim_end());
+    // What was found is said before what could not be written.
+    written?;
     match json {
-        true => eprintln!("page     {}", page.display()),
-        false => {
-            let _ = writeln!(stdout, "\npage     {}", page.display());
-        }
+        true => terminal::tell(format!("page     {}", page.display())),
+        false => terminal::line(format!("\npage     {}", page.display())),
     }
     let failed = |t: &Trial| t.verdict.is_none_or(|v| v == Verdict::Infra);
     let failed = trials.into_iter().filter(|t| failed(t)).count();
     match failed {
         0 => Ok(ExitCode::SUCCESS),
         n => {
-            eprintln!(
+            terminal::tell(format!(
                 "{} gave no result, and {} in no figure; the same command tries {} again",
                 counted(n, "run"),
                 either(n, "is", "are"),
                 either(n, "it", "them")
-            );
+            ));
             Ok(ExitCode::from(Verdict::Infra.exit_code()))
         }
     }

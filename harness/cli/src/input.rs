@@ -1,7 +1,6 @@
 //! Histories from files: of any format, compressed or not, and what is done with them alone.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,7 +8,7 @@ use checkers::choice::{Choice, Model};
 use checkers::{Analysis, Budget, Verdict, compose};
 use harness::run::{Judged, Notes};
 use history::foreign::{self, Format};
-use history::jsonl::{self, Loaded};
+use history::jsonl::{self, Loaded, Torn};
 use history::wording::counted;
 use history::{History, Op, Outcome, Value};
 
@@ -17,8 +16,10 @@ use crate::args;
 use crate::certificate;
 use crate::check::print;
 use crate::exit::Failure;
+use crate::output::{self, Output};
 use crate::packed::{self, Unread};
-use crate::stream::{Metered, Waiting};
+use crate::stream::{self, Metered};
+use crate::terminal;
 
 /// Reads a history; `-` is standard input. Or says how far it came within the budget.
 pub fn load(
@@ -28,16 +29,7 @@ pub fn load(
 ) -> Result<Result<Loaded, String>, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", path.display()));
     let meter = budget.start();
-    let raw: Box<dyn Read + Send> = match path.as_os_str() == "-" {
-        true => Box::new(Waiting::on(io::stdin(), &meter)),
-        false => {
-            let file = File::open(path).map_err(|e| fail(&e))?;
-            match file.metadata().is_ok_and(|m| m.is_file()) {
-                true => Box::new(file),
-                false => Box::new(Waiting::on(file, &meter)),
-            }
-        }
-    };
+    let raw = stream::open(path, &meter).map_err(|e| fail(&e))?;
     match packed::read(raw, format, &meter) {
         Ok(loaded) => Ok(Ok(loaded)),
         Err(Unread::Exhausted(why)) => Ok(Err(why)),
@@ -70,6 +62,11 @@ pub fn in_folder(folder: &Path) -> Option<PathBuf> {
 pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
     let name = path.display();
     let budget = args.budget.budget();
+    if let Some(file) = &args.certificate {
+        // Before minutes are spent.
+        let fail = |e| Failure::Usage(format!("{}: {e}", file.display()));
+        output::probe(file).map_err(fail)?;
+    }
     let mut notes = Notes::default();
     let loaded = match load(path, args.input.format, &budget)? {
         Ok(loaded) => loaded,
@@ -82,13 +79,7 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
             return print(&name.to_string(), &judged, &History::default(), args.json);
         }
     };
-    notes.warnings.extend(loaded.torn.map(|torn| {
-        let (line, bytes) = (torn.line, torn.bytes);
-        format!(
-            "line {line} of the history is torn and was left out ({})",
-            counted(bytes, "byte")
-        )
-    }));
+    notes.warnings.extend(loaded.torn.map(torn));
     notes.warnings.extend(loaded.notes);
     let question = args.question.question();
     let asked = question.put(loaded.history);
@@ -114,7 +105,7 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
                 .warnings
                 .extend(nil_reads(&analysis, &choice, &history));
             if let Some(file) = &args.certificate {
-                let came = certificate::write(file, &choice, &history, &analysis, &budget)?;
+                let came = certificate::write(file, &choice, &history, &analysis, &budget);
                 notes.warnings.push(came);
             }
             (title, analysis)
@@ -126,6 +117,15 @@ pub fn check(args: &args::Check, path: &Path) -> Result<ExitCode, Failure> {
         notes,
     };
     print(&title, &judged, &history, args.json)
+}
+
+/// What there is to say of a last line that is not whole.
+pub fn torn(torn: Torn) -> String {
+    let (line, bytes) = (torn.line, torn.bytes);
+    format!(
+        "line {line} of the history is torn and was left out ({})",
+        counted(bytes, "byte")
+    )
 }
 
 /// Which answers of nil were held against a history of registers, if any were.
@@ -158,21 +158,18 @@ fn nil_reads(analysis: &Analysis, choice: &Choice, history: &History) -> Option<
 pub fn convert(args: &args::Convert) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
     let unknown = |name: &str, why: &str| {
-        eprintln!("schism: {name}: {why}");
+        terminal::tell(format!("schism: {name}: {why}"));
         Ok(ExitCode::from(Verdict::Unknown.exit_code()))
     };
     let history = match load(&args.from, args.input.format, &budget)? {
         Ok(loaded) => loaded.history,
         Err(why) => return unknown(&args.from.display().to_string(), &why),
     };
-    let (name, to): (String, Box<dyn Write>) = match &args.output {
-        None => ("standard output".into(), Box::new(io::stdout())),
+    let (name, to) = match &args.output {
+        None => ("standard output".into(), Output::Data(terminal::data())),
         Some(path) => {
             let fail = |e| Failure::Usage(format!("{}: {e}", path.display()));
-            (
-                path.display().to_string(),
-                Box::new(File::create(path).map_err(fail)?),
-            )
+            (path.display().to_string(), Output::to(path).map_err(fail)?)
         }
     };
     let mut to = Metered::new(to, budget.start());
@@ -191,6 +188,11 @@ pub fn convert(args: &args::Convert) -> Result<ExitCode, Failure> {
     if let Some(why) = to.get_ref().exhausted {
         return unknown(&name, &format!("{why} before everything was written"));
     }
-    written.map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
+    let written = written.and_then(|()| to.into_inner().map_err(|e| e.into_error())?.to.keep());
+    match written {
+        // Whoever reads has read enough.
+        Err(e) if args.output.is_none() && e.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(|e| Failure::Usage(format!("{name}: {e}")))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use crate::args::List;
 use crate::exit::Failure;
 use crate::run::load_results;
 use crate::spec::Spec;
+use crate::terminal::{self, word};
 
 /// A reason that is longer is read elsewhere.
 const MOST_CHARS: usize = 120;
@@ -20,51 +21,89 @@ struct Row {
     run: String,
     /// None: the run was cut short before it was judged.
     verdict: Option<Verdict>,
+    /// It still goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    live: bool,
     /// Why it is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     title: String,
     nemesis: String,
-    seed: u64,
+    seed: Option<u64>,
+    /// What is wrong with its folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 pub fn command(args: List) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let runs = store.list().map_err(Failure::infra)?;
-    let rows: Vec<Row> = runs.iter().map(row).collect::<Result<_, _>>()?;
-    for row in &rows {
+    for run in &runs {
+        let row = row(run);
         match args.json {
-            true => println!("{}", serde_json::to_string(row).map_err(Failure::infra)?),
-            false => println!(
-                "{:<8} {:<44} {:<28} {:<24} seed {}{}",
-                row.verdict.map_or("-", Verdict::word),
-                row.run,
-                row.title,
-                row.nemesis,
-                row.seed,
-                row.why
-                    .as_ref()
-                    .map_or(String::new(), |why| format!("  {why}"))
-            ),
+            true => terminal::json(&row),
+            false => terminal::line(text(&row)),
         }
     }
-    if rows.is_empty() && !args.json {
-        eprintln!("no runs in {}", store.root().display());
+    if runs.is_empty() && !args.json {
+        terminal::tell(format!("no runs in {}", store.root().display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(run: &Run) -> Result<Row, Failure> {
-    let spec = Spec::load(run)?;
-    let judged = load_results(run).ok();
-    Ok(Row {
+/// One run that is broken hides no other.
+fn row(run: &Run) -> Row {
+    let empty = Row {
         run: run.name(),
+        verdict: None,
+        live: run.is_live(),
+        title: String::new(),
+        nemesis: String::new(),
+        seed: None,
+        why: None,
+        problem: None,
+    };
+    let spec = match Spec::load(run) {
+        Ok(spec) => spec,
+        Err(why) => {
+            return Row {
+                problem: Some(why.to_string()),
+                ..empty
+            };
+        }
+    };
+    let (judged, problem) = match load_results(run) {
+        Ok(judged) => (Some(judged), None),
+        // It is not over, or was cut short.
+        Err(_) if !run.results().exists() => (None, None),
+        Err(why) => (None, Some(why.to_string())),
+    };
+    Row {
         verdict: judged.as_ref().map(|judged| judged.verdict),
         why: judged.as_ref().and_then(why),
+        problem,
         title: spec.title(),
         nemesis: spec.nemesis.unwrap_or_else(|| "(schedule)".into()),
-        seed: spec.seed,
-    })
+        seed: Some(spec.seed),
+        ..empty
+    }
+}
+
+fn text(row: &Row) -> String {
+    let verdict = match (row.verdict, row.live) {
+        (Some(verdict), _) => verdict.word(),
+        (None, true) => "live",
+        (None, false) => "-",
+    };
+    let mut text = format!("{verdict:<8} {:<44}", word(&row.run));
+    if let Some(seed) = row.seed {
+        let (title, nemesis) = (word(&row.title), word(&row.nemesis));
+        text += &format!(" {title:<28} {nemesis:<24} seed {seed}");
+    }
+    for more in [&row.why, &row.problem].into_iter().flatten() {
+        text += &format!("  {}", word(more));
+    }
+    text
 }
 
 /// The first line of what decided the verdict; none if it is valid.

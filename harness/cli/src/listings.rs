@@ -9,13 +9,14 @@ use workloads::params::Param;
 use workloads::{systems, workload};
 
 use crate::exit::Failure;
+use crate::terminal;
 
 /// Prints rows as JSON lines, or as `text` shows them.
 fn show(rows: &[Json], as_json: bool, text: impl Fn(&Json) -> String) -> ExitCode {
     for row in rows {
         match as_json {
-            true => println!("{row}"),
-            false => println!("{}", text(row)),
+            true => terminal::json(row),
+            false => terminal::line(text(row)),
         }
     }
     ExitCode::SUCCESS
@@ -131,7 +132,7 @@ pub fn flaws(system: &str, as_json: bool) -> Result<ExitCode, Failure> {
         .collect::<Result<_, _>>()
         .map_err(Failure::infra)?;
     if rows.is_empty() && !as_json {
-        eprintln!("{system} has no flaws that can be planted");
+        terminal::tell(format!("{system} has no flaws that can be planted"));
     }
     Ok(show(&rows, as_json, |row| {
         format!(
@@ -160,17 +161,20 @@ pub fn errors(as_json: bool) -> Result<ExitCode, Failure> {
 /// Undoes by hand what a dead agent left: the agent itself knows how.
 pub fn heal(dir: &Path) -> Result<ExitCode, Failure> {
     let agent = harness::cluster::lab::agent_program().map_err(Failure::Infra)?;
-    let status = Command::new(&agent)
+    let healed = Command::new(&agent)
         .arg("heal")
         .arg("--dir")
         .arg(dir)
-        .status()
+        .output()
         .map_err(|e| Failure::Infra(format!("cannot start {}: {e}", agent.display())))?;
-    match status.success() {
+    terminal::print(&String::from_utf8_lossy(&healed.stdout));
+    match healed.status.success() {
         true => Ok(ExitCode::SUCCESS),
         false => Err(Failure::Infra(format!(
-            "{} heal: {status}",
-            agent.display()
+            "{} heal: {}: {}",
+            agent.display(),
+            healed.status,
+            String::from_utf8_lossy(&healed.stderr).trim_end()
         ))),
     }
 }

@@ -1,5 +1,8 @@
 //! The `schism` command: the only place that names concrete things, prints, and exits.
 
+// Whatever is printed goes through `terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod batch;
 mod certificate;
@@ -16,6 +19,7 @@ mod input;
 mod list;
 mod listings;
 mod measures;
+mod output;
 mod packed;
 mod plan;
 mod prompt;
@@ -25,6 +29,7 @@ mod spec;
 mod stream;
 mod summary;
 mod sweep;
+mod terminal;
 mod vagrant;
 
 use std::process::ExitCode;
@@ -32,7 +37,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
-use exit::{Failure, USAGE};
+use exit::Failure;
 
 fn main() -> ExitCode {
     // The lab starts this executable again for each node, before anything else can run.
@@ -40,10 +45,12 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            // Help and version are no errors, and go to stdout.
-            let code = if e.use_stderr() { USAGE } else { 0 };
+            if e.use_stderr() {
+                return Failure::CommandLine(e.to_string()).report(wants_json());
+            }
+            // Help and version are no errors. A reader that has gone has read enough.
             let _ = e.print();
-            return ExitCode::from(code);
+            return ExitCode::SUCCESS;
         }
     };
     let result = match cli.command {
@@ -65,9 +72,17 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => listings::heal(&args.dir),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "schism", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "schism", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
     };
-    result.unwrap_or_else(Failure::report)
+    result.unwrap_or_else(|failure| failure.report(wants_json()))
+}
+
+/// Asked before the command line is understood, for whoever reads the answer is a program then too.
+fn wants_json() -> bool {
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    words.any(|word| word == "--json")
 }

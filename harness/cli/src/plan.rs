@@ -20,7 +20,7 @@ use workloads::workload::{self, Workload};
 use crate::args;
 use crate::check;
 use crate::exit::Failure;
-use crate::spec::{Machine, Spec};
+use crate::spec::{MOST_WORKERS, Machine, Spec};
 
 /// Everything that a run needs, checked.
 pub struct Plan {
@@ -102,9 +102,16 @@ pub fn resolve(args: &args::Run) -> Result<Plan, Failure> {
             spec.time_limit()
         )));
     }
+    let expect = expected(args, chosen);
+    if args.expect && expect.is_none() {
+        return Err(Failure::Usage(
+            "--expect: nobody knows what to expect of a scenario with other faults, flaws or parameters"
+                .into(),
+        ));
+    }
     Ok(Plan {
         spec,
-        expect: expected(args, chosen),
+        expect,
         schedule,
         ready,
         workload,
@@ -151,7 +158,7 @@ fn specify(args: &args::Run, scenario: Option<&Scenario>) -> Result<Spec, Failur
     }
     let concurrency = args.concurrency.or(scenario.map(|s| s.concurrency));
     let concurrency = concurrency.unwrap_or(pace.concurrency.max(nodes));
-    if !(1..=10_000).contains(&concurrency) {
+    if !(1..=MOST_WORKERS).contains(&concurrency) {
         return Err(Failure::Usage(format!(
             "--concurrency {concurrency}: 1 to 10,000 workers"
         )));

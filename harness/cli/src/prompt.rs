@@ -6,14 +6,19 @@ use std::path::Path;
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use crate::terminal::word;
+
 /// Where the passphrase is taken from if nobody can be asked.
 const VARIABLE: &str = "SCHISM_SSH_PASSPHRASE";
 
 /// The passphrase of a key: from the environment, or from whoever sits at the terminal.
 pub fn passphrase(key: &Path) -> Option<String> {
-    std::env::var(VARIABLE)
-        .ok()
-        .or_else(|| ask(&format!("passphrase of {}: ", key.display())))
+    std::env::var(VARIABLE).ok().or_else(|| {
+        ask(&format!(
+            "passphrase of {}: ",
+            word(&key.display().to_string())
+        ))
+    })
 }
 
 fn ask(question: &str) -> Option<String> {

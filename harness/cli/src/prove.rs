@@ -15,7 +15,9 @@ use workloads::scenario::Scenario;
 use crate::args::Prove;
 use crate::batch::{self, default_jobs};
 use crate::exit::Failure;
+use crate::output;
 use crate::run::Outcome;
+use crate::terminal;
 
 /// One run to be made.
 #[derive(Clone)]
@@ -69,18 +71,19 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
         .into_iter()
         .filter(|job| !made.iter().any(|m| m.job == *job))
         .collect();
-    eprintln!(
+    terminal::tell(format!(
         "{}, {} of them already in {}, {at_once} at a time",
         counted(all, "run"),
         made.len(),
         store.root().display()
-    );
+    ));
     made.extend(batch::run_all(jobs, at_once, &args.store.store)?);
     let table = table(&args, &entries, &made);
-    print!("{table}");
-    if let Some(path) = &args.output {
-        std::fs::write(path, &table)
-            .map_err(|e| Failure::Infra(format!("cannot write {}: {e}", path.display())))?;
+    terminal::print(&table);
+    if let Some(path) = &args.output
+        && let Err(e) = output::put(path, table.as_bytes())
+    {
+        terminal::tell(format!("schism: cannot write {}: {e}", path.display()));
     }
     let verdict = overall(&entries, &made);
     Ok(crate::check::code(verdict))

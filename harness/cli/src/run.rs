@@ -1,6 +1,5 @@
 //! `schism run`: from a specification to a verdict.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use harness::cluster::lab::{self, Entered};
 use harness::progress::{Progress, Stop, Wish, unless, wish};
 use harness::run::{Judged, Notes, RunError, judge, record};
 use history::History;
+use history::file;
 use history::store::{Run, Store};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -22,6 +22,11 @@ use crate::doctor;
 use crate::exit::Failure;
 use crate::plan::{self, Plan};
 use crate::spec::Spec;
+use crate::terminal;
+
+/// Bytes of a run's files, of whosever run it is.
+const MOST_RESULTS: u64 = 1 << 30;
+const MOST_SCHEDULE: u64 = 64 << 20;
 
 /// How long a node may be without a word from the controller before it heals itself.
 const LEASE: Duration = Duration::from_secs(10);
@@ -36,6 +41,9 @@ pub struct Outcome {
     /// When the first anomaly was complete, in seconds since the start of the main phase.
     pub found_at_s: Option<f64>,
     pub seed: u64,
+    /// What is not as the scenario expects, if the run is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<Vec<String>>,
     pub judged: Judged,
 }
 
@@ -51,6 +59,8 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let label = format!("{}-{}", plan.spec.system, plan.spec.workload);
     let run = store.create(&label).map_err(Failure::infra)?;
+    // Where folders cannot be locked nobody sees that the run goes on, and nothing else is lost.
+    let _held = run.hold();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -77,29 +87,51 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     // Stragglers, such as a connection attempt to a node that is gone, have nothing more to say.
     runtime.shutdown_background();
     let (history, judged) = judged?;
-    conclude(&run, &spec, &history, &judged)?;
+    // From here on there is a verdict, and nothing that goes wrong keeps it from being said.
+    let mut troubles = Vec::new();
+    troubles.extend(conclude(&run, &spec, &history, &judged).err());
     if judged.verdict == Verdict::Valid {
         // Evidence of nothing, and large.
-        lab::discard_data(&run.path().join("nodes")).map_err(Failure::infra)?;
+        let discarded = lab::discard_data(&run.path().join("nodes"));
+        troubles.extend(discarded.map_err(Failure::infra).err());
     }
-    if args.json {
-        let outcome = outcome(&run, &spec, &history, judged);
-        println!(
-            "{}",
-            serde_json::to_string(&outcome).map_err(Failure::infra)?
-        );
-        return Ok(check::code(outcome.verdict));
-    }
-    let code = check::print(&spec.title(), &judged, &history, false)?;
-    if let Some(expect) = expect {
-        match &expect.unmet(judged.verdict, &judged.analyses)[..] {
-            [] => println!("\nas the scenario expects"),
-            unmet => println!("\nnot as the scenario expects: {}", unmet.join("; ")),
+    let unmet = expect.map(|expect| expect.unmet(judged.verdict, &judged.analyses));
+    let code = match &unmet {
+        Some(unmet) if args.expect => as_expected(judged.verdict, unmet.is_empty()),
+        _ => check::code(judged.verdict),
+    };
+    match args.json {
+        true => terminal::json(&Outcome {
+            unmet,
+            ..outcome(&run, &spec, &history, judged)
+        }),
+        false => {
+            check::print(&spec.title(), &judged, &history, false)?;
+            match unmet.as_deref() {
+                None => {}
+                Some([]) => terminal::line("\nas the scenario expects"),
+                Some(unmet) => terminal::line(format!(
+                    "\nnot as the scenario expects: {}",
+                    unmet.join("; ")
+                )),
+            }
+            terminal::line(format!("\nreport   {}", run.report().display()));
+            terminal::line(format!("again    {}", command_line(&run, &spec)));
         }
     }
-    println!("\nreport   {}", run.report().display());
-    println!("again    {}", command_line(&run, &spec));
+    for trouble in troubles {
+        terminal::tell(format!("schism: {trouble}"));
+    }
     Ok(code)
+}
+
+/// The exit code under `--expect`. A verdict that says nothing of the system keeps its own.
+fn as_expected(verdict: Verdict, met: bool) -> ExitCode {
+    match (met, verdict) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, Verdict::Valid) => check::code(Verdict::Invalid),
+        (false, verdict) => check::code(verdict),
+    }
 }
 
 /// Step 8 of a run.
@@ -144,10 +176,10 @@ impl Judging {
 
 /// Writes down in the run's folder why there is nothing to judge.
 fn leave_why(run: &Run, failure: Failure) -> Failure {
-    let (Failure::Usage(why) | Failure::Infra(why)) = &failure;
+    let why = failure.to_string();
     let judged = Judged {
         verdict: Verdict::Infra,
-        analyses: vec![Analysis::infra("harness", why.clone())],
+        analyses: vec![Analysis::infra("harness", why.as_str())],
         notes: Notes::default(),
     };
     let results = serde_json::to_vec_pretty(&judged).expect("results have only text keys");
@@ -239,23 +271,21 @@ pub fn conclude(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> R
     let results = serde_json::to_vec_pretty(judged).map_err(Failure::infra)?;
     run.write(&run.results(), &results)
         .map_err(Failure::infra)?;
-    write_report(run, spec, history, judged, &run.report())
+    let page = page(run, spec, history, judged)?;
+    run.write(&run.report(), page.as_bytes())
+        .map_err(Failure::infra)
 }
 
-pub fn write_report(
-    run: &Run,
-    spec: &Spec,
-    history: &History,
-    judged: &Judged,
-    path: &Path,
-) -> Result<(), Failure> {
+/// The report.
+pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Result<String, Failure> {
     let mut shown = serde_json::to_value(spec).map_err(Failure::infra)?;
     shown["versions"] = judged.notes.versions.clone().into();
     if let Some(delay) = judged.notes.recorder_delay {
         shown["recorder_delay"] = serde_json::to_value(delay).map_err(Failure::infra)?;
     }
-    let schedule = std::fs::read_to_string(run.schedule()).ok();
-    let page = report::render(&report::Input {
+    let schedule = file::read(&run.schedule(), MOST_SCHEDULE).ok();
+    let schedule = schedule.and_then(|text| String::from_utf8(text).ok());
+    Ok(report::render(&report::Input {
         system: &spec.system,
         workload: &spec.workload,
         command: &command_line(run, spec),
@@ -266,8 +296,7 @@ pub fn write_report(
         analyses: &judged.analyses,
         verdict: judged.verdict,
         warnings: &judged.notes.warnings,
-    });
-    run.write(path, page.as_bytes()).map_err(Failure::infra)
+    }))
 }
 
 /// A drawn schedule follows from the seed; one from a file is in the run's folder.
@@ -277,12 +306,12 @@ fn command_line(run: &Run, spec: &Spec) -> String {
 
 pub fn load_results(run: &Run) -> Result<Judged, Failure> {
     let path = run.results();
-    let text = std::fs::read(&path).map_err(|e| {
-        Failure::Usage(format!(
-            "cannot read {}: {e}; `schism check {}` judges the run",
-            path.display(),
-            run.name()
-        ))
+    let text = file::read(&path, MOST_RESULTS).map_err(|e| {
+        let (path, run_name) = (path.display(), run.name());
+        Failure::Usage(match run.is_live() {
+            true => format!("cannot read {path}: {e}; the run still goes on"),
+            false => format!("cannot read {path}: {e}; `schism check {run_name}` judges the run"),
+        })
     })?;
     serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
 }
@@ -311,6 +340,7 @@ fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome
         anomalies: all().map(|a| a.kind.clone()).collect(),
         found_at_s: found.map(|at| at.saturating_sub(judged.notes.main_from_ns) as f64 / 1e9),
         seed: spec.seed,
+        unmet: None,
         judged,
     }
 }

@@ -3,12 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use harness::cluster::ssh;
 use harness::generator::Shape;
 use harness::scheduler::Clients;
+use history::file;
 use history::store::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
+
+/// Bytes of the file. No command line has so many.
+const MOST_BYTES: u64 = 16 << 20;
+/// Most operations that may be open at once.
+pub const MOST_WORKERS: usize = 10_000;
 
 /// A run's specification with nothing left open: defaults filled in, the seed drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,10 +159,38 @@ impl Spec {
 
     pub fn load(run: &Run) -> Result<Spec, Failure> {
         let path = run.spec();
-        let text = std::fs::read(&path)
+        let text = file::read(&path, MOST_BYTES)
             .map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
-        serde_json::from_slice(&text)
-            .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+        let wrong =
+            |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", path.display()));
+        let spec: Spec = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
+        spec.check().map_err(|why| wrong(&why))?;
+        Ok(spec)
+    }
+
+    /// Whether a run can have been asked for so: the file may be anybody's.
+    fn check(&self) -> Result<(), String> {
+        let Spec {
+            nodes,
+            concurrency,
+            rate,
+            ..
+        } = self;
+        if !(1..=ssh::MOST).contains(nodes) {
+            return Err(format!(
+                "nodes is {nodes}, and a run has 1 to {}",
+                ssh::MOST
+            ));
+        }
+        if !(1..=MOST_WORKERS).contains(concurrency) {
+            return Err(format!(
+                "concurrency is {concurrency}, and a run has 1 to {MOST_WORKERS} workers"
+            ));
+        }
+        match rate.is_finite() && *rate > 0.0 {
+            true => Ok(()),
+            false => Err(format!("rate is {rate}, which is no rate")),
+        }
     }
 }
 

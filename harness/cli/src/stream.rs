@@ -1,10 +1,29 @@
 //! Reading and writing that end when the budget does.
 
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
 use checkers::{Exhausted, Meter};
+
+/// Opens what a person named, `-` for standard input. Nothing is waited for beyond the meter's time:
+/// neither what comes through a pipe, nor its other end.
+pub fn open(path: &Path, meter: &Meter) -> io::Result<Box<dyn Read + Send>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(Waiting::on(|| Ok(io::stdin()), meter)));
+    }
+    let there = fs::metadata(path)?;
+    if there.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if there.is_file() {
+        return Ok(Box::new(File::open(path)?));
+    }
+    let path = path.to_path_buf();
+    Ok(Box::new(Waiting::on(move || File::open(path), meter)))
+}
 
 /// A pipe: whoever waits for what comes through it gives up when the time is over.
 pub struct Waiting {
@@ -14,10 +33,22 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    pub fn on(mut from: impl Read + Send + 'static, meter: &Meter) -> Waiting {
+    /// `open` may take its time too.
+    pub fn on<R: Read>(
+        open: impl FnOnce() -> io::Result<R> + Send + 'static,
+        meter: &Meter,
+    ) -> Waiting {
         let (to, pieces) = mpsc::sync_channel(4);
         // It ends with the pipe, or when nobody listens any more; at the latest with the program.
         thread::spawn(move || {
+            let mut from = match open() {
+                Ok(from) => from,
+                Err(e) => {
+                    // Whoever would have read may have given up.
+                    let _ = to.send(Err(e));
+                    return;
+                }
+            };
             loop {
                 let mut piece = vec![0; 1 << 16];
                 let read = from.read(&mut piece);
@@ -52,7 +83,7 @@ impl Read for Waiting {
 
 /// Writes as long as there is time.
 pub struct Metered<W> {
-    to: W,
+    pub to: W,
     meter: Meter,
     /// What ended it, if anything did.
     pub exhausted: Option<Exhausted>,
@@ -101,7 +132,13 @@ mod tests {
         let bytes: Vec<u8> = (0..300_000).map(|n| n as u8).collect();
         let mut read = Vec::new();
         let meter = Budget::UNLIMITED.start();
-        let mut pipe = Waiting::on(Cursor::new(bytes.clone()), &meter);
+        let mut pipe = Waiting::on(
+            {
+                let bytes = bytes.clone();
+                || Ok(Cursor::new(bytes))
+            },
+            &meter,
+        );
         pipe.read_to_end(&mut read).unwrap();
         assert_eq!(read, bytes);
     }
@@ -109,7 +146,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_pipe_when_the_time_is_over() {
         let (silent, _kept) = io::pipe().unwrap();
-        let mut pipe = Waiting::on(silent, &NO_TIME.start());
+        let mut pipe = Waiting::on(|| Ok(silent), &NO_TIME.start());
         let found = pipe.read(&mut [0]).unwrap_err();
         assert_eq!(found.kind(), io::ErrorKind::TimedOut);
     }

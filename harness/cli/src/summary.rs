@@ -7,20 +7,26 @@ use harness::run::Judged;
 use history::wording::{counted, decimal};
 use history::{History, Op, Outcome, Time, fault};
 
+use crate::terminal::{clipped, word};
+
 /// Anomalies that are shown; the report has more.
 const SHOWN: usize = 3;
+/// Lines that are shown of one text.
+const LINES: usize = 30;
 
 /// The verdict first, then why, then where the rest is.
 pub fn text(title: &str, judged: &Judged, history: &History) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{}  {title}", judged.verdict.word().to_uppercase());
+    let verdict = judged.verdict.word().to_uppercase();
+    let _ = writeln!(out, "{verdict}  {}", word(title));
     let _ = writeln!(out, "  {}", counts(history));
     let worst = judged
         .analyses
         .iter()
         .filter(|a| a.verdict == judged.verdict && a.verdict != Verdict::Valid);
     for analysis in worst {
-        let _ = writeln!(out, "\n{}: {}", analysis.checker, analysis.summary);
+        let (checker, summary) = (word(&analysis.checker), lines(&analysis.summary));
+        let _ = writeln!(out, "\n{checker}: {summary}");
         for anomaly in analysis.anomalies.iter().take(SHOWN) {
             let _ = write!(out, "{}", anomaly_text(anomaly, history));
         }
@@ -34,12 +40,12 @@ pub fn text(title: &str, judged: &Judged, history: &History) -> String {
             out,
             "  {:<8} {:<14} {}",
             analysis.word(),
-            analysis.checker,
-            first_line(&analysis.summary)
+            word(&analysis.checker),
+            word(first_line(&analysis.summary))
         );
     }
     for warning in &judged.notes.warnings {
-        let _ = writeln!(out, "note: {warning}");
+        let _ = writeln!(out, "note: {}", word(warning));
     }
     out
 }
@@ -96,7 +102,8 @@ fn anomaly_text(anomaly: &Anomaly, history: &History) -> String {
     let mut out = String::new();
     let object = anomaly.object.as_ref();
     let object = object.map_or(String::new(), |o| format!(" of {o}"));
-    let _ = writeln!(out, "\n  {}{object}: {}", anomaly.kind, anomaly.reason);
+    let (kind, object) = (word(&anomaly.kind), word(&object));
+    let _ = writeln!(out, "\n  {kind}{object}: {}", lines(&anomaly.reason));
     for index in &anomaly.ops {
         match history.find(*index) {
             Some(op) => {
@@ -105,7 +112,7 @@ fn anomaly_text(anomaly: &Anomaly, history: &History) -> String {
             // Completions and the nemesis's events can be pointed at too.
             None => {
                 if let Some(event) = history.event(*index) {
-                    let _ = writeln!(out, "    {index:>6}  {}  {}", event.time, event.f);
+                    let _ = writeln!(out, "    {index:>6}  {}  {}", event.time, word(&event.f));
                 }
             }
         }
@@ -116,9 +123,9 @@ fn anomaly_text(anomaly: &Anomaly, history: &History) -> String {
 fn op_text(op: &Op) -> String {
     let result = match op.outcome {
         Outcome::Ok if op.output == op.input => "ok".to_string(),
-        Outcome::Ok => format!("ok {}", clipped(&op.output.to_string())),
-        Outcome::Fail => format!("fail {}", op.error.as_deref().unwrap_or_default()),
-        Outcome::Info => format!("info {}", op.error.as_deref().unwrap_or_default()),
+        Outcome::Ok => format!("ok {}", short(&op.output.to_string())),
+        Outcome::Fail => format!("fail {}", short(op.error.as_deref().unwrap_or_default())),
+        Outcome::Info => format!("info {}", short(op.error.as_deref().unwrap_or_default())),
     };
     let until = match op.ret {
         Time::MAX => "…".to_string(),
@@ -128,20 +135,25 @@ fn op_text(op: &Op) -> String {
         "{:>6}  {:.3}–{until} s  {}  process {}  {} {}  {result}",
         op.index,
         op.call.as_secs_f64(),
-        op.node.as_deref().unwrap_or("-"),
-        op.process,
-        op.f,
-        clipped(&op.input.to_string()),
+        short(op.node.as_deref().unwrap_or("-")),
+        short(&op.process.to_string()),
+        short(&op.f),
+        short(&op.input.to_string()),
     )
 }
 
 /// A log or a long list is looked at elsewhere.
-fn clipped(text: &str) -> String {
-    const ENOUGH: usize = 100;
-    match text.char_indices().nth(ENOUGH) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_string(),
+fn short(text: &str) -> String {
+    clipped(text, 100)
+}
+
+/// Sentences of several lines, none of which begins like one of ours.
+fn lines(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().take(LINES).map(word).collect();
+    if text.lines().nth(LINES).is_some() {
+        lines.push("…".into());
     }
+    lines.join("\n    ")
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::args::{Cluster, ClusterCommand};
 use crate::cluster::AccessArgs;
 use crate::domain::Domain;
 use crate::exit::Failure;
+use crate::terminal;
 
 /// Says where the Vagrantfile is, if that is not `vagrant/` here.
 const VARIABLE: &str = "SCHISM_VAGRANT_DIR";
@@ -25,10 +26,10 @@ pub fn command(args: &Cluster) -> Result<ExitCode, Failure> {
     match &args.command {
         ClusterCommand::Up { nodes } => {
             up(&folder, *nodes)?;
-            print!("{}", ssh_config(&folder, *nodes)?);
+            terminal::print(&ssh_config(&folder, *nodes)?);
         }
-        ClusterCommand::Status => print!("{}", vagrant(&folder, None, &["status"])?),
-        ClusterCommand::Down => print!("{}", vagrant(&folder, None, &["destroy", "-f"])?),
+        ClusterCommand::Status => terminal::print(&vagrant(&folder, None, &["status"])?),
+        ClusterCommand::Down => terminal::print(&vagrant(&folder, None, &["destroy", "-f"])?),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ pub mod columns;
 pub mod edn;
 mod event;
 pub mod fault;
+pub mod file;
 pub mod foreign;
 pub mod json;
 pub mod mark;

@@ -12,13 +12,14 @@
 //!     nodes/n1/       logs and whatever else was collected from the node
 //! ```
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::Local;
 use thiserror::Error;
 
+use crate::file::{self, NewFile};
 use crate::{Budget, Meter, jsonl};
 
 /// Why a run could not be made or found.
@@ -38,6 +39,9 @@ pub enum StoreError {
         source: jsonl::ReadError,
     },
 }
+
+/// The name that points at the newest run.
+const LATEST: &str = "latest";
 
 /// Where runs are kept.
 #[derive(Clone, Debug)]
@@ -77,8 +81,13 @@ impl Store {
             let path = self.root.join(&name);
             match fs::create_dir(&path) {
                 Ok(()) => {
-                    self.point_latest(&name).map_err(fail(&path))?;
-                    let path = fs::canonicalize(&path).map_err(fail(&path))?;
+                    let made = self.point_latest(&name);
+                    let made = made.and_then(|()| fs::canonicalize(&path));
+                    if made.is_err() {
+                        // It is empty, and ours. What went wrong is told, and that is enough.
+                        let _ = fs::remove_dir(&path);
+                    }
+                    let path = made.map_err(fail(&path))?;
                     return Ok(Run { path });
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -88,16 +97,37 @@ impl Store {
         unreachable!("the loop ends by returning")
     }
 
-    /// Replaced by rename, so that a reader never finds it missing.
+    /// Replaced by rename, so that a reader never finds it missing. Where somebody has put something
+    /// else under that name, it stays; see [`Store::open`].
     fn point_latest(&self, name: &str) -> io::Result<()> {
+        if self.latest_is_foreign() {
+            return Ok(());
+        }
         // Named by the run: runs of one moment, whose process numbers may be the same, do not meet.
         let next = self.root.join(format!(".latest-{name}"));
         std::os::unix::fs::symlink(name, &next)?;
-        fs::rename(&next, self.root.join("latest"))
+        fs::rename(&next, self.root.join(LATEST)).inspect_err(|_| {
+            // The first error is the one to be told.
+            let _ = fs::remove_file(&next);
+        })
     }
 
-    /// A run by its name, `latest`, or the path of its folder.
+    /// Whether `latest` is something that no run has made, such as a folder that was copied.
+    fn latest_is_foreign(&self) -> bool {
+        let there = fs::symlink_metadata(self.root.join(LATEST));
+        there.is_ok_and(|there| !there.is_symlink())
+    }
+
+    /// A run by its name, `latest`, or the path of its folder. Where `latest` is not the link that it
+    /// should be, the names say which run is the latest.
     pub fn open(&self, name: &str) -> Result<Run, StoreError> {
+        if name == LATEST && self.latest_is_foreign() {
+            let mut runs = self.list()?;
+            runs.retain(|run| run.name() != LATEST);
+            if let Some(run) = runs.pop() {
+                return self.open(&run.name());
+            }
+        }
         for candidate in [self.root.join(name), PathBuf::from(name)] {
             if candidate.is_dir() {
                 let path = fs::canonicalize(&candidate).map_err(|source| StoreError::Read {
@@ -111,6 +141,11 @@ impl Store {
             name: name.to_string(),
             store: self.root.clone(),
         })
+    }
+
+    /// Whether the run lies in this store, and not elsewhere.
+    pub fn holds(&self, run: &Run) -> bool {
+        fs::canonicalize(&self.root).is_ok_and(|root| run.path.parent() == Some(&root))
     }
 
     /// Every run, oldest first.
@@ -134,6 +169,13 @@ impl Store {
         runs.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(runs)
     }
+}
+
+/// A run that goes on: see [`Run::hold`].
+#[derive(Debug)]
+pub struct Held {
+    /// Locked; the kernel unlocks it when nobody has it open any more.
+    _folder: File,
 }
 
 impl Run {
@@ -183,16 +225,28 @@ impl Run {
         load(&self.history())
     }
 
-    /// Writes one of the run's files by rename, so that it is there whole or not at all.
+    /// Writes one of the run's files, so that it is there whole or not at all.
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
         let fail = |source| StoreError::Write {
             path: path.to_path_buf(),
             source,
         };
-        let mut next = path.to_path_buf().into_os_string();
-        next.push(".next");
-        fs::write(&next, content).map_err(fail)?;
-        fs::rename(&next, path).map_err(fail)
+        let mut new = NewFile::at(path).map_err(fail)?;
+        new.write_all(content).map_err(fail)?;
+        new.keep().map_err(fail)
+    }
+
+    /// Says, until it is dropped or the process ends in whatever way, that the run goes on.
+    pub fn hold(&self) -> io::Result<Held> {
+        let folder = File::open(&self.path)?;
+        folder.lock()?;
+        Ok(Held { _folder: folder })
+    }
+
+    /// Whether somebody holds it.
+    pub fn is_live(&self) -> bool {
+        let folder = File::open(&self.path);
+        folder.is_ok_and(|folder| matches!(folder.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 }
 
@@ -203,7 +257,7 @@ pub fn load(path: &Path) -> Result<jsonl::Loaded, StoreError> {
 
 /// The same under a budget.
 pub fn load_within(path: &Path, meter: &Meter) -> Result<jsonl::Loaded, StoreError> {
-    let file = fs::File::open(path).map_err(|source| StoreError::Read {
+    let file = file::open(path).map_err(|source| StoreError::Read {
         path: path.to_path_buf(),
         source,
     })?;

@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{Hello, Line};
 use async_trait::async_trait;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Bytes of a line. The longest that an agent has to say is what a program printed, 16 MiB of it.
+const LINE_MOST: u64 = 32 << 20;
 
 /// One way to the agent: its stdio.
 pub struct Link {
@@ -36,17 +40,43 @@ impl Link {
 
     /// A whole line; the error says why there is none.
     async fn line(&mut self) -> Result<Vec<u8>, String> {
-        read_line(&mut self.from).await
+        let line = read_line(&mut self.from).await;
+        line.map_err(|(Broken::Lost(why) | Broken::Endless(why))| why)
     }
 }
 
-async fn read_line(from: &mut (impl AsyncBufReadExt + Unpin)) -> Result<Vec<u8>, String> {
+/// Why there is no line.
+enum Broken {
+    /// Another link may bring it.
+    Lost(String),
+    /// It is none.
+    Endless(String),
+}
+
+async fn read_line(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, Broken> {
     let mut line = Vec::new();
-    match from.read_until(b'\n', &mut line).await {
-        Ok(_) if line.pop() == Some(b'\n') => Ok(line),
+    let mut within = from.take(LINE_MOST);
+    match within.read_until(b'\n', &mut line).await {
+        Ok(_) if line.last() == Some(&b'\n') => {
+            line.pop();
+            Ok(line)
+        }
+        Ok(_) if within.limit() == 0 => Err(Broken::Endless(format!(
+            "it said a line of more than {LINE_MOST} bytes: {}",
+            said(&line)
+        ))),
         // What was cut off comes again on the next link, or never.
-        Ok(_) => Err("its output ended".into()),
-        Err(e) => Err(e.to_string()),
+        Ok(_) => Err(Broken::Lost("its output ended".into())),
+        Err(e) => Err(Broken::Lost(e.to_string())),
+    }
+}
+
+/// What somebody said who should have said something else, or its beginning.
+pub(super) fn said(line: &[u8]) -> String {
+    const ENOUGH: usize = 200;
+    match line.get(..ENOUGH) {
+        None => format!("{:?}", String::from_utf8_lossy(line)),
+        Some(first) => format!("{:?} and so on", String::from_utf8_lossy(first)),
     }
 }
 
@@ -285,7 +315,7 @@ impl<E: Ear> Session<E> {
         let line = line.map_err(|_| "the new agent does not answer".to_string())??;
         let hello = match serde_json::from_slice(&line) {
             Ok(Line::Answer { ok, .. }) => serde_json::from_value(ok).map_err(|e| e.to_string())?,
-            _ => return Err(format!("it said {:?}", String::from_utf8_lossy(&line))),
+            _ => return Err(format!("it said {}", said(&line))),
         };
         self.ear.greeted(hello);
         // What was meant for the one that is gone.
@@ -303,11 +333,12 @@ enum End {
     Restart,
 }
 
-async fn listen(from: &mut (impl AsyncBufReadExt + Unpin), counts: &Counts, ear: &impl Ear) -> End {
+async fn listen(from: &mut (impl AsyncBufRead + Unpin), counts: &Counts, ear: &impl Ear) -> End {
     loop {
         let line = match read_line(from).await {
             Ok(line) => line,
-            Err(why) => return End::Lost(why),
+            Err(Broken::Lost(why)) => return End::Lost(why),
+            Err(Broken::Endless(why)) => return End::Nonsense(why),
         };
         *counts.received.lock().expect("no panic while held") += 1;
         if let Err(why) = ear.hear(&line) {
@@ -391,9 +422,6 @@ async fn greet_again(
             Ok(link)
         }
         Ok(Line::Refusal { error, .. }) => Err(Refusal::Final(error)),
-        _ => Err(Refusal::Final(format!(
-            "it said {:?}",
-            String::from_utf8_lossy(&line)
-        ))),
+        _ => Err(Refusal::Final(format!("it said {}", said(&line)))),
     }
 }

@@ -14,13 +14,18 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::link::{Counts, Ear, Link, Presence, Resumption, Session};
+use super::link::{Counts, Ear, Link, Presence, Resumption, Session, said};
 
 /// Pieces in which files are moved.
 const PIECE: usize = 1 << 20;
 
 /// How long an agent may take beyond what the request itself asks for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a file that is read from a node.
+const FILE_MOST: usize = 256 << 20;
+/// Things that an agent may say unasked, all of which are shown. A daemon that ends is one.
+const NOTES_MOST: u64 = 10_000;
 
 /// The number of requests that nobody waits for.
 const OWN: u64 = 0;
@@ -132,6 +137,7 @@ impl Agent {
                 hello: hello.clone(),
                 lease: resumption.as_ref().map(|r| r.patience),
                 session: session.clone(),
+                noted: AtomicU64::new(0),
             },
             resumption,
         };
@@ -371,6 +377,13 @@ impl Agent {
                 })?;
             let last = bytes.is_empty();
             content.extend(bytes);
+            if content.len() > FILE_MOST {
+                return Err(ControlError::Nonsense {
+                    node: self.node.clone(),
+                    request: format!("get {}", path.display()),
+                    reason: format!("it goes on after {FILE_MOST} bytes"),
+                });
+            }
             if last || content.len() as u64 >= piece.size {
                 return Ok(content);
             }
@@ -421,6 +434,8 @@ struct Hearer {
     /// Of sessions that can be taken up again.
     lease: Option<Duration>,
     session: Option<String>,
+    /// Things that it said unasked.
+    noted: AtomicU64,
 }
 
 impl Hearer {
@@ -440,6 +455,9 @@ impl Ear for Hearer {
             Ok(Line::Answer { id, ok }) => (id, Ok(ok)),
             Ok(Line::Refusal { id, error }) => (id, Err(error)),
             Ok(Line::Note(note)) => {
+                if self.noted.fetch_add(1, Ordering::Relaxed) >= NOTES_MOST {
+                    return Err(format!("it said more than {NOTES_MOST} things unasked"));
+                }
                 if let Note::Healed { why } = &note {
                     let doubt = format!("its agent healed it: {why}");
                     self.open().doubts.push(doubt);
@@ -448,7 +466,7 @@ impl Ear for Hearer {
                 return Ok(());
             }
             Ok(Line::Resumed { .. }) => return Err("it takes up what was not lost".into()),
-            Err(e) => return Err(format!("it said {:?}: {e}", String::from_utf8_lossy(text))),
+            Err(e) => return Err(format!("it said {}: {e}", said(text))),
         };
         let mut open = self.open();
         if open.renewals.remove(&id) {
@@ -493,5 +511,55 @@ impl Ear for Hearer {
 
     fn greeted(&self, hello: Hello) {
         *self.hello.lock().expect(UNPOISONED) = Some(hello);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    /// What becomes of a request to an agent that says this again and again, and nothing else.
+    async fn asked(says: Vec<u8>) -> String {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let (from, to) = tokio::io::split(ours);
+        tokio::spawn(async move {
+            // Read from nothing: its requests stay in the pipe.
+            let (_kept, mut to) = tokio::io::split(theirs);
+            while to.write_all(&says).await.is_ok() {}
+        });
+        let (notes, mut noted) = mpsc::unbounded_channel();
+        let agent = Agent::new("n1".into(), from, to, notes);
+        let answer = agent.call::<()>(Request::InForce).await;
+        let told = std::iter::from_fn(|| noted.try_recv().ok()).count();
+        assert!(told as u64 <= NOTES_MOST + 1, "{told} notes");
+        answer.expect_err("there is no answer").to_string()
+    }
+
+    #[tokio::test]
+    async fn a_line_that_does_not_end_is_not_waited_for() {
+        let why = asked(vec![b'x'; 1 << 20]).await;
+        assert!(why.contains("a line of more than 33554432 bytes"), "{why}");
+        assert!(why.len() < 1_000, "{} bytes", why.len());
+    }
+
+    #[tokio::test]
+    async fn nobody_listens_for_ever_to_what_was_not_asked() {
+        let note = Line::Note(Note::Trouble {
+            what: "oh".repeat(10),
+        });
+        let mut line = serde_json::to_vec(&note).expect("only text keys");
+        line.push(b'\n');
+        let why = asked(line).await;
+        assert!(why.contains("more than 10000 things unasked"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_not_repeated_at_length() {
+        let mut line = vec![b'y'; 1 << 20];
+        line.push(b'\n');
+        let why = asked(line).await;
+        assert!(why.contains("it said \"yyy"), "{why}");
+        assert!(why.len() < 1_000, "{} bytes", why.len());
     }
 }

@@ -14,6 +14,8 @@ use crate::registry::Family;
 use crate::targets::{self, Targets, join};
 use crate::units::write_duration;
 
+/// What the agents can show.
+const MOST_DELTA_NS: u64 = agent::clock::line::OFFSET_MAX_NS.unsigned_abs();
 /// To look whether a fault took hold takes about so long, on an idle machine. What is shorter cannot be
 /// known to have been there for the time that it says.
 pub const LEAST_LENGTH: Duration = Duration::from_millis(100);
@@ -24,6 +26,17 @@ const LEAST_SHARE_PER_MILLION: u32 = 1_000;
 
 /// A strobe is waited for by its receipt; and a slower one is a series of jumps.
 const LONGEST_STROBE_PERIOD: Duration = Duration::from_secs(10);
+/// The agents turn a clock no faster to and fro.
+const SHORTEST_STROBE_PERIOD: Duration = Duration::from_micros(100);
+/// Nor do they stop anything for longer.
+const LONGEST_FREEZE: Duration = Duration::from_hours(24);
+/// The kernel counts the delay of a packet in units of 64 ns, in 32 bits.
+const LONGEST_DELAY: Duration = Duration::from_mins(4);
+/// No link is faster: 1 Tbit/s.
+const MOST_RATE_KBIT: u64 = 1_000_000_000;
+
+/// Nobody reads more complaints than these.
+pub const ENOUGH: usize = 100;
 
 /// Something wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,20 +50,24 @@ pub struct Complaint {
 }
 
 impl Schedule {
-    /// Everything that is wrong with it on these nodes. A drawn schedule has nothing wrong.
+    /// What is wrong with it on these nodes, and of very much the first. A drawn schedule has nothing
+    /// wrong.
     pub fn check(&self, nodes: &[Name]) -> Vec<Complaint> {
         let mut complaints = Vec::new();
-        let mut complain = |entry, key, message: String, hint: Option<&str>| {
-            complaints.push(Complaint {
-                entry,
-                key,
-                message,
-                hint: hint.map(str::to_string),
-            });
-        };
         for (i, entry) in self.entries.iter().enumerate() {
+            if complaints.len() >= ENOUGH {
+                break;
+            }
+            let mut complain = |key, message: String, hint: Option<&str>| {
+                complaints.push(Complaint {
+                    entry: i,
+                    key,
+                    message,
+                    hint: hint.map(str::to_string),
+                });
+            };
             if let Err((key, message)) = check_alone(entry, nodes) {
-                complain(i, key, message, None);
+                complain(key, message, None);
             }
             if i > 0 && entry.at < self.entries[i - 1].at {
                 let message = format!(
@@ -59,23 +76,46 @@ impl Schedule {
                     write_duration(self.entries[i - 1].at)
                 );
                 complain(
-                    i,
                     "at",
                     message,
                     Some("faults stand in the order of their times"),
                 );
             }
-            for (j, earlier) in self.entries[..i].iter().enumerate() {
-                if !overlap(earlier, entry) {
+        }
+        let left = ENOUGH.saturating_sub(complaints.len());
+        complaints.extend(self.overlaps(nodes).take(left));
+        complaints.sort_by_key(|complaint| complaint.entry);
+        complaints
+    }
+
+    /// Faults that cannot be in force together. Of a long schedule only those are compared that are:
+    /// it is walked in the order of its times, with what is in force then.
+    fn overlaps<'a>(&'a self, nodes: &'a [Name]) -> impl Iterator<Item = Complaint> + 'a {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_by_key(|i| self.entries[*i].at);
+        let mut in_force: Vec<usize> = Vec::new();
+        order.into_iter().flat_map(move |next| {
+            let begins = self.entries[next].at;
+            in_force.retain(|i| self.entries[*i].ends().is_none_or(|end| begins < end));
+            let mut found = Vec::new();
+            for other in &in_force {
+                let (i, j) = (next.max(*other), next.min(*other));
+                let (earlier, later) = (&self.entries[j], &self.entries[i]);
+                if !overlap(earlier, later) {
                     continue;
                 }
-                if let Some((why, hint)) = conflict(earlier, entry, nodes) {
-                    let message = format!("overlaps fault {}: {why}", j + 1);
-                    complain(i, "at", message, Some(hint));
+                if let Some((why, hint)) = conflict(earlier, later, nodes) {
+                    found.push(Complaint {
+                        entry: i,
+                        key: "at",
+                        message: format!("overlaps fault {}: {why}", j + 1),
+                        hint: Some(hint.to_string()),
+                    });
                 }
             }
-        }
-        complaints
+            in_force.push(next);
+            found
+        })
     }
 }
 
@@ -130,16 +170,18 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
             named(&c.targets)?;
             match c.warp {
                 Warp::Jump { delta_ns } => {
+                    check_delta(delta_ns)?;
                     seen("delta", Duration::from_nanos(delta_ns.unsigned_abs()))
                 }
                 Warp::Strobe { delta_ns, period } => {
+                    check_delta(delta_ns)?;
                     seen("delta", Duration::from_nanos(delta_ns.unsigned_abs()))?;
                     positive(
                         "period",
                         u64::try_from(period.as_micros()).unwrap_or(u64::MAX),
                     )?;
-                    if period > LONGEST_STROBE_PERIOD {
-                        return Err(("period", "a strobe's period is 10s at most".into()));
+                    if !(SHORTEST_STROBE_PERIOD..=LONGEST_STROBE_PERIOD).contains(&period) {
+                        return Err(("period", "a strobe's period is 100us to 10s".into()));
                     }
                     match entry.lasts.is_none_or(|lasts| 2 * period <= lasts) {
                         true => Ok(()),
@@ -177,6 +219,9 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                         "pause",
                         u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                     )?;
+                    if pause > LONGEST_FREEZE {
+                        return Err(("pause", "nothing is stopped for more than 24h".into()));
+                    }
                     match entry.lasts.is_none_or(|lasts| pause < lasts) {
                         true => Ok(()),
                         false => Err((
@@ -198,6 +243,15 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                 ));
             }
             match p.effect {
+                Effect::Delay { delay, .. } | Effect::Reorder { delay, .. }
+                    if delay > LONGEST_DELAY =>
+                {
+                    Err(("delay", "no packet can be delayed by more than 4m".into()))
+                }
+                Effect::Rate { rate_kbit } if rate_kbit > MOST_RATE_KBIT => Err((
+                    "rate_kbit",
+                    format!("the rate of a link is {MOST_RATE_KBIT} kbit at most"),
+                )),
                 Effect::Delay { delay, jitter } if jitter > delay => Err((
                     "jitter",
                     "more jitter than delay: packets cannot come early".into(),
@@ -216,6 +270,17 @@ fn check_alone(entry: &Entry, nodes: &[Name]) -> Result<(), (&'static str, Strin
                 Effect::Rate { rate_kbit } => positive("rate_kbit", rate_kbit),
             }
         }
+    }
+}
+
+/// How far a clock may be set.
+fn check_delta(delta_ns: i64) -> Result<(), (&'static str, String)> {
+    match delta_ns.unsigned_abs() {
+        0..=MOST_DELTA_NS => Ok(()),
+        _ => Err((
+            "delta",
+            "a clock can be set forward or back by 36 years at most".into(),
+        )),
     }
 }
 

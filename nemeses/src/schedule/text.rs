@@ -18,6 +18,7 @@ use toml::de::{DeTable, DeValue};
 pub use self::fields::Problem;
 use self::fields::{Fields, KEYS, problem};
 use self::read::read_entry;
+use super::rules::ENOUGH;
 use super::{Schedule, VERSION};
 
 /// Why a schedule could not be read or written.
@@ -115,6 +116,9 @@ impl Schedule {
 
         let mut entries = Vec::new();
         for (i, fault) in faults.into_iter().enumerate() {
+            if problems.len() >= ENOUGH {
+                break;
+            }
             let span = fault.span();
             let Some(table) = fault.get_ref().as_table() else {
                 let hint = "each fault is a table under its own [[fault]]";

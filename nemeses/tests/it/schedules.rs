@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::seed::Seed;
 use history::Name;
 use nemeses::schedule::{
-    DrawError, NemesisSpec, Schedule, ScheduleError, Tuning, What, draw, quorum_whole,
+    DrawError, Entry, NemesisSpec, Schedule, ScheduleError, Tuning, What, draw, quorum_whole,
 };
 use nemeses::{FAMILIES, Family, Targets};
 use proptest::prelude::*;
@@ -309,6 +309,10 @@ fn what_is_wrong_is_said_with_its_line() {
         (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"drift\"\nrate_ppm = -1000000\n"), 7, "between -999999"),
         (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"drift\"\nrate_ppm = \"fast\"\n"), 7, "no whole number"),
         (fault("at = \"1s\"\nlasts = \"1s\"\nfamily = \"clock\"\nshape = \"freeze\"\npause = \"2s\"\n"), 8, "as long as the whole fault, or longer"),
+        (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"freeze\"\npause = \"25h\"\n"), 7, "more than 24h"),
+        (fault("at = \"1s\"\nfamily = \"clock\"\nshape = \"strobe\"\ndelta = \"1s\"\nperiod = \"99us\"\n"), 8, "100us to 10s"),
+        (fault("at = \"1s\"\nfamily = \"packet\"\nshape = \"delay\"\ndelay = \"241s\"\n"), 7, "more than 4m"),
+        (fault("at = \"1s\"\nfamily = \"packet\"\nshape = \"rate\"\nrate_kbit = 1000000001\n"), 7, "1000000000 kbit at most"),
         (fault("at = \"1s\"\nfamily = \"packet\"\nshape = \"loss\"\nshare = \"120%\"\n"), 7, "from 0% to 100%"),
         (fault("at = \"1s\"\nfamily = \"packet\"\nshape = \"delay\"\ndelay = \"5ms\"\njitter = \"9ms\"\n"), 8, "more jitter than delay"),
         (fault("at = \"1s\"\nfamily = \"partition\"\nshape = \"halves\"\ntargets = [\"n1\"]\n"), 7, "has 2 to 3 on its side"),
@@ -416,4 +420,80 @@ fn needs_are_those_of_the_schedule_itself() {
         "{}",
         missing[0]
     );
+}
+
+/// Faults one after the other, each of which ends before the next begins.
+fn in_turn(count: u64) -> Schedule {
+    let text = "version = 1\n[[fault]]\nat = \"0s\"\nlasts = \"200ms\"\nfamily = \"pause\"\ntargets = [\"n1\"]\n";
+    let one = Schedule::parse(text, &names(5)).unwrap().entries.remove(0);
+    let at = |n: u64| Duration::from_millis(400 * n);
+    let entries = (0..count).map(|n| Entry {
+        at: at(n),
+        ..one.clone()
+    });
+    Schedule {
+        seed: 0,
+        entries: entries.collect(),
+    }
+}
+
+#[test]
+fn a_very_long_schedule_is_looked_at_once_and_not_each_pair_of_its_faults() {
+    // So many that comparing all pairs would take longer than any test may.
+    let mut schedule = in_turn(400_000);
+    assert_eq!(schedule.check(&names(5)), []);
+    // One that lasts over the next three, and one that stands too late.
+    schedule.entries[200_000].lasts = Some(Duration::from_millis(1_400));
+    let last = schedule.entries.len() - 1;
+    schedule.entries[last].at = Duration::from_millis(600);
+    let complaints = schedule.check(&names(5));
+    let found: Vec<(usize, &str)> = complaints
+        .iter()
+        .map(|c| (c.entry, c.message.split(':').next().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (200_001, "overlaps fault 200001"),
+            (200_002, "overlaps fault 200001"),
+            (200_003, "overlaps fault 200001"),
+            (
+                last,
+                "begins at 600ms, before the fault above it (159999.2s)"
+            ),
+        ]
+    );
+    // Of very much that is wrong the first is said.
+    for entry in &mut schedule.entries {
+        entry.lasts = None;
+    }
+    let complaints = schedule.check(&names(5)).len();
+    assert!((1..1_000).contains(&complaints), "{complaints}");
+}
+
+#[test]
+fn a_file_in_which_everything_is_wrong_is_answered_with_what_one_can_read() {
+    let fault = "[[fault]]\nat = \"1s\"\nlast = \"1s\"\nfamily = \"pause\"\ntargets = [\"n1\"]\n";
+    let text = format!("version = 1\n{}", fault.repeat(100_000));
+    let problems = Schedule::parse(&text, &names(5)).unwrap_err();
+    assert!((100..1_000).contains(&problems.len()), "{}", problems.len());
+    assert_eq!(problems[0].line, 4);
+}
+
+#[test]
+fn a_clock_goes_as_far_as_agents_can_show() {
+    let jump = |delta: &str| {
+        let text = format!(
+            "version = 1\n[[fault]]\nat = \"1s\"\nfamily = \"clock\"\nshape = \"jump\"\n\
+             targets = [\"n1\"]\ndelta = \"{delta}\"\n"
+        );
+        Schedule::parse(&text, &names(5))
+    };
+    let most = agent::clock::line::OFFSET_MAX_NS;
+    for sign in ["", "+", "-"] {
+        assert!(jump(&format!("{sign}{most}ns")).is_ok());
+        let problems = jump(&format!("{sign}{}ns", most + 1)).unwrap_err();
+        assert!(problems[0].message.contains("36 years"), "{}", problems[0]);
+        assert_eq!(problems[0].line, 7);
+    }
 }

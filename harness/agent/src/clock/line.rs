@@ -16,7 +16,7 @@ use std::time::Duration;
 /// beyond: the bound inside which 64-bit quotients cannot overflow.
 const SPAN_MAX_NS: i64 = 1 << 59;
 /// Largest offset, either way: 36 years.
-const OFFSET_MAX_NS: i64 = 1 << 60;
+pub const OFFSET_MAX_NS: i64 = 1 << 60;
 /// Largest base: year 2116.
 const BASE_MAX_NS: i64 = 1 << 62;
 /// -100 %: the clock stands still.

@@ -175,3 +175,63 @@ impl Ended {
         self
     }
 }
+
+/// A run's folder in the store, as a run leaves it before it is judged: of three clients and a
+/// register, to which 1 is written, and from which `read` is read. Points `latest` at it.
+pub fn recorded(place: &Place, name: &str, read: &str) -> PathBuf {
+    let run = place.store().join(name);
+    std::fs::create_dir_all(&run).expect("the folder is writable");
+    let write = |file: &str, text: String| {
+        std::fs::write(run.join(file), text).expect("the folder is writable");
+    };
+    write("spec.json", spec(3));
+    write("schedule.toml", "version = 1\n".into());
+    let mut history = String::from("{\"schism\":\"history\",\"version\":1}\n");
+    let mut index = 0u64;
+    let mut event = |process: usize, kind: &str, f: &str, value: &str| {
+        let time = index * 10_000_000;
+        history += &format!(
+            "{{\"index\":{index},\"time\":{time},\"process\":{process},\"type\":\"{kind}\",\
+             \"f\":\"{f}\",\"value\":{value},\"node\":\"n{}\"}}\n",
+            process + 1
+        );
+        index += 1;
+    };
+    for round in 0..60 {
+        for process in 0..3 {
+            let last = round == 59 && process == 2;
+            let (f, asked, answered) = match (round + process) % 2 {
+                0 if !last => ("write", "[0,1]".to_string(), "[0,1]".to_string()),
+                _ => {
+                    let value = if last { read } else { "1" };
+                    ("read", "[0,null]".to_string(), format!("[0,{value}]"))
+                }
+            };
+            event(process, "invoke", f, &asked);
+            event(process, "ok", f, &answered);
+        }
+    }
+    write("history.jsonl", history);
+    let latest = place.store().join("latest");
+    if latest.is_symlink() {
+        std::fs::remove_file(&latest).expect("it is ours");
+    }
+    std::os::unix::fs::symlink(name, latest).expect("the folder is writable");
+    run
+}
+
+/// A history of a register that is written to and read.
+pub const REGISTER: &str = "[{:process 0, :type :invoke, :f :write, :value 1}
+    {:process 0, :type :ok, :f :write, :value 1}
+    {:process 0, :type :invoke, :f :read, :value nil}
+    {:process 0, :type :ok, :f :read, :value 1}]";
+
+/// What was asked for, with so many nodes.
+pub fn spec(nodes: impl std::fmt::Display) -> String {
+    format!(
+        "{{\"schism\":\"0\",\"created\":\"\",\"machine\":{{\"kernel\":\"\",\"arch\":\"\",\"cores\":1}},\
+         \"cluster\":\"lab\",\"system\":\"paxos-kv\",\"workload\":\"register\",\"nemesis\":\"none\",\
+         \"nodes\":{nodes},\"time_limit_ms\":10000,\"op_timeout_ms\":3000,\"rate\":200.0,\
+         \"concurrency\":3,\"seed\":1,\"params\":{{}},\"flaws\":[]}}"
+    )
+}

@@ -37,6 +37,53 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How often a command that may be repeated is tried.
 const TRIES: u32 = 3;
+/// For a command's answer, all tries included.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Bytes a second at which a program is uploaded at the least.
+const SLOWEST: usize = 16 << 10;
+/// Bytes that a command may print, and complain.
+const PRINTED: usize = 1 << 20;
+const COMPLAINED: usize = 64 << 10;
+/// What is read and written at once.
+const PIECE: usize = 64 << 10;
+
+/// What a command may take. A node is not trusted to come to an end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    /// That it may print.
+    pub bytes: usize,
+    pub time: Duration,
+}
+
+impl Default for Limit {
+    fn default() -> Limit {
+        Limit {
+            bytes: PRINTED,
+            time: ANSWER,
+        }
+    }
+}
+
+/// Why a command has no result.
+#[derive(Debug)]
+enum Failure {
+    /// The connection is lost, and another may do.
+    Lost(String),
+    /// Another would not.
+    Final(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Failure {
+        Failure::Lost(e.to_string())
+    }
+}
+
+impl From<ssh2::Error> for Failure {
+    fn from(e: ssh2::Error) -> Failure {
+        Failure::Lost(e.to_string())
+    }
+}
 
 /// Everything that is needed to connect to a node, again and again.
 #[derive(Clone)]
@@ -79,7 +126,7 @@ impl Way {
         let deadline = Instant::now() + patience;
         let mut pause = BACK_OFF;
         loop {
-            match self.attempt() {
+            match self.attempt(deadline) {
                 Ok(link) => return Ok(link),
                 Err(Failed::Ever(why)) => return Err(why),
                 Err(Failed::Now(why)) if Instant::now() + pause >= deadline => {
@@ -96,10 +143,10 @@ impl Way {
         }
     }
 
-    fn attempt(&self) -> Result<Link, Failed> {
+    fn attempt(&self, deadline: Instant) -> Result<Link, Failed> {
         let host = &self.host;
         let mut session = Session::new().map_err(|e| Failed::Ever(e.to_string()))?;
-        session.set_timeout(STEP.as_millis() as u32);
+        allow(&session, deadline);
         let proxy = match host.through(&self.access) {
             None => {
                 session.set_tcp_stream(self.dial()?);
@@ -133,7 +180,9 @@ impl Way {
             .host_key()
             .ok_or_else(|| Failed::Ever("it shows no host key".into()))?;
         known::check(host, &known, shown).map_err(Failed::Ever)?;
+        allow(&session, deadline);
         auth::authenticate(&session, host, &self.passphrases).map_err(Failed::Ever)?;
+        session.set_timeout(STEP.as_millis() as u32);
         session.set_keepalive(true, KEEP_ALIVE.as_secs() as u32);
         Ok(Link {
             session,
@@ -162,13 +211,21 @@ impl Way {
     }
 }
 
+/// Lets the next step of the protocol take what is left of the time, and not longer than any may.
+fn allow(session: &Session, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Nothing would mean that it may take for ever.
+    let left = left.clamp(Duration::from_millis(1), STEP);
+    session.set_timeout(left.as_millis() as u32);
+}
+
 /// What a proxy said before it failed.
 fn complaint(mut proxy: Guard) -> String {
     let _ = proxy.0.kill();
     let mut said = String::new();
-    if let Some(mut stderr) = proxy.0.stderr.take() {
+    if let Some(stderr) = proxy.0.stderr.take() {
         // Without it the handshake's own error must do.
-        let _ = stderr.read_to_string(&mut said);
+        let _ = stderr.take(COMPLAINED as u64).read_to_string(&mut said);
     }
     match said.trim() {
         "" => String::new(),
@@ -198,17 +255,27 @@ impl Done {
 }
 
 impl Link {
-    /// Runs a command of the node's shell to its end.
-    pub fn exec(&self, command: &str, stdin: &[u8]) -> io::Result<Done> {
+    /// Runs a command of the node's shell to its end, or to a limit.
+    fn exec(
+        &self,
+        command: &str,
+        stdin: &[u8],
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Done, Failure> {
+        allow(&self.session, deadline);
         let mut channel = self.session.channel_session()?;
         channel.exec(command)?;
         // A command that does not read its input says why by its status.
-        let fed = channel.write_all(stdin).and_then(|()| channel.flush());
+        let fed = stdin.chunks(PIECE).try_for_each(|piece| {
+            allow(&self.session, deadline);
+            channel.write_all(piece)
+        });
+        let fed = fed.and_then(|()| channel.flush());
+        allow(&self.session, deadline);
         channel.send_eof()?;
-        let mut stdout = Vec::new();
-        channel.read_to_end(&mut stdout)?;
-        let mut stderr = String::new();
-        channel.stderr().read_to_string(&mut stderr)?;
+        let stdout = self.hear(&mut channel, bytes, deadline)?;
+        let stderr = self.hear(&mut channel.stderr(), COMPLAINED, deadline)?;
         channel.wait_close()?;
         let status = channel.exit_status()?;
         if status == 0 {
@@ -217,8 +284,34 @@ impl Link {
         Ok(Done {
             status,
             stdout,
-            stderr,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
         })
+    }
+
+    /// Reads to the end, if that comes before the limits do.
+    fn hear(
+        &self,
+        from: &mut impl Read,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut heard = Vec::new();
+        let mut piece = vec![0; PIECE];
+        loop {
+            allow(&self.session, deadline);
+            let count = from.read(&mut piece)?;
+            if count == 0 {
+                return Ok(heard);
+            }
+            heard.extend_from_slice(&piece[..count]);
+            if heard.len() > bytes {
+                let why = format!("it goes on after {bytes} bytes, which are more than are due");
+                return Err(Failure::Final(why));
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::Lost("it comes to no end".into()));
+            }
+        }
     }
 }
 
@@ -239,10 +332,11 @@ pub(super) struct Hand {
 
 impl Hand {
     /// Connects if need be.
-    pub fn link(&mut self) -> Result<&Link, String> {
+    fn link(&mut self, deadline: Instant) -> Result<&Link, String> {
         if self.link.is_none() {
             let patience = if self.lost { TRY } else { PATIENCE };
-            let link = self.way.connect(patience);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let link = self.way.connect(patience.min(left));
             self.lost = link.is_err();
             self.link = Some(link?);
         }
@@ -251,21 +345,39 @@ impl Hand {
 
     /// Runs a command that may be run twice: if the connection is lost, again on a new one.
     pub fn exec(&mut self, command: &str, stdin: &[u8]) -> Result<Done, String> {
+        self.exec_within(command, stdin, &Limit::default())
+    }
+
+    /// The same within other limits than most commands need.
+    pub fn exec_within(
+        &mut self,
+        command: &str,
+        stdin: &[u8],
+        limit: &Limit,
+    ) -> Result<Done, String> {
         let mut pause = BACK_OFF;
+        let time = limit.time + Duration::from_secs((stdin.len() / SLOWEST) as u64);
+        let deadline = Instant::now() + time;
         for attempt in 1.. {
-            match self.link()?.exec(command, stdin) {
+            let link = self.link(deadline)?;
+            let why = match link.exec(command, stdin, limit.bytes, deadline) {
                 Ok(done) => return Ok(done),
-                Err(_) if attempt < TRIES => {
-                    // Whatever it was, a fresh connection knows nothing of it.
-                    self.link = None;
-                    thread::sleep(pause);
-                    pause *= 2;
+                Err(why) => why,
+            };
+            // Whatever it was, a fresh connection knows nothing of it.
+            self.link = None;
+            match why {
+                Failure::Final(why) => return Err(why),
+                Failure::Lost(why) if Instant::now() + pause >= deadline => {
+                    let seconds = time.as_secs();
+                    return Err(format!("no answer within {seconds} s: {why}"));
                 }
-                Err(e) => {
-                    self.link = None;
-                    return Err(format!("the connection fails again and again: {e}"));
+                Failure::Lost(why) if attempt >= TRIES => {
+                    return Err(format!("the connection fails again and again: {why}"));
                 }
+                Failure::Lost(_) => thread::sleep(pause),
             }
+            pause *= 2;
         }
         unreachable!("it returns at the last attempt")
     }

@@ -2,9 +2,10 @@
 //!
 //! Read `node.rs` for a node's way up and what is where on it, `link.rs` and `pump.rs` for its two
 //! connections, `dial.rs` for how a session gets over the loss of one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
-//! up together. What it is like to use: docs/machines.md.
+//! up together, and `collected.rs` for what comes back from them. What it is like to use: docs/machines.md.
 
 mod auth;
+mod collected;
 mod dial;
 mod host;
 mod known;
@@ -14,6 +15,7 @@ mod pump;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use self::auth::Passphrases;
+use self::collected::Folder;
 use self::dial::{Dial, Known};
 use self::link::{Files, PATIENCE, Way};
 use self::node::{AGENT, Found, Place, Provided};
@@ -45,6 +48,11 @@ pub const DIR: &str = "/var/lib/schism";
 const GRACE: Duration = Duration::from_secs(20);
 /// How long a node whose agent was lost may take to be whole again: its lease, and a little.
 const HEALED: Duration = Duration::from_secs(20);
+/// Logs of one node that are fetched, and bytes of them all: more would be no help to anybody.
+const MOST_LOGS: usize = 1_000;
+const ALL_LOGS: usize = 256 << 20;
+/// What went wrong with them that is said.
+const MOST_TROUBLES: usize = 10;
 /// To make the run's folders.
 const FURNISH: Duration = Duration::from_secs(60);
 
@@ -482,16 +490,33 @@ async fn greet_inner(
 
 /// Brings a node's logs into the run's folder. One that cannot be read does not keep the others.
 fn collect(hand: &mut link::Hand, place: &Place, to: &Path) -> Result<(), String> {
+    let folder = Folder::open(to).map_err(|e| format!("{}: {e}", to.display()))?;
     let mut troubles = Vec::new();
-    for log in place.logs(hand)? {
-        let path = to.join(&log);
-        let folder = path.parent().unwrap_or(to);
-        let fetched = place.fetch(hand, &log).and_then(|content| {
-            fs::create_dir_all(folder)
-                .and_then(|()| fs::write(&path, content))
-                .map_err(|e| format!("{}: {e}", path.display()))
+    let mut left = ALL_LOGS;
+    let logs = place.logs(hand)?;
+    if logs.len() > MOST_LOGS {
+        let all = logs.len();
+        troubles.push(format!(
+            "it has {all} logs, of which {MOST_LOGS} were fetched"
+        ));
+    }
+    for log in logs.iter().take(MOST_LOGS) {
+        let fetched = collected::parts(log).and_then(|parts| {
+            if left == 0 {
+                return Err("its logs are too long; this one was not fetched".into());
+            }
+            let content = place.fetch(hand, log)?;
+            left = left.saturating_sub(content.len());
+            let file = folder.create(&parts);
+            let written = file.and_then(|mut file| file.write_all(&content));
+            written.map_err(|e| e.to_string())
         });
-        troubles.extend(fetched.err());
+        troubles.extend(fetched.err().map(|why| format!("log {log:?}: {why}")));
+    }
+    let all = troubles.len();
+    if all > MOST_TROUBLES {
+        troubles.truncate(MOST_TROUBLES);
+        troubles.push(format!("and {} more", all - MOST_TROUBLES));
     }
     match troubles.is_empty() {
         true => Ok(()),

@@ -14,10 +14,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::link::{Done, Hand, quoted};
+use super::link::{Done, Hand, Limit, quoted};
 
 /// What the agent's program is called.
 pub(super) const AGENT: &str = "schism-agent";
+
+/// Bytes of one log that are fetched. The agent lets no log of a daemon grow longer by itself.
+const LOG_MOST: usize = 32 << 20;
 
 /// Programs are looked for here, whatever the login shell has made of it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -142,6 +145,12 @@ fn read(said: &str) -> Result<(String, Found), String> {
             format!("it does not say its {key}: is it a Linux machine? It said {said:?}")
         })
     };
+    let arch = value("arch")?;
+    // It becomes part of a file's name.
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if arch.len() > 32 || !arch.chars().all(plain) {
+        return Err(format!("it calls its processor {arch:?}"));
+    }
     let words: Vec<&str> = value("connection")?.split(' ').collect();
     let odd = || format!("its SSH_CONNECTION makes no sense: {words:?}");
     let [controller, _, own, port] = words.as_slice() else {
@@ -156,7 +165,7 @@ fn read(said: &str) -> Result<(String, Found), String> {
             .map_err(|_| odd())
     };
     let found = Found {
-        arch: value("arch")?.into(),
+        arch: arch.into(),
         boot: value("boot")?.into(),
         address: address(own)?,
         control: SocketAddr::new(address(controller)?, port.parse().map_err(|_| odd())?),
@@ -341,19 +350,29 @@ impl Place {
         let script = format!("cd {} && find . -type f", self.at("run/log"));
         let listed = hand.exec(&self.command(&script), b"")?.success()?;
         let names = listed.lines().filter_map(|line| line.strip_prefix("./"));
-        // A daemon may call its files as it likes, but none gets out of the run's folder here.
-        Ok(names
-            .filter(|name| !name.split('/').any(|part| part == ".."))
-            .map(str::to_owned)
-            .collect())
+        Ok(names.map(str::to_owned).collect())
     }
 
+    /// A log's content; of a long one its beginning and its end.
     pub fn fetch(&self, hand: &mut Hand, log: &str) -> Result<Vec<u8>, String> {
-        let script = format!("cat {}", self.at(&format!("run/log/{log}")));
-        let done = hand.exec(&self.command(&script), b"")?;
+        let file = self.at(&format!("run/log/{log}"));
+        let half = LOG_MOST / 2;
+        let script = format!(
+            "size=$(wc -c <{file}) || exit 1; \
+             if [ \"$size\" -le {LOG_MOST} ]; then exec head -c {LOG_MOST} {file}; fi; \
+             head -c {half} {file} && \
+             printf '\\n[%s bytes are left out here]\\n' $((size - {LOG_MOST})) && \
+             tail -c {half} {file}"
+        );
+        // What is left out is named in a short line.
+        let limit = Limit {
+            bytes: LOG_MOST + 100,
+            ..Limit::default()
+        };
+        let done = hand.exec_within(&self.command(&script), b"", &limit)?;
         match done.status {
             0 => Ok(done.stdout),
-            _ => Err(format!("{log}: {}", done.stderr.trim())),
+            _ => Err(done.stderr.trim().to_string()),
         }
     }
 }
@@ -407,6 +426,11 @@ mod tests {
         assert_eq!(found.control, SocketAddr::from(([10, 0, 0, 9], 2200)));
         for broken in ["", "arch x86_64\nuid 0\nboot\nconnection a b c d\n"] {
             assert!(read(broken).is_err(), "{broken:?}");
+        }
+        for arch in ["../../etc/x", "x86 64", "x86\u{1b}[2J", &"x".repeat(1_000)] {
+            let said = said.replace("x86_64", arch);
+            let why = read(&said).expect_err("is no processor");
+            assert!(why.contains("processor"), "{why}");
         }
     }
 }

@@ -26,6 +26,8 @@ use super::link::{LOST, Link};
 const BEAT: Duration = Duration::from_secs(1);
 /// What is carried at once.
 const PIECE: usize = 64 << 10;
+/// Bytes of what the agent says on stderr that are kept.
+const LOG_MOST: usize = 16 << 20;
 
 /// Why it ended.
 pub(super) type End = Result<(), String>;
@@ -95,6 +97,7 @@ impl Parcel {
 fn carry(link: &Link, channel: &mut Channel, local: &UnixStream, mut log: File) -> End {
     let lost = |e: io::Error| format!("the SSH connection is lost: {e}");
     let mut piece = vec![0; PIECE];
+    let mut room = LOG_MOST;
     let (mut inward, mut outward) = (Parcel::default(), Parcel::default());
     // The controller has dropped its end; then: and the agent has been told.
     let (mut closed, mut told) = (false, false);
@@ -116,7 +119,11 @@ fn carry(link: &Link, channel: &mut Channel, local: &UnixStream, mut log: File) 
             Ok(count) => {
                 moved |= count > 0;
                 // A log that cannot be written is no reason to lose the node.
-                let _ = log.write_all(&piece[..count]);
+                let _ = log.write_all(&piece[..count.min(room)]);
+                if count > room && room > 0 {
+                    let _ = log.write_all(b"\n[what follows is left out]\n");
+                }
+                room = room.saturating_sub(count);
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) => return Err(lost(e)),

@@ -1,0 +1,131 @@
+//! Where what a node calls its logs comes to lie here.
+//!
+//! A node may call its files as it likes, and may not be the node that it was. So a name is made of
+//! plain parts or refused; each folder on the way is opened by itself, below the run's own and never
+//! through a link; and a file is made anew or not at all.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+
+/// Folders in folders that a log may lie in.
+const DEEPEST: usize = 16;
+/// Bytes of a name's part: no file system takes more.
+const LONGEST: usize = 255;
+
+/// The parts of a name that a node gave, the last of which is the file's.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn parts(name: &str) -> Result<Vec<&str>, String> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let plain = |part: &&str| {
+        !matches!(*part, "" | "." | "..")
+            && part.len() <= LONGEST
+            && !part.chars().any(char::is_control)
+    };
+    match parts.iter().all(plain) && parts.len() <= DEEPEST {
+        true => Ok(parts),
+        false => Err("that is no name of a file below its log folder".into()),
+    }
+}
+
+/// A folder of the run's.
+pub(super) struct Folder(OwnedFd);
+
+const FOLDER: OFlags = OFlags::DIRECTORY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+impl Folder {
+    pub fn open(path: &Path) -> io::Result<Folder> {
+        Ok(Folder(openat(CWD, path, FOLDER, Mode::empty())?))
+    }
+
+    /// Makes a file, and the folders that it lies in.
+    pub fn create(&self, parts: &[&str]) -> io::Result<File> {
+        let Some((file, folders)) = parts.split_last() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let mut at = self.0.try_clone()?;
+        for folder in folders {
+            match mkdirat(&at, *folder, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
+            at = openat(&at, *folder, FOLDER, Mode::empty())?;
+        }
+        let anew =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&at, *file, anew, Mode::from_raw_mode(0o666))?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_name_is_made_of_plain_parts() {
+        assert_eq!(parts("a.log"), Ok(vec!["a.log"]));
+        assert_eq!(parts("a/b c/..d"), Ok(vec!["a", "b c", "..d"]));
+        for name in [
+            "",
+            "/etc/x",
+            "a//b",
+            "../x",
+            "a/../../x",
+            "a/..",
+            ".",
+            "./x",
+            "a/",
+            "a\u{1b}[2J",
+            "a\0b",
+            "a\rb",
+            &"x".repeat(256),
+            &"a/".repeat(1_000),
+        ] {
+            assert!(parts(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_gets_out_of_the_folder_or_over_what_is_in_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (inside, outside) = (dir.path().join("in"), dir.path().join("out"));
+        fs::create_dir(&inside).expect("ours");
+        fs::create_dir(&outside).expect("ours");
+        fs::write(outside.join("victim"), "precious").expect("ours");
+        symlink(&outside, inside.join("link")).expect("ours");
+        symlink(outside.join("victim"), inside.join("file")).expect("ours");
+        symlink(outside.join("new"), inside.join("dangling")).expect("ours");
+        fs::write(inside.join("there"), "precious").expect("ours");
+        let folder = Folder::open(&inside).expect("it is there");
+        for taken in [
+            &["link", "victim"][..],
+            &["link", "new"],
+            &["file"],
+            &["dangling"],
+            &["there"],
+            &["there", "below"],
+            &[],
+        ] {
+            assert!(folder.create(taken).is_err(), "{taken:?}");
+        }
+        assert_eq!(fs::read_dir(&outside).expect("there").count(), 1);
+        let victim = fs::read_to_string(outside.join("victim"));
+        assert_eq!(victim.expect("there"), "precious");
+        let mut file = folder.create(&["a", "b", "c.log"]).expect("is free");
+        file.write_all(b"said").expect("ours");
+        let read = fs::read_to_string(inside.join("a/b/c.log"));
+        assert_eq!(read.expect("there"), "said");
+        assert!(Folder::open(&inside.join("link")).is_err());
+    }
+}
