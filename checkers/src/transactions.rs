@@ -251,7 +251,8 @@ fn searched<O: Objects>(
             "its sessions are too many",
         );
     }
-    if findings.has("incompatible order") {
+    // What is wrong within a transaction's read hides what it would say of the order.
+    if findings.has("incompatible order") || findings.has("internal") {
         lattice.open(
             Consistency::ReadUncommitted,
             "the order of a list is not known",

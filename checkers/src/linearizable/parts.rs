@@ -369,7 +369,11 @@ mod tests {
             process: Process::Client(index / 2),
             kind,
             f: "cas".into(),
-            value: Value::pair(key, value),
+            // What is no list has no key.
+            value: match value.as_list() {
+                Some(_) => Value::pair(key, value),
+                None => value,
+            },
             error: None,
             node: None,
             version: None,

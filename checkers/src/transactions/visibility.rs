@@ -16,6 +16,10 @@
 //! order of versions. This is the saturation of Biswas and Enea (OOPSLA 2019); to look from the side that is smaller,
 //! and at the last writer of each session only, is from AWDIT (Møldrup and Pavlogiannis, PLDI 2025).
 
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
 use super::consistency::{Class, Scope};
 use super::cycles::{Step, shortest_cycles};
 use super::findings::Findings;
@@ -24,6 +28,9 @@ use super::objects::Objects;
 use super::read::Scratch;
 use super::seen::{START, Saw, Seen};
 use crate::{Exhausted, Meter};
+
+/// As many transactions are looked at for what lies between two.
+const FARTHEST: usize = 10_000;
 
 /// As many entries of the clocks of all sessions are made without being asked for them.
 const UNASKED: u64 = 1 << 24;
@@ -218,12 +225,40 @@ impl<O: Objects> Visibility<'_, O> {
                 let (op, writer) = (self.objects.op(reader), self.objects.op(from));
                 let reason = self.objects.missed(&forced);
                 let scope = scope(class);
-                let ops = vec![op, writer];
+                let mut ops = vec![op, writer];
+                ops.extend(self.between(&forced));
                 self.found
                     .add_scoped(name(class), (class, scope), None, ops, reason);
                 self.found.told(reader, from, scope);
             }
         }
+    }
+
+    /// What lies on a shortest way by sessions and reads from what a reader missed to the reader.
+    fn between(&self, forced: &Forced) -> Vec<u64> {
+        if forced.class != Class::Causal {
+            return Vec::new();
+        }
+        let (txns, seen) = (self.objects.txns(), self.seen);
+        let mut next: FxHashMap<u32, u32> = FxHashMap::default();
+        let mut queue = VecDeque::from([forced.reader]);
+        while let Some(txn) = queue.pop_front() {
+            if txn == forced.from || next.len() > FARTHEST {
+                break;
+            }
+            let writers = seen.saw(txn).iter().map(|saw| saw.writer);
+            let before = txns.before[txn as usize];
+            let before = (txns.happened[txn as usize] && before != NONE).then_some(before);
+            for earlier in writers.filter(|w| *w != START).chain(before) {
+                if earlier != forced.reader && !next.contains_key(&earlier) {
+                    next.insert(earlier, txn);
+                    queue.push_back(earlier);
+                }
+            }
+        }
+        let way = std::iter::successors(next.get(&forced.from), |txn| next.get(txn));
+        let way = way.take_while(|txn| **txn != forced.reader);
+        way.map(|txn| self.objects.op(*txn)).collect()
     }
 
     /// The shortest cycle of each knot of what was read, what is known, and what is forced up to a class.
@@ -279,6 +314,7 @@ impl<O: Objects> Visibility<'_, O> {
                 Kind::Rw => {
                     let forced = self.forced[step.version as usize];
                     ops.push(op(forced.reader));
+                    ops.extend(self.between(&forced));
                     self.objects.missed(&forced)
                 }
                 Kind::Process => format!("one process asked for {a} and then for {b}"),

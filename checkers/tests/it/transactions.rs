@@ -1,6 +1,7 @@
 //! Transactions on lists and on registers against brute force.
 
-use checkers::Verdict;
+use checkers::transactions::{Consistency, ListAppend};
+use checkers::{Budget, Checker, Verdict, drawing};
 
 use crate::subjects::{self, Counts};
 
@@ -24,4 +25,18 @@ fn lists_agree_with_brute_force() {
 #[test]
 fn registers_agree_with_brute_force() {
     are_decided(&subjects::run("rw-register", 600));
+}
+
+/// Half of what a transaction appended was read, and so read that it contradicts another read: there is no order of
+/// appends, and nothing proves read uncommitted.
+#[test]
+fn a_read_of_half_a_transaction_hides_no_other_order() {
+    let history = drawing::history(
+        "P0 |-txn [[append 0 1] [r 0 [1]]]-| |-txn [[append 0 2] [append 0 3]]-?
+         P1                                                                      |-txn [[append 0 4] [r 0 [2 3 4]]]-|
+         P2                                                                      |-txn [[append 0 6] [r 0 [3 4 6]]]-|",
+    );
+    let found =
+        ListAppend::by(Consistency::ReadUncommitted).check(&history.unwrap(), &Budget::default());
+    assert_ne!(found.verdict, Verdict::Valid, "{}", found.summary);
 }
