@@ -112,14 +112,18 @@ impl Checker for Recovery {
 }
 
 impl Recovery {
-    /// Nodes of which nothing is asked: what was done to them is not undone, or their daemon ended and
-    /// may do so.
+    /// Nodes of which nothing is asked: what was done to them is not undone, nobody can see them any
+    /// more, or their daemon ended and may do so.
     fn exempt(&self, run: &Healed<'_>) -> BTreeSet<Name> {
         let lost = run
             .spans
             .iter()
             .filter(|span| span.held() && !span.healed());
         let mut exempt: BTreeSet<Name> = lost.flat_map(|span| span.loss.down.clone()).collect();
+        exempt.extend(run.marks.iter().filter_map(|placed| match &placed.mark {
+            Mark::Recovery(node, seen) if seen.unseen => Some(node.clone()),
+            _ => None,
+        }));
         if self.may_crash {
             exempt.extend(run.marks.iter().filter_map(|placed| match &placed.mark {
                 Mark::Crash(node, _) => Some(node.clone()),

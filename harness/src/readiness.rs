@@ -185,6 +185,7 @@ impl Recovering<'_> {
                     false => words.state,
                 };
                 recovery.log = words.log;
+                recovery.unseen = node.agent.is_gone();
             }
             let mark = Mark::Recovery(node.name.clone(), recovery);
             failed = failed.take().or(self.recorder.mark(mark).err());

@@ -363,29 +363,26 @@ mod tests {
 
     #[test]
     fn the_first_operation_that_cannot_be_read_is_named_by_however_many_threads() {
-        let event = |index: u64, kind, key: i64, value: Value| Event {
+        let event = |index: u64, kind, value: Value| Event {
             index,
             time: Time(index),
             process: Process::Client(index / 2),
             kind,
             f: "cas".into(),
-            // What is no list has no key.
-            value: match value.as_list() {
-                Some(_) => Value::pair(key, value),
-                None => value,
-            },
+            value,
             error: None,
             node: None,
             version: None,
             due: None,
         };
         let events = (0..20).flat_map(|i| {
+            // Without a key nobody knows what it was done to.
             let asked = match i {
                 12 | 13 => Value::Int(1),
-                _ => Value::pair(1, 2),
+                _ => Value::pair(i as i64, Value::pair(1, 2)),
             };
-            let call = event(2 * i, Kind::Invoke, i as i64, asked.clone());
-            [call, event(2 * i + 1, Kind::Ok, i as i64, asked)]
+            let call = event(2 * i, Kind::Invoke, asked.clone());
+            [call, event(2 * i + 1, Kind::Ok, asked)]
         });
         let history = History::new(events.collect()).unwrap();
         let (registers, meter) = (Registers::keyed(), Budget::default().start());

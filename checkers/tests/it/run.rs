@@ -280,7 +280,7 @@ fn latency_counts_from_when_it_was_due_and_what_was_not_offered_is_a_figure() {
     assert!(
         found
             .summary
-            .contains("(3 of 5 that were due were never offered)"),
+            .contains("(3 of 5 that were due never offered)"),
         "{}",
         found.summary
     );

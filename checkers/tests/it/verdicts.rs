@@ -129,6 +129,7 @@ fn recovery(node: &str, served: bool, after_ms: u64) -> Mark {
                 true => Vec::new(),
                 false => vec!["waiting for a lock".into()],
             },
+            unseen: false,
         },
     )
 }

@@ -218,17 +218,17 @@ mod tests {
             (
                 1,
                 &[true],
-                "1 operation (1 ok, 0 fail, 0 info) in 1.0 s, under 1 fault that held",
+                "1 operation (1 ok, 0 fail, 0 info) in 3.0 s, under 1 fault that held",
             ),
             (
                 1,
                 &[false],
-                "1 operation (1 ok, 0 fail, 0 info) in 1.0 s, under 1 fault that did not hold",
+                "1 operation (1 ok, 0 fail, 0 info) in 3.0 s, under 1 fault that did not hold",
             ),
             (
                 6,
                 &[true, true, false],
-                "6 operations (6 ok, 0 fail, 0 info) in 11 s, under 2 faults that held and 1 that did not",
+                "6 operations (6 ok, 0 fail, 0 info) in 17 s, under 2 faults that held and 1 that did not",
             ),
         ] {
             assert_eq!(counts(&history(operations, faults)), said);

@@ -105,8 +105,8 @@ mod tests {
     fn a_million_short_entries_are_no_more_than_they_take() {
         let entry = r#"{"key":1234567,"ops":[12345678]},"#;
         let text = format!("[{}null]", entry.repeat(20_000));
-        // A million of them within half of what a budget has by default.
-        let memory_bytes = Budget::default().memory_bytes / 2 / 50;
+        // A million of them within two thirds of what a budget has by default.
+        let memory_bytes = Budget::default().memory_bytes * 2 / 3 / 50;
         let budget = Budget {
             memory_bytes,
             ..Budget::default()

@@ -77,6 +77,9 @@ pub struct Recovery {
     /// The last lines of its log, if it did not serve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// Its agent is gone, with its machine perhaps: nobody can see whether it serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
 }
 
 /// Somebody ended the run early.
@@ -250,6 +253,7 @@ mod tests {
                     allowed_ns: 30_000_000_000,
                     why: "paxos-kv runs as pid 12, but does not serve".into(),
                     log: vec!["listening".into()],
+                    unseen: false,
                 },
             ),
             phase(Phase::Final, None),

@@ -144,7 +144,13 @@ pub fn registers<'h>(
     let mut known = Vec::new();
     for op in others {
         meter.tick(0)?;
-        known.push((op, micros(op, op.outcome == Outcome::Ok, "w")?));
+        let micros = micros(op, op.outcome == Outcome::Ok, "w")?;
+        // Whoever read one of these values may be how somebody else came to know of it.
+        let sees = |m: &Micro<'h>| m.read.is_some_and(|value| values.contains(&(m.key, value)));
+        if micros.iter().any(sees) {
+            puzzle.related.push(op.index);
+        }
+        known.push((op, micros));
     }
     let mut pieces = Vec::new();
     for _ in 0..=level {

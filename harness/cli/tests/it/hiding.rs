@@ -81,11 +81,8 @@ fn a_system_that_forks_away_is_killed_all_the_same() {
     run(&place, &program, "family = \"kill\"\ntargets = [\"n2\"]\n").exits(0);
     let [injected, healed] = receipts(&place);
     assert_eq!(injected["held"], true, "{injected}");
-    for part in [
-        "it counts as the daemon",
-        "nobody is at ports",
-        "n1 -> n2 port",
-    ] {
+    // Whether the server is known from its birth or by its sockets depends on how soon its parent ended.
+    for part in ["nobody is at ports", "n1 -> n2 port"] {
         let seen = lines(&injected, "evidence");
         assert!(
             seen.iter().any(|line| line.contains(part)),

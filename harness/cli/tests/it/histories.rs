@@ -4,8 +4,11 @@ use crate::support::Place;
 
 const USAGE: i32 = 64;
 
+/// A file's name and text, arguments, the exit code that is right, and words of the answer.
+type Case<'a> = (&'a str, &'a str, &'a [&'a str], i32, &'a [&'a str]);
+
 /// Writes each text to a file of its name, and checks it.
-fn check_all(cases: &[(&str, &str, &[&str], i32, &[&str])]) {
+fn check_all(cases: &[Case]) {
     let place = Place::new();
     for (name, text, args, exits, words) in cases {
         let file = place.file(name, text);

@@ -586,20 +586,38 @@ fn what_is_too_much_is_unknown() {
         .prints(&["UNKNOWN", "the memory limit was reached when"]);
 }
 
+/// One client's events on a key: it writes a value, and then reads it.
+fn written_or_read(index: usize, key: usize) -> String {
+    let value = index / 4;
+    let kind = if index.is_multiple_of(2) {
+        "invoke"
+    } else {
+        "ok"
+    };
+    let text = event(index, 0, kind, &format!("[{key},{value}]"));
+    if index % 4 < 2 {
+        return text;
+    }
+    let asked = text.replace("write", "read");
+    match kind {
+        "invoke" => asked.replace(&format!("[{key},{value}]"), &format!("[{key},null]")),
+        _ => asked,
+    }
+}
+
 #[test]
 fn a_torn_history_is_judged_without_its_last_line() {
     let place = Place::new();
     let mut text = HEADER.to_string();
-    for i in 0..40 {
-        let kind = if i % 2 == 0 { "invoke" } else { "ok" };
-        text += &event(i, 0, kind, &format!("[1,{}]", i / 2));
+    for i in 0..160 {
+        text += &written_or_read(i, 1);
     }
     text.truncate(text.len() - 10);
     let file = place.file("torn", text);
     place
         .schism(&["check", file.to_str().unwrap(), "--workload", "register"])
         .exits(0)
-        .prints(&["line 41", "torn", "linearizable"]);
+        .prints(&["line 161", "torn", "linearizable"]);
 }
 
 #[test]
@@ -607,9 +625,7 @@ fn a_long_history_is_judged() {
     let place = Place::new();
     let mut text = HEADER.to_string();
     for i in 0..200_000 {
-        let kind = if i % 2 == 0 { "invoke" } else { "ok" };
-        let n = i / 2;
-        text += &event(i, 0, kind, &format!("[{},{n}]", n % 10));
+        text += &written_or_read(i, i / 40 % 10);
     }
     let file = place.file("long", text);
     place
