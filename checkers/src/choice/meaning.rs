@@ -419,6 +419,37 @@ mod tests {
     }
 
     #[test]
+    fn registers_and_transactions_have_models_of_their_own() {
+        let put = |name: &str, drawn: &str| {
+            let question = Question {
+                consistency: Question::against(name),
+                ..Question::default()
+            };
+            question.put(drawing::history(drawn).unwrap())
+        };
+        let (registers, txns) = ("P0 |-write 1-| |-read 1-|", "P0 |-txn [[w 1 1] [r 1 1]]-|");
+        let choice = put("causal", registers).unwrap().choice.unwrap();
+        assert_eq!(choice.guarantee, Guarantee::Causal);
+        let choice = put("causal", txns).unwrap().choice.unwrap();
+        assert_eq!(choice.consistency, Consistency::TransactionalCausal);
+        let why = put("snapshot-isolation", registers).unwrap_err();
+        assert!(
+            why.contains("for registers there are read-your-writes, "),
+            "{why}"
+        );
+        let why = put("monotonic-reads", txns).unwrap_err();
+        assert!(
+            why.contains("for transactions there are read-uncommitted, "),
+            "{why}"
+        );
+        let why = put("causal", "P0 |-enqueue 1-| |-dequeue 1-|").unwrap_err();
+        assert!(why.ends_with("this is a history of queue"), "{why}");
+        // Texts that grow are no registers.
+        assert!(put("causal", "P0 |-7:append x-| |-7:get x-|").is_err());
+        assert_eq!(Question::against("eventual"), None);
+    }
+
+    #[test]
     fn what_nodes_said_of_themselves_is_not_judged_with_the_rest() {
         let put = |drawn: &str| Question::default().put(drawing::history(drawn).unwrap());
         let asked = put("P0 |-write 1-| |-log [1 2]-| |-read 1-| |-trace 5-|").unwrap();

@@ -194,6 +194,9 @@ struct RegistersOf<'h> {
     left_out: Option<String>,
 }
 
+/// A key and a value of it.
+type Written<'h> = (Option<&'h Value>, &'h Value);
+
 /// Reads the history, or says why it is not judged.
 fn registers<'h>(
     history: &'h History,
@@ -203,7 +206,7 @@ fn registers<'h>(
     if history.pairs().len() > MOST_OPERATIONS {
         return Err(format!("there are more than {MOST_OPERATIONS} operations"));
     }
-    let mut writes: FxHashMap<(Option<&Value>, &Value), Vec<(u64, Outcome)>> = FxHashMap::default();
+    let mut writes: FxHashMap<Written, Vec<(u64, Outcome)>> = FxHashMap::default();
     for op in history.ops() {
         let Some(role) = Role::of(&op.f) else {
             continue;
@@ -230,7 +233,7 @@ fn registers<'h>(
         nowhere: None,
         left_out: None,
     };
-    let mut seen: FxHashMap<(Option<&Value>, &Value), Option<u32>> = FxHashMap::default();
+    let mut seen: FxHashMap<Written, Option<u32>> = FxHashMap::default();
     for (written, by) in &writes {
         let happened = by
             .iter()
@@ -250,7 +253,7 @@ fn registers<'h>(
 }
 
 impl RegistersOf<'_> {
-    fn access(&mut self, written: &FxHashMap<(Option<&Value>, &Value), Option<u32>>) {
+    fn access(&mut self, written: &FxHashMap<Written, Option<u32>>) {
         let mut keys: FxHashMap<Option<&Value>, u32> = FxHashMap::default();
         let mut processes: FxHashMap<history::Process, u32> = FxHashMap::default();
         for op in self.history.ops() {

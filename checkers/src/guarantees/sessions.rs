@@ -460,12 +460,10 @@ impl Edges {
             return Ok(None);
         };
         let mut shortest: Option<Vec<u32>> = None;
-        let mut tried = 0;
-        for start in left {
+        for (tried, start) in left.into_iter().enumerate() {
             if tried >= STARTS && shortest.is_some() {
                 break;
             }
-            tried += 1;
             if let Some(found) = self.cycle_through(start, meter)?
                 && shortest
                     .as_ref()

@@ -541,6 +541,40 @@ mod tests {
     }
 
     #[test]
+    fn models_are_a_table_if_one_is_refuted() {
+        let figure = |name: &str, value: Json| Figure::new(name, value, "");
+        let mut all = vec![
+            figure("models that hold", json!(["causal"])),
+            figure("models refuted", json!(["sequential"])),
+            figure("models undecided", json!(["prefix"])),
+            figure(
+                "cores",
+                json!({"sequential": {"ops": [3, 8], "reason": "<"}}),
+            ),
+            figure("keys", json!(2)),
+        ];
+        let mut out = String::new();
+        models(&mut out, &all).unwrap();
+        for row in [
+            "<tr><td>causal</td><td>holds</td><td></td></tr>",
+            "<tr><td>sequential</td><td>refuted</td><td>op 3, op 8</td></tr>",
+            "<tr><td>prefix</td><td>undecided</td><td></td></tr>",
+        ] {
+            assert!(out.contains(row), "{out}");
+        }
+        let mut others = String::new();
+        figures(&mut others, &all).unwrap();
+        assert!(
+            others.contains("keys") && !others.contains("causal"),
+            "{others}"
+        );
+        all[1] = figure("models refuted", json!([]));
+        out.clear();
+        models(&mut out, &all).unwrap();
+        assert_eq!(out, "");
+    }
+
+    #[test]
     fn figures_are_readable_numbers() {
         let number = |json: Json| number(json.as_number().unwrap());
         assert_eq!(number(json!(1204117)), "1,204,117");
