@@ -98,7 +98,7 @@ impl Run {
                     events.push(Event {
                         time: Time(20_000 * MS as u64),
                         value,
-                        error: error.map(Into::into),
+                        error: error,
                         node: Some((*node).into()),
                         ..blank(100 + i as u64, kind, f)
                     });
