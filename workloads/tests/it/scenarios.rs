@@ -33,6 +33,9 @@ fn families(scenario: &Scenario) -> BTreeSet<String> {
     drawn.chain(written.into_iter().flatten()).collect()
 }
 
+/// Flaws that whole runs hardly ever show: the tests of their nodes lead to them step by step.
+const SCRIPTED: [&str; 2] = ["stale-ballot-decides", "prune-on-replay"];
+
 #[test]
 fn every_flaw_has_a_scenario_with_the_fault_that_it_needs() {
     let all = scenarios();
@@ -48,6 +51,10 @@ fn every_flaw_has_a_scenario_with_the_fault_that_it_needs() {
             .filter(|scenario| scenario.system.name == system)
             .filter(|scenario| scenario.setup.flaws == [flaw.name.as_str()])
             .collect();
+        if SCRIPTED.contains(&flaw.name.as_str()) {
+            assert_eq!(mine.len(), 0, "{} has a scenario by now", flaw.name);
+            continue;
+        }
         let [scenario] = mine[..] else {
             panic!("{} scenarios for {}", mine.len(), flaw.name);
         };

@@ -386,7 +386,10 @@ fn by_definition(objects: Objects, history: &History, explained: &Explained, cou
         let found = objects.check(model, history);
         let context = || format!("{model}, allowed: {}, but {}", allowed(model), say(&found));
         // What was undone may leave a list without an order.
-        let has = |f: &Figure| f.name == "anomalies" && f.value.get("incompatible order").is_some();
+        let kinds = ["incompatible order", "internal"];
+        let has = |f: &Figure| {
+            f.name == "anomalies" && kinds.iter().any(|kind| f.value.get(kind).is_some())
+        };
         let is_open = model == Consistency::ReadUncommitted && found.figures.iter().any(has);
         match found.verdict {
             Verdict::Valid => assert!(allowed(model), "{}", context()),
