@@ -528,6 +528,7 @@ mod tests {
             answer(409, r#"{"swapped":false,"actual":7,"slot":6}"#),
             answer(200, r#"{"length":2,"slot":7}"#),
             answer(200, r#"{"entries":[["a-1",1],["a-2",2]],"slot":8}"#),
+            answer(200, r#"{"entries":[["a-1",1]],"next":"a-1","slot":8}"#),
         ])
         .await;
         let one_x = Value::pair(1, "x");
@@ -543,6 +544,9 @@ mod tests {
         assert_eq!(kv.append("l", &Value::Int(9)).await, Ok(()));
         let found = vec![("a-1".into(), Value::Int(1)), ("a-2".into(), Value::Int(2))];
         assert_eq!(kv.scan("a-", linear).await, Ok(found));
+        // A part of a range is no answer: whoever took it for the whole would see elements lost.
+        let part = kv.scan("a-", linear).await.unwrap_err();
+        assert_eq!(part.code, MALFORMED);
         assert_eq!(
             fake.requests(),
             [
@@ -552,6 +556,7 @@ mod tests {
                 r#"POST /kv/c/cas {"from":null,"to":6}"#,
                 r#"POST /kv/c/cas {"from":5,"to":8}"#,
                 "POST /kv/l/append 9",
+                "GET /kv?prefix=a-",
                 "GET /kv?prefix=a-",
             ]
         );

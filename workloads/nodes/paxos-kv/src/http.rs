@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::kv::{PAGE_ENTRIES, VALUE_MAX};
+use crate::core::kv::VALUE_MAX;
 use crate::core::message::{Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
 use crate::node::{Event, Inspect};
@@ -157,14 +157,15 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
         }
         ("GET", ["kv"]) => {
             params.only(&["prefix", "read", "after", "limit"])?;
-            let limit = params.number("limit")?.unwrap_or(u64::from(PAGE_ENTRIES));
-            if !(1..=u64::from(PAGE_ENTRIES)).contains(&limit) {
-                return Err(bad_request(format!("limit is 1 to {PAGE_ENTRIES}")));
+            let limit = params.number("limit")?.map_or(Ok(u32::MAX), u32::try_from);
+            let limit = limit.unwrap_or(u32::MAX);
+            if limit == 0 {
+                return Err(bad_request("limit is 1 or more"));
             }
             let query = Query::Range {
                 prefix: params.get("prefix").unwrap_or_default().to_owned(),
                 after: params.get("after").map(str::to_owned),
-                limit: limit as u32,
+                limit,
             };
             Ok(Ask::Request(Request::Read(query, mode(&params, reads)?)))
         }
@@ -354,8 +355,7 @@ mod tests {
                 "quorum, log, lease, local",
             ),
             ("GET /kv/k?mode=log HTTP/1.1", "", 400, "mode"),
-            ("GET /kv?limit=0 HTTP/1.1", "", 400, "1 to 1000"),
-            ("GET /kv?limit=1001 HTTP/1.1", "", 400, "1 to 1000"),
+            ("GET /kv?limit=0 HTTP/1.1", "", 400, "1 or more"),
             ("PATCH /kv/k HTTP/1.1", "1", 405, "PATCH"),
             ("PUT /kv/k HTTP/1.1", "{", 400, "not JSON"),
             ("PUT /kv/k HTTP/1.1\r\nSession: a", "1", 400, "go together"),

@@ -40,6 +40,9 @@ struct Swapped {
 #[derive(Deserialize)]
 struct Entries {
     entries: Vec<(String, Value)>,
+    /// There are more after this key.
+    #[serde(default)]
+    next: Option<String>,
 }
 
 /// What to add to a read's query.
@@ -166,7 +169,15 @@ impl Kv for Client {
         if let Some(mode) = read_mode(consistency) {
             path.extend(["&", mode]);
         }
-        Ok(self.read::<Entries>(&path).await?.entries)
+        let found = self.read::<Entries>(&path).await?;
+        match found.next {
+            None => Ok(found.entries),
+            // The rest would be of another moment, and a part is not what was asked for.
+            Some(key) => Err(OpError::new(
+                MALFORMED,
+                format!("the range is longer than one answer: it ends after {key}"),
+            )),
+        }
     }
 
     fn version(&mut self) -> Option<Value> {

@@ -16,9 +16,9 @@ pub const SESSIONS: usize = 8192;
 const REMEMBERED: usize = 4 << 10;
 /// A value is no longer than this, so that one answer holds up the protocol for milliseconds at most.
 pub const VALUE_MAX: usize = 4 << 20;
-/// A page of a range has at most so many entries, and ends with the one that makes it this long.
-pub const PAGE_ENTRIES: u32 = 1_000;
-pub const PAGE_BYTES: usize = 1 << 20;
+/// A range ends with the entry that makes it this long, and is then a page of it: what comes after is of
+/// another moment.
+pub const RANGE_BYTES: usize = 4 << 20;
 
 /// A value as JSON text, with its length if it is known to be a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,7 +230,7 @@ impl Kv {
             .take_while(|(key, _)| key.starts_with(prefix))
             .peekable();
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        while entries.len() < limit.min(PAGE_ENTRIES) as usize && bytes < PAGE_BYTES {
+        while entries.len() < limit as usize && bytes < RANGE_BYTES {
             let Some((key, item)) = rest.next() else {
                 break;
             };
@@ -481,15 +481,17 @@ mod tests {
     #[test]
     fn a_page_and_a_list_have_a_greatest_length() {
         let mut kv = Kv::default();
-        let half_a_page = format!("\"{}\"", "x".repeat(PAGE_BYTES / 2));
         for n in 0..5 {
-            let (key, value) = (format!("k{n}"), half_a_page.clone());
+            let (key, value) = (
+                format!("k{n}"),
+                format!("\"{}\"", "x".repeat(RANGE_BYTES / 2)),
+            );
             apply(&mut kv, command("s", n, 0, Op::Put { key, value }));
         }
         let all = Query::Range {
             prefix: String::new(),
             after: None,
-            limit: PAGE_ENTRIES,
+            limit: u32::MAX,
         };
         match kv.read(&all) {
             Outcome::Entries { entries, more } => assert_eq!((entries.len(), more), (2, true)),
@@ -497,7 +499,7 @@ mod tests {
         }
         let mut length = 0;
         let outcome = (5..).find_map(|n| {
-            let element = half_a_page.clone();
+            let element = format!("\"{}\"", "x".repeat(VALUE_MAX / 8));
             let key = "list".to_owned();
             match apply(&mut kv, command("s", n, 0, Op::Append { key, element })).1 {
                 Outcome::Appended { length: grown } => {

@@ -1,8 +1,10 @@
 //! What can be seen of a node from outside, for the debug endpoints and for tests.
 
-use super::kv::PAGE_BYTES;
 use super::message::*;
 use super::{Core, Entry, election};
+
+/// A page of the log ends with the slot that makes it this long.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// The role in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

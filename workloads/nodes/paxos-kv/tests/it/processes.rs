@@ -423,7 +423,7 @@ fn a_large_range_is_read_page_by_page_and_deposes_nobody() {
         let (status, page) = cluster.get((leader + 1) % 3, &path).unwrap();
         assert_eq!(status, 200, "{page}");
         let entries = page["entries"].as_array().unwrap();
-        assert!(entries.len() <= 3, "{}", entries.len());
+        assert!(entries.len() <= 9, "{}", entries.len());
         keys.extend(
             entries
                 .iter()
