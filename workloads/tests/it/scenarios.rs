@@ -34,7 +34,11 @@ fn families(scenario: &Scenario) -> BTreeSet<String> {
 }
 
 /// Flaws that whole runs hardly ever show: the tests of their nodes lead to them step by step.
-const SCRIPTED: [&str; 2] = ["stale-ballot-decides", "prune-on-replay"];
+const SCRIPTED: [&str; 3] = [
+    "snapshot-decided-early",
+    "stale-ballot-decides",
+    "prune-on-replay",
+];
 
 #[test]
 fn every_flaw_has_a_scenario_with_the_fault_that_it_needs() {
