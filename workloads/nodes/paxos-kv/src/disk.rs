@@ -12,13 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::core::message::{Record, Slot};
-use crate::flaws::{Flaw, Flaws};
 use crate::node::Event;
 use crate::snapshot;
 use crate::wal::{Wal, WalError};
-
-/// So long the flaw `snapshot-decided-early` takes to save a snapshot.
-const SLOW_SAVE: Duration = Duration::from_secs(2);
 
 /// What the log's thread is asked for.
 pub enum Job {
@@ -59,15 +55,10 @@ pub type Snapshot = (Slot, Arc<Vec<u8>>);
 pub fn start_snapshots(
     folder: PathBuf,
     events: mpsc::Sender<Event>,
-    flaws: Flaws,
 ) -> io::Result<blocking::Sender<Snapshot>> {
     let (sender, waiting) = blocking::channel::<Snapshot>();
     let work = move || {
         while let Ok(first) = waiting.recv() {
-            // FLAW snapshot-decided-early: as on a disk that is slow, so that there is time to die in.
-            if flaws.has(Flaw::SnapshotDecidedEarly) {
-                std::thread::sleep(SLOW_SAVE);
-            }
             let (slot, bytes) = waiting.try_iter().last().unwrap_or(first);
             let event = match snapshot::save(&folder, slot, &bytes) {
                 Ok(()) => Event::SnapshotSaved(slot),

@@ -233,7 +233,7 @@ impl Flaw {
             ),
             Flaw::SnapshotDecidedEarly => (
                 "snapshot-decided-early",
-                "an installed snapshot counts as decided on the disk seconds before it is there",
+                "an installed snapshot counts as decided on the disk before it is there",
                 "kill",
                 None,
                 &[("snapshot-every", "20")],
