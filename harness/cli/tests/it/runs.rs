@@ -112,22 +112,16 @@ fn same_seed_same_schedule_and_same_operations() {
     two.schism(&args).exits(0);
     let schedule = |p: &Place| std::fs::read_to_string(p.latest().join("schedule.toml")).unwrap();
     assert_eq!(schedule(&one), schedule(&two));
-    // A write that finds no free client is left out, so of each run some may be missing.
+    // A write that finds no free client is left out, so of each run some may be missing: how many is
+    // the machine's doing, and which key is written with which value is the seed's.
     let (a, b) = (written(&one), written(&two));
-    let common: Vec<_> = a
-        .iter()
-        .filter(|(value, _)| b.contains_key(value))
-        .collect();
-    let least = 3 * a.len().max(b.len()) / 4;
-    assert!(
-        common.len() > 100.max(least),
-        "{} of {}",
-        common.len(),
-        a.len()
-    );
-    for (value, key) in common {
-        assert_eq!(b[value], *key, "{value}");
-    }
+    let agree = |a: &BTreeMap<u64, u64>, b: &BTreeMap<u64, u64>| {
+        let common = a.iter().filter(|(value, _)| b.contains_key(value));
+        let (same, others): (Vec<_>, Vec<_>) = common.partition(|(value, key)| b[value] == **key);
+        (same.len(), others.len())
+    };
+    let (same, others) = agree(&a, &b);
+    assert!(same > 50 && others == 0, "{same} alike, {others} not");
 
     other
         .schism(&with(
@@ -136,6 +130,8 @@ fn same_seed_same_schedule_and_same_operations() {
         ))
         .exits(0);
     assert_ne!(schedule(&one), schedule(&other));
+    let (same, others) = agree(&a, &written(&other));
+    assert!(others > 25, "{same} alike, {others} not");
 }
 
 #[test]
