@@ -9,27 +9,21 @@
 //! do to (`reach`), was no fault.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use agent::protocol::{self, Direction, Evidence, Request, State};
+use agent::protocol::Request;
 use async_trait::async_trait;
 use harness::cluster::Node;
-use harness::control::ControlError;
 use harness::nemesis::{Fault, FaultError, Injected, World};
 use history::Name;
 use history::fault::{Loss, Receipt};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::clock::Reading;
+use crate::ask::{Mechanisms, Told, tell};
+use crate::family::Family;
 use crate::reach::Lives;
-use crate::registry::Family;
-use crate::stamps::Marks;
-
-/// A rule that drops every packet, in millionths.
-const WHOLE: u32 = 1_000_000;
+use crate::sights::Sights;
 
 /// How long a fault that was undone may seem to be there, and how often that is looked at.
 const GONE: Duration = Duration::from_secs(15);
@@ -37,31 +31,30 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What an injection is going to do, with everything decided.
 #[derive(Clone, Debug)]
-pub(crate) struct Orders {
+pub(crate) struct Orders<B> {
     pub label: String,
     pub targets: Vec<Name>,
-    /// What each agent is told. Not only targets: a node is cut off by what its peers drop.
-    pub mechanisms: Vec<(Node, protocol::Fault)>,
-    /// How far the daemons' wall clocks were off before, where a family has to know: a fault whose
-    /// lag is kept may have gone before.
-    pub offsets_before: BTreeMap<Name, Reading>,
-    /// Where the daemons' logs ended once it was done, where a family reads them.
-    pub logs: Marks,
+    pub mechanisms: Mechanisms,
+    /// What the family has to know of the nodes as they were before.
+    pub before: B,
 }
 
 /// A family's part of a fault.
 #[async_trait]
 pub(crate) trait Policy: Send + Sync {
-    fn family(&self) -> Family;
+    /// What is noted before the fault, to be compared with later; `()` where nothing is.
+    type Before: Clone + Send + Sync;
+
+    fn family(&self) -> &'static Family;
 
     /// One line for people, before anything is decided.
     fn label(&self) -> String;
 
     /// Decides what is left to decide.
-    async fn orders(&self, world: &World) -> Result<Orders, FaultError>;
+    async fn orders(&self, world: &World) -> Result<Orders<Self::Before>, FaultError>;
 
     /// Notes what has to be known of the moment in which the fault began.
-    async fn begun(&self, _orders: &mut Orders, _world: &World) {}
+    async fn begun(&self, _orders: &mut Orders<Self::Before>, _world: &World) {}
 
     /// Whether it is seen at every look while it is in force: then one look that does not see it is
     /// proof enough that it is gone.
@@ -69,117 +62,47 @@ pub(crate) trait Policy: Send + Sync {
         true
     }
 
+    /// What it takes away from the nodes' protocol while it is in force.
+    fn takes_away(&self, _orders: &Orders<Self::Before>, _world: &World) -> Loss {
+        Loss::default()
+    }
+
     /// Looks, by another path than the one that did it, whether the fault is in force.
-    async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights);
+    async fn witness(&self, orders: &Orders<Self::Before>, world: &World, sights: &mut Sights);
 
     /// Looks at what can only be seen before the fault is taken back.
-    async fn witness_last(&self, _orders: &Orders, _world: &World, _sights: &mut Sights) {}
+    async fn witness_last(
+        &self,
+        _orders: &Orders<Self::Before>,
+        _world: &World,
+        _sights: &mut Sights,
+    ) {
+    }
 
     /// Looks whether the fault is gone.
-    async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights);
-}
-
-/// Evidence as it comes in. One contradiction is enough: then the receipt does not hold.
-#[derive(Debug, Default)]
-pub(crate) struct Sights {
-    lines: Vec<String>,
-    contradicted: bool,
-    /// Where looking itself failed.
-    unseen: Vec<String>,
-    /// Why the fault was none, as seen at its end.
-    void: Vec<String>,
-}
-
-impl Sights {
-    pub fn agrees(&mut self, line: impl Into<String>) {
-        self.lines.push(line.into());
-    }
-
-    pub fn contradicts(&mut self, line: impl Into<String>) {
-        self.lines.push(line.into());
-        self.contradicted = true;
-    }
-
-    pub fn see(&mut self, agrees: bool, line: impl Into<String>) {
-        match agrees {
-            true => self.agrees(line),
-            false => self.contradicts(line),
-        }
-    }
-
-    /// Seen at the fault's end: it had not been in force after all, or there was nothing to act on.
-    pub fn voids(&mut self, line: impl Into<String>) {
-        self.void.push(line.into());
-    }
-
-    /// Looks just before the healing: what contradicts the fault then, takes it back.
-    pub fn take_back(&mut self, seen: Sights) {
-        match seen.contradicted {
-            true => self.void.extend(seen.lines),
-            false => self.lines.extend(seen.lines),
-        }
-        self.lines.extend(seen.unseen);
-    }
-
-    /// What was seen elsewhere, after what is here.
-    pub fn merge(&mut self, other: Sights) {
-        self.lines.extend(other.lines);
-        self.contradicted |= other.contradicted;
-        self.unseen.extend(other.unseen);
-        self.void.extend(other.void);
-    }
-
-    /// An agent's own evidence.
-    fn agent(&mut self, node: &Name, evidence: Evidence) {
-        self.contradicted |= !evidence.held;
-        if evidence.evidence.is_empty() {
-            self.lines.push(match evidence.held {
-                true => format!("{node}: the agent says so"),
-                false => format!("{node}: the agent saw no effect"),
-            });
-        }
-        for line in evidence.evidence {
-            self.lines.push(format!("{node}: {line}"));
-        }
-        let void = evidence.void.into_iter();
-        self.void.extend(void.map(|why| format!("{node}: {why}")));
-    }
-
-    /// Looking itself failed: what was not seen does not count as seen.
-    pub fn blind(&mut self, error: &ControlError) {
-        self.unseen.push(format!("no evidence: {error}"));
-    }
-
-    pub fn agree(&self) -> bool {
-        !self.contradicted && self.unseen.is_empty()
-    }
-
-    fn receipt(mut self) -> Receipt {
-        let held = self.agree();
-        self.lines.append(&mut self.unseen);
-        Receipt {
-            held,
-            evidence: self.lines,
-            void: self.void,
-        }
-    }
+    async fn witness_healed(
+        &self,
+        orders: &Orders<Self::Before>,
+        world: &World,
+        sights: &mut Sights,
+    );
 }
 
 /// A policy as a fault: with a memory of what was injected under which number.
-pub(crate) struct Applied<P> {
+pub(crate) struct Applied<P: Policy> {
     policy: P,
-    injected: Mutex<BTreeMap<u64, Injection>>,
+    injected: Mutex<BTreeMap<u64, Injection<P::Before>>>,
 }
 
 /// What was ordered, and what is known of the nodes from then.
 #[derive(Clone)]
-struct Injection {
-    orders: Orders,
+struct Injection<B> {
+    orders: Orders<B>,
     /// Which daemons lived when it had been injected; none yet.
     lives: Option<Lives>,
 }
 
-impl<P> Applied<P> {
+impl<P: Policy> Applied<P> {
     pub fn new(policy: P) -> Applied<P> {
         Applied {
             policy,
@@ -191,7 +114,7 @@ impl<P> Applied<P> {
 impl<P: Policy> Applied<P> {
     /// Looks whether the fault is gone, and again if it does not seem so: a machine that has too much
     /// to do loses probes and answers late, and that passes.
-    async fn look_healed(&self, orders: &Orders, world: &World) -> Sights {
+    async fn look_healed(&self, orders: &Orders<P::Before>, world: &World) -> Sights {
         let began = Instant::now();
         for look in 1_u32.. {
             let mut sights = Sights::default();
@@ -200,9 +123,7 @@ impl<P: Policy> Applied<P> {
             if sights.agree() || !again {
                 if look > 1 {
                     let after = began.elapsed().as_secs_f64();
-                    sights
-                        .lines
-                        .push(format!("look {look}, {after:.1} s after healing"));
+                    sights.note(format!("look {look}, {after:.1} s after healing"));
                 }
                 return sights;
             }
@@ -215,7 +136,7 @@ impl<P: Policy> Applied<P> {
 #[async_trait]
 impl<P: Policy> Fault for Applied<P> {
     fn family(&self) -> &str {
-        self.policy.family().name()
+        self.policy.family().name
     }
 
     fn label(&self) -> String {
@@ -244,7 +165,7 @@ impl<P: Policy> Fault for Applied<P> {
         });
         let Told { mut sights, first } = tell(requests).await?;
         self.policy.begun(&mut orders, world).await;
-        let lives = Lives::look(&orders, world).await;
+        let lives = Lives::look(&orders.mechanisms, world).await;
         if let Some(known) = self
             .injected
             .lock()
@@ -256,7 +177,7 @@ impl<P: Policy> Fault for Applied<P> {
         }
         self.policy.witness(&orders, world, &mut sights).await;
         Ok(Injected {
-            loss: loss(&orders, world),
+            loss: self.policy.takes_away(&orders, world),
             label: orders.label,
             targets: orders.targets,
             receipt: sights.receipt(),
@@ -284,8 +205,8 @@ impl<P: Policy> Fault for Applied<P> {
         if let Some(orders) = &orders {
             self.policy.witness_last(orders, world, &mut last).await;
             if let Some(before) = lives
-                && let Some(after) = Lives::look(orders, world).await
-                && let Some(why) = before.and(&after).out_of_reach(orders, world)
+                && let Some(after) = Lives::look(&orders.mechanisms, world).await
+                && let Some(why) = before.and(&after).out_of_reach(&orders.mechanisms, world)
             {
                 last.voids(why);
             }
@@ -304,133 +225,5 @@ impl<P: Policy> Fault for Applied<P> {
                 .remove(&number);
         }
         Ok(sights.receipt())
-    }
-}
-
-/// What the mechanisms take away from the nodes' protocol.
-fn loss(orders: &Orders, world: &World) -> Loss {
-    let mut loss = Loss::default();
-    for (node, mechanism) in &orders.mechanisms {
-        match mechanism {
-            protocol::Fault::Pause { .. }
-            | protocol::Fault::Kill { .. }
-            | protocol::Fault::Clock {
-                how: protocol::ClockFault::Freeze { .. },
-                ..
-            } => loss.down.push(node.name.clone()),
-            protocol::Fault::Cut { rules } => {
-                let whole = rules.iter().filter(|r| r.per_million == WHOLE);
-                let from = whole.filter(|r| r.direction == Direction::In);
-                let peers =
-                    from.filter_map(|r| world.nodes.iter().find(|n| Some(n.address) == r.peer));
-                loss.deaf
-                    .extend(peers.map(|peer| (node.name.clone(), peer.name.clone())));
-            }
-            protocol::Fault::Clock { .. } | protocol::Fault::Packet { .. } => {}
-        }
-    }
-    loss
-}
-
-/// What agents answered.
-struct Told {
-    sights: Sights,
-    /// When the first of them said that it was done.
-    first: Option<std::time::Instant>,
-}
-
-/// Tells all agents at once and waits for all of them: one that fails must not leave the others in
-/// the middle of it. Every failure is in the error.
-async fn tell(requests: impl Iterator<Item = (Node, Request)>) -> Result<Told, FaultError> {
-    let answers = at_once(requests.map(|(node, request)| async move {
-        let answer = node.agent.call::<Evidence>(request).await;
-        (node.name, answer, Instant::now().into_std())
-    }))
-    .await;
-    let mut sights = Sights::default();
-    let mut first: Option<std::time::Instant> = None;
-    let mut errors = Vec::new();
-    for (node, answer, at) in answers {
-        match answer {
-            Ok(evidence) => {
-                sights.agent(&node, evidence);
-                first = Some(first.map_or(at, |first| first.min(at)));
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    match errors.is_empty() {
-        true => Ok(Told { sights, first }),
-        false => Err(FaultError::Control(errors)),
-    }
-}
-
-/// Runs all of them concurrently; the answers are in the order of the questions.
-pub(crate) async fn at_once<F, T>(questions: impl Iterator<Item = F>) -> Vec<T>
-where
-    F: Future<Output = T> + Send + 'static,
-    T: Send + 'static,
-{
-    let mut running = JoinSet::new();
-    for (place, question) in questions.enumerate() {
-        running.spawn(async move { (place, question.await) });
-    }
-    let mut answers = running.join_all().await;
-    answers.sort_by_key(|(place, _)| *place);
-    answers.into_iter().map(|(_, answer)| answer).collect()
-}
-
-/// The nodes of these names. A name without a node is an error of whoever made the schedule.
-pub(crate) fn nodes(world: &World, names: &[Name]) -> Result<Vec<Node>, FaultError> {
-    names
-        .iter()
-        .map(|name| {
-            let node = world.node(name).cloned();
-            node.ok_or_else(|| FaultError::NoTarget(format!("there is no node {name}")))
-        })
-        .collect()
-}
-
-/// The same mechanism on every target.
-pub(crate) fn on_each(
-    world: &World,
-    targets: &[Name],
-    mechanism: &protocol::Fault,
-) -> Result<Vec<(Node, protocol::Fault)>, FaultError> {
-    let nodes = nodes(world, targets)?;
-    Ok(nodes
-        .into_iter()
-        .map(|node| (node, mechanism.clone()))
-        .collect())
-}
-
-/// Asks every target's agent how the daemon is, and compares.
-pub(crate) async fn witness_state(
-    orders: &Orders,
-    world: &World,
-    sights: &mut Sights,
-    wanted: fn(&State) -> bool,
-) {
-    let daemon = &world.daemon;
-    let states = at_once(orders.mechanisms.iter().map(|(node, _)| {
-        let (node, daemon) = (node.clone(), daemon.clone());
-        async move {
-            let state = node.agent.call::<State>(Request::State { daemon }).await;
-            (node.name, state)
-        }
-    }))
-    .await;
-    for (node, state) in states {
-        match state {
-            Err(error) => sights.blind(&error),
-            Ok(state) => {
-                let line = match &state {
-                    State::Running { pid } => format!("{node}: {daemon} runs, pid {pid}"),
-                    State::Paused { pid } => format!("{node}: {daemon} is stopped, pid {pid}"),
-                    State::Stopped { status } => format!("{node}: {daemon} is gone ({status})"),
-                };
-                sights.see(wanted(&state), line);
-            }
-        }
     }
 }

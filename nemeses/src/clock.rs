@@ -10,40 +10,230 @@
 //! true clock, so its offset is known up to half their distance (Cristian, "Probabilistic clock
 //! synchronization", 1989). Where the fault is smaller than that error, the receipt says that it
 //! cannot tell, and rests on the agent. At the end the agent says how often the daemon has looked at the
-//! clock that was off, and the daemon's log by what time it was written ([`stamps`]): what was never
+//! clock that was off, and the daemon's log by what time it was written ([stamps]): what was never
 //! looked at, and a log that goes on by the true time, take the fault back.
 
+mod reading;
+mod stamps;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
-use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use agent::protocol::{self, ClockFault, Clocks, Request};
+use agent::protocol::{self, ClockFault};
 use async_trait::async_trait;
 use harness::cluster::Node;
-use harness::control::ControlError;
-use harness::nemesis::{FaultError, World};
-use tokio::time::{Instant, sleep, timeout};
+use harness::nemesis::{Fault, FaultError, World};
+use history::Name;
+use history::fault::Loss;
 
-use crate::apply::{Orders, Policy, Sights, at_once, on_each};
-use crate::registry::{Family, Shape};
-use crate::stamps;
+use self::reading::{Reading, TRUE, witness_drift, witness_offset, witness_strobe};
+use self::stamps::Marks;
+use crate::apply::{Applied, Orders, Policy};
+use crate::ask::{at_once, on_each};
+use crate::family::{Family, Grip, Need, Shape, What};
+use crate::figure::{Drawn, Figure, MILLISECOND, SECOND, Unit, Wrong, as_drawn};
+use crate::sights::Sights;
 use crate::targets::{Targets, join};
 use crate::units::{write_delta, write_duration};
 
-/// For the system to say what time it is: it may be stopped by another fault.
-const ASK_PATIENCE: Duration = Duration::from_millis(1_000);
-/// Clocks are often told in whole milliseconds.
-const RESOLUTION_NS: i64 = 1_000_000;
-/// Over which a drift is measured.
-const DRIFT_WINDOW: Duration = Duration::from_millis(500);
-/// How often a strobe is looked at, a third of its period apart: four whole periods.
-const STROBE_LOOKS: u32 = 24;
+/// What the agents can show.
+const MOST_DELTA_NS: i64 = agent::clock::line::OFFSET_MAX_NS;
+
+const DELTA: Figure = Figure {
+    key: "delta",
+    unit: Unit::Delta,
+    example: "\"-30s\"",
+    default: None,
+    drawn: Drawn::EitherWay(10..=3_600_000),
+    grain: MILLISECOND,
+    fit: as_drawn,
+    // Clocks are told in whole milliseconds.
+    least: MILLISECOND,
+    allowed: -MOST_DELTA_NS..=MOST_DELTA_NS,
+    otherwise: "a clock can be set forward or back by 36 years at most",
+};
+
+/// A strobe is waited for by its receipt; and a slower one is a series of jumps.
+const PERIOD: Figure = Figure {
+    key: "period",
+    unit: Unit::Span,
+    example: "\"20ms\"",
+    default: None,
+    drawn: Drawn::Magnitude(2..=500),
+    grain: MILLISECOND,
+    fit: |period, lasts_ms| period.min(i64::try_from(lasts_ms / 2).unwrap_or(i64::MAX)),
+    least: 1,
+    // The agents turn a clock no faster to and fro.
+    allowed: MILLISECOND / 10..=10 * SECOND,
+    otherwise: "a strobe's period is 100us to 10s",
+};
+
+const RATE: Figure = Figure {
+    key: "rate_ppm",
+    unit: Unit::Number,
+    example: "5000",
+    default: None,
+    // 0.1 % to 20 %.
+    drawn: Drawn::EitherWay(1_000..=200_000),
+    grain: 1,
+    fit: |rate, lasts_ms| {
+        // What it gains in all must be a millisecond.
+        let least = i64::try_from(1_000_000_u64.div_ceil(lasts_ms)).unwrap_or(i64::MAX);
+        rate.signum() * rate.abs().max(least)
+    },
+    least: 1,
+    // At -1,000,000 ppm the clock stands still, and beyond it would run backwards.
+    allowed: -999_999..=10_000_000,
+    otherwise: "a drift is between -999999 and 10000000 ppm",
+};
+
+const PAUSE: Figure = Figure {
+    key: "pause",
+    unit: Unit::Span,
+    example: "\"3s\"",
+    default: None,
+    drawn: Drawn::PercentOfLength(30..=70),
+    grain: MILLISECOND,
+    fit: |pause, _| pause.max(1),
+    least: MILLISECOND,
+    // The agents stop nothing for longer.
+    allowed: 0..=24 * 3_600 * SECOND,
+    otherwise: "nothing is stopped for more than 24h",
+};
+
+const CLOCK: &[Need] = &[&["vdso", "set-clock"]];
+const VDSO: &[Need] = &[&["vdso"]];
+
+pub static FAMILY: Family = Family {
+    name: "clock",
+    does: "shifts the clocks that a daemon sees",
+    example: "clock:jump:leader",
+    shapes: &[
+        Shape {
+            name: "jump",
+            percent: 45,
+            needs: CLOCK,
+            figures: &[DELTA],
+            ..Shape::new(
+                "the wall clock is off by a constant, from 10 ms to 1 h either way",
+                Grip::Clocks,
+                |what| made(what, jump(what)),
+            )
+        },
+        Shape {
+            name: "strobe",
+            percent: 15,
+            needs: CLOCK,
+            figures: &[DELTA, PERIOD],
+            check: turns_once,
+            ..Shape::new("the wall clock jumps to and fro", Grip::Clocks, |what| {
+                made(what, strobe(what))
+            })
+        },
+        Shape {
+            name: "drift",
+            percent: 15,
+            needs: CLOCK,
+            figures: &[RATE],
+            check: gains_enough,
+            ..Shape::new(
+                "the wall clock runs too fast or too slow",
+                Grip::Clocks,
+                |what| made(what, drift(what)),
+            )
+        },
+        Shape {
+            name: "freeze",
+            percent: 15,
+            ..freeze(
+                "the daemon is stopped while its clocks stand still, as a suspended machine; healing makes the lost time up",
+                |what| made(what, frozen(what, false)),
+            )
+        },
+        Shape {
+            name: "freeze-kept",
+            percent: 10,
+            stays: true,
+            ..freeze("the same, and the lost time is never made up", |what| {
+                made(what, frozen(what, true))
+            })
+        },
+    ],
+    in_all: Some("clock"),
+};
+
+const fn freeze(does: &'static str, make: fn(&What) -> Arc<dyn Fault>) -> Shape {
+    Shape {
+        needs: VDSO,
+        figures: &[PAUSE],
+        check: ends_before_the_fault,
+        ..Shape::new(does, Grip::Frozen, make)
+    }
+}
+
+fn made(what: &What, warp: Warp) -> Arc<dyn Fault> {
+    let targets = what.targets.clone();
+    Arc::new(Applied::new(Clock { warp, targets }))
+}
+
+fn jump(what: &What) -> Warp {
+    Warp::Jump {
+        delta_ns: what.get(&DELTA),
+    }
+}
+
+fn strobe(what: &What) -> Warp {
+    Warp::Strobe {
+        delta_ns: what.get(&DELTA),
+        period: what.span(&PERIOD),
+    }
+}
+
+fn drift(what: &What) -> Warp {
+    Warp::Drift {
+        rate_ppm: what.get(&RATE),
+    }
+}
+
+fn frozen(what: &What, kept: bool) -> Warp {
+    Warp::Freeze {
+        pause: what.span(&PAUSE),
+        kept,
+    }
+}
+
+fn turns_once(what: &What, lasts: Option<Duration>) -> Result<(), Wrong> {
+    if lasts.is_none_or(|lasts| 2 * what.span(&PERIOD) <= lasts) {
+        return Ok(());
+    }
+    let why = "the fault ends before the clock was once off and once right";
+    Err((PERIOD.key, why.into()))
+}
+
+fn gains_enough(what: &What, lasts: Option<Duration>) -> Result<(), Wrong> {
+    let rate_ppm = u128::from(what.get(&RATE).unsigned_abs());
+    let gained_ns = |lasts: Duration| lasts.as_nanos() * rate_ppm / 1_000_000;
+    if lasts.is_none_or(|lasts| gained_ns(lasts) >= u128::from(MILLISECOND.unsigned_abs())) {
+        return Ok(());
+    }
+    let why = "the whole fault gains or loses less than a millisecond, which nobody could see";
+    Err((RATE.key, why.into()))
+}
+
+fn ends_before_the_fault(what: &What, lasts: Option<Duration>) -> Result<(), Wrong> {
+    if lasts.is_none_or(|lasts| what.span(&PAUSE) < lasts) {
+        return Ok(());
+    }
+    let why = "the stop is as long as the whole fault, or longer: the daemon must run on with clocks \
+               that lag before they are set right";
+    Err((PAUSE.key, why.into()))
+}
 
 /// How the clocks are wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warp {
+enum Warp {
     /// Off by a constant.
     Jump { delta_ns: i64 },
     /// Off by `delta_ns` for one period, right for one, and so on.
@@ -55,19 +245,6 @@ pub enum Warp {
 }
 
 impl Warp {
-    pub fn shape(&self) -> &'static Shape {
-        let name = match self {
-            Warp::Jump { .. } => "jump",
-            Warp::Strobe { .. } => "strobe",
-            Warp::Drift { .. } => "drift",
-            Warp::Freeze { kept: false, .. } => "freeze",
-            Warp::Freeze { kept: true, .. } => "freeze-kept",
-        };
-        Family::Clock
-            .shape(name)
-            .expect("every warp is in the table: a test walks them")
-    }
-
     fn mechanism(&self) -> ClockFault {
         match *self {
             Warp::Jump { delta_ns } => ClockFault::Jump { delta_ns },
@@ -103,16 +280,26 @@ impl Warp {
 }
 
 /// Shifts the clocks of some nodes' daemons.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clock {
-    pub warp: Warp,
-    pub targets: Targets,
+struct Clock {
+    warp: Warp,
+    targets: Targets,
+}
+
+/// The daemons as they were.
+#[derive(Clone, Default)]
+struct Before {
+    /// How far their wall clocks were off: a fault whose lag is kept may have gone before.
+    offsets: BTreeMap<Name, Reading>,
+    /// Where their logs ended once the fault was there.
+    logs: Marks,
 }
 
 #[async_trait]
 impl Policy for Clock {
-    fn family(&self) -> Family {
-        Family::Clock
+    type Before = Before;
+
+    fn family(&self) -> &'static Family {
+        &FAMILY
     }
 
     fn label(&self) -> String {
@@ -124,7 +311,7 @@ impl Policy for Clock {
         !matches!(self.warp, Warp::Strobe { .. })
     }
 
-    async fn orders(&self, world: &World) -> Result<Orders, FaultError> {
+    async fn orders(&self, world: &World) -> Result<Orders<Before>, FaultError> {
         let targets = self.targets.resolve(world).await?;
         let mechanism = protocol::Fault::Clock {
             daemon: world.daemon.clone(),
@@ -133,9 +320,9 @@ impl Policy for Clock {
         let mechanisms = on_each(world, &targets, &mechanism)?;
         let looks = at_once(mechanisms.iter().map(|(node, _)| {
             let (node, world) = (node.clone(), world.clone());
-            async move { (node.name.clone(), before(&node, &world).await) }
+            async move { (node.name.clone(), reading::before(&node, &world).await) }
         }));
-        let offsets_before = looks.await.into_iter().collect();
+        let offsets = looks.await.into_iter().collect();
         Ok(Orders {
             label: match self.targets {
                 Targets::Leader => {
@@ -149,12 +336,14 @@ impl Policy for Clock {
             },
             mechanisms,
             targets,
-            offsets_before,
-            logs: BTreeMap::new(),
+            before: Before {
+                offsets,
+                logs: Marks::new(),
+            },
         })
     }
 
-    async fn begun(&self, orders: &mut Orders, world: &World) {
+    async fn begun(&self, orders: &mut Orders<Before>, world: &World) {
         if !matches!(self.warp, Warp::Jump { .. } | Warp::Strobe { .. }) {
             // What drifts or lags is never off by more than passes between two looks at a log.
             return;
@@ -163,10 +352,20 @@ impl Policy for Clock {
             let (node, daemon) = (node.clone(), world.daemon.clone());
             async move { Some((node.name.clone(), stamps::mark(&node, &daemon).await.ok()?)) }
         }));
-        orders.logs = marks.await.into_iter().flatten().collect();
+        orders.before.logs = marks.await.into_iter().flatten().collect();
     }
 
-    async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+    fn takes_away(&self, orders: &Orders<Before>, _: &World) -> Loss {
+        match self.warp {
+            Warp::Freeze { .. } => Loss {
+                down: orders.targets.clone(),
+                ..Loss::default()
+            },
+            _ => Loss::default(),
+        }
+    }
+
+    async fn witness(&self, orders: &Orders<Before>, world: &World, sights: &mut Sights) {
         let warp = self.warp;
         on_targets(
             orders,
@@ -196,7 +395,7 @@ impl Policy for Clock {
         .await;
     }
 
-    async fn witness_last(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+    async fn witness_last(&self, orders: &Orders<Before>, world: &World, sights: &mut Sights) {
         let pause = match self.warp {
             Warp::Freeze { pause, .. } => pause,
             Warp::Jump { delta_ns } => {
@@ -221,7 +420,7 @@ impl Policy for Clock {
         .await;
     }
 
-    async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+    async fn witness_healed(&self, orders: &Orders<Before>, world: &World, sights: &mut Sights) {
         let warp = self.warp;
         on_targets(
             orders,
@@ -252,7 +451,7 @@ impl Policy for Clock {
 
 /// Looks at all targets at once.
 async fn on_targets<F>(
-    orders: &Orders,
+    orders: &Orders<Before>,
     world: &World,
     sights: &mut Sights,
     look: impl Fn(Node, World, Reading) -> F,
@@ -260,7 +459,7 @@ async fn on_targets<F>(
     F: Future<Output = Sights> + Send + 'static,
 {
     let looks = at_once(orders.mechanisms.iter().map(|(node, _)| {
-        let before = orders.offsets_before.get(&node.name).copied();
+        let before = orders.before.offsets.get(&node.name).copied();
         look(node.clone(), world.clone(), before.unwrap_or(TRUE))
     }));
     for seen in looks.await {
@@ -270,15 +469,15 @@ async fn on_targets<F>(
 
 /// By what time the daemons have logged while the fault was in force.
 async fn witness_logs(
-    orders: &Orders,
+    orders: &Orders<Before>,
     world: &World,
     delta_ns: i64,
     always: bool,
     sights: &mut Sights,
 ) {
     let looks = orders.mechanisms.iter().filter_map(|(node, _)| {
-        let mark = orders.logs.get(&node.name)?.clone();
-        let before = orders.offsets_before.get(&node.name).copied();
+        let mark = orders.before.logs.get(&node.name)?.clone();
+        let before = orders.before.offsets.get(&node.name).copied();
         let off = before.unwrap_or(TRUE).plus(delta_ns).offset_ns;
         let (node, daemon) = (node.clone(), world.daemon.clone());
         Some(async move {
@@ -296,277 +495,9 @@ fn nanos(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// How far a daemon's wall clock is off, as it was seen from outside, and how exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
-    offset_ns: i64,
-    error_ns: i64,
-}
-
-/// Not off at all.
-const TRUE: Reading = Reading {
-    offset_ns: 0,
-    error_ns: 0,
-};
-
-impl Reading {
-    fn plus(self, delta_ns: i64) -> Reading {
-        let offset_ns = self.offset_ns.saturating_add(delta_ns);
-        Reading { offset_ns, ..self }
-    }
-
-    /// Whether both may be readings of the same clock.
-    fn agrees(self, other: Reading) -> bool {
-        let apart = self.offset_ns.abs_diff(other.offset_ns);
-        apart <= self.error_ns.saturating_add(other.error_ns).unsigned_abs()
-    }
-
-    /// Whether, read so exactly, these two can be told apart at all.
-    fn separates(self, a: Reading, b: Reading) -> bool {
-        let errors = [self.error_ns, self.error_ns, a.error_ns, b.error_ns];
-        let errors = errors.into_iter().fold(0, i64::saturating_add);
-        a.offset_ns.abs_diff(b.offset_ns) > errors.unsigned_abs()
-    }
-}
-
-impl fmt::Display for Reading {
-    /// In whole milliseconds, which is as exact as a reading ever is.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |ns: i64| ns.saturating_add(500_000).div_euclid(1_000_000);
-        f.write_str(&write_delta(ms(self.offset_ns).saturating_mul(1_000_000)))?;
-        match self.error_ns {
-            0 => Ok(()),
-            error => write!(f, " ± {} ms", ms(error)),
-        }
-    }
-}
-
-/// How far the clock is off before anything is done to it. Most often not at all; what is there is
-/// the lag of an earlier freeze, and never smaller than a reading's error.
-async fn before(node: &Node, world: &World) -> Reading {
-    let views = [
-        agents_view(node, world).await,
-        ask_system(node, world).await,
-    ];
-    // Where it cannot be read, such as at a dead daemon, the injection itself will say so.
-    let best = views.into_iter().flatten().flatten();
-    match best.min_by_key(|reading| reading.error_ns) {
-        Some(reading) if !reading.agrees(TRUE) => reading,
-        _ => TRUE,
-    }
-}
-
-/// What the system's own answer says, between two looks at the node's true clock. None: it does not
-/// say, or not in time.
-async fn ask_system(node: &Node, world: &World) -> Result<Option<Reading>, ControlError> {
-    let true_clock = || node.agent.call::<Clocks>(Request::Clocks { daemon: None });
-    let earliest = true_clock().await?;
-    let said = timeout(ASK_PATIENCE, world.system.wall_clock(node)).await;
-    let latest = true_clock().await?;
-    Ok(said.ok().flatten().map(|said| {
-        let window = i64::try_from(latest.window_ns).unwrap_or(i64::MAX);
-        reading(
-            earliest.realtime_ns,
-            said,
-            latest.realtime_ns.saturating_add(window),
-        )
-    }))
-}
-
-fn reading(earliest_ns: i64, said_ns: i64, latest_ns: i64) -> Reading {
-    let half = latest_ns.saturating_sub(earliest_ns).max(0) / 2;
-    Reading {
-        offset_ns: said_ns.saturating_sub(earliest_ns.saturating_add(half)),
-        error_ns: half.saturating_add(RESOLUTION_NS),
-    }
-}
-
-/// What the agent reads in the daemon.
-async fn agents_view(node: &Node, world: &World) -> Result<Option<Reading>, ControlError> {
-    let daemon = Some(world.daemon.clone());
-    let clocks: Clocks = node.agent.call(Request::Clocks { daemon }).await?;
-    let window = i64::try_from(clocks.window_ns).unwrap_or(i64::MAX);
-    Ok(clocks.daemon_offset_ns.map(|(offset_ns, _)| Reading {
-        offset_ns,
-        error_ns: window.saturating_add(RESOLUTION_NS),
-    }))
-}
-
-/// Whether the wall clock is off by one of `expected`, and not as by `not`.
-async fn witness_offset(
-    node: &Node,
-    world: &World,
-    expected: &[Reading],
-    not: Reading,
-    sights: &mut Sights,
-) {
-    let name = &node.name;
-    let judge = |who: &str, reading: Reading, sights: &mut Sights| {
-        let text = format!("{name}: wall clock off by {reading} ({who})");
-        let agrees = expected.iter().any(|e| reading.agrees(*e));
-        let tells = expected.iter().all(|e| reading.separates(*e, not));
-        match (agrees, tells) {
-            (true, true) => sights.agrees(text),
-            (true, false) => sights.agrees(format!("{text}: too coarse to tell")),
-            (false, _) => {
-                let mut wanted: Vec<String> = expected.iter().map(Reading::to_string).collect();
-                wanted.dedup();
-                sights.contradicts(format!(
-                    "{text}, where it should be {}",
-                    wanted.join(" or ")
-                ));
-            }
-        }
-    };
-    match agents_view(node, world).await {
-        Ok(Some(reading)) => judge("agent", reading, sights),
-        Ok(None) => sights.agrees(format!("{name}: the agent cannot read the daemon's clocks")),
-        Err(error) => sights.blind(&error),
-    }
-    match ask_system(node, world).await {
-        Ok(Some(reading)) => judge("asked", reading, sights),
-        Ok(None) => sights.agrees(not_told(node, world)),
-        Err(error) => sights.blind(&error),
-    }
-}
-
-fn not_told(node: &Node, world: &World) -> String {
-    format!(
-        "{}: {} did not say what time it is",
-        node.name,
-        world.system.name()
-    )
-}
-
-/// Looks again and again until the clock was seen off; every look must be one of the two.
-async fn witness_strobe(
-    node: &Node,
-    world: &World,
-    before: Reading,
-    off: Reading,
-    period: Duration,
-    sights: &mut Sights,
-) {
-    let name = &node.name;
-    for look in 1..=STROBE_LOOKS {
-        let reading = match ask_system(node, world).await {
-            Ok(Some(reading)) => reading,
-            Ok(None) => return sights.agrees(not_told(node, world)),
-            Err(error) => return sights.blind(&error),
-        };
-        let text = format!("{name}: wall clock off by {reading} at look {look} (asked)");
-        match (reading.agrees(off), reading.agrees(before)) {
-            (true, true) => {
-                return sights.agrees(format!("{text}: too coarse to tell the strobe"));
-            }
-            (true, false) => return sights.agrees(text),
-            (false, true) => sleep(period / 3).await,
-            (false, false) => {
-                return sights.contradicts(format!("{text}, which is neither end of the strobe"));
-            }
-        }
-    }
-    sights.contradicts(format!(
-        "{name}: wall clock never seen off in {STROBE_LOOKS} looks"
-    ));
-}
-
-/// Looks twice, and compares how far the clock went with how far it should have gone.
-async fn witness_drift(node: &Node, world: &World, rate_ppm: i64, sights: &mut Sights) {
-    let name = &node.name;
-    let begun = Instant::now();
-    let first = ask_system(node, world).await;
-    let between = Instant::now();
-    sleep(DRIFT_WINDOW).await;
-    let least = between.elapsed();
-    let second = ask_system(node, world).await;
-    // Each look is somewhere within the time that it took, which on a busy machine may be seconds.
-    let went = least..=begun.elapsed();
-    match (first, second) {
-        (Ok(Some(first)), Ok(Some(second))) => {
-            let (agrees, line) = judge_drift(first, second, &went, rate_ppm);
-            sights.see(agrees, format!("{name}: {line}"));
-        }
-        (Err(error), _) | (_, Err(error)) => sights.blind(&error),
-        _ => sights.agrees(not_told(node, world)),
-    }
-}
-
-/// `went`: the least and the most time that can have passed between the two.
-fn judge_drift(
-    first: Reading,
-    second: Reading,
-    went: &RangeInclusive<Duration>,
-    rate_ppm: i64,
-) -> (bool, String) {
-    let gained_in = |span: &Duration| {
-        let span_us = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-        // Parts per million of microseconds are picoseconds.
-        rate_ppm.saturating_mul(span_us) / 1_000
-    };
-    let (least_ns, most_ns) = (gained_in(went.start()), gained_in(went.end()));
-    let gained = Reading {
-        offset_ns: second.offset_ns.saturating_sub(first.offset_ns),
-        error_ns: first.error_ns.saturating_add(second.error_ns),
-    };
-    let due = Reading {
-        offset_ns: least_ns.saturating_add((most_ns - least_ns) / 2),
-        error_ns: (most_ns - least_ns).abs() / 2,
-    };
-    let line = format!(
-        "wall clock gained {gained} in {} to {} ms (asked)",
-        went.start().as_millis(),
-        went.end().as_millis()
-    );
-    match (gained.agrees(due), gained.separates(due, TRUE)) {
-        (true, true) => (true, line),
-        (true, false) => (true, format!("{line}: too coarse to tell the drift")),
-        (false, _) => (false, format!("{line}, where {due} was due")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MS: i64 = 1_000_000;
-
-    #[test]
-    fn an_answer_is_as_exact_as_the_looks_around_it() {
-        let seen = reading(1_000 * MS, 1_505 * MS, 1_010 * MS);
-        assert_eq!(seen.offset_ns, 500 * MS);
-        assert_eq!(seen.error_ns, 6 * MS);
-        let off = |ms| TRUE.plus(ms * MS);
-        assert!(seen.agrees(off(494)) && seen.agrees(off(506)));
-        assert!(!seen.agrees(off(493)) && !seen.agrees(off(507)));
-        assert!(seen.separates(off(500), TRUE));
-        assert!(!seen.separates(off(12), TRUE));
-        // Known to 6 ms each, the two must be 24 ms apart, for all that is known of a third.
-        assert!(seen.separates(seen.plus(25 * MS), seen));
-        assert!(!seen.separates(seen.plus(24 * MS), seen));
-    }
-
-    #[test]
-    fn a_drift_is_judged_by_what_the_clock_gained() {
-        let at = |offset_ns| Reading {
-            offset_ns,
-            error_ns: 2 * MS,
-        };
-        let went = Duration::from_millis(500)..=Duration::from_millis(510);
-        let went = &went;
-        // 100,000 ppm for half a second: 50 ms.
-        assert!(judge_drift(at(3 * MS), at(53 * MS), went, 100_000).0);
-        assert!(!judge_drift(at(3 * MS), at(3 * MS), went, 100_000).0);
-        assert!(!judge_drift(at(3 * MS), at(-47 * MS), went, 100_000).0);
-        assert!(judge_drift(at(0), at(-50 * MS), went, -100_000).0);
-        // Looks that took seconds: nobody knows how much time was between them.
-        let long = Duration::from_millis(510)..=Duration::from_millis(4_900);
-        assert!(judge_drift(at(0), at(26 * MS), &long, 50_000).0);
-        assert!(!judge_drift(at(0), at(0), &long, 50_000).0);
-        // 1,000 ppm: half a millisecond, which nobody can see here.
-        let (agrees, line) = judge_drift(at(0), at(0), went, 1_000);
-        assert!(agrees && line.contains("too coarse"), "{line}");
-    }
 
     #[test]
     fn mechanisms_have_the_units_of_the_protocol() {

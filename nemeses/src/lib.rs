@@ -1,26 +1,37 @@
 //! Fault families and the schedules that are drawn from them.
 //!
 //! A [`schedule::Schedule`] is drawn from a seed ([`schedule::draw`]) or read from a file
-//! ([`schedule::Schedule::load`]), and planned for a run ([`schedule::Schedule::plan`]). What there is to be drawn is
-//! one table, [`FAMILIES`]. A family is a file: [`partition`], [`pause`], [`kill`], [`clock`],
-//! [`packet`], [`machine`]. What the agent does (mechanism) is asked for in its protocol; whom, when and how much
-//! (policy) is decided here, and so is what counts as evidence.
+//! ([`schedule::Schedule::load`]), and planned for a run ([`schedule::Schedule::plan`]). What there is
+//! to be drawn is one list, [`FAMILIES`]. A family is a file that says all there is to say about it
+//! ([`Family`]); everything else walks these descriptions and names no family. What the agent does
+//! (mechanism) is asked for in its protocol; whom, when and how much (policy) is decided here, and so
+//! is what counts as evidence.
 
+mod aim;
 mod apply;
-pub mod clock;
-pub mod kill;
-pub mod machine;
-pub mod packet;
-pub mod partition;
-pub mod pause;
+mod ask;
+mod catalogue;
+mod clock;
+mod dice;
+mod family;
+mod figure;
+mod kill;
+mod machine;
+mod missing;
+mod nearest;
+mod packet;
+mod partition;
+mod pause;
 mod probes;
 mod reach;
-mod registry;
 pub mod schedule;
-mod stamps;
+mod sights;
 mod targets;
 pub mod units;
 
-pub use probes::Grudge;
-pub use registry::{FAMILIES, Family, Listing, Missing, Need, Shape, WHO, missing};
-pub use targets::Targets;
+pub use aim::{Aim, WHO, Who};
+pub use catalogue::{FAMILIES, family};
+pub use family::{Family, Grip, Need, Reach, Shape, What};
+pub use figure::{Drawn, Figure, Unit};
+pub use missing::{Missing, missing};
+pub use targets::{Grudge, Targets};

@@ -23,8 +23,8 @@ use harness::nemesis::{Fault, FaultError, Injected, World};
 use history::Name;
 use history::fault::{Loss, Receipt};
 
-use crate::apply::{at_once, nodes};
-use crate::registry::{Family, Shape};
+use crate::ask::{at_once, nodes};
+use crate::family::{Family, Grip, Shape, What};
 use crate::targets::{Targets, join};
 
 /// A node that answers within this time does not stand still.
@@ -32,35 +32,57 @@ const SILENT: Duration = Duration::from_secs(1);
 /// How exactly clocks are read: the closest of so many looks.
 const LOOKS: usize = 5;
 
+pub static FAMILY: Family = Family {
+    name: "machine",
+    does: "stops or restarts whole virtual machines",
+    example: "machine:suspend:leader",
+    shapes: &[
+        Shape {
+            name: "suspend",
+            percent: 60,
+            needs: &[&["suspend"]],
+            ..Shape::new(
+                "the machine stands still, its clocks too, and goes on as if nothing had been; its wall clock is set right then",
+                Grip::Suspended,
+                |what| made(what, Blow::Suspend),
+            )
+        },
+        Shape {
+            name: "reboot",
+            percent: 40,
+            needs: &[&["reset"]],
+            ..Shape::new(
+                "the machine is reset: what is not on its disk is lost; its daemon is started when the fault ends",
+                Grip::Reset,
+                |what| made(what, Blow::Reboot),
+            )
+        },
+    ],
+    // Few clusters have machines that can be had.
+    in_all: None,
+};
+
+fn made(what: &What, blow: Blow) -> Arc<dyn Fault> {
+    Arc::new(Struck {
+        targets: what.targets.clone(),
+        blow,
+        struck: Mutex::default(),
+    })
+}
+
 /// What is done to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
+enum Blow {
     Suspend,
     Reboot,
 }
 
 impl Blow {
-    pub fn shape(self) -> &'static Shape {
-        let name = match self {
+    fn verb(self) -> &'static str {
+        match self {
             Blow::Suspend => "suspend",
             Blow::Reboot => "reboot",
-        };
-        let shape = Family::Machine.shape(name);
-        shape.expect("the table has it: a test draws every shape")
-    }
-}
-
-/// Suspends or reboots the machines of some nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    pub targets: Targets,
-    pub blow: Blow,
-}
-
-impl Machine {
-    fn label(&self) -> String {
-        let verb = self.blow.shape().name;
-        format!("{verb} the machine of {}", self.targets)
+        }
     }
 }
 
@@ -74,20 +96,14 @@ struct Before {
     clock: Look,
 }
 
-/// [`Machine`] as a fault, with a memory of whom it hit.
-pub(crate) struct Struck {
-    policy: Machine,
+/// Suspends or reboots the machines of some nodes; with a memory of whom it hit.
+struct Struck {
+    targets: Targets,
+    blow: Blow,
     struck: Mutex<BTreeMap<u64, Vec<Before>>>,
 }
 
 impl Struck {
-    pub fn new(policy: Machine) -> Struck {
-        Struck {
-            policy,
-            struck: Mutex::default(),
-        }
-    }
-
     fn known(&self, number: u64) -> Vec<Before> {
         let struck = self.struck.lock().expect("no panic while held");
         struck.get(&number).cloned().unwrap_or_default()
@@ -115,15 +131,15 @@ type Seen = Result<(bool, Vec<String>), ControlError>;
 #[async_trait]
 impl Fault for Struck {
     fn family(&self) -> &str {
-        Family::Machine.name()
+        FAMILY.name
     }
 
     fn label(&self) -> String {
-        self.policy.label()
+        format!("{} the machine of {}", self.blow.verb(), self.targets)
     }
 
     async fn inject(&self, number: u64, world: &World) -> Result<Injected, FaultError> {
-        let targets = self.policy.targets.resolve(world).await?;
+        let targets = self.targets.resolve(world).await?;
         let looks = nodes(world, &targets)?.into_iter().map(before);
         let (before, errors) = apart(at_once(looks).await);
         if !errors.is_empty() {
@@ -134,7 +150,7 @@ impl Fault for Struck {
             .lock()
             .expect("no panic while held")
             .insert(number, before.clone());
-        let blow = self.policy.blow;
+        let blow = self.blow;
         let first = First::default();
         let blows = before.into_iter().map(|before| {
             let first = first.clone();
@@ -147,7 +163,7 @@ impl Fault for Struck {
         });
         let receipt = receipt(at_once(blows).await)?;
         Ok(Injected {
-            label: format!("{} the machine of {}", blow.shape().name, join(&targets)),
+            label: format!("{} the machine of {}", blow.verb(), join(&targets)),
             loss: Loss {
                 down: targets.clone(),
                 ..Loss::default()
@@ -160,7 +176,7 @@ impl Fault for Struck {
 
     async fn heal(&self, number: u64, world: &World) -> Result<Receipt, FaultError> {
         let before = self.known(number);
-        let blow = self.policy.blow;
+        let blow = self.blow;
         let healed = before.into_iter().map(|before| {
             let world = world.clone();
             async move {

@@ -6,18 +6,24 @@
 //! and what became of them. Where chance could explain the figures, the receipt says that it cannot
 //! tell, and rests on the agent.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent::protocol::{self, Direction, Drop, Netem};
 use async_trait::async_trait;
 use harness::cluster::Node;
-use harness::nemesis::{FaultError, World};
+use harness::nemesis::{Fault, FaultError, World};
 use history::Name;
+use history::fault::Loss;
 
-use crate::apply::{Orders, Policy, Sights, nodes};
+use crate::aim::Aim;
+use crate::apply::{Applied, Orders, Policy};
+use crate::ask::{Mechanisms, nodes};
+use crate::family::{Family, Grip, Need, Shape, What};
+use crate::figure::{Drawn, Figure, MILLISECOND, SECOND, Unit, as_drawn};
 use crate::probes::{self, Matrix};
-use crate::registry::{Family, Shape};
+use crate::reach::deafened;
+use crate::sights::Sights;
 use crate::targets::{Targets, join};
 use crate::units::{write_duration, write_share};
 
@@ -27,9 +33,192 @@ const PROBES: u32 = 25;
 const ROUNDS: u32 = 6;
 const WAIT: Duration = Duration::from_millis(100);
 
+const fn delay(drawn: Drawn) -> Figure {
+    Figure {
+        key: "delay",
+        unit: Unit::Span,
+        example: "\"50ms\"",
+        default: None,
+        drawn,
+        grain: MILLISECOND,
+        fit: as_drawn,
+        least: MILLISECOND,
+        // The kernel counts the delay of a packet in units of 64 ns, in 32 bits.
+        allowed: 0..=4 * 60 * SECOND,
+        otherwise: "no packet can be delayed by more than 4m",
+    }
+}
+
+const DELAY: Figure = delay(Drawn::Magnitude(5..=500));
+
+/// How late the packets come that are overtaken.
+const OVERTAKEN: Figure = delay(Drawn::Magnitude(10..=200));
+
+/// How much a delay varies.
+const JITTER: Figure = Figure {
+    key: "jitter",
+    default: Some(0),
+    least: 0,
+    allowed: 0..=i64::MAX,
+    ..delay(Drawn::PercentOfLast(0..=50))
+};
+
+const fn share(percent: Drawn) -> Figure {
+    Figure {
+        key: "share",
+        unit: Unit::Share,
+        example: "\"20%\"",
+        default: None,
+        drawn: percent,
+        grain: 10_000,
+        fit: as_drawn,
+        // Of a smaller share not one in a thousand probes would show it.
+        least: 1_000,
+        allowed: 0..=1_000_000,
+        otherwise: "a share is 0% to 100%",
+    }
+}
+
+const LOST: Figure = share(Drawn::Evenly(5..=50));
+const DOUBLED: Figure = share(Drawn::Evenly(5..=50));
+const EARLY: Figure = share(Drawn::Evenly(10..=50));
+const FLIPPED: Figure = share(Drawn::Evenly(1..=20));
+
+const RATE: Figure = Figure {
+    key: "rate_kbit",
+    unit: Unit::Number,
+    example: "1000",
+    default: None,
+    drawn: Drawn::Magnitude(64..=8_192),
+    grain: 1,
+    fit: as_drawn,
+    least: 1,
+    // No link is faster: 1 Tbit/s.
+    allowed: 0..=1_000_000_000,
+    otherwise: "the rate of a link is 1000000000 kbit at most",
+};
+
+const NETEM: &[Need] = &[&["netem"]];
+
+pub static FAMILY: Family = Family {
+    name: "packet",
+    does: "disturbs packets between the targets and their peers",
+    example: "packet:loss:minority",
+    shapes: &[
+        Shape {
+            name: "delay",
+            percent: 30,
+            figures: &[DELAY, JITTER],
+            check: |what, _| match what.get(&JITTER) > what.get(&DELAY) {
+                false => Ok(()),
+                true => {
+                    let why = "more jitter than delay: packets cannot come early";
+                    Err((JITTER.key, why.into()))
+                }
+            },
+            ..disturbance(
+                NETEM,
+                "packets that leave the targets come late, by a time that varies",
+                |what| {
+                    let (delay, jitter) = (what.span(&DELAY), what.span(&JITTER));
+                    made(what, Effect::Delay { delay, jitter })
+                },
+            )
+        },
+        Shape {
+            name: "loss",
+            percent: 25,
+            figures: &[LOST],
+            ..disturbance(
+                &[&["nft"]],
+                "a share of the packets to and from the targets is lost",
+                |what| {
+                    let share_per_million = what.share(&LOST);
+                    made(what, Effect::Loss { share_per_million })
+                },
+            )
+        },
+        Shape {
+            name: "duplicate",
+            percent: 10,
+            figures: &[DOUBLED],
+            ..disturbance(
+                NETEM,
+                "a share of the packets that leave the targets comes twice",
+                |what| {
+                    let share_per_million = what.share(&DOUBLED);
+                    made(what, Effect::Duplicate { share_per_million })
+                },
+            )
+        },
+        Shape {
+            name: "reorder",
+            percent: 15,
+            figures: &[EARLY, OVERTAKEN],
+            ..disturbance(
+                NETEM,
+                "a share of the packets that leave the targets overtakes the others",
+                |what| {
+                    let effect = Effect::Reorder {
+                        share_per_million: what.share(&EARLY),
+                        delay: what.span(&OVERTAKEN),
+                    };
+                    made(what, effect)
+                },
+            )
+        },
+        Shape {
+            name: "corrupt",
+            percent: 10,
+            figures: &[FLIPPED],
+            ..disturbance(
+                NETEM,
+                "a share of the packets that leave the targets has a bit flipped",
+                |what| {
+                    let share_per_million = what.share(&FLIPPED);
+                    made(what, Effect::Corrupt { share_per_million })
+                },
+            )
+        },
+        Shape {
+            name: "rate",
+            percent: 10,
+            figures: &[RATE],
+            ..disturbance(
+                &[&["tbf"]],
+                "what leaves the targets goes through a thin pipe",
+                |what| {
+                    let rate_kbit = what.get(&RATE).unsigned_abs();
+                    made(what, Effect::Rate { rate_kbit })
+                },
+            )
+        },
+    ],
+    // The loss alone: it needs nothing of the kernel that a partition does not need.
+    in_all: Some("packet:loss"),
+};
+
+const fn disturbance(
+    needs: &'static [Need],
+    does: &'static str,
+    make: fn(&What) -> Arc<dyn Fault>,
+) -> Shape {
+    Shape {
+        least_nodes: 2,
+        needs,
+        aim: Aim::Daemons,
+        ..Shape::new(does, Grip::Around, make)
+    }
+}
+
+fn made(what: &What, effect: Effect) -> Arc<dyn Fault> {
+    let targets = what.targets.clone();
+    Arc::new(Applied::new(Packet { effect, targets }))
+}
+
 /// What happens to packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+enum Effect {
     Delay {
         delay: Duration,
         jitter: Duration,
@@ -54,20 +243,6 @@ pub enum Effect {
 }
 
 impl Effect {
-    pub fn shape(&self) -> &'static Shape {
-        let name = match self {
-            Effect::Delay { .. } => "delay",
-            Effect::Loss { .. } => "loss",
-            Effect::Duplicate { .. } => "duplicate",
-            Effect::Reorder { .. } => "reorder",
-            Effect::Corrupt { .. } => "corrupt",
-            Effect::Rate { .. } => "rate",
-        };
-        Family::Packet
-            .shape(name)
-            .expect("every effect is in the table: a test walks them")
-    }
-
     fn label(&self) -> String {
         match *self {
             Effect::Delay { delay, jitter } => {
@@ -141,23 +316,24 @@ impl Effect {
 }
 
 /// Disturbs the packets of some nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    pub effect: Effect,
-    pub targets: Targets,
+struct Packet {
+    effect: Effect,
+    targets: Targets,
 }
 
 #[async_trait]
 impl Policy for Packet {
-    fn family(&self) -> Family {
-        Family::Packet
+    type Before = ();
+
+    fn family(&self) -> &'static Family {
+        &FAMILY
     }
 
     fn label(&self) -> String {
         format!("packets of {}: {}", self.targets, self.effect.label())
     }
 
-    async fn orders(&self, world: &World) -> Result<Orders, FaultError> {
+    async fn orders(&self, world: &World) -> Result<Orders<()>, FaultError> {
         let targets = self.targets.resolve(world).await?;
         Ok(Orders {
             label: match self.targets {
@@ -173,22 +349,28 @@ impl Policy for Packet {
                 _ => disturbances(world, &targets, &self.effect)?,
             },
             targets,
-            offsets_before: BTreeMap::new(),
-            logs: BTreeMap::new(),
+            before: (),
         })
     }
 
-    async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+    fn takes_away(&self, orders: &Orders<()>, world: &World) -> Loss {
+        Loss {
+            deaf: deafened(&orders.mechanisms, world),
+            ..Loss::default()
+        }
+    }
+
+    async fn witness(&self, orders: &Orders<()>, world: &World, sights: &mut Sights) {
         self.look(orders, world, true, sights).await;
     }
 
-    async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+    async fn witness_healed(&self, orders: &Orders<()>, world: &World, sights: &mut Sights) {
         self.look(orders, world, false, sights).await;
     }
 }
 
 impl Packet {
-    async fn look(&self, orders: &Orders, world: &World, disturbed: bool, sights: &mut Sights) {
+    async fn look(&self, orders: &Orders<()>, world: &World, disturbed: bool, sights: &mut Sights) {
         let wait = match self.effect {
             Effect::Delay { delay, jitter } => WAIT + 2 * (delay + jitter),
             Effect::Loss { .. } | Effect::Duplicate { .. } | Effect::Corrupt { .. } => WAIT,
@@ -335,11 +517,7 @@ fn judge_share(
 }
 
 /// Each packet passes one rule, where it arrives, if either end is a target.
-fn losses(
-    world: &World,
-    targets: &[Name],
-    per_million: u32,
-) -> Result<Vec<(Node, protocol::Fault)>, FaultError> {
+fn losses(world: &World, targets: &[Name], per_million: u32) -> Result<Mechanisms, FaultError> {
     nodes(world, targets)?;
     let mut mechanisms = Vec::new();
     for node in &world.nodes {
@@ -367,7 +545,7 @@ fn disturbances(
     world: &World,
     targets: &[Name],
     effect: &Effect,
-) -> Result<Vec<(Node, protocol::Fault)>, FaultError> {
+) -> Result<Mechanisms, FaultError> {
     let disturb = |node: Node| {
         let others = world.nodes.iter().filter(|peer| peer.name != node.name);
         let peers = others.map(|peer| peer.address).collect();

@@ -2,33 +2,48 @@
 //! swapped-out process or a starved scheduler looks like from outside: connections stay open, nothing
 //! is answered, and afterwards the daemon goes on in the middle of what it did.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent::protocol::{self, State};
 use async_trait::async_trait;
 use harness::nemesis::{FaultError, World};
+use history::fault::Loss;
 
-use crate::apply::{Orders, Policy, Sights, on_each, witness_state};
-use crate::registry::Family;
+use crate::apply::{Applied, Orders, Policy};
+use crate::ask::{on_each, witness_state};
+use crate::family::{Family, Grip, Shape};
+use crate::sights::Sights;
 use crate::targets::{Targets, join};
 
+pub static FAMILY: Family = Family {
+    name: "pause",
+    does: "stops every process of a daemon, and lets them run on later as if nothing had been",
+    example: "pause:leader",
+    shapes: &[Shape::new("", Grip::Paused, |what| {
+        let targets = what.targets.clone();
+        Arc::new(Applied::new(Pause { targets }))
+    })],
+    in_all: Some("pause"),
+};
+
 /// Stops the daemons of some nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pause {
-    pub targets: Targets,
+struct Pause {
+    targets: Targets,
 }
 
 #[async_trait]
 impl Policy for Pause {
-    fn family(&self) -> Family {
-        Family::Pause
+    type Before = ();
+
+    fn family(&self) -> &'static Family {
+        &FAMILY
     }
 
     fn label(&self) -> String {
         format!("pause {}", self.targets)
     }
 
-    async fn orders(&self, world: &World) -> Result<Orders, FaultError> {
+    async fn orders(&self, world: &World) -> Result<Orders<()>, FaultError> {
         let targets = self.targets.resolve(world).await?;
         let mechanism = protocol::Fault::Pause {
             daemon: world.daemon.clone(),
@@ -41,18 +56,24 @@ impl Policy for Pause {
             },
             mechanisms: on_each(world, &targets, &mechanism)?,
             targets,
-            offsets_before: BTreeMap::new(),
-            logs: BTreeMap::new(),
+            before: (),
         })
     }
 
-    async fn witness(&self, orders: &Orders, world: &World, sights: &mut Sights) {
-        let paused = |s: &State| matches!(s, State::Paused { .. });
-        witness_state(orders, world, sights, paused).await;
+    fn takes_away(&self, orders: &Orders<()>, _: &World) -> Loss {
+        Loss {
+            down: orders.targets.clone(),
+            ..Loss::default()
+        }
     }
 
-    async fn witness_healed(&self, orders: &Orders, world: &World, sights: &mut Sights) {
+    async fn witness(&self, orders: &Orders<()>, world: &World, sights: &mut Sights) {
+        let paused = |s: &State| matches!(s, State::Paused { .. });
+        witness_state(&orders.mechanisms, world, sights, paused).await;
+    }
+
+    async fn witness_healed(&self, orders: &Orders<()>, world: &World, sights: &mut Sights) {
         let running = |s: &State| matches!(s, State::Running { .. });
-        witness_state(orders, world, sights, running).await;
+        witness_state(&orders.mechanisms, world, sights, running).await;
     }
 }

@@ -4,7 +4,7 @@
 //! arrived. Sent and received are seen apart, so a cut in one direction shows as one. Nothing here
 //! knows of rules: a cut that the firewall lists and the wire ignores is found out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,10 +15,9 @@ use harness::control::ControlError;
 use harness::nemesis::World;
 use history::Name;
 
-use crate::apply::{Orders, Sights, at_once};
-
-/// Who does not hear whom: for a node, the peers whose packets it drops. (Jepsen's word.)
-pub type Grudge = BTreeMap<Name, BTreeSet<Name>>;
+use crate::ask::{Mechanisms, at_once};
+use crate::sights::Sights;
+use crate::targets::Grudge;
 
 /// Datagrams to each peer in one round.
 const COUNT: u32 = 5;
@@ -207,14 +206,14 @@ fn probe_address(node: &Node) -> SocketAddr {
 
 /// Tries a TCP connection to each target's client port from another node.
 pub(crate) async fn connect(
-    orders: &Orders,
+    targets: &Mechanisms,
     world: &World,
     sights: &mut Sights,
     wanted: fn(&Connected) -> bool,
 ) {
     let port = world.system.client_port();
-    let tried = at_once(orders.mechanisms.iter().map(|(target, _)| {
-        let stranger = |n: &&Node| !orders.targets.contains(&n.name);
+    let tried = at_once(targets.iter().map(|(target, _)| {
+        let stranger = |n: &&Node| targets.iter().all(|(target, _)| target.name != n.name);
         let other = |n: &&Node| n.name != target.name;
         let from = world
             .nodes

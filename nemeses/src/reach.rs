@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use agent::protocol::{Direction, Fault, Request, State};
+use agent::protocol::{Direction, Drop, Fault, Request, State};
 use harness::nemesis::World;
 use history::Name;
 
-use crate::apply::{Orders, at_once};
+use crate::ask::{Mechanisms, at_once};
 
 /// How a daemon was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,10 +29,10 @@ pub(crate) struct Lives(BTreeMap<Name, Life>);
 
 impl Lives {
     /// None for a fault that acts on no packets: the agents themselves know what it found.
-    pub async fn look(orders: &Orders, world: &World) -> Option<Lives> {
+    pub async fn look(mechanisms: &Mechanisms, world: &World) -> Option<Lives> {
         let acts_on_packets =
             |fault: &Fault| matches!(fault, Fault::Cut { .. } | Fault::Packet { .. });
-        if !orders.mechanisms.iter().any(|(_, f)| acts_on_packets(f)) {
+        if !mechanisms.iter().any(|(_, f)| acts_on_packets(f)) {
             return None;
         }
         let looks = at_once(world.nodes.iter().cloned().map(|node| {
@@ -70,14 +70,14 @@ impl Lives {
     }
 
     /// Why nothing of a fault can have reached anybody.
-    pub fn out_of_reach(&self, orders: &Orders, world: &World) -> Option<String> {
+    pub fn out_of_reach(&self, mechanisms: &Mechanisms, world: &World) -> Option<String> {
         let named = |address| world.nodes.iter().find(|n| n.address == address);
         let others = |name: &Name| {
             let others = world.nodes.iter().map(|n| n.name.clone());
             let own = name.clone();
             others.filter(move |other| *other != own).collect()
         };
-        let reaches = orders.mechanisms.iter().any(|(node, fault)| match fault {
+        let reaches = mechanisms.iter().any(|(node, fault)| match fault {
             Fault::Cut { rules } => rules.iter().any(|rule| match rule.peer {
                 Some(peer) => named(peer).is_none_or(|peer| self.talk(&node.name, &peer.name)),
                 // What clients are answered.
@@ -110,4 +110,22 @@ impl Lives {
             )
         })
     }
+}
+
+/// A rule that drops every packet, in millionths.
+pub(crate) const WHOLE: u32 = 1_000_000;
+
+/// Who no longer hears whom, going by the rules that were given.
+pub(crate) fn deafened(mechanisms: &Mechanisms, world: &World) -> Vec<(Name, Name)> {
+    let mut deaf = Vec::new();
+    for (node, mechanism) in mechanisms {
+        let Fault::Cut { rules } = mechanism else {
+            continue;
+        };
+        let whole = |rule: &&Drop| rule.direction == Direction::In && rule.per_million == WHOLE;
+        let peer = |rule: &Drop| world.nodes.iter().find(|n| Some(n.address) == rule.peer);
+        let peers = rules.iter().filter(whole).filter_map(peer);
+        deaf.extend(peers.map(|peer| (node.name.clone(), peer.name.clone())));
+    }
+    deaf
 }

@@ -1,6 +1,6 @@
 //! Whom a fault hits: nodes by name, or whoever leads when it begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// How long to look for a leader. Elections are often going on when a fault is to begin.
 const LEADER_PATIENCE: Duration = Duration::from_secs(3);
 const LEADER_POLL: Duration = Duration::from_millis(100);
+
+/// Who does not hear whom: for a node, the peers whose packets it drops. (Jepsen's word.)
+pub type Grudge = BTreeMap<Name, BTreeSet<Name>>;
 
 /// Whom a fault hits.
 #[derive(Clone, Debug, PartialEq, Eq)]

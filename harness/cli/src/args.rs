@@ -11,7 +11,6 @@ use harness::generator::Shape;
 use harness::scheduler::Clients;
 use history::Value;
 use history::foreign::Format;
-use nemeses::schedule::{Length, Tuning};
 
 /// Puts consensus systems on trial: real nodes, real faults, a verdict with its evidence.
 #[derive(Debug, Parser)]
@@ -61,25 +60,26 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
-/// Faults of a run that says nothing of them: all that every machine can do.
-pub const NEMESIS: &str = "partition,pause,clock,kill";
-
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   schism run paxos-kv --nemesis partition,pause --time-limit 60s
   schism run paxos-kv --flaw stale-read-leader --nemesis partition:leader --seed 7
   schism run etcd --workload register --nemesis partition --param reads=serializable
   schism run --scenario workloads/scenarios/stale-read-leader.toml
+  schism run --spec store/latest/spec.json
   schism run paxos-kv --schedule store/latest/schedule.toml --seed 7
   schism run paxos-kv --cluster ssh --nodes a,b,c --user root
   schism run paxos-kv --cluster vagrant --nodes 3")]
 pub struct Run {
     /// What to test: see `schism systems`
-    #[arg(required_unless_present = "scenario")]
+    #[arg(required_unless_present_any = ["scenario", "spec"])]
     pub system: Option<String>,
     /// Take everything not given here from a scenario file
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
+    /// Take everything not given here from a run's `spec.json`, its faults and its seed too
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    pub spec: Option<PathBuf>,
     /// Leave out the flaw that the scenario plants
     #[arg(long, requires = "scenario")]
     pub clean: bool,
@@ -96,7 +96,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "fault_length", "fault_gap", "no_leader"])]
     pub schedule: Option<PathBuf>,
     #[command(flatten)]
-    pub drawing: Drawing,
+    pub drawing: crate::spec::Drawing,
     /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
     #[arg(long, value_name = "NAME")]
     pub flaw: Vec<String>,
@@ -141,45 +141,6 @@ pub struct Run {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// What is said of faults that are drawn.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Drawing {
-    /// How long each fault lasts: `2s`, or drawn from `1s..4s` [default: 31 to 92 % of 6.5 s]
-    #[arg(long, value_name = "LENGTH", value_parser = length)]
-    pub fault_length: Option<Length>,
-    /// Quiet before each fault: `3s`, or drawn from `1s..4s` [default: 16 to 61 % of 6.5 s]
-    #[arg(long, value_name = "LENGTH", value_parser = length)]
-    pub fault_gap: Option<Length>,
-    /// Aim no fault at a leader [default: only where the system has one]
-    #[arg(long)]
-    pub no_leader: bool,
-}
-
-impl Drawing {
-    pub fn tuning(&self) -> Tuning {
-        Tuning {
-            lasts: self.fault_length,
-            gap: self.fault_gap,
-            no_leader: self.no_leader,
-            ..Tuning::default()
-        }
-    }
-
-    /// As they would be written.
-    pub fn words(&self) -> Vec<String> {
-        let flags = [
-            ("--fault-length", self.fault_length),
-            ("--fault-gap", self.fault_gap),
-        ];
-        flags
-            .into_iter()
-            .filter_map(|(flag, length)| Some([flag.to_string(), length?.to_string()]))
-            .flatten()
-            .chain(self.no_leader.then(|| "--no-leader".to_string()))
-            .collect()
-    }
 }
 
 #[derive(Debug, Args)]
@@ -391,7 +352,7 @@ pub struct Experiment {
     #[arg(long, short)]
     pub workload: Option<String>,
     #[command(flatten)]
-    pub drawing: Drawing,
+    pub drawing: crate::spec::Drawing,
     /// Number of nodes, 1 to 9 [default: 5]
     #[arg(long)]
     pub nodes: Option<usize>,
@@ -510,15 +471,6 @@ pub enum Scale {
     Linear,
 }
 
-impl Scale {
-    pub fn word(self) -> &'static str {
-        match self {
-            Scale::Log => "log",
-            Scale::Linear => "linear",
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct Cluster {
     #[command(subcommand)]
@@ -584,10 +536,6 @@ impl BudgetArgs {
 fn duration(text: &str) -> Result<Duration, String> {
     workloads::params::parse_duration(text)
         .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
-}
-
-fn length(text: &str) -> Result<Length, String> {
-    text.parse()
 }
 
 fn format(text: &str) -> Result<Format, String> {

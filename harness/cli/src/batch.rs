@@ -3,7 +3,6 @@
 //! where it was.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,11 +17,11 @@ use crate::run::{Outcome, recall};
 use crate::spec::Spec;
 use crate::terminal;
 
-/// What a batch is made of: knows its name for people, and the words after `schism run`.
+/// What a batch is made of: knows its name for people, and what is asked for.
 pub trait Job: Send {
     fn title(&self) -> String;
 
-    fn words(&self) -> Vec<OsString>;
+    fn spec(&self) -> &Spec;
 }
 
 /// What became of a job.
@@ -73,6 +72,8 @@ pub fn run_all<J: Job>(
     store: &Path,
 ) -> Result<Vec<Made<J>>, Failure> {
     let program = std::env::current_exe().map_err(Failure::infra)?;
+    std::fs::create_dir_all(store)
+        .map_err(|e| Failure::Infra(format!("cannot make {}: {e}", store.display())))?;
     let bar = ProgressBar::new(jobs.len() as u64).with_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left  {msg}")
             .expect("the template is constant"),
@@ -86,7 +87,7 @@ pub fn run_all<J: Job>(
                 loop {
                     let job = queue.lock().expect("no panic while held").pop_front();
                     let Some(job) = job else { return };
-                    let outcome = run_one(&program, job.words(), store);
+                    let outcome = run_one(&program, job.spec(), store);
                     let mut made = made.lock().expect("no panic while held");
                     bar.set_message(terminal::word(&job.title()));
                     bar.inc(1);
@@ -110,11 +111,18 @@ pub fn run_all<J: Job>(
     Ok(made.into_inner().expect("no panic while held"))
 }
 
-fn run_one(program: &Path, words: Vec<OsString>, store: &Path) -> Result<Outcome, String> {
+fn run_one(program: &Path, spec: &Spec, store: &Path) -> Result<Outcome, String> {
+    // Gone when the run has ended. The lab sees the store, and perhaps nothing else.
+    let file = tempfile::Builder::new()
+        .prefix(".spec-")
+        .suffix(".json")
+        .tempfile_in(store)
+        .map_err(|e| format!("cannot write into {}: {e}", store.display()))?;
+    serde_json::to_writer(&file, spec).map_err(|e| e.to_string())?;
     let mut command = Command::new(program);
     command
-        .args(["run", "--json"])
-        .args(words)
+        .args(["run", "--json", "--spec"])
+        .arg(file.path())
         .arg("--store")
         .arg(store)
         .stdin(Stdio::null());

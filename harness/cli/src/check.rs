@@ -15,6 +15,7 @@ use workloads::{systems, workload};
 
 use crate::args;
 use crate::certificate;
+use crate::cluster::Kind;
 use crate::exit::Failure;
 use crate::input;
 use crate::output;
@@ -262,7 +263,7 @@ pub fn judges(
                 faults: spec.nemesis.as_deref() != Some("none"),
                 confirmations: entry.confirmations(&params),
                 chain_rules: entry.chain_rules(&params),
-                separate_clocks: spec.cluster != "lab",
+                separate_clocks: spec.cluster != Kind::Lab,
                 may_crash: spec.may_crash || entry.may_crash,
             }
         }

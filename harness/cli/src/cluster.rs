@@ -12,6 +12,7 @@ use harness::cluster::ssh::{self, Access, Clocks, Options, Ssh, Target};
 use harness::cluster::{Cluster, ClusterError};
 use harness::progress::Progress;
 use history::Name;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::exit::Failure;
@@ -19,7 +20,8 @@ use crate::spec::Spec;
 use crate::{prompt, vagrant};
 
 /// What nodes are made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Namespaces on this machine
     #[default]
@@ -40,7 +42,7 @@ impl Kind {
     }
 }
 
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct ClusterArgs {
     /// What the nodes are
     #[arg(long, value_enum, default_value_t)]
@@ -56,54 +58,68 @@ pub struct ClusterArgs {
 }
 
 /// How to get in: all that is not given comes from `~/.ssh/config`.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "SSH")]
+#[serde(default, deny_unknown_fields)]
 pub struct AccessArgs {
     /// Log in as this user; root, or one with sudo without a password
     #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Port of sshd
     #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Key file; its passphrase is asked for, or taken from SCHISM_SSH_PASSPHRASE
     #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<PathBuf>,
     /// Go through this host, as with `ssh -J`
     #[arg(long, value_name = "HOST")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
     /// Read this instead of `~/.ssh/config`
     #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ssh_config: Option<PathBuf>,
     /// Enter keys of hosts that are not in known_hosts yet; changed keys are refused all the same
     #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub accept_new_host_keys: bool,
     /// Where everything is put on a node [default: /var/lib/schism]
     #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_dir: Option<PathBuf>,
     /// Whose clocks clock faults shift: the machine's own, each process's, or the machine's where it has one that may be set [default: auto]
     #[arg(long, value_name = "WHOSE", value_parser = ["auto", "machine", "process"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clocks: Option<String>,
 }
 
 impl AccessArgs {
+    pub fn is_default(&self) -> bool {
+        *self == AccessArgs::default()
+    }
+
     /// The flags as they were given, to be given again.
     pub fn words(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        let mut flag = |name: &str, value: Option<String>| {
-            words.extend(value.map(|value| format!("--{name} {value}")));
-        };
         let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.display().to_string());
-        flag("user", self.user.clone());
-        flag("port", self.port.map(|port| port.to_string()));
-        flag("identity", path(&self.identity));
-        flag("jump", self.jump.clone());
-        flag("ssh-config", path(&self.ssh_config));
-        flag("remote-dir", path(&self.remote_dir));
-        flag("clocks", self.clocks.clone());
-        if self.accept_new_host_keys {
-            words.push("--accept-new-host-keys".into());
-        }
-        words
+        let flags = [
+            ("--user", self.user.clone()),
+            ("--port", self.port.map(|port| port.to_string())),
+            ("--identity", path(&self.identity)),
+            ("--jump", self.jump.clone()),
+            ("--ssh-config", path(&self.ssh_config)),
+            ("--remote-dir", path(&self.remote_dir)),
+            ("--clocks", self.clocks.clone()),
+        ];
+        let given = flags
+            .into_iter()
+            .filter_map(|(flag, v)| Some([flag.to_string(), v?]));
+        let keys = self
+            .accept_new_host_keys
+            .then(|| "--accept-new-host-keys".to_string());
+        given.flatten().chain(keys).collect()
     }
 
     fn access(&self) -> Access {
@@ -134,13 +150,17 @@ pub struct Chosen {
 }
 
 impl ClusterArgs {
+    /// Whether nothing is said of the machines.
+    pub fn is_default(&self) -> bool {
+        *self == ClusterArgs::default()
+    }
+
     /// Checks what was given; `scenario` is the number of nodes that a scenario wants.
     pub fn choose(&self, scenario: Option<usize>) -> Result<Chosen, Failure> {
-        if self.cluster != Kind::Ssh
-            && let Some(flag) = self.access.words().first()
-        {
+        if self.cluster != Kind::Ssh && !self.access.is_default() {
+            let flags = self.access.words().join(" ");
             return Err(Failure::Usage(format!(
-                "{flag}: only --cluster ssh knows what to do with it"
+                "{flags}: only --cluster ssh knows what to do with it"
             )));
         }
         if self.cluster == Kind::Ssh {
@@ -239,7 +259,6 @@ fn split(host: &str) -> (&str, Option<&str>) {
 
 /// Everything about a run that its cluster needs.
 pub struct Wanted<'a> {
-    pub args: &'a ClusterArgs,
     pub spec: &'a Spec,
     /// `nodes/` of the run.
     pub folder: PathBuf,
@@ -253,12 +272,12 @@ pub struct Wanted<'a> {
 pub async fn build(wanted: Wanted<'_>) -> Result<Box<dyn Cluster>, Failure> {
     let names = wanted.spec.node_names();
     let mut machines = Vec::new();
-    let (hosts, access) = match wanted.args.cluster {
+    let (hosts, access) = match wanted.spec.cluster {
         Kind::Lab => {
             let lab = Lab::new(names, wanted.folder, wanted.lease, wanted.notes);
             return Ok(Box::new(lab.map_err(Failure::usage)?));
         }
-        Kind::Ssh => (wanted.spec.hosts.clone(), wanted.args.access.clone()),
+        Kind::Ssh => (wanted.spec.hosts.clone(), wanted.spec.access.clone()),
         Kind::Vagrant => {
             wanted.progress.phase("vagrant up", None);
             let found = vagrant::machines(names.len(), &wanted.progress).await?;

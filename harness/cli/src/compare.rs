@@ -4,7 +4,6 @@
 use std::process::ExitCode;
 
 use harness::system::TimeRule;
-use nemeses::Family;
 use nemeses::schedule::{NemesisSpec, Schedule};
 use report::experiment::{Arm, ClockTest, Comparison, Group, Measure, Rule, number};
 use serde_json::{Value as Json, json};
@@ -12,8 +11,9 @@ use workloads::systems;
 
 use crate::args::{Compare, Experiment};
 use crate::exit::Failure;
-use crate::experiment::{Question, conclude};
+use crate::experiment::{Question, command_line, conclude};
 use crate::grid::{self, Grid};
+use crate::wanted::{Faults, Wanted};
 
 /// One of the two.
 struct Side {
@@ -97,7 +97,7 @@ pub fn command(mut args: Compare) -> Result<ExitCode, Failure> {
             })
             .collect(),
         measures: answers.measures.clone(),
-        command: command_line(&args),
+        command: command_line(),
         seeds,
     };
     let output = match experiment.json {
@@ -185,23 +185,20 @@ fn families(nemesis: &str) -> Result<Vec<String>, Failure> {
     Ok(families)
 }
 
-/// One run: `under` names its faults for people, `faults` are the words for them.
+/// One run; `under` names its faults for people.
 fn ask(
     experiment: &Experiment,
     side: &Side,
     under: &str,
-    faults: Vec<String>,
+    faults: Faults,
     seed: u64,
 ) -> Result<Question, Failure> {
-    let mut words = vec![side.system.clone()];
-    words.extend(faults);
-    words.extend(experiment.words());
-    for (k, v) in &side.params {
-        words.extend(["--param".to_string(), format!("{k}={v}")]);
-    }
-    words.extend(["--seed".to_string(), seed.to_string()]);
     let title = format!("{} {under} seed {seed}", side.label);
-    Question::new(title, words)
+    let wanted = Wanted {
+        params: side.params.iter().cloned().collect(),
+        ..experiment.wanted(&side.system, faults, seed)
+    };
+    Question::new(title, wanted)
 }
 
 /// The schedule is drawn from the seed, the nodes and the times, which are the same for both; if that
@@ -223,7 +220,7 @@ fn same_faults(questions: &[Question], seeds: &[u64], family: &str) -> Result<()
 
 fn has_clock(schedule: &Schedule) -> bool {
     let mut entries = schedule.entries.iter();
-    entries.any(|e| e.what.family() == Family::Clock)
+    entries.any(|e| e.what.family.on_clocks())
 }
 
 /// The same faults at the same times, but for the clock's. Left with none, it is a run under `none`.
@@ -234,57 +231,28 @@ fn without_clock(
     with: &Question,
 ) -> Result<Question, Failure> {
     let mut schedule = with.schedule.clone();
-    schedule
-        .entries
-        .retain(|e| e.what.family() != Family::Clock);
-    let (name, spec) = (name_without_clock(family), &with.spec);
+    schedule.entries.retain(|e| !e.what.family.on_clocks());
+    let name = name_without_clock(family);
     let faults = match schedule.entries.is_empty() {
         true => experiment.drawn("none"),
-        // Named by everything that it was drawn from.
-        false => experiment.given(
-            &schedule,
-            &format!(
-                "{name} {} nodes {} ms {} seed {}",
-                spec.nodes,
-                spec.time_limit_ms,
-                spec.drawing.join(" "),
-                spec.seed
-            ),
-        )?,
+        false => Faults::Given(schedule.to_string()),
     };
-    ask(experiment, side, &name, faults, spec.seed)
+    ask(experiment, side, &name, faults, with.spec.seed)
 }
 
 /// What is left of `pause+clock` is called `pause of pause+clock`: these are not the pauses that
 /// `pause` alone would draw.
 fn name_without_clock(family: &str) -> String {
-    let others: Vec<String> = family
-        .split('+')
-        .filter(|fault| fault.split(':').next() != Some("clock"))
-        .map(str::to_string)
+    let spec: NemesisSpec = family.parse().expect("it was read when the families were");
+    let faults = spec.rounds.iter().flatten();
+    let others: Vec<String> = faults
+        .filter(|fault| !fault.family.on_clocks())
+        .map(ToString::to_string)
         .collect();
     match others.is_empty() {
         true => "none".into(),
         false => format!("{} of {family}", others.join("+")),
     }
-}
-
-fn command_line(args: &Compare) -> String {
-    let mut words = vec![
-        "schism compare".to_string(),
-        args.system_a.clone(),
-        args.system_b.clone(),
-        format!("--nemesis {}", args.nemesis),
-    ];
-    words.extend(args.experiment.command());
-    for (flag, params) in [
-        ("--param", &args.param),
-        ("--param-a", &args.param_a),
-        ("--param-b", &args.param_b),
-    ] {
-        words.extend(params.iter().map(|(k, v)| format!("{flag} {k}={v}")));
-    }
-    words.join(" ")
 }
 
 /// Verdicts and headlines of every group, then what the clock changed.

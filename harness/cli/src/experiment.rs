@@ -1,33 +1,31 @@
 //! What `compare` and `sweep` have in common: questions, the runs that answer them, and what was
 //! measured in those.
 //!
-//! A question is the words of a `schism run`. They are resolved, as that command would, before
-//! anything starts: so everything that is wrong is said at once, and runs that the store already has
-//! are known by what was asked and by their schedule.
+//! A question is the specification of a run. It is planned, as `schism run` would, before anything
+//! starts: so everything that is wrong is said at once, and runs that the store already has are known
+//! by what was asked and by their schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::Verdict;
-use clap::Parser;
 use harness::system::TimeRule;
 use history::store::{Run, Store};
 use history::wording::{counted, either};
 use nemeses::schedule::Schedule;
-use nemeses::units::write_duration;
 use report::experiment::{Measure, Trial};
 
-use crate::args::{Cli, Command, Experiment};
+use crate::args::Experiment;
 use crate::batch;
 use crate::exit::Failure;
 use crate::measures;
 use crate::output;
-use crate::plan;
+use crate::plan::Plan;
 use crate::run::Outcome;
-use crate::spec::Spec;
+use crate::spec::{Drawing, Spec, quoted};
 use crate::terminal;
+use crate::wanted::{Faults, Wanted};
 
 /// As many as the interval's arithmetic takes.
 const MOST_SEEDS: u64 = 1_000;
@@ -36,7 +34,6 @@ const MOST_SEEDS: u64 = 1_000;
 #[derive(Clone)]
 pub struct Question {
     title: String,
-    words: Vec<String>,
     pub spec: Spec,
     pub schedule: Schedule,
     pub time_rules: &'static [TimeRule],
@@ -50,21 +47,12 @@ impl PartialEq for Question {
 }
 
 impl Question {
-    /// Resolves the words after `schism run`.
-    ///
     /// # Errors
     /// Everything that the run itself would answer with a usage error.
-    pub fn new(title: String, words: Vec<String>) -> Result<Question, Failure> {
-        let line = ["schism", "run"].into_iter().map(String::from);
-        let cli = Cli::try_parse_from(line.chain(words.iter().cloned()));
-        let cli = cli.map_err(|e| Failure::Usage(e.to_string()))?;
-        let Command::Run(args) = cli.command else {
-            unreachable!("the words begin with run")
-        };
-        let plan = plan::resolve(&args)?;
+    pub fn new(title: String, wanted: Wanted) -> Result<Question, Failure> {
+        let plan = Plan::new(wanted.settle()?)?;
         Ok(Question {
             title,
-            words,
             time_rules: plan.time_rules(),
             spec: plan.spec,
             schedule: plan.schedule,
@@ -85,8 +73,8 @@ impl batch::Job for Question {
         self.title.clone()
     }
 
-    fn words(&self) -> Vec<OsString> {
-        self.words.iter().map(OsString::from).collect()
+    fn spec(&self) -> &Spec {
+        &self.spec
     }
 }
 
@@ -111,59 +99,34 @@ impl Experiment {
         (0..self.seeds).map(|n| self.first_seed + n).collect()
     }
 
-    /// The words for faults that are drawn.
-    pub fn drawn(&self, nemesis: &str) -> Vec<String> {
-        let mut words = vec!["--nemesis".to_string(), nemesis.to_string()];
-        // Of no faults there is nothing to say.
-        if nemesis != "none" {
-            words.extend(self.drawing.words());
+    /// Faults that are drawn.
+    pub fn drawn(&self, nemesis: &str) -> Faults {
+        Faults::Drawn {
+            nemesis: nemesis.to_string(),
+            // Of no faults there is nothing to say.
+            drawing: match nemesis {
+                "none" => Drawing::default(),
+                _ => self.drawing.clone(),
+            },
         }
-        words
     }
 
-    /// The words for faults that are given: the schedule lies in the store from now on.
-    pub fn given(&self, schedule: &Schedule, name: &str) -> Result<Vec<String>, Failure> {
-        let name: String = name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
-        let folder = self.store.store.join("schedules");
-        let fail = |e: &dyn std::fmt::Display| {
-            Failure::Infra(format!("cannot write to {}: {e}", folder.display()))
-        };
-        std::fs::create_dir_all(&folder).map_err(|e| fail(&e))?;
-        let file = folder.join(format!("{name}.toml"));
-        schedule.save(&file).map_err(|e| fail(&e))?;
-        Ok(vec!["--schedule".to_string(), file.display().to_string()])
-    }
-
-    /// The words of `schism run` that all runs share.
-    pub fn words(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        let mut add = |flag: &str, value: Option<String>| {
-            words.extend(value.map(|v| [flag.to_string(), v]).into_iter().flatten());
-        };
-        let span = |d: Option<std::time::Duration>| d.map(write_duration);
-        add("--workload", self.workload.clone());
-        add("--nodes", self.nodes.map(|n| n.to_string()));
-        add("--time-limit", span(Some(self.time_limit)));
-        add("--rate", self.rate.map(|r| r.to_string()));
-        add("--concurrency", self.concurrency.map(|c| c.to_string()));
-        add("--clients", self.clients.map(|c| c.to_string()));
-        add("--load", self.load.map(|l| l.to_string()));
-        add("--op-timeout", span(self.op_timeout));
-        words
-    }
-
-    /// The words that were given on the command line of the experiment itself, to repeat it.
-    pub fn command(&self) -> Vec<String> {
-        let mut words = self.words();
-        words.extend(self.drawing.words());
-        words.extend([
-            format!("--seeds {}", self.seeds),
-            format!("--first-seed {}", self.first_seed),
-        ]);
-        words
+    /// What all runs share.
+    pub fn wanted(&self, system: &str, faults: Faults, seed: u64) -> Wanted {
+        Wanted {
+            system: Some(system.to_string()),
+            workload: self.workload.clone(),
+            faults: Some(faults),
+            nodes: self.nodes,
+            time_limit: Some(self.time_limit),
+            rate: self.rate,
+            concurrency: self.concurrency,
+            clients: self.clients,
+            load: self.load,
+            op_timeout: self.op_timeout,
+            seed: Some(seed),
+            ..Wanted::default()
+        }
     }
 
     /// What was asked, for the head of a page.
@@ -187,9 +150,8 @@ impl Experiment {
                 ),
             ),
         ];
-        if !spec.drawing.is_empty() {
-            let drawing = spec.drawing.join(" ").replace("--fault-", "");
-            asked.push(pair("faults", drawing.replace("--", "")));
+        if !spec.drawing.is_default() {
+            asked.push(pair("faults", spec.drawing.to_string()));
         }
         asked.push(pair(
             "machine",
@@ -246,6 +208,18 @@ impl Experiment {
             None => self.store.store.join(format!("{name}.html")),
         }
     }
+}
+
+/// The command that makes a page again, as it was given.
+pub fn command_line() -> String {
+    let words = std::env::args_os().skip(1);
+    let words = words.map(|word| word.to_string_lossy().into_owned());
+    quoted(
+        &["schism".to_string()]
+            .into_iter()
+            .chain(words)
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {

@@ -93,18 +93,10 @@ pub fn workloads(as_json: bool) -> Result<ExitCode, Failure> {
 pub fn nemeses(as_json: bool) -> Result<ExitCode, Failure> {
     let rows: Vec<Json> = nemeses::FAMILIES
         .iter()
-        .map(|listing| {
-            let shapes: Vec<Json> = listing
-                .shapes
-                .iter()
-                .map(|s| {
-                    let needs: Vec<_> = s.needs.iter().map(|n| n.join(" or ")).collect();
-                    json!({ "name": s.name, "does": s.does, "needs": needs, "percent": s.percent })
-                })
-                .collect();
+        .map(|family| {
             json!({
-                "name": listing.family.name(), "does": listing.does,
-                "example": listing.example, "shapes": shapes,
+                "name": family.name, "does": family.does,
+                "example": family.example, "shapes": shapes(family),
             })
         })
         .collect();
@@ -112,7 +104,15 @@ pub fn nemeses(as_json: bool) -> Result<ExitCode, Failure> {
         let shapes = row["shapes"].as_array().map_or(&[][..], Vec::as_slice);
         let shapes: String = shapes
             .iter()
-            .map(|s| format!("\n    {:<22} {}", word(s, "name"), word(s, "does")))
+            .map(|s| {
+                let figures = s["figures"].as_array().map_or(&[][..], Vec::as_slice);
+                let figures = figures.iter().map(|f| {
+                    let (key, drawn) = (word(f, "key"), word(f, "drawn"));
+                    format!("\n    {:<22}   {key}: {drawn}", "")
+                });
+                let figures: String = figures.collect();
+                format!("\n    {:<22} {}{figures}", word(s, "name"), word(s, "does"))
+            })
             .collect();
         format!(
             "{:<12} {}, as in --nemesis {}{shapes}",
@@ -121,6 +121,29 @@ pub fn nemeses(as_json: bool) -> Result<ExitCode, Failure> {
             word(row, "example")
         )
     }))
+}
+
+/// The shapes of a family; of one that has a single shape, whom it can hit.
+fn shapes(family: &nemeses::Family) -> Vec<Json> {
+    if family.plain().is_some() {
+        let who = nemeses::WHO.iter().map(|who| {
+            json!({ "name": who.name, "does": who.does, "needs": [], "percent": who.percent })
+        });
+        return who.collect();
+    }
+    let shapes = family.shapes.iter().map(|s| {
+        let needs: Vec<_> = s.needs.iter().map(|n| n.join(" or ")).collect();
+        let figures: Vec<Json> = s
+            .figures
+            .iter()
+            .map(|f| json!({ "key": f.key, "example": f.example, "drawn": f.range() }))
+            .collect();
+        json!({
+            "name": s.name, "does": s.does, "needs": needs, "percent": s.percent,
+            "figures": figures,
+        })
+    });
+    shapes.collect()
 }
 
 pub fn flaws(system: &str, as_json: bool) -> Result<ExitCode, Failure> {

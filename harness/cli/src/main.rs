@@ -31,6 +31,7 @@ mod summary;
 mod sweep;
 mod terminal;
 mod vagrant;
+mod wanted;
 
 use std::process::ExitCode;
 

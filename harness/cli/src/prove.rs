@@ -2,9 +2,8 @@
 //! many seeds, and the clean twin of each.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::Verdict;
@@ -17,7 +16,9 @@ use crate::batch::{self, default_jobs};
 use crate::exit::Failure;
 use crate::output;
 use crate::run::Outcome;
+use crate::spec::{Drawing, Spec};
 use crate::terminal;
+use crate::wanted::{Faults, Wanted};
 
 /// One run to be made.
 #[derive(Clone)]
@@ -26,43 +27,66 @@ struct Job<'a> {
     clean: bool,
     /// A family other than the scenario's own.
     nemesis: Option<&'static str>,
-    seed: u64,
+    spec: Spec,
 }
 
 type Made<'a> = batch::Made<Job<'a>>;
 
 struct Entry {
     name: String,
-    path: PathBuf,
     scenario: Scenario,
 }
 
 impl PartialEq for Job<'_> {
     fn eq(&self, other: &Job) -> bool {
-        let parts = |job: &Job| (job.clean, job.nemesis, job.seed);
-        self.entry.name == other.entry.name && parts(self) == parts(other)
+        self.spec.asks_the_same(&other.spec)
     }
 }
 
 impl batch::Job for Job<'_> {
     fn title(&self) -> String {
-        format!("{} seed {}", self.entry.name, self.seed)
+        let twin = if self.clean { ", clean" } else { "" };
+        format!("{} seed {}{twin}", self.entry.name, self.spec.seed)
     }
 
-    fn words(&self) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec!["--scenario".into(), (&self.entry.path).into()];
-        words.extend(["--seed".into(), self.seed.to_string().into()]);
-        words.extend(self.clean.then(|| "--clean".into()));
-        if let Some(nemesis) = self.nemesis {
-            words.extend(["--nemesis".into(), nemesis.into()]);
-        }
-        words
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+}
+
+impl<'a> Job<'a> {
+    fn new(
+        entry: &'a Entry,
+        clean: bool,
+        nemesis: Option<&'static str>,
+        seed: u64,
+    ) -> Result<Job<'a>, Failure> {
+        let planted = &entry.scenario;
+        let scenario = match clean {
+            true => planted.twin().expect("only scenarios with twins are taken"),
+            false => planted,
+        };
+        let other = Wanted {
+            faults: nemesis.map(|nemesis| Faults::Drawn {
+                nemesis: nemesis.into(),
+                drawing: Drawing::default(),
+            }),
+            seed: Some(seed),
+            clean,
+            ..Wanted::default()
+        };
+        Ok(Job {
+            entry,
+            clean,
+            nemesis,
+            spec: other.over(scenario.into()).settle()?,
+        })
     }
 }
 
 pub fn command(args: Prove) -> Result<ExitCode, Failure> {
     let entries = entries(&args)?;
-    let jobs = plan(&args, &entries);
+    let jobs = plan(&args, &entries)?;
     let store = Store::new(&args.store.store);
     let at_once = args.jobs.unwrap_or_else(default_jobs).max(1);
     let mut made = recall(&jobs, &store)?;
@@ -105,11 +129,7 @@ fn entries(args: &Prove) -> Result<Vec<Entry>, Failure> {
         }
         let scenario = Scenario::load(&path).map_err(Failure::usage)?;
         if scenario.twin().is_some() {
-            entries.push(Entry {
-                name,
-                path,
-                scenario,
-            });
+            entries.push(Entry { name, scenario });
         }
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -126,55 +146,35 @@ fn entries(args: &Prove) -> Result<Vec<Entry>, Failure> {
     }
 }
 
-fn plan<'a>(args: &Prove, entries: &'a [Entry]) -> Vec<Job<'a>> {
-    let seeds = |n: u64| args.first_seed..args.first_seed + n;
+fn plan<'a>(args: &Prove, entries: &'a [Entry]) -> Result<Vec<Job<'a>>, Failure> {
     let mut jobs = Vec::new();
-    for seed in seeds(args.seeds) {
+    for seed in args.first_seed..args.first_seed + args.seeds {
         for entry in entries {
-            jobs.push(Job {
-                entry,
-                clean: false,
-                nemesis: None,
-                seed,
-            });
+            jobs.push(Job::new(entry, false, None, seed));
             if args.matrix {
-                jobs.extend(families().map(|family| Job {
-                    entry,
-                    clean: false,
-                    nemesis: Some(family),
-                    seed,
-                }));
+                jobs.extend(families().map(|f| Job::new(entry, false, Some(f), seed)));
             }
         }
     }
     // Clean runs go round the scenarios, so that each has its twin before any has a second.
-    jobs.extend((0..args.clean_seeds).map(|n| Job {
-        entry: &entries[n as usize % entries.len()],
-        clean: true,
-        nemesis: None,
-        seed: args.first_seed + n,
+    jobs.extend((0..args.clean_seeds).map(|n| {
+        let entry = &entries[n as usize % entries.len()];
+        Job::new(entry, true, None, args.first_seed + n)
     }));
-    jobs
+    jobs.into_iter().collect()
 }
 
 /// What an earlier proof has left in the store.
 fn recall<'a>(jobs: &[Job<'a>], store: &Store) -> Result<Vec<Made<'a>>, Failure> {
     batch::recall_all(store, |_, spec| {
-        let job = jobs.iter().find(|job| {
-            Some(&job.entry.name) == spec.scenario.as_ref()
-                && job.clean == spec.clean
-                && job.seed == spec.seed
-                && spec.nemesis.as_deref()
-                    == Some(job.nemesis.unwrap_or(&job.entry.scenario.nemesis))
-        });
-        job.cloned()
+        jobs.iter()
+            .find(|job| job.spec.asks_the_same(spec))
+            .cloned()
     })
 }
 
 fn families() -> impl Iterator<Item = &'static str> {
-    nemeses::FAMILIES
-        .iter()
-        .map(|listing| listing.family.name())
+    nemeses::FAMILIES.iter().map(|family| family.name)
 }
 
 /// Whether the run found what the scenario plants.

@@ -13,16 +13,18 @@ use history::file;
 use history::store::{Run, Store};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
+use workloads::scenario::{Expect, Scenario};
 
 use crate::args;
 use crate::check;
-use crate::cluster::{self, ClusterArgs, Kind};
+use crate::cluster::{self, Kind};
 use crate::display::Display;
 use crate::doctor;
 use crate::exit::Failure;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::spec::Spec;
 use crate::terminal;
+use crate::wanted::{Faults, NEMESIS, Wanted};
 
 /// Bytes of a run's files, of whosever run it is.
 const MOST_RESULTS: u64 = 1 << 30;
@@ -49,8 +51,9 @@ pub struct Outcome {
 
 pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     // Everything that a person can have got wrong is found before anything starts.
-    let plan = plan::resolve(&args)?;
-    if args.cluster.cluster == Kind::Lab {
+    let asked = asked(&args)?;
+    let plan = Plan::new(asked.wanted.settle()?)?;
+    if plan.spec.cluster == Kind::Lab {
         match lab::enter().map_err(|e| doctor::explain(&e, &args.store.store))? {
             Entered::Outside(code) => return Ok(code),
             Entered::Inside => {}
@@ -66,14 +69,14 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
         .build()
         .map_err(Failure::infra)?;
     let spec = plan.spec.clone();
-    let expect = plan.expect.clone();
+    let expect = asked.expect;
     let checkers = plan.checkers()?;
     let progress = Arc::new(Progress::default());
     let (display, stop) = {
         let _entered = runtime.enter();
         (Display::start(progress.clone()), listen(progress.clone()))
     };
-    let recorded = runtime.block_on(drive(plan, &args.cluster, &run, &progress, &stop));
+    let recorded = runtime.block_on(drive(plan, &run, &progress, &stop));
     let notes = recorded.map_err(|failure| leave_why(&run, failure))?;
     progress.phase("judging", None);
     let judging = Judging {
@@ -123,6 +126,107 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
         terminal::tell(format!("schism: {trouble}"));
     }
     Ok(code)
+}
+
+/// What the command line asks for.
+struct Asked {
+    wanted: Wanted,
+    /// What must come of it, if a scenario says.
+    expect: Option<Expect>,
+}
+
+fn asked(args: &args::Run) -> Result<Asked, Failure> {
+    let (below, expect) = match (&args.scenario, &args.spec) {
+        (Some(file), _) => {
+            let scenario = Scenario::load(file).map_err(Failure::usage)?;
+            let twin = || {
+                let nothing = format!("--clean: {} plants nothing", scenario.name);
+                scenario.twin().ok_or(Failure::Usage(nothing))
+            };
+            let chosen = if args.clean { twin()? } else { &scenario };
+            (Wanted::from(chosen), Some(chosen.expect.clone()))
+        }
+        (None, Some(file)) => (Wanted::from(Spec::read(file)?), None),
+        (None, None) => (Wanted::default(), None),
+    };
+    let wanted = flags(args, &below)?;
+    let changed = wanted.faults.is_some() || !args.param.is_empty() || !args.flaw.is_empty();
+    let expect = expect.filter(|_| !changed);
+    if args.expect && expect.is_none() {
+        return Err(Failure::Usage(
+            "--expect: nobody knows what to expect of a scenario with other faults, flaws or parameters"
+                .into(),
+        ));
+    }
+    let wanted = wanted.over(below);
+    Ok(Asked { wanted, expect })
+}
+
+/// What the flags say; the nodes too, where they say nothing of them.
+fn flags(args: &args::Run, below: &Wanted) -> Result<Wanted, Failure> {
+    let drawing = &args.drawing;
+    let faults = match (&args.schedule, &args.nemesis) {
+        (Some(file), _) => Some(Faults::File(file.clone())),
+        (None, Some(nemesis)) => Some(Faults::Drawn {
+            nemesis: nemesis.clone(),
+            drawing: drawing.clone(),
+        }),
+        (None, None) if drawing.is_default() => None,
+        (None, None) => match &below.faults {
+            Some(Faults::Drawn { nemesis, .. }) => Some(nemesis.clone()),
+            None => Some(NEMESIS.into()),
+            Some(Faults::File(_) | Faults::Given(_)) => {
+                let why =
+                    "--fault-length, --fault-gap and --no-leader are for faults that are drawn";
+                return Err(Failure::Usage(format!("{why}: give --nemesis")));
+            }
+        }
+        .map(|nemesis| Faults::Drawn {
+            nemesis,
+            drawing: drawing.clone(),
+        }),
+    };
+    let of_spec = args.spec.is_some() && args.cluster.is_default();
+    let (cluster, hosts, access, nodes) = match of_spec {
+        true => (
+            below.cluster,
+            below.hosts.clone(),
+            below.access.clone(),
+            below.nodes,
+        ),
+        false => {
+            let chosen = args.cluster.choose(below.nodes)?;
+            let access = args.cluster.access.clone();
+            (
+                args.cluster.cluster,
+                chosen.hosts,
+                access,
+                Some(chosen.count),
+            )
+        }
+    };
+    Ok(Wanted {
+        system: args.system.clone(),
+        workload: args.workload.clone(),
+        faults,
+        cluster,
+        nodes,
+        hosts,
+        access,
+        time_limit: args.time_limit,
+        op_timeout: args.op_timeout,
+        rate: args.rate,
+        concurrency: args.concurrency,
+        clients: args.clients,
+        load: args.load,
+        recovery_time: args.recovery_time,
+        may_crash: args.may_crash,
+        seed: args.seed,
+        params: args.param.iter().cloned().collect(),
+        flaws: args.flaw.clone(),
+        scenario: None,
+        clean: args.clean,
+    })
 }
 
 /// The exit code under `--expect`. A verdict that says nothing of the system keeps its own.
@@ -192,7 +296,6 @@ fn leave_why(run: &Run, failure: Failure) -> Failure {
 /// Steps 1 to 7.
 async fn drive(
     plan: Plan,
-    cluster: &ClusterArgs,
     run: &Run,
     progress: &Arc<Progress>,
     stop: &Stop,
@@ -205,7 +308,6 @@ async fn drive(
 
     let (notes_tx, heard) = mpsc::unbounded_channel();
     let mut cluster = cluster::build(cluster::Wanted {
-        args: cluster,
         spec: &plan.spec,
         folder: run.path().join("nodes"),
         lease: LEASE,
@@ -278,7 +380,12 @@ pub fn conclude(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> R
 
 /// The report.
 pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Result<String, Failure> {
-    let mut shown = serde_json::to_value(spec).map_err(Failure::infra)?;
+    let mut shown = serde_json::to_value(Spec {
+        // The page shows the faults themselves.
+        schedule: None,
+        ..spec.clone()
+    })
+    .map_err(Failure::infra)?;
     shown["versions"] = judged.notes.versions.clone().into();
     if let Some(delay) = judged.notes.recorder_delay {
         shown["recorder_delay"] = serde_json::to_value(delay).map_err(Failure::infra)?;
@@ -299,9 +406,11 @@ pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Resul
     }))
 }
 
-/// A drawn schedule follows from the seed; one from a file is in the run's folder.
+/// For a shell that stands in any folder.
 fn command_line(run: &Run, spec: &Spec) -> String {
-    spec.command(Some(&run.schedule().display().to_string()))
+    let folder = std::path::absolute(run.path()).unwrap_or_else(|_| run.path().into());
+    let store = folder.parent().unwrap_or(&folder);
+    spec.command(&folder.join("spec.json"), store)
 }
 
 pub fn load_results(run: &Run) -> Result<Judged, Failure> {

@@ -1,19 +1,27 @@
 //! `spec.json`: what was asked for, whole, so that a run can be judged, reported and repeated.
+//!
+//! Whatever starts a run starts it from a [`Spec`]: flags, scenarios and experiments are settled into
+//! one ([`crate::wanted`]), `run --spec FILE` takes one, and nothing else prints a command line.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
+use clap::Args;
 use harness::cluster::ssh;
 use harness::generator::Shape;
 use harness::scheduler::Clients;
 use history::file;
 use history::store::Run;
+use nemeses::schedule::{Length, Tuning};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::{AccessArgs, Kind};
 use crate::exit::Failure;
 
-/// Bytes of the file. No command line has so many.
-const MOST_BYTES: u64 = 16 << 20;
+/// Bytes of the file. A schedule may be in it.
+const MOST_BYTES: u64 = 64 << 20;
 /// Most operations that may be open at once.
 pub const MOST_WORKERS: usize = 10_000;
 
@@ -26,19 +34,21 @@ pub struct Spec {
     /// When the run was started, for people; nothing is ordered by it.
     pub created: String,
     pub machine: Machine,
-    pub cluster: String,
-    /// The hosts that the nodes are, in their order, and the flags by which one gets in.
+    pub cluster: Kind,
+    /// The hosts that the nodes are, in their order, and how one gets in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub access: Vec<String>,
+    #[serde(default, skip_serializing_if = "AccessArgs::is_default")]
+    pub access: AccessArgs,
     pub system: String,
     pub workload: String,
-    /// As given on the command line; none if a schedule file was given.
+    /// What the faults are drawn from; none if they were given.
     pub nemesis: Option<String>,
-    /// What was said of faults that are drawn, as on the command line.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub drawing: Vec<String>,
+    #[serde(default, skip_serializing_if = "Drawing::is_default")]
+    pub drawing: Drawing,
+    /// The faults that were given, as a schedule's file has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     pub nodes: usize,
     pub time_limit_ms: u64,
     pub op_timeout_ms: u64,
@@ -64,6 +74,61 @@ pub struct Spec {
     /// Whether it is the scenario's clean twin.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clean: bool,
+}
+
+/// What is said of faults that are drawn.
+#[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drawing {
+    /// How long each fault lasts: `2s`, or drawn from `1s..4s` [default: 31 to 92 % of 6.5 s]
+    #[arg(long, value_name = "LENGTH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault_length: Option<Length>,
+    /// Quiet before each fault: `3s`, or drawn from `1s..4s` [default: 16 to 61 % of 6.5 s]
+    #[arg(long, value_name = "LENGTH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault_gap: Option<Length>,
+    /// Aim no fault at a leader [default: only where the system has one]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_leader: bool,
+}
+
+impl Drawing {
+    pub fn is_default(&self) -> bool {
+        *self == Drawing::default()
+    }
+
+    pub fn tuning(&self) -> Tuning {
+        Tuning {
+            lasts: self.fault_length,
+            gap: self.fault_gap,
+            no_leader: self.no_leader,
+            ..Tuning::default()
+        }
+    }
+
+    /// As they would be written.
+    fn words(&self) -> Vec<String> {
+        let flags = [
+            ("--fault-length", self.fault_length),
+            ("--fault-gap", self.fault_gap),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(flag, length)| Some([flag.to_string(), length?.to_string()]))
+            .flatten()
+            .chain(self.no_leader.then(|| "--no-leader".to_string()))
+            .collect()
+    }
+}
+
+/// For people: `length 2s gap 1s..4s`.
+impl fmt::Display for Drawing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.words().join(" ").replace("--fault-", "");
+        f.write_str(&words.replace("--", ""))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,51 +183,67 @@ impl Spec {
         title
     }
 
-    /// The command that repeats the run. `schedule` is where its schedule lies, if it cannot be
-    /// drawn again from the seed.
-    pub fn command(&self, schedule: Option<&str>) -> String {
-        let mut words = vec![
-            "schism run".to_string(),
-            self.system.clone(),
-            format!("--workload {}", self.workload),
-        ];
-        match (&self.nemesis, schedule) {
-            (Some(nemesis), _) => words.push(format!("--nemesis {nemesis}")),
-            (None, Some(file)) => words.push(format!("--schedule {file}")),
-            (None, None) => {}
+    /// The command that repeats the run, for a shell. `spec` is where this lies: faults that were
+    /// given are taken from it.
+    pub fn command(&self, spec: &Path, store: &Path) -> String {
+        let mut words: Vec<String> = ["schism", "run"].map(String::from).to_vec();
+        match &self.nemesis {
+            // Everything is in it.
+            None => words.extend(["--spec".to_string(), spec.display().to_string()]),
+            Some(nemesis) => {
+                words.push(self.system.clone());
+                self.flags(nemesis, &mut words);
+            }
         }
-        words.extend(self.drawing.iter().cloned());
-        words.extend(self.flaws.iter().map(|flaw| format!("--flaw {flaw}")));
-        words.extend(self.params.iter().map(|(k, v)| format!("--param {k}={v}")));
-        if self.cluster != "lab" {
-            words.push(format!("--cluster {}", self.cluster));
-        }
-        words.push(match self.hosts.is_empty() {
-            true => format!("--nodes {}", self.nodes),
-            false => format!("--nodes {}", self.hosts.join(",")),
-        });
-        words.extend(self.access.iter().cloned());
-        words.push(format!("--time-limit {}", span(self.time_limit_ms)));
-        words.push(format!("--op-timeout {}", span(self.op_timeout_ms)));
-        words.push(format!("--rate {}", self.rate));
-        words.push(format!("--concurrency {}", self.concurrency));
-        words.push(format!("--clients {}", self.clients));
-        words.push(format!("--load {}", self.load));
-        words.extend(
-            self.recovery_ms
-                .map(|ms| format!("--recovery-time {}", span(ms))),
-        );
-        words.extend(self.may_crash.then(|| "--may-crash".to_string()));
-        words.push(format!("--seed {}", self.seed));
-        words.join(" ")
+        words.extend(["--store".to_string(), store.display().to_string()]);
+        quoted(&words)
     }
 
+    fn flags(&self, nemesis: &str, words: &mut Vec<String>) {
+        let mut flag = |name: &str, value: String| words.extend([name.to_string(), value]);
+        flag("--workload", self.workload.clone());
+        flag("--nemesis", nemesis.to_string());
+        for name in &self.flaws {
+            flag("--flaw", name.clone());
+        }
+        for (name, value) in &self.params {
+            flag("--param", format!("{name}={value}"));
+        }
+        if self.cluster != Kind::Lab {
+            flag("--cluster", self.cluster.name().into());
+        }
+        flag(
+            "--nodes",
+            match self.hosts.is_empty() {
+                true => self.nodes.to_string(),
+                false => self.hosts.join(","),
+            },
+        );
+        flag("--time-limit", span(self.time_limit_ms));
+        flag("--op-timeout", span(self.op_timeout_ms));
+        flag("--rate", self.rate.to_string());
+        flag("--concurrency", self.concurrency.to_string());
+        flag("--clients", self.clients.to_string());
+        flag("--load", self.load.to_string());
+        if let Some(ms) = self.recovery_ms {
+            flag("--recovery-time", span(ms));
+        }
+        flag("--seed", self.seed.to_string());
+        words.extend(self.may_crash.then(|| "--may-crash".to_string()));
+        words.extend(self.drawing.words());
+        words.extend(self.access.words());
+    }
+
+    /// The specification in a run's folder.
     pub fn load(run: &Run) -> Result<Spec, Failure> {
-        let path = run.spec();
-        let text = file::read(&path, MOST_BYTES)
+        Spec::read(&run.spec())
+    }
+
+    /// The specification in a file, which may be anybody's.
+    pub fn read(path: &Path) -> Result<Spec, Failure> {
+        let text = file::read(path, MOST_BYTES)
             .map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
-        let wrong =
-            |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", path.display()));
+        let wrong = |why: &dyn fmt::Display| Failure::Usage(format!("{}: {why}", path.display()));
         let spec: Spec = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
         spec.check().map_err(|why| wrong(&why))?;
         Ok(spec)
@@ -192,6 +273,13 @@ impl Spec {
             false => Err(format!("rate is {rate}, which is no rate")),
         }
     }
+}
+
+/// Words as a shell reads them.
+pub fn quoted(words: &[String]) -> String {
+    let words = words.iter().map(String::as_str);
+    // No argument of a program can have the one byte that cannot be quoted.
+    shlex::try_join(words).unwrap_or_default()
 }
 
 /// Milliseconds as a duration that the command line reads.

@@ -13,8 +13,9 @@ use workloads::{systems, workload};
 use crate::args;
 use crate::compare::{verdicts, verdicts_json};
 use crate::exit::Failure;
-use crate::experiment::{Question, conclude};
+use crate::experiment::{Question, command_line, conclude};
 use crate::grid::{self, Grid};
+use crate::wanted::Wanted;
 
 /// More, and nobody waits for it.
 const MOST_STEPS: usize = 200;
@@ -101,7 +102,7 @@ pub fn command(args: args::Sweep) -> Result<ExitCode, Failure> {
             .collect(),
         measures: answers.measures,
         points,
-        command: command_line(&args),
+        command: command_line(),
         seeds,
     };
     let output = match experiment.json {
@@ -238,17 +239,16 @@ fn ask(
     set: &[(&str, String)],
     seed: u64,
 ) -> Result<Question, Failure> {
-    let mut words = vec![args.system.clone()];
-    words.extend(args.experiment.drawn(nemesis));
-    words.extend(args.experiment.words());
     let others = args.set.iter().map(|(k, v)| (k.as_str(), v));
-    for (k, v) in others.chain(set.iter().map(|(k, v)| (*k, v))) {
-        words.extend(["--param".to_string(), format!("{k}={v}")]);
-    }
-    words.extend(["--seed".to_string(), seed.to_string()]);
+    let params = others.chain(set.iter().map(|(k, v)| (*k, v)));
+    let experiment = &args.experiment;
+    let wanted = Wanted {
+        params: params.map(|(k, v)| (k.to_string(), v.clone())).collect(),
+        ..experiment.wanted(&args.system, experiment.drawn(nemesis), seed)
+    };
     let (name, value) = &set[0];
     let title = format!("{} {name}={value} seed {seed}", args.system);
-    Question::new(title, words).map_err(|failure| match failure {
+    Question::new(title, wanted).map_err(|failure| match failure {
         Failure::Usage(why) => Failure::Usage(format!("at {name}={value}: {why}")),
         infra => infra,
     })
@@ -271,22 +271,6 @@ impl Unit {
         };
         Unit { name, size }
     }
-}
-
-fn command_line(args: &args::Sweep) -> String {
-    let (name, range) = &args.param;
-    let mut words = vec![
-        "schism sweep".to_string(),
-        args.system.clone(),
-        format!("--param {name}={range}"),
-        format!("--steps {}", args.steps),
-        format!("--scale {}", args.scale.word()),
-        format!("--nemesis {}", args.nemesis),
-    ];
-    words.extend(args.tie.iter().map(|(k, v)| format!("--tie {k}={v}")));
-    words.extend(args.set.iter().map(|(k, v)| format!("--set {k}={v}")));
-    words.extend(args.experiment.command());
-    words.join(" ")
 }
 
 fn range(s: &Sweep, (from, to): (usize, usize)) -> String {

@@ -327,8 +327,8 @@ fn strip(out: &mut String, run: &Run, axis: &TimeAxis, node: &OfNode, top: f64) 
             let x0 = axis.at(from);
             writeln!(
                 out,
-                "<rect class=\"aim fam-{}\" x=\"{x0:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"3\"/>",
-                crate::svg::family(&span.family),
+                "<rect class=\"aim {}\" x=\"{x0:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"3\"/>",
+                crate::palette::class(&span.family),
                 bottom + 1.5,
                 (axis.at(until) - x0).max(1.5),
             )?;

@@ -20,6 +20,7 @@ mod arrow;
 mod charts;
 pub mod experiment;
 mod page;
+mod palette;
 mod reading;
 mod sample;
 mod scale;

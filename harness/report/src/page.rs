@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::Run;
 use crate::charts;
+use crate::palette;
 use crate::tables::{self, families, sign};
 use crate::text::{Esc, clip, count, counted};
 use crate::timeline;
@@ -29,7 +30,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         &format!("verdict-{word}"),
         &format!("{} {word}: {title}", sign(input.verdict)),
         &icon(input.verdict),
-        "",
+        &palette::rules(&run.spans),
     )?;
     // Shared by all pictures: bars without an answer fade, faults that did not hold are hatched.
     writeln!(

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use history::Time;
 use history::fault::Span;
 
+use crate::palette::class;
 use crate::scale::{TimeAxis, lanes};
 use crate::text::{Esc, clip, moment, span};
 
@@ -16,19 +17,6 @@ const BAR_PX: f64 = 19.0;
 
 /// Most bars on top of each other within one family: beyond, they share the last place.
 const MAX_DEEP: usize = 6;
-
-/// The class that colours a family of faults.
-pub fn family(name: &str) -> &'static str {
-    match name {
-        "partition" => "partition",
-        "pause" => "pause",
-        "kill" => "kill",
-        "clock" => "clock",
-        "packet" => "packet",
-        "disk" => "disk",
-        _ => "other",
-    }
-}
 
 /// When a fault was in force, for drawing: from where it held (or was tried) to where it was healed.
 pub fn in_force(span: &Span) -> (Time, Time) {
@@ -117,8 +105,8 @@ impl<'a> Faults<'a> {
         for (name, row) in &self.families {
             writeln!(
                 out,
-                "<text class=\"lane fam-{}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                family(name),
+                "<text class=\"lane {}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                class(name),
                 axis.left() - 10.0,
                 y + *row as f64 * BAR_PX + 12.0,
                 Esc(clip(name, 14)),
@@ -135,10 +123,10 @@ impl<'a> Faults<'a> {
             let held = if span.held() { "" } else { " unheld" };
             writeln!(
                 out,
-                "<g class=\"fault fam-{}{held}{open}\" tabindex=\"0\" data-fault=\"{}\"><title>{}</title>\
+                "<g class=\"fault {}{held}{open}\" tabindex=\"0\" data-fault=\"{}\"><title>{}</title>\
                  <rect x=\"{x0:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"15\" rx=\"2\"/>\
                  <rect class=\"edge\" x=\"{x0:.1}\" y=\"{top:.1}\" width=\"3\" height=\"15\"/>{}</g>",
-                family(&span.family),
+                class(&span.family),
                 span.fault,
                 Esc(tip(span)),
                 x1 - x0,
@@ -156,9 +144,9 @@ impl<'a> Faults<'a> {
             let held = if span.held() { "" } else { " unheld" };
             writeln!(
                 out,
-                "<rect class=\"band fam-{}{held}\" data-fault=\"{}\" x=\"{x0:.1}\" y=\"{top:.1}\" \
+                "<rect class=\"band {}{held}\" data-fault=\"{}\" x=\"{x0:.1}\" y=\"{top:.1}\" \
                  width=\"{:.1}\" height=\"{:.1}\"/>",
-                family(&span.family),
+                class(&span.family),
                 span.fault,
                 (axis.at(until) - x0).max(1.0),
                 bottom - top,
@@ -185,10 +173,10 @@ impl fmt::Display for Label<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn fault(number: u64, family: &str, from: u64, until: u64) -> Span {
+    pub fn fault(number: u64, family: &str, from: u64, until: u64) -> Span {
         Span {
             fault: number,
             family: family.into(),

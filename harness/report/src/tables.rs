@@ -108,10 +108,10 @@ fn fault_row(out: &mut String, fault: &Span) -> fmt::Result {
     };
     write!(
         out,
-        "<tr><td class=\"n\">{}</td><td><span class=\"family fam-{}\">{}</span><small>{}</small></td><td>{}</td>\
+        "<tr><td class=\"n\">{}</td><td><span class=\"family {}\">{}</span><small>{}</small></td><td>{}</td>\
          <td class=\"n\">{}</td><td class=\"n\">{held_after}</td><td class=\"n\">{healed}</td><td>",
         fault.fault,
-        crate::svg::family(&fault.family),
+        crate::palette::class(&fault.family),
         Esc(clip(&fault.family, 40)),
         Esc(clip(&fault.label, 200)),
         Esc(clip(targets.join(" "), 120)),

@@ -1,18 +1,13 @@
 //! Who no longer hears whom.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
-
 use history::Name;
 
-use crate::probes::Grudge;
-use crate::registry::{Family, Shape};
-use crate::targets::{self, Targets, join, majority};
+use crate::targets::{Grudge, Targets, join, majority};
 
 /// How the network is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
-    /// `side` here, all others there. `shape` says how large the side is: see [`SPLITS`].
+    /// `side` here, all others there.
     Split {
         shape: &'static str,
         side: Vec<Name>,
@@ -33,106 +28,8 @@ pub enum Topology {
     NoResponse { targets: Targets },
 }
 
-/// How large a side may be, of so many nodes.
-pub type Sizes = fn(usize) -> RangeInclusive<usize>;
-
-/// The shapes with two sides, and the sizes that the first may have among `nodes`.
-pub const SPLITS: &[(&str, Sizes)] = &[
-    ("halves", |nodes| nodes / 2..=nodes.div_ceil(2)),
-    ("one-node", |_| 1..=1),
-    ("majority-minority", |nodes| 1..=nodes - majority(nodes)),
-    ("minority-third", |nodes| nodes / 3..=nodes / 3),
-];
-
 impl Topology {
-    /// Its row in the table of shapes.
-    pub fn shape(&self) -> &'static Shape {
-        let name = match self {
-            Topology::Split { shape, .. } => shape,
-            Topology::Leader => "leader",
-            Topology::MajoritiesRing { .. } => "majorities-ring",
-            Topology::Bridge { .. } => "bridge",
-            Topology::OneWayIn { .. } => "one-way-in",
-            Topology::OneWayOut { .. } => "one-way-out",
-            Topology::Partial { .. } => "partial",
-            Topology::NoResponse { .. } => "no-response",
-        };
-        Family::Partition
-            .shape(name)
-            .expect("every topology is in the table: a test walks them")
-    }
-
-    /// Whether it makes sense on these nodes; if not, why.
-    pub fn check(&self, nodes: &[Name]) -> Result<(), String> {
-        let shape = self.shape();
-        if nodes.len() < shape.least_nodes {
-            return Err(format!(
-                "{} needs {} nodes or more, and there are {}",
-                shape.name,
-                shape.least_nodes,
-                nodes.len()
-            ));
-        }
-        match self {
-            Topology::Leader => Ok(()),
-            Topology::Split { shape, side } => {
-                targets::check(side, nodes)?;
-                let (_, sizes) = SPLITS
-                    .iter()
-                    .find(|(name, _)| name == shape)
-                    .expect("a split's shape is one of SPLITS: a test walks them");
-                let sizes = sizes(nodes.len());
-                match sizes.contains(&side.len()) {
-                    true => Ok(()),
-                    false => Err(format!(
-                        "{shape} of {} nodes has {} on its side, and {} are named",
-                        nodes.len(),
-                        range(sizes),
-                        side.len()
-                    )),
-                }
-            }
-            Topology::MajoritiesRing { order } => {
-                targets::check(order, nodes)?;
-                match order.len() == nodes.len() {
-                    true => Ok(()),
-                    false => Err(format!(
-                        "majorities-ring names all {} nodes in the order of the ring, and {} are named",
-                        nodes.len(),
-                        order.len()
-                    )),
-                }
-            }
-            Topology::Bridge { bridge, side } => {
-                targets::check(std::slice::from_ref(bridge), nodes)?;
-                targets::check(side, nodes)?;
-                if side.contains(bridge) {
-                    return Err(format!("{bridge} is the bridge, and on one side of it too"));
-                }
-                match side.len() + 1 < nodes.len() {
-                    true => Ok(()),
-                    false => Err("nobody is left for the other side of the bridge".into()),
-                }
-            }
-            Topology::OneWayIn { targets } | Topology::OneWayOut { targets } => match targets {
-                Targets::Leader => Ok(()),
-                Targets::Nodes(names) => {
-                    targets::check(names, nodes)?;
-                    match names.len() < nodes.len() {
-                        true => Ok(()),
-                        false => Err("with all nodes as targets nothing is cut".into()),
-                    }
-                }
-            },
-            Topology::Partial { a, b } => targets::check(&[a.clone(), b.clone()], nodes),
-            Topology::NoResponse { targets } => match targets {
-                Targets::Leader => Ok(()),
-                Targets::Nodes(names) => targets::check(names, nodes),
-            },
-        }
-    }
-
-    /// Who hears whom no longer. [`Topology::check`] has been passed, and `leader` is given where the
+    /// Who hears whom no longer. The names have been checked, and `leader` is given where the
     /// topology asks for it.
     pub fn grudge(&self, nodes: &[Name], leader: Option<&Name>) -> Grudge {
         let mut grudge = Grudge::new();
@@ -284,29 +181,6 @@ fn ring_reach(nodes: usize) -> usize {
     (majority(nodes) - 1).div_ceil(2)
 }
 
-fn range(sizes: RangeInclusive<usize>) -> String {
-    match sizes.start() == sizes.end() {
-        true => sizes.start().to_string(),
-        false => format!("{} to {}", sizes.start(), sizes.end()),
-    }
-}
-
-/// The largest sets of nodes in which all hear each other are what a quorum can be made of: this is
-/// the hearing of `nodes` under a grudge, as bit masks of mutual hearing.
-pub(crate) fn mutual(nodes: &[Name], grudge: &Grudge) -> Vec<u32> {
-    let place: BTreeMap<&Name, usize> = nodes.iter().enumerate().map(|(i, n)| (n, i)).collect();
-    let mut hears = vec![(1u32 << nodes.len()) - 1; nodes.len()];
-    for (to, unheard) in grudge {
-        for from in unheard {
-            if let (Some(&a), Some(&b)) = (place.get(to), place.get(from)) {
-                hears[a] &= !(1 << b);
-                hears[b] &= !(1 << a);
-            }
-        }
-    }
-    hears
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -328,7 +202,6 @@ mod tests {
     /// Who hears whom, a row for each listener: `.` hears, `x` does not.
     fn drawn(topology: &Topology, n: usize, leader: Option<&Name>) -> Vec<String> {
         let nodes = cluster(n);
-        topology.check(&nodes).unwrap();
         let grudge = topology.grudge(&nodes, leader);
         nodes
             .iter()
@@ -420,7 +293,6 @@ mod tests {
             let ring = Topology::MajoritiesRing {
                 order: nodes.clone(),
             };
-            ring.check(&nodes).unwrap();
             let grudge = ring.grudge(&nodes, None);
             let heard: BTreeSet<BTreeSet<&Name>> = nodes
                 .iter()
@@ -436,162 +308,13 @@ mod tests {
                 heard.iter().all(|h| h.len() >= majority(n)),
                 "{n}: {heard:?}"
             );
-            let hears = mutual(&nodes, &grudge);
+            let among = |set: u32| (0..n).filter(move |i| set & (1 << i) != 0);
+            let hears = |a: usize, b: usize| !grudge[&nodes[a]].contains(&nodes[b]);
             let whole = (0u32..1 << n).any(|set| {
                 set.count_ones() as usize >= majority(n)
-                    && (0..n).all(|i| set & (1 << i) == 0 || set & !hears[i] == 0)
+                    && among(set).all(|a| among(set).all(|b| hears(a, b)))
             });
             assert!(!whole, "{n}: a majority is whole");
         }
-    }
-
-    #[test]
-    fn every_split_has_sides_of_its_sizes_and_cuts_all_between_them() {
-        for n in 2..=9 {
-            let nodes = cluster(n);
-            for (shape, sizes) in SPLITS {
-                if n < Family::Partition.shape(shape).unwrap().least_nodes {
-                    continue;
-                }
-                for size in 1..n {
-                    let topology = Topology::Split {
-                        shape,
-                        side: first(size),
-                    };
-                    let fits = sizes(n).contains(&size);
-                    assert_eq!(
-                        topology.check(&nodes).is_ok(),
-                        fits,
-                        "{shape} {size} of {n}"
-                    );
-                    if fits {
-                        let grudge = topology.grudge(&nodes, None);
-                        let cut: usize = grudge.values().map(BTreeSet::len).sum();
-                        assert_eq!(cut, 2 * size * (n - size), "{shape} {size} of {n}");
-                    }
-                }
-            }
-        }
-    }
-
-    /// The table of which topology needs how many nodes, for the smallest clusters.
-    #[test]
-    fn too_few_nodes_are_refused_with_the_number_that_is_needed() {
-        let of = |n: usize| -> Vec<Topology> {
-            let split = |shape| Topology::Split {
-                shape,
-                side: first(1),
-            };
-            vec![
-                Topology::Split {
-                    shape: "halves",
-                    side: first(n / 2),
-                },
-                split("one-node"),
-                split("majority-minority"),
-                split("minority-third"),
-                Topology::Leader,
-                Topology::MajoritiesRing { order: cluster(n) },
-                Topology::Bridge {
-                    bridge: name(2),
-                    side: first(1),
-                },
-                Topology::OneWayIn {
-                    targets: Targets::Nodes(first(1)),
-                },
-                Topology::OneWayOut {
-                    targets: Targets::Nodes(first(1)),
-                },
-                Topology::Partial {
-                    a: name(1),
-                    b: name(2),
-                },
-                Topology::NoResponse {
-                    targets: Targets::Nodes(first(1)),
-                },
-            ]
-        };
-        let fit = |n: usize| -> Vec<&str> {
-            let nodes = cluster(n);
-            of(n)
-                .iter()
-                .filter(|t| t.check(&nodes).is_ok())
-                .map(|t| t.shape().name)
-                .collect()
-        };
-        let two = [
-            "halves",
-            "one-node",
-            "leader",
-            "one-way-in",
-            "one-way-out",
-            "no-response",
-        ];
-        assert_eq!(fit(1), ["no-response"]);
-        assert_eq!(fit(2), two);
-        assert_eq!(fit(3).len(), 10);
-        assert!(!fit(3).contains(&"majorities-ring"));
-        assert_eq!(fit(4).len(), of(4).len());
-        let why = Topology::MajoritiesRing { order: cluster(3) }
-            .check(&cluster(3))
-            .unwrap_err();
-        assert_eq!(
-            why,
-            "majorities-ring needs 4 nodes or more, and there are 3"
-        );
-    }
-
-    #[test]
-    fn names_that_make_no_sense_are_refused() {
-        let nodes = cluster(5);
-        let why = |t: Topology| t.check(&nodes).unwrap_err();
-        let side = |names: &[usize]| names.iter().map(|i| name(*i)).collect::<Vec<_>>();
-        assert!(
-            why(Topology::Split {
-                shape: "halves",
-                side: side(&[1, 9])
-            })
-            .contains("n9")
-        );
-        assert!(
-            why(Topology::Split {
-                shape: "halves",
-                side: side(&[1, 1])
-            })
-            .contains("twice")
-        );
-        assert!(
-            why(Topology::Split {
-                shape: "halves",
-                side: side(&[1])
-            })
-            .contains("2 to 3")
-        );
-        assert!(
-            why(Topology::Bridge {
-                bridge: name(1),
-                side: side(&[1, 2])
-            })
-            .contains("bridge")
-        );
-        assert!(
-            why(Topology::Bridge {
-                bridge: name(1),
-                side: side(&[2, 3, 4, 5])
-            })
-            .contains("nobody")
-        );
-        assert!(
-            why(Topology::OneWayIn {
-                targets: Targets::Nodes(nodes.clone())
-            })
-            .contains("nothing is cut")
-        );
-        assert!(
-            why(Topology::MajoritiesRing {
-                order: side(&[1, 2, 3])
-            })
-            .contains("3 are named")
-        );
     }
 }

@@ -4,10 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{read_duration, write_duration};
 
 /// From `least` to `most`, both included; in whole milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Length {
     pub least: Duration,
     pub most: Duration,
@@ -38,6 +41,20 @@ impl FromStr for Length {
             true => Ok(Length { least, most }),
             false => Err(format!("{text:?} is a range with nothing in it")),
         }
+    }
+}
+
+impl TryFrom<String> for Length {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Length, String> {
+        text.parse()
+    }
+}
+
+impl From<Length> for String {
+    fn from(length: Length) -> String {
+        length.to_string()
     }
 }
 

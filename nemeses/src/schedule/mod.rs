@@ -16,7 +16,6 @@
 //! every target is a name, save `leader`, which is decided when the fault begins. So a saved schedule
 //! is the same run again. Times count from the start of the main phase.
 
-mod dice;
 mod draw;
 mod length;
 mod quorum;
@@ -25,10 +24,9 @@ mod spec;
 mod text;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use harness::nemesis::{Fault, Planned};
+use harness::nemesis::Planned;
 
 pub use draw::{DrawError, Tuning, draw};
 pub use length::Length;
@@ -37,15 +35,7 @@ pub use rules::Complaint;
 pub use spec::{FaultSpec, NemesisSpec, SpecError};
 pub use text::{Problem, ScheduleError};
 
-use crate::apply::Applied;
-use crate::clock::Clock;
-use crate::kill::Kill;
-use crate::machine::{Machine, Struck};
-use crate::packet::Packet;
-use crate::partition::Partition;
-use crate::pause::Pause;
-use crate::registry::{Family, Need, Shape};
-use crate::targets::Targets;
+use crate::family::{Need, What};
 
 /// Version of the file format. A file of another version is refused.
 pub const VERSION: u32 = 1;
@@ -68,17 +58,6 @@ pub struct Entry {
     pub what: What,
 }
 
-/// What a fault does, and to whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    Partition(Partition),
-    Pause(Pause),
-    Kill(Kill),
-    Clock(Clock),
-    Packet(Packet),
-    Machine(Machine),
-}
-
 impl Schedule {
     /// The faults, ready to be run: numbered from 0 in the order of the schedule.
     pub fn plan(&self) -> Vec<Planned> {
@@ -88,7 +67,7 @@ impl Schedule {
                 number,
                 at: entry.at,
                 lasts: entry.lasts,
-                fault: entry.what.fault(),
+                fault: (entry.what.shape.make)(&entry.what),
             })
             .collect()
     }
@@ -97,7 +76,7 @@ impl Schedule {
     pub fn needs(&self) -> BTreeMap<String, &'static [Need]> {
         self.entries
             .iter()
-            .map(|entry| (entry.what.name(), entry.what.needs()))
+            .map(|entry| (entry.what.name(), entry.what.shape.needs))
             .collect()
     }
 
@@ -112,73 +91,5 @@ impl Entry {
     /// When it ends; none: with the main phase.
     pub fn ends(&self) -> Option<Duration> {
         self.lasts.map(|lasts| self.at + lasts)
-    }
-}
-
-impl What {
-    pub fn family(&self) -> Family {
-        match self {
-            What::Partition(_) => Family::Partition,
-            What::Pause(_) => Family::Pause,
-            What::Kill(_) => Family::Kill,
-            What::Clock(_) => Family::Clock,
-            What::Packet(_) => Family::Packet,
-            What::Machine(_) => Family::Machine,
-        }
-    }
-
-    /// Whom it hits; none for a partition, where its shape says that.
-    fn targets(&self) -> Option<&Targets> {
-        match self {
-            What::Partition(_) => None,
-            What::Pause(p) => Some(&p.targets),
-            What::Kill(k) => Some(&k.targets),
-            What::Clock(c) => Some(&c.targets),
-            What::Packet(p) => Some(&p.targets),
-            What::Machine(m) => Some(&m.targets),
-        }
-    }
-
-    /// Whether it has to be asked who leads.
-    pub fn asks_for_leader(&self) -> bool {
-        match self {
-            What::Partition(p) => p.topology.asks_for_leader(),
-            _ => self.targets() == Some(&Targets::Leader),
-        }
-    }
-
-    /// None for a family whose shapes only say who is hit.
-    pub fn shape(&self) -> Option<&'static Shape> {
-        match self {
-            What::Partition(p) => Some(p.topology.shape()),
-            What::Pause(_) | What::Kill(_) => None,
-            What::Clock(c) => Some(c.warp.shape()),
-            What::Packet(p) => Some(p.effect.shape()),
-            What::Machine(m) => Some(m.blow.shape()),
-        }
-    }
-
-    /// `partition:halves`, `kill`.
-    pub fn name(&self) -> String {
-        match self.shape() {
-            Some(shape) => format!("{}:{}", self.family(), shape.name),
-            None => self.family().to_string(),
-        }
-    }
-
-    pub fn needs(&self) -> &'static [Need] {
-        self.shape().map_or(&[], |shape| shape.needs)
-    }
-
-    /// A fault to be injected, with a memory of its own.
-    fn fault(&self) -> Arc<dyn Fault> {
-        match self.clone() {
-            What::Partition(policy) => Arc::new(Applied::new(policy)),
-            What::Pause(policy) => Arc::new(Applied::new(policy)),
-            What::Kill(policy) => Arc::new(Applied::new(policy)),
-            What::Clock(policy) => Arc::new(Applied::new(policy)),
-            What::Packet(policy) => Arc::new(Applied::new(policy)),
-            What::Machine(policy) => Arc::new(Struck::new(policy)),
-        }
     }
 }

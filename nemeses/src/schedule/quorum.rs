@@ -5,15 +5,14 @@
 //! both, a system that tolerates failures of a minority has to make progress, whatever the others do.
 //! This errs on the side of asking too little: where the target is "the leader", every node may be it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use history::Name;
 
-use super::{Entry, Schedule, What};
-use crate::clock::Warp;
-use crate::partition::{Topology, mutual};
-use crate::probes::Grudge;
-use crate::targets::{Targets, majority};
+use super::{Entry, Schedule};
+use crate::family::{Reach, What};
+use crate::targets::{Grudge, majority};
 
 /// A time in which a majority was whole and connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +62,9 @@ pub fn quorum_whole(schedule: &Schedule, nodes: &[Name]) -> Vec<Whole> {
     spans
 }
 
-/// A lag that is never made up outlives its fault.
+/// What is never made up outlives its fault.
 fn ends(entry: &Entry) -> Option<Duration> {
-    match &entry.what {
-        What::Clock(c) if matches!(c.warp, Warp::Freeze { kept: true, .. }) => None,
-        _ => entry.ends(),
-    }
+    entry.ends().filter(|_| !entry.what.shape.stays)
 }
 
 /// Whether a majority is whole and connected under these faults, whoever leads.
@@ -78,26 +74,14 @@ fn whole(faults: &[&What], nodes: &[Name]) -> bool {
     let mut leaders = 0;
     let mut hears = vec![(1u32 << n) - 1; n];
     for what in faults {
-        match (what, what.targets()) {
-            (_, Some(Targets::Leader)) => leaders += 1,
-            (_, Some(Targets::Nodes(names))) => touched |= mask(nodes, names),
-            (What::Partition(p), None) => {
-                if p.topology.asks_for_leader() {
-                    // Cut off in one direction or both, it is in no connected set with others.
-                    leaders += 1;
-                } else if let Topology::NoResponse {
-                    targets: Targets::Nodes(names),
-                } = &p.topology
-                {
-                    touched |= mask(nodes, names);
-                } else {
-                    let grudge: Grudge = p.topology.grudge(nodes, None);
-                    for (all, now) in hears.iter_mut().zip(mutual(nodes, &grudge)) {
-                        *all &= now;
-                    }
+        match (what.shape.reach)(what, nodes) {
+            Reach::Leader => leaders += 1,
+            Reach::Nodes(names) => touched |= mask(nodes, &names),
+            Reach::Hearing(grudge) => {
+                for (all, now) in hears.iter_mut().zip(mutual(nodes, &grudge)) {
+                    *all &= now;
                 }
             }
-            (_, None) => unreachable!("all others have targets"),
         }
     }
     let connected = |set: u32| (0..n).all(|i| set & (1 << i) == 0 || set & !hears[i] == 0);
@@ -112,6 +96,22 @@ fn whole(faults: &[&What], nodes: &[Name]) -> bool {
         .all(|lost| quorums.iter().any(|set| set & lost == 0))
 }
 
+/// The largest sets of nodes in which all hear each other are what a quorum can be made of: this is
+/// the hearing of `nodes` under a grudge, as bit masks of mutual hearing.
+fn mutual(nodes: &[Name], grudge: &Grudge) -> Vec<u32> {
+    let place: BTreeMap<&Name, usize> = nodes.iter().enumerate().map(|(i, n)| (n, i)).collect();
+    let mut hears = vec![(1u32 << nodes.len()) - 1; nodes.len()];
+    for (to, unheard) in grudge {
+        for from in unheard {
+            if let (Some(&a), Some(&b)) = (place.get(to), place.get(from)) {
+                hears[a] &= !(1 << b);
+                hears[b] &= !(1 << a);
+            }
+        }
+    }
+    hears
+}
+
 fn mask(nodes: &[Name], names: &[Name]) -> u32 {
     (0..nodes.len())
         .filter(|i| names.contains(&nodes[*i]))
@@ -121,10 +121,6 @@ fn mask(nodes: &[Name], names: &[Name]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::kill::Kill;
-    use crate::partition::Partition;
-    use crate::pause::Pause;
 
     fn names(which: &[usize]) -> Vec<Name> {
         which.iter().map(|i| Name::new(format!("n{i}"))).collect()
@@ -134,84 +130,64 @@ mod tests {
         names(&[1, 2, 3, 4, 5])
     }
 
+    /// A fault on five nodes as a file has it, from 1 s for 2 s.
+    fn fault(keys: &str) -> What {
+        let text = format!("version = 1\n[[fault]]\nat = \"1s\"\nlasts = \"2s\"\n{keys}\n");
+        let schedule = Schedule::parse(&text, &five()).expect(keys);
+        schedule.entries[0].what.clone()
+    }
+
+    fn on(family: &str, targets: &str) -> What {
+        fault(&format!("family = \"{family}\"\ntargets = {targets}"))
+    }
+
+    fn cut(shape: &str, targets: &str) -> What {
+        fault(&format!(
+            "family = \"partition\"\nshape = \"{shape}\"\ntargets = {targets}"
+        ))
+    }
+
     fn kill(which: &[usize]) -> What {
-        let targets = Targets::Nodes(names(which));
-        What::Kill(Kill { targets })
-    }
-
-    fn cut(topology: Topology) -> What {
-        What::Partition(Partition { topology })
-    }
-
-    fn halves(which: &[usize]) -> What {
-        let side = names(which);
-        cut(Topology::Split {
-            shape: "halves",
-            side,
-        })
+        let names: Vec<String> = which.iter().map(|i| format!("\"n{i}\"")).collect();
+        on("kill", &format!("[{}]", names.join(", ")))
     }
 
     #[test]
     fn which_faults_leave_a_quorum() {
-        let leader = || {
-            What::Pause(Pause {
-                targets: Targets::Leader,
-            })
-        };
-        let pair = |a: usize, b: usize| {
-            cut(Topology::Partial {
-                a: names(&[a]).remove(0),
-                b: names(&[b]).remove(0),
-            })
-        };
-        let bridge = || {
-            cut(Topology::Bridge {
-                bridge: names(&[3]).remove(0),
-                side: names(&[1, 2]),
-            })
-        };
+        let leader = || on("pause", "\"leader\"");
+        let halves = || cut("halves", "[\"n1\", \"n2\"]");
+        let pair = || cut("partial", "[\"n1\", \"n2\"]");
+        let bridge = || cut("bridge", "[\"n1\", \"n2\"]\nbridge = \"n3\"");
+        let alone = || fault("family = \"partition\"\nshape = \"leader\"");
+        let three = "[\"n1\", \"n2\", \"n3\"]";
         for (faults, expected) in [
             (vec![], true),
             (vec![kill(&[1, 2])], true),
             (vec![kill(&[1, 2, 3])], false),
-            (vec![halves(&[1, 2])], true),
-            (vec![halves(&[1, 2]), kill(&[1])], true),
-            (vec![halves(&[1, 2]), kill(&[3])], false),
+            (vec![halves()], true),
+            (vec![halves(), kill(&[1])], true),
+            (vec![halves(), kill(&[3])], false),
             (vec![leader()], true),
             (vec![leader(), kill(&[1])], true),
             (vec![leader(), kill(&[1, 2])], false),
-            (vec![leader(), halves(&[1, 2])], false),
-            (vec![cut(Topology::Leader), kill(&[4])], true),
-            (vec![pair(1, 2)], true),
-            (vec![pair(1, 2), kill(&[3, 4])], false),
-            (vec![pair(1, 2), kill(&[1, 4])], true),
+            (vec![leader(), halves()], false),
+            (vec![alone(), kill(&[4])], true),
+            (vec![pair()], true),
+            (vec![pair(), kill(&[3, 4])], false),
+            (vec![pair(), kill(&[1, 4])], true),
             (vec![bridge()], true),
             (vec![bridge(), kill(&[3])], false),
-            (vec![cut(Topology::MajoritiesRing { order: five() })], false),
             (
-                vec![cut(Topology::OneWayIn {
-                    targets: Targets::Nodes(names(&[1])),
-                })],
-                true,
-            ),
-            (
-                vec![cut(Topology::OneWayOut {
-                    targets: Targets::Nodes(names(&[1, 2])),
-                })],
-                true,
-            ),
-            (
-                vec![cut(Topology::NoResponse {
-                    targets: Targets::Nodes(names(&[1, 2])),
-                })],
-                true,
-            ),
-            (
-                vec![cut(Topology::NoResponse {
-                    targets: Targets::Nodes(names(&[1, 2, 3])),
-                })],
+                vec![cut(
+                    "majorities-ring",
+                    "[\"n1\", \"n2\", \"n3\", \"n4\", \"n5\"]",
+                )],
                 false,
             ),
+            (vec![cut("one-way-in", "[\"n1\"]")], true),
+            (vec![cut("one-way-out", "[\"n1\", \"n2\"]")], true),
+            (vec![cut("no-response", "[\"n1\", \"n2\"]")], true),
+            (vec![cut("no-response", three)], false),
         ] {
             let refs: Vec<&What> = faults.iter().collect();
             assert_eq!(whole(&refs, &five()), expected, "{faults:?}");
@@ -226,13 +202,7 @@ mod tests {
             lasts: Some(s(lasts)),
             what,
         };
-        let frozen = What::Clock(Clock {
-            warp: Warp::Freeze {
-                pause: s(1),
-                kept: true,
-            },
-            targets: Targets::Nodes(names(&[1])),
-        });
+        let frozen = on("clock", "[\"n1\"]\nshape = \"freeze-kept\"\npause = \"1s\"");
         let schedule = Schedule {
             seed: 0,
             entries: vec![

@@ -7,7 +7,7 @@
 //! partition+clock,kill          both at the same time, then a kill, then both again
 //! partition:one-way-in          one shape only
 //! kill:leader  clock:jump:all   one kind of target only
-//! none  all                     nothing; every family in turn
+//! none  all                     nothing; in turn what every family has for it
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,14 +16,10 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::registry::{FAMILIES, Family, Need, Shape, WHO, nearest};
-
-/// What `all` stands for. Of the packet family only the loss, which needs nothing of the kernel that
-/// a partition does not need.
-const ALL: &str = "partition,pause,kill,clock,packet:loss";
-
-/// Partition shapes that act on a set of targets, so that the set can be narrowed.
-const AIMED: &[&str] = &["one-way-in", "one-way-out", "no-response"];
+use crate::aim::{WHO, Who};
+use crate::catalogue::{self, FAMILIES};
+use crate::family::{Family, Need, Shape};
+use crate::nearest::nearest;
 
 /// Rounds of faults, repeated in turn until the time is over. No round: no faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,11 +31,10 @@ pub struct NemesisSpec {
 /// A family, narrowed or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultSpec {
-    pub family: Family,
-    /// Never given for a family whose shapes only say who is hit.
+    pub family: &'static Family,
+    /// Never given for a family whose one shape has no name.
     pub shape: Option<&'static Shape>,
-    /// A row of [`WHO`].
-    pub who: Option<&'static Shape>,
+    pub who: Option<&'static Who>,
 }
 
 /// What is wrong with such a text.
@@ -59,10 +54,16 @@ impl std::str::FromStr for NemesisSpec {
     fn from_str(text: &str) -> Result<NemesisSpec, SpecError> {
         match text.trim() {
             "none" => Ok(NemesisSpec::default()),
-            "all" => parse(ALL),
+            "all" => parse(&all()),
             _ => parse(text),
         }
     }
+}
+
+/// What `all` stands for.
+fn all() -> String {
+    let parts: Vec<&str> = FAMILIES.iter().filter_map(|f| f.in_all).collect();
+    parts.join(",")
 }
 
 fn parse(text: &str) -> Result<NemesisSpec, SpecError> {
@@ -98,8 +99,8 @@ fn parse(text: &str) -> Result<NemesisSpec, SpecError> {
 fn fault(text: &str) -> Result<FaultSpec, (String, Option<String>)> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();
-    let names = || FAMILIES.iter().map(|l| l.family.name());
-    let Some(family) = Family::named(name) else {
+    let names = || FAMILIES.iter().map(|f| f.name);
+    let Some(family) = catalogue::family(name) else {
         let all: Vec<&str> = names().collect();
         return Err(match name {
             "" => (
@@ -122,11 +123,8 @@ fn fault(text: &str) -> Result<FaultSpec, (String, Option<String>)> {
         who: None,
     };
     for part in parts {
-        let shape = match family.shapes_are_targets() {
-            true => None,
-            false => family.shape(part),
-        };
-        let who = WHO.iter().find(|w| w.name == part);
+        let shape = family.shape(part).filter(|shape| !shape.name.is_empty());
+        let who = Who::named(part);
         match (shape, who) {
             (Some(shape), _) if spec.shape.is_none() => spec.shape = Some(shape),
             (_, Some(who)) if spec.who.is_none() => spec.who = Some(who),
@@ -134,45 +132,41 @@ fn fault(text: &str) -> Result<FaultSpec, (String, Option<String>)> {
             _ => return Err((format!("{text:?} says twice what is meant by it"), None)),
         }
     }
-    let aimed = match (family, spec.shape) {
-        (Family::Partition, Some(shape)) => AIMED.contains(&shape.name),
-        (Family::Partition, None) => false,
-        _ => true,
+    let Some(who) = spec.who else {
+        return Ok(spec);
     };
-    if let (Some(who), false) = (spec.who, aimed) {
+    let meant = || {
+        family
+            .shapes
+            .iter()
+            .filter(|s| spec.shape.is_none_or(|shape| shape == *s))
+    };
+    if !meant().all(|shape| shape.aim.can_be_chosen()) {
+        let chosen = family.shapes.iter().filter(|s| s.aim.can_be_chosen());
+        let chosen: Vec<&str> = chosen.map(|s| s.name).collect();
         let hint = format!(
-            "of the partitions, only {} have targets to choose",
-            AIMED.join(", ")
+            "of a {family}, only {} have targets to choose",
+            chosen.join(", ")
         );
-        return Err((
-            format!("{text:?}: {} does not go with this shape", who.name),
-            Some(hint),
-        ));
+        let message = format!("{text:?}: {} does not go with this shape", who.name);
+        return Err((message, Some(hint)));
     }
-    if let (Some(who), Family::Partition) = (spec.who, family)
-        && who.name == "all"
-        && spec.shape.is_some_and(|s| s.name != "no-response")
-    {
-        return Err((
-            format!("{text:?}: with all nodes as targets nothing is cut"),
-            None,
-        ));
+    if who.is_all() && meant().all(|shape| shape.aim.needs_others()) {
+        let message = format!("{text:?}: with all nodes as targets nothing is cut");
+        return Err((message, None));
     }
     Ok(spec)
 }
 
-fn unknown(family: Family, part: &str) -> (String, Option<String>) {
-    let shapes = family.listing().shapes.iter().map(|s| s.name);
-    let known: Vec<&str> = match family.shapes_are_targets() {
-        true => shapes.collect(),
-        false => shapes.chain(WHO.iter().map(|w| w.name)).collect(),
+fn unknown(family: &Family, part: &str) -> (String, Option<String>) {
+    let who = WHO.iter().map(|w| w.name);
+    let shapes: Vec<&str> = match family.plain() {
+        Some(_) => who.clone().collect(),
+        None => family.shapes.iter().map(|s| s.name).collect(),
     };
-    let hint = match nearest(part, known.iter().copied()) {
+    let hint = match nearest(part, shapes.iter().copied().chain(who)) {
         Some(near) => format!("did you mean \"{family}:{near}\"?"),
-        None => {
-            let shapes: Vec<&str> = family.listing().shapes.iter().map(|s| s.name).collect();
-            format!("there are {}", shapes.join(", "))
-        }
+        None => format!("there are {}", shapes.join(", ")),
     };
     (format!("{family} has no shape {part:?}"), Some(hint))
 }
@@ -184,7 +178,7 @@ impl NemesisSpec {
         let mut needs = BTreeMap::new();
         for fault in self.rounds.iter().flatten() {
             let family = fault.family;
-            let shapes = family.listing().shapes;
+            let shapes = family.shapes;
             match fault.shape {
                 Some(shape) => {
                     needs.insert(format!("{family}:{}", shape.name), shape.needs);
@@ -206,8 +200,9 @@ impl NemesisSpec {
 impl fmt::Display for FaultSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.family.fmt(f)?;
-        for part in [self.shape, self.who].into_iter().flatten() {
-            write!(f, ":{}", part.name)?;
+        let parts = [self.shape.map(|s| s.name), self.who.map(|w| w.name)];
+        for part in parts.into_iter().flatten() {
+            write!(f, ":{part}")?;
         }
         Ok(())
     }
@@ -251,11 +246,11 @@ mod tests {
             "clock:jump:minority",
             "clock:leader",
             "packet:loss:all,pause:one",
-            ALL,
+            &all(),
         ] {
             assert_eq!(spec(text).unwrap().to_string(), text);
         }
-        assert_eq!(spec("all"), spec(ALL));
+        assert_eq!(spec("all"), spec(&all()));
         assert_eq!(
             spec(" partition + kill ").unwrap().to_string(),
             "partition+kill"
@@ -265,10 +260,10 @@ mod tests {
 
     #[test]
     fn every_example_of_the_listing_is_a_spec() {
-        for listing in FAMILIES {
-            assert!(spec(listing.example).is_ok(), "{}", listing.example);
-            for shape in listing.shapes {
-                assert!(spec(&format!("{}:{}", listing.family, shape.name)).is_ok());
+        for family in FAMILIES {
+            assert!(spec(family.example).is_ok(), "{}", family.example);
+            for shape in family.shapes.iter().filter(|s| !s.name.is_empty()) {
+                assert!(spec(&format!("{family}:{}", shape.name)).is_ok());
             }
         }
     }

@@ -16,7 +16,7 @@ use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
 pub use self::fields::Problem;
-use self::fields::{Fields, KEYS, problem};
+use self::fields::{Fields, keys, problem};
 use self::read::read_entry;
 use super::rules::ENOUGH;
 use super::{Schedule, VERSION};
@@ -114,6 +114,7 @@ impl Schedule {
         };
         head.finish(&["version", "seed", "fault"], &mut problems);
 
+        let order = keys();
         let mut entries = Vec::new();
         for (i, fault) in faults.into_iter().enumerate() {
             if problems.len() >= ENOUGH {
@@ -135,7 +136,7 @@ impl Schedule {
             let entry = read_entry(&mut fields, seed, i, nodes);
             let places = fields.places();
             let mut allowed = fields.asked.clone();
-            allowed.sort_by_key(|key| KEYS.iter().position(|k| k == key));
+            allowed.sort_by_key(|key| order.iter().position(|k| k == key));
             allowed.dedup();
             fields.finish(&allowed, &mut problems);
             entries.extend(entry.map(|entry| (i, entry, places)));

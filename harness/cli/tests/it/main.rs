@@ -6,6 +6,7 @@ mod experiments;
 mod hiding;
 mod histories;
 mod hostile;
+mod house;
 mod input;
 mod machines;
 mod own_files;

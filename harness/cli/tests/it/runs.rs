@@ -96,7 +96,7 @@ fn a_deposed_leader_that_answers_reads_is_found_and_shown() {
     ]);
     let ended = ended
         .exits(1)
-        .prints(&["INVALID", "stale read", "--schedule"]);
+        .prints(&["INVALID", "stale read", "schism run --spec "]);
     // The operations that show it are on the terminal.
     assert!(ended.stdout.contains("read [") && ended.stdout.contains("write ["));
     let page = std::fs::read_to_string(place.latest().join("report.html")).unwrap();
@@ -132,6 +132,42 @@ fn same_seed_same_schedule_and_same_operations() {
     assert_ne!(schedule(&one), schedule(&other));
     let (same, others) = agree(&a, &written(&other));
     assert!(others > 25, "{same} alike, {others} not");
+}
+
+/// A run is repeated from its specification alone, wherever one stands and whatever was changed by
+/// flags; what is not changed stays.
+#[test]
+fn a_run_is_repeated_from_its_specification() {
+    let place = Place::new();
+    let schedule = "version = 1\n[[fault]]\nat = \"1s\"\nlasts = \"1s\"\nfamily = \"pause\"\n\
+        targets = [\"n2\"]\n";
+    let schedule = place.file("pause.toml", schedule);
+    let mut first = with(&SHORT[..4], &["--time-limit", "3s", "--param", "keys=2"]);
+    first.extend(["--seed", "11", "--schedule", schedule.to_str().unwrap()]);
+    let ended = place.schism(&first).exits(0);
+    let again = ended.stdout.lines().find(|line| line.starts_with("again"));
+    let again = again.expect("it says how it is repeated").to_string();
+    std::fs::remove_file(&schedule).unwrap();
+
+    let one = place.latest();
+    let words: Vec<&str> = again.split_whitespace().skip(2).collect();
+    place.schism(&words).exits(0);
+    let two = place.latest();
+    place.schism(&with(&words, &["--seed", "12"])).exits(0);
+    let other = place.latest();
+    assert!(one != two && two != other);
+    let read = |run: &std::path::Path, file| std::fs::read_to_string(run.join(file)).unwrap();
+    assert_eq!(read(&one, "schedule.toml"), read(&two, "schedule.toml"));
+    let spec = |run| {
+        let mut spec: Value = serde_json::from_str(&read(run, "spec.json")).unwrap();
+        spec["created"].take();
+        spec
+    };
+    assert_eq!(spec(&one), spec(&two));
+    let mut changed = spec(&other);
+    assert_eq!(changed["seed"], 12);
+    changed["seed"] = 11.into();
+    assert_eq!(spec(&one), changed);
 }
 
 #[test]

@@ -8,27 +8,25 @@ use history::Name;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::registry::{WHO, nearest};
-use crate::schedule::draw::{one, settle_who};
+use crate::aim::{WHO, Who};
+use crate::catalogue::FAMILIES;
+use crate::nearest::nearest;
 use crate::targets::Targets;
 
-/// Every key that some fault has.
-pub const KEYS: &[&str] = &[
-    "at",
-    "lasts",
-    "family",
-    "shape",
-    "targets",
-    "bridge",
-    "delta",
-    "period",
-    "rate_ppm",
-    "pause",
-    "delay",
-    "jitter",
-    "share",
-    "rate_kbit",
-];
+/// Every key that some fault has, in the order in which a file has them.
+pub fn keys() -> Vec<&'static str> {
+    let mut keys = vec!["at", "lasts", "family", "shape", "targets", "bridge"];
+    let figures = FAMILIES
+        .iter()
+        .flat_map(|f| f.shapes)
+        .flat_map(|s| s.figures);
+    for figure in figures {
+        if !keys.contains(&figure.key) {
+            keys.push(figure.key);
+        }
+    }
+    keys
+}
 
 /// One thing wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,11 +205,10 @@ impl<'t> Fields<'t> {
         let who = match self.value("targets").map(Spanned::get_ref) {
             Some(DeValue::String(_)) => self.with("targets", |text| {
                 let words: Vec<&str> = WHO.iter().map(|w| w.name).collect();
-                let found = WHO.iter().find(|w| w.name == text);
-                found.ok_or_else(|| unknown("kind of target", text, &words))
+                Who::named(text).ok_or_else(|| unknown("kind of target", text, &words))
             })?,
             Some(_) => return self.names("targets").map(Targets::Nodes),
-            None => one(),
+            None => Who::one(),
         };
         if nodes.len() < who.least_nodes {
             let message = format!(
@@ -223,7 +220,7 @@ impl<'t> Fields<'t> {
             self.complain(self.place("targets"), message, None);
             return None;
         }
-        Some(settle_who(seed, number, who, nodes))
+        Some(who.settle(seed, number, nodes))
     }
 
     /// Hands over what was wrong, with every key that has no place here.
@@ -233,7 +230,7 @@ impl<'t> Fields<'t> {
             if allowed.contains(&name) {
                 continue;
             }
-            let (message, hint) = match KEYS.contains(&name) && self.fault.is_some() {
+            let (message, hint) = match keys().contains(&name) && self.fault.is_some() {
                 true => (
                     format!("`{name}` does not belong to this kind of fault"),
                     Some(format!("its keys are {}", allowed.join(", "))),

@@ -1,17 +1,16 @@
 //! One fault out of its table.
 
+use std::time::Duration;
+
 use history::Name;
 
-use super::fields::{Fields, KEYS, unknown};
-use crate::clock::{Clock, Warp};
-use crate::kill::Kill;
-use crate::machine::Machine;
-use crate::packet::{Effect, Packet};
-use crate::partition::{Partition, SPLITS, Topology};
-use crate::pause::Pause;
-use crate::registry::{FAMILIES, Family, Shape};
-use crate::schedule::draw::{blow, settle_topology};
-use crate::schedule::{Entry, What};
+use super::fields::{Fields, keys, unknown};
+use crate::aim::{Aim, Aimed};
+use crate::catalogue::{self, FAMILIES};
+use crate::family::{Family, Shape, What};
+use crate::figure::{Figure, Unit};
+use crate::schedule::Entry;
+use crate::targets::Targets;
 use crate::units::{read_delta, read_duration, read_share};
 
 /// One fault. None: something is wrong with it, and the fields know what.
@@ -19,116 +18,98 @@ pub fn read_entry(fields: &mut Fields, seed: u64, number: usize, nodes: &[Name])
     let at = fields.required("at", "\"2.5s\"", read_duration);
     let lasts = fields.with("lasts", read_duration);
     let lasts_is_wrong = fields.has("lasts") && lasts.is_none();
-    let families: Vec<&str> = FAMILIES.iter().map(|l| l.family.name()).collect();
-    let family = fields.required("family", "\"partition\"", |text| {
-        Family::named(text).ok_or_else(|| unknown("fault family", text, &families))
-    });
-    let Some(family) = family else {
-        // Without a family nobody can say which other keys are right.
-        fields.asked.extend(KEYS);
+    let Some((family, shape)) = read_kind(fields) else {
+        // Without them nobody can say which other keys are right.
+        fields.asked.extend(keys());
         return None;
     };
-    let shape = match family.shapes_are_targets() {
-        true => None,
-        false => {
-            let names: Vec<&str> = family.listing().shapes.iter().map(|s| s.name).collect();
-            let example = format!("{:?}", names[0]);
-            let what = format!("shape of a {family}");
-            let shape = fields.required("shape", &example, |text| {
-                family
-                    .shape(text)
-                    .ok_or_else(|| unknown(&what, text, &names))
-            });
-            if shape.is_none() {
-                fields.asked.extend(KEYS);
-                return None;
-            }
-            shape
-        }
-    };
     let before = fields.problems.len();
-    let what = match (family, shape) {
-        (Family::Pause, _) => fields
-            .targets(seed, number, nodes)
-            .map(|targets| What::Pause(Pause { targets })),
-        (Family::Kill, _) => fields
-            .targets(seed, number, nodes)
-            .map(|targets| What::Kill(Kill { targets })),
-        (Family::Partition, Some(shape)) => read_topology(fields, shape, seed, number, nodes)
-            .map(|topology| What::Partition(Partition { topology })),
-        (Family::Clock, Some(shape)) => {
-            let targets = fields.targets(seed, number, nodes);
-            let warp = read_warp(fields, shape);
-            targets
-                .zip(warp)
-                .map(|(targets, warp)| What::Clock(Clock { targets, warp }))
-        }
-        (Family::Packet, Some(shape)) => {
-            let targets = fields.targets(seed, number, nodes);
-            let effect = read_effect(fields, shape);
-            targets
-                .zip(effect)
-                .map(|(targets, effect)| What::Packet(Packet { targets, effect }))
-        }
-        (Family::Machine, Some(shape)) => fields.targets(seed, number, nodes).map(|targets| {
-            let blow = blow(shape);
-            What::Machine(Machine { targets, blow })
-        }),
-        (_, None) => None,
-    };
+    let aimed = read_aim(fields, shape, seed, number, nodes);
+    let figures: Vec<Option<i64>> = shape
+        .figures
+        .iter()
+        .map(|f| read_figure(fields, f))
+        .collect();
     if lasts_is_wrong || fields.problems.len() > before {
         return None;
     }
+    let (targets, bridge) = aimed?;
     Some(Entry {
         at: at?,
         lasts,
-        what: what?,
+        what: What {
+            family,
+            shape,
+            targets,
+            bridge,
+            figures: figures.into_iter().collect::<Option<_>>()?,
+        },
     })
 }
 
-fn read_topology(
+fn read_kind(fields: &mut Fields) -> Option<(&'static Family, &'static Shape)> {
+    let families: Vec<&str> = FAMILIES.iter().map(|f| f.name).collect();
+    let family = fields.required("family", &format!("{:?}", families[0]), |text| {
+        catalogue::family(text).ok_or_else(|| unknown("fault family", text, &families))
+    })?;
+    if let Some(shape) = family.plain() {
+        return Some((family, shape));
+    }
+    let names: Vec<&str> = family.shapes.iter().map(|s| s.name).collect();
+    let example = format!("{:?}", names[0]);
+    let what = format!("shape of a {family}");
+    let shape = fields.required("shape", &example, |text| {
+        let shape = family.shape(text);
+        shape.ok_or_else(|| unknown(&what, text, &names))
+    })?;
+    Some((family, shape))
+}
+
+fn read_figure(fields: &mut Fields, figure: &Figure) -> Option<i64> {
+    if let (Some(default), false) = (figure.default, fields.has(figure.key)) {
+        fields.asked.push(figure.key);
+        return Some(default);
+    }
+    let (key, example) = (figure.key, figure.example);
+    let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+    match figure.unit {
+        Unit::Delta => fields.required(key, example, read_delta),
+        Unit::Span => fields.required(key, example, read_duration).map(nanos),
+        Unit::Share => fields.required(key, example, read_share).map(i64::from),
+        Unit::Number => {
+            let (number, _) = fields.required_integer(key, example)?;
+            // What is too large for it is more than any figure may be.
+            let largest = if number < 0 { i64::MIN } else { i64::MAX };
+            Some(i64::try_from(number).unwrap_or(largest))
+        }
+    }
+}
+
+/// What is left open is settled by the seed.
+fn read_aim(
     fields: &mut Fields,
     shape: &'static Shape,
     seed: u64,
     number: usize,
     nodes: &[Name],
-) -> Option<Topology> {
-    match shape.name {
-        "leader" => return Some(Topology::Leader),
-        "one-way-in" => {
-            return Some(Topology::OneWayIn {
-                targets: fields.targets(seed, number, nodes)?,
-            });
+) -> Option<Aimed> {
+    let bridge = match shape.aim {
+        Aim::Leader => return Some((Targets::Leader, None)),
+        Aim::Daemons | Aim::Peers { .. } => {
+            return Some((fields.targets(seed, number, nodes)?, None));
         }
-        "one-way-out" => {
-            return Some(Topology::OneWayOut {
-                targets: fields.targets(seed, number, nodes)?,
-            });
-        }
-        "no-response" => {
-            return Some(Topology::NoResponse {
-                targets: fields.targets(seed, number, nodes)?,
-            });
-        }
-        _ => {}
-    }
-    let names = fields.names("targets");
-    let bridge = match shape.name {
-        "bridge" => fields.with("bridge", |text| Ok(Name::new(text))),
-        _ => None,
+        Aim::Bridge => fields.with("bridge", |text| Ok(Name::new(text))),
+        Aim::Side(_) | Aim::Ring | Aim::Pair => None,
     };
-    let Some(names) = names else {
+    let Some(names) = fields.names("targets") else {
         let open = !fields.has("targets") && !fields.has("bridge");
         if open && nodes.len() >= shape.least_nodes {
-            return Some(settle_topology(seed, number, shape, nodes));
+            return Some(shape.aim.settle(seed, number, nodes));
         }
         if open {
-            let message = format!(
-                "{} needs {} nodes or more, and there are {}",
-                shape.name,
-                shape.least_nodes,
-                nodes.len()
-            );
+            let (least, many) = (shape.least_nodes, nodes.len());
+            let name = shape.name;
+            let message = format!("{name} needs {least} nodes or more, and there are {many}");
             fields.complain(fields.place("shape"), message, None);
         } else if !fields.has("targets") {
             fields.complain(
@@ -139,110 +120,12 @@ fn read_topology(
         }
         return None;
     };
-    Some(match shape.name {
-        "majorities-ring" => Topology::MajoritiesRing { order: names },
-        "bridge" => match bridge {
-            Some(bridge) => Topology::Bridge {
-                bridge,
-                side: names,
-            },
-            None if fields.has("bridge") => return None,
-            None => {
-                let hint = Some("write bridge = \"n3\"".to_string());
-                fields.complain(
-                    fields.place("shape"),
-                    "a bridge between two sides needs `bridge`",
-                    hint,
-                );
-                return None;
-            }
-        },
-        "partial" => match <[Name; 2]>::try_from(names) {
-            Ok([a, b]) => Topology::Partial { a, b },
-            Err(names) => {
-                let message = format!(
-                    "partial is between two nodes, and {} are named",
-                    names.len()
-                );
-                fields.complain(fields.place("targets"), message, None);
-                return None;
-            }
-        },
-        _ => {
-            let (shape, _) = SPLITS.iter().find(|(name, _)| *name == shape.name)?;
-            Topology::Split { shape, side: names }
-        }
-    })
-}
-
-fn read_warp(fields: &mut Fields, shape: &Shape) -> Option<Warp> {
-    let delta = |f: &mut Fields| f.required("delta", "\"-30s\"", read_delta);
-    match shape.name {
-        "jump" => Some(Warp::Jump {
-            delta_ns: delta(fields)?,
-        }),
-        "strobe" => {
-            let delta_ns = delta(fields);
-            let period = fields.required("period", "\"20ms\"", read_duration);
-            Some(Warp::Strobe {
-                delta_ns: delta_ns?,
-                period: period?,
-            })
-        }
-        "drift" => {
-            let (rate_ppm, at) = fields.required_integer("rate_ppm", "5000")?;
-            match i64::try_from(rate_ppm) {
-                Ok(rate_ppm) => Some(Warp::Drift { rate_ppm }),
-                Err(_) => {
-                    fields.complain(at, "rate_ppm is too large", None);
-                    None
-                }
-            }
-        }
-        kind => Some(Warp::Freeze {
-            pause: fields.required("pause", "\"3s\"", read_duration)?,
-            kept: kind == "freeze-kept",
-        }),
+    if let (Aim::Bridge, None, false) = (shape.aim, &bridge, fields.has("bridge")) {
+        fields.complain(
+            fields.place("shape"),
+            "a bridge between two sides needs `bridge`",
+            Some("write bridge = \"n3\"".into()),
+        );
     }
-}
-
-fn read_effect(fields: &mut Fields, shape: &Shape) -> Option<Effect> {
-    let share = |f: &mut Fields| f.required("share", "\"20%\"", read_share);
-    let delay = |f: &mut Fields| f.required("delay", "\"50ms\"", read_duration);
-    match shape.name {
-        "delay" => {
-            let delay = delay(fields);
-            let jitter = fields.with("jitter", read_duration);
-            Some(Effect::Delay {
-                delay: delay?,
-                jitter: jitter.unwrap_or_default(),
-            })
-        }
-        "duplicate" => Some(Effect::Duplicate {
-            share_per_million: share(fields)?,
-        }),
-        "reorder" => {
-            let (share, delay) = (share(fields), delay(fields));
-            Some(Effect::Reorder {
-                share_per_million: share?,
-                delay: delay?,
-            })
-        }
-        "corrupt" => Some(Effect::Corrupt {
-            share_per_million: share(fields)?,
-        }),
-        "rate" => {
-            let (rate_kbit, at) = fields.required_integer("rate_kbit", "1000")?;
-            match u64::try_from(rate_kbit) {
-                Ok(rate_kbit) => Some(Effect::Rate { rate_kbit }),
-                Err(_) => {
-                    fields.complain(at, "rate_kbit is no rate", None);
-                    None
-                }
-            }
-        }
-        _ => Some(Effect::Loss {
-            share_per_million: share(fields)?,
-        }),
-    }
+    Some((Targets::Nodes(names), bridge))
 }

@@ -4,12 +4,11 @@ use std::fmt::{self, Write};
 
 use history::Name;
 
-use crate::clock::Warp;
-use crate::packet::Effect;
-use crate::partition::Topology;
-use crate::schedule::{Schedule, VERSION, What};
+use crate::aim::Aim;
+use crate::family::What;
+use crate::schedule::{Schedule, VERSION};
 use crate::targets::Targets;
-use crate::units::{write_delta, write_duration, write_share};
+use crate::units::write_duration;
 
 /// The file's text.
 impl fmt::Display for Schedule {
@@ -28,24 +27,7 @@ impl fmt::Display for Schedule {
             if let Some(lasts) = entry.lasts {
                 key("lasts", quoted(&write_duration(lasts)));
             }
-            key("family", quoted(entry.what.family().name()));
-            if let Some(shape) = entry.what.shape() {
-                key("shape", quoted(shape.name));
-            }
-            match &entry.what {
-                What::Partition(p) => write_topology(&p.topology, &mut key),
-                What::Pause(p) => write_targets(&p.targets, &mut key),
-                What::Kill(k) => write_targets(&k.targets, &mut key),
-                What::Machine(m) => write_targets(&m.targets, &mut key),
-                What::Clock(c) => {
-                    write_targets(&c.targets, &mut key);
-                    write_warp(&c.warp, &mut key);
-                }
-                What::Packet(p) => {
-                    write_targets(&p.targets, &mut key);
-                    write_effect(&p.effect, &mut key);
-                }
-            }
+            write_what(&entry.what, &mut key);
             write!(f, "\n[[fault]]\n{table}")?;
         }
         Ok(())
@@ -61,61 +43,25 @@ fn list(names: &[Name]) -> String {
     format!("[{}]", names.join(", "))
 }
 
-fn write_targets(targets: &Targets, key: &mut impl FnMut(&str, String)) {
-    key(
-        "targets",
-        match targets {
-            Targets::Leader => quoted("leader"),
-            Targets::Nodes(names) => list(names),
-        },
-    );
-}
-
-fn write_topology(topology: &Topology, key: &mut impl FnMut(&str, String)) {
-    match topology {
-        Topology::Leader => {}
-        Topology::Split { side, .. } => key("targets", list(side)),
-        Topology::MajoritiesRing { order } => key("targets", list(order)),
-        Topology::Bridge { bridge, side } => {
-            key("bridge", quoted(bridge));
-            key("targets", list(side));
-        }
-        Topology::Partial { a, b } => key("targets", list(&[a.clone(), b.clone()])),
-        Topology::OneWayIn { targets }
-        | Topology::OneWayOut { targets }
-        | Topology::NoResponse { targets } => write_targets(targets, key),
+fn write_what(what: &What, key: &mut impl FnMut(&str, String)) {
+    key("family", quoted(what.family.name));
+    if !what.shape.name.is_empty() {
+        key("shape", quoted(what.shape.name));
     }
-}
-
-fn write_warp(warp: &Warp, key: &mut impl FnMut(&str, String)) {
-    match warp {
-        Warp::Jump { delta_ns } => key("delta", quoted(&write_delta(*delta_ns))),
-        Warp::Strobe { delta_ns, period } => {
-            key("delta", quoted(&write_delta(*delta_ns)));
-            key("period", quoted(&write_duration(*period)));
-        }
-        Warp::Drift { rate_ppm } => key("rate_ppm", rate_ppm.to_string()),
-        Warp::Freeze { pause, .. } => key("pause", quoted(&write_duration(*pause))),
+    if let Some(bridge) = &what.bridge {
+        key("bridge", quoted(bridge));
     }
-}
-
-fn write_effect(effect: &Effect, key: &mut impl FnMut(&str, String)) {
-    let share = |per_million: &u32| quoted(&write_share(*per_million));
-    match effect {
-        Effect::Delay { delay, jitter } => {
-            key("delay", quoted(&write_duration(*delay)));
-            key("jitter", quoted(&write_duration(*jitter)));
+    match &what.targets {
+        // Nobody else can be meant.
+        _ if matches!(what.shape.aim, Aim::Leader) => {}
+        Targets::Leader => key("targets", quoted("leader")),
+        Targets::Nodes(names) => key("targets", list(names)),
+    }
+    for (figure, value) in what.shape.figures.iter().zip(&what.figures) {
+        let text = figure.unit.write(*value);
+        match figure.unit.is_text() {
+            true => key(figure.key, quoted(&text)),
+            false => key(figure.key, text),
         }
-        Effect::Reorder {
-            share_per_million,
-            delay,
-        } => {
-            key("share", share(share_per_million));
-            key("delay", quoted(&write_duration(*delay)));
-        }
-        Effect::Loss { share_per_million }
-        | Effect::Duplicate { share_per_million }
-        | Effect::Corrupt { share_per_million } => key("share", share(share_per_million)),
-        Effect::Rate { rate_kbit } => key("rate_kbit", rate_kbit.to_string()),
     }
 }

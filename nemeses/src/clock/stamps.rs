@@ -18,7 +18,7 @@ use harness::cluster::Node;
 use harness::control::ControlError;
 use history::Name;
 
-use crate::apply::Sights;
+use crate::sights::Sights;
 use crate::units::write_delta;
 
 /// How much of a log is looked through.

@@ -1,0 +1,120 @@
+//! Many agents asked at once.
+
+use std::future::Future;
+
+use agent::protocol::{self, Evidence, Request, State};
+use harness::cluster::Node;
+use harness::nemesis::{FaultError, World};
+use history::Name;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::sights::Sights;
+
+/// What each agent is told. Not only targets' agents: a node is cut off by what its peers drop.
+pub(crate) type Mechanisms = Vec<(Node, protocol::Fault)>;
+
+/// What agents answered.
+pub(crate) struct Told {
+    pub sights: Sights,
+    /// When the first of them said that it was done.
+    pub first: Option<std::time::Instant>,
+}
+
+/// Tells all agents at once and waits for all of them: one that fails must not leave the others in
+/// the middle of it. Every failure is in the error.
+pub(crate) async fn tell(
+    requests: impl Iterator<Item = (Node, Request)>,
+) -> Result<Told, FaultError> {
+    let answers = at_once(requests.map(|(node, request)| async move {
+        let answer = node.agent.call::<Evidence>(request).await;
+        (node.name, answer, Instant::now().into_std())
+    }))
+    .await;
+    let mut sights = Sights::default();
+    let mut first: Option<std::time::Instant> = None;
+    let mut errors = Vec::new();
+    for (node, answer, at) in answers {
+        match answer {
+            Ok(evidence) => {
+                sights.agent(&node, evidence);
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(Told { sights, first }),
+        false => Err(FaultError::Control(errors)),
+    }
+}
+
+/// Runs all of them concurrently; the answers are in the order of the questions.
+pub(crate) async fn at_once<F, T>(questions: impl Iterator<Item = F>) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for (place, question) in questions.enumerate() {
+        running.spawn(async move { (place, question.await) });
+    }
+    let mut answers = running.join_all().await;
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// The nodes of these names. A name without a node is an error of whoever made the schedule.
+pub(crate) fn nodes(world: &World, names: &[Name]) -> Result<Vec<Node>, FaultError> {
+    names
+        .iter()
+        .map(|name| {
+            let node = world.node(name).cloned();
+            node.ok_or_else(|| FaultError::NoTarget(format!("there is no node {name}")))
+        })
+        .collect()
+}
+
+/// The same mechanism on every target.
+pub(crate) fn on_each(
+    world: &World,
+    targets: &[Name],
+    mechanism: &protocol::Fault,
+) -> Result<Mechanisms, FaultError> {
+    let nodes = nodes(world, targets)?;
+    Ok(nodes
+        .into_iter()
+        .map(|node| (node, mechanism.clone()))
+        .collect())
+}
+
+/// Asks every target's agent how the daemon is, and compares.
+pub(crate) async fn witness_state(
+    mechanisms: &Mechanisms,
+    world: &World,
+    sights: &mut Sights,
+    wanted: fn(&State) -> bool,
+) {
+    let daemon = &world.daemon;
+    let states = at_once(mechanisms.iter().map(|(node, _)| {
+        let (node, daemon) = (node.clone(), daemon.clone());
+        async move {
+            let state = node.agent.call::<State>(Request::State { daemon }).await;
+            (node.name, state)
+        }
+    }))
+    .await;
+    for (node, state) in states {
+        match state {
+            Err(error) => sights.blind(&error),
+            Ok(state) => {
+                let line = match &state {
+                    State::Running { pid } => format!("{node}: {daemon} runs, pid {pid}"),
+                    State::Paused { pid } => format!("{node}: {daemon} is stopped, pid {pid}"),
+                    State::Stopped { status } => format!("{node}: {daemon} is gone ({status})"),
+                };
+                sights.see(wanted(&state), line);
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What there is: every family, in the order in which people are told of them.
+
+use crate::family::Family;
+use crate::{clock, kill, machine, packet, partition, pause};
+
+pub static FAMILIES: &[&Family] = &[
+    &partition::FAMILY,
+    &pause::FAMILY,
+    &kill::FAMILY,
+    &clock::FAMILY,
+    &packet::FAMILY,
+    &machine::FAMILY,
+];
+
+/// The family of this name.
+pub fn family(name: &str) -> Option<&'static Family> {
+    FAMILIES.iter().copied().find(|f| f.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_weights_are_percentages() {
+        let names: BTreeSet<&str> = FAMILIES.iter().map(|f| f.name).collect();
+        assert_eq!(names.len(), FAMILIES.len());
+        for family in FAMILIES {
+            let shapes: BTreeSet<&str> = family.shapes.iter().map(|s| s.name).collect();
+            assert_eq!(shapes.len(), family.shapes.len(), "{family}");
+            let sum: u32 = family.shapes.iter().map(|s| s.percent).sum();
+            assert_eq!(sum, 100, "{family}");
+        }
+    }
+}
