@@ -10,7 +10,8 @@ mod overlap;
 mod waits;
 
 use history::fault::{self, Span};
-use history::offered::{Offered, offered};
+use history::mark::offered;
+use history::offered::Offered;
 use history::wording::{counted, seconds, times};
 use history::{History, Name, Op, Outcome, Time};
 use serde_json::{Value as Json, json};

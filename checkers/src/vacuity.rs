@@ -10,8 +10,7 @@ mod quorum;
 use std::collections::BTreeMap;
 
 use history::fault::Span;
-use history::mark::{Mark, Placed, Stopped, limit, main_phase, marks};
-use history::offered;
+use history::mark::{self, Mark, Placed, Stopped, limit, main_phase, marks};
 use history::wording::{counted, either};
 use history::{History, Name, Op, Outcome, Time, fault};
 
@@ -312,7 +311,7 @@ impl Service {
         }
         // What was due and found no free client is no better than what was refused.
         let left_out =
-            offered::offered(main.history).map_or(0, |offered| offered.not_offered() as usize);
+            mark::offered(main.history).map_or(0, |offered| offered.not_offered() as usize);
         let due = main.asked.len() + left_out;
         let answers = main.asked.iter().filter(|op| answered(op)).count();
         if answers * 100 < due * LEAST_ANSWERED {

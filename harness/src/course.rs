@@ -19,7 +19,7 @@ use crate::nemesis::{Planned, World};
 use crate::progress::{Progress, Stop, Wish, unless, wish};
 use crate::readiness::Recovering;
 use crate::recorder::{Draft, RecordError, Recorder};
-use crate::run::{Notes, Test};
+use crate::test::{Notes, Test};
 use crate::watcher::Watchers;
 
 /// How long the last reads may take at least, and how much longer for each of them.

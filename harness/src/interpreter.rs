@@ -558,7 +558,7 @@ mod tests {
             Duration::from_millis(300),
         )
         .await;
-        let told = history::offered::offered(&history).unwrap();
+        let told = history::mark::offered(&history).unwrap();
         assert_eq!(told.due, 500);
         assert_eq!(told.offered as usize, history.ops().len());
         assert_eq!(told.due, told.offered + told.not_offered());

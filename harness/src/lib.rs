@@ -25,4 +25,5 @@ pub mod run;
 pub mod scheduler;
 pub mod seed;
 pub mod system;
+pub mod test;
 pub mod watcher;

@@ -8,7 +8,6 @@ use history::{Name, Value};
 
 use crate::cluster::{Node, Program};
 use crate::control::ControlError;
-use crate::watcher::Watch;
 
 /// Where time gets into a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +19,15 @@ pub struct TimeRule {
     /// The figure that counts how often the rule decided, if anybody counts it: what shows in `figure`
     /// may have other causes too.
     pub uses: Option<&'static str>,
+}
+
+/// What is looked at again and again while a run goes on: see [`crate::watcher`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// What the operations are called in the history.
+    pub f: Name,
+    /// Time between an answer and the next question to the same node.
+    pub every: Duration,
 }
 
 /// A distributed system that can be put on trial: how to install it, start it, and ask it things

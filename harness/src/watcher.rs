@@ -3,27 +3,17 @@
 //! it was true at some moment between the question and the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use history::{Kind, Name, Process, Value};
+use history::{Kind, Process, Value};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cluster::Node;
 use crate::recorder::{Draft, RecordError, Recorder};
-use crate::system::System;
+use crate::system::{System, Watch};
 
 /// Number of the first process that watches; those of clients stay far below.
 pub const FIRST_PROCESS: u64 = 1_000_000_000;
-
-/// What is looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watch {
-    /// What the operations are called in the history.
-    pub f: Name,
-    /// Time between an answer and the next question to the same node.
-    pub every: Duration,
-}
 
 /// One watcher a node; none, if there is nothing to watch.
 pub struct Watchers {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use harness::cluster::Node;
-use harness::watcher::Watch;
+use harness::system::Watch;
 use history::{Name, Value};
 
 use crate::interface::{Block, Chain};

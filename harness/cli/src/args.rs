@@ -104,7 +104,7 @@ pub struct Run {
     #[arg(long, short, value_name = "K=V", value_parser = pair)]
     pub param: Vec<(String, String)>,
     #[command(flatten)]
-    pub cluster: crate::cluster::ClusterArgs,
+    pub cluster: crate::machines::ClusterArgs,
     /// Length of the main phase [default: 60s]
     #[arg(long, short, value_parser = duration)]
     pub time_limit: Option<Duration>,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::{Analysis, Budget, Checker, Verdict, compose};
-use harness::run::{Judged, Notes, judge};
+use harness::run::{Judged, judge};
+use harness::test::Notes;
 use history::History;
 use history::foreign::Format;
 use history::store::{Run, Store};
@@ -15,9 +16,9 @@ use workloads::{systems, workload};
 
 use crate::args;
 use crate::certificate;
-use crate::cluster::Kind;
 use crate::exit::Failure;
 use crate::input;
+use crate::machines::Kind;
 use crate::output;
 use crate::run::{conclude, load_results, page};
 use crate::spec::Spec;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
 use checkers::{Analysis, Budget, Verdict, compose};
-use harness::run::{Judged, Notes};
+use harness::run::Judged;
+use harness::test::Notes;
 use history::foreign::{self, Format};
 use history::jsonl::{self, Loaded, Torn};
 use history::wording::counted;

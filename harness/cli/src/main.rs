@@ -18,6 +18,7 @@ mod grid;
 mod input;
 mod list;
 mod listings;
+mod machines;
 mod measures;
 mod output;
 mod packed;

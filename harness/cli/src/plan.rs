@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use checkers::Checker;
 use harness::cluster::Node;
-use harness::run::Test;
 use harness::seed::Seed;
 use harness::system::TimeRule;
+use harness::test::Test;
 use nemeses::schedule::{DrawError, NemesisSpec, Schedule, ScheduleError, draw};
 use workloads::params::Params;
 use workloads::systems::{self, Entry, Ready, Setup};

@@ -17,8 +17,8 @@ use history::store::Run;
 use nemeses::schedule::{Length, Tuning};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{AccessArgs, Kind};
 use crate::exit::Failure;
+use crate::machines::{AccessArgs, Kind};
 
 /// Bytes of the file. A schedule may be in it.
 const MOST_BYTES: u64 = 64 << 20;

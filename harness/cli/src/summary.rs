@@ -160,7 +160,7 @@ fn lines(text: &str) -> String {
 mod tests {
     use super::*;
     use checkers::compose;
-    use harness::run::Notes;
+    use harness::test::Notes;
     use history::fault::{Action, Note, Receipt};
     use history::{Event, Kind, Process, Value};
 

@@ -10,9 +10,9 @@ use harness::cluster::Machine;
 use harness::progress::Progress;
 
 use crate::args::{Cluster, ClusterCommand};
-use crate::cluster::AccessArgs;
 use crate::domain::Domain;
 use crate::exit::Failure;
+use crate::machines::AccessArgs;
 use crate::terminal;
 
 /// Says where the Vagrantfile is, if that is not `vagrant/` here.

@@ -13,8 +13,8 @@ use workloads::params::{Param, Params};
 use workloads::scenario::Scenario;
 use workloads::systems::{self, Entry, Pace};
 
-use crate::cluster::{AccessArgs, Kind};
 use crate::exit::Failure;
+use crate::machines::{AccessArgs, Kind};
 use crate::plan;
 use crate::spec::{Drawing, MOST_WORKERS, Machine, Spec};
 

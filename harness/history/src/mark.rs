@@ -224,8 +224,19 @@ pub fn main_phase(history: &History) -> Option<(Time, Time)> {
     Some((from, until.unwrap_or_else(|| history.end())))
 }
 
+/// The last word of the phase that had a plan; none if the history does not tell.
+pub fn offered(history: &History) -> Option<Offered> {
+    let said = marks(history).into_iter().rev();
+    said.map(|placed| placed.mark).find_map(|mark| match mark {
+        Mark::Offered(offered) => Some(offered),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::foreign::{self, Format};
     use crate::{fault, jsonl};
@@ -372,5 +383,41 @@ mod tests {
         // A controller that was killed in the midst of it.
         let cut = history(&all[..2]);
         assert_eq!(main_phase(&cut), Some((Time(1_000_000_000), cut.end())));
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        let said = |due| Offered {
+            due,
+            offered: due - 3,
+            busy: BTreeMap::from([("n1".into(), 2)]),
+            late: 1,
+            workers: 4,
+            first_process: 10,
+        };
+        let event = |(index, due)| Event {
+            index,
+            time: Time(index),
+            process: Process::Nemesis,
+            kind: Kind::Info,
+            f: Mark::Offered(said(due)).f(),
+            value: Mark::Offered(said(due)).value(),
+            error: None,
+            node: None,
+            version: None,
+            due: None,
+        };
+        let history = History::new((0..).zip([5, 9]).map(event).collect()).unwrap();
+        let told = offered(&history).unwrap();
+        assert_eq!(told, said(9));
+        assert_eq!(
+            (told.not_offered(), told.share_not_offered()),
+            (3, 3.0 / 9.0)
+        );
+        assert_eq!(
+            [9, 10, 13, 14, 22].map(|p| told.client(p)),
+            [None, Some(0), Some(3), Some(0), Some(0)]
+        );
+        assert_eq!(offered(&History::default()), None);
     }
 }

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mark::{Mark, marks};
-use crate::{History, Name};
+use crate::Name;
 
 /// The value of such an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,56 +47,5 @@ impl Offered {
     pub fn client(&self, process: u64) -> Option<u64> {
         let number = process.checked_sub(self.first_process)?;
         number.checked_rem(self.workers)
-    }
-}
-
-/// The last word of the phase that had a plan; none if the history does not tell.
-pub fn offered(history: &History) -> Option<Offered> {
-    let said = marks(history).into_iter().rev();
-    said.map(|placed| placed.mark).find_map(|mark| match mark {
-        Mark::Offered(offered) => Some(offered),
-        _ => None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Event, Kind, Process, Time};
-
-    #[test]
-    fn the_last_word_counts() {
-        let said = |due| Offered {
-            due,
-            offered: due - 3,
-            busy: BTreeMap::from([("n1".into(), 2)]),
-            late: 1,
-            workers: 4,
-            first_process: 10,
-        };
-        let event = |(index, due)| Event {
-            index,
-            time: Time(index),
-            process: Process::Nemesis,
-            kind: Kind::Info,
-            f: Mark::Offered(said(due)).f(),
-            value: Mark::Offered(said(due)).value(),
-            error: None,
-            node: None,
-            version: None,
-            due: None,
-        };
-        let history = History::new((0..).zip([5, 9]).map(event).collect()).unwrap();
-        let told = offered(&history).unwrap();
-        assert_eq!(told, said(9));
-        assert_eq!(
-            (told.not_offered(), told.share_not_offered()),
-            (3, 3.0 / 9.0)
-        );
-        assert_eq!(
-            [9, 10, 13, 14, 22].map(|p| told.client(p)),
-            [None, Some(0), Some(3), Some(0), Some(0)]
-        );
-        assert_eq!(offered(&History::default()), None);
     }
 }

@@ -452,10 +452,11 @@ fn a_machine_that_is_none_cannot_be_suspended_or_reset() {
         ("machine:reboot", "machine:reboot needs reset"),
     ] {
         let args = ["--nemesis", shape, "--time-limit", "10s", TRUSTING];
-        world
-            .ends("n1", &args)
-            .exits(4)
-            .says(&[needs, "which n1 cannot offer", "--cluster vagrant"]);
+        world.ends("n1", &args).exits(4).says(&[
+            needs,
+            "which n1 cannot offer",
+            "--cluster vagrant",
+        ]);
         assert_eq!(world.processes(), []);
     }
 }
