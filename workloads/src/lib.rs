@@ -5,6 +5,7 @@
 //! [`workload`] lists them. [`systems`] lists the systems that can be set up by name, and
 //! [`scenario`] reads the files that put one of each together with a fault and an expected verdict.
 
+pub mod catalogue;
 pub mod chain_watch;
 #[cfg(test)]
 mod fake;

@@ -263,8 +263,8 @@ mod tests {
     use harness::scheduler::{Clients, Pace};
 
     use super::*;
+    use crate::catalogue;
     use crate::params::Params;
-    use crate::workload;
 
     const MIX: Mix = Mix {
         reads: 3,
@@ -349,8 +349,8 @@ mod tests {
             same < together && same * 10 > together * 8,
             "{same} of {together}"
         );
-        let params = Params::resolve(&workload::find("append").unwrap().params(), []).unwrap();
-        let lists = workload::find("append").unwrap().load(&params).main;
+        let params = Params::resolve(&catalogue::find("append").unwrap().params(), []).unwrap();
+        let lists = catalogue::find("append").unwrap().load(&params).main;
         let (together, same) = in_bursts(lists, |event| {
             let of_first = |v: &Value| v.as_list().unwrap()[0].as_list().unwrap()[1].clone();
             of_first(&event.value)

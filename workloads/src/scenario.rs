@@ -39,9 +39,10 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
+use crate::catalogue;
 use crate::params::{ParamError, Params, parse_duration};
 use crate::systems::{self, Entry, Setup};
-use crate::workload::{self, Workload};
+use crate::workload::Workload;
 
 /// One run, with what must come of it.
 #[derive(Clone)]
@@ -250,7 +251,7 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
         toml::from_str(text).map_err(|e| wrong(e.span().unwrap_or_default(), e.message()))?;
     let system = systems::find(file.system.get_ref()).map_err(|e| wrong(file.system.span(), e))?;
     let workload =
-        workload::find(file.workload.get_ref()).map_err(|e| wrong(file.workload.span(), e))?;
+        catalogue::find(file.workload.get_ref()).map_err(|e| wrong(file.workload.span(), e))?;
     if let Some(lacks) = workload
         .needs()
         .iter()

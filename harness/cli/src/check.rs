@@ -10,9 +10,9 @@ use harness::test::Notes;
 use history::History;
 use history::foreign::Format;
 use history::store::{Run, Store};
+use workloads::catalogue::{self, Circumstances};
 use workloads::params::Params;
-use workloads::workload::Circumstances;
-use workloads::{systems, workload};
+use workloads::systems;
 
 use crate::args;
 use crate::certificate;
@@ -245,7 +245,7 @@ pub fn judges(
     params: &[(String, String)],
     spec: Option<&Spec>,
 ) -> Result<Vec<Box<dyn Checker>>, Failure> {
-    let workload = workload::find(workload).map_err(Failure::usage)?;
+    let workload = catalogue::find(workload).map_err(Failure::usage)?;
     let own = workload.params();
     let given = params
         .iter()
@@ -269,7 +269,7 @@ pub fn judges(
             }
         }
     };
-    Ok(workload::judges(workload, &params, circumstances))
+    Ok(catalogue::judges(workload, &params, circumstances))
 }
 
 /// The result on stdout, the verdict as the exit code.

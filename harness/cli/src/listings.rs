@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use harness::client::ERRORS;
 use serde_json::{Value as Json, json};
 use workloads::params::Param;
-use workloads::{systems, workload};
+use workloads::{catalogue, systems};
 
 use crate::exit::Failure;
 use crate::terminal;
@@ -76,7 +76,7 @@ pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
 }
 
 pub fn workloads(as_json: bool) -> Result<ExitCode, Failure> {
-    let rows: Vec<Json> = workload::WORKLOADS
+    let rows: Vec<Json> = catalogue::WORKLOADS
         .iter()
         .map(|w| json!({ "name": w.name(), "about": w.about(), "params": params(&w.params()) }))
         .collect();

@@ -9,9 +9,10 @@ use harness::seed::Seed;
 use harness::system::TimeRule;
 use harness::test::Test;
 use nemeses::schedule::{DrawError, NemesisSpec, Schedule, ScheduleError, draw};
+use workloads::catalogue;
 use workloads::params::Params;
 use workloads::systems::{self, Entry, Ready, Setup};
-use workloads::workload::{self, Workload};
+use workloads::workload::Workload;
 
 use crate::check;
 use crate::exit::Failure;
@@ -30,7 +31,7 @@ impl Plan {
     /// Everything that a person can have got wrong is in the error.
     pub fn new(spec: Spec) -> Result<Plan, Failure> {
         let entry = systems::find(&spec.system).map_err(Failure::usage)?;
-        let workload = workload::find(&spec.workload).map_err(Failure::usage)?;
+        let workload = catalogue::find(&spec.workload).map_err(Failure::usage)?;
         let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         let (system_params, params) = Params::resolve_both(entry.params, &workload.params(), given)
             .map_err(Failure::usage)?;

@@ -8,7 +8,7 @@ use nemeses::units::write_duration;
 use report::experiment::{Arm, Measure, Point, Sweep, Valley};
 use serde_json::{Value as Json, json};
 use workloads::params::{Kind, Param, ParamError, Params, parse_duration};
-use workloads::{systems, workload};
+use workloads::{catalogue, systems};
 
 use crate::args;
 use crate::compare::{verdicts, verdicts_json};
@@ -38,7 +38,7 @@ pub fn command(args: args::Sweep) -> Result<ExitCode, Failure> {
     experiment.check()?;
     let entry = systems::find(&args.system).map_err(Failure::usage)?;
     let workload = experiment.workload.as_deref().unwrap_or("register");
-    let workload = workload::find(workload).map_err(Failure::usage)?;
+    let workload = catalogue::find(workload).map_err(Failure::usage)?;
     let declared = [entry.params.to_vec(), workload.params()].concat();
 
     let (name, range) = &args.param;

@@ -14,9 +14,9 @@ use harness::test::Test;
 use history::store::Store;
 use history::{History, Outcome};
 use workloads::Workload;
+use workloads::catalogue::{self, Circumstances, WORKLOADS};
 use workloads::params::Params;
 use workloads::systems::{self, Ready};
-use workloads::workload::{self, Circumstances, WORKLOADS};
 
 use crate::contract::{chain, etcd, litecoind, paxos_kv, setup};
 use crate::loopback::{LIMIT, Loopback};
@@ -53,7 +53,7 @@ async fn run_as(
         confirmations,
         ..Circumstances::default()
     };
-    let checkers = workload::judges(workload, &params, circumstances);
+    let checkers = catalogue::judges(workload, &params, circumstances);
     let test = Test {
         seed: Seed(1),
         connect: workload.connect(&params, &ready.offers).unwrap(),
@@ -149,7 +149,7 @@ const DEEP_CHAIN: &[(&str, &str)] = &[("block-interval", "200ms"), ("confirmatio
 const CHAIN_SECONDS: Duration = Duration::from_secs(9);
 
 async fn is_valid_on_a_healthy_chain(workload: &str) {
-    let workload = workload::find(workload).unwrap();
+    let workload = catalogue::find(workload).unwrap();
     let (cluster, ports) = Loopback::new(3);
     let ready = chain(setup("chain", DEEP_CHAIN, &[]), ports);
     // A bank's accounts are known when the first read is twelve deep; transfers begin only then.

@@ -26,7 +26,6 @@ const CLOSED: &[(&str, &str)] = &[
     ("harness/cli/src", "run"),
     ("workloads/nodes/chain/src", "node"),
     ("workloads/nodes/paxos-kv/src", "node"),
-    ("workloads/src", "workload"),
 ];
 
 fn root() -> PathBuf {
