@@ -115,17 +115,8 @@ impl System for NullSystem {
     async fn ready(&self, _: &Node) -> bool {
         true
     }
-    async fn leader(&self, _: &[Node]) -> Option<Name> {
-        None
-    }
     fn client_port(&self) -> u16 {
         0
-    }
-    async fn wall_clock(&self, _: &Node) -> Option<i64> {
-        None
-    }
-    async fn final_reads(&self, _: &Node) -> Vec<(Name, Result<Value, String>)> {
-        Vec::new()
     }
     async fn version(&self, _: &Node) -> Result<String, ControlError> {
         Ok("null".into())

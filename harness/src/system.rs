@@ -63,14 +63,18 @@ pub trait System: Send + Sync {
     }
 
     /// Who leads, in the opinion of most nodes, if the system has leaders and they agree.
-    async fn leader(&self, nodes: &[Node]) -> Option<Name>;
+    async fn leader(&self, _nodes: &[Node]) -> Option<Name> {
+        None
+    }
 
     /// TCP port on which clients are answered: where replies are dropped.
     fn client_port(&self) -> u16;
 
     /// Wall clock of the node's daemon in nanoseconds since 1970, if it can be asked: evidence for
     /// clock faults by a second path.
-    async fn wall_clock(&self, node: &Node) -> Option<i64>;
+    async fn wall_clock(&self, _node: &Node) -> Option<i64> {
+        None
+    }
 
     /// What every node shows while the run goes on, if there is anything to see between the
     /// operations: [`System::look`] is then called again and again.
@@ -88,7 +92,9 @@ pub trait System: Send + Sync {
 
     /// What is read from the node at the end, as events for the history: pairs of `f` and value,
     /// such as its decided log. The node may be asked over its agent too.
-    async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)>;
+    async fn final_reads(&self, _node: &Node) -> Vec<(Name, Result<Value, String>)> {
+        Vec::new()
+    }
 
     /// Rules by which clocks can change what it does, each with the figure in which that shows.
     fn time_rules(&self) -> &'static [TimeRule] {

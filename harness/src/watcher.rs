@@ -91,6 +91,7 @@ async fn look_on(
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
 
     use agent::protocol::Daemon;
     use async_trait::async_trait;
@@ -124,14 +125,8 @@ mod tests {
         async fn ready(&self, _: &Node) -> bool {
             true
         }
-        async fn leader(&self, _: &[Node]) -> Option<Name> {
-            None
-        }
         fn client_port(&self) -> u16 {
             0
-        }
-        async fn wall_clock(&self, _: &Node) -> Option<i64> {
-            None
         }
         fn watch(&self) -> Option<Watch> {
             Some(Watch {
@@ -144,9 +139,6 @@ mod tests {
                 "n1" => Ok(Value::Int(self.looks.fetch_add(1, Ordering::Relaxed))),
                 _ => Err("blind".into()),
             }
-        }
-        async fn final_reads(&self, _: &Node) -> Vec<(Name, Result<Value, String>)> {
-            Vec::new()
         }
         async fn version(&self, _: &Node) -> Result<String, ControlError> {
             Ok("counting".into())
@@ -186,15 +178,31 @@ mod tests {
         assert!(of("n2").len() >= 2 && of("n2").iter().all(|op| *op == blind));
     }
 
-    #[tokio::test]
+    /// On a clock that goes on by itself while everybody waits: an hour's wait would show.
+    #[tokio::test(start_paused = true)]
     async fn a_long_pause_between_looks_does_not_hold_up_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let recorder = Recorder::create(&folder.path().join("history.jsonl")).unwrap();
-        let system: Arc<dyn System> = Arc::new(Counting {
+        let counting = Arc::new(Counting {
             looks: AtomicI64::new(0),
             every: Duration::from_secs(3600),
         });
+        let system: Arc<dyn System> = counting.clone();
+        let began = tokio::time::Instant::now();
         let watchers = Watchers::start(&system, &dummy::nodes(1), &recorder);
+        while counting.looks.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
         watchers.finish().await.unwrap();
+        assert_eq!(
+            counting.looks.load(Ordering::Relaxed),
+            2,
+            "the first and the last look"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

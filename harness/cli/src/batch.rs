@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use crate::exit::Failure;
-use crate::run::{Outcome, recall};
+use crate::judged::{Outcome, recall};
 use crate::spec::Spec;
 use crate::terminal;
 

@@ -2,22 +2,47 @@
 //! held it against the history.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::choice::Choice;
 use checkers::{Analysis, Terms};
 use checkers::{Budget, Checker, Doubt, Meter, Proof, Refutation, Shown, Verdict};
+use clap::Args;
 use harness::run::Judged;
 use history::{History, json};
 
-use crate::args;
-use crate::check::{judges, of_run};
 use crate::exit::Failure;
+use crate::flags::{BudgetArgs, InputArgs, StoreArgs};
 use crate::input;
+use crate::judges::{judges, of_run};
 use crate::output::Output;
+use crate::question::QuestionArgs;
 use crate::stream::{self, Metered};
 use crate::terminal::{self, word};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What is asked is told as by `schism check`: by the history and these flags, never by the \
+certificate. One that answers another question proves nothing."
+)]
+pub struct VerifyArgs {
+    /// The history file, or a run's name, `latest`, or a run's folder
+    pub history: String,
+    /// What `schism check --certificate` wrote
+    pub certificate: PathBuf,
+    /// The run was judged as this workload would [default: the run's own]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    #[command(flatten)]
+    pub question: QuestionArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+}
 
 /// Writes what shows the verdict, if there is something that does, and tells what came of it. The verdict stays
 /// what it is.
@@ -91,7 +116,7 @@ fn write_proof(proof: &Proof, file: &Path, meter: Meter) -> Result<(), String> {
 }
 
 /// `schism verify`: holds a certificate against the history and against what is asked of it, and nothing else.
-pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
+pub fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let unknown = |why: &str| {
         terminal::line(format!("UNKNOWN  {why}"));
         Ok(ExitCode::from(Verdict::Unknown.exit_code()))
@@ -140,10 +165,7 @@ pub fn verify(args: &args::Verify) -> Result<ExitCode, Failure> {
 }
 
 /// The history, and what is asked of it; or what was met on the way.
-fn asked(
-    args: &args::Verify,
-    budget: &Budget,
-) -> Result<Result<(History, Terms), String>, Failure> {
+fn asked(args: &VerifyArgs, budget: &Budget) -> Result<Result<(History, Terms), String>, Failure> {
     let path = Path::new(&args.history);
     let folder = input::in_folder(path);
     let is_file = args.history == "-" || folder.is_some() || path.exists() && !path.is_dir();

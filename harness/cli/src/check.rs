@@ -1,44 +1,77 @@
 //! `schism check` and `schism report`: what was recorded, judged and shown again.
 
+mod file;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::{Analysis, Budget, Checker, Verdict, compose};
+use clap::Args;
 use harness::run::{Judged, judge};
 use harness::test::Notes;
 use history::History;
 use history::foreign::Format;
 use history::store::{Run, Store};
-use workloads::catalogue::{self, Circumstances};
-use workloads::params::Params;
-use workloads::systems;
 
-use crate::args;
 use crate::certificate;
 use crate::exit::Failure;
+use crate::flags::{BudgetArgs, InputArgs, StoreArgs};
 use crate::input;
-use crate::machines::Kind;
+use crate::judged::{conclude, load_results, print};
+use crate::judges::{judges, of_run};
 use crate::output;
-use crate::run::{conclude, load_results, page};
+use crate::question::QuestionArgs;
 use crate::spec::Spec;
-use crate::summary;
 use crate::terminal;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  schism check latest
+  schism check history.edn
+  schism check history.edn.gz --model cas-register --initial 0 --certificate order.json
+  schism check transactions.edn --consistency-model snapshot-isolation
+  zcat operations.csv.gz | schism check -")]
+pub struct CheckArgs {
+    /// A run's name, `latest`, a run's folder, a history file, or `-` for standard input
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Judge as this workload would [default: the run's own]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    #[command(flatten)]
+    pub question: QuestionArgs,
+    /// Write here what shows the verdict: an order that explains the history, or operations that have none
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// Write results and report into the run's folder even if that is not in the store
+    #[arg(long)]
+    pub save: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Judges again. A run's results and report are replaced; a bare file's go to the terminal only.
 /// Whatever cannot be written, or had better not be, the verdict is said.
-pub fn check(args: args::Check) -> Result<ExitCode, Failure> {
+pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
     let budget = args.budget.budget();
     let path = Path::new(&args.run);
     // A file, a pipe of the shell's, a device: whatever can be read and is no folder.
     let is_file = args.run == "-" || fs::metadata(path).is_ok_and(|there| !there.is_dir());
     if args.workload.is_none() && is_file {
-        return input::check(&args, path);
+        return file::check(&args, path);
     }
     if args.workload.is_none()
         && let Some(history) = input::in_folder(path)
     {
-        return input::check(&args, &history);
+        return file::check(&args, &history);
     }
     let format = args.input.format.map(|_| "--format");
     if let Some(flag) = args.question.given().into_iter().chain(format).next() {
@@ -151,7 +184,7 @@ fn still_going(judged: &mut Judged) {
 
 /// Replaces the results and the report, or says why not.
 fn write(
-    args: &args::Check,
+    args: &CheckArgs,
     store: &Store,
     run: &Run,
     stored: Option<&Judged>,
@@ -189,21 +222,6 @@ fn undecided<'a>(stored: &'a Judged, judged: &Judged) -> Option<&'a str> {
     names.find(|name| lacks && decided(stored, name) && !decided(judged, name))
 }
 
-/// A run's history, and who judges it: as its own workload says, or another.
-pub fn of_run(
-    store: &args::StoreArgs,
-    name: &str,
-    workload: Option<&str>,
-) -> Result<(PathBuf, Vec<Box<dyn Checker>>), Failure> {
-    let store = Store::new(&store.store);
-    let run = store.open(name).map_err(Failure::usage)?;
-    let spec = Spec::load(&run)?;
-    let workload = workload.unwrap_or(&spec.workload);
-    let params: Vec<_> = spec.params.clone().into_iter().collect();
-    let checkers = judges(workload, &params, Some(&spec))?;
-    Ok((run.history(), checkers))
-}
-
 /// A run that ended before its main phase has left why, and nothing to judge.
 fn never_began(run: &Run, spec: &Spec, json: bool) -> Result<ExitCode, Failure> {
     let judged = load_results(run).map_err(|_| {
@@ -213,79 +231,4 @@ fn never_began(run: &Run, spec: &Spec, json: bool) -> Result<ExitCode, Failure> 
         ))
     })?;
     print(&spec.title(), &judged, &History::default(), json)
-}
-
-/// Writes the report of a judged run again.
-pub fn report(args: args::Report) -> Result<ExitCode, Failure> {
-    let store = Store::new(&args.store.store);
-    let run = store.open(&args.run).map_err(Failure::usage)?;
-    let spec = Spec::load(&run)?;
-    let judged = load_results(&run)?;
-    let history = run.load().map_err(Failure::usage)?.history;
-    let page = page(&run, &spec, &history, &judged)?;
-    let path = match args.output {
-        Some(path) => {
-            let fail = |e| Failure::Infra(format!("cannot write {}: {e}", path.display()));
-            output::put(&path, page.as_bytes()).map_err(fail)?;
-            path
-        }
-        None => {
-            let written = run.write(&run.report(), page.as_bytes());
-            written.map_err(Failure::infra)?;
-            run.report()
-        }
-    };
-    terminal::line(path.display().to_string());
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The checkers of a workload, and those that every run has.
-pub fn judges(
-    workload: &str,
-    params: &[(String, String)],
-    spec: Option<&Spec>,
-) -> Result<Vec<Box<dyn Checker>>, Failure> {
-    let workload = catalogue::find(workload).map_err(Failure::usage)?;
-    let own = workload.params();
-    let given = params
-        .iter()
-        .filter(|(k, _)| own.iter().any(|p| p.name == k))
-        .map(|(k, v)| (k.as_str(), v.as_str()));
-    let params = Params::resolve(&own, given).map_err(Failure::usage)?;
-    let circumstances = match spec {
-        None => Circumstances::default(),
-        Some(spec) => {
-            let entry = systems::find(&spec.system).map_err(Failure::usage)?;
-            let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-            let params = entry.own_params(given).map_err(Failure::usage)?;
-            Circumstances {
-                offered: entry.interfaces.to_vec(),
-                nodes: spec.node_names(),
-                faults: spec.nemesis.as_deref() != Some("none"),
-                confirmations: entry.confirmations(&params),
-                chain_rules: entry.chain_rules(&params),
-                separate_clocks: spec.cluster != Kind::Lab,
-                may_crash: spec.may_crash || entry.may_crash,
-            }
-        }
-    };
-    Ok(catalogue::judges(workload, &params, circumstances))
-}
-
-/// The result on stdout, the verdict as the exit code.
-pub fn print(
-    title: &str,
-    judged: &Judged,
-    history: &History,
-    json: bool,
-) -> Result<ExitCode, Failure> {
-    match json {
-        true => terminal::json(judged),
-        false => terminal::print(&summary::text(title, judged, history)),
-    }
-    Ok(code(judged.verdict))
-}
-
-pub fn code(verdict: Verdict) -> ExitCode {
-    ExitCode::from(verdict.exit_code())
 }

@@ -3,17 +3,54 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use harness::system::TimeRule;
 use nemeses::schedule::{NemesisSpec, Schedule};
 use report::experiment::{Arm, ClockTest, Comparison, Group, Measure, Rule, number};
 use serde_json::{Value as Json, json};
 use workloads::systems;
 
-use crate::args::{Compare, Experiment};
 use crate::exit::Failure;
-use crate::experiment::{Question, command_line, conclude};
+use crate::experiment::{CODES, ExperimentArgs, Question, command_line, conclude};
+use crate::flags;
 use crate::grid::{self, Grid};
 use crate::wanted::{Faults, Wanted};
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("Examples:
+  schism compare paxos-kv etcd --seeds 10
+  schism compare paxos-kv etcd --nemesis none,clock,pause,pause+clock --fault-length 2s
+  schism compare paxos-kv paxos-kv --param-b reads=lease --nemesis none,pause:leader
+
+Runs that the store already has are not made again.
+
+{CODES}"))]
+pub struct CompareArgs {
+    /// The first system: see `schism systems`
+    pub system_a: String,
+    /// The second system; the same one, if the parameters differ
+    pub system_b: String,
+    /// Faults, as for `schism run`, but each between commas is a group of runs of its own. Every group
+    /// with `clock` is also run without the clock's faults, everything else alike
+    #[arg(
+        help_heading = "Faults",
+        long,
+        short = 'f',
+        default_value = "none,clock,pause,partition,kill"
+    )]
+    pub nemesis: String,
+    /// Set a parameter of both, `name=value`, or of one, `SYSTEM.name=value`; may be given several times
+    #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
+    pub param: Vec<(String, String)>,
+    /// Set a parameter of the first system; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = flags::pair)]
+    pub param_a: Vec<(String, String)>,
+    /// Set a parameter of the second system; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = flags::pair)]
+    pub param_b: Vec<(String, String)>,
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+}
 
 /// One of the two.
 struct Side {
@@ -29,7 +66,7 @@ struct Side {
 #[derive(Clone, Copy)]
 struct Place(usize);
 
-pub fn command(mut args: Compare) -> Result<ExitCode, Failure> {
+pub fn command(mut args: CompareArgs) -> Result<ExitCode, Failure> {
     let sides = sides(&args)?;
     // What cannot be done to one of them would not be the same for both.
     args.experiment.drawing.no_leader |= !sides.iter().all(|side| side.leads);
@@ -118,7 +155,7 @@ fn rule(rule: &TimeRule) -> Rule {
 }
 
 /// The two systems with what each is given.
-fn sides(args: &Compare) -> Result<[Side; 2], Failure> {
+fn sides(args: &CompareArgs) -> Result<[Side; 2], Failure> {
     let names = [&args.system_a, &args.system_b];
     let mut leads = [false; 2];
     for (leads, name) in leads.iter_mut().zip(names) {
@@ -187,7 +224,7 @@ fn families(nemesis: &str) -> Result<Vec<String>, Failure> {
 
 /// One run; `under` names its faults for people.
 fn ask(
-    experiment: &Experiment,
+    experiment: &ExperimentArgs,
     side: &Side,
     under: &str,
     faults: Faults,
@@ -225,7 +262,7 @@ fn has_clock(schedule: &Schedule) -> bool {
 
 /// The same faults at the same times, but for the clock's. Left with none, it is a run under `none`.
 fn without_clock(
-    experiment: &Experiment,
+    experiment: &ExperimentArgs,
     side: &Side,
     family: &str,
     with: &Question,
@@ -256,7 +293,7 @@ fn name_without_clock(family: &str) -> String {
 }
 
 /// Verdicts and headlines of every group, then what the clock changed.
-fn text(c: &Comparison, args: &Compare) -> String {
+fn text(c: &Comparison, args: &CompareArgs) -> String {
     let [a, b] = &c.systems;
     let mut out = format!("{a} and {b}: {}\n", grid::legend(args.experiment.seeds));
     let headline = |m: &&Measure| m.headline;

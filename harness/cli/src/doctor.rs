@@ -1,5 +1,6 @@
 //! `schism doctor`: what this machine offers.
 
+use clap::Args;
 use std::process::ExitCode;
 
 use harness::cluster::lab::LabError;
@@ -7,11 +8,20 @@ use harness::doctor::{self, Finding, State};
 use workloads::params::Params;
 use workloads::systems::{self, Setup, SetupError};
 
-use crate::args;
 use crate::exit::Failure;
+use crate::flags::StoreArgs;
 use crate::terminal;
 
-pub fn command(args: &args::Doctor) -> Result<ExitCode, Failure> {
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the findings as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn command(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let findings = doctor::examine(&args.store.store);
     for finding in findings.iter().chain(&systems()) {
         match args.json {

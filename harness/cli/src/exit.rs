@@ -32,6 +32,11 @@ pub fn table() -> String {
     text
 }
 
+/// A verdict as the exit code.
+pub fn code(verdict: Verdict) -> ExitCode {
+    ExitCode::from(verdict.exit_code())
+}
+
 /// Why a command has no result.
 #[derive(Debug)]
 pub enum Failure {

@@ -8,24 +8,84 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use checkers::Verdict;
+use clap::Args;
+use harness::generator::Shape;
+use harness::scheduler::Clients;
 use harness::system::TimeRule;
 use history::store::{Run, Store};
 use history::wording::{counted, either};
 use nemeses::schedule::Schedule;
 use report::experiment::{Measure, Trial};
 
-use crate::args::Experiment;
 use crate::batch;
 use crate::exit::Failure;
+use crate::flags::{self, StoreArgs};
+use crate::judged::Outcome;
 use crate::measures;
 use crate::output;
 use crate::plan::Plan;
-use crate::run::Outcome;
 use crate::spec::{Drawing, Spec, quoted};
 use crate::terminal;
 use crate::wanted::{Faults, Wanted};
+
+/// What `compare` and `sweep` have in common.
+#[derive(Debug, Args)]
+pub struct ExperimentArgs {
+    /// What to ask: see `schism workloads` [default: register]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    #[command(flatten)]
+    pub drawing: Drawing,
+    /// Number of nodes, 1 to 9 [default: 5]
+    #[arg(long)]
+    pub nodes: Option<usize>,
+    /// Runs of each kind, each with a seed of its own; six are the least for an interval of 95 %
+    #[arg(long, default_value_t = 10)]
+    pub seeds: u64,
+    /// First seed
+    #[arg(long, default_value_t = 1)]
+    pub first_seed: u64,
+    /// Length of each run's main phase
+    #[arg(long, short, value_parser = flags::duration, default_value = "30s", value_name = "DURATION")]
+    pub time_limit: Duration,
+    /// Operations offered a second, on average [default: 200]
+    #[arg(help_heading = "Load", long, short, allow_negative_numbers = true)]
+    pub rate: Option<f64>,
+    /// Operations open at once: number of clients [default: 10, at least one a node]
+    #[arg(help_heading = "Load", long, short)]
+    pub concurrency: Option<usize>,
+    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
+    /// may be at another node [default: sticky]
+    #[arg(help_heading = "Load", long, value_name = "HOW")]
+    pub clients: Option<Clients>,
+    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
+    /// same mean rate [default: varied]
+    #[arg(help_heading = "Load", long, value_name = "SHAPE")]
+    pub load: Option<Shape>,
+    /// After this an operation is given up, its outcome unknown [default: 3s]
+    #[arg(help_heading = "Load", long, value_parser = flags::duration)]
+    pub op_timeout: Option<Duration>,
+    /// Runs at a time, each in a lab of its own [default: one for every two cores]
+    #[arg(long, short)]
+    pub jobs: Option<usize>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Write the page here [default: into the store]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// For the help of both.
+pub const CODES: &str = "Exit codes:
+   0  every run has a result, whatever its verdict
+   4  infra    some run has none, or the harness could not do its work
+  64  usage    the command line is wrong";
 
 /// As many as the interval's arithmetic takes.
 const MOST_SEEDS: u64 = 1_000;
@@ -84,7 +144,7 @@ pub struct Answers {
     pub measures: Vec<Measure>,
 }
 
-impl Experiment {
+impl ExperimentArgs {
     pub fn check(&self) -> Result<(), Failure> {
         match (1..=MOST_SEEDS).contains(&self.seeds) {
             true => Ok(()),

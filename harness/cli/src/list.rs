@@ -3,15 +3,25 @@
 use std::process::ExitCode;
 
 use checkers::Verdict;
+use clap::Args;
 use harness::run::Judged;
 use history::store::{Run, Store};
 use serde::Serialize;
 
-use crate::args::List;
 use crate::exit::Failure;
-use crate::run::load_results;
+use crate::flags::StoreArgs;
+use crate::judged::load_results;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the list as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// A reason that is longer is read elsewhere.
 const MOST_CHARS: usize = 120;
@@ -35,7 +45,7 @@ struct Row {
     problem: Option<String>,
 }
 
-pub fn command(args: List) -> Result<ExitCode, Failure> {
+pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let runs = store.list().map_err(Failure::infra)?;
     for run in &runs {

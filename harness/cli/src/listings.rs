@@ -1,8 +1,8 @@
 //! What there is: systems, workloads, nemeses, flaws, errors, and what this machine offers.
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use clap::Args;
 use harness::client::ERRORS;
 use serde_json::{Value as Json, json};
 use workloads::params::Param;
@@ -10,6 +10,23 @@ use workloads::{catalogue, systems};
 
 use crate::exit::Failure;
 use crate::terminal;
+
+#[derive(Debug, Args)]
+pub struct ListingArgs {
+    /// Print the list as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FlawsArgs {
+    /// Of which system
+    #[arg(default_value = "paxos-kv")]
+    pub system: String,
+    /// Print the list as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Prints rows as JSON lines, or as `text` shows them.
 fn show(rows: &[Json], as_json: bool, text: impl Fn(&Json) -> String) -> ExitCode {
@@ -179,25 +196,4 @@ pub fn errors(as_json: bool) -> Result<ExitCode, Failure> {
         };
         format!("{:<14} {kind}  {}", word(row, "code"), word(row, "meaning"))
     }))
-}
-
-/// Undoes by hand what a dead agent left: the agent itself knows how.
-pub fn heal(dir: &Path) -> Result<ExitCode, Failure> {
-    let agent = harness::cluster::lab::agent_program().map_err(Failure::Infra)?;
-    let healed = Command::new(&agent)
-        .arg("heal")
-        .arg("--dir")
-        .arg(dir)
-        .output()
-        .map_err(|e| Failure::Infra(format!("cannot start {}: {e}", agent.display())))?;
-    terminal::print(&String::from_utf8_lossy(&healed.stdout));
-    match healed.status.success() {
-        true => Ok(ExitCode::SUCCESS),
-        false => Err(Failure::Infra(format!(
-            "{} heal: {}: {}",
-            agent.display(),
-            healed.status,
-            String::from_utf8_lossy(&healed.stderr).trim_end()
-        ))),
-    }
 }

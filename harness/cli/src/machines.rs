@@ -37,13 +37,18 @@ impl Kind {
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct ClusterArgs {
     /// What the nodes are
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Machines", long, value_enum, default_value_t)]
     pub cluster: Kind,
     /// Number of nodes, 1 to 9 [default: 5]; with `--cluster ssh` the hosts, by comma: `HOST`, `USER@HOST`, or `HOST=ADDRESS` where peers reach it elsewhere than SSH does
-    #[arg(long, short)]
+    #[arg(help_heading = "Machines", long, short)]
     pub nodes: Option<String>,
     /// Hosts from a file, one a line
-    #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
+    #[arg(
+        help_heading = "Machines",
+        long,
+        value_name = "FILE",
+        conflicts_with = "nodes"
+    )]
     pub nodes_file: Option<PathBuf>,
     #[command(flatten)]
     pub access: AccessArgs,
@@ -51,39 +56,38 @@ pub struct ClusterArgs {
 
 /// How to get in: all that is not given comes from `~/.ssh/config`.
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "SSH")]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessArgs {
     /// Log in as this user; root, or one with sudo without a password
-    #[arg(long)]
+    #[arg(help_heading = "SSH", long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Port of sshd
-    #[arg(long)]
+    #[arg(help_heading = "SSH", long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Key file; its passphrase is asked for, or taken from SCHISM_SSH_PASSPHRASE
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "SSH", long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<PathBuf>,
     /// Go through this host, as with `ssh -J`
-    #[arg(long, value_name = "HOST")]
+    #[arg(help_heading = "SSH", long, value_name = "HOST")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
     /// Read this instead of `~/.ssh/config`
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "SSH", long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssh_config: Option<PathBuf>,
     /// Enter keys of hosts that are not in known_hosts yet; changed keys are refused all the same
-    #[arg(long)]
+    #[arg(help_heading = "SSH", long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub accept_new_host_keys: bool,
     /// Where everything is put on a node [default: /var/lib/schism]
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "SSH", long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_dir: Option<PathBuf>,
     /// Whose clocks clock faults shift: the machine's own, each process's, or the machine's where it has one that may be set [default: auto]
-    #[arg(long, value_name = "WHOSE", value_parser = ["auto", "machine", "process"])]
+    #[arg(help_heading = "SSH", long, value_name = "WHOSE", value_parser = ["auto", "machine", "process"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clocks: Option<String>,
 }

@@ -3,19 +3,24 @@
 // Whatever is printed goes through `terminal`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod args;
 mod batch;
 mod certificate;
 mod check;
+mod cli;
 mod cluster;
 mod compare;
+mod convert;
 mod display;
 mod doctor;
 mod domain;
 mod exit;
 mod experiment;
+mod flags;
 mod grid;
+mod heal;
 mod input;
+mod judged;
+mod judges;
 mod list;
 mod listings;
 mod machines;
@@ -25,6 +30,8 @@ mod packed;
 mod plan;
 mod prompt;
 mod prove;
+mod question;
+mod report;
 mod run;
 mod spec;
 mod stream;
@@ -38,7 +45,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use cli::{Cli, Command};
 use exit::Failure;
 
 fn main() -> ExitCode {
@@ -59,8 +66,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::command(*args),
         Command::Check(args) => check::check(args),
         Command::Verify(args) => certificate::verify(&args),
-        Command::Convert(args) => input::convert(&args),
-        Command::Report(args) => check::report(args),
+        Command::Convert(args) => convert::command(&args),
+        Command::Report(args) => report::command(args),
         Command::List(args) => list::command(args),
         Command::Systems(args) => listings::systems(args.json),
         Command::Workloads(args) => listings::workloads(args.json),
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::command(*args),
         Command::Cluster(args) => vagrant::command(&args),
         Command::Doctor(args) => doctor::command(&args),
-        Command::Heal(args) => listings::heal(&args.dir),
+        Command::Heal(args) => heal::command(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "schism", &mut script);

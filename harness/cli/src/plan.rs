@@ -14,8 +14,8 @@ use workloads::params::Params;
 use workloads::systems::{self, Entry, Ready, Setup};
 use workloads::workload::Workload;
 
-use crate::check;
 use crate::exit::Failure;
+use crate::judges::judges;
 use crate::spec::Spec;
 
 /// Everything that a run needs, checked.
@@ -69,7 +69,7 @@ impl Plan {
 
     pub fn checkers(&self) -> Result<Vec<Box<dyn Checker>>, Failure> {
         let params: Vec<_> = self.spec.params.clone().into_iter().collect();
-        check::judges(&self.spec.workload, &params, Some(&self.spec))
+        judges(&self.spec.workload, &params, Some(&self.spec))
     }
 
     pub fn into_test(self) -> Test {

@@ -3,22 +3,56 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::Verdict;
+use clap::Args;
 use history::store::Store;
 use history::wording::{counted, either};
 use workloads::scenario::Scenario;
 
-use crate::args::Prove;
 use crate::batch::{self, default_jobs};
-use crate::exit::Failure;
+use crate::exit::{Failure, code};
+use crate::flags::StoreArgs;
+use crate::judged::Outcome;
 use crate::output;
-use crate::run::Outcome;
 use crate::spec::{Drawing, Spec};
 use crate::terminal;
 use crate::wanted::{Faults, Wanted};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  schism prove --seeds 20 --clean-seeds 100
+  schism prove --only stale-read-leader --seeds 3")]
+pub struct ProveArgs {
+    /// Folder of scenario files
+    #[arg(long, default_value = "workloads/scenarios", value_name = "DIR")]
+    pub scenarios: PathBuf,
+    /// Only these scenarios, by name
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Seeds for each flaw
+    #[arg(long, default_value_t = 20)]
+    pub seeds: u64,
+    /// Clean runs in all, spread over the scenarios
+    #[arg(long, default_value_t = 100)]
+    pub clean_seeds: u64,
+    /// First seed
+    #[arg(long, default_value_t = 1)]
+    pub first_seed: u64,
+    /// Runs at a time, each in a lab of its own [default: one for every two cores]
+    #[arg(long, short)]
+    pub jobs: Option<usize>,
+    /// Also run each flaw under the fault families that it does not need
+    #[arg(long)]
+    pub matrix: bool,
+    /// Write the table, as Markdown, here
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
 
 /// One run to be made.
 #[derive(Clone)]
@@ -84,7 +118,7 @@ impl<'a> Job<'a> {
     }
 }
 
-pub fn command(args: Prove) -> Result<ExitCode, Failure> {
+pub fn command(args: ProveArgs) -> Result<ExitCode, Failure> {
     let entries = entries(&args)?;
     let jobs = plan(&args, &entries)?;
     let store = Store::new(&args.store.store);
@@ -110,10 +144,10 @@ pub fn command(args: Prove) -> Result<ExitCode, Failure> {
         terminal::tell(format!("schism: cannot write {}: {e}", path.display()));
     }
     let verdict = overall(&entries, &made);
-    Ok(crate::check::code(verdict))
+    Ok(code(verdict))
 }
 
-fn entries(args: &Prove) -> Result<Vec<Entry>, Failure> {
+fn entries(args: &ProveArgs) -> Result<Vec<Entry>, Failure> {
     let dir = &args.scenarios;
     let fail = |e: std::io::Error| Failure::Usage(format!("cannot read {}: {e}", dir.display()));
     let mut entries = Vec::new();
@@ -146,7 +180,7 @@ fn entries(args: &Prove) -> Result<Vec<Entry>, Failure> {
     }
 }
 
-fn plan<'a>(args: &Prove, entries: &'a [Entry]) -> Result<Vec<Job<'a>>, Failure> {
+fn plan<'a>(args: &ProveArgs, entries: &'a [Entry]) -> Result<Vec<Job<'a>>, Failure> {
     let mut jobs = Vec::new();
     for seed in args.first_seed..args.first_seed + args.seeds {
         for entry in entries {
@@ -185,7 +219,7 @@ fn found(entry: &Entry, outcome: &Outcome) -> bool {
         .is_empty()
 }
 
-fn table(args: &Prove, entries: &[Entry], made: &[Made]) -> String {
+fn table(args: &ProveArgs, entries: &[Entry], made: &[Made]) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,

@@ -1,57 +1,122 @@
 //! `schism run`: from a specification to a verdict.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::{Analysis, Budget, Checker, Verdict};
+use clap::Args;
 use harness::cluster::lab::{self, Entered};
+use harness::generator::Shape;
 use harness::progress::{Progress, Stop, Wish, unless, wish};
 use harness::run::{Judged, RunError, judge, record};
+use harness::scheduler::Clients;
 use harness::test::Notes;
 use history::History;
-use history::file;
 use history::store::{Run, Store};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use workloads::scenario::{Expect, Scenario};
 
-use crate::args;
-use crate::check;
 use crate::cluster;
 use crate::display::Display;
 use crate::doctor;
-use crate::exit::Failure;
-use crate::machines::Kind;
+use crate::exit::{Failure, code};
+use crate::flags::{self, BudgetArgs, StoreArgs};
+use crate::judged::{Outcome, command_line, conclude, outcome, print};
+use crate::machines::{ClusterArgs, Kind};
 use crate::plan::Plan;
-use crate::spec::Spec;
+use crate::spec::{Drawing, Spec};
 use crate::terminal;
 use crate::wanted::{Faults, NEMESIS, Wanted};
 
-/// Bytes of a run's files, of whosever run it is.
-const MOST_RESULTS: u64 = 1 << 30;
-const MOST_SCHEDULE: u64 = 64 << 20;
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  schism run paxos-kv --nemesis partition,pause --time-limit 60s
+  schism run paxos-kv --flaw stale-read-leader --nemesis partition:leader --seed 7
+  schism run etcd --workload register --nemesis partition --param reads=serializable
+  schism run --scenario workloads/scenarios/stale-read-leader.toml
+  schism run --spec store/latest/spec.json
+  schism run paxos-kv --schedule store/latest/schedule.toml --seed 7
+  schism run paxos-kv --cluster ssh --nodes a,b,c --user root
+  schism run paxos-kv --cluster vagrant --nodes 3")]
+pub struct RunArgs {
+    /// What to test: see `schism systems`
+    #[arg(required_unless_present_any = ["scenario", "spec"])]
+    pub system: Option<String>,
+    /// Take everything not given here from a scenario file
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Take everything not given here from a run's `spec.json`, its faults and its seed too
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    pub spec: Option<PathBuf>,
+    /// Leave out the flaw that the scenario plants
+    #[arg(long, requires = "scenario")]
+    pub clean: bool,
+    /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict; else the verdict's, and 1 in place of 0
+    #[arg(help_heading = "Judging", long, requires = "scenario")]
+    pub expect: bool,
+    /// What to ask of it: see `schism workloads` [default: register]
+    #[arg(long, short)]
+    pub workload: Option<String>,
+    /// Faults: families by comma, together by plus, shapes after a colon: `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]
+    #[arg(help_heading = "Faults", long, short = 'f')]
+    pub nemesis: Option<String>,
+    /// Run exactly these faults instead of drawing some
+    #[arg(help_heading = "Faults", long, value_name = "FILE", conflicts_with_all = ["nemesis", "fault_length", "fault_gap", "no_leader"])]
+    pub schedule: Option<PathBuf>,
+    #[command(flatten)]
+    pub drawing: Drawing,
+    /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
+    #[arg(help_heading = "Faults", long, value_name = "NAME")]
+    pub flaw: Vec<String>,
+    /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several times
+    #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
+    pub param: Vec<(String, String)>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Length of the main phase [default: 60s]
+    #[arg(long, short, value_parser = flags::duration)]
+    pub time_limit: Option<Duration>,
+    /// Operations offered a second, on average [default: the system's, 200 for most]
+    #[arg(help_heading = "Load", long, short, allow_negative_numbers = true)]
+    pub rate: Option<f64>,
+    /// Operations open at once: number of clients [default: the system's, 10 for most; at least one a node]
+    #[arg(help_heading = "Load", long, short)]
+    pub concurrency: Option<usize>,
+    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
+    /// may be at another node [default: sticky]
+    #[arg(help_heading = "Load", long, value_name = "HOW")]
+    pub clients: Option<Clients>,
+    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
+    /// same mean rate [default: varied]
+    #[arg(help_heading = "Load", long, value_name = "SHAPE")]
+    pub load: Option<Shape>,
+    /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
+    #[arg(help_heading = "Load", long, value_parser = flags::duration)]
+    pub op_timeout: Option<Duration>,
+    /// Once everything is healed, every node must serve again within this, and then take a write [default: the system's, 30s for most]
+    #[arg(help_heading = "Judging", long, value_parser = flags::duration)]
+    pub recovery_time: Option<Duration>,
+    /// Let daemons end by themselves: else a run in which one did is invalid
+    #[arg(help_heading = "Judging", long)]
+    pub may_crash: bool,
+    /// Seed of everything random [default: drawn, and shown]
+    #[arg(long, short, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// How long a node may be without a word from the controller before it heals itself.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// What `--json` prints.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Outcome {
-    pub run: String,
-    pub verdict: Verdict,
-    /// Kinds of all anomalies, the most telling first.
-    pub anomalies: Vec<String>,
-    /// When the first anomaly was complete, in seconds since the start of the main phase.
-    pub found_at_s: Option<f64>,
-    pub seed: u64,
-    /// What is not as the scenario expects, if the run is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unmet: Option<Vec<String>>,
-    pub judged: Judged,
-}
-
-pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
+pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
     // Everything that a person can have got wrong is found before anything starts.
     let asked = asked(&args)?;
     let plan = Plan::new(asked.wanted.settle()?)?;
@@ -103,7 +168,7 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
     let unmet = expect.map(|expect| expect.unmet(judged.verdict, &judged.analyses));
     let code = match &unmet {
         Some(unmet) if args.expect => as_expected(judged.verdict, unmet.is_empty()),
-        _ => check::code(judged.verdict),
+        _ => code(judged.verdict),
     };
     match args.json {
         true => terminal::json(&Outcome {
@@ -111,7 +176,7 @@ pub fn command(args: args::Run) -> Result<ExitCode, Failure> {
             ..outcome(&run, &spec, &history, judged)
         }),
         false => {
-            check::print(&spec.title(), &judged, &history, false)?;
+            print(&spec.title(), &judged, &history, false)?;
             match unmet.as_deref() {
                 None => {}
                 Some([]) => terminal::line("\nas the scenario expects"),
@@ -137,7 +202,7 @@ struct Asked {
     expect: Option<Expect>,
 }
 
-fn asked(args: &args::Run) -> Result<Asked, Failure> {
+fn asked(args: &RunArgs) -> Result<Asked, Failure> {
     let (below, expect) = match (&args.scenario, &args.spec) {
         (Some(file), _) => {
             let scenario = Scenario::load(file).map_err(Failure::usage)?;
@@ -165,7 +230,7 @@ fn asked(args: &args::Run) -> Result<Asked, Failure> {
 }
 
 /// What the flags say; the nodes too, where they say nothing of them.
-fn flags(args: &args::Run, below: &Wanted) -> Result<Wanted, Failure> {
+fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
     let drawing = &args.drawing;
     let faults = match (&args.schedule, &args.nemesis) {
         (Some(file), _) => Some(Faults::File(file.clone())),
@@ -235,8 +300,8 @@ fn flags(args: &args::Run, below: &Wanted) -> Result<Wanted, Failure> {
 fn as_expected(verdict: Verdict, met: bool) -> ExitCode {
     match (met, verdict) {
         (true, _) => ExitCode::SUCCESS,
-        (false, Verdict::Valid) => check::code(Verdict::Invalid),
-        (false, verdict) => check::code(verdict),
+        (false, Verdict::Valid) => code(Verdict::Invalid),
+        (false, verdict) => code(verdict),
     }
 }
 
@@ -368,92 +433,6 @@ fn listen(progress: Arc<Progress>) -> Stop {
         }
     });
     stop
-}
-
-/// Step 9, the files: results and report.
-pub fn conclude(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Result<(), Failure> {
-    let results = serde_json::to_vec_pretty(judged).map_err(Failure::infra)?;
-    run.write(&run.results(), &results)
-        .map_err(Failure::infra)?;
-    let page = page(run, spec, history, judged)?;
-    run.write(&run.report(), page.as_bytes())
-        .map_err(Failure::infra)
-}
-
-/// The report.
-pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Result<String, Failure> {
-    let mut shown = serde_json::to_value(Spec {
-        // The page shows the faults themselves.
-        schedule: None,
-        ..spec.clone()
-    })
-    .map_err(Failure::infra)?;
-    shown["versions"] = judged.notes.versions.clone().into();
-    if let Some(delay) = judged.notes.recorder_delay {
-        shown["recorder_delay"] = serde_json::to_value(delay).map_err(Failure::infra)?;
-    }
-    let schedule = file::read(&run.schedule(), MOST_SCHEDULE).ok();
-    let schedule = schedule.and_then(|text| String::from_utf8(text).ok());
-    Ok(report::render(&report::Input {
-        system: &spec.system,
-        workload: &spec.workload,
-        command: &command_line(run, spec),
-        spec: &shown,
-        schedule: schedule.as_deref(),
-        nodes: &spec.node_names(),
-        history,
-        analyses: &judged.analyses,
-        verdict: judged.verdict,
-        warnings: &judged.notes.warnings,
-    }))
-}
-
-/// For a shell that stands in any folder.
-fn command_line(run: &Run, spec: &Spec) -> String {
-    let folder = std::path::absolute(run.path()).unwrap_or_else(|_| run.path().into());
-    let store = folder.parent().unwrap_or(&folder);
-    spec.command(&folder.join("spec.json"), store)
-}
-
-pub fn load_results(run: &Run) -> Result<Judged, Failure> {
-    let path = run.results();
-    let text = file::read(&path, MOST_RESULTS).map_err(|e| {
-        let (path, run_name) = (path.display(), run.name());
-        Failure::Usage(match run.is_live() {
-            true => format!("cannot read {path}: {e}; the run still goes on"),
-            false => format!("cannot read {path}: {e}; `schism check {run_name}` judges the run"),
-        })
-    })?;
-    serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
-}
-
-/// What `--json` printed for a run that is over.
-pub fn recall(run: &Run) -> Result<Outcome, Failure> {
-    let judged = load_results(run)?;
-    let history = run.load().map_err(Failure::infra)?.history;
-    Ok(outcome(run, &Spec::load(run)?, &history, judged))
-}
-
-fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome {
-    let all = || judged.analyses.iter().flat_map(|a| &a.anomalies);
-    let complete = |ops: &[u64]| {
-        let times = ops.iter().map(|index| {
-            let completion = history.op(*index).and_then(|op| op.completion);
-            let event = history.events().get(completion.unwrap_or(*index) as usize);
-            event.map_or(0, |e| e.time.as_nanos())
-        });
-        times.max()
-    };
-    let found = all().filter_map(|anomaly| complete(&anomaly.ops)).min();
-    Outcome {
-        run: run.path().display().to_string(),
-        verdict: judged.verdict,
-        anomalies: all().map(|a| a.kind.clone()).collect(),
-        found_at_s: found.map(|at| at.saturating_sub(judged.notes.main_from_ns) as f64 / 1e9),
-        seed: spec.seed,
-        unmet: None,
-        judged,
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use nemeses::schedule::NemesisSpec;
 use nemeses::units::write_duration;
 use report::experiment::{Arm, Measure, Point, Sweep, Valley};
@@ -10,12 +11,52 @@ use serde_json::{Value as Json, json};
 use workloads::params::{Kind, Param, ParamError, Params, parse_duration};
 use workloads::{catalogue, systems};
 
-use crate::args;
 use crate::compare::{verdicts, verdicts_json};
 use crate::exit::Failure;
-use crate::experiment::{Question, command_line, conclude};
+use crate::experiment::{CODES, ExperimentArgs, Question, command_line, conclude};
+use crate::flags;
 use crate::grid::{self, Grid};
 use crate::wanted::Wanted;
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("Examples:
+  schism sweep paxos-kv --param election-timeout=50ms..5s --tie heartbeat-interval=0.2x --tie lease=0.8x \\
+      --tie max-drift=0.1x --nemesis pause:leader --fault-length 2s --fault-gap 3s
+  schism sweep etcd --param election-timeout=500ms..10s --tie heartbeat-interval=0.1x --nemesis packet:delay
+
+Runs that the store already has are not made again, so a sweep that was interrupted goes on.
+
+{CODES}"))]
+pub struct SweepArgs {
+    /// What to test: see `schism systems`
+    pub system: String,
+    /// The parameter, of the system or the workload, with the first and the last of its values: `NAME=LO..HI`
+    #[arg(long, short, value_name = "NAME=LO..HI", value_parser = flags::pair)]
+    pub param: (String, String),
+    /// How many values, both ends included
+    #[arg(long, default_value_t = 12)]
+    pub steps: usize,
+    /// How they are spaced: by a factor, or by a difference
+    #[arg(long, value_enum, default_value_t = Scale::Log)]
+    pub scale: Scale,
+    /// Another parameter, so many times the swept one: `lease=0.8x`; may be given several times
+    #[arg(long, value_name = "NAME=FACTORx", value_parser = flags::pair)]
+    pub tie: Vec<(String, String)>,
+    /// Another parameter, the same for all values; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = flags::pair)]
+    pub set: Vec<(String, String)>,
+    /// Faults, as for `schism run`
+    #[arg(help_heading = "Faults", long, short = 'f', default_value = "pause")]
+    pub nemesis: String,
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scale {
+    Log,
+    Linear,
+}
 
 /// More, and nobody waits for it.
 const MOST_STEPS: usize = 200;
@@ -33,7 +74,7 @@ struct Range {
     to: f64,
 }
 
-pub fn command(args: args::Sweep) -> Result<ExitCode, Failure> {
+pub fn command(args: SweepArgs) -> Result<ExitCode, Failure> {
     let experiment = &args.experiment;
     experiment.check()?;
     let entry = systems::find(&args.system).map_err(Failure::usage)?;
@@ -92,7 +133,7 @@ pub fn command(args: args::Sweep) -> Result<ExitCode, Failure> {
         system: args.system.clone(),
         parameter: param.name.into(),
         unit: unit.name.into(),
-        log: scale == args::Scale::Log,
+        log: scale == Scale::Log,
         asked,
         valleys: answers
             .measures
@@ -159,13 +200,13 @@ fn read_range(param: &Param, text: &str) -> Result<Range, Failure> {
 }
 
 /// The values to try, each once: on a coarse scale two steps can round to the same number.
-fn values(kind: Kind, range: Range, steps: usize, scale: args::Scale) -> Result<Vec<f64>, Failure> {
+fn values(kind: Kind, range: Range, steps: usize, scale: Scale) -> Result<Vec<f64>, Failure> {
     if !(2..=MOST_STEPS).contains(&steps) {
         return Err(Failure::Usage(format!(
             "--steps {steps}: 2 to {MOST_STEPS}, both ends of the range included"
         )));
     }
-    let log = scale == args::Scale::Log;
+    let log = scale == Scale::Log;
     if log && range.from <= 0.0 {
         return Err(Failure::Usage(
             "a logarithmic scale has no nought: begin above it, or give --scale linear".into(),
@@ -234,7 +275,7 @@ fn tie<'a>(
 }
 
 fn ask(
-    args: &args::Sweep,
+    args: &SweepArgs,
     nemesis: &str,
     set: &[(&str, String)],
     seed: u64,
@@ -363,7 +404,6 @@ fn json(s: &Sweep) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Scale;
 
     const TIMEOUT: Param = Param {
         name: "election-timeout",

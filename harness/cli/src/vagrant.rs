@@ -6,14 +6,34 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
+use clap::{Args, Subcommand};
 use harness::cluster::Machine;
 use harness::progress::Progress;
 
-use crate::args::{Cluster, ClusterCommand};
 use crate::domain::Domain;
 use crate::exit::Failure;
 use crate::machines::AccessArgs;
 use crate::terminal;
+
+#[derive(Debug, Args)]
+pub struct VagrantArgs {
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Bring machines up, and say how to reach them
+    Up {
+        /// How many
+        #[arg(long, short, default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=9))]
+        nodes: usize,
+    },
+    /// Say how the machines are
+    Status,
+    /// Destroy the machines
+    Down,
+}
 
 /// Says where the Vagrantfile is, if that is not `vagrant/` here.
 const VARIABLE: &str = "SCHISM_VAGRANT_DIR";
@@ -21,7 +41,7 @@ const VARIABLE: &str = "SCHISM_VAGRANT_DIR";
 const NODES: &str = "SCHISM_NODES";
 
 /// `schism cluster up|status|down`.
-pub fn command(args: &Cluster) -> Result<ExitCode, Failure> {
+pub fn command(args: &VagrantArgs) -> Result<ExitCode, Failure> {
     let folder = folder()?;
     match &args.command {
         ClusterCommand::Up { nodes } => {

@@ -133,14 +133,8 @@ impl System for Double {
     fn recovery_time(&self) -> Duration {
         HOUR
     }
-    async fn leader(&self, _: &[Node]) -> Option<Name> {
-        None
-    }
     fn client_port(&self) -> u16 {
         0
-    }
-    async fn wall_clock(&self, _: &Node) -> Option<i64> {
-        None
     }
     async fn final_reads(&self, _: &Node) -> Vec<(Name, Result<Value, String>)> {
         if self.0.hangs == Hangs::Reading {

@@ -16,7 +16,7 @@ use harness::cluster::{Node, Program};
 use harness::control::{Agent, ControlError};
 use harness::nemesis::World;
 use harness::system::System;
-use history::{Name, Value};
+use history::Name;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 
@@ -450,10 +450,6 @@ impl System for Paper {
         }
         // The system itself is not asked to lie: it tells the time that its agent gave it.
         Some(now_ns(self.began) + script.offset_ns(&node.name))
-    }
-
-    async fn final_reads(&self, _: &Node) -> Vec<(Name, Result<Value, String>)> {
-        Vec::new()
     }
 
     async fn version(&self, _: &Node) -> Result<String, ControlError> {

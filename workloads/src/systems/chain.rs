@@ -315,10 +315,6 @@ impl System for ChainNode {
         Duration::from_secs(30) + pace.op_timeout
     }
 
-    async fn leader(&self, _nodes: &[Node]) -> Option<Name> {
-        None
-    }
-
     fn client_port(&self) -> u16 {
         self.network.ports.client
     }
@@ -335,10 +331,6 @@ impl System for ChainNode {
 
     async fn look(&self, node: &Node) -> Result<Value, String> {
         self.watch.look(node).await
-    }
-
-    async fn final_reads(&self, _node: &Node) -> Vec<(Name, Result<Value, String>)> {
-        Vec::new()
     }
 
     fn time_rules(&self) -> &'static [TimeRule] {

@@ -267,16 +267,6 @@ impl System for Etcd {
         self.ports.client
     }
 
-    /// The only time that etcd tells is the `Date` of its answers, which has whole seconds: too
-    /// coarse to be evidence.
-    async fn wall_clock(&self, _node: &Node) -> Option<i64> {
-        None
-    }
-
-    async fn final_reads(&self, _node: &Node) -> Vec<(Name, Result<Value, String>)> {
-        Vec::new()
-    }
-
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
         let program = node.bin(NAME).display().to_string();
         let ran = run(node, vec![program, "--version".into()]).await?;

@@ -258,17 +258,8 @@ impl System for Litecoind {
         Duration::from_secs(60) + pace.op_timeout
     }
 
-    async fn leader(&self, _nodes: &[Node]) -> Option<Name> {
-        None
-    }
-
     fn client_port(&self) -> u16 {
         self.network.ports.rpc
-    }
-
-    /// The times that it tells are whole seconds: too coarse to be evidence.
-    async fn wall_clock(&self, _node: &Node) -> Option<i64> {
-        None
     }
 
     fn watch(&self) -> Option<Watch> {

@@ -23,7 +23,6 @@ const PACKAGES: &[&str] = &[
 const CLOSED: &[(&str, &str)] = &[
     ("checkers/src", "choice"),
     ("harness/agent/src", "ledger"),
-    ("harness/cli/src", "run"),
     ("workloads/nodes/chain/src", "node"),
     ("workloads/nodes/paxos-kv/src", "node"),
 ];

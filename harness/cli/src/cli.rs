@@ -1,0 +1,65 @@
+//! The command line as a whole: which commands there are. Each has its own arguments in its own file.
+
+use clap::{Parser, Subcommand};
+
+use crate::certificate::VerifyArgs;
+use crate::check::CheckArgs;
+use crate::compare::CompareArgs;
+use crate::convert::ConvertArgs;
+use crate::doctor::DoctorArgs;
+use crate::heal::HealArgs;
+use crate::list::ListArgs;
+use crate::listings::{FlawsArgs, ListingArgs};
+use crate::prove::ProveArgs;
+use crate::report::ReportArgs;
+use crate::run::RunArgs;
+use crate::sweep::SweepArgs;
+use crate::vagrant::VagrantArgs;
+
+/// Puts consensus systems on trial: real nodes, real faults, a verdict with its evidence.
+#[derive(Debug, Parser)]
+#[command(name = "schism", version, after_help = crate::exit::table(), max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a test and judge it
+    Run(Box<RunArgs>),
+    /// Judge a recorded run again, or a history file of this or another tool
+    Check(CheckArgs),
+    /// Hold a certificate against the history that it is for
+    Verify(VerifyArgs),
+    /// Write a history in another format
+    Convert(ConvertArgs),
+    /// Write a run's report again
+    Report(ReportArgs),
+    /// List the recorded runs
+    List(ListArgs),
+    /// List the systems that can be tested, with their parameters
+    Systems(ListingArgs),
+    /// List the workloads
+    Workloads(ListingArgs),
+    /// List the fault families and their shapes
+    Nemeses(ListingArgs),
+    /// List the flaws that can be planted in a system
+    Flaws(FlawsArgs),
+    /// List the error codes of operations, and what each says of the operation
+    Errors(ListingArgs),
+    /// Run every planted flaw, and its clean twin, over many seeds: does the instrument work?
+    Prove(ProveArgs),
+    /// Put two systems under the same seeds and faults, side by side on one page
+    Compare(Box<CompareArgs>),
+    /// Run a system along the values of a parameter: where is it best, and how flat is it there?
+    Sweep(Box<SweepArgs>),
+    /// Bring virtual machines up with Vagrant, look at them, take them away
+    Cluster(VagrantArgs),
+    /// Say what this machine offers, and how to get what is missing
+    Doctor(DoctorArgs),
+    /// Undo what a dead agent left on this machine
+    Heal(HealArgs),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}

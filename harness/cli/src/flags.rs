@@ -1,0 +1,65 @@
+//! Flags that several commands have.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use history::foreign::Format;
+
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Where runs are kept
+    #[arg(long, default_value = "store", value_name = "DIR")]
+    pub store: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// How long each checker may take, and reading the history before
+    #[arg(help_heading = "Judging", long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    pub check_time: Duration,
+    /// How much memory each checker may use beyond the history, and the history itself, in MiB
+    #[arg(
+        help_heading = "Judging",
+        long,
+        default_value_t = 1024,
+        value_name = "MIB"
+    )]
+    pub check_memory: u64,
+}
+
+impl BudgetArgs {
+    pub fn budget(&self) -> checkers::Budget {
+        checkers::Budget {
+            time: self.check_time,
+            memory_bytes: self.check_memory << 20,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct InputArgs {
+    /// How the file is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its beginning]
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub format: Option<Format>,
+}
+
+/// A span of time as people write it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    workloads::params::parse_duration(text)
+        .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
+}
+
+/// A format of histories by its name.
+pub fn format(text: &str) -> Result<Format, String> {
+    let named = Format::ALL.into_iter().find(|format| format.name() == text);
+    named.ok_or_else(|| format!("one of {}", Format::ALL.map(Format::name).join(", ")))
+}
+
+/// `name=value`.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((k, v)) if !k.is_empty() => Ok((k.to_string(), v.to_string())),
+        _ => Err("write it as `name=value`".into()),
+    }
+}

@@ -1,0 +1,133 @@
+//! A run that is judged: what is printed of it, and what is kept with it.
+
+use std::process::ExitCode;
+
+use checkers::Verdict;
+use harness::run::Judged;
+use history::store::Run;
+use history::{History, file};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{Failure, code};
+use crate::spec::Spec;
+use crate::{summary, terminal};
+
+/// Bytes of a run's files, of whosever run it is.
+const MOST_RESULTS: u64 = 1 << 30;
+const MOST_SCHEDULE: u64 = 64 << 20;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    pub run: String,
+    pub verdict: Verdict,
+    /// Kinds of all anomalies, the most telling first.
+    pub anomalies: Vec<String>,
+    /// When the first anomaly was complete, in seconds since the start of the main phase.
+    pub found_at_s: Option<f64>,
+    pub seed: u64,
+    /// What is not as the scenario expects, if the run is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<Vec<String>>,
+    pub judged: Judged,
+}
+
+/// Step 9, the files: results and report.
+pub fn conclude(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Result<(), Failure> {
+    let results = serde_json::to_vec_pretty(judged).map_err(Failure::infra)?;
+    run.write(&run.results(), &results)
+        .map_err(Failure::infra)?;
+    let page = page(run, spec, history, judged)?;
+    run.write(&run.report(), page.as_bytes())
+        .map_err(Failure::infra)
+}
+
+/// The report.
+pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Result<String, Failure> {
+    let mut shown = serde_json::to_value(Spec {
+        // The page shows the faults themselves.
+        schedule: None,
+        ..spec.clone()
+    })
+    .map_err(Failure::infra)?;
+    shown["versions"] = judged.notes.versions.clone().into();
+    if let Some(delay) = judged.notes.recorder_delay {
+        shown["recorder_delay"] = serde_json::to_value(delay).map_err(Failure::infra)?;
+    }
+    let schedule = file::read(&run.schedule(), MOST_SCHEDULE).ok();
+    let schedule = schedule.and_then(|text| String::from_utf8(text).ok());
+    Ok(report::render(&report::Input {
+        system: &spec.system,
+        workload: &spec.workload,
+        command: &command_line(run, spec),
+        spec: &shown,
+        schedule: schedule.as_deref(),
+        nodes: &spec.node_names(),
+        history,
+        analyses: &judged.analyses,
+        verdict: judged.verdict,
+        warnings: &judged.notes.warnings,
+    }))
+}
+
+/// For a shell that stands in any folder.
+pub fn command_line(run: &Run, spec: &Spec) -> String {
+    let folder = std::path::absolute(run.path()).unwrap_or_else(|_| run.path().into());
+    let store = folder.parent().unwrap_or(&folder);
+    spec.command(&folder.join("spec.json"), store)
+}
+
+pub fn load_results(run: &Run) -> Result<Judged, Failure> {
+    let path = run.results();
+    let text = file::read(&path, MOST_RESULTS).map_err(|e| {
+        let (path, run_name) = (path.display(), run.name());
+        Failure::Usage(match run.is_live() {
+            true => format!("cannot read {path}: {e}; the run still goes on"),
+            false => format!("cannot read {path}: {e}; `schism check {run_name}` judges the run"),
+        })
+    })?;
+    serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+}
+
+/// What `--json` printed for a run that is over.
+pub fn recall(run: &Run) -> Result<Outcome, Failure> {
+    let judged = load_results(run)?;
+    let history = run.load().map_err(Failure::infra)?.history;
+    Ok(outcome(run, &Spec::load(run)?, &history, judged))
+}
+
+pub fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome {
+    let all = || judged.analyses.iter().flat_map(|a| &a.anomalies);
+    let complete = |ops: &[u64]| {
+        let times = ops.iter().map(|index| {
+            let completion = history.op(*index).and_then(|op| op.completion);
+            let event = history.events().get(completion.unwrap_or(*index) as usize);
+            event.map_or(0, |e| e.time.as_nanos())
+        });
+        times.max()
+    };
+    let found = all().filter_map(|anomaly| complete(&anomaly.ops)).min();
+    Outcome {
+        run: run.path().display().to_string(),
+        verdict: judged.verdict,
+        anomalies: all().map(|a| a.kind.clone()).collect(),
+        found_at_s: found.map(|at| at.saturating_sub(judged.notes.main_from_ns) as f64 / 1e9),
+        seed: spec.seed,
+        unmet: None,
+        judged,
+    }
+}
+
+/// The result on stdout, the verdict as the exit code.
+pub fn print(
+    title: &str,
+    judged: &Judged,
+    history: &History,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    match json {
+        true => terminal::json(judged),
+        false => terminal::print(&summary::text(title, judged, history)),
+    }
+    Ok(code(judged.verdict))
+}

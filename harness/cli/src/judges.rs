@@ -1,0 +1,62 @@
+//! Who judges a run.
+
+use std::path::PathBuf;
+
+use checkers::Checker;
+use history::store::Store;
+use workloads::catalogue::{self, Circumstances};
+use workloads::params::Params;
+use workloads::systems;
+
+use crate::exit::Failure;
+use crate::flags::StoreArgs;
+use crate::machines::Kind;
+use crate::spec::Spec;
+
+/// A run's history, and who judges it: as its own workload says, or another.
+pub fn of_run(
+    store: &StoreArgs,
+    name: &str,
+    workload: Option<&str>,
+) -> Result<(PathBuf, Vec<Box<dyn Checker>>), Failure> {
+    let store = Store::new(&store.store);
+    let run = store.open(name).map_err(Failure::usage)?;
+    let spec = Spec::load(&run)?;
+    let workload = workload.unwrap_or(&spec.workload);
+    let params: Vec<_> = spec.params.clone().into_iter().collect();
+    let checkers = judges(workload, &params, Some(&spec))?;
+    Ok((run.history(), checkers))
+}
+
+/// The checkers of a workload, and those that every run has.
+pub fn judges(
+    workload: &str,
+    params: &[(String, String)],
+    spec: Option<&Spec>,
+) -> Result<Vec<Box<dyn Checker>>, Failure> {
+    let workload = catalogue::find(workload).map_err(Failure::usage)?;
+    let own = workload.params();
+    let given = params
+        .iter()
+        .filter(|(k, _)| own.iter().any(|p| p.name == k))
+        .map(|(k, v)| (k.as_str(), v.as_str()));
+    let params = Params::resolve(&own, given).map_err(Failure::usage)?;
+    let circumstances = match spec {
+        None => Circumstances::default(),
+        Some(spec) => {
+            let entry = systems::find(&spec.system).map_err(Failure::usage)?;
+            let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+            let params = entry.own_params(given).map_err(Failure::usage)?;
+            Circumstances {
+                offered: entry.interfaces.to_vec(),
+                nodes: spec.node_names(),
+                faults: spec.nemesis.as_deref() != Some("none"),
+                confirmations: entry.confirmations(&params),
+                chain_rules: entry.chain_rules(&params),
+                separate_clocks: spec.cluster != Kind::Lab,
+                may_crash: spec.may_crash || entry.may_crash,
+            }
+        }
+    };
+    Ok(catalogue::judges(workload, &params, circumstances))
+}

@@ -1,0 +1,49 @@
+//! `schism report`: the page of a judged run, written again.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use history::store::Store;
+
+use crate::exit::Failure;
+use crate::flags::StoreArgs;
+use crate::judged::{load_results, page};
+use crate::spec::Spec;
+use crate::{output, terminal};
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A run's name, `latest`, or a run's folder
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Write it here instead of into the run's folder
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Writes the report of a judged run again.
+pub fn command(args: ReportArgs) -> Result<ExitCode, Failure> {
+    let store = Store::new(&args.store.store);
+    let run = store.open(&args.run).map_err(Failure::usage)?;
+    let spec = Spec::load(&run)?;
+    let judged = load_results(&run)?;
+    let history = run.load().map_err(Failure::usage)?.history;
+    let page = page(&run, &spec, &history, &judged)?;
+    let path = match args.output {
+        Some(path) => {
+            let fail = |e| Failure::Infra(format!("cannot write {}: {e}", path.display()));
+            output::put(&path, page.as_bytes()).map_err(fail)?;
+            path
+        }
+        None => {
+            let written = run.write(&run.report(), page.as_bytes());
+            written.map_err(Failure::infra)?;
+            run.report()
+        }
+    };
+    terminal::line(path.display().to_string());
+    Ok(ExitCode::SUCCESS)
+}
