@@ -1,5 +1,6 @@
 //! A run, told in numbered steps: [`record`] then [`judge`].
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,10 +8,11 @@ use checkers::{Analysis, Budget, Checker, Verdict};
 use history::jsonl::ReadError;
 use history::store::{Run, StoreError};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-use crate::cluster::{Cluster, ClusterError, Node};
+use crate::cluster::{Cluster, ClusterError, Node, Program};
 use crate::control::ControlError;
 use crate::course::Course;
 use crate::heard::{Heard, Listener};
@@ -56,6 +58,7 @@ pub async fn record(
     progress.phase("bringing the cluster up", None);
     let listener = Listener::start(heard, progress.clone());
     let programs = test.system.programs();
+    let hashes = hashes(&programs);
     let result = match unless(&stop, Wish::WindUp, cluster.up(&programs)).await {
         None => Err(RunError::Stopped),
         Some(Err(e)) => Err(RunError::Cluster(e)),
@@ -76,8 +79,20 @@ pub async fn record(
         Some(Ok(())) => {}
     }
     let mut notes = result?;
+    notes.programs = hashes;
     notes.warnings.extend(afterwards);
     Ok(notes)
+}
+
+/// SHA-256 of the programs. One that cannot be read has none: bringing the cluster up says why.
+fn hashes(programs: &[Program]) -> BTreeMap<String, String> {
+    let hash = |program: &Program| {
+        let bytes = std::fs::read(&program.from).ok()?;
+        let digest = Sha256::digest(&bytes);
+        let text = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some((program.name.clone(), text))
+    };
+    programs.iter().filter_map(hash).collect()
 }
 
 async fn on_cluster(

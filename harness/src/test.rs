@@ -1,5 +1,6 @@
 //! What a run is made of, and what the harness notes beside its history.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,9 @@ pub type Lacking = Box<dyn Fn(&[Node]) -> Vec<String> + Send>;
 pub struct Notes {
     /// What the system says it is, one line for each different answer.
     pub versions: Vec<String>,
+    /// SHA-256 of every program that was provided, by its name: whether two runs had the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, String>,
     /// The harness could not do its work: each is a reason for `infra`.
     pub failures: Vec<String>,
     /// Things that a reader should know and that decide nothing.

@@ -65,11 +65,13 @@ pub fn recall_all<J: PartialEq>(
     Ok(made)
 }
 
-/// Makes the runs, `at_once` at a time, and shows how far it has come.
+/// Makes the runs, `at_once` at a time, and shows how far it has come. No further run is begun once
+/// `enough` says that the answer is known.
 pub fn run_all<J: Job>(
     jobs: Vec<J>,
     at_once: usize,
     store: &Path,
+    enough: impl Fn(&[Made<J>]) -> bool + Sync,
 ) -> Result<Vec<Made<J>>, Failure> {
     let program = std::env::current_exe().map_err(Failure::infra)?;
     std::fs::create_dir_all(store)
@@ -103,6 +105,9 @@ pub fn run_all<J: Job>(
                         Ok(_) => {}
                     }
                     made.push(Made { job, outcome });
+                    if enough(&made) {
+                        queue.lock().expect("no panic while held").clear();
+                    }
                 }
             });
         }

@@ -11,6 +11,7 @@ use crate::heal::HealArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs};
 use crate::prove::ProveArgs;
+use crate::replay::ReplayArgs;
 use crate::report::ReportArgs;
 use crate::run::RunArgs;
 use crate::sweep::SweepArgs;
@@ -36,6 +37,8 @@ pub enum Command {
     Convert(ConvertArgs),
     /// Write a run's report again
     Report(ReportArgs),
+    /// Run a recorded run again, several times: how often does it end as it did?
+    Replay(ReplayArgs),
     /// List the recorded runs
     List(ListArgs),
     /// List the systems that can be tested, with their parameters

@@ -244,7 +244,7 @@ impl ExperimentArgs {
             made.len(),
             store.root().display()
         ));
-        made.extend(batch::run_all(left, at_once, store.root())?);
+        made.extend(batch::run_all(left, at_once, store.root(), |_| false)?);
 
         let mut units = BTreeMap::new();
         for outcome in made.iter().filter_map(|m| m.outcome.as_ref().ok()) {

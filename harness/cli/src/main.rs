@@ -5,6 +5,7 @@
 
 mod batch;
 mod certificate;
+mod chance;
 mod check;
 mod cli;
 mod cluster;
@@ -31,6 +32,7 @@ mod plan;
 mod prompt;
 mod prove;
 mod question;
+mod replay;
 mod report;
 mod run;
 mod spec;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => certificate::verify(&args),
         Command::Convert(args) => convert::command(&args),
         Command::Report(args) => report::command(args),
+        Command::Replay(args) => replay::command(args),
         Command::List(args) => list::command(args),
         Command::Systems(args) => listings::systems(args.json),
         Command::Workloads(args) => listings::workloads(args.json),

@@ -135,7 +135,7 @@ pub fn command(args: ProveArgs) -> Result<ExitCode, Failure> {
         made.len(),
         store.root().display()
     ));
-    made.extend(batch::run_all(jobs, at_once, &args.store.store)?);
+    made.extend(batch::run_all(jobs, at_once, &args.store.store, |_| false)?);
     let table = table(&args, &entries, &made);
     terminal::print(&table);
     if let Some(path) = &args.output

@@ -10,6 +10,7 @@ mod house;
 mod input;
 mod machines;
 mod own_files;
+mod replay;
 mod runs;
 mod ssh;
 mod support;
