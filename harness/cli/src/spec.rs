@@ -118,30 +118,36 @@ impl Spec {
         title
     }
 
-    /// The command that repeats the run. `schedule` is where its schedule lies, if it cannot be
-    /// drawn again from the seed.
+    /// The command that repeats the run, for a shell: somebody else's folder says only what to run
+    /// Schism with, and nothing besides. `schedule` is where its schedule lies, if it cannot be drawn
+    /// again from the seed.
     pub fn command(&self, schedule: Option<&str>) -> String {
         let mut words = vec![
             "schism run".to_string(),
-            self.system.clone(),
-            format!("--workload {}", self.workload),
+            word(&self.system),
+            format!("--workload {}", word(&self.workload)),
         ];
         match (&self.nemesis, schedule) {
-            (Some(nemesis), _) => words.push(format!("--nemesis {nemesis}")),
-            (None, Some(file)) => words.push(format!("--schedule {file}")),
+            (Some(nemesis), _) => words.push(format!("--nemesis {}", word(nemesis))),
+            (None, Some(file)) => words.push(format!("--schedule {}", word(file))),
             (None, None) => {}
         }
-        words.extend(self.drawing.iter().cloned());
-        words.extend(self.flaws.iter().map(|flaw| format!("--flaw {flaw}")));
-        words.extend(self.params.iter().map(|(k, v)| format!("--param {k}={v}")));
+        words.extend(self.drawing.iter().map(|text| flag(text)));
+        words.extend(
+            self.flaws
+                .iter()
+                .map(|flaw| format!("--flaw {}", word(flaw))),
+        );
+        let params = self.params.iter().map(|(k, v)| word(&format!("{k}={v}")));
+        words.extend(params.map(|param| format!("--param {param}")));
         if self.cluster != "lab" {
-            words.push(format!("--cluster {}", self.cluster));
+            words.push(format!("--cluster {}", word(&self.cluster)));
         }
         words.push(match self.hosts.is_empty() {
             true => format!("--nodes {}", self.nodes),
-            false => format!("--nodes {}", self.hosts.join(",")),
+            false => format!("--nodes {}", word(&self.hosts.join(","))),
         });
-        words.extend(self.access.iter().cloned());
+        words.extend(self.access.iter().map(|text| flag(text)));
         words.push(format!("--time-limit {}", span(self.time_limit_ms)));
         words.push(format!("--op-timeout {}", span(self.op_timeout_ms)));
         words.push(format!("--rate {}", self.rate));
@@ -161,10 +167,13 @@ impl Spec {
         let path = run.spec();
         let text = file::read(&path, MOST_BYTES)
             .map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
-        let wrong =
-            |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", path.display()));
-        let spec: Spec = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
-        spec.check().map_err(|why| wrong(&why))?;
+        Spec::parse(&text).map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))
+    }
+
+    /// Reads what the file holds; the error says what is wrong with it, and where.
+    pub fn parse(text: &[u8]) -> Result<Spec, String> {
+        let spec: Spec = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        spec.check()?;
         Ok(spec)
     }
 
@@ -194,10 +203,85 @@ impl Spec {
     }
 }
 
+/// A word as a shell reads it.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// A flag, with its value behind it if it has one.
+fn flag(text: &str) -> String {
+    match text.split_once(' ') {
+        Some((flag, value)) => format!("{} {}", word(flag), word(value)),
+        None => word(text),
+    }
+}
+
 /// Milliseconds as a duration that the command line reads.
 fn span(ms: u64) -> String {
     match ms.is_multiple_of(1000) {
         true => format!("{}s", ms / 1000),
         false => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who takes the printed command may do so without reading it.
+    #[test]
+    fn the_command_of_somebody_elses_folder_runs_nothing_but_schism() {
+        let evil = "x; touch owned; '$(touch owned)' `touch owned` \n#\"\\";
+        let text = serde_json::json!({
+            "schism": "0", "created": "", "machine": {"kernel": "", "arch": "", "cores": 1},
+            "cluster": evil, "hosts": [evil, "n2"], "access": [format!("--user {evil}"), evil],
+            "system": evil, "workload": evil, "nemesis": evil, "drawing": [evil], "nodes": 2,
+            "time_limit_ms": 1500, "op_timeout_ms": 3000, "rate": 1e300, "concurrency": 3, "seed": 1,
+            "params": {evil: evil}, "flaws": [evil],
+        });
+        let spec = Spec::parse(text.to_string().as_bytes()).expect("it is one");
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = format!(
+            "schism() {{ printf '%s\\0' \"$@\"; }}; {}",
+            spec.command(None)
+        );
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-c", &script])
+            .current_dir(dir.path())
+            .output()
+            .expect("there is a shell");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        let left = std::fs::read_dir(dir.path()).expect("ours").count();
+        assert_eq!(left, 0);
+        let said = String::from_utf8(output.stdout).expect("text");
+        let words: Vec<&str> = said.split('\0').collect();
+        let hosts = format!("{evil},n2");
+        let param = format!("{evil}={evil}");
+        for word in [evil, &hosts, &param] {
+            assert!(words.contains(&word), "{word:?} is not in {words:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_of_plain_words_is_not_quoted() {
+        let words = [
+            "paxos-kv",
+            "pause:leader,kill",
+            "--remote-dir /srv/x",
+            "user@[fe80::1]:22",
+        ];
+        assert_eq!(
+            words.map(flag),
+            [
+                "paxos-kv",
+                "pause:leader,kill",
+                "--remote-dir /srv/x",
+                "'user@[fe80::1]:22'"
+            ]
+        );
     }
 }

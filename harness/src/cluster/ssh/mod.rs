@@ -1,12 +1,17 @@
 //! Real machines, reached over SSH. A node needs sshd and nothing else: the agent is uploaded.
 //!
-//! Read `node.rs` for a node's way up and what is where on it, `link.rs` and `pump.rs` for its two
-//! connections, `dial.rs` for how a session gets over the loss of one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
-//! up together, and `collected.rs` for what comes back from them. What it is like to use: docs/machines.md.
+//! Read `node.rs` for a node's way up and what is where on it, `ground.rs` for whose that place may be,
+//! `link.rs` and `pump.rs` for its two connections, `dial.rs` for how a session gets over the loss of
+//! one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come up
+//! together, and `collected.rs` for what comes back from them. What it is like to use:
+//! docs/machines.md.
 
 mod auth;
 mod collected;
 mod dial;
+#[doc(hidden)]
+pub mod fuzzed;
+mod ground;
 mod host;
 mod known;
 mod link;
@@ -394,6 +399,7 @@ async fn greet_inner(
     let (there, wanted, first) = (place.clone(), builds.clone(), agent.clone());
     let sent = files
         .ask(move |hand| {
+            there.claim(hand)?;
             // The agent first: a node that cannot run it needs nothing else.
             let mut sent = there.provide(hand, &wanted[..1])?;
             there.try_agent(hand, &first)?;
@@ -544,6 +550,7 @@ async fn lower(up: Up) -> Result<(), String> {
         return Ok(());
     };
     let heal = up.place.heal(&up.agent);
+    let by_hand = up.place.heal_by_hand(&up.agent);
     let deadline = Instant::now() + HEALED;
     loop {
         let command = heal.clone();
@@ -558,7 +565,7 @@ async fn lower(up: Up) -> Result<(), String> {
             Err(e) => {
                 return Err(format!(
                     "{why}; whether it is whole again is not known ({e}): its agent heals it within \
-                     its lease; the next run does, and by hand `{heal}` there"
+                     its lease; the next run does, and by hand `{by_hand}` there"
                 ));
             }
         }
