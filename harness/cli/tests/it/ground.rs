@@ -104,7 +104,7 @@ fn whoever_comes_between_two_steps_gets_nowhere() {
         case $dir in */schism-*) ;; *) exec $real \"$@\";; esac\n";
     let link = attack.to_string() + &as_tester("ln -s /run/victim $0") + " $dir\nexec $real \"$@\"";
     let folder = attack.to_string()
-        + &as_tester("mkdir $0; touch $0/made-by-schism")
+        + &as_tester("/run/mkdir.real $0 && touch $0/made-by-schism")
         + " $dir\nexec $real \"$@\"";
     let swap = attack.to_string()
         + "$real \"$@\"; code=$?\n"
