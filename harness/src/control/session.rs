@@ -529,7 +529,7 @@ impl Ear for Hearer {
         } else if let Some(Asked { tell, most }) = open.by_id.remove(&id) {
             if answer.is_ok() && text.len() > most {
                 return Err(format!(
-                    "an answer of {} bytes, where {most} are more than are due: {}",
+                    "an answer of {} bytes, where at most {most} are due: {}",
                     text.len(),
                     said(text)
                 ));
@@ -645,7 +645,11 @@ mod tests {
             ok: long.clone().into(),
         })
         .await;
-        assert!(why.contains("8388626 bytes, where 1048576"), "{why}");
+        // Beside the text there are 16 bytes of JSON.
+        assert!(
+            why.contains("8388624 bytes, where at most 1048576"),
+            "{why}"
+        );
         assert!(why.len() < 1_000, "{} bytes", why.len());
         let error = long.clone();
         let (why, _) = answered(Line::Refusal { id: 1, error }).await;
