@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   /, /var, /var/lib    folders of root's that nobody else can write to. Where everybody can, as in
-//!                        /tmp, the sticky bit keeps them from what is not theirs
+//!                        /tmp, the sticky bit keeps them from what is not theirs, and what is there is
+//!                        no FUSE file system, which can say what it likes of owners
 //!   /var/lib/schism      root's, mode 0700; empty, or with the file `made-by-schism` in it
 //! ```
 //!
@@ -31,6 +32,9 @@ at() {
     [ $((mode & 0170000)) -ne $((0120000)) ] ||
         no "$1 is a link to $(readlink "$1"): name the folder itself, with no link on the way to it"
     [ $((mode & 0170000)) -eq $((0040000)) ] || no "$1 is not a folder"
+    [ -z "$shared" ] || [ "$(stat -f -c %t "$1")" != 65735546 ] ||
+        no "$1 is a FUSE file system that any user may have mounted, and says of owners what he likes: choose a folder in one of root's, such as /var/lib/schism"
+    shared=
 }
 step() {
     at "$1"
@@ -38,6 +42,7 @@ step() {
         no "$1 belongs to another user (uid $uid), who could put anything in the way: choose a folder in one of root's, such as /var/lib/schism"
     [ $((mode & 022)) -eq 0 ] || [ $((mode & 01000)) -ne 0 ] ||
         no "others can write to $1 (mode $(printf %o $((mode & 07777)))) and put anything in the way: choose a folder in one that only root can write to, such as /var/lib/schism"
+    [ $((mode & 022)) -eq 0 ] || shared=yes
 }
 last() {
     at "$1"
@@ -65,7 +70,7 @@ pub(super) enum Claim {
 
 /// The beginning of every script that has to do with the folder. `dir` is absolute.
 pub(super) fn guard(dir: &Path, claim: Claim) -> String {
-    let mut script = format!("own=$(id -u); mark={MARK}{FUNCTIONS}");
+    let mut script = format!("own=$(id -u); mark={MARK}; shared=;{FUNCTIONS}");
     let mut ways: Vec<&Path> = dir.ancestors().skip(1).collect();
     ways.reverse();
     let word = |path: &Path| quoted(&path.to_string_lossy());
@@ -93,7 +98,12 @@ mod tests {
 
     /// Runs it here, as whoever runs the tests.
     fn asked(dir: &Path, claim: Claim) -> Result<(), String> {
-        let script = guard(dir, claim) + "echo passed";
+        answered(dir, claim, "")
+    }
+
+    /// The same where this has been said to the shell before.
+    fn answered(dir: &Path, claim: Claim, before: &str) -> Result<(), String> {
+        let script = before.to_string() + &guard(dir, claim) + "echo passed";
         let output = Command::new("/bin/sh").args(["-c", &script]).output();
         let output = output.expect("there is a shell");
         let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
@@ -127,6 +137,27 @@ mod tests {
             assert_eq!(asked(&dir, Claim::Take), Ok(()));
             let mode = fs::metadata(&dir).expect("is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o700);
+        }
+    }
+
+    /// There, an owner is what its user says that it is.
+    #[test]
+    fn a_fuse_file_system_where_anybody_may_mount_one_is_refused() {
+        let fuse = "stat() { case $1 in -f) echo 65735546;; *) command stat \"$@\";; esac; }\n";
+        let place = tempfile::tempdir().expect("a folder");
+        for (parent, mode, refused) in [("own", 0o755, false), ("shared", 0o1777, true)] {
+            let parent = place.path().join(parent);
+            fs::create_dir(&parent).expect("a folder");
+            chmod(&parent, mode);
+            let dir = parent.join("dir");
+            assert_eq!(asked(&dir, Claim::Take), Ok(()));
+            // That of all temporary folders is shared too.
+            let is_plain = std::env::temp_dir().metadata().expect("is there");
+            let shared = refused || is_plain.permissions().mode() & 0o022 != 0;
+            let answer = answered(&dir, Claim::Keep, fuse);
+            assert_eq!(answer.is_err(), shared, "{answer:?}");
+            let says = |why: String| why.contains("FUSE");
+            assert!(answer.err().is_none_or(says));
         }
     }
 
