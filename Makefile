@@ -11,7 +11,7 @@ SECONDS ?= 60
 # nextest gives every test a process and a time limit; without it plain `cargo test` does.
 TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test build agent lint bench fuzz box test-vagrant aarch64 test-aarch64 setup-demo setup-test clean
+.PHONY: demo test build agent lint deny advisories bench fuzz box test-vagrant aarch64 test-aarch64 setup-demo setup-test clean
 
 # The main job on the lab: the healthy cluster passes, the same seed with a planted flaw does not.
 demo: setup-demo build
@@ -50,6 +50,19 @@ test-aarch64:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Licences and sources of every crate, as deny.toml says: from what cargo has, without the network.
+DENY := $(CARGO) deny --locked
+deny:
+	@.ci/setup deny
+	$(DENY) check bans licenses sources
+	$(DENY) --manifest-path harness/fuzz/Cargo.toml --config deny.toml check bans licenses sources
+
+# What has become known of them: asks the network for RustSec's database.
+advisories:
+	@.ci/setup deny
+	$(DENY) check advisories
+	$(DENY) --manifest-path harness/fuzz/Cargo.toml --config deny.toml check advisories
 
 bench: build
 	$(CARGO) bench -p harness --bench engine

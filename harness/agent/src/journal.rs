@@ -20,12 +20,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{self, Result, doing};
+use crate::folder::Folder;
 use crate::machine::wall::Truth;
 use crate::protocol::Fault;
 use crate::tree::Ident;
@@ -167,16 +170,14 @@ pub struct Journal {
 
 impl Journal {
     /// Opens DIR's journal and says what a predecessor left.
-    pub fn open(dir: &Path) -> io::Result<(Journal, Left)> {
-        let path = dir.join("undo.jsonl");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)?;
+    pub fn open(dir: &Folder) -> Result<(Journal, Left)> {
+        let path = dir.path().join("undo.jsonl");
+        let mut file = dir.file("undo.jsonl", OFlags::APPEND)?;
         let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        let left = read(&text, &boot()?);
+        file.read_to_end(&mut text)
+            .map_err(error::io("read", &path))?;
+        let boot = boot().map_err(doing("read this machine's boot id"))?;
+        let left = read(&text, &boot);
         // What is behind the last line's end was not begun.
         let whole = text
             .iter()
@@ -236,8 +237,8 @@ impl Journal {
     }
 }
 
-/// Adds up what is written in whole lines.
-fn read(text: &[u8], boot: &str) -> Left {
+/// Adds up what is written in whole lines. `boot` is this boot's id.
+pub fn read(text: &[u8], boot: &str) -> Left {
     let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     // Behind the last line's end: nothing, or a deed that was not begun.
     lines.pop();
@@ -287,7 +288,14 @@ fn boot() -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
+
+    fn opened(dir: &tempfile::TempDir) -> (Journal, Left) {
+        let folder = Folder::open(dir.path()).expect("it is ours");
+        Journal::open(&folder).expect("opens")
+    }
 
     fn pause(daemon: &str) -> Fault {
         Fault::Pause {
@@ -303,7 +311,7 @@ mod tests {
     #[test]
     fn what_is_left_is_what_was_not_healed() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (mut journal, left) = Journal::open(dir.path()).expect("opens");
+        let (mut journal, left) = opened(&dir);
         assert_eq!(left, Left::default());
         for record in [
             Record::Inject {
@@ -325,7 +333,7 @@ mod tests {
             journal.write(record).expect("writes");
         }
         drop(journal);
-        let (mut journal, left) = Journal::open(dir.path()).expect("opens");
+        let (mut journal, left) = opened(&dir);
         assert_eq!(
             left,
             Left {
@@ -342,7 +350,7 @@ mod tests {
     #[test]
     fn a_torn_last_line_was_never_applied() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (mut journal, _) = Journal::open(dir.path()).expect("opens");
+        let (mut journal, _) = opened(&dir);
         for fault in [1, 2] {
             let kind = pause("a");
             journal
@@ -351,7 +359,7 @@ mod tests {
         }
         let whole = fs::read(journal.path()).expect("reads");
         fs::write(journal.path(), &whole[..whole.len() - 3]).expect("tears");
-        let (mut journal, left) = Journal::open(dir.path()).expect("opens");
+        let (mut journal, left) = opened(&dir);
         assert_eq!(left.faults.keys().copied().collect::<Vec<_>>(), [1]);
         assert_eq!(left.unread, []);
         // What is written behind it is no part of it.
@@ -359,7 +367,7 @@ mod tests {
         journal
             .write(Record::Inject { fault: 3, kind })
             .expect("writes");
-        let (_, left) = Journal::open(dir.path()).expect("opens");
+        let (_, left) = opened(&dir);
         assert_eq!(left.faults.keys().copied().collect::<Vec<_>>(), [1, 3]);
         assert_eq!(left.unread, []);
     }
@@ -474,15 +482,15 @@ mod tests {
         for room in 0..all.len() {
             for stuck in [0, 1, usize::MAX] {
                 let dir = tempfile::tempdir().expect("a folder");
-                let (opened, _) = Journal::open(dir.path()).expect("opens");
-                let file = OpenOptions::new().append(true).open(opened.path());
+                let (on_disk, _) = opened(&dir);
+                let file = OpenOptions::new().append(true).open(on_disk.path());
                 let mut journal = Journal {
                     sheet: Box::new(Full {
                         file: file.expect("opens"),
                         room,
                         stuck,
                     }),
-                    ..opened
+                    ..on_disk
                 };
                 let (mut written, mut last) = (Vec::new(), None);
                 for record in &records {

@@ -13,16 +13,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 
 use crate::clock::ClockError;
 use crate::error::{Error, Result, doing, io};
 use crate::fault::{clock, cut, kill, packet, pause, wall};
+use crate::folder::Folder;
 use crate::journal::{Journal, Left, Record};
 use crate::nursery::{Exit, Nursery};
 use crate::protocol::{Control, Daemon, Evidence, Fault, Started};
@@ -79,12 +82,12 @@ pub struct Terms {
 impl Ledger {
     /// Takes over DIR, undoing what a dead predecessor left. `events` gets what happens by itself.
     pub fn open(
-        dir: &Path,
+        dir: &Folder,
         nursery: Arc<Nursery>,
         events: Sender<Event>,
         terms: &Terms,
     ) -> Result<(Ledger, Recovered)> {
-        let (mut journal, left) = Journal::open(dir).map_err(io("open the journal in", dir))?;
+        let (mut journal, left) = Journal::open(dir)?;
         let recovered = recover(&left, &nursery)?;
         if !left.unread.is_empty() {
             return Err(Error::Unread {
@@ -510,18 +513,17 @@ fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Recovered> {
 }
 
 /// DIR's own name, by which what was started from it is found: drawn once, kept in `DIR/id`.
-pub fn identity(dir: &Path) -> Result<String> {
-    let path: PathBuf = dir.join("id");
-    if let Ok(id) = fs::read_to_string(&path)
-        && !id.is_empty()
-    {
+pub fn identity(dir: &Folder) -> Result<String> {
+    let path = dir.path().join("id");
+    let mut id = String::new();
+    let mut known = dir.file("id", OFlags::empty())?;
+    known.read_to_string(&mut id).map_err(io("read", &path))?;
+    if !id.is_empty() {
         return Ok(id);
     }
     let source = Path::new("/proc/sys/kernel/random/uuid");
     let id = fs::read_to_string(source).map_err(io("read", source))?;
     let id = id.trim();
-    let beside = dir.join("id.new");
-    fs::write(&beside, id).map_err(io("write", &beside))?;
-    fs::rename(&beside, &path).map_err(io("write", &path))?;
+    dir.replace("id", id.as_bytes())?;
     Ok(id.to_owned())
 }

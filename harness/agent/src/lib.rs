@@ -2,8 +2,9 @@
 //!
 //! [`protocol`] is what controller and agent say to each other, and all that a controller needs.
 //! The rest is the agent itself: [`serve`] the session, [`ledger`] what is in force and how it is
-//! undone, [`fault`] the mechanisms, [`service`] who serves in a daemon's place, [`clock`] and [`machine`] the two
-//! ways to be wrong about the time. `harness/docs/agent.md` describes all of it.
+//! undone, [`fault`] the mechanisms, [`service`] who serves in a daemon's place, [`clock`] and
+//! [`machine`] the two ways to be wrong about the time, [`folder`] where all of it is written down.
+//! `harness/docs/agent.md` describes all of it.
 
 mod claim;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod door;
 pub mod error;
 pub mod fault;
 pub mod files;
+pub mod folder;
 pub mod journal;
 pub mod ledger;
 pub mod machine;
@@ -22,3 +24,4 @@ pub mod serve;
 pub mod service;
 pub mod supervise;
 pub mod tree;
+pub mod watchdog;

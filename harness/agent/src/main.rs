@@ -1,6 +1,7 @@
 //! The program on the node. See `harness/docs/agent.md`.
 
-use std::fs::{self, File};
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,18 +10,20 @@ use std::time::{Duration, Instant};
 
 use agent::door;
 use agent::error::{Error, Result, doing, io};
+use agent::folder::Folder;
 use agent::ledger::{Ledger, Recovered, Terms, identity};
 use agent::machine;
 use agent::nursery::Nursery;
 use agent::protocol::Control;
 use agent::serve;
-use rustix::fs::{FlockOperation, flock};
+use agent::watchdog;
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 const USAGE: &str = "\
 Supervises daemons and applies faults, told by a controller on stdio.
 
 usage: schism-agent --dir DIR [--probe-port PORT] [--control ADDRESS:PORT] [--machine-clock BOOT]
-                                            serve until the input ends, then heal and exit
+                    [--watchdog]            serve until the input ends, then heal and exit
        schism-agent resume --dir DIR --session TOKEN --received LINES
                                             take a session up again whose link was lost
        schism-agent heal --dir DIR          undo what a dead agent left; may be repeated
@@ -31,7 +34,8 @@ usage: schism-agent --dir DIR [--probe-port PORT] [--control ADDRESS:PORT] [--ma
 DIR holds the undo journal; one agent at a time may use it. The probe port is UDP, any free one by
 default. No fault touches TCP between --control's address and its port here. --machine-clock: clock
 faults turn the machine's own clock; refused where that is the controller's (BOOT is what its
-/proc/sys/kernel/random/boot_id says) or a container's host's.
+/proc/sys/kernel/random/boot_id says) or a container's host's. --watchdog: a second process heals the
+node when this one is killed, or stopped for longer than the controller's lease.
 exit: 0 done, 1 it failed (the reason is on stderr), 64 usage";
 
 /// A child of a dead agent that has not reached its exec still holds the lock, for a moment.
@@ -44,6 +48,10 @@ enum Task {
         dir: PathBuf,
         probe_port: u16,
         terms: Terms,
+        watchdog: bool,
+    },
+    Watch {
+        dir: PathBuf,
     },
     Resume {
         dir: PathBuf,
@@ -77,7 +85,9 @@ fn main() -> ExitCode {
             dir,
             probe_port,
             terms,
-        } => serve(&dir, probe_port, &terms),
+            watchdog,
+        } => serve(&dir, probe_port, &terms, watchdog),
+        Task::Watch { dir } => watch(&dir),
         Task::MaySetClock { controller_boot } => match machine::may_set(&controller_boot) {
             Ok(()) => {
                 println!("yes");
@@ -112,6 +122,7 @@ fn look_in_sbin() {
 
 fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
     let (mut heal, mut resume, mut may_set_clock) = (false, false, false);
+    let (mut watch, mut watchdog) = (false, false);
     let (mut dir, mut probe_port, mut session, mut received) = (None, 0, None, 0);
     let (mut terms, mut controller_boot) = (Terms::default(), None);
     let value = |of: &str, args: &mut dyn Iterator<Item = String>| {
@@ -127,6 +138,8 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
             }
             "--help" | "-h" => return Ok(Task::Say(USAGE.into())),
             "heal" if !heal => heal = true,
+            "watchdog" if !watch => watch = true,
+            "--watchdog" => watchdog = true,
             "resume" if !resume => resume = true,
             "--session" => session = Some(value("--session", &mut args)?),
             "--received" => {
@@ -172,35 +185,63 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
             received,
         });
     }
+    if watch {
+        return Ok(Task::Watch { dir });
+    }
     Ok(match heal {
         true => Task::Heal { dir },
         false => Task::Serve {
             dir,
             probe_port,
             terms,
+            watchdog,
         },
     })
 }
 
-fn serve(dir: &Path, probe_port: u16, terms: &Terms) -> Result<()> {
+fn serve(dir: &Path, probe_port: u16, terms: &Terms, watchdog: bool) -> Result<()> {
     let signals = serve::signals().map_err(doing("hold signals back"))?;
-    let dir = folder(dir)?;
-    let _lock = lock(&dir, PREDECESSOR)?;
+    let dir = Folder::open(dir)?;
+    let _lock = lock(&dir, PREDECESSOR, Caller::Successor)?;
     // Orphans of daemons come to the agent, not to the machine's process 1, and are reaped here.
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own))
         .map_err(|error| doing("become the reaper of orphans")(error.into()))?;
     let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
-    serve::serve(&dir, probe_port, terms, nursery, &signals)
+    serve::serve(&dir, probe_port, terms, watchdog, nursery, &signals)
+}
+
+/// The watchdog: quiet as long as the agent lives, and then as `heal`.
+fn watch(dir: &Path) -> Result<()> {
+    // What ends a session ends its agent, which heals; this one is for the case that it cannot.
+    let _held_back = serve::signals().map_err(doing("hold signals back"))?;
+    watchdog::until_the_agent_is_dead()?;
+    let dir = Folder::open(dir)?;
+    // Whoever else has the lock has undone, or is about to undo, what is left.
+    let Ok(_lock) = lock(&dir, DEAD, Caller::Watchdog) else {
+        return Ok(());
+    };
+    let mut said = match recover(&dir) {
+        Ok(Recovered { faults, deeds }) if faults.is_empty() && deeds.is_empty() => return Ok(()),
+        Ok(Recovered { faults, mut deeds }) => {
+            deeds.push(format!("undone: {faults:?}"));
+            deeds
+        }
+        Err(error) => vec![error.to_string()],
+    };
+    said.insert(
+        0,
+        "the agent was killed, or stood still for its lease".into(),
+    );
+    let path = dir.path().join("watchdog.log");
+    let mut log = dir.file("watchdog.log", OFlags::APPEND)?;
+    writeln!(log, "{}", said.join("\n")).map_err(io("write", &path))
 }
 
 fn heal(dir: &Path) -> Result<()> {
-    let dir = folder(dir)?;
-    let _lock = lock(&dir, DEAD)?;
-    let nursery = Nursery::open(identity(&dir)?).map_err(doing("start a thread"))?;
-    // Nothing is started here, so nothing will happen by itself.
-    let (events, _unheard) = mpsc::channel();
-    let (_, Recovered { faults, deeds }) = Ledger::open(&dir, nursery, events, &Terms::default())?;
+    let dir = Folder::open(dir)?;
+    let _lock = lock(&dir, DEAD, Caller::Person)?;
+    let Recovered { faults, deeds } = recover(&dir)?;
     for deed in &deeds {
         println!("{deed}");
     }
@@ -211,28 +252,42 @@ fn heal(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// DIR, made if it is not there, by its one true name.
-fn folder(dir: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(dir).map_err(io("make the folder", dir))?;
-    fs::canonicalize(dir).map_err(io("find the folder", dir))
+/// Undoes what is left by whoever had the lock.
+fn recover(dir: &Folder) -> Result<Recovered> {
+    let nursery = Nursery::open(identity(dir)?).map_err(doing("start a thread"))?;
+    // Nothing is started here, so nothing will happen by itself.
+    let (events, _unheard) = mpsc::channel();
+    let (_, recovered) = Ledger::open(dir, nursery, events, &Terms::default())?;
+    Ok(recovered)
+}
+
+/// Who wants the lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Successor,
+    Person,
+    /// Asks nobody to leave.
+    Watchdog,
 }
 
 /// Held while the process lives, however it dies.
-fn lock(dir: &Path, patience: Duration) -> Result<File> {
-    let path = dir.join("lock");
-    let file = File::create(&path).map_err(io("open", &path))?;
+fn lock(dir: &Folder, patience: Duration, caller: Caller) -> Result<File> {
+    let path = dir.path().join("lock");
+    let file = dir.file("lock", OFlags::empty())?;
     let deadline = Instant::now() + patience;
     loop {
         match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                door::ask_to_leave(dir);
+                if caller != Caller::Watchdog {
+                    door::ask_to_leave(dir.path());
+                }
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(Error::Refused(format!(
                     "an agent is alive in {}; close its input, and it heals by itself",
-                    dir.display()
+                    dir.path().display()
                 )));
             }
             Err(error) => return Err(io("lock", &path)(error.into())),

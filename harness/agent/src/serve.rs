@@ -10,18 +10,18 @@
 //! Only the main thread reads, and it never waits for anything but the three on the left: a slow
 //! command or a controller that does not read its answers cannot keep the lease from running out.
 
-mod lines;
+pub mod lines;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,12 +35,14 @@ use crate::door::{Door, Taken, Visitor};
 use crate::error::{Error, Result, doing};
 use crate::fault::{clock, wall};
 use crate::files;
+use crate::folder::Folder;
 use crate::ledger::{Event, Ledger, Recovered, Terms, wait_until};
 use crate::nursery::Nursery;
 use crate::outlet::Outlet;
 use crate::probe::{self, Responder};
 use crate::protocol::{self, Hello, Line, Note, Renewed, Request, State};
 use crate::supervise;
+use crate::watchdog::Leash;
 
 /// How often logs are looked at and trees remembered.
 const TICK: Duration = Duration::from_millis(100);
@@ -66,6 +68,8 @@ struct Agent {
     leave: Mutex<Option<u64>>,
     /// Wakes the main thread up.
     wake: OwnedFd,
+    /// What heals the node if this process cannot.
+    leash: OnceLock<Leash>,
 }
 
 type Job = Box<dyn FnOnce(&Arc<Agent>) + Send>;
@@ -73,9 +77,10 @@ type Job = Box<dyn FnOnce(&Arc<Agent>) + Send>;
 /// Serves the controller on stdio until the input ends, a signal comes, or it says so. Then heals
 /// the node and stops every daemon.
 pub fn serve(
-    dir: &Path,
+    dir: &Folder,
     probe_port: u16,
     terms: &Terms,
+    watchdog: bool,
     nursery: Arc<Nursery>,
     signals: &OwnedFd,
 ) -> Result<()> {
@@ -93,12 +98,23 @@ pub fn serve(
         nursery,
         responder: Responder::open(probe_port)?,
         outlet,
-        dir: dir.to_owned(),
+        dir: dir.path().to_owned(),
         recovered,
         threads: AtomicUsize::new(0),
         leave: Mutex::new(None),
         wake,
+        leash: OnceLock::new(),
     });
+    if watchdog {
+        let teller = agent.clone();
+        let gone = move || {
+            let what =
+                "the watchdog is gone: if this agent is killed, its faults stay until the next";
+            teller.note(Note::Trouble { what: what.into() });
+        };
+        let leash = Leash::open(&agent.dir, gone)?;
+        agent.leash.get_or_init(|| leash);
+    }
     let watcher = agent.clone();
     thread::spawn(move || watch(&watcher, events));
     let (hand, file) = (worker(&agent), worker(&agent));
@@ -380,7 +396,11 @@ impl Agent {
                     session.door = Some(Door::open(&self.dir, token)?);
                     self.outlet.keep();
                 }
-                session.lease = Some(Duration::from_millis(lease_ms));
+                let lease = Duration::from_millis(lease_ms);
+                if let Some(leash) = self.leash.get() {
+                    leash.lease(lease);
+                }
+                session.lease = Some(lease);
                 Ok(hello)
             }),
             _ if session.lease.is_none() => self.say(Line::Refusal {

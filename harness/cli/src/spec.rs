@@ -243,9 +243,13 @@ impl Spec {
     pub fn read(path: &Path) -> Result<Spec, Failure> {
         let text = file::read(path, MOST_BYTES)
             .map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
-        let wrong = |why: &dyn fmt::Display| Failure::Usage(format!("{}: {why}", path.display()));
-        let spec: Spec = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
-        spec.check().map_err(|why| wrong(&why))?;
+        Spec::parse(&text).map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))
+    }
+
+    /// Reads what the file holds; the error says what is wrong with it, and where.
+    pub fn parse(text: &[u8]) -> Result<Spec, String> {
+        let spec: Spec = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        spec.check()?;
         Ok(spec)
     }
 
@@ -287,5 +291,57 @@ fn span(ms: u64) -> String {
     match ms.is_multiple_of(1000) {
         true => format!("{}s", ms / 1000),
         false => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who takes the printed command may do so without reading it.
+    #[test]
+    fn the_command_of_somebody_elses_folder_runs_nothing_but_schism() {
+        let evil = "x; touch owned; '$(touch owned)' `touch owned` \n#\"\\";
+        let text = serde_json::json!({
+            "schism": "0", "created": "", "machine": {"kernel": "", "arch": "", "cores": 1},
+            "cluster": "ssh", "hosts": [evil, "n2"], "access": {"user": evil, "jump": evil},
+            "system": evil, "workload": evil, "nemesis": evil, "drawing": {"fault_length": "2s"},
+            "nodes": 2, "time_limit_ms": 1500, "op_timeout_ms": 3000, "rate": 1e300,
+            "concurrency": 3, "seed": 1, "params": {evil: evil}, "flaws": [evil],
+        });
+        let spec = Spec::parse(text.to_string().as_bytes()).expect("it is one");
+        let given = Spec {
+            nemesis: None,
+            ..spec.clone()
+        };
+        let hosts = format!("{evil},n2");
+        let param = format!("{evil}={evil}");
+        let path = format!("/{evil}/spec.json");
+        let all: &[&str] = &[evil, &hosts, &param, &path];
+        for (spec, words) in [(spec, all), (given, &[path.as_str()])] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let command = spec.command(Path::new(&path), Path::new(&path));
+            let script = format!("schism() {{ printf '%s\\0' \"$@\"; }}; {command}");
+            let output = std::process::Command::new("/bin/sh")
+                .args(["-c", &script])
+                .current_dir(dir.path())
+                .output()
+                .expect("there is a shell");
+            assert!(output.stderr.is_empty(), "{output:?}");
+            let left = std::fs::read_dir(dir.path()).expect("ours").count();
+            assert_eq!(left, 0);
+            let said = String::from_utf8(output.stdout).expect("text");
+            let said: Vec<&str> = said.split('\0').collect();
+            for word in words {
+                assert!(said.contains(word), "{word:?} is not in {said:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_of_plain_words_is_not_quoted() {
+        let words = ["paxos-kv", "pause:leader,kill", "--remote-dir", "/srv/x"].map(String::from);
+        assert_eq!(quoted(&words), words.join(" "));
+        assert_eq!(quoted(&["a b".to_string()]), "'a b'");
     }
 }

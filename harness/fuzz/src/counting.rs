@@ -17,11 +17,13 @@ fn add(bytes: usize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
+        // SAFETY: as the caller promises to this allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises to this allocator.
         unsafe { System.dealloc(at, layout) }
     }
 
@@ -29,6 +31,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         add(size);
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises to this allocator.
         unsafe { System.realloc(at, layout, size) }
     }
 }

@@ -6,11 +6,21 @@
 
 mod counting;
 #[cfg(feature = "files")]
+mod exit;
+#[cfg(feature = "files")]
 mod files;
 mod judged;
 mod kept;
+#[cfg(feature = "files")]
+#[path = "../../cli/src/machines.rs"]
+#[allow(dead_code)]
+mod machines;
 #[path = "../../cli/src/packed.rs"]
 pub mod packed;
+#[cfg(feature = "files")]
+mod said;
+#[cfg(feature = "files")]
+mod spec;
 mod texts;
 
 use history::foreign::{Format, read, read_within};
@@ -20,9 +30,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[cfg(feature = "files")]
+pub use said::{agent, requests, undo};
+#[cfg(feature = "files")]
 pub use files::{scenario, schedule};
 pub use judged::{certifies, judged};
 pub use kept::kept;
+#[cfg(feature = "files")]
+pub use spec::spec;
 pub use texts::{compressed, slowly};
 
 /// A history of this format, with everything that is asked of one.

@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FILE_MOST: usize = 256 << 20;
 /// Things that an agent may say unasked, all of which are shown. A daemon that ends is one.
 const NOTES_MOST: u64 = 10_000;
+/// Bytes of a line that answers a question neither for a file nor for what a program printed.
+const ANSWER_MOST: usize = 1 << 20;
+/// Bytes of a sentence of its that are kept. All of them are shown, and some go into the history.
+const SENTENCE_MOST: usize = 16 << 10;
 
 /// The number of requests that nobody waits for.
 const OWN: u64 = 0;
@@ -66,9 +70,16 @@ pub enum ControlError {
 type Waiting = Arc<Mutex<Open>>;
 type Told = oneshot::Receiver<Result<serde_json::Value, String>>;
 
+/// A question that has no answer yet.
+struct Asked {
+    tell: oneshot::Sender<Result<serde_json::Value, String>>,
+    /// Bytes that the answer may have.
+    most: usize,
+}
+
 #[derive(Default)]
 struct Open {
-    by_id: HashMap<u64, oneshot::Sender<Result<serde_json::Value, String>>>,
+    by_id: HashMap<u64, Asked>,
     /// Renewals of the lease, whose answers say how many lines the agent has.
     renewals: HashSet<u64>,
     /// It was told to go.
@@ -320,7 +331,8 @@ impl Agent {
             if let Some(reason) = &open.gone {
                 return Err(reason.clone());
             }
-            open.by_id.insert(id, tell);
+            let most = due(&request);
+            open.by_id.insert(id, Asked { tell, most });
             open.dismissed |= matches!(request, Request::Shutdown);
         }
         match self.out.send(line(id, request)) {
@@ -407,6 +419,46 @@ fn name(request: &Request) -> String {
         .unwrap_or_default()
 }
 
+/// Bytes that its answer may have, beside what any line may.
+fn due(request: &Request) -> usize {
+    match request {
+        Request::Run { .. } | Request::Get { .. } | Request::Tail { .. } => usize::MAX,
+        _ => ANSWER_MOST,
+    }
+}
+
+/// A sentence of somebody else's, or its beginning.
+fn sentence(mut text: String) -> String {
+    if text.len() > SENTENCE_MOST {
+        let end = (0..=SENTENCE_MOST)
+            .rev()
+            .find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        text.push_str(" ... and so on");
+    }
+    text
+}
+
+fn brief(note: Note) -> Note {
+    match note {
+        Note::Healed { why } => Note::Healed { why: sentence(why) },
+        Note::Trouble { what } => Note::Trouble {
+            what: sentence(what),
+        },
+        Note::Exited {
+            daemon,
+            pid,
+            status,
+            expected,
+        } => Note::Exited {
+            daemon: sentence(daemon),
+            pid,
+            status: sentence(status),
+            expected,
+        },
+    }
+}
+
 /// How long the request itself says that it takes.
 fn own_time(request: &Request) -> Duration {
     Duration::from_millis(match request {
@@ -453,8 +505,9 @@ impl Ear for Hearer {
     fn hear(&self, text: &[u8]) -> Result<(), String> {
         let (id, answer) = match serde_json::from_slice(text) {
             Ok(Line::Answer { id, ok }) => (id, Ok(ok)),
-            Ok(Line::Refusal { id, error }) => (id, Err(error)),
+            Ok(Line::Refusal { id, error }) => (id, Err(sentence(error))),
             Ok(Line::Note(note)) => {
+                let note = brief(note);
                 if self.noted.fetch_add(1, Ordering::Relaxed) >= NOTES_MOST {
                     return Err(format!("it said more than {NOTES_MOST} things unasked"));
                 }
@@ -473,7 +526,14 @@ impl Ear for Hearer {
             if let Ok(Ok(renewed)) = answer.map(serde_json::from_value::<Renewed>) {
                 self.counts.acknowledge(renewed.received);
             }
-        } else if let Some(tell) = open.by_id.remove(&id) {
+        } else if let Some(Asked { tell, most }) = open.by_id.remove(&id) {
+            if answer.is_ok() && text.len() > most {
+                return Err(format!(
+                    "an answer of {} bytes, where at most {most} are due: {}",
+                    text.len(),
+                    said(text)
+                ));
+            }
             // The asker may have given up.
             let _ = tell.send(answer);
         }
@@ -552,6 +612,55 @@ mod tests {
         line.push(b'\n');
         let why = asked(line).await;
         assert!(why.contains("more than 10000 things unasked"), "{why}");
+    }
+
+    /// An agent that answers the first question with this.
+    async fn answered(with: Line) -> (String, Vec<Note>) {
+        let mut says = serde_json::to_vec(&with).expect("only text keys");
+        says.push(b'\n');
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let (from, to) = tokio::io::split(ours);
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(theirs);
+            let mut question = [0; 10];
+            tokio::io::AsyncReadExt::read_exact(&mut from, &mut question)
+                .await
+                .expect("asked");
+            to.write_all(&says).await.expect("the session reads");
+        });
+        let (notes, mut noted) = mpsc::unbounded_channel();
+        let agent = Agent::new("n1".into(), from, to, notes);
+        let answer = agent.call::<serde_json::Value>(Request::InForce).await;
+        let told = std::iter::from_fn(|| noted.try_recv().ok());
+        let told = told.map(|(_, note)| note).collect();
+        (answer.expect_err("it is none").to_string(), told)
+    }
+
+    /// Evidence goes into the history, sentences are shown: each may be a line, and a line is long.
+    #[tokio::test]
+    async fn an_answer_is_no_longer_than_is_due_and_a_sentence_is_cut() {
+        let long = "oh".repeat(4 << 20);
+        let (why, _) = answered(Line::Answer {
+            id: 1,
+            ok: long.clone().into(),
+        })
+        .await;
+        // Beside the text there are 16 bytes of JSON.
+        assert!(
+            why.contains("8388624 bytes, where at most 1048576"),
+            "{why}"
+        );
+        assert!(why.len() < 1_000, "{} bytes", why.len());
+        let error = long.clone();
+        let (why, _) = answered(Line::Refusal { id: 1, error }).await;
+        assert!(why.starts_with("n1: in-force: ohoh") && why.ends_with("... and so on"));
+        assert!(why.len() < SENTENCE_MOST + 100, "{} bytes", why.len());
+        let (_, told) = answered(Line::Note(Note::Trouble { what: long })).await;
+        let first =
+            |note: &Note| matches!(note, Note::Trouble { what } if what.starts_with("ohoh"));
+        assert!(told.iter().any(first));
+        let cut = |note: &Note| matches!(note, Note::Trouble { what } if what.len() < SENTENCE_MOST + 100);
+        assert!(told.iter().all(cut));
     }
 
     #[tokio::test]

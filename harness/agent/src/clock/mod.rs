@@ -61,7 +61,7 @@ pub use payload::Route;
 pub use plan::{Layout, support};
 pub use process::{start_time, tree};
 pub use spawn::spawn;
-pub use waits::{Wait, rearm, timers, waits};
+pub use waits::{Timer, Wait, rearm, timers, waits};
 
 /// Why a process's clocks could not be changed or read.
 #[derive(Debug, thiserror::Error)]

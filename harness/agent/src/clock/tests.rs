@@ -382,17 +382,10 @@ fn gettimeofday_takes_null_for_either() {
     assert_eq!(page.gettimeofday(ptr::null_mut(), &raw mut zone), 0);
     // The kernel's answer, which the test asks for itself.
     let mut kernel = [78; 2];
+    let nothing = ptr::null_mut::<libc::timeval>();
     // SAFETY: the kernel fills two words.
-    assert_eq!(
-        unsafe {
-            libc::syscall(
-                libc::SYS_gettimeofday,
-                ptr::null_mut::<libc::timeval>(),
-                &raw mut kernel,
-            )
-        },
-        0
-    );
+    let status = unsafe { libc::syscall(libc::SYS_gettimeofday, nothing, &raw mut kernel) };
+    assert_eq!(status, 0);
     assert_eq!(zone, kernel);
     let mut time = libc::timeval {
         tv_sec: -7,

@@ -8,6 +8,7 @@
 //!   /proc/PID/task/TID/syscall   202 0x7f.. 0x189 0x0 0x7ffd.. 0x0 ...     futex, until, real time
 //!   the process's memory         0x7ffd..: { tv_sec, tv_nsec }             until when
 //!   /proc/PID/fdinfo/7           clockid: 0, settime flags: 01             a timer's descriptor
+//!   /proc/PID/timers             ID: 0, ClockID: 0                         a timer of timer_create(2)
 //! ```
 //!
 //! To set another time, the thread is stopped, which interrupts its call, the time in its memory is
@@ -157,8 +158,47 @@ pub fn rearm(pid: u32, wait: &Wait, until_ns: i64) -> Result<bool> {
     })
 }
 
-/// Descriptors of timers that are set to an absolute time by a clock that can be turned.
-pub fn timers(pid: u32) -> Vec<(u32, Clock)> {
+/// A timer of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// `timerfd_create`: its descriptor.
+    Descriptor(u32),
+    /// `timer_create`: the kernel's number. Whether it is set, and how, nobody can see.
+    Posix(u32),
+}
+
+/// Timers that are or may be set to an absolute time, by a clock that can be turned.
+pub fn timers(pid: u32) -> Vec<(Timer, Clock)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();
+    let posix = posix(&text)
+        .into_iter()
+        .map(|(id, clock)| (Timer::Posix(id), clock));
+    let descriptors = descriptors(pid).into_iter();
+    let descriptors = descriptors.map(|(fd, clock)| (Timer::Descriptor(fd), clock));
+    descriptors.chain(posix).collect()
+}
+
+/// What `/proc/PID/timers` lists, each timer in four lines (proc(5)).
+fn posix(text: &str) -> Vec<(u32, Clock)> {
+    let mut found = Vec::new();
+    let mut id = None;
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(':') else {
+            continue;
+        };
+        match name {
+            "ID" => id = value.trim().parse().ok(),
+            "ClockID" => {
+                let clock = value.trim().parse().ok().and_then(clock);
+                found.extend(id.take().zip(clock));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn descriptors(pid: u32) -> Vec<(u32, Clock)> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
         return Vec::new();
     };
@@ -212,6 +252,16 @@ mod tests {
         assert_eq!(sleep(0, 0), None);
         assert_eq!(sleep(2, 1), None); // processor time
         assert_eq!(understand(libc::SYS_epoll_pwait, [1, 2, 3, 4, 5, 6]), None);
+    }
+
+    #[test]
+    fn timers_by_a_clock_that_can_be_turned_are_found() {
+        let text = "ID: 3\nsignal: 14/00007fff86e452a8\nnotify: signal/pid.2634\nClockID: 0\n\
+                    ID: 4\nsignal: 0/0000000000000000\nnotify: thread/tid.7\nClockID: 2\n\
+                    ID: 5\nsignal: 14/0\nnotify: none/pid.1\nClockID: 1\nClockID: -6\n";
+        let found = [(3, Clock::Realtime), (5, Clock::Monotonic)];
+        assert_eq!(posix(text), found);
+        assert_eq!(posix(""), []);
     }
 
     #[test]

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::clock::{self, Clock, ClockError, Line, Shift, Wait};
+use crate::clock::{self, Clock, ClockError, Line, Shift, Timer, Wait};
 use crate::tree::Ident;
 
 /// How often new waits are looked for: each thread costs a look into `/proc`.
@@ -143,17 +143,24 @@ impl Waits {
         (Some(known), line)
     }
 
-    /// Timers of these processes that are set to a time, which nobody sets to another.
+    /// Timers of these processes that are or may be set to a time, which nobody sets to another.
     pub fn timers(members: &[Ident], shift: &Shift) -> Vec<String> {
         let mut lines = Vec::new();
         for ident in members {
-            for (fd, clock) in clock::timers(ident.pid) {
-                if shift.line(clock) != Line::IDENTITY {
-                    lines.push(format!(
-                        "{ident}, timer {fd}: set to a time, perhaps by the clock that was wrong, \
-                         and not touched: it rings by the true one"
-                    ));
+            for (timer, clock) in clock::timers(ident.pid) {
+                if shift.line(clock) == Line::IDENTITY {
+                    continue;
                 }
+                let what = match timer {
+                    Timer::Descriptor(fd) => format!("timer {fd}: set to a time"),
+                    Timer::Posix(id) => format!(
+                        "timer {id} of timer_create: if it is set to a time and not for a span, then"
+                    ),
+                };
+                lines.push(format!(
+                    "{ident}, {what} perhaps by the clock that was wrong, and not touched: it rings \
+                     by the true one"
+                ));
             }
         }
         lines

@@ -55,10 +55,8 @@ pub fn system_call(clock: libc::clockid_t) -> i64 {
         tv_nsec: 0,
     };
     // SAFETY: the kernel fills the struct.
-    assert_eq!(
-        unsafe { libc::syscall(libc::SYS_clock_gettime, clock, &raw mut time) },
-        0
-    );
+    let status = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, &raw mut time) };
+    assert_eq!(status, 0);
     time.tv_sec * NANOS + time.tv_nsec
 }
 
@@ -280,10 +278,8 @@ fn program() {
                 );
                 pass(&mut stdin, &mut stdout);
                 // SAFETY: attaches to our own child; it is let go when this program ends.
-                assert_eq!(
-                    unsafe { libc::ptrace(libc::PTRACE_SEIZE, child.id() as i32, 0, 0) },
-                    0
-                );
+                let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, child.id() as i32, 0, 0) };
+                assert_eq!(seized, 0);
                 say(&child.id().to_string());
                 family = Some((child, stdin, stdout));
             }

@@ -38,7 +38,7 @@ fn kinds() -> Vec<(&'static str, Value)> {
 /// another session, an empty environment, and no parent once the agent (and with it the first) is
 /// dead. Nobody may kill that as a stray, so it must be found whole. `round` tells it from those of
 /// other daemons.
-fn daemon(agent: &mut Session, dir: &Path, round: usize) -> (u32, u32) {
+pub fn daemon(agent: &mut Session, dir: &Path, round: usize) -> (u32, u32) {
     let second = (8000 + round).to_string();
     let script = format!("setsid env -i sleep {second} & exec sleep 7902");
     agent.start("d", &script, dir);
@@ -49,7 +49,7 @@ fn daemon(agent: &mut Session, dir: &Path, round: usize) -> (u32, u32) {
 }
 
 /// Ends what a dead agent's daemon left; it was let live on purpose.
-fn end(pid: u32) {
+pub fn end(pid: u32) {
     if sight::state(pid).is_some() {
         sight::output("kill", &["-KILL", &pid.to_string()]);
     }
@@ -57,7 +57,7 @@ fn end(pid: u32) {
 }
 
 /// The node is as if no agent had ever been there, `stray` included if it lives.
-fn assert_whole(dir: &Path, stray: u32, when: &str) {
+pub fn assert_whole(dir: &Path, stray: u32, when: &str) {
     assert_eq!(sight::tables(), [""; 0], "{when}");
     assert!(
         sight::sleepers("7902").is_empty(),
@@ -239,7 +239,7 @@ fn what_is_left_of_a_dead_agents_daemons_is_ended() {
 }
 
 /// All faults at once.
-fn inject_all(agent: &mut Session) {
+pub fn inject_all(agent: &mut Session) {
     for (fault, name) in ["cut", "clock", "pause"].into_iter().enumerate() {
         let kinds = kinds();
         let (_, kind) = kinds
@@ -352,7 +352,10 @@ fn a_full_disk_refuses_the_fault_and_costs_no_other() {
             let small = tempfile::tempdir().expect("a folder");
             let dir = small.path();
             let place = dir.to_str().expect("text");
-            sight::output("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", place]);
+            sight::output(
+                "mount",
+                &["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", place],
+            );
             let logs = tempfile::tempdir().expect("a folder");
             let mut agent = Session::open(dir);
             let (root, stray) = daemon(&mut agent, logs.path(), 0);

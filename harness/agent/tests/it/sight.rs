@@ -38,7 +38,7 @@ pub fn running(program: &str) -> Vec<u32> {
     with_arguments(|args| args.first() == Some(&program))
 }
 
-fn with_arguments(is: impl Fn(&[&str]) -> bool) -> Vec<u32> {
+pub fn with_arguments(is: impl Fn(&[&str]) -> bool) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {

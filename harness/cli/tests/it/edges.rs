@@ -1,6 +1,7 @@
 //! Imports only lean down: which package may use which, and what none of the pure ones may use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -95,4 +96,49 @@ fn pure_packages_have_no_runtime() {
             );
         }
     }
+}
+
+/// Source files below a folder, but those of tests, benches and builds.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("it is ours").flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let skipped = ["target", "tests", "tests.rs", "benches", "examples", "fuzz"];
+        if skipped.contains(&&*name) || name.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_the_docs_say_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root.canonicalize().expect("the workspace");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let has_any = |path: &&PathBuf| {
+        let text = std::fs::read_to_string(path).expect("text");
+        let code = |line: &str| !line.trim_start().starts_with("//");
+        let kinds = ["{", "impl", "fn", "extern", "trait"].map(|kind| format!("unsafe {kind}"));
+        text.lines()
+            .filter(|line| code(line))
+            .any(|line| kinds.iter().any(|kind| line.contains(kind)))
+    };
+    let named = |path: &PathBuf| {
+        let path = path.strip_prefix(&root).expect("below it");
+        path.to_string_lossy().into_owned()
+    };
+    let found: BTreeSet<String> = files.iter().filter(has_any).map(named).collect();
+    let docs = std::fs::read_to_string(root.join("harness/docs/security.md")).expect("is there");
+    let (_, table) = docs.split_once("## `unsafe`").expect("a section");
+    let listed: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_string()))
+        .collect();
+    assert_eq!(found, listed);
 }

@@ -10,7 +10,7 @@ use crate::machines::World;
 use crate::support::Ended;
 use crate::terminal::forced;
 
-const BRIEF: &[&str] = &[
+pub const BRIEF: &[&str] = &[
     "--accept-new-host-keys",
     "--nemesis",
     "none",
@@ -21,7 +21,7 @@ const BRIEF: &[&str] = &[
 ];
 
 /// Puts a script in the place of one of the node's programs. `$real` is the program itself.
-fn instead_of(program: &str, script: &str) -> String {
+pub fn instead_of(program: &str, script: &str) -> String {
     format!(
         "cp /usr/bin/{program} /run/{program}.real\ncat >/run/{program} <<'END'\n#!/bin/sh\n\
          real=/run/{program}.real\n{script}\nEND\nchmod 755 /run/{program}\n\

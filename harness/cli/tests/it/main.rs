@@ -3,6 +3,7 @@
 mod doubles;
 mod edges;
 mod experiments;
+mod ground;
 mod hiding;
 mod histories;
 mod hostile;

@@ -260,6 +260,10 @@ impl Said {
 
 /// A long run that has come to its main phase, with every kind of fault in force.
 fn in_mid_run(world: &World) -> (Child, Said) {
+    in_mid_run_on(world, "n1,n2,n3")
+}
+
+fn in_mid_run_on(world: &World, nodes: &str) -> (Child, Said) {
     let fault = |family: &str, more: &str| {
         format!("[[fault]]\nat = \"1s\"\nlasts = \"80s\"\nfamily = \"{family}\"\n{more}\n")
     };
@@ -277,7 +281,7 @@ fn in_mid_run(world: &World) -> (Child, Said) {
     let schedule = world.place.file("long.toml", schedule);
     let args = ["--time-limit", "90s", "--seed", "3", TRUSTING, "--schedule"];
     let mut child = world
-        .schism("n1,n2,n3", &args)
+        .schism(nodes, &args)
         .arg(schedule)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -459,4 +463,50 @@ fn a_machine_that_is_none_cannot_be_suspended_or_reset() {
         ]);
         assert_eq!(world.processes(), []);
     }
+}
+
+#[test]
+fn a_machine_whose_agent_is_killed_or_stopped_heals_itself_while_the_run_goes_on() {
+    let Some(world) = World::new(5, &[]) else {
+        return;
+    };
+    // The three that are left are still a majority.
+    let (mut child, said) = in_mid_run_on(&world, "n1,n2,n3,n4,n5");
+    let signalled = |node: usize, signal: &str| {
+        let script = format!(
+            "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | \
+             grep -q '^{}/.*--control' && kill -{signal} ${{p#/proc/}} && echo done; done; true",
+            world.remote()
+        );
+        assert_eq!(world.on(node, &script).stdout, "done\n", "n{node}");
+    };
+    signalled(1, "KILL");
+    signalled(2, "STOP");
+    said.until(&["n1: ", "gone"]);
+    let rules = |node: usize| world.in_network_of(node, "nft list tables").stdout;
+    eventually("no rule is left on n1", || !rules(1).contains("schism"));
+    eventually("n2's daemon, which was paused, is gone", || {
+        world.processes().iter().all(|(state, _)| *state != 'T')
+    });
+    eventually("no rule is left on n2", || !rules(2).contains("schism"));
+    // The others know nothing of it, and the run goes on.
+    assert!(rules(3).contains("schism"));
+    assert!(child.try_wait().expect("it is ours").is_none());
+    for node in [1, 2] {
+        let log = format!("cat {}/agent/watchdog.log", world.remote());
+        let log = world.on(node, &log).exits(0).stdout;
+        assert!(log.contains("undone: ["), "n{node}: {log}");
+    }
+    signal(&child, Signal::TERM);
+    let ended = Ended::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ended.code, 4, "{ended:#?}\n{}", said.all());
+    for told in ["INFRA", "n1: the agent is gone", "n2: the agent is gone"] {
+        assert!(ended.stdout.contains(told), "{told}: {ended:#?}");
+    }
+    for node in 1..=5 {
+        assert_whole(&world, node);
+    }
+    eventually("agents, watchdogs and daemons are gone", || {
+        world.processes().is_empty()
+    });
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, eventually};
 
 /// A long run that has come to its main phase, with a fault in force.
 fn in_mid_run(place: &Place) -> Child {
@@ -221,4 +221,44 @@ fn during_the_last_operations_one_signal_ends_them() {
         ]);
         place.assert_nothing_left();
     }
+}
+
+/// Processes below this one that run this program, as this process counts.
+fn below(root: u32, program: &str) -> Vec<u32> {
+    let parent = |pid: u32| -> Option<u32> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        line.trim().parse().ok()
+    };
+    let runs = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).next() == Some(program.as_bytes())
+    };
+    let entries = std::fs::read_dir("/proc")
+        .expect("/proc is there")
+        .flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(runs)
+        .filter(|pid| std::iter::successors(Some(*pid), |pid| parent(*pid)).any(|pid| pid == root))
+        .collect()
+}
+
+/// It cannot keep its lease, and nobody inside of its node can end it.
+#[test]
+fn a_node_of_the_lab_whose_agent_is_stopped_ends_by_the_lease() {
+    let place = Place::new();
+    let mut child = in_mid_run(&place);
+    let agents = || below(child.id(), "/srv/schism/bin/schism-agent");
+    let all = agents();
+    assert_eq!(all.len(), 5, "{all:?}");
+    let stopped = all[0];
+    let pid = Pid::from_raw(stopped as i32).expect("a pid is not zero");
+    kill_process(pid, Signal::STOP).expect("it is ours");
+    eventually("the stopped agent is gone", || !agents().contains(&stopped));
+    assert_eq!(agents().len(), 4, "and no other");
+    assert!(child.try_wait().expect("it is ours").is_none());
+    signal(&child, Signal::TERM);
+    let ended = Ended::of(child.wait_with_output().unwrap()).exits(4);
+    ended.prints(&["INFRA", "the agent is gone"]);
+    place.assert_nothing_left();
 }

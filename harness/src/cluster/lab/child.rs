@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t, sigset_t};
 
@@ -78,12 +79,22 @@ impl Signals {
         }
     }
 
-    fn next(&self) -> c_int {
+    /// The next signal; none if none comes until then.
+    fn next(&self, until: Option<Instant>) -> Option<c_int> {
         loop {
-            // SAFETY: a plain system call; no information beyond the number is asked for.
-            let signal = unsafe { libc::sigwaitinfo(&self.awaited, std::ptr::null_mut()) };
-            if signal > 0 {
-                return signal;
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = left.map(|left| libc::timespec {
+                tv_sec: left.as_secs() as _,
+                tv_nsec: left.subsec_nanos() as _,
+            });
+            let left = left.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            // SAFETY: a plain system call; no information beyond the number is asked for, and a null
+            // pointer in place of the time means that there is no limit to it.
+            let signal = unsafe { libc::sigtimedwait(&self.awaited, std::ptr::null_mut(), left) };
+            match signal {
+                1.. => return Some(signal),
+                _ if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => return None,
+                _ => {}
             }
         }
     }
@@ -91,19 +102,38 @@ impl Signals {
 
 /// Waits until the child ends, passing on what arrives meanwhile as `pass` says.
 ///
-/// A child that had to be killed in place of a signal counts as ended by that signal.
-pub(super) fn wait(child: pid_t, signals: &Signals, pass: impl Fn(c_int) -> c_int) -> Ended {
+/// A child that had to be killed in place of a signal counts as ended by that signal. One that stands
+/// still, because somebody stopped it, is killed after `stopped`, if that is given.
+pub(super) fn wait(
+    child: pid_t,
+    signals: &Signals,
+    pass: impl Fn(c_int) -> c_int,
+    stopped: Option<Duration>,
+) -> Ended {
     let mut killed_for = None;
+    let mut deadline = None;
     loop {
         let mut status = 0;
+        let changes = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
         // SAFETY: a plain system call.
-        if unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child {
-            return match libc::WIFSIGNALED(status) {
-                true => Ended::Signal(killed_for.unwrap_or(libc::WTERMSIG(status))),
-                false => Ended::Code(libc::WEXITSTATUS(status)),
-            };
+        if unsafe { libc::waitpid(child, &mut status, changes) } == child {
+            if libc::WIFSTOPPED(status) {
+                deadline = stopped.map(|stopped| Instant::now() + stopped);
+            } else if libc::WIFCONTINUED(status) {
+                deadline = None;
+            } else if libc::WIFSIGNALED(status) {
+                return Ended::Signal(killed_for.unwrap_or(libc::WTERMSIG(status)));
+            } else {
+                return Ended::Code(libc::WEXITSTATUS(status));
+            }
+            continue;
         }
-        let signal = signals.next();
+        let Some(signal) = signals.next(deadline) else {
+            deadline = None;
+            // SAFETY: the child has not been waited for, so the number is still its own.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            continue;
+        };
         if signal != libc::SIGCHLD {
             let passed = pass(signal);
             if passed == libc::SIGKILL {

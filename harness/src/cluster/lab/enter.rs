@@ -133,7 +133,12 @@ fn leave() -> Result<ExitCode, LabError> {
     drop(theirs);
 
     let pid = inside.id() as libc::pid_t;
-    let ended = child::wait(pid, &signals, |signal| child::as_for_anyone(pid, signal));
+    let ended = child::wait(
+        pid,
+        &signals,
+        |signal| child::as_for_anyone(pid, signal),
+        None,
+    );
     // Held open until here: its closing tells an inside that is only just starting that we died.
     drop(ours);
     Ok(ExitCode::from(ended.code()))

@@ -154,6 +154,7 @@ impl Lab {
                 hosts: net::hosts(&self.names),
                 folder: folder.join(name.as_str()),
                 programs: programs.clone(),
+                lease_ms: self.lease.as_millis() as u64,
             };
             let greet = greet(
                 plan,

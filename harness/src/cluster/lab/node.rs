@@ -28,6 +28,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountFlags;
@@ -59,6 +60,8 @@ pub(super) struct Plan {
     pub folder: PathBuf,
     /// What is put into its `bin/`, as what.
     pub programs: Vec<(String, PathBuf)>,
+    /// After which a stopped agent is killed.
+    pub lease_ms: u64,
 }
 
 /// A step of a node's way up, for the error message.
@@ -108,7 +111,9 @@ fn keep() -> Result<child::Ended, String> {
         agent => {
             let_go().map_err(to("/dev/null"))?;
             // The keeper is asked to end only after the agent was asked politely and did not.
-            Ok(child::wait(agent, &signals, |_| libc::SIGKILL))
+            // One that stands still cannot keep its lease: the node ends with it instead.
+            let lease = Duration::from_millis(plan.lease_ms);
+            Ok(child::wait(agent, &signals, |_| libc::SIGKILL, Some(lease)))
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
@@ -16,6 +17,36 @@ use rustix::io::Errno;
 const DEEPEST: usize = 16;
 /// Bytes of a name's part: no file system takes more.
 const LONGEST: usize = 255;
+
+/// Logs of one node that are fetched.
+const MOST: usize = 1_000;
+
+/// Fetches each of a node's logs, as many as there may be, within this time; says what went wrong. One
+/// that cannot be fetched does not keep the others.
+pub(super) fn each(
+    logs: &[String],
+    time: Duration,
+    mut fetch: impl FnMut(&str) -> Result<(), String>,
+) -> Vec<String> {
+    let all = logs.len();
+    let mut troubles = Vec::new();
+    if all > MOST {
+        troubles.push(format!("it has {all} logs, of which {MOST} were fetched"));
+    }
+    let deadline = Instant::now() + time;
+    for (done, log) in logs.iter().take(MOST).enumerate() {
+        if Instant::now() >= deadline {
+            let seconds = time.as_secs();
+            troubles.push(format!(
+                "after {seconds} s {done} of its {all} logs were fetched"
+            ));
+            break;
+        }
+        let failed = fetch(log).err();
+        troubles.extend(failed.map(|why| format!("log {log:?}: {why}")));
+    }
+    troubles
+}
 
 /// The parts of a name that a node gave, the last of which is the file's.
 ///
@@ -68,6 +99,32 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_are_fetched_until_there_were_enough_or_the_time_is_over() {
+        let logs: Vec<String> = (0..1_500).map(|n| format!("{n}.log")).collect();
+        let hour = Duration::from_secs(3_600);
+        let mut fetched = 0;
+        let odd = |log: &str| {
+            fetched += 1;
+            match log {
+                "7.log" => Err("is torn".into()),
+                _ => Ok(()),
+            }
+        };
+        let troubles = each(&logs, hour, odd);
+        let too_many = "it has 1500 logs, of which 1000 were fetched";
+        assert_eq!(troubles, [too_many, "log \"7.log\": is torn"]);
+        assert_eq!(fetched, 1_000);
+        // A node that takes its time over each.
+        let time = Duration::from_millis(50);
+        let slow = |_: &str| {
+            std::thread::sleep(time);
+            Ok(())
+        };
+        let troubles = each(&logs[..9], time, slow);
+        assert_eq!(troubles, ["after 0 s 1 of its 9 logs were fetched"]);
+    }
     use std::fs;
     use std::io::Write;
     use std::os::unix::fs::symlink;

@@ -105,7 +105,8 @@ impl Redial for Dial {
         loop {
             let (place, programs) = (self.known.place.clone(), self.known.programs.clone());
             let there = self.known.files.ask(move |hand| {
-                // What was uploaded and not yet on the disk is lost.
+                // What was uploaded and not yet on the disk is lost; so may be all of it.
+                place.claim(hand)?;
                 place.provide(hand, &programs)?;
                 place.link_programs(hand, &programs)
             });

@@ -124,7 +124,7 @@ fn no_program(e: io::Error) -> String {
 }
 
 /// Reads what `ssh -G` prints: a key and its value a line.
-fn read(given: &str, text: &str, home: Option<PathBuf>) -> Result<Host, String> {
+pub(super) fn read(given: &str, text: &str, home: Option<PathBuf>) -> Result<Host, String> {
     let values = |key: &str| -> Vec<&str> {
         text.lines()
             .filter_map(|line| line.split_once(' '))

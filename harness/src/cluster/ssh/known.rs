@@ -41,7 +41,8 @@ pub(super) fn look_up(host: &Host) -> Result<Vec<Known>, String> {
     Ok(all)
 }
 
-fn read(text: &str) -> impl Iterator<Item = Known> {
+/// Lines of known_hosts, as `ssh-keygen -F` prints them.
+pub(super) fn read(text: &str) -> impl Iterator<Item = Known> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| {
         let mut words: Vec<&str> = line.split_whitespace().collect();

@@ -1,12 +1,17 @@
 //! Real machines, reached over SSH. A node needs sshd and nothing else: the agent is uploaded.
 //!
-//! Read `node.rs` for a node's way up and what is where on it, `link.rs` and `pump.rs` for its two
-//! connections, `dial.rs` for how a session gets over the loss of one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
-//! up together, and `collected.rs` for what comes back from them. What it is like to use: docs/machines.md.
+//! Read `node.rs` for a node's way up and what is where on it, `ground.rs` for whose that place may be,
+//! `link.rs` and `pump.rs` for its two connections, `dial.rs` for how a session gets over the loss of
+//! one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come up
+//! together, and `collected.rs` for what comes back from them. What it is like to use:
+//! docs/machines.md.
 
 mod auth;
 mod collected;
 mod dial;
+#[doc(hidden)]
+pub mod fuzzed;
+mod ground;
 mod host;
 mod known;
 mod link;
@@ -48,9 +53,10 @@ pub const DIR: &str = "/var/lib/schism";
 const GRACE: Duration = Duration::from_secs(20);
 /// How long a node whose agent was lost may take to be whole again: its lease, and a little.
 const HEALED: Duration = Duration::from_secs(20);
-/// Logs of one node that are fetched, and bytes of them all: more would be no help to anybody.
-const MOST_LOGS: usize = 1_000;
+/// Bytes of one node's logs that are fetched: more would be no help to anybody.
 const ALL_LOGS: usize = 256 << 20;
+/// For all logs of a node. One that is begun within it has a command's time to end.
+const COLLECT: Duration = Duration::from_secs(300);
 /// What went wrong with them that is said.
 const MOST_TROUBLES: usize = 10;
 /// To make the run's folders.
@@ -394,6 +400,7 @@ async fn greet_inner(
     let (there, wanted, first) = (place.clone(), builds.clone(), agent.clone());
     let sent = files
         .ask(move |hand| {
+            there.claim(hand)?;
             // The agent first: a node that cannot run it needs nothing else.
             let mut sent = there.provide(hand, &wanted[..1])?;
             there.try_agent(hand, &first)?;
@@ -491,28 +498,19 @@ async fn greet_inner(
 /// Brings a node's logs into the run's folder. One that cannot be read does not keep the others.
 fn collect(hand: &mut link::Hand, place: &Place, to: &Path) -> Result<(), String> {
     let folder = Folder::open(to).map_err(|e| format!("{}: {e}", to.display()))?;
-    let mut troubles = Vec::new();
     let mut left = ALL_LOGS;
     let logs = place.logs(hand)?;
-    if logs.len() > MOST_LOGS {
-        let all = logs.len();
-        troubles.push(format!(
-            "it has {all} logs, of which {MOST_LOGS} were fetched"
-        ));
-    }
-    for log in logs.iter().take(MOST_LOGS) {
-        let fetched = collected::parts(log).and_then(|parts| {
-            if left == 0 {
-                return Err("its logs are too long; this one was not fetched".into());
-            }
-            let content = place.fetch(hand, log)?;
-            left = left.saturating_sub(content.len());
-            let file = folder.create(&parts);
-            let written = file.and_then(|mut file| file.write_all(&content));
-            written.map_err(|e| e.to_string())
-        });
-        troubles.extend(fetched.err().map(|why| format!("log {log:?}: {why}")));
-    }
+    let mut troubles = collected::each(&logs, COLLECT, |log| {
+        let parts = collected::parts(log)?;
+        if left == 0 {
+            return Err("its logs are too long; this one was not fetched".into());
+        }
+        let content = place.fetch(hand, log)?;
+        left = left.saturating_sub(content.len());
+        let file = folder.create(&parts);
+        let written = file.and_then(|mut file| file.write_all(&content));
+        written.map_err(|e| e.to_string())
+    });
     let all = troubles.len();
     if all > MOST_TROUBLES {
         troubles.truncate(MOST_TROUBLES);
@@ -544,6 +542,7 @@ async fn lower(up: Up) -> Result<(), String> {
         return Ok(());
     };
     let heal = up.place.heal(&up.agent);
+    let by_hand = up.place.heal_by_hand(&up.agent);
     let deadline = Instant::now() + HEALED;
     loop {
         let command = heal.clone();
@@ -558,7 +557,7 @@ async fn lower(up: Up) -> Result<(), String> {
             Err(e) => {
                 return Err(format!(
                     "{why}; whether it is whole again is not known ({e}): its agent heals it within \
-                     its lease; the next run does, and by hand `{heal}` there"
+                     its lease; the next run does, and by hand `{by_hand}` there"
                 ));
             }
         }

@@ -1,8 +1,10 @@
-//! A node's way up, step by step: what is it, may we, has it the programs, start the agent.
+//! A node's way up, step by step: what is it, may we, is there a place, has it the programs, start
+//! the agent.
 //!
-//! Everything of ours is in one folder there, [`Place`]:
+//! Everything of ours is in one folder there, [`Place`], which nobody else can use (`ground.rs`):
 //!
 //! ```text
+//!   DIR/made-by-schism         tells it from somebody else's
 //!   DIR/programs/SHA256/NAME   uploaded once; named by content, so that a second run finds them
 //!   DIR/agent/                 the agent's: undo journal, lock
 //!   DIR/run/{bin,data,log}     of the run, made anew by the next one
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::ground::{Claim, guard};
 use super::link::{Done, Hand, Limit, quoted};
 
 /// What the agent's program is called.
@@ -134,7 +137,8 @@ pub(super) fn look(hand: &mut Hand) -> Result<Found, String> {
     Ok(found)
 }
 
-fn read(said: &str) -> Result<(String, Found), String> {
+/// The user, and the rest.
+pub(super) fn read(said: &str) -> Result<(String, Found), String> {
     let value = |key: &str| {
         let lines = said.lines().filter_map(|line| line.split_once(' '));
         let value = lines
@@ -182,8 +186,9 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Has this run there, if the place is as it must be.
     fn command(&self, script: &str) -> String {
-        shell(self.root, script)
+        shell(self.root, &(guard(&self.dir, Claim::Keep) + script))
     }
 
     fn at(&self, rest: &str) -> String {
@@ -206,7 +211,17 @@ impl Place {
         )
     }
 
-    /// Step 2: uploads what is not there yet. Returns the names of what was.
+    /// Step 2: a folder that is ours alone. Nothing of anybody's is touched.
+    pub fn claim(&self, hand: &mut Hand) -> Result<(), String> {
+        let script = guard(&self.dir, Claim::Take);
+        let done = hand.exec(&shell(self.root, &script), b"")?;
+        done.success().map(|_| ()).map_err(|why| {
+            let dir = self.dir.display();
+            format!("--remote-dir {dir}: {why}")
+        })
+    }
+
+    /// Step 3: uploads what is not there yet. Returns the names of what was.
     pub fn provide(&self, hand: &mut Hand, programs: &[Provided]) -> Result<Vec<String>, String> {
         let programs_dir = self.at("programs");
         // What no run has asked for in a week is of an earlier build.
@@ -245,7 +260,7 @@ impl Place {
         Ok(missing.iter().map(|program| program.name.clone()).collect())
     }
 
-    /// Step 3: whether the agent runs there at all.
+    /// Step 4: whether the agent runs there at all.
     pub fn try_agent(&self, hand: &mut Hand, agent: &Provided) -> Result<(), String> {
         let script = format!("{} --version", self.at(&self.program(agent)));
         let Done { status, stderr, .. } = hand.exec(&self.command(&script), b"")?;
@@ -286,24 +301,23 @@ impl Place {
             Some(boot) => format!(" --machine-clock {}", quoted(boot)),
             None => String::new(),
         };
-        format!(
-            "exec {}env -i PATH={PATH} HOME={} LANG=C.UTF-8 {} --dir {} --control {control}{clock}",
-            self.root,
+        self.command(&format!(
+            "exec env -i PATH={PATH} HOME={} LANG=C.UTF-8 {} --dir {} --watchdog \
+             --control {control}{clock}",
             self.at("run/data"),
             self.at(&self.program(agent)),
             self.at("agent"),
-        )
+        ))
     }
 
     /// The command that takes a session up again.
     pub fn resume(&self, agent: &Provided, session: &str, received: u64) -> String {
-        format!(
-            "exec {}{} resume --dir {} --session {} --received {received}",
-            self.root,
+        self.command(&format!(
+            "exec {} resume --dir {} --session {} --received {received}",
             self.at(&self.program(agent)),
             self.at("agent"),
             quoted(session),
-        )
+        ))
     }
 
     /// What the agent runs once it holds its folder's lock: the run's own folders.
@@ -341,16 +355,24 @@ impl Place {
 
     /// Undoes by hand what an agent that is gone has left.
     pub fn heal(&self, agent: &Provided) -> String {
+        self.command(&self.healing(agent))
+    }
+
+    /// The same for a person to type.
+    pub fn heal_by_hand(&self, agent: &Provided) -> String {
+        format!("{}{}", self.root, self.healing(agent))
+    }
+
+    fn healing(&self, agent: &Provided) -> String {
         let agent = self.at(&self.program(agent));
-        self.command(&format!("{agent} heal --dir {}", self.at("agent")))
+        format!("{agent} heal --dir {}", self.at("agent"))
     }
 
     /// The files under the run's `log/`.
     pub fn logs(&self, hand: &mut Hand) -> Result<Vec<String>, String> {
         let script = format!("cd {} && find . -type f", self.at("run/log"));
         let listed = hand.exec(&self.command(&script), b"")?.success()?;
-        let names = listed.lines().filter_map(|line| line.strip_prefix("./"));
-        Ok(names.map(str::to_owned).collect())
+        Ok(log_names(&listed).map(str::to_owned).collect())
     }
 
     /// A log's content; of a long one its beginning and its end.
@@ -375,6 +397,11 @@ impl Place {
             _ => Err(done.stderr.trim().to_string()),
         }
     }
+}
+
+/// What `find` printed, a file a line. Whatever that is: who uses a name looks at it.
+pub(super) fn log_names(listed: &str) -> impl Iterator<Item = &str> {
+    listed.lines().filter_map(|line| line.strip_prefix("./"))
 }
 
 #[cfg(test)]
