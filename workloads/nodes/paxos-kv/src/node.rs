@@ -21,6 +21,7 @@ use crate::birth::{BirthError, Births};
 use crate::core::message::{Message, NodeIndex, RequestId, Slot};
 use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
 use crate::disk::{self, Job};
+use crate::flaws::Flaws;
 use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
 use crate::trace::Trace;
@@ -205,7 +206,9 @@ async fn drive(
     let peers = bind("peers", params.peer_addr).await?;
     let clients = bind("clients", params.client_addr).await?;
     tokio::spawn(transport::listen(peers, identity.clone(), sender.clone()));
-    tokio::spawn(http::serve(clients, params.reads.into(), sender.clone()));
+    let flaws = Flaws::from_iter(params.flaws.iter().copied());
+    let requests = http::serve(clients, params.reads.into(), flaws, sender.clone());
+    tokio::spawn(requests);
     let me = params.me();
     let links = (0..).zip(&params.peers).map(|(index, peer)| {
         (index != me)

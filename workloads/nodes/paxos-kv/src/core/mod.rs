@@ -204,6 +204,7 @@ enum Waiter {
 const NOBODY: NodeIndex = NodeIndex::MAX;
 
 /// A small generator (SplitMix64; Steele, Lea and Flood 2014): only election timeouts need chance.
+#[derive(Clone)]
 struct Random(u64);
 
 impl Random {
@@ -217,6 +218,7 @@ impl Random {
 }
 
 /// One node.
+#[derive(Clone)]
 pub struct Core {
     config: Config,
     random: Random,
@@ -278,8 +280,13 @@ impl Core {
     ///
     /// # Errors
     /// When the snapshot is not one.
-    pub fn new(config: Config, recovered: Recovered, now: Now) -> Result<Core, String> {
+    pub fn new(config: Config, mut recovered: Recovered, now: Now) -> Result<Core, String> {
         let flaws = config.flaws;
+        // FLAW rejoin-empty: nothing is read back.
+        if flaws.has(Flaw::RejoinEmpty) {
+            recovered.snapshot = None;
+            recovered.records.clear();
+        }
         let kv = match &recovered.snapshot {
             Some(bytes) => Kv::decode(bytes)?,
             None => Kv::default(),
@@ -327,7 +334,10 @@ impl Core {
         };
         core.now = core.protocol_time(now);
         // Whatever lease this node granted before it stopped, it must be over before it promises again.
-        core.grant_until = core.now + nanos(core.config.lease);
+        // FLAW no-grace-after-restart: that is not awaited.
+        if !flaws.has(Flaw::NoGraceAfterRestart) {
+            core.grant_until = core.now + nanos(core.config.lease);
+        }
         core.reset_election();
 
         let mut decided = slot;

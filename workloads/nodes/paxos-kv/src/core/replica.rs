@@ -16,6 +16,7 @@ const CHUNK: usize = 1 << 20;
 const SNAPSHOT_MAX: u64 = 1 << 30;
 
 /// Catching up from a peer.
+#[derive(Clone)]
 pub(super) struct Fetching {
     peer: NodeIndex,
     /// When the last request went out or the last answer came in.
@@ -51,7 +52,13 @@ impl Core {
             .get_mut(&slot)
             .expect("the caller saw the slot in the log");
         let dedup = !self.config.flaws.has(Flaw::DuplicateApply);
-        let outcomes = self.kv.apply(slot, &entry.batch, entry.digest, dedup);
+        // FLAW parallel-apply: whoever comes first is first.
+        let outcomes = if self.config.flaws.has(Flaw::ParallelApply) {
+            let chance = |bound| self.random.below(bound as u64) as usize;
+            apply_in_any_order(&mut self.kv, slot, entry, dedup, chance)
+        } else {
+            self.kv.apply(slot, &entry.batch, entry.digest, dedup)
+        };
         entry.chain = Some(self.kv.chain);
         entry.ran = outcomes.iter().map(|applied| applied.ran).collect();
         if !live {
@@ -237,6 +244,10 @@ impl Core {
     fn save_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
         self.snapshot_before = self.snapshot.replace((slot, bytes.clone()));
         self.effects.push(Effect::SaveSnapshot { slot, bytes });
+        // FLAW log-cut-early: as good as saved.
+        if self.config.flaws.has(Flaw::LogCutEarly) {
+            self.effects.push(Effect::Truncate(slot));
+        }
     }
 
     /// Slots were decided in `ballot`. A leader of a lower one leads no more: the values that it
@@ -385,4 +396,23 @@ impl Core {
         self.decide_proposals();
         self.fetch(from);
     }
+}
+
+/// FLAW parallel-apply: the commands in an order that chance decides. What came of them is told in their own.
+fn apply_in_any_order(
+    kv: &mut Kv,
+    slot: Slot,
+    entry: &Entry,
+    dedup: bool,
+    mut chance: impl FnMut(usize) -> usize,
+) -> Vec<Applied> {
+    let mut commands: Vec<_> = entry.batch.commands.iter().cloned().enumerate().collect();
+    for last in (1..commands.len()).rev() {
+        commands.swap(last, chance(last + 1));
+    }
+    let (places, commands): (Vec<usize>, _) = commands.into_iter().unzip();
+    let applied = kv.apply(slot, &Batch { commands }, entry.digest, dedup);
+    let mut applied: Vec<_> = places.into_iter().zip(applied).collect();
+    applied.sort_unstable_by_key(|(place, _)| *place);
+    applied.into_iter().map(|(_, applied)| applied).collect()
 }

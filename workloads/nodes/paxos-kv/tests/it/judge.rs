@@ -25,6 +25,7 @@ pub fn judge(run: &Run) -> Vec<String> {
 }
 
 /// A slot that somebody decided, and the state after it.
+#[derive(Clone)]
 struct Chosen {
     digest: Digest,
     chain: Digest,
@@ -34,6 +35,7 @@ struct Chosen {
 /// What must hold after every step: one value a slot; every node's state is what the chosen values
 /// before it make; a promise never sinks and an accept is never below it, across restarts; nor is
 /// either forgotten.
+#[derive(Clone)]
 pub struct Watch {
     /// Slots from 1 on, without a hole, and the state that they make.
     chosen: Vec<Chosen>,
