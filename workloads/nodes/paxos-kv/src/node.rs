@@ -100,7 +100,7 @@ pub enum Event {
     /// The log is on the disk up to here.
     Durable(u64),
     /// So is a snapshot.
-    SnapshotSaved(Slot),
+    SnapshotSaved(Slot, Arc<Vec<u8>>),
     /// The disk fails.
     Disk(String),
     /// Somebody wants the node to stop.
@@ -294,7 +294,7 @@ impl Node<'_> {
                 Input::Tick
             }
             Event::Durable(number) => Input::Durable(number),
-            Event::SnapshotSaved(slot) => Input::SnapshotSaved(slot),
+            Event::SnapshotSaved(slot, bytes) => Input::SnapshotSaved(slot, bytes),
             Event::Disk(_) | Event::Stop => return,
         };
         self.core.step(self.clocks.read().into(), input);
@@ -342,9 +342,9 @@ impl Node<'_> {
                         let _ = waiting.send(reply);
                     }
                 }
-                Effect::SaveSnapshot { slot, bytes } => self
+                Effect::SaveSnapshot { slot, kv } => self
                     .snapshots
-                    .send((slot, bytes))
+                    .send((slot, kv))
                     .map_err(|_| NodeError::Disk("the snapshots' thread is gone".to_owned()))?,
                 Effect::Note(text) => log("INFO", &text),
             }

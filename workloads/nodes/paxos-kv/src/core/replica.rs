@@ -224,29 +224,35 @@ impl Core {
             && applied - self.snapshot_begun >= every - every / 4
             && self.snapshot_early.is_none()
         {
-            self.snapshot_early = Some(self.kv.encode());
+            self.snapshot_early = Some(self.kv.clone());
         }
         if applied - self.snapshot_begun < every {
             return;
         }
         self.snapshot_begun = applied;
-        let bytes = match self.snapshot_early.take() {
-            Some(early) => {
-                let mut kv = Kv::decode(&early).expect("encoded above");
-                kv.applied = applied;
-                kv.encode()
-            }
-            None => self.kv.encode(),
-        };
-        self.save_snapshot(applied, Arc::new(bytes));
+        let mut kv = self.kv.clone();
+        if let Some(early) = self.snapshot_early.take() {
+            kv = early;
+            kv.applied = applied;
+        }
+        self.save_snapshot(kv);
     }
 
-    fn save_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
-        self.snapshot_before = self.snapshot.replace((slot, bytes.clone()));
-        self.effects.push(Effect::SaveSnapshot { slot, bytes });
+    fn save_snapshot(&mut self, kv: Kv) {
+        let slot = kv.applied;
+        let kv = Box::new(kv);
+        self.effects.push(Effect::SaveSnapshot { slot, kv });
         // FLAW log-cut-early: as good as saved.
         if self.config.flaws.has(Flaw::LogCutEarly) {
             self.effects.push(Effect::Truncate(slot));
+        }
+    }
+
+    /// A snapshot is there for peers that are behind.
+    fn offer_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
+        let newer = self.snapshot.as_ref().is_none_or(|(have, _)| *have < slot);
+        if newer {
+            self.snapshot_before = self.snapshot.replace((slot, bytes));
         }
     }
 
@@ -262,7 +268,8 @@ impl Core {
     }
 
     /// The snapshot is safe: the log before it can go, but for one interval, for peers that are a little behind.
-    pub(super) fn on_snapshot_saved(&mut self, slot: Slot) {
+    pub(super) fn on_snapshot_saved(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
+        self.offer_snapshot(slot, bytes);
         if self.installing.is_some_and(|installing| installing <= slot) {
             self.installing = None;
         }
@@ -375,7 +382,9 @@ impl Core {
         self.truncated = slot;
         self.snapshot_begun = slot;
         self.snapshot_early = None;
-        self.save_snapshot(slot, Arc::new(bytes));
+        self.save_snapshot(self.kv.clone());
+        // Peers need not wait for this node's disk.
+        self.offer_snapshot(slot, Arc::new(bytes));
         // Requests of this node's clients may have been applied in slots that were never seen here.
         let known: Vec<_> = self
             .awaiting

@@ -212,7 +212,9 @@ impl World {
                 let it = Arc::make_mut(&mut self.nodes[to]);
                 it.past = hash_of((it.past, past, written));
                 it.core.step(now(it.now), input);
-                let records = self.carry_out(to).map_or(Vec::new(), |(records, _)| records);
+                let records = self
+                    .carry_out(to)
+                    .map_or(Vec::new(), |(records, _)| records);
                 if written {
                     Arc::make_mut(&mut self.nodes[to]).disk.extend(records);
                 }
@@ -425,14 +427,14 @@ const ELECTIONS: Bounds = Bounds {
 
 /// One node dies besides.
 const CRASH: Bounds = Bounds {
-    steps: 8,
+    steps: 7,
     crashes: 1,
     ..ELECTIONS
 };
 
 /// A leader's timer fires besides.
 const TIMER: Bounds = Bounds {
-    steps: 9,
+    steps: 8,
     timers: 1,
     ..ELECTIONS
 };
@@ -469,6 +471,9 @@ fn some_schedule_of_a_small_world_shows_each_of_these_flaws() {
         let Some((wrong, path)) = explored.wrong else {
             panic!("{flaw}: nothing is wrong in {} states", explored.states);
         };
-        println!("{flaw}: after {} states: {}: {path:?}", explored.states, wrong[0]);
+        println!(
+            "{flaw}: after {} states: {}: {path:?}",
+            explored.states, wrong[0]
+        );
     }
 }

@@ -89,7 +89,7 @@ impl Real {
                     self.input(Input::Durable(durability.unwrap()));
                 }
                 Effect::Send(_, message) | Effect::Broadcast(message) => self.said.push(message),
-                Effect::SaveSnapshot { slot, bytes } => self.saves.push((slot, bytes)),
+                Effect::SaveSnapshot { slot, kv } => self.saves.push((slot, Arc::new(kv.encode()))),
                 Effect::Trace(Event::Decide { slot, digest, .. }) => {
                     self.decided.push((slot, digest));
                 }
@@ -385,7 +385,8 @@ fn a_transfer_of_a_snapshot_goes_on_although_there_is_a_newer_one() {
                 decided: slot,
             },
         );
-        node.input(Input::SnapshotSaved(slot));
+        let (slot, bytes) = node.saves.pop().expect("a snapshot is due");
+        node.input(Input::SnapshotSaved(slot, bytes));
         node.said.clear();
     };
     snapshots();

@@ -395,7 +395,7 @@ impl Sim {
                         return self.happen(Happening::Strike { node });
                     }
                     let disk = &mut self.nodes[node].disk;
-                    disk.snapshot = Some(bytes);
+                    disk.snapshot = Some(bytes.clone());
                     if dies {
                         return self.happen(Happening::Strike { node });
                     }
@@ -403,7 +403,7 @@ impl Sim {
                     if let Some((slot, bytes, installed)) = disk.next_save.take() {
                         self.save_snapshot(node, slot, bytes, installed);
                     }
-                    self.input(node, Input::SnapshotSaved(slot));
+                    self.input(node, Input::SnapshotSaved(slot, bytes));
                 }
             }
             Happening::Client { client } => self.ask(client),
@@ -527,7 +527,8 @@ impl Sim {
                     }
                 }
                 Effect::Persist { records, durability } => self.persist(node, records, durability),
-                Effect::SaveSnapshot { slot, bytes } => {
+                Effect::SaveSnapshot { slot, kv } => {
+                    let bytes = Arc::new(kv.encode());
                     self.watch.snapshot(self.now, node, slot, &bytes);
                     self.save_snapshot(node, slot, bytes, installed);
                 }
