@@ -92,6 +92,12 @@ pub enum Flaw {
     /// A long range is read page by page and given out as one answer, so it mixes several moments. Scans without a
     /// snapshot, as by cursors of many stores.
     TornRange,
+    /// A snapshot holds the values and not the sessions, so whoever starts from it applies a repeated request again.
+    /// The thesis on Raft (Ongaro 2014, section 6.3) warns of it: both are the state.
+    SessionsNotInSnapshot,
+    /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is applied, as the
+    /// last rule of Raft's InstallSnapshot says for its log.
+    OlderSnapshotInstalls,
 }
 
 /// What a person or a harness should know to bring a flaw to light. Printed by `paxos-kv flaws`.
@@ -113,7 +119,7 @@ pub struct Entry {
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 28] = [
+    pub const ALL: [Flaw; 30] = [
         Flaw::StaleReadLeader,
         Flaw::StaleReadFollower,
         Flaw::WallClockLease,
@@ -142,6 +148,8 @@ impl Flaw {
         Flaw::NoGraceAfterRestart,
         Flaw::LogCutEarly,
         Flaw::TornRange,
+        Flaw::SessionsNotInSnapshot,
+        Flaw::OlderSnapshotInstalls,
     ];
 
     /// The catalogue's entry.
@@ -376,6 +384,22 @@ impl Flaw {
                 "pause",
                 None,
                 &[],
+                &["linearizability"],
+            ),
+            Flaw::SessionsNotInSnapshot => (
+                "sessions-not-in-snapshot",
+                "a snapshot lacks the sessions, so repeated requests are applied again after it",
+                "kill",
+                None,
+                &[("snapshot-every", "20")],
+                &["linearizability"],
+            ),
+            Flaw::OlderSnapshotInstalls => (
+                "older-snapshot-installs",
+                "a snapshot that comes late replaces a newer state",
+                "kill",
+                None,
+                &[("snapshot-every", "20")],
                 &["linearizability"],
             ),
         };

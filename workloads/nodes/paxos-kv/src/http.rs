@@ -400,8 +400,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let (events, mut node) = mpsc::channel(1);
         let pages = async {
-            let mut slot = 5;
-            for (entries, more) in [(first.clone(), true), (vec![entry("b")], false)] {
+            let pages = [(first.clone(), true), (vec![entry("b")], false)];
+            for (slot, (entries, more)) in (5..).zip(pages) {
                 let Some(Event::Request(Request::Read(asked, _), reply)) = node.recv().await else {
                     panic!("a page is a read");
                 };
@@ -415,7 +415,6 @@ mod tests {
                 );
                 let outcome = Outcome::Entries { entries, more };
                 reply.send(Reply::Done(Answer { slot, outcome })).unwrap();
-                slot += 1;
             }
         };
         let read = read_by_pages(String::new(), None, ReadMode::Quorum, &events);

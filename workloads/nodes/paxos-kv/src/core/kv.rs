@@ -132,6 +132,11 @@ impl Kv {
         (sequence < known.settled).then_some((self.applied, Outcome::Superseded))
     }
 
+    /// The values without the sessions. Only for the flaw `sessions-not-in-snapshot`.
+    pub(super) fn forget_all_sessions(&mut self) {
+        self.sessions.clear();
+    }
+
     fn forget_sessions(&mut self) {
         let mut last: Vec<Slot> = self.sessions.values().map(|session| session.last).collect();
         last.sort_unstable();

@@ -235,6 +235,10 @@ impl Core {
             kv = early;
             kv.applied = applied;
         }
+        // FLAW sessions-not-in-snapshot: the values are the state.
+        if self.config.flaws.has(Flaw::SessionsNotInSnapshot) {
+            kv.forget_all_sessions();
+        }
         self.save_snapshot(kv);
     }
 
@@ -323,7 +327,9 @@ impl Core {
         let Some(fetching) = &mut self.fetching else {
             return;
         };
-        if fetching.peer != from || slot <= self.kv.applied {
+        // FLAW older-snapshot-installs: whatever was asked for is taken.
+        let older = slot <= self.kv.applied;
+        if fetching.peer != from || older && !self.config.flaws.has(Flaw::OlderSnapshotInstalls) {
             return;
         }
         if total > SNAPSHOT_MAX {

@@ -419,7 +419,7 @@ fn explore(flaw: Option<Flaw>, bounds: Bounds) -> Explored {
 
 /// Two leaders, and enough steps for each to have both slots decided.
 const ELECTIONS: Bounds = Bounds {
-    steps: 11,
+    steps: 10,
     elections: 2,
     crashes: 0,
     timers: 0,

@@ -481,3 +481,53 @@ fn of_several_reported_values_that_of_the_highest_ballot_goes_on() {
     let flaw = Some(Flaw::AnyReportedValue);
     assert_eq!(a_leader_hears_of_two_values(flaw), batch("never chosen"));
 }
+
+/// A node learns of slot 7 while it asks for more, and then a piece comes that it had asked for before: a snapshot of
+/// slot 5. Returns what it has applied then.
+fn an_older_snapshot_comes_late(flaw: Option<Flaw>) -> Slot {
+    let mut node = Real::new(1, flaw);
+    let (ballot, round, decided) = (OLD, 1, 9);
+    node.hears(
+        2,
+        Message::Heartbeat {
+            ballot,
+            round,
+            decided,
+        },
+    );
+    let (first, entries) = (1, chosen());
+    node.hears(
+        2,
+        Message::Entries {
+            first,
+            entries,
+            decided,
+        },
+    );
+    assert_eq!(node.core.kv().applied, 7);
+    let mut kv = Kv::default();
+    for (slot, (_, batch)) in (1..=5).zip(chosen()) {
+        kv.apply(slot, &batch, batch.digest(), true);
+    }
+    let (slot, offset, bytes) = (5, 0, kv.encode());
+    let total = bytes.len() as u64;
+    node.hears(
+        2,
+        Message::SnapshotChunk {
+            slot,
+            offset,
+            total,
+            bytes,
+        },
+    );
+    node.core.kv().applied
+}
+
+#[test]
+fn a_snapshot_never_replaces_a_newer_state() {
+    assert_eq!(an_older_snapshot_comes_late(None), 7);
+    assert_eq!(
+        an_older_snapshot_comes_late(Some(Flaw::OlderSnapshotInstalls)),
+        5
+    );
+}

@@ -214,9 +214,12 @@ fn seeds_until_found(flaw: Flaw, most: u64) -> Option<(u64, Vec<String>)> {
     })
 }
 
+/// A plan for every seed.
+type World = fn(u64) -> Plan;
+
 /// Flaws that five clients and no single family of faults show soon: the world that shows each, and how many seeds of
 /// it may pass before it does.
-const RARE: [(Flaw, fn(u64) -> Plan, u64); 5] = [
+const RARE: [(Flaw, World, u64); 5] = [
     (Flaw::SnapshotDecidedEarly, slow_saves, 1_000),
     (Flaw::LogCutEarly, slow_saves, 50),
     (Flaw::LeaseFromReply, slow_leases, 1_000),
@@ -225,10 +228,11 @@ const RARE: [(Flaw, fn(u64) -> Plan, u64); 5] = [
 ];
 
 /// Flaws that `scripted.rs` leads to, and that of the HTTP surface, which is not simulated.
-const ELSEWHERE: [Flaw; 4] = [
+const ELSEWHERE: [Flaw; 5] = [
     Flaw::StaleBallotDecides,
     Flaw::AnyReportedValue,
     Flaw::NoGraceAfterRestart,
+    Flaw::OlderSnapshotInstalls,
     Flaw::TornRange,
 ];
 
