@@ -14,6 +14,8 @@ struct Pending {
     since: u64,
     /// FLAW resend-renamed: it was sent under another name.
     resent: bool,
+    /// FLAW confirm-abandoned: what became of it where it was first seen.
+    seen: Option<(Answer, Place)>,
 }
 
 #[derive(Default)]
@@ -68,6 +70,7 @@ impl Core {
             confirmations,
             since: self.now,
             resent: false,
+            seen: None,
         };
         match self.outcome(&pending) {
             Some(reply) => self.reply(id, reply),
@@ -77,6 +80,17 @@ impl Core {
 
     /// The answer, if the transaction is deep enough.
     fn outcome(&self, pending: &Pending) -> Option<Reply> {
+        self.outcome_at(pending, pending.confirmations)
+    }
+
+    fn outcome_at(&self, pending: &Pending, confirmations: u64) -> Option<Reply> {
+        let head = self.tree.header(self.tree.head()).height;
+        // FLAW confirm-abandoned: where it was first seen it is, thinks the node.
+        if let Some((answer, place)) = &pending.seen
+            && head + 1 >= place.height + confirmations
+        {
+            return Some(Reply::Done(answer.clone(), Some(*place)));
+        }
         let Transaction { id, op } = &*pending.transaction;
         let block = self.tree.holder(id, self.tree.head())?;
         let height = self.tree.header(block).height;
@@ -86,9 +100,9 @@ impl Core {
             let heights = leaves.map(|leaf| self.tree.header(leaf).height);
             heights.max().unwrap_or(0)
         } else {
-            self.tree.header(self.tree.head()).height
+            head
         };
-        if best - height + 1 < pending.confirmations {
+        if best - height + 1 < confirmations {
             return None;
         }
         let transactions = &self.tree.block(block)?.transactions;
@@ -136,6 +150,9 @@ impl Core {
 
     /// The chain has changed: whoever waits for what is deep enough now is answered.
     pub(super) fn settle_requests(&mut self) {
+        if self.flawed(Flaw::ConfirmAbandoned) {
+            self.note_first_sight();
+        }
         let done = self.requests.pending.iter().filter_map(|(&id, pending)| {
             let reply = self.outcome(pending)?;
             Some((id, reply))
@@ -143,6 +160,21 @@ impl Core {
         for (id, reply) in done.collect::<Vec<_>>() {
             self.requests.pending.remove(&id);
             self.reply(id, reply);
+        }
+    }
+
+    /// FLAW confirm-abandoned: whoever is in a block for the first time is remembered there.
+    fn note_first_sight(&mut self) {
+        let unseen = self.requests.pending.iter();
+        let unseen = unseen.filter(|(_, pending)| pending.seen.is_none());
+        let seen = unseen.filter_map(|(&id, pending)| match self.outcome_at(pending, 1)? {
+            Reply::Done(answer, place) => Some((id, answer, place?)),
+            _ => None,
+        });
+        for (id, answer, place) in seen.collect::<Vec<_>>() {
+            if let Some(pending) = self.requests.pending.get_mut(&id) {
+                pending.seen = Some((answer, place));
+            }
         }
     }
 
