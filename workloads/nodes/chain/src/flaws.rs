@@ -214,7 +214,7 @@ impl Flaw {
                 "longest-chain",
                 "the branch of most blocks wins, not that of most work",
                 "partition",
-                &[("retarget-every", "8")],
+                &[("retarget-every", "4")],
                 &["validity", "persistence"],
             ),
             Flaw::LocalFinality => (

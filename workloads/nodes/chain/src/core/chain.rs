@@ -18,7 +18,7 @@ const PRUNED_ON_REPLAY: usize = 8;
 /// More blocks than these are never given up by the flaw `local-finality`.
 const FINAL: u64 = 4;
 /// More transactions than these are not taken by some nodes with the flaw `uneven-limit`.
-const TRANSACTIONS_OLD: usize = 40;
+const TRANSACTIONS_OLD: usize = 24;
 /// How long the flaw `unsynced-store` keeps blocks in memory.
 const UNSYNCED: Duration = Duration::from_secs(30);
 

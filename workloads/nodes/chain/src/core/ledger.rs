@@ -1,6 +1,6 @@
 //! The state of the active chain: a map of JSON values and accounts, with what it takes to undo each block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -35,11 +35,26 @@ enum Undo {
 }
 
 /// What applying a block's transactions gave.
+///
+/// It is kept as long as the block, so it holds no values that the undo list tells as well: what a
+/// transaction was told of the state is found again by going back to the state before it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
-    /// One for each transaction.
-    pub(super) answers: Vec<Answer>,
+    /// One for each transaction, none for those that tell something of the state.
+    answers: Vec<Option<Answer>>,
     undo: Vec<Undo>,
+    /// For each transaction, how much of `undo` is of those before it.
+    begins: Vec<usize>,
+}
+
+/// The part of the state that the answer to an operation tells, if it tells any.
+fn told(op: &Op) -> Option<Question> {
+    match op {
+        Op::Get { key } | Op::Cas { key, .. } => Some(Question::Get(key.clone())),
+        Op::Range { prefix } => Some(Question::Range(prefix.clone())),
+        Op::Balances => Some(Question::Balances),
+        Op::Put { .. } | Op::Append { .. } | Op::Delete { .. } | Op::Transfer { .. } => None,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +73,36 @@ impl Ledger {
     }
 
     pub(super) fn apply(&mut self, transactions: &[Arc<Transaction>]) -> Applied {
-        let mut undo = Vec::new();
-        let answers = transactions
-            .iter()
-            .map(|transaction| self.run(&transaction.op, &mut undo))
-            .collect();
-        Applied { answers, undo }
+        let mut applied = Applied::default();
+        for transaction in transactions {
+            let op = &transaction.op;
+            applied.begins.push(applied.undo.len());
+            let answer = match op {
+                Op::Get { .. } | Op::Range { .. } | Op::Balances => None,
+                op => Some(self.run(op, &mut applied.undo)),
+            };
+            applied.answers.push(answer.filter(|_| told(op).is_none()));
+        }
+        applied
+    }
+
+    /// What an operation gave at its place in a block of the active chain; `newer` are the blocks
+    /// above, newest first.
+    pub(super) fn answer_at<'a>(
+        &self,
+        op: &Op,
+        position: usize,
+        block: &'a Applied,
+        newer: impl Iterator<Item = &'a Applied>,
+    ) -> Answer {
+        let of_the_state = match (&block.answers[position], told(op)) {
+            (Some(answer), _) => return answer.clone(),
+            (None, question) => question.expect("an answer that tells nothing of it is kept"),
+        };
+        let since = block.undo[block.begins[position]..].iter().rev();
+        let undo = newer.flat_map(|applied| applied.undo.iter().rev());
+        let mut past = self.before(&of_the_state, undo.chain(since));
+        past.run(op, &mut Vec::new())
     }
 
     /// Takes back what was applied last.
@@ -205,6 +244,12 @@ impl Ledger {
         question: &Question,
         blocks: impl Iterator<Item = &'a Applied>,
     ) -> Answer {
+        let undo = blocks.flat_map(|applied| applied.undo.iter().rev());
+        self.before(question, undo).answer(question)
+    }
+
+    /// As much of the ledger as the question is about, before the given changes, newest first.
+    fn before<'a>(&self, question: &Question, undo: impl Iterator<Item = &'a Undo>) -> Ledger {
         let concerns = |key: &String| match question {
             Question::Get(wanted) => key == wanted,
             Question::Range(prefix) => key.starts_with(prefix.as_str()),
@@ -222,7 +267,7 @@ impl Ledger {
             items,
             balances: self.balances.clone(),
         };
-        for undo in blocks.flat_map(|applied| applied.undo.iter().rev()) {
+        for undo in undo {
             let relevant = match undo {
                 Undo::Item { key, .. } | Undo::Append { key, .. } => concerns(key),
                 Undo::Balance { .. } => true,
@@ -231,7 +276,7 @@ impl Ledger {
                 past.take_back(undo);
             }
         }
-        past.answer(question)
+        past
     }
 
     fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&String, &Item)> {
@@ -239,5 +284,131 @@ impl Ledger {
         self.items
             .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
             .take_while(move |(key, _)| key.starts_with(prefix.as_str()))
+    }
+}
+
+/// What would become of a ledger: its own copy of what was touched, and the rest of the ledger that it is about.
+#[derive(Debug)]
+pub(super) struct Draft {
+    ledger: Ledger,
+    /// Keys that the copy has, or that it has not because they were removed.
+    copied: BTreeSet<String>,
+}
+
+impl Draft {
+    pub(super) fn new(of: &Ledger) -> Draft {
+        Draft {
+            ledger: Ledger {
+                items: BTreeMap::new(),
+                balances: of.balances.clone(),
+            },
+            copied: BTreeSet::new(),
+        }
+    }
+
+    /// Runs an operation on the draft, and leaves the ledger, which is that of the beginning, as it is.
+    pub(super) fn run(&mut self, of: &Ledger, op: &Op) -> Answer {
+        match op {
+            Op::Put { key, .. }
+            | Op::Cas { key, .. }
+            | Op::Append { key, .. }
+            | Op::Delete { key }
+            | Op::Get { key } => self.copy(of.items.get_key_value(key), key),
+            Op::Range { prefix } => {
+                for (key, item) in of.with_prefix(prefix) {
+                    self.copy(Some((key, item)), key);
+                }
+            }
+            Op::Transfer { .. } | Op::Balances => {}
+        }
+        self.ledger.run(op, &mut Vec::new())
+    }
+
+    fn copy(&mut self, found: Option<(&String, &Item)>, key: &str) {
+        if self.copied.insert(key.to_owned())
+            && let Some((key, item)) = found
+        {
+            self.ledger.items.insert(key.clone(), item.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transaction(op: Op) -> Arc<Transaction> {
+        let id = String::new();
+        Arc::new(Transaction { id, op })
+    }
+
+    fn key(number: usize) -> String {
+        format!("k{number}")
+    }
+
+    #[test]
+    fn what_is_told_of_the_state_is_not_kept_and_is_found_again() {
+        let put = |value: usize| Op::Put {
+            key: key(value % 3),
+            value: value.to_string(),
+        };
+        let swap = |from: Option<usize>, to: usize| Op::Cas {
+            key: key(0),
+            from: from.map(|from| from.to_string()),
+            to: to.to_string(),
+        };
+        let range = Op::Range { prefix: "k".into() };
+        let get = Op::Get { key: key(1) };
+        let blocks = [
+            vec![
+                put(0),
+                range.clone(),
+                swap(Some(0), 7),
+                swap(Some(0), 8),
+                get.clone(),
+            ],
+            vec![
+                put(1),
+                get.clone(),
+                Op::Delete { key: key(1) },
+                get,
+                range.clone(),
+            ],
+            vec![put(3), put(4), put(5), Op::Balances, range],
+        ];
+        let mut ledger = Ledger::new(2, 10);
+        let mut given = Vec::new();
+        let mut applied = Vec::new();
+        for block in &blocks {
+            let mut draft = Draft::new(&ledger);
+            given.push(
+                block
+                    .iter()
+                    .map(|op| draft.run(&ledger, op))
+                    .collect::<Vec<_>>(),
+            );
+            let transactions: Vec<_> = block.iter().cloned().map(transaction).collect();
+            applied.push(ledger.apply(&transactions));
+        }
+        for (height, block) in blocks.iter().enumerate() {
+            for (position, op) in block.iter().enumerate() {
+                let newer = applied[height + 1..].iter().rev();
+                let again = ledger.answer_at(op, position, &applied[height], newer);
+                assert_eq!(again, given[height][position], "{op:?} in block {height}");
+                let kept = applied[height].answers[position].is_some();
+                assert_eq!(
+                    kept,
+                    matches!(op, Op::Put { .. } | Op::Delete { .. }),
+                    "{op:?}"
+                );
+            }
+        }
+        assert_eq!(
+            given[0][2..4],
+            [(true, 0), (false, 7)].map(|(swapped, actual)| Answer::Swapped {
+                swapped,
+                actual: Some(actual.to_string())
+            })
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use block::{Op, Transaction};
+use ledger::Draft;
 
 /// Requests that may wait at one node.
 const PENDING: usize = 16_384;
@@ -18,9 +19,18 @@ struct Pending {
     seen: Option<(Answer, Place)>,
 }
 
+/// What the mempool's first transactions, up to a place, would make of the ledger.
+struct Speculation {
+    head: Hash,
+    disturbed: u64,
+    upto: Option<i64>,
+    draft: Draft,
+}
+
 #[derive(Default)]
 pub(super) struct Requests {
     pending: BTreeMap<RequestId, Pending>,
+    speculation: Option<Speculation>,
 }
 
 impl Core {
@@ -110,27 +120,40 @@ impl Core {
         if transactions[position].op != *op {
             return Some(taken(&pending.transaction));
         }
-        let applied = &self.chain.applied[height as usize - 1];
+        let applied = &self.chain.applied;
+        let newer = applied[height as usize..].iter().rev();
+        let answer = self
+            .ledger
+            .answer_at(op, position, &applied[height as usize - 1], newer);
         let place = Place {
             block,
             height,
             position: position as u64,
         };
-        Some(Reply::Done(applied.answers[position].clone(), Some(place)))
+        Some(Reply::Done(answer, Some(place)))
     }
 
-    /// What a waiting transaction would give if all before it in the mempool came into a block with it.
+    /// What a waiting transaction would give if all before it in the mempool came into a block with it. What was
+    /// found for those before it is used again, so that who asks for each that comes has each run once.
     fn speculate(&mut self, id: &str) -> Answer {
-        let mut waiting = Vec::new();
-        for transaction in self.mempool.iter() {
-            waiting.push(transaction.clone());
-            if transaction.id == id {
-                break;
-            }
+        let (head, disturbed) = (self.tree.head(), self.mempool.disturbed);
+        let place = self.mempool.place(id).expect("it waits");
+        let begun = self.requests.speculation.take().filter(|begun| {
+            (begun.head, begun.disturbed) == (head, disturbed) && begun.upto < Some(place)
+        });
+        let mut speculation = begun.unwrap_or_else(|| Speculation {
+            head,
+            disturbed,
+            upto: None,
+            draft: Draft::new(&self.ledger),
+        });
+        let mut last = None;
+        for transaction in self.mempool.between(speculation.upto, place) {
+            last = Some(speculation.draft.run(&self.ledger, &transaction.op));
         }
-        let mut applied = self.ledger.apply(&waiting);
-        self.ledger.undo(&applied);
-        applied.answers.pop().expect("it is among those that wait")
+        speculation.upto = Some(place);
+        self.requests.speculation = Some(speculation);
+        last.expect("it is the last of them")
     }
 
     fn look(&self, question: &Question, confirmations: u64) -> Reply {
