@@ -214,7 +214,7 @@ impl Flaw {
                 "longest-chain",
                 "the branch of most blocks wins, not that of most work",
                 "partition",
-                &[("retarget-every", "4")],
+                &[("retarget-every", "2")],
                 &["validity", "persistence"],
             ),
             Flaw::LocalFinality => (
@@ -226,7 +226,7 @@ impl Flaw {
             ),
             Flaw::UnevenLimit => (
                 "uneven-limit",
-                "every second node refuses blocks of more than a few dozen transactions",
+                "every second node refuses blocks of more than a dozen transactions",
                 "partition",
                 &[],
                 &["prefix"],

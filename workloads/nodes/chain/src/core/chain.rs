@@ -18,7 +18,7 @@ const PRUNED_ON_REPLAY: usize = 8;
 /// More blocks than these are never given up by the flaw `local-finality`.
 const FINAL: u64 = 4;
 /// More transactions than these are not taken by some nodes with the flaw `uneven-limit`.
-const TRANSACTIONS_OLD: usize = 24;
+const TRANSACTIONS_OLD: usize = 12;
 /// How long the flaw `unsynced-store` keeps blocks in memory.
 const UNSYNCED: Duration = Duration::from_secs(30);
 
@@ -177,7 +177,7 @@ impl Core {
     /// FLAW uneven-limit: so many transactions may be in a block. Without it nobody counts them.
     pub(super) fn transactions_limit(&self) -> usize {
         let last = self.config.name.bytes().last().unwrap_or_default();
-        if self.flawed(Flaw::UnevenLimit) && last % 2 == 1 {
+        if self.flawed(Flaw::UnevenLimit) && last.is_multiple_of(2) {
             TRANSACTIONS_OLD
         } else {
             usize::MAX

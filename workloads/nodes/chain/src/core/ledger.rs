@@ -7,6 +7,10 @@ use std::sync::Arc;
 use super::block::{Op, Transaction};
 use super::message::{Answer, Question};
 
+/// An answer to a range ends with the entry that makes it this long. What comes after is asked for
+/// again, and is then of another moment.
+const RANGE_BYTES: usize = 4 << 20;
+
 /// A value as JSON text, with its length if it is known to be a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Item {
@@ -51,7 +55,10 @@ pub(super) struct Applied {
 fn told(op: &Op) -> Option<Question> {
     match op {
         Op::Get { key } | Op::Cas { key, .. } => Some(Question::Get(key.clone())),
-        Op::Range { prefix } => Some(Question::Range(prefix.clone())),
+        Op::Range { prefix, after } => Some(Question::Range {
+            prefix: prefix.clone(),
+            after: after.clone(),
+        }),
         Op::Balances => Some(Question::Balances),
         Op::Put { .. } | Op::Append { .. } | Op::Delete { .. } | Op::Transfer { .. } => None,
     }
@@ -149,7 +156,7 @@ impl Ledger {
             }
             Op::Append { key, element } => self.append(key, element, undo),
             Op::Get { key } => self.answer(&Question::Get(key.clone())),
-            Op::Range { prefix } => self.answer(&Question::Range(prefix.clone())),
+            Op::Range { prefix, after } => self.page(prefix, after.as_deref()),
             Op::Transfer { from, to, amount } => self.transfer(from, to, *amount, undo),
             Op::Balances => self.answer(&Question::Balances),
         }
@@ -222,11 +229,7 @@ impl Ledger {
     pub(super) fn answer(&self, question: &Question) -> Answer {
         match question {
             Question::Get(key) => Answer::Value(self.items.get(key).map(|item| item.json.clone())),
-            Question::Range(prefix) => Answer::Entries(
-                self.with_prefix(prefix)
-                    .map(|(key, item)| (key.clone(), item.json.clone()))
-                    .collect(),
-            ),
+            Question::Range { prefix, after } => self.page(prefix, after.as_deref()),
             Question::Balances => {
                 let balances = self.balances.iter().enumerate();
                 Answer::Balances(
@@ -252,12 +255,12 @@ impl Ledger {
     fn before<'a>(&self, question: &Question, undo: impl Iterator<Item = &'a Undo>) -> Ledger {
         let concerns = |key: &String| match question {
             Question::Get(wanted) => key == wanted,
-            Question::Range(prefix) => key.starts_with(prefix.as_str()),
+            Question::Range { prefix, .. } => key.starts_with(prefix.as_str()),
             Question::Balances => false,
         };
         let items: BTreeMap<String, Item> = match question {
             Question::Get(key) => self.items.get_key_value(key).into_iter().collect(),
-            Question::Range(prefix) => self.with_prefix(prefix).collect(),
+            Question::Range { prefix, .. } => self.with_prefix(prefix).collect(),
             Question::Balances => Vec::new(),
         }
         .into_iter()
@@ -277,6 +280,25 @@ impl Ledger {
             }
         }
         past
+    }
+
+    /// The entries of a range after a key, as many as one answer holds.
+    fn page(&self, prefix: &str, after: Option<&str>) -> Answer {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let rest = self.items.range::<str, _>((from, Bound::Unbounded));
+        let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
+        for (key, item) in rest.take_while(|(key, _)| key.starts_with(prefix)) {
+            if bytes >= RANGE_BYTES {
+                more = true;
+                break;
+            }
+            bytes += key.len() + item.json.len();
+            entries.push((key.clone(), item.json.clone()));
+        }
+        Answer::Entries { entries, more }
     }
 
     fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&String, &Item)> {
@@ -314,7 +336,7 @@ impl Draft {
             | Op::Append { key, .. }
             | Op::Delete { key }
             | Op::Get { key } => self.copy(of.items.get_key_value(key), key),
-            Op::Range { prefix } => {
+            Op::Range { prefix, .. } => {
                 for (key, item) in of.with_prefix(prefix) {
                     self.copy(Some((key, item)), key);
                 }
@@ -357,7 +379,10 @@ mod tests {
             from: from.map(|from| from.to_string()),
             to: to.to_string(),
         };
-        let range = Op::Range { prefix: "k".into() };
+        let range = Op::Range {
+            prefix: "k".into(),
+            after: None,
+        };
         let get = Op::Get { key: key(1) };
         let blocks = [
             vec![
@@ -410,5 +435,28 @@ mod tests {
                 actual: Some(actual.to_string())
             })
         );
+    }
+
+    #[test]
+    fn a_long_range_is_told_in_pages() {
+        let mut ledger = Ledger::new(0, 0);
+        let value = format!("\"{}\"", "x".repeat(RANGE_BYTES / 4));
+        for number in 0..10 {
+            ledger.set(&key(number), Some(&value), &mut Vec::new());
+        }
+        let (mut after, mut pages) = (None, Vec::new());
+        loop {
+            let prefix = "k".to_owned();
+            let question = Question::Range { prefix, after };
+            let Answer::Entries { entries, more } = ledger.answer(&question) else {
+                panic!("a range has entries");
+            };
+            pages.push(entries.len());
+            after = entries.last().map(|(key, _)| key.clone());
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(pages, [4, 4, 2]);
     }
 }

@@ -17,7 +17,7 @@ fn draw(rng: &mut ChaCha8Rng, number: usize) -> Op {
         1 => Op::Delete { key },
         2 => Op::Get { key },
         3 => {
-            let from = (number % 4 > 0).then(|| (number - number % 4).to_string());
+            let from = (!number.is_multiple_of(4)).then(|| (number - number % 4).to_string());
             Op::Cas {
                 key,
                 from,
@@ -26,6 +26,7 @@ fn draw(rng: &mut ChaCha8Rng, number: usize) -> Op {
         }
         4 => Op::Range {
             prefix: "k".to_owned(),
+            after: number.is_multiple_of(2).then(|| "k0".to_owned()),
         },
         5 => Op::Transfer {
             from: "a0".to_owned(),
