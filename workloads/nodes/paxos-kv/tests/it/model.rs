@@ -419,7 +419,7 @@ fn explore(flaw: Option<Flaw>, bounds: Bounds) -> Explored {
 
 /// Two leaders, and enough steps for each to have both slots decided.
 const ELECTIONS: Bounds = Bounds {
-    steps: 10,
+    steps: 11,
     elections: 2,
     crashes: 0,
     timers: 0,
@@ -427,7 +427,7 @@ const ELECTIONS: Bounds = Bounds {
 
 /// One node dies besides.
 const CRASH: Bounds = Bounds {
-    steps: 7,
+    steps: 8,
     crashes: 1,
     ..ELECTIONS
 };
