@@ -49,6 +49,22 @@ pub enum Flaw {
     /// A transaction that is long in coming is sent again under another name. As exchanges did that took a changed
     /// transaction id for a lost payment and paid twice (Decker and Wattenhofer 2014).
     ResendRenamed,
+    /// The longest chain wins, whatever work is in it. The words of the first paper, and the rule of the first
+    /// releases of Bitcoin until July 2010.
+    LongestChain,
+    /// A node never leaves a branch for one that parts from it more than a few blocks ago. As Bitcoin ABC 0.18.5,
+    /// which takes a block for final when it is ten deep; after a longer partition nobody agrees any more.
+    LocalFinality,
+    /// Some nodes take fewer transactions in one block than others. As in March 2013, when Bitcoin's older
+    /// versions could not take a block that needed more locks than their data base had (BIP 50).
+    UnevenLimit,
+    /// Confirmations are counted from the block in which a transaction was first seen, which a reorganisation may
+    /// have abandoned. As wallets that note a height and never look again.
+    ConfirmAbandoned,
+    /// A transaction that is twice in one block is applied twice. CVE-2018-17144.
+    TwiceInBlock,
+    /// A block is marked as bad for ever when a copy of it with other transactions is refused. CVE-2012-2459.
+    MutatedCopyBans,
 }
 
 /// What a person or a harness should know to bring a flaw to light. Printed by `chain flaws`.
@@ -58,7 +74,7 @@ pub struct Entry {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`.
+    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`; `hostile` is a peer that means ill.
     pub fault: &'static str,
     /// The mode for `--reads` that it needs, if any.
     pub reads: Option<&'static str>,
@@ -71,7 +87,7 @@ pub struct Entry {
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 13] = [
+    pub const ALL: [Flaw; 19] = [
         Flaw::FirstSeen,
         Flaw::TimestampForkChoice,
         Flaw::NoRelayAfterHeal,
@@ -85,6 +101,12 @@ impl Flaw {
         Flaw::MedianUnchecked,
         Flaw::PruneOnReplay,
         Flaw::ResendRenamed,
+        Flaw::LongestChain,
+        Flaw::LocalFinality,
+        Flaw::UnevenLimit,
+        Flaw::ConfirmAbandoned,
+        Flaw::TwiceInBlock,
+        Flaw::MutatedCopyBans,
     ];
 
     /// The catalogue's entry.
@@ -187,6 +209,48 @@ impl Flaw {
                 "pause",
                 &[],
                 &["linearizability"],
+            ),
+            Flaw::LongestChain => (
+                "longest-chain",
+                "the branch of most blocks wins, not that of most work",
+                "partition",
+                &[("retarget-every", "2")],
+                &["validity", "persistence"],
+            ),
+            Flaw::LocalFinality => (
+                "local-finality",
+                "a node never gives up more than a few blocks, however much work another branch has",
+                "partition",
+                &[],
+                &["prefix"],
+            ),
+            Flaw::UnevenLimit => (
+                "uneven-limit",
+                "every second node refuses blocks of more than a dozen transactions",
+                "partition",
+                &[],
+                &["prefix"],
+            ),
+            Flaw::ConfirmAbandoned => (
+                "confirm-abandoned",
+                "confirmations count from the block in which a transaction was first seen, abandoned or not",
+                "partition",
+                &[],
+                &["persistence", "linearizability"],
+            ),
+            Flaw::TwiceInBlock => (
+                "twice-in-block",
+                "a transaction that is twice in one block is applied twice",
+                "hostile",
+                &[],
+                &["validity"],
+            ),
+            Flaw::MutatedCopyBans => (
+                "mutated-copy-bans",
+                "a block is refused for ever once a copy of it with other transactions was refused",
+                "hostile",
+                &[],
+                &["prefix"],
             ),
         };
         Entry {

@@ -137,11 +137,15 @@ fn present(reply: Reply, id: Option<&str>) -> Response {
         Answer::Length(length) => (200, json!({ "length": length })),
         Answer::Value(Some(value)) => (200, json!({"value": json_value(&value)})),
         Answer::Value(None) => (404, json!({"error": "not-found"})),
-        Answer::Entries(entries) => {
-            let entries = entries
+        Answer::Entries { entries, more } => {
+            let told = entries
                 .iter()
                 .map(|(key, value)| json!([key, json_value(value)]));
-            (200, json!({"entries": entries.collect::<Vec<_>>()}))
+            let mut fields = json!({"entries": told.collect::<Vec<_>>()});
+            if let Some((last, _)) = entries.last().filter(|_| more) {
+                fields["next"] = json!(last);
+            }
+            (200, fields)
         }
         Answer::Transferred(transferred) => (
             if transferred { 200 } else { 409 },
@@ -199,7 +203,7 @@ fn understand(head: &Head, body: &[u8], defaults: &Defaults) -> Result<Ask, Resp
         })),
         Reads::Ordered => submit(match question {
             Question::Get(key) => Op::Get { key },
-            Question::Range(prefix) => Op::Range { prefix },
+            Question::Range { prefix, after } => Op::Range { prefix, after },
             Question::Balances => Op::Balances,
         }),
     };
@@ -209,9 +213,11 @@ fn understand(head: &Head, body: &[u8], defaults: &Defaults) -> Result<Ask, Resp
     };
     match (head.method.as_str(), segments.as_slice()) {
         ("GET", ["kv"]) => {
-            params.only(&["prefix", "read", "confirmations"])?;
-            let prefix = params.get("prefix").unwrap_or_default().to_owned();
-            read(Question::Range(prefix))
+            params.only(&["prefix", "after", "read", "confirmations"])?;
+            read(Question::Range {
+                prefix: params.get("prefix").unwrap_or_default().to_owned(),
+                after: params.get("after").map(str::to_owned),
+            })
         }
         ("GET", ["kv", key]) => {
             params.only(&["read", "confirmations"])?;
@@ -378,8 +384,14 @@ mod tests {
             look(Question::Get(key()), 2)
         );
         assert_eq!(
-            ask("GET /kv?prefix=p&read=local HTTP/1.1", ""),
-            look(Question::Range("p".into()), 6)
+            ask("GET /kv?prefix=p&after=p7&read=local HTTP/1.1", ""),
+            look(
+                Question::Range {
+                    prefix: "p".into(),
+                    after: Some("p7".into())
+                },
+                6
+            )
         );
         assert_eq!(
             ask("GET /accounts?confirmations=1 HTTP/1.1", ""),
@@ -552,9 +564,20 @@ mod tests {
             ),
             (Answer::Value(None), 404, json!({"error": "not-found"})),
             (
-                Answer::Entries(vec![("k".into(), "1".into())]),
+                Answer::Entries {
+                    entries: vec![("k".into(), "1".into())],
+                    more: false,
+                },
                 200,
                 json!({"entries": [["k", 1]]}),
+            ),
+            (
+                Answer::Entries {
+                    entries: vec![("k".into(), "1".into())],
+                    more: true,
+                },
+                200,
+                json!({"entries": [["k", 1]], "next": "k"}),
             ),
             (Answer::Transferred(true), 200, json!({"transferred": true})),
             (

@@ -77,7 +77,14 @@ fn show(transaction: &Transaction) -> Value {
         Op::Append { key, element } => json!([id, "append", key, json_value(element)]),
         Op::Delete { key } => json!([id, "delete", key]),
         Op::Get { key } => json!([id, "get", key]),
-        Op::Range { prefix } => json!([id, "range", prefix]),
+        Op::Range {
+            prefix,
+            after: None,
+        } => json!([id, "range", prefix]),
+        Op::Range {
+            prefix,
+            after: Some(after),
+        } => json!([id, "page", prefix, after]),
         Op::Transfer { from, to, amount } => json!([id, "transfer", from, to, amount]),
         Op::Balances => json!([id, "balances"]),
     }

@@ -486,7 +486,8 @@ mod tests {
             (text, text).prop_map(|(key, element)| Op::Append { key, element }),
             text.prop_map(|key| Op::Delete { key }),
             text.prop_map(|key| Op::Get { key }),
-            text.prop_map(|prefix| Op::Range { prefix }),
+            (text, proptest::option::of("[a-z]{0,5}"))
+                .prop_map(|(prefix, after)| Op::Range { prefix, after }),
             (text, text, any::<u64>()).prop_map(|(from, to, amount)| Op::Transfer {
                 from,
                 to,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::core::kv::Kv;
 use crate::core::message::{Record, Slot};
 use crate::node::Event;
 use crate::snapshot;
@@ -46,9 +47,9 @@ pub fn start(wal: Wal, events: mpsc::Sender<Event>) -> io::Result<blocking::Send
 }
 
 /// A slot, and the state after it.
-pub type Snapshot = (Slot, Arc<Vec<u8>>);
+pub type Snapshot = (Slot, Box<Kv>);
 
-/// Starts the thread that saves snapshots.
+/// Starts the thread that encodes and saves snapshots.
 ///
 /// # Errors
 /// The operating system's, when it gives no thread.
@@ -59,9 +60,10 @@ pub fn start_snapshots(
     let (sender, waiting) = blocking::channel::<Snapshot>();
     let work = move || {
         while let Ok(first) = waiting.recv() {
-            let (slot, bytes) = waiting.try_iter().last().unwrap_or(first);
+            let (slot, kv) = waiting.try_iter().last().unwrap_or(first);
+            let bytes = kv.encode();
             let event = match snapshot::save(&folder, slot, &bytes) {
-                Ok(()) => Event::SnapshotSaved(slot),
+                Ok(()) => Event::SnapshotSaved(slot, Arc::new(bytes)),
                 Err(error) => Event::Disk(error.to_string()),
             };
             // Nobody listens any more when the node stops.

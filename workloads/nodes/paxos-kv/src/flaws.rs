@@ -60,6 +60,44 @@ pub enum Flaw {
     /// A leader that learns of slots decided in a higher ballot goes on leading and announces them in its own, so
     /// that followers take what they accepted from it there for chosen.
     StaleBallotDecides,
+    /// Of several values that phase 1 reports for a slot a new leader carries on any, not that of the highest
+    /// ballot. The condition of "Paxos Made Simple" that implementations most often leave out.
+    AnyReportedValue,
+    /// An acceptor checks its promise in phase 1 only, and accepts whatever it is sent in phase 2. As when a
+    /// leader, once elected, is taken for the leader until it says otherwise.
+    AcceptBelowPromise,
+    /// Accepts are counted by message and not by acceptor, so one that is asked again counts twice.
+    AcksCountedTwice,
+    /// Commands of one slot are applied at the same time, in an order that chance decides, so states differ though
+    /// logs do not. A state machine must be deterministic (Schneider, "Implementing Fault-Tolerant Services Using
+    /// the State Machine Approach", 1990).
+    ParallelApply,
+    /// The leader answers reads from what it has proposed, decided or not. Dirty reads, as in VoltDB 6.3, which
+    /// Jepsen found in 2016.
+    DirtyRead,
+    /// A leader counts its lease from the moment when the answers to its heartbeat came, not from when it sent
+    /// it. What lies between may be longer than the lease.
+    LeaseFromReply,
+    /// A request that was not answered in time is said to have failed, though it may still happen. As with
+    /// clients that map every error to "aborted".
+    TimeoutIsFailure,
+    /// A node that starts again begins with nothing, under its old name. As one whose disk was replaced, and that
+    /// joins again as if it had never promised anything.
+    RejoinEmpty,
+    /// A node that starts again promises at once, without waiting until a lease that it may have granted before
+    /// is over.
+    NoGraceAfterRestart,
+    /// The log is cut when a snapshot is begun, not when it is on the disk.
+    LogCutEarly,
+    /// A long range is read page by page and given out as one answer, so it mixes several moments. Scans without a
+    /// snapshot, as by cursors of many stores.
+    TornRange,
+    /// A snapshot holds the values and not the sessions, so whoever starts from it applies a repeated request again.
+    /// The thesis on Raft (Ongaro 2014, section 6.3) warns of it: both are the state.
+    SessionsNotInSnapshot,
+    /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is applied, as the
+    /// last rule of Raft's InstallSnapshot says for its log.
+    OlderSnapshotInstalls,
 }
 
 /// What a person or a harness should know to bring a flaw to light. Printed by `paxos-kv flaws`.
@@ -81,7 +119,7 @@ pub struct Entry {
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 17] = [
+    pub const ALL: [Flaw; 30] = [
         Flaw::StaleReadLeader,
         Flaw::StaleReadFollower,
         Flaw::WallClockLease,
@@ -99,6 +137,19 @@ impl Flaw {
         Flaw::ReadBeforeRecovery,
         Flaw::SnapshotDecidedEarly,
         Flaw::StaleBallotDecides,
+        Flaw::AnyReportedValue,
+        Flaw::AcceptBelowPromise,
+        Flaw::AcksCountedTwice,
+        Flaw::ParallelApply,
+        Flaw::DirtyRead,
+        Flaw::LeaseFromReply,
+        Flaw::TimeoutIsFailure,
+        Flaw::RejoinEmpty,
+        Flaw::NoGraceAfterRestart,
+        Flaw::LogCutEarly,
+        Flaw::TornRange,
+        Flaw::SessionsNotInSnapshot,
+        Flaw::OlderSnapshotInstalls,
     ];
 
     /// The catalogue's entry.
@@ -246,6 +297,110 @@ impl Flaw {
                 None,
                 &[],
                 &["agreement", "linearizability"],
+            ),
+            Flaw::AnyReportedValue => (
+                "any-reported-value",
+                "a new leader carries on any value that phase 1 reports, not that of the highest ballot",
+                "kill",
+                None,
+                &[],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::AcceptBelowPromise => (
+                "accept-below-promise",
+                "an acceptor accepts in ballots below the one that it promised",
+                "pause",
+                None,
+                &[],
+                &["ballots", "agreement", "linearizability"],
+            ),
+            Flaw::AcksCountedTwice => (
+                "acks-counted-twice",
+                "an acceptor that is asked again counts twice towards the quorum",
+                "partition",
+                None,
+                &[],
+                &["agreement", "linearizability"],
+            ),
+            Flaw::ParallelApply => (
+                "parallel-apply",
+                "commands of one slot are applied in an order that differs from node to node",
+                "kill",
+                None,
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::DirtyRead => (
+                "dirty-read",
+                "the leader answers reads from what it has proposed, decided or not",
+                "partition",
+                Some("lease"),
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::LeaseFromReply => (
+                "lease-from-reply",
+                "the lease counts from when the answers to a heartbeat came, not from when it was sent",
+                "pause",
+                Some("lease"),
+                &[],
+                &["linearizability", "leases"],
+            ),
+            Flaw::TimeoutIsFailure => (
+                "timeout-is-failure",
+                "a request without an answer in time is said to have surely failed",
+                "partition",
+                None,
+                &[("request-timeout", "500ms")],
+                &["linearizability"],
+            ),
+            Flaw::RejoinEmpty => (
+                "rejoin-empty",
+                "a node that starts again has forgotten everything, and takes part as before",
+                "kill",
+                None,
+                &[],
+                &["ballots", "agreement", "linearizability"],
+            ),
+            Flaw::NoGraceAfterRestart => (
+                "no-grace-after-restart",
+                "a node that starts again promises although a lease that it granted may still run",
+                "kill",
+                Some("lease"),
+                &[],
+                &["linearizability", "leases"],
+            ),
+            Flaw::LogCutEarly => (
+                "log-cut-early",
+                "the log is cut when a snapshot is begun, not when it is on the disk",
+                "kill",
+                None,
+                &[("snapshot-every", "20")],
+                &["ballots", "agreement", "linearizability"],
+            ),
+            Flaw::TornRange => (
+                "torn-range",
+                "a long range is put together from pages of several moments",
+                "pause",
+                None,
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::SessionsNotInSnapshot => (
+                "sessions-not-in-snapshot",
+                "a snapshot lacks the sessions, so repeated requests are applied again after it",
+                "kill",
+                None,
+                &[("snapshot-every", "20")],
+                &["linearizability"],
+            ),
+            Flaw::OlderSnapshotInstalls => (
+                "older-snapshot-installs",
+                "a snapshot that comes late replaces a newer state",
+                "kill",
+                None,
+                &[("snapshot-every", "20")],
+                &["linearizability"],
             ),
         };
         Entry {

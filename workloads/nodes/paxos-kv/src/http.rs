@@ -8,8 +8,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::kv::VALUE_MAX;
-use crate::core::message::{Op, Outcome, Query, ReadMode};
+use crate::core::message::{Answer, Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
+use crate::flaws::{Flaw, Flaws};
 use crate::node::{Event, Inspect};
 
 const BODY_MAX: usize = 1 << 20;
@@ -22,12 +23,27 @@ enum Ask {
     Inspect(Inspect),
 }
 
+/// The flaw `torn-range` reads so many entries at a time.
+const TORN_PAGE: u32 = 64;
+
 /// Serves clients until the node stops.
-pub async fn serve(listener: TcpListener, reads: ReadMode, events: mpsc::Sender<Event>) {
+pub async fn serve(
+    listener: TcpListener,
+    reads: ReadMode,
+    flaws: Flaws,
+    events: mpsc::Sender<Event>,
+) {
     let answer = move |call: Call| {
         let events = events.clone();
         async move {
             match understand(&call.head, &call.body, reads) {
+                // FLAW torn-range: what was read page by page is given out as one answer.
+                Ok(Ask::Request(Request::Read(Query::Range { prefix, after, .. }, mode)))
+                    if flaws.has(Flaw::TornRange) =>
+                {
+                    let reply = read_by_pages(prefix, after, mode, &events).await;
+                    reply.map_or_else(stopping, |reply| present(reply, true))
+                }
                 Ok(ask) => answer(ask, &events).await,
                 Err(response) => response,
             }
@@ -36,20 +52,56 @@ pub async fn serve(listener: TcpListener, reads: ReadMode, events: mpsc::Sender<
     nodekit::http::serve(listener, BODY_MAX, answer).await;
 }
 
+fn stopping() -> Response {
+    failure(500, "internal", false, "the node is stopping")
+}
+
+/// The node's reply, if it lives long enough.
+async fn ask_node(request: Request, events: &mpsc::Sender<Event>) -> Option<Reply> {
+    let (sender, receiver) = oneshot::channel();
+    events.send(Event::Request(request, sender)).await.ok()?;
+    receiver.await.ok()
+}
+
+/// FLAW torn-range: each page is fresh, and all together were never there at one moment.
+async fn read_by_pages(
+    prefix: String,
+    mut after: Option<String>,
+    mode: ReadMode,
+    events: &mpsc::Sender<Event>,
+) -> Option<Reply> {
+    let mut all = Vec::new();
+    loop {
+        let page = Query::Range {
+            prefix: prefix.clone(),
+            after: after.take(),
+            limit: TORN_PAGE,
+        };
+        let reply = ask_node(Request::Read(page, mode), events).await?;
+        let Reply::Done(Answer {
+            slot,
+            outcome: Outcome::Entries { entries, more },
+        }) = reply
+        else {
+            return Some(reply);
+        };
+        after = entries.last().map(|(key, _)| key.clone());
+        all.extend(entries);
+        if !more {
+            let outcome = Outcome::Entries { entries: all, more };
+            return Some(Reply::Done(Answer { slot, outcome }));
+        }
+    }
+}
+
 async fn answer(ask: Ask, events: &mpsc::Sender<Event>) -> Response {
-    let stopping = || failure(500, "internal", false, "the node is stopping");
     match ask {
         Ask::Request(request) => {
-            let (sender, receiver) = oneshot::channel();
             // With a session the client may have sent the same before, here or to another node, and
             // that sending may still happen whatever becomes of this one.
             let first = !matches!(request, Request::Write(Some(_), _));
-            if events.send(Event::Request(request, sender)).await.is_err() {
-                return stopping();
-            }
-            receiver
-                .await
-                .map_or_else(|_| stopping(), |reply| present(reply, first))
+            let reply = ask_node(request, events).await;
+            reply.map_or_else(stopping, |reply| present(reply, first))
         }
         Ask::Inspect(inspect) => {
             let (sender, receiver) = oneshot::channel();
@@ -338,6 +390,41 @@ mod tests {
                 assert_eq!(text["definite"].as_bool(), Some(first), "{reply:?}");
             }
         }
+    }
+
+    /// A node whose state has grown by the time of the second page.
+    #[test]
+    fn a_planted_bug_puts_pages_of_two_moments_together() {
+        let entry = |key: &str| (key.to_owned(), "1".to_owned());
+        let first: Vec<_> = (0..TORN_PAGE).map(|n| entry(&format!("a{n:02}"))).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let (events, mut node) = mpsc::channel(1);
+        let pages = async {
+            let pages = [(first.clone(), true), (vec![entry("b")], false)];
+            for (slot, (entries, more)) in (5..).zip(pages) {
+                let Some(Event::Request(Request::Read(asked, _), reply)) = node.recv().await else {
+                    panic!("a page is a read");
+                };
+                let Query::Range { after, .. } = asked else {
+                    panic!("of a range");
+                };
+                assert_eq!(
+                    after.is_some(),
+                    slot > 5,
+                    "the second page follows the first"
+                );
+                let outcome = Outcome::Entries { entries, more };
+                reply.send(Reply::Done(Answer { slot, outcome })).unwrap();
+            }
+        };
+        let read = read_by_pages(String::new(), None, ReadMode::Quorum, &events);
+        let (reply, ()) = runtime
+            .unwrap()
+            .block_on(async { tokio::join!(read, pages) });
+        let entries = first.iter().cloned().chain([entry("b")]).collect();
+        let (slot, more) = (6, false);
+        let outcome = Outcome::Entries { entries, more };
+        assert_eq!(reply, Some(Reply::Done(Answer { slot, outcome })));
     }
 
     #[test]

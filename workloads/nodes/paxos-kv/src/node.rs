@@ -21,6 +21,7 @@ use crate::birth::{BirthError, Births};
 use crate::core::message::{Message, NodeIndex, RequestId, Slot};
 use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
 use crate::disk::{self, Job};
+use crate::flaws::Flaws;
 use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
 use crate::trace::Trace;
@@ -99,7 +100,7 @@ pub enum Event {
     /// The log is on the disk up to here.
     Durable(u64),
     /// So is a snapshot.
-    SnapshotSaved(Slot),
+    SnapshotSaved(Slot, Arc<Vec<u8>>),
     /// The disk fails.
     Disk(String),
     /// Somebody wants the node to stop.
@@ -205,7 +206,9 @@ async fn drive(
     let peers = bind("peers", params.peer_addr).await?;
     let clients = bind("clients", params.client_addr).await?;
     tokio::spawn(transport::listen(peers, identity.clone(), sender.clone()));
-    tokio::spawn(http::serve(clients, params.reads.into(), sender.clone()));
+    let flaws = Flaws::from_iter(params.flaws.iter().copied());
+    let requests = http::serve(clients, params.reads.into(), flaws, sender.clone());
+    tokio::spawn(requests);
     let me = params.me();
     let links = (0..).zip(&params.peers).map(|(index, peer)| {
         (index != me)
@@ -291,7 +294,7 @@ impl Node<'_> {
                 Input::Tick
             }
             Event::Durable(number) => Input::Durable(number),
-            Event::SnapshotSaved(slot) => Input::SnapshotSaved(slot),
+            Event::SnapshotSaved(slot, bytes) => Input::SnapshotSaved(slot, bytes),
             Event::Disk(_) | Event::Stop => return,
         };
         self.core.step(self.clocks.read().into(), input);
@@ -339,9 +342,9 @@ impl Node<'_> {
                         let _ = waiting.send(reply);
                     }
                 }
-                Effect::SaveSnapshot { slot, bytes } => self
+                Effect::SaveSnapshot { slot, kv } => self
                     .snapshots
-                    .send((slot, bytes))
+                    .send((slot, kv))
                     .map_err(|_| NodeError::Disk("the snapshots' thread is gone".to_owned()))?,
                 Effect::Note(text) => log("INFO", &text),
             }

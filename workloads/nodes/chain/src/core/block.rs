@@ -120,8 +120,10 @@ pub enum Op {
     Get {
         key: String,
     },
+    /// Entries in key order, from the first after `after` on, if it is given, as far as one answer goes.
     Range {
         prefix: String,
+        after: Option<String>,
     },
     /// Refused, and without effect, if `from` has less than `amount`.
     Transfer {
@@ -161,7 +163,7 @@ impl Transaction {
             Op::Append { key, element } => (2, [Some(key), Some(element), None], 0),
             Op::Delete { key } => (3, [Some(key), None, None], 0),
             Op::Get { key } => (4, [Some(key), None, None], 0),
-            Op::Range { prefix } => (5, [Some(prefix), None, None], 0),
+            Op::Range { prefix, after } => (5, [Some(prefix), after.as_ref(), None], 0),
             Op::Transfer { from, to, amount } => (6, [Some(from), Some(to), None], *amount),
             Op::Balances => (7, [None, None, None], 0),
         };
@@ -184,7 +186,7 @@ impl Transaction {
             }
             Op::Append { key, element } => key.len() + element.len(),
             Op::Delete { key } | Op::Get { key } => key.len(),
-            Op::Range { prefix } => prefix.len(),
+            Op::Range { prefix, after } => prefix.len() + after.as_ref().map_or(0, String::len),
             Op::Transfer { from, to, .. } => from.len() + to.len(),
             Op::Balances => 0,
         };

@@ -15,6 +15,10 @@ const ANNOUNCED: usize = 8;
 const BANNED: usize = 100_000;
 /// So few blocks beside the active chain are kept by the flaw `prune-on-replay`.
 const PRUNED_ON_REPLAY: usize = 8;
+/// More blocks than these are never given up by the flaw `local-finality`.
+const FINAL: u64 = 4;
+/// More transactions than these are not taken by some nodes with the flaw `uneven-limit`.
+const TRANSACTIONS_OLD: usize = 12;
 /// How long the flaw `unsynced-store` keeps blocks in memory.
 const UNSYNCED: Duration = Duration::from_secs(30);
 
@@ -36,7 +40,7 @@ pub(super) struct Chain {
     /// Handed out under these numbers.
     writing: VecDeque<(u64, Vec<Hash>)>,
     writes: u64,
-    /// FLAW strict-drift: never to be taken.
+    /// FLAW strict-drift, mutated-copy-bans: never to be taken.
     banned: std::collections::BTreeSet<Hash>,
 }
 
@@ -137,7 +141,7 @@ impl Core {
             return Ok(true);
         }
         self.accept_header(&block.header, hash, latest_ms)?;
-        self.config.rules.check_body(block)?;
+        self.check_body(hash, block)?;
         let parent = block.header.parent;
         if self.tree.block(parent).is_none() {
             return Ok(false);
@@ -152,17 +156,47 @@ impl Core {
         Ok(true)
     }
 
+    fn check_body(&mut self, hash: Hash, block: &Block) -> Result<(), Reason> {
+        // FLAW mutated-copy-bans: the header's hash stands for the block, whatever else came with it.
+        let marks = self.flawed(Flaw::MutatedCopyBans);
+        if marks && self.chain.banned.contains(&hash) {
+            return Err(Reason::Malformed("it was refused before".to_owned()));
+        }
+        let limit = self.transactions_limit();
+        if block.transactions.len() > limit {
+            let count = block.transactions.len();
+            return Err(Reason::Malformed(format!("{count} transactions")));
+        }
+        let checked = self.config.rules.check_body(block);
+        if marks && checked.is_err() {
+            self.chain.banned.insert(hash);
+        }
+        checked
+    }
+
+    /// FLAW uneven-limit: so many transactions may be in a block. Without it nobody counts them.
+    pub(super) fn transactions_limit(&self) -> usize {
+        let last = self.config.name.bytes().last().unwrap_or_default();
+        if self.flawed(Flaw::UnevenLimit) && last.is_multiple_of(2) {
+            TRANSACTIONS_OLD
+        } else {
+            usize::MAX
+        }
+    }
+
     /// A transaction is on a branch at most once.
     fn check_unique(&self, block: &Block) -> Result<(), Reason> {
         // FLAW reapply-after-reorg: names are not looked at.
         if self.flawed(Flaw::ReapplyAfterReorg) {
             return Ok(());
         }
+        // FLAW twice-in-block: only earlier blocks are looked at.
+        let twice = self.flawed(Flaw::TwiceInBlock);
         let mut ids = std::collections::HashSet::new();
         for transaction in &block.transactions {
             let id = &transaction.id;
             let on_branch = self.tree.holder(id, block.header.parent).is_some();
-            if on_branch || !ids.insert(id) {
+            if on_branch || !ids.insert(id) && !twice {
                 return Err(Reason::DuplicateTransaction(id.clone()));
             }
         }
@@ -266,6 +300,16 @@ impl Core {
             let later = new.header.time_ms > old.header.time_ms;
             let behind = self.tree.descends(head, tip);
             return tip != head && !behind && (later || self.tree.descends(tip, head));
+        }
+        // FLAW longest-chain: every block counts the same.
+        if self.flawed(Flaw::LongestChain) {
+            return new.header.height > old.header.height;
+        }
+        // FLAW local-finality: what is so deep is final.
+        if self.flawed(Flaw::LocalFinality) {
+            let (fork, _) = self.tree.path(tip);
+            let given_up = old.header.height - self.tree.header(fork).height;
+            return given_up <= FINAL && new.total_work > old.total_work;
         }
         // Of equals the one seen first.
         new.total_work > old.total_work

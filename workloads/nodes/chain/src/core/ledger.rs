@@ -1,11 +1,15 @@
 //! The state of the active chain: a map of JSON values and accounts, with what it takes to undo each block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::block::{Op, Transaction};
 use super::message::{Answer, Question};
+
+/// An answer to a range ends with the entry that makes it this long. What comes after is asked for
+/// again, and is then of another moment.
+const RANGE_BYTES: usize = 4 << 20;
 
 /// A value as JSON text, with its length if it is known to be a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +39,29 @@ enum Undo {
 }
 
 /// What applying a block's transactions gave.
+///
+/// It is kept as long as the block, so it holds no values that the undo list tells as well: what a
+/// transaction was told of the state is found again by going back to the state before it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
-    /// One for each transaction.
-    pub(super) answers: Vec<Answer>,
+    /// One for each transaction, none for those that tell something of the state.
+    answers: Vec<Option<Answer>>,
     undo: Vec<Undo>,
+    /// For each transaction, how much of `undo` is of those before it.
+    begins: Vec<usize>,
+}
+
+/// The part of the state that the answer to an operation tells, if it tells any.
+fn told(op: &Op) -> Option<Question> {
+    match op {
+        Op::Get { key } | Op::Cas { key, .. } => Some(Question::Get(key.clone())),
+        Op::Range { prefix, after } => Some(Question::Range {
+            prefix: prefix.clone(),
+            after: after.clone(),
+        }),
+        Op::Balances => Some(Question::Balances),
+        Op::Put { .. } | Op::Append { .. } | Op::Delete { .. } | Op::Transfer { .. } => None,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +80,36 @@ impl Ledger {
     }
 
     pub(super) fn apply(&mut self, transactions: &[Arc<Transaction>]) -> Applied {
-        let mut undo = Vec::new();
-        let answers = transactions
-            .iter()
-            .map(|transaction| self.run(&transaction.op, &mut undo))
-            .collect();
-        Applied { answers, undo }
+        let mut applied = Applied::default();
+        for transaction in transactions {
+            let op = &transaction.op;
+            applied.begins.push(applied.undo.len());
+            let answer = match op {
+                Op::Get { .. } | Op::Range { .. } | Op::Balances => None,
+                op => Some(self.run(op, &mut applied.undo)),
+            };
+            applied.answers.push(answer.filter(|_| told(op).is_none()));
+        }
+        applied
+    }
+
+    /// What an operation gave at its place in a block of the active chain; `newer` are the blocks
+    /// above, newest first.
+    pub(super) fn answer_at<'a>(
+        &self,
+        op: &Op,
+        position: usize,
+        block: &'a Applied,
+        newer: impl Iterator<Item = &'a Applied>,
+    ) -> Answer {
+        let of_the_state = match (&block.answers[position], told(op)) {
+            (Some(answer), _) => return answer.clone(),
+            (None, question) => question.expect("an answer that tells nothing of it is kept"),
+        };
+        let since = block.undo[block.begins[position]..].iter().rev();
+        let undo = newer.flat_map(|applied| applied.undo.iter().rev());
+        let mut past = self.before(&of_the_state, undo.chain(since));
+        past.run(op, &mut Vec::new())
     }
 
     /// Takes back what was applied last.
@@ -110,7 +156,7 @@ impl Ledger {
             }
             Op::Append { key, element } => self.append(key, element, undo),
             Op::Get { key } => self.answer(&Question::Get(key.clone())),
-            Op::Range { prefix } => self.answer(&Question::Range(prefix.clone())),
+            Op::Range { prefix, after } => self.page(prefix, after.as_deref()),
             Op::Transfer { from, to, amount } => self.transfer(from, to, *amount, undo),
             Op::Balances => self.answer(&Question::Balances),
         }
@@ -183,11 +229,7 @@ impl Ledger {
     pub(super) fn answer(&self, question: &Question) -> Answer {
         match question {
             Question::Get(key) => Answer::Value(self.items.get(key).map(|item| item.json.clone())),
-            Question::Range(prefix) => Answer::Entries(
-                self.with_prefix(prefix)
-                    .map(|(key, item)| (key.clone(), item.json.clone()))
-                    .collect(),
-            ),
+            Question::Range { prefix, after } => self.page(prefix, after.as_deref()),
             Question::Balances => {
                 let balances = self.balances.iter().enumerate();
                 Answer::Balances(
@@ -205,14 +247,20 @@ impl Ledger {
         question: &Question,
         blocks: impl Iterator<Item = &'a Applied>,
     ) -> Answer {
+        let undo = blocks.flat_map(|applied| applied.undo.iter().rev());
+        self.before(question, undo).answer(question)
+    }
+
+    /// As much of the ledger as the question is about, before the given changes, newest first.
+    fn before<'a>(&self, question: &Question, undo: impl Iterator<Item = &'a Undo>) -> Ledger {
         let concerns = |key: &String| match question {
             Question::Get(wanted) => key == wanted,
-            Question::Range(prefix) => key.starts_with(prefix.as_str()),
+            Question::Range { prefix, .. } => key.starts_with(prefix.as_str()),
             Question::Balances => false,
         };
         let items: BTreeMap<String, Item> = match question {
             Question::Get(key) => self.items.get_key_value(key).into_iter().collect(),
-            Question::Range(prefix) => self.with_prefix(prefix).collect(),
+            Question::Range { prefix, .. } => self.with_prefix(prefix).collect(),
             Question::Balances => Vec::new(),
         }
         .into_iter()
@@ -222,7 +270,7 @@ impl Ledger {
             items,
             balances: self.balances.clone(),
         };
-        for undo in blocks.flat_map(|applied| applied.undo.iter().rev()) {
+        for undo in undo {
             let relevant = match undo {
                 Undo::Item { key, .. } | Undo::Append { key, .. } => concerns(key),
                 Undo::Balance { .. } => true,
@@ -231,7 +279,26 @@ impl Ledger {
                 past.take_back(undo);
             }
         }
-        past.answer(question)
+        past
+    }
+
+    /// The entries of a range after a key, as many as one answer holds.
+    fn page(&self, prefix: &str, after: Option<&str>) -> Answer {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let rest = self.items.range::<str, _>((from, Bound::Unbounded));
+        let (mut entries, mut bytes, mut more) = (Vec::new(), 0, false);
+        for (key, item) in rest.take_while(|(key, _)| key.starts_with(prefix)) {
+            if bytes >= RANGE_BYTES {
+                more = true;
+                break;
+            }
+            bytes += key.len() + item.json.len();
+            entries.push((key.clone(), item.json.clone()));
+        }
+        Answer::Entries { entries, more }
     }
 
     fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&String, &Item)> {
@@ -239,5 +306,157 @@ impl Ledger {
         self.items
             .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
             .take_while(move |(key, _)| key.starts_with(prefix.as_str()))
+    }
+}
+
+/// What would become of a ledger: its own copy of what was touched, and the rest of the ledger that it is about.
+#[derive(Debug)]
+pub(super) struct Draft {
+    ledger: Ledger,
+    /// Keys that the copy has, or that it has not because they were removed.
+    copied: BTreeSet<String>,
+}
+
+impl Draft {
+    pub(super) fn new(of: &Ledger) -> Draft {
+        Draft {
+            ledger: Ledger {
+                items: BTreeMap::new(),
+                balances: of.balances.clone(),
+            },
+            copied: BTreeSet::new(),
+        }
+    }
+
+    /// Runs an operation on the draft, and leaves the ledger, which is that of the beginning, as it is.
+    pub(super) fn run(&mut self, of: &Ledger, op: &Op) -> Answer {
+        match op {
+            Op::Put { key, .. }
+            | Op::Cas { key, .. }
+            | Op::Append { key, .. }
+            | Op::Delete { key }
+            | Op::Get { key } => self.copy(of.items.get_key_value(key), key),
+            Op::Range { prefix, .. } => {
+                for (key, item) in of.with_prefix(prefix) {
+                    self.copy(Some((key, item)), key);
+                }
+            }
+            Op::Transfer { .. } | Op::Balances => {}
+        }
+        self.ledger.run(op, &mut Vec::new())
+    }
+
+    fn copy(&mut self, found: Option<(&String, &Item)>, key: &str) {
+        if self.copied.insert(key.to_owned())
+            && let Some((key, item)) = found
+        {
+            self.ledger.items.insert(key.clone(), item.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transaction(op: Op) -> Arc<Transaction> {
+        let id = String::new();
+        Arc::new(Transaction { id, op })
+    }
+
+    fn key(number: usize) -> String {
+        format!("k{number}")
+    }
+
+    #[test]
+    fn what_is_told_of_the_state_is_not_kept_and_is_found_again() {
+        let put = |value: usize| Op::Put {
+            key: key(value % 3),
+            value: value.to_string(),
+        };
+        let swap = |from: Option<usize>, to: usize| Op::Cas {
+            key: key(0),
+            from: from.map(|from| from.to_string()),
+            to: to.to_string(),
+        };
+        let range = Op::Range {
+            prefix: "k".into(),
+            after: None,
+        };
+        let get = Op::Get { key: key(1) };
+        let blocks = [
+            vec![
+                put(0),
+                range.clone(),
+                swap(Some(0), 7),
+                swap(Some(0), 8),
+                get.clone(),
+            ],
+            vec![
+                put(1),
+                get.clone(),
+                Op::Delete { key: key(1) },
+                get,
+                range.clone(),
+            ],
+            vec![put(3), put(4), put(5), Op::Balances, range],
+        ];
+        let mut ledger = Ledger::new(2, 10);
+        let mut given = Vec::new();
+        let mut applied = Vec::new();
+        for block in &blocks {
+            let mut draft = Draft::new(&ledger);
+            given.push(
+                block
+                    .iter()
+                    .map(|op| draft.run(&ledger, op))
+                    .collect::<Vec<_>>(),
+            );
+            let transactions: Vec<_> = block.iter().cloned().map(transaction).collect();
+            applied.push(ledger.apply(&transactions));
+        }
+        for (height, block) in blocks.iter().enumerate() {
+            for (position, op) in block.iter().enumerate() {
+                let newer = applied[height + 1..].iter().rev();
+                let again = ledger.answer_at(op, position, &applied[height], newer);
+                assert_eq!(again, given[height][position], "{op:?} in block {height}");
+                let kept = applied[height].answers[position].is_some();
+                assert_eq!(
+                    kept,
+                    matches!(op, Op::Put { .. } | Op::Delete { .. }),
+                    "{op:?}"
+                );
+            }
+        }
+        assert_eq!(
+            given[0][2..4],
+            [(true, 0), (false, 7)].map(|(swapped, actual)| Answer::Swapped {
+                swapped,
+                actual: Some(actual.to_string())
+            })
+        );
+    }
+
+    #[test]
+    fn a_long_range_is_told_in_pages() {
+        let mut ledger = Ledger::new(0, 0);
+        let value = format!("\"{}\"", "x".repeat(RANGE_BYTES / 4));
+        for number in 0..10 {
+            ledger.set(&key(number), Some(&value), &mut Vec::new());
+        }
+        let (mut after, mut pages) = (None, Vec::new());
+        loop {
+            let prefix = "k".to_owned();
+            let question = Question::Range { prefix, after };
+            let Answer::Entries { entries, more } = ledger.answer(&question) else {
+                panic!("a range has entries");
+            };
+            pages.push(entries.len());
+            after = entries.last().map(|(key, _)| key.clone());
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(pages, [4, 4, 2]);
     }
 }

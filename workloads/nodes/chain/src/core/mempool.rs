@@ -1,6 +1,7 @@
 //! Transactions that wait for a block, in the order in which they came.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::block::Transaction;
@@ -16,6 +17,8 @@ pub(super) struct Mempool {
     bytes: usize,
     /// Changes with the content.
     pub(super) version: u64,
+    /// Changes whenever something else happens than that one more comes, last in order.
+    pub(super) disturbed: u64,
 }
 
 impl Mempool {
@@ -25,6 +28,22 @@ impl Mempool {
 
     pub(super) fn get(&self, id: &str) -> Option<&Arc<Transaction>> {
         self.queue.get(self.places.get(id)?)
+    }
+
+    /// A transaction's place in the order.
+    pub(super) fn place(&self, id: &str) -> Option<i64> {
+        self.places.get(id).copied()
+    }
+
+    /// Those after one place and up to another, oldest first; after none: from the first on.
+    pub(super) fn between(
+        &self,
+        after: Option<i64>,
+        upto: i64,
+    ) -> impl Iterator<Item = &Arc<Transaction>> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let between = self.queue.range((after, Bound::Included(upto)));
+        between.map(|(_, transaction)| transaction)
     }
 
     /// Oldest first.
@@ -52,6 +71,7 @@ impl Mempool {
     /// Takes back transactions of an abandoned branch, oldest first, before all others: they have waited longest.
     /// Where there is no room the newest go.
     pub(super) fn put_back(&mut self, transactions: Vec<Arc<Transaction>>) {
+        self.disturbed += 1;
         for transaction in transactions.into_iter().rev() {
             let place = self
                 .queue
@@ -84,6 +104,7 @@ impl Mempool {
         {
             self.bytes -= transaction.size();
             self.version += 1;
+            self.disturbed += 1;
         }
     }
 }

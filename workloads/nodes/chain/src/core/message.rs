@@ -74,7 +74,10 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     Get(String),
-    Range(String),
+    Range {
+        prefix: String,
+        after: Option<String>,
+    },
     Balances,
 }
 
@@ -88,7 +91,11 @@ pub enum Answer {
     },
     Length(u64),
     Value(Option<String>),
-    Entries(Vec<(String, String)>),
+    /// In key order, and whether there are more after them.
+    Entries {
+        entries: Vec<(String, String)>,
+        more: bool,
+    },
     Transferred(bool),
     Balances(Vec<(String, u64)>),
     /// The transaction made no sense where it was applied: an append to something that is no list.

@@ -88,8 +88,9 @@ impl Core {
     }
 
     fn template(&mut self, parent: Hash, least_ms: u64) -> Block {
+        let most = TRANSACTIONS.min(self.transactions_limit());
         let (mut transactions, mut bytes) = (Vec::new(), 0);
-        for transaction in self.mempool.iter().take(TRANSACTIONS) {
+        for transaction in self.mempool.iter().take(most) {
             bytes += transaction.size();
             if bytes > TEMPLATE_MAX {
                 break;

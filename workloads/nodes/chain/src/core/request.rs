@@ -2,6 +2,7 @@
 
 use super::*;
 use block::{Op, Transaction};
+use ledger::Draft;
 
 /// Requests that may wait at one node.
 const PENDING: usize = 16_384;
@@ -14,11 +15,22 @@ struct Pending {
     since: u64,
     /// FLAW resend-renamed: it was sent under another name.
     resent: bool,
+    /// FLAW confirm-abandoned: what became of it where it was first seen.
+    seen: Option<(Answer, Place)>,
+}
+
+/// What the mempool's first transactions, up to a place, would make of the ledger.
+struct Speculation {
+    head: Hash,
+    disturbed: u64,
+    upto: Option<i64>,
+    draft: Draft,
 }
 
 #[derive(Default)]
 pub(super) struct Requests {
     pending: BTreeMap<RequestId, Pending>,
+    speculation: Option<Speculation>,
 }
 
 impl Core {
@@ -68,6 +80,7 @@ impl Core {
             confirmations,
             since: self.now,
             resent: false,
+            seen: None,
         };
         match self.outcome(&pending) {
             Some(reply) => self.reply(id, reply),
@@ -77,6 +90,17 @@ impl Core {
 
     /// The answer, if the transaction is deep enough.
     fn outcome(&self, pending: &Pending) -> Option<Reply> {
+        self.outcome_at(pending, pending.confirmations)
+    }
+
+    fn outcome_at(&self, pending: &Pending, confirmations: u64) -> Option<Reply> {
+        let head = self.tree.header(self.tree.head()).height;
+        // FLAW confirm-abandoned: where it was first seen it is, thinks the node.
+        if let Some((answer, place)) = &pending.seen
+            && head + 1 >= place.height + confirmations
+        {
+            return Some(Reply::Done(answer.clone(), Some(*place)));
+        }
         let Transaction { id, op } = &*pending.transaction;
         let block = self.tree.holder(id, self.tree.head())?;
         let height = self.tree.header(block).height;
@@ -86,9 +110,9 @@ impl Core {
             let heights = leaves.map(|leaf| self.tree.header(leaf).height);
             heights.max().unwrap_or(0)
         } else {
-            self.tree.header(self.tree.head()).height
+            head
         };
-        if best - height + 1 < pending.confirmations {
+        if best - height + 1 < confirmations {
             return None;
         }
         let transactions = &self.tree.block(block)?.transactions;
@@ -96,27 +120,40 @@ impl Core {
         if transactions[position].op != *op {
             return Some(taken(&pending.transaction));
         }
-        let applied = &self.chain.applied[height as usize - 1];
+        let applied = &self.chain.applied;
+        let newer = applied[height as usize..].iter().rev();
+        let answer = self
+            .ledger
+            .answer_at(op, position, &applied[height as usize - 1], newer);
         let place = Place {
             block,
             height,
             position: position as u64,
         };
-        Some(Reply::Done(applied.answers[position].clone(), Some(place)))
+        Some(Reply::Done(answer, Some(place)))
     }
 
-    /// What a waiting transaction would give if all before it in the mempool came into a block with it.
+    /// What a waiting transaction would give if all before it in the mempool came into a block with it. What was
+    /// found for those before it is used again, so that who asks for each that comes has each run once.
     fn speculate(&mut self, id: &str) -> Answer {
-        let mut waiting = Vec::new();
-        for transaction in self.mempool.iter() {
-            waiting.push(transaction.clone());
-            if transaction.id == id {
-                break;
-            }
+        let (head, disturbed) = (self.tree.head(), self.mempool.disturbed);
+        let place = self.mempool.place(id).expect("it waits");
+        let begun = self.requests.speculation.take().filter(|begun| {
+            (begun.head, begun.disturbed) == (head, disturbed) && begun.upto < Some(place)
+        });
+        let mut speculation = begun.unwrap_or_else(|| Speculation {
+            head,
+            disturbed,
+            upto: None,
+            draft: Draft::new(&self.ledger),
+        });
+        let mut last = None;
+        for transaction in self.mempool.between(speculation.upto, place) {
+            last = Some(speculation.draft.run(&self.ledger, &transaction.op));
         }
-        let mut applied = self.ledger.apply(&waiting);
-        self.ledger.undo(&applied);
-        applied.answers.pop().expect("it is among those that wait")
+        speculation.upto = Some(place);
+        self.requests.speculation = Some(speculation);
+        last.expect("it is the last of them")
     }
 
     fn look(&self, question: &Question, confirmations: u64) -> Reply {
@@ -136,6 +173,9 @@ impl Core {
 
     /// The chain has changed: whoever waits for what is deep enough now is answered.
     pub(super) fn settle_requests(&mut self) {
+        if self.flawed(Flaw::ConfirmAbandoned) {
+            self.note_first_sight();
+        }
         let done = self.requests.pending.iter().filter_map(|(&id, pending)| {
             let reply = self.outcome(pending)?;
             Some((id, reply))
@@ -143,6 +183,21 @@ impl Core {
         for (id, reply) in done.collect::<Vec<_>>() {
             self.requests.pending.remove(&id);
             self.reply(id, reply);
+        }
+    }
+
+    /// FLAW confirm-abandoned: whoever is in a block for the first time is remembered there.
+    fn note_first_sight(&mut self) {
+        let unseen = self.requests.pending.iter();
+        let unseen = unseen.filter(|(_, pending)| pending.seen.is_none());
+        let seen = unseen.filter_map(|(&id, pending)| match self.outcome_at(pending, 1)? {
+            Reply::Done(answer, place) => Some((id, answer, place?)),
+            _ => None,
+        });
+        for (id, answer, place) in seen.collect::<Vec<_>>() {
+            if let Some(pending) = self.requests.pending.get_mut(&id) {
+                pending.seen = Some((answer, place));
+            }
         }
     }
 

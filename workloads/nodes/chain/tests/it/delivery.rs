@@ -83,7 +83,7 @@ pub fn is_most_work(bench: &mut Bench, forest: &Forest, hashes: &[Hash]) {
             model.apply(&transaction.op);
         }
         let confirmations = (chain.len() - height) as u64;
-        let entries = bench.look(Question::Range(String::new()), confirmations);
+        let entries = bench.look(crate::sim::everything(), confirmations);
         assert_eq!(entries, model.entries(), "at height {height}");
         let balances = bench.look(Question::Balances, confirmations);
         assert_eq!(balances, model.balances(), "at height {height}");

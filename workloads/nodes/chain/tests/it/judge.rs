@@ -136,7 +136,10 @@ impl Model {
     }
 
     pub fn entries(&self) -> Answer {
-        Answer::Entries(self.entries.clone().into_iter().collect())
+        Answer::Entries {
+            entries: self.entries.clone().into_iter().collect(),
+            more: false,
+        }
     }
 
     pub fn balances(&self) -> Answer {
@@ -177,9 +180,13 @@ impl Model {
                 Answer::Done
             }
             Op::Get { key } => Answer::Value(self.entries.get(key).cloned()),
-            Op::Range { prefix } => {
+            Op::Range { prefix, after } => {
                 let all = self.entries.clone().into_iter();
-                Answer::Entries(all.filter(|(key, _)| key.starts_with(prefix)).collect())
+                let within = |key: &String| key.starts_with(prefix) && Some(key) > after.as_ref();
+                Answer::Entries {
+                    entries: all.filter(|(key, _)| within(key)).collect(),
+                    more: false,
+                }
             }
             Op::Transfer { from, to, amount } => {
                 let account = |name: &str| name[1..].parse::<usize>().unwrap();
@@ -212,7 +219,7 @@ fn ledger(rules: &Rules, end: &End) -> Vec<String> {
             found.push(format!("ledger: the total is {total}"));
         }
     }
-    if let Answer::Entries(entries) = &end.entries
+    if let Answer::Entries { entries, .. } = &end.entries
         && let Some((_, list)) = entries.iter().find(|(key, _)| key == "list")
     {
         let list: Vec<u64> = serde_json::from_str(list).unwrap();

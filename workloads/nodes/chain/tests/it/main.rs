@@ -10,3 +10,4 @@ mod misbehaviour;
 mod processes;
 mod sim;
 mod simulated;
+mod unconfirmed;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use chain::core::block::{Block, Hash, Header, Op, Transaction};
-use chain::core::message::{Input, Message, PeerId};
+use chain::core::message::{Answer, Input, Message, PeerId, Question};
+use chain::flaws::{Flaw, Flaws};
 use proptest::prelude::*;
 
 use crate::bench::{Bench, Forest, prove, rules};
@@ -176,6 +177,63 @@ fn each_kind_of_nonsense_has_its_reason() {
         bench.message(other, Message::Block(Arc::new(good.clone())));
         assert_eq!(bench.core.head().height, 15, "after {reason}");
     }
+}
+
+/// A node with a planted bug, and a peer that sends it a block.
+fn flawed_node_hears(flaw: Flaw, forest: &Forest, block: &Block) -> (Bench, u64) {
+    let flaws = Flaws::from_iter([flaw]);
+    let mut bench = Bench::flawed(forest.rules.clone(), Vec::new(), flaws);
+    let peer = bench.peer("p", forest.genesis);
+    bench.message(peer, Message::Block(Arc::new(block.clone())));
+    (bench, peer)
+}
+
+#[test]
+fn a_planted_bug_takes_a_transaction_twice_from_one_block() {
+    let mut forest = Forest::new(rules());
+    let pay = Transaction {
+        id: "pay".to_owned(),
+        op: Op::Transfer {
+            from: "a0".to_owned(),
+            to: "a1".to_owned(),
+            amount: 30,
+        },
+    };
+    let tip = forest.grow(forest.genesis, 0, vec![pay.clone(), pay]);
+    let block = forest.block(tip);
+    let (mut bench, peer) = flawed_node_hears(Flaw::TwiceInBlock, &forest, &block);
+    assert_eq!(bench.dropped(peer), None);
+    let Answer::Balances(balances) = bench.look(Question::Balances, 1) else {
+        panic!("balances were asked for");
+    };
+    assert_eq!(
+        balances[..2],
+        [("a0".to_owned(), 40), ("a1".to_owned(), 160)]
+    );
+    let found = crate::judge::validity(&forest.rules, &forest.chain(tip));
+    assert!(found.iter().any(|text| text.contains("pay is there twice")));
+}
+
+#[test]
+fn a_planted_bug_refuses_a_good_block_after_a_mutated_copy() {
+    let mut forest = Forest::new(rules());
+    let tip = forest.grow(forest.genesis, 0, Vec::new());
+    let good = forest.block(tip);
+    let mut mutated = Block::clone(&good);
+    mutated.transactions.push(Arc::new(Transaction {
+        id: "x".to_owned(),
+        op: Op::Balances,
+    }));
+    let (mut bench, peer) = flawed_node_hears(Flaw::MutatedCopyBans, &forest, &mutated);
+    assert!(bench.dropped(peer).is_some());
+    let honest = bench.peer("q", tip);
+    bench.message(honest, Message::Block(good));
+    assert_eq!(
+        bench.core.head().hash,
+        forest.genesis,
+        "the clean twin is in the test above"
+    );
+    assert!(bench.dropped(honest).is_some());
 }
 
 #[test]

@@ -138,6 +138,13 @@ enum Happening {
     },
 }
 
+pub fn everything() -> Question {
+    Question::Range {
+        prefix: String::new(),
+        after: None,
+    }
+}
+
 #[derive(Clone)]
 enum Parcel {
     Message(Message),
@@ -680,6 +687,7 @@ impl Sim {
             },
             75..80 => Op::Range {
                 prefix: "r".to_owned(),
+                after: value.is_multiple_of(2).then(|| "r0".to_owned()),
             },
             80..95 => Op::Transfer {
                 from: format!("a{}", self.rng.random_range(0..4)),
@@ -870,7 +878,7 @@ impl Sim {
     }
 
     fn end(&mut self, node: usize) -> End {
-        let entries = self.look(node, Question::Range(String::new()));
+        let entries = self.look(node, everything());
         let balances = self.look(node, Question::Balances);
         let core = self.nodes[node]
             .core

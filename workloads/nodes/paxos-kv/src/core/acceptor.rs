@@ -12,7 +12,7 @@ const ACCEPT_DELAY_NS: u64 = 3_000_000_000;
 const PROMISE_DELAY_NS: u64 = 15_000_000_000;
 
 /// What waits for the disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Gated {
     Promise {
         to: NodeIndex,
@@ -60,10 +60,15 @@ impl Core {
         decided: Slot,
     ) {
         self.round = self.round.max(ballot.round);
-        if self.refuses(from, ballot) {
-            return;
+        // FLAW accept-below-promise: what was promised meanwhile is not looked at.
+        let below =
+            ballot < self.highest_known() && self.config.flaws.has(Flaw::AcceptBelowPromise);
+        if !below {
+            if self.refuses(from, ballot) {
+                return;
+            }
+            self.follow(ballot);
         }
-        self.follow(ballot);
         if ballot > self.promised {
             self.promised = ballot;
             self.persist_promise(ballot);

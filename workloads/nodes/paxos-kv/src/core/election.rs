@@ -11,6 +11,7 @@ use crate::flaws::Flaw;
 const MOST_DOUBLINGS: u32 = 6;
 
 /// The role a node plays beside being an acceptor.
+#[derive(Clone)]
 pub(super) enum State {
     Follower,
     /// Asks whether a candidacy would succeed.
@@ -173,11 +174,15 @@ impl Core {
         self.hand_back(*leader);
     }
 
+    /// The highest ballot that was promised, or in which somebody leads.
+    pub(super) fn highest_known(&self) -> Ballot {
+        self.leader
+            .map_or(self.promised, |leader| leader.max(self.promised))
+    }
+
     /// Says no to a ballot that is below what was promised, or below that of a leader already known.
     pub(super) fn refuses(&mut self, from: NodeIndex, ballot: Ballot) -> bool {
-        let highest = self
-            .leader
-            .map_or(self.promised, |leader| leader.max(self.promised));
+        let highest = self.highest_known();
         if ballot < highest {
             self.send(
                 from,
@@ -230,11 +235,15 @@ impl Core {
         self.learn_commit(from, ballot, decided);
     }
 
-    /// FLAW wall-clock-lease, lease-checked-early: "while I hold the lease nobody else can lead", so a leader takes
+    /// FLAW wall-clock-lease, lease-checked-early, lease-from-reply: "while I hold the lease nobody else can lead", so a leader takes
     /// no notice of messages which say otherwise.
     pub(super) fn trusts_its_lease_over(&self, message: &Message) -> bool {
-        let flaws = self.config.flaws;
-        if !flaws.has(Flaw::WallClockLease) && !flaws.has(Flaw::LeaseCheckedEarly) {
+        let wrong = [
+            Flaw::WallClockLease,
+            Flaw::LeaseCheckedEarly,
+            Flaw::LeaseFromReply,
+        ];
+        if !wrong.into_iter().any(|flaw| self.config.flaws.has(flaw)) {
             return false;
         }
         let State::Leader(leader) = &self.role else {

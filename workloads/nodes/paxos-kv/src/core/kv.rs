@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::message::{Batch, Command, Digest, Op, Outcome, Query, Slot};
@@ -39,15 +41,16 @@ struct Session {
     last: Slot,
 }
 
-/// The state after all slots up to `applied`.
+/// The state after all slots up to `applied`. Its maps share what they have in common with their clones, so
+/// a clone costs the same however large the state is, and a change what it touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kv {
     /// The last slot that was applied.
     pub applied: Slot,
     /// The rolling hash of all batches up to there.
     pub chain: Digest,
-    map: BTreeMap<String, Item>,
-    sessions: BTreeMap<String, Session>,
+    map: OrdMap<String, Arc<Item>>,
+    sessions: OrdMap<String, Session>,
 }
 
 /// What came of a command in a slot.
@@ -129,11 +132,20 @@ impl Kv {
         (sequence < known.settled).then_some((self.applied, Outcome::Superseded))
     }
 
+    /// The values without the sessions. Only for the flaw `sessions-not-in-snapshot`.
+    pub(super) fn forget_all_sessions(&mut self) {
+        self.sessions.clear();
+    }
+
     fn forget_sessions(&mut self) {
         let mut last: Vec<Slot> = self.sessions.values().map(|session| session.last).collect();
         last.sort_unstable();
         let bound = last[last.len() / 4];
-        self.sessions.retain(|_, session| session.last > bound);
+        let kept = self.sessions.iter();
+        let kept = kept.filter(|(_, session)| session.last > bound);
+        self.sessions = kept
+            .map(|(name, session)| (name.clone(), session.clone()))
+            .collect();
     }
 
     fn run(&mut self, op: &Op) -> Outcome {
@@ -169,10 +181,10 @@ impl Kv {
     fn set(&mut self, key: &str, json: &str) {
         self.map.insert(
             key.to_owned(),
-            Item {
+            Arc::new(Item {
                 json: json.to_owned(),
                 length: None,
-            },
+            }),
         );
     }
 
@@ -180,10 +192,10 @@ impl Kv {
         let Some(item) = self.map.get_mut(key) else {
             self.map.insert(
                 key.to_owned(),
-                Item {
+                Arc::new(Item {
                     json: format!("[{element}]"),
                     length: Some(1),
-                },
+                }),
             );
             return Outcome::Appended { length: 1 };
         };
@@ -197,6 +209,7 @@ impl Kv {
         if item.json.len() + 1 + element.len() > VALUE_MAX {
             return Outcome::TooLong;
         }
+        let item = Arc::make_mut(item);
         item.json.pop();
         if length > 0 {
             item.json.push(',');
@@ -226,7 +239,7 @@ impl Kv {
         };
         let mut rest = self
             .map
-            .range::<str, _>((from, Bound::Unbounded))
+            .range::<_, str>((from, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .peekable();
         let (mut entries, mut bytes) = (Vec::new(), 0);

@@ -16,14 +16,18 @@ const BATCH_BYTES: usize = 256 << 10;
 const QUEUE: usize = 16_384;
 
 /// A slot on its way to being decided.
+#[derive(Clone)]
 struct Proposal {
     batch: Arc<Batch>,
     accepted_by: BTreeSet<NodeIndex>,
+    /// FLAW acks-counted-twice: the messages that said so.
+    acks: usize,
     /// When it was last sent.
     sent: u64,
 }
 
 /// What only a leader knows.
+#[derive(Clone)]
 pub(super) struct Leader {
     pub(super) ballot: Ballot,
     /// When it began to lead.
@@ -71,7 +75,9 @@ impl Core {
                 let best = found
                     .entry(accepted.slot)
                     .or_insert_with(|| accepted.clone());
-                if accepted.ballot > best.ballot {
+                // FLAW any-reported-value: the one that is looked at last.
+                let any = self.config.flaws.has(Flaw::AnyReportedValue);
+                if accepted.ballot > best.ballot || any {
                     *best = accepted;
                 }
             }
@@ -147,6 +153,7 @@ impl Core {
             Proposal {
                 batch: batch.clone(),
                 accepted_by: BTreeSet::new(),
+                acks: 0,
                 sent: now,
             },
         );
@@ -245,6 +252,7 @@ impl Core {
         for slot in slots {
             if let Some(proposal) = leader.proposals.get_mut(slot) {
                 proposal.accepted_by.insert(from);
+                proposal.acks += 1;
             }
         }
         self.decide_proposals();
@@ -271,8 +279,13 @@ impl Core {
             let Some(proposal) = leader.proposals.get(&next) else {
                 break;
             };
-            let chosen =
-                proposal.accepted_by.len() >= quorum || alone && proposal.accepted_by.contains(&me);
+            // FLAW acks-counted-twice: it is messages that count.
+            let accepts = if self.config.flaws.has(Flaw::AcksCountedTwice) {
+                proposal.acks
+            } else {
+                proposal.accepted_by.len()
+            };
+            let chosen = accepts >= quorum || alone && proposal.accepted_by.contains(&me);
             if !chosen {
                 break;
             }
@@ -287,6 +300,25 @@ impl Core {
             }
         }
         self.serve_reads();
+    }
+
+    /// The answer of a leader to a read.
+    pub(super) fn read_leading(&self, query: &Query) -> Answer {
+        // FLAW dirty-read: from the state that its proposals will make, should they be decided.
+        if let election::State::Leader(leader) = &self.role
+            && self.config.flaws.has(Flaw::DirtyRead)
+        {
+            let mut kv = self.kv.clone();
+            while let Some(proposal) = leader.proposals.get(&(kv.applied + 1)) {
+                let batch = &proposal.batch;
+                kv.apply(kv.applied + 1, batch, batch.digest(), true);
+            }
+            return Answer {
+                slot: kv.applied,
+                outcome: kv.read(query),
+            };
+        }
+        self.read_here(query)
     }
 
     /// A command of this session was applied, so a repetition would be recognised by the state.
@@ -314,12 +346,14 @@ impl Core {
             return self.step_down("cannot catch up");
         }
         let ballot = leader.ballot;
+        // FLAW acks-counted-twice: nor is it known who need not be asked again.
+        let all = self.config.flaws.has(Flaw::AcksCountedTwice);
         let mut again = Vec::new();
         for (&slot, proposal) in &mut leader.proposals {
             if now >= proposal.sent.saturating_add(resend_after) {
                 proposal.sent = now;
                 for to in (0..self.config.names.len() as NodeIndex)
-                    .filter(|to| !proposal.accepted_by.contains(to))
+                    .filter(|to| all || !proposal.accepted_by.contains(to))
                 {
                     again.push((
                         to,
@@ -394,8 +428,11 @@ impl Core {
         leader.confirmed = confirmed;
         if let Some(&sent) = leader.sent.get(&confirmed) {
             // The lease counts from when the round was sent, before any follower began to count.
-            leader.contact = leader.contact.max(sent);
-            leader.lease_until = leader.lease_until.max(sent + lease);
+            // FLAW lease-from-reply: from now.
+            let late = self.config.flaws.has(Flaw::LeaseFromReply);
+            let from = if late { self.now } else { sent };
+            leader.contact = leader.contact.max(from);
+            leader.lease_until = leader.lease_until.max(from + lease);
         }
         leader.sent = leader.sent.split_off(&(confirmed + 1));
         self.trace_lease(false);

@@ -115,8 +115,8 @@ pub enum Input {
     Durable(u64),
     /// The connection to a peer is there (again).
     PeerUp(NodeIndex),
-    /// The snapshot at this slot is on the disk.
-    SnapshotSaved(Slot),
+    /// The snapshot at this slot is on the disk, as these bytes.
+    SnapshotSaved(Slot, Arc<Vec<u8>>),
 }
 
 /// An event for the trace. Whoever writes it adds time and name.
@@ -171,8 +171,8 @@ pub enum Effect {
     Broadcast(Message),
     /// Answer a client.
     Reply(RequestId, Reply),
-    /// Save a snapshot and answer [`Input::SnapshotSaved`].
-    SaveSnapshot { slot: Slot, bytes: Arc<Vec<u8>> },
+    /// Encode and save a snapshot of this state, and answer [`Input::SnapshotSaved`].
+    SaveSnapshot { slot: Slot, kv: Box<Kv> },
     /// Records of slots up to this one are not needed any more.
     Truncate(Slot),
     /// Tell the trace.
@@ -204,6 +204,7 @@ enum Waiter {
 const NOBODY: NodeIndex = NodeIndex::MAX;
 
 /// A small generator (SplitMix64; Steele, Lea and Flood 2014): only election timeouts need chance.
+#[derive(Clone)]
 struct Random(u64);
 
 impl Random {
@@ -217,6 +218,7 @@ impl Random {
 }
 
 /// One node.
+#[derive(Clone)]
 pub struct Core {
     config: Config,
     random: Random,
@@ -238,7 +240,7 @@ pub struct Core {
     /// The slot of the last snapshot that was begun.
     snapshot_begun: Slot,
     /// What the flaw `snapshot-loses-tail` captured early.
-    snapshot_early: Option<Vec<u8>>,
+    snapshot_early: Option<Kv>,
     /// The slot of an installed snapshot that is not on the disk yet. Until it is, the state there
     /// is older than `kv`, and what the log holds in between was accepted but perhaps never chosen.
     installing: Option<Slot>,
@@ -278,8 +280,13 @@ impl Core {
     ///
     /// # Errors
     /// When the snapshot is not one.
-    pub fn new(config: Config, recovered: Recovered, now: Now) -> Result<Core, String> {
+    pub fn new(config: Config, mut recovered: Recovered, now: Now) -> Result<Core, String> {
         let flaws = config.flaws;
+        // FLAW rejoin-empty: nothing is read back.
+        if flaws.has(Flaw::RejoinEmpty) {
+            recovered.snapshot = None;
+            recovered.records.clear();
+        }
         let kv = match &recovered.snapshot {
             Some(bytes) => Kv::decode(bytes)?,
             None => Kv::default(),
@@ -327,7 +334,10 @@ impl Core {
         };
         core.now = core.protocol_time(now);
         // Whatever lease this node granted before it stopped, it must be over before it promises again.
-        core.grant_until = core.now + nanos(core.config.lease);
+        // FLAW no-grace-after-restart: that is not awaited.
+        if !flaws.has(Flaw::NoGraceAfterRestart) {
+            core.grant_until = core.now + nanos(core.config.lease);
+        }
         core.reset_election();
 
         let mut decided = slot;
@@ -378,7 +388,7 @@ impl Core {
             Input::Tick => self.tick(),
             Input::Durable(number) => self.on_durable(number),
             Input::PeerUp(peer) => self.on_peer_up(peer),
-            Input::SnapshotSaved(slot) => self.on_snapshot_saved(slot),
+            Input::SnapshotSaved(slot, bytes) => self.on_snapshot_saved(slot, bytes),
         }
         self.drain_local();
     }

@@ -7,6 +7,7 @@ use crate::flaws::Flaw;
 use std::time::Duration;
 
 /// A read that waits for proof that this leader still leads.
+#[derive(Clone)]
 pub(super) struct PendingRead {
     query: Query,
     pub(super) waiter: Waiter,
@@ -28,7 +29,7 @@ impl Core {
             if leased {
                 self.trace_lease(true);
             }
-            let answer = self.read_here(&query);
+            let answer = self.read_leading(&query);
             self.answer(waiter, answer);
         } else if !leader.reads.iter().any(|read| read.waiter == waiter) {
             leader.reads.push(PendingRead {
@@ -71,7 +72,7 @@ impl Core {
             })
             .collect();
         for read in ready {
-            let answer = self.read_here(&read.query);
+            let answer = self.read_leading(&read.query);
             self.answer(read.waiter, answer);
         }
     }

@@ -16,6 +16,7 @@ const CHUNK: usize = 1 << 20;
 const SNAPSHOT_MAX: u64 = 1 << 30;
 
 /// Catching up from a peer.
+#[derive(Clone)]
 pub(super) struct Fetching {
     peer: NodeIndex,
     /// When the last request went out or the last answer came in.
@@ -51,7 +52,13 @@ impl Core {
             .get_mut(&slot)
             .expect("the caller saw the slot in the log");
         let dedup = !self.config.flaws.has(Flaw::DuplicateApply);
-        let outcomes = self.kv.apply(slot, &entry.batch, entry.digest, dedup);
+        // FLAW parallel-apply: whoever comes first is first.
+        let outcomes = if self.config.flaws.has(Flaw::ParallelApply) {
+            let chance = |bound| self.random.below(bound as u64) as usize;
+            apply_in_any_order(&mut self.kv, slot, entry, dedup, chance)
+        } else {
+            self.kv.apply(slot, &entry.batch, entry.digest, dedup)
+        };
         entry.chain = Some(self.kv.chain);
         entry.ran = outcomes.iter().map(|applied| applied.ran).collect();
         if !live {
@@ -217,26 +224,40 @@ impl Core {
             && applied - self.snapshot_begun >= every - every / 4
             && self.snapshot_early.is_none()
         {
-            self.snapshot_early = Some(self.kv.encode());
+            self.snapshot_early = Some(self.kv.clone());
         }
         if applied - self.snapshot_begun < every {
             return;
         }
         self.snapshot_begun = applied;
-        let bytes = match self.snapshot_early.take() {
-            Some(early) => {
-                let mut kv = Kv::decode(&early).expect("encoded above");
-                kv.applied = applied;
-                kv.encode()
-            }
-            None => self.kv.encode(),
-        };
-        self.save_snapshot(applied, Arc::new(bytes));
+        let mut kv = self.kv.clone();
+        if let Some(early) = self.snapshot_early.take() {
+            kv = early;
+            kv.applied = applied;
+        }
+        // FLAW sessions-not-in-snapshot: the values are the state.
+        if self.config.flaws.has(Flaw::SessionsNotInSnapshot) {
+            kv.forget_all_sessions();
+        }
+        self.save_snapshot(kv);
     }
 
-    fn save_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
-        self.snapshot_before = self.snapshot.replace((slot, bytes.clone()));
-        self.effects.push(Effect::SaveSnapshot { slot, bytes });
+    fn save_snapshot(&mut self, kv: Kv) {
+        let slot = kv.applied;
+        let kv = Box::new(kv);
+        self.effects.push(Effect::SaveSnapshot { slot, kv });
+        // FLAW log-cut-early: as good as saved.
+        if self.config.flaws.has(Flaw::LogCutEarly) {
+            self.effects.push(Effect::Truncate(slot));
+        }
+    }
+
+    /// A snapshot is there for peers that are behind.
+    fn offer_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
+        let newer = self.snapshot.as_ref().is_none_or(|(have, _)| *have < slot);
+        if newer {
+            self.snapshot_before = self.snapshot.replace((slot, bytes));
+        }
     }
 
     /// Slots were decided in `ballot`. A leader of a lower one leads no more: the values that it
@@ -251,7 +272,8 @@ impl Core {
     }
 
     /// The snapshot is safe: the log before it can go, but for one interval, for peers that are a little behind.
-    pub(super) fn on_snapshot_saved(&mut self, slot: Slot) {
+    pub(super) fn on_snapshot_saved(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
+        self.offer_snapshot(slot, bytes);
         if self.installing.is_some_and(|installing| installing <= slot) {
             self.installing = None;
         }
@@ -305,7 +327,9 @@ impl Core {
         let Some(fetching) = &mut self.fetching else {
             return;
         };
-        if fetching.peer != from || slot <= self.kv.applied {
+        // FLAW older-snapshot-installs: whatever was asked for is taken.
+        let older = slot <= self.kv.applied;
+        if fetching.peer != from || older && !self.config.flaws.has(Flaw::OlderSnapshotInstalls) {
             return;
         }
         if total > SNAPSHOT_MAX {
@@ -364,7 +388,9 @@ impl Core {
         self.truncated = slot;
         self.snapshot_begun = slot;
         self.snapshot_early = None;
-        self.save_snapshot(slot, Arc::new(bytes));
+        self.save_snapshot(self.kv.clone());
+        // Peers need not wait for this node's disk.
+        self.offer_snapshot(slot, Arc::new(bytes));
         // Requests of this node's clients may have been applied in slots that were never seen here.
         let known: Vec<_> = self
             .awaiting
@@ -385,4 +411,23 @@ impl Core {
         self.decide_proposals();
         self.fetch(from);
     }
+}
+
+/// FLAW parallel-apply: the commands in an order that chance decides. What came of them is told in their own.
+fn apply_in_any_order(
+    kv: &mut Kv,
+    slot: Slot,
+    entry: &Entry,
+    dedup: bool,
+    mut chance: impl FnMut(usize) -> usize,
+) -> Vec<Applied> {
+    let mut commands: Vec<_> = entry.batch.commands.iter().cloned().enumerate().collect();
+    for last in (1..commands.len()).rev() {
+        commands.swap(last, chance(last + 1));
+    }
+    let (places, commands): (Vec<usize>, _) = commands.into_iter().unzip();
+    let applied = kv.apply(slot, &Batch { commands }, entry.digest, dedup);
+    let mut applied: Vec<_> = places.into_iter().zip(applied).collect();
+    applied.sort_unstable_by_key(|(place, _)| *place);
+    applied.into_iter().map(|(_, applied)| applied).collect()
 }

@@ -13,6 +13,7 @@ const PENDING: usize = 16_384;
 /// What the flaw `duplicate-apply` sends again.
 const REPLAY: usize = 64;
 
+#[derive(Clone)]
 struct Pending {
     ask: Ask,
     /// When it is given up.
@@ -26,6 +27,7 @@ struct Pending {
 }
 
 /// The requests of this node's clients.
+#[derive(Clone)]
 pub(super) struct Requests {
     session: String,
     sequence: u64,
@@ -256,13 +258,15 @@ impl Core {
 
     pub(super) fn tick_requests(&mut self) {
         let (now, resend_after) = (self.now, nanos(self.config.election_timeout) / 2);
+        // FLAW timeout-is-failure: who did not answer did nothing.
+        let failed = self.config.flaws.has(Flaw::TimeoutIsFailure);
         let (mut over, mut again) = (Vec::new(), Vec::new());
         for (&id, pending) in &self.requests.pending {
             let unsent = pending.unanswered == 0;
             if now >= pending.deadline || unsent && now >= pending.deadline_unsent {
                 over.push((
                     id,
-                    if unsent {
+                    if unsent || failed {
                         Reply::NoLeader
                     } else {
                         Reply::Timeout

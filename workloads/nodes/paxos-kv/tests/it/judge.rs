@@ -25,6 +25,7 @@ pub fn judge(run: &Run) -> Vec<String> {
 }
 
 /// A slot that somebody decided, and the state after it.
+#[derive(Clone)]
 struct Chosen {
     digest: Digest,
     chain: Digest,
@@ -32,14 +33,17 @@ struct Chosen {
 }
 
 /// What must hold after every step: one value a slot; every node's state is what the chosen values
-/// before it make; a promise never sinks and an accept is never below it, across restarts; nor is
+/// before it make, and never goes back; a promise never sinks and an accept is never below it, across restarts; nor is
 /// either forgotten.
+#[derive(Clone)]
 pub struct Watch {
     /// Slots from 1 on, without a hole, and the state that they make.
     chosen: Vec<Chosen>,
     replayed: Kv,
     promised: Vec<Ballot>,
     accepted: Vec<Slot>,
+    /// What each node has applied in this life.
+    applied: Vec<Slot>,
     led: HashSet<Ballot>,
     pub wrong: Vec<String>,
 }
@@ -51,6 +55,7 @@ impl Watch {
             replayed: Kv::default(),
             promised: vec![Ballot::default(); nodes],
             accepted: vec![0; nodes],
+            applied: vec![0; nodes],
             led: HashSet::new(),
             wrong: Vec::new(),
         }
@@ -78,6 +83,7 @@ impl Watch {
                     ));
                 }
                 self.accepted[node] = *accepted;
+                self.applied[node] = 0;
             }
             Event::Lead { ballot } if !self.led.insert(*ballot) => {
                 let text = format!("ballots: {ballot:?} led twice, at {time} again");
@@ -124,6 +130,13 @@ impl Watch {
     /// A node as it is after a step, or after its start.
     pub fn state(&mut self, time: u64, node: usize, core: &Core) {
         let kv = core.kv();
+        let before = std::mem::replace(&mut self.applied[node], kv.applied);
+        if kv.applied < before {
+            self.wrong.push(format!(
+                "agreement: the state of node {node} goes back from slot {before} to {} at {time}",
+                kv.applied
+            ));
+        }
         let chain = self
             .at(kv.applied)
             .map_or(Digest::default(), |chosen| chosen.chain);

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod judge;
+mod model;
 mod processes;
 mod scripted;
 mod sim;

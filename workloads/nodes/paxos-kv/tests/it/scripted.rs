@@ -89,7 +89,7 @@ impl Real {
                     self.input(Input::Durable(durability.unwrap()));
                 }
                 Effect::Send(_, message) | Effect::Broadcast(message) => self.said.push(message),
-                Effect::SaveSnapshot { slot, bytes } => self.saves.push((slot, bytes)),
+                Effect::SaveSnapshot { slot, kv } => self.saves.push((slot, Arc::new(kv.encode()))),
                 Effect::Trace(Event::Decide { slot, digest, .. }) => {
                     self.decided.push((slot, digest));
                 }
@@ -135,8 +135,13 @@ impl Real {
     }
 
     /// Stands for election until it leads, with the promises of nodes 2 and 3, who have decided so
-    /// many slots.
+    /// many slots and accepted nothing since.
     fn leads(&mut self, decided: Slot) -> Ballot {
+        self.leads_with(decided, [Vec::new(), Vec::new()])
+    }
+
+    /// The same, but they report what they accepted.
+    fn leads_with(&mut self, decided: Slot, reported: [Vec<Accepted>; 2]) -> Ballot {
         self.ticks(1_500);
         let asked = |message: &Message| match message {
             Message::PreVote { ballot } => Some(*ballot),
@@ -158,8 +163,7 @@ impl Real {
                 },
             );
         }
-        for from in [2, 3] {
-            let accepted = Vec::new();
+        for (from, accepted) in [2, 3].into_iter().zip(reported) {
             self.hears(
                 from,
                 Message::Promise {
@@ -381,7 +385,8 @@ fn a_transfer_of_a_snapshot_goes_on_although_there_is_a_newer_one() {
                 decided: slot,
             },
         );
-        node.input(Input::SnapshotSaved(slot));
+        let (slot, bytes) = node.saves.pop().expect("a snapshot is due");
+        node.input(Input::SnapshotSaved(slot, bytes));
         node.said.clear();
     };
     snapshots();
@@ -412,4 +417,117 @@ fn whoever_asks_for_slots_that_nobody_has_yet_gets_none() {
         decided: 5,
     };
     assert_eq!(node.said, [nothing]);
+}
+
+/// A node that had granted a lease to node 2 is killed, started again, and asked at once for a
+/// promise to node 3. Returns what it said until 300 ms later, and until after the lease.
+fn a_node_that_granted_a_lease_starts_again(flaw: Option<Flaw>) -> [usize; 2] {
+    let mut node = Real::new(1, flaw);
+    let (round, decided) = (1, 0);
+    let ballot = OLD;
+    node.hears(
+        2,
+        Message::Heartbeat {
+            ballot,
+            round,
+            decided,
+        },
+    );
+    let mut node = node.killed_and_started();
+    let ballot = Ballot { round: 1, node: 3 };
+    let mut promises = |milliseconds| {
+        node.ticks(milliseconds);
+        node.hears(3, Message::Prepare { ballot });
+        let promise = |message: &&Message| matches!(message, Message::Promise { .. });
+        node.said.iter().filter(promise).count()
+    };
+    [promises(300), promises(120)]
+}
+
+#[test]
+fn a_lease_outlives_the_death_of_whoever_granted_it() {
+    assert_eq!(a_node_that_granted_a_lease_starts_again(None), [0, 1]);
+    let flaw = Some(Flaw::NoGraceAfterRestart);
+    assert_eq!(a_node_that_granted_a_lease_starts_again(flaw), [1, 2]);
+}
+
+/// Two acceptors report different values for slot 6, and the one that is heard last has that of the lower ballot.
+/// Returns what the new leader proposes there.
+fn a_leader_hears_of_two_values(flaw: Option<Flaw>) -> Arc<Batch> {
+    let mut leader = Real::new(0, flaw);
+    leader.learns_old_slots(5);
+    let accepted = |round, text| {
+        let ballot = Ballot { round, node: 4 };
+        vec![Accepted {
+            slot: 6,
+            ballot,
+            batch: batch(text),
+        }]
+    };
+    leader.leads_with(
+        5,
+        [accepted(2, "perhaps chosen"), accepted(1, "never chosen")],
+    );
+    let proposed = leader.said.iter().find_map(|message| match message {
+        Message::Accept { slot: 6, batch, .. } => Some(batch.clone()),
+        _ => None,
+    });
+    proposed.expect("a leader finishes what was begun")
+}
+
+#[test]
+fn of_several_reported_values_that_of_the_highest_ballot_goes_on() {
+    assert_eq!(a_leader_hears_of_two_values(None), batch("perhaps chosen"));
+    let flaw = Some(Flaw::AnyReportedValue);
+    assert_eq!(a_leader_hears_of_two_values(flaw), batch("never chosen"));
+}
+
+/// A node learns of slot 7 while it asks for more, and then a piece comes that it had asked for before: a snapshot of
+/// slot 5. Returns what it has applied then.
+fn an_older_snapshot_comes_late(flaw: Option<Flaw>) -> Slot {
+    let mut node = Real::new(1, flaw);
+    let (ballot, round, decided) = (OLD, 1, 9);
+    node.hears(
+        2,
+        Message::Heartbeat {
+            ballot,
+            round,
+            decided,
+        },
+    );
+    let (first, entries) = (1, chosen());
+    node.hears(
+        2,
+        Message::Entries {
+            first,
+            entries,
+            decided,
+        },
+    );
+    assert_eq!(node.core.kv().applied, 7);
+    let mut kv = Kv::default();
+    for (slot, (_, batch)) in (1..=5).zip(chosen()) {
+        kv.apply(slot, &batch, batch.digest(), true);
+    }
+    let (slot, offset, bytes) = (5, 0, kv.encode());
+    let total = bytes.len() as u64;
+    node.hears(
+        2,
+        Message::SnapshotChunk {
+            slot,
+            offset,
+            total,
+            bytes,
+        },
+    );
+    node.core.kv().applied
+}
+
+#[test]
+fn a_snapshot_never_replaces_a_newer_state() {
+    assert_eq!(an_older_snapshot_comes_late(None), 7);
+    assert_eq!(
+        an_older_snapshot_comes_late(Some(Flaw::OlderSnapshotInstalls)),
+        5
+    );
 }

@@ -108,10 +108,12 @@ impl Rough {
 pub struct Plan {
     pub seed: u64,
     pub nodes: usize,
+    pub clients: usize,
     pub fault: Fault,
     pub reads: ReadMode,
     pub flaw: Option<Flaw>,
     pub snapshot_every: u64,
+    pub request_timeout: Duration,
     pub length: Duration,
     pub rough: Rough,
     /// Numbers of faults that are left out.
@@ -303,10 +305,12 @@ impl Sim {
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             cuts: 0,
-            clients: (0..5).map(|_| Client { waits: None }).collect(),
+            clients: Vec::new(),
             operations: Vec::new(),
             value: 0,
         };
+        sim.clients
+            .resize_with(sim.plan.clients, || Client { waits: None });
         for node in 0..sim.nodes.len() {
             sim.start(node);
             sim.after(0, 20 * MS, Happening::Tick { node });
@@ -391,7 +395,7 @@ impl Sim {
                         return self.happen(Happening::Strike { node });
                     }
                     let disk = &mut self.nodes[node].disk;
-                    disk.snapshot = Some(bytes);
+                    disk.snapshot = Some(bytes.clone());
                     if dies {
                         return self.happen(Happening::Strike { node });
                     }
@@ -399,7 +403,7 @@ impl Sim {
                     if let Some((slot, bytes, installed)) = disk.next_save.take() {
                         self.save_snapshot(node, slot, bytes, installed);
                     }
-                    self.input(node, Input::SnapshotSaved(slot));
+                    self.input(node, Input::SnapshotSaved(slot, bytes));
                 }
             }
             Happening::Client { client } => self.ask(client),
@@ -447,7 +451,7 @@ impl Sim {
             heartbeat_interval: Duration::from_millis(100),
             lease: Duration::from_millis(400),
             max_drift: Duration::from_millis(50),
-            request_timeout: Duration::from_secs(2),
+            request_timeout: self.plan.request_timeout,
             tick: Duration::from_millis(20),
             lease_reads: self.plan.reads == ReadMode::Lease,
             snapshot_every: self.plan.snapshot_every,
@@ -523,7 +527,8 @@ impl Sim {
                     }
                 }
                 Effect::Persist { records, durability } => self.persist(node, records, durability),
-                Effect::SaveSnapshot { slot, bytes } => {
+                Effect::SaveSnapshot { slot, kv } => {
+                    let bytes = Arc::new(kv.encode());
                     self.watch.snapshot(self.now, node, slot, &bytes);
                     self.save_snapshot(node, slot, bytes, installed);
                 }
