@@ -25,9 +25,23 @@ pub fn spec(text: &[u8]) {
     }
 }
 
-/// Whether everything outside of single quotes is a letter, a digit or a harmless sign.
+/// Whether everything outside of single quotes is a letter, a digit, a harmless sign, or a quote behind
+/// a backslash.
 fn plain(command: &str) -> bool {
-    let unquoted = command.split('\'').step_by(2);
-    let harmless = |c: char| c.is_alphanumeric() || "@%+=:,./-_ \\".contains(c);
-    command.matches('\'').count() % 2 == 0 && unquoted.flat_map(str::chars).all(harmless)
+    let mut quoted = false;
+    let mut letters = command.chars();
+    while let Some(c) = letters.next() {
+        let harmless = match c {
+            '\'' => {
+                quoted = !quoted;
+                true
+            }
+            '\\' if !quoted => letters.next() == Some('\''),
+            c => quoted || c.is_ascii_alphanumeric() || "@%+=:,./-_ ".contains(c),
+        };
+        if !harmless {
+            return false;
+        }
+    }
+    !quoted
 }
