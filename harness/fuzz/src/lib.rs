@@ -30,11 +30,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[cfg(feature = "files")]
-pub use said::{agent, requests, undo};
-#[cfg(feature = "files")]
 pub use files::{scenario, schedule};
 pub use judged::{certifies, judged};
 pub use kept::kept;
+#[cfg(feature = "files")]
+pub use said::{agent, requests, undo};
 #[cfg(feature = "files")]
 pub use spec::spec;
 pub use texts::{compressed, slowly};

@@ -17,17 +17,24 @@ pub fn requests(text: &[u8]) {
     let whole = Lines::default().feed(text);
     let size = 1 + crate::number(text) as usize % 64;
     let mut lines = Lines::default();
-    let pieces: Vec<_> = text.chunks(size).flat_map(|piece| lines.feed(piece)).collect();
+    let pieces: Vec<_> = text
+        .chunks(size)
+        .flat_map(|piece| lines.feed(piece))
+        .collect();
     assert_eq!(pieces, whole);
     assert_eq!(lines.count(), whole.len() as u64);
     for line in whole {
         match parse(line) {
             Ok((id, request)) => {
                 let said = serde_json::to_vec(&Envelope { id, request }).expect("only text keys");
-                let again = parse((1, Some(said.clone()))).map(|(id, request)| Envelope { id, request });
+                let again =
+                    parse((1, Some(said.clone()))).map(|(id, request)| Envelope { id, request });
                 let again = again.unwrap_or_else(|why| panic!("{why:?}"));
                 let again = serde_json::to_vec(&again).expect("only text keys");
-                assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&said));
+                assert_eq!(
+                    String::from_utf8_lossy(&again),
+                    String::from_utf8_lossy(&said)
+                );
             }
             Err((_, why)) => assert!(why.contains("line ")),
         }
@@ -42,14 +49,22 @@ pub fn undo(text: &[u8]) {
     let mut last = 0;
     for unread in &left.unread {
         assert!(unread.line > last && unread.line <= lines);
-        assert!(!unread.why.is_empty() && unread.why.len() < 2_000, "{unread}");
+        assert!(
+            !unread.why.is_empty() && unread.why.len() < 2_000,
+            "{unread}"
+        );
         last = unread.line;
     }
-    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let end = text
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     assert_eq!(journal::read(&text[..end], "boot"), left);
     // Of another boot nothing is left but what nobody understands.
     let mut other = b"{\"record\":\"boot\",\"id\":\"other\"}\n".to_vec();
-    let known = text[..end].split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"{\"record\":\"boot\""));
+    let known = text[..end]
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"{\"record\":\"boot\""));
     other.extend(known.collect::<Vec<_>>().join(&b'\n'));
     if !text.windows(6).any(|part| part == b"\"boot\"") {
         let left = journal::read(&other, "boot");
