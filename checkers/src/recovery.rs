@@ -61,6 +61,17 @@ impl Checker for Recovery {
             return Analysis::measured(self.name(), why);
         }
         let exempt = self.exempt(&run);
+        let left = seen.iter().filter(|(node, _)| !exempt.contains(*node));
+        if left.count() <= seen.len() / 2 && !exempt.is_empty() {
+            // Most systems promise nothing of a minority, and those that do cannot be told from here.
+            let gone = exempt.iter().map(Name::as_str).collect::<Vec<_>>();
+            let why = format!(
+                "of {} nothing can be asked any more, and the others are no majority: whether they should \
+                 serve is not known",
+                gone.join(", ")
+            );
+            return Analysis::unknown(self.name(), why);
+        }
         let mut anomalies = Vec::new();
         let mut judged: BTreeSet<&Name> = BTreeSet::new();
         for (node, seen) in &seen {

@@ -386,6 +386,32 @@ fn of_a_node_that_the_schedule_lost_for_good_nothing_is_asked() {
     );
 }
 
+/// The agents of two of three are gone, and their faults with them: the third cannot serve alone.
+#[test]
+fn of_a_minority_whose_majority_was_lost_nothing_is_asked() {
+    let mut tape = good();
+    tape.events.retain(|event| event.f != "recovery");
+    let not_served = |node, unseen| match recovery(node, false, 5_000) {
+        Mark::Recovery(node, seen) => Mark::Recovery(node, mark::Recovery { unseen, ..seen }),
+        other => other,
+    };
+    tape.mark(15_100, not_served("n1", true));
+    tape.mark(15_200, not_served("n2", false));
+    tape.mark(15_300, recovery("n3", true, 100));
+    let says = "n2 did not serve again";
+    is(
+        &recovered(&tape),
+        Verdict::Invalid,
+        &["never served again"],
+        says,
+    );
+    tape.events
+        .retain(|event| event.f != "recovery" || event.node.as_deref() != Some("n3"));
+    tape.mark(15_300, not_served("n3", true));
+    let says = "of n1, n3 nothing can be asked any more";
+    is(&recovered(&tape), Verdict::Unknown, &[], says);
+}
+
 #[test]
 fn a_daemon_that_may_crash_need_not_come_back() {
     let mut tape = good();
