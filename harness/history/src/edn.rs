@@ -45,6 +45,8 @@ pub struct Reader<'a> {
     /// Of the form that is being read.
     bytes: u64,
     json: bool,
+    /// Whether `null` is nil.
+    null: bool,
     /// Whether numbers of any size are taken, as text: nobody will compare them.
     any_number: bool,
 }
@@ -68,6 +70,7 @@ impl<'a> Reader<'a> {
             meter: Budget::UNLIMITED.start(),
             bytes: 0,
             json: false,
+            null: false,
             any_number: false,
         }
     }
@@ -76,8 +79,14 @@ impl<'a> Reader<'a> {
     pub fn json(text: &'a str) -> Reader<'a> {
         Reader {
             json: true,
+            null: true,
             ..Reader::new(text)
         }
+    }
+
+    /// Calls nil `null` as well.
+    pub fn with_null(self) -> Reader<'a> {
+        Reader { null: true, ..self }
     }
 
     /// Goes on under a budget, for each form what there is beside what it is asked for.
@@ -647,7 +656,7 @@ impl<'a> Reader<'a> {
             };
         }
         Ok(match token {
-            "null" if self.json => Value::Nil,
+            "null" if self.null => Value::Nil,
             "nil" => Value::Nil,
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
