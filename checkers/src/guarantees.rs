@@ -243,7 +243,7 @@ fn judgeable(history: &History, keyed: bool) -> (Cow<'_, History>, Option<Flaw>)
     if odd.is_empty() {
         return (Cow::Borrowed(history), flaw);
     }
-    let is_odd = |call: &Row| odd.binary_search(&(call.index() as u32)).is_ok();
+    let is_odd = |call: &Row| odd.binary_search(&call.index()).is_ok();
     let judged = history.clone().without_ops(|call, _| is_odd(&call));
     (Cow::Owned(judged), flaw)
 }

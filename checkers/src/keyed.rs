@@ -6,7 +6,7 @@
 
 use history::columns::Row;
 use history::word::Stored;
-use history::wording::{counted, either, listed};
+use history::wording::{counted, listed};
 use history::{History, Value};
 use rustc_hash::FxHashMap;
 
@@ -20,6 +20,18 @@ const MOST_ANOMALIES: usize = 16;
 
 /// As many wrong keys as a sentence names; a figure has them all.
 const MOST_NAMED: usize = 8;
+
+/// `key 4 is wrong`, `3 keys are wrong: 4, 7 and 9`.
+pub(crate) fn told_wrong(keys: &[&str]) -> String {
+    match keys {
+        [key] => format!("key {key} is wrong"),
+        keys => format!(
+            "{} keys are wrong: {}",
+            keys.len(),
+            listed(keys, MOST_NAMED)
+        ),
+    }
+}
 
 /// Judges each key by a checker of one object.
 pub struct Keyed<C>(pub C);
@@ -64,7 +76,7 @@ fn split(history: &History) -> Result<(Vec<Part>, Option<Flaw>), String> {
     if let Some(flaw) = of_none.as_ref().filter(|flaw| flaw.changes) {
         return Err(flaw.to_string());
     }
-    let is_odd = |call: &Row| odd.binary_search(&(call.index() as u32)).is_ok();
+    let is_odd = |call: &Row| odd.binary_search(&call.index()).is_ok();
     let judged = match odd.is_empty() {
         true => history.clone(),
         false => history.clone().without_ops(|call, _| is_odd(&call)),
@@ -169,12 +181,15 @@ impl<C: Checker> Keyed<C> {
                     .filter(of(Verdict::Invalid))
                     .map(|part| &part.0);
                 let named: Vec<String> = named.map(Value::to_string).collect();
-                let summary = format!(
-                    "{wrong} of {}; wrong {}: {}",
-                    said(Verdict::Invalid),
-                    either(wrong, "is", "are"),
-                    listed(&named, MOST_NAMED)
-                );
+                let names: Vec<&str> = named.iter().map(String::as_str).collect();
+                let first = parts.iter().find(of(Verdict::Invalid));
+                let first = first.map_or("", |(_, analysis)| &analysis.summary);
+                let of_first = match &names[..] {
+                    [_] => String::new(),
+                    names => format!("; of {}", names[0]),
+                };
+                let told = told_wrong(&names);
+                let summary = format!("{}; {told}{of_first}: {first}", counted(keys, "key"));
                 let all = parts.iter().map(|(_, analysis)| analysis.found()).sum();
                 Analysis::valid(name, summary)
                     .with_anomalies(anomalies, all)

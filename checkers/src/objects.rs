@@ -26,13 +26,14 @@ mod takes;
 mod total;
 mod tree;
 
-use history::wording::{counted, either, listed};
+use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use crate::certificate::replay;
 use crate::choice::{self, Choice};
 use crate::findings::Findings;
+use crate::keyed::told_wrong;
 use crate::linearizable::core::core;
 use crate::linearizable::have_an_order;
 use crate::linearizable::model::Model;
@@ -44,9 +45,6 @@ use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Stretch,
     Verdict,
 };
-
-/// As many wrong keys as a sentence names; a figure has them all.
-const MOST_NAMED: usize = 8;
 
 /// Judges one of the models of the table above.
 #[derive(Clone, Debug)]
@@ -364,17 +362,13 @@ impl Objects {
         let has_order = replay::object(self.model, &self.initial).is_ok();
         let analysis = match (found.is_empty(), unknown.first()) {
             (false, _) => {
+                let names: Vec<&str> = wrong.iter().map(|(_, key)| key.as_str()).collect();
                 let what = match (self.keyed, has_order) {
-                    (true, _) => format!(
-                        "{} {} wrong, {}",
-                        counted(wrong.len(), "key"),
-                        either(wrong.len(), "is", "are"),
-                        listed(wrong.iter().map(|(_, key)| key), MOST_NAMED)
-                    ),
-                    (false, true) => "no order explains them".to_string(),
-                    (false, false) => "they cannot all be right".to_string(),
+                    (true, _) => format!("; {}", told_wrong(&names)),
+                    (false, true) => ": no order explains them".to_string(),
+                    (false, false) => ": they cannot all be right".to_string(),
                 };
-                let summary = format!("{of}: {what} ({how}); {}", found.told());
+                let summary = format!("{of}{what} ({how}); {}", found.told());
                 let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
                 let keys: Vec<_> = wrong.iter().map(|(_, key)| key.clone()).collect();
                 match self.keyed {
