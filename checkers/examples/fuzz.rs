@@ -3,7 +3,7 @@
 //! `cargo run --release -p checkers --example fuzz -- SUBJECT... [--histories N] [--seed S] [--most OPERATIONS] [--lost-takes]`
 //!
 //! It ends with 1 at the first history on which two differ, after printing it and its seed; certificates are replayed. Subjects
-//! are `register`, `versions`, `kv`, `append`, `rw-register`, `set-whole`, `bank`, `cores`, `proofs`, `lease`, `total-queue`, `staleness`, `guarantees`, and the models of objects: `queue`,
+//! are `register`, `versions`, `kv`, `append`, `rw-register`, `set-whole`, `bank`, `cores`, `files`, `proofs`, `lease`, `total-queue`, `staleness`, `guarantees`, and the models of objects: `queue`,
 //! `stack` and so on. Odd seeds of `register` have unique values. `--most` is for `register` and objects; with `--lost-takes` values are unique, and many dequeues and the like
 //! of unknown outcome.
 //!
@@ -45,7 +45,7 @@ use small_objects::{MODELS, Shape, history, initial};
 use subjects::{Counts, Options};
 
 /// All subjects but the [`MODELS`] of objects, which have their own names.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "register",
     "versions",
     "kv",
@@ -54,6 +54,7 @@ const NAMES: [&str; 13] = [
     "set-whole",
     "bank",
     "cores",
+    "files",
     "proofs",
     "lease",
     "total-queue",

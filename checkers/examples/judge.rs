@@ -6,10 +6,15 @@ use checkers::Budget;
 use checkers::choice::Question;
 use history::foreign::{self, Format};
 
+/// As much of a file tells its format.
+const BEGINNING: usize = 4096;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in std::env::args().skip(1) {
         let bytes = fs::read(&path)?;
-        let format = Format::sniff(&bytes).ok_or_else(|| format!("{path}: of no known format"))?;
+        let beginning = &bytes[..bytes.len().min(BEGINNING)];
+        let format =
+            Format::sniff(beginning).ok_or_else(|| format!("{path}: of no known format"))?;
         let history = foreign::read(format, &bytes[..])?.history;
         let asked = Question::default().put(history)?;
         let choice = asked.choice.ok_or("no operation of a client")?;

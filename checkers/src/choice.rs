@@ -449,14 +449,14 @@ fn used(history: &History) -> Vec<&str> {
     names.map(|(name, _)| name.as_str()).collect()
 }
 
-/// Whether operations have keys, by the first that shows it: what takes something out of a keyed object, or
-/// reads it, asks for `[key, nil]`, and of a single one for nothing; a keyed compare-and-set has a
-/// pair within its pair. What is added to a set or a counter may be a pair, so that only reads tell. Transactions
-/// have none.
+/// Whether operations have keys. What takes something out of a keyed object, or reads it, asks for `[key, nil]`, and of
+/// a single one for nothing: the first of these tells. Without any, the first compare-and-set does: a keyed one has
+/// a pair within its pair. Else the first that puts something in tells. What is added to a set or a counter may be a
+/// pair, so that only reads tell. Transactions have no keys.
 fn keyed(model: Model, history: &History) -> bool {
     let columns = history.columns();
     let pair_within = |value: Stored| value.as_pair().is_some_and(|(_, v)| v.as_pair().is_some());
-    let mut puts = None;
+    let (mut swaps, mut puts) = (None, None);
     if model.is_txn() {
         return false;
     }
@@ -469,14 +469,14 @@ fn keyed(model: Model, history: &History) -> bool {
                 "read" | "get" | "dequeue" | "drain" | "pop" | "delete-min" | "acquire" | "renew"
                 | "release" | "generate",
             ) => return value.as_pair().is_some_and(|(_, v)| v.is_nil()),
-            Some("cas") => return pair_within(value),
+            Some("cas") if swaps.is_none() => swaps = Some(pair_within(value)),
             Some("write" | "put" | "append" | "enqueue" | "push" | "insert") if puts.is_none() => {
                 puts = Some(value.as_pair().is_some());
             }
             _ => {}
         }
     }
-    puts.unwrap_or(false)
+    swaps.or(puts).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -538,6 +538,9 @@ mod tests {
             ("P0 |-7:write 1-| |-7:read 1-|",    Model::Register,    true),
             ("P0 |-cas 1 2-| |-read 1-|",        Model::CasRegister, false),
             ("P0 |-7:cas 1 2-| |-7:write 3-|",   Model::CasRegister, true),
+            // A compare-and-set of one value, which cannot be judged: the read tells.
+            ("P0 |-7:cas 1-| |-7:read 1-|",      Model::CasRegister, true),
+            ("P0 |-cas [1 2] 3-| |-read 3-|",    Model::CasRegister, false),
             ("P0 |-add 1-| |-read [1]-|",        Model::Set,         false),
             ("P0 |-add 1-| |-remove 1-|",        Model::Set,         false),
             ("P0 |-add 1-| |-read 1-|",          Model::Counter,     false),

@@ -18,14 +18,17 @@
 mod lattice;
 pub(crate) mod sessions;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use history::History;
+use history::columns::Row;
 use history::wording::counted;
+use history::{History, Kind};
 
 use self::lattice::{Lattice, State};
 use crate::choice::{Choice, Model};
 use crate::linearizable::Registers;
+use crate::linearizable::parts::{Flaw, Role};
 use crate::{Analysis, Anomaly, Budget, Checker, Verdict, staleness};
 
 /// A consistency model of registers.
@@ -210,6 +213,41 @@ impl Guarantees {
     }
 }
 
+/// The history without reads that are answered with another key than they asked for, and what cannot be judged of it, if
+/// anything.
+fn judgeable(history: &History, keyed: bool) -> (Cow<'_, History>, Option<Flaw>) {
+    let (columns, mut flaw, mut odd) = (history.columns(), None, Vec::new());
+    let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
+    for pair in history.pairs().iter().filter(|_| keyed) {
+        let call = calls.row(pair.invocation);
+        let name = columns.names().get(call.f());
+        let Some(role) = name.and_then(|name| Role::of(name)) else {
+            continue;
+        };
+        let ret = pair.completion().map(|at| rets.row(at));
+        let ret = ret.filter(|ret| ret.kind() == Kind::Ok);
+        // Whoever only writes may be answered with nothing.
+        let told = ret.filter(|ret| role == Role::Read || !ret.value().is_nil());
+        let key = |row: &Row| row.value().as_pair().map(|(key, _)| key.to_value());
+        let asked = key(&call);
+        if asked.is_some() && told.is_none_or(|ret| key(&ret) == asked) {
+            continue;
+        }
+        let why = match asked {
+            Some(_) => "it asks for one key and is answered with another".to_string(),
+            None => format!("{} is not [key, value]", call.value().to_value()),
+        };
+        Flaw::add(&mut flaw, pair.invocation.into(), &why, role != Role::Read);
+        odd.push(pair.invocation);
+    }
+    if odd.is_empty() {
+        return (Cow::Borrowed(history), flaw);
+    }
+    let is_odd = |call: &Row| odd.binary_search(&call.index()).is_ok();
+    let judged = history.clone().without_ops(|call, _| is_odd(&call));
+    (Cow::Owned(judged), flaw)
+}
+
 /// Counts of operations and keys are the same by whatever model.
 fn with_counts(analysis: Analysis, linear: &Analysis) -> Analysis {
     let counts = ["operations judged", "of unknown outcome", "keys"];
@@ -234,9 +272,13 @@ impl Checker for Guarantees {
                 ..linear
             };
         }
+        if linear.verdict == Verdict::Valid {
+            return self.told(linear, &Lattice::linearizable(), history, &meter.left());
+        }
         let (keyed, initial) = self.registers.objects();
-        let lattice = Lattice::of(history, keyed, initial, &linear, &meter.left());
-        self.told(linear, &lattice, history, &meter.left())
+        let (judged, flaw) = judgeable(history, keyed);
+        let lattice = Lattice::of(&judged, (keyed, initial), flaw, &linear, &meter.left());
+        self.told(linear, &lattice, &judged, &meter.left())
     }
 
     fn asks(&self) -> Option<Choice> {

@@ -4,11 +4,14 @@
 //! Values are `[key, value]`. Every key's operations become a history of their own, of the same events, so that
 //! operations keep their indices.
 
+use history::columns::Row;
 use history::word::Stored;
-use history::wording::{counted, either, listed};
+use history::wording::{counted, listed};
 use history::{History, Value};
+use rustc_hash::FxHashMap;
 
 use crate::choice::{Choice, Model};
+use crate::linearizable::parts::Flaw;
 use crate::transactions::Scope;
 use crate::{Account, Analysis, Anomaly, Budget, Certificate, Checker, Figure, Order, Verdict};
 
@@ -18,30 +21,99 @@ const MOST_ANOMALIES: usize = 16;
 /// As many wrong keys as a sentence names; a figure has them all.
 const MOST_NAMED: usize = 8;
 
+/// `key 4 is wrong`, `3 keys are wrong: 4, 7 and 9`.
+pub(crate) fn told_wrong(keys: &[&str]) -> String {
+    match keys {
+        [key] => format!("key {key} is wrong"),
+        keys => format!(
+            "{} keys are wrong: {}",
+            keys.len(),
+            listed(keys, MOST_NAMED)
+        ),
+    }
+}
+
 /// Judges each key by a checker of one object.
 pub struct Keyed<C>(pub C);
 
-/// Every key with its history, of values without their keys; or why there is none.
-fn split(history: &History) -> Result<Vec<(Value, History)>, String> {
+/// What there is of one key.
+struct Part {
+    key: Value,
+    history: History,
+    /// What cannot be judged of it, if anything.
+    flaw: Option<Flaw>,
+}
+
+/// Every key with its history, and what cannot be judged of none of them in particular; or why nothing can be. What
+/// only reads, and cannot be judged, is left out.
+fn split(history: &History) -> Result<(Vec<Part>, Option<Flaw>), String> {
     let columns = history.columns();
     let mut calls = columns.cursor();
     let mut rets = columns.cursor();
+    let read = columns.names().find("read");
+    let (mut of_none, mut flaws) = (None, FxHashMap::<Value, Option<Flaw>>::default());
+    let mut odd = Vec::new();
     for pair in history.pairs() {
         let call = calls.row(pair.invocation);
         let ret = pair.completion().map(|at| rets.row(at));
         let ret = ret.filter(|ret| ret.kind() == history::Kind::Ok);
-        let bad = |why: String| Err(format!("operation {} cannot be read: {why}", call.index()));
         let key = |value: Stored| value.as_pair().map(|(key, _)| key.to_value());
+        let changes = Some(call.f()) != read;
         let Some(asked) = key(call.value()) else {
-            let value = call.value().to_value();
-            return bad(format!("{value} is not [key, value]"));
+            let why = format!("{} is not [key, value]", call.value().to_value());
+            Flaw::add(&mut of_none, pair.invocation.into(), &why, changes);
+            odd.push(pair.invocation);
+            continue;
         };
         if ret.is_some_and(|ret| key(ret.value()).as_ref() != Some(&asked)) {
-            return bad("it asks for one key and is answered with another".into());
+            let why = "it asks for one key and is answered with another";
+            let flaw = flaws.entry(asked).or_default();
+            Flaw::add(flaw, pair.invocation.into(), why, changes);
+            odd.push(pair.invocation);
         }
     }
-    let parts = history.by_key(|row| Some(row.value().as_pair()?.0.to_value()));
-    Ok(parts)
+    // Nobody knows which key it changed.
+    if let Some(flaw) = of_none.as_ref().filter(|flaw| flaw.changes) {
+        return Err(flaw.to_string());
+    }
+    let is_odd = |call: &Row| odd.binary_search(&call.index()).is_ok();
+    let judged = match odd.is_empty() {
+        true => history.clone(),
+        false => history.clone().without_ops(|call, _| is_odd(&call)),
+    };
+    let parts = judged.by_key(|row| Some(row.value().as_pair()?.0.to_value()));
+    let mut parts: Vec<Part> = parts
+        .into_iter()
+        .map(|(key, history)| Part {
+            flaw: flaws.remove(&key).flatten(),
+            key,
+            history,
+        })
+        .collect();
+    // Of some keys nothing else is there.
+    let mut left: Vec<Part> = flaws
+        .into_iter()
+        .map(|(key, flaw)| Part {
+            history: History::default(),
+            key,
+            flaw,
+        })
+        .collect();
+    left.sort_by(|a, b| a.key.cmp(&b.key));
+    parts.extend(left);
+    Ok((parts, of_none))
+}
+
+/// The same of what can be judged whole, or why it cannot.
+fn whole(history: &History) -> Result<Vec<Part>, String> {
+    let (parts, of_none) = split(history)?;
+    let flaw = of_none
+        .as_ref()
+        .or(parts.iter().find_map(|part| part.flaw.as_ref()));
+    match flaw {
+        Some(flaw) => Err(flaw.to_string()),
+        None => Ok(parts),
+    }
 }
 
 /// The same history with values without their keys.
@@ -51,17 +123,30 @@ fn unwrapped(history: &History) -> History {
 }
 
 impl<C: Checker> Keyed<C> {
-    /// Every key, its history and what its checker says.
-    fn judge(&self, history: &History, budget: &Budget) -> Result<Vec<(Value, Analysis)>, String> {
-        let keys = split(history)?;
+    /// What the checker says of all keys, or why nothing can be judged.
+    fn judge(&self, history: &History, budget: &Budget) -> Result<Analysis, String> {
+        let (keys, of_none) = split(history)?;
         let plain = unwrapped(history);
         let meter = budget.start();
-        let parts = keys.into_iter().map(|(key, part)| {
-            let part = part.with_events_of(&plain);
-            let analysis = self.0.check(&part, &meter.left());
-            (key, analysis)
+        let unjudged = |flaw: &Flaw| Analysis::unknown(self.0.name(), flaw.to_string());
+        let parts = keys.into_iter().map(|part| {
+            let history = part.history.with_events_of(&plain);
+            let judged = || self.0.check(&history, &meter.left());
+            let analysis = match part.flaw {
+                None => judged(),
+                Some(flaw) if flaw.changes => unjudged(&flaw),
+                Some(flaw) => match judged() {
+                    found if found.verdict == Verdict::Invalid => found,
+                    _ => unjudged(&flaw),
+                },
+            };
+            (part.key, analysis)
         });
-        Ok(parts.collect())
+        let merged = self.merged(parts.collect());
+        Ok(match of_none {
+            Some(flaw) if merged.verdict != Verdict::Invalid => unjudged(&flaw),
+            _ => merged,
+        })
     }
 
     fn merged(&self, parts: Vec<(Value, Analysis)>) -> Analysis {
@@ -96,12 +181,15 @@ impl<C: Checker> Keyed<C> {
                     .filter(of(Verdict::Invalid))
                     .map(|part| &part.0);
                 let named: Vec<String> = named.map(Value::to_string).collect();
-                let summary = format!(
-                    "{wrong} of {}; wrong {}: {}",
-                    said(Verdict::Invalid),
-                    either(wrong, "is", "are"),
-                    listed(&named, MOST_NAMED)
-                );
+                let names: Vec<&str> = named.iter().map(String::as_str).collect();
+                let first = parts.iter().find(of(Verdict::Invalid));
+                let first = first.map_or("", |(_, analysis)| &analysis.summary);
+                let of_first = match &names[..] {
+                    [_] => String::new(),
+                    names => format!("; of {}", names[0]),
+                };
+                let told = told_wrong(&names);
+                let summary = format!("{}; {told}{of_first}: {first}", counted(keys, "key"));
                 let all = parts.iter().map(|(_, analysis)| analysis.found()).sum();
                 Analysis::valid(name, summary)
                     .with_anomalies(anomalies, all)
@@ -147,7 +235,7 @@ impl<C: Checker> Checker for Keyed<C> {
 
     fn check(&self, history: &History, budget: &Budget) -> Analysis {
         match self.judge(history, budget) {
-            Ok(parts) => self.merged(parts),
+            Ok(analysis) => analysis,
             Err(why) => Analysis::unknown(self.name(), why),
         }
     }
@@ -169,9 +257,9 @@ impl Keyed<crate::bank::Bank> {
     pub fn accounts(&self, history: &History, budget: &Budget) -> Result<Vec<Account>, String> {
         let plain = unwrapped(history);
         let meter = budget.start();
-        let keys = split(history)?.into_iter();
-        keys.map(|(key, part)| {
-            let part = part.with_events_of(&plain);
+        let keys = whole(history)?.into_iter();
+        keys.map(|Part { key, history, .. }| {
+            let part = history.with_events_of(&plain);
             Ok(Account {
                 reads: self.0.certify(&part, &meter.left())?,
                 key: Some(key),
@@ -188,11 +276,14 @@ impl Keyed<crate::set::GrowOnlySet> {
     /// The analysis that [`Checker::check`] gives, if the history is not found to be linearizable.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         let unknown = |why: String| Analysis::unknown(self.name(), why);
-        let keys = split(history).map_err(unknown)?;
+        let keys = whole(history).map_err(unknown)?;
         let plain = unwrapped(history);
         let meter = budget.start();
         let mut orders = Vec::with_capacity(keys.len());
-        for (key, part) in keys {
+        for Part {
+            key, history: part, ..
+        } in keys
+        {
             let part = part.with_events_of(&plain);
             match self.0.certify(&part, &meter.left()) {
                 Ok(certificate) => {

@@ -25,7 +25,7 @@ pub mod window;
 pub mod zones;
 
 use history::word::Stored;
-use history::wording::{counted, either, listed, noun, with_first};
+use history::wording::{counted, either, noun, with_first};
 use history::{History, Value};
 
 pub(crate) use reason::have_an_order;
@@ -36,6 +36,7 @@ use self::decide::Outcome;
 use self::model::Register;
 use self::parts::{Flaw, Part};
 use crate::choice::{Choice, Model};
+use crate::keyed::told_wrong;
 use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, ranks,
@@ -45,9 +46,6 @@ use crate::{
 /// As many as are told with their evidence, the first of each wrong key before others. All are counted, and all wrong keys
 /// are named.
 const MOST_ANOMALIES: usize = 16;
-
-/// As many wrong keys as a sentence names; a figure has them all.
-const MOST_NAMED: usize = 8;
 
 /// Below so many operations a second thread costs more than it brings.
 const WORTH_A_THREAD: usize = 50_000;
@@ -344,7 +342,7 @@ impl Registers {
             (_, _) => {
                 let told = found.told();
                 let summary = match self.keyed {
-                    true => format!("{of}: {} ({used}); {told}", found.named()),
+                    true => format!("{of}; {} ({used}); {told}", found.named()),
                     false => format!("{of}: no order explains them ({used}); {told}"),
                 };
                 let keys = found.keys.iter().map(|key| key.name.clone());
@@ -432,15 +430,9 @@ impl WrongKeys {
         self.keys.sort_by_key(|key| seen(&key.anomalies[0]));
     }
 
-    /// `3 keys are wrong: 4, 7 and 9`
     fn named(&self) -> String {
-        let keys = self.keys.len();
-        format!(
-            "{} {} wrong, {}",
-            counted(keys, "key"),
-            either(keys, "is", "are"),
-            listed(self.keys.iter().map(|key| &key.name), MOST_NAMED)
-        )
+        let names: Vec<&str> = self.keys.iter().map(|key| key.name.as_str()).collect();
+        told_wrong(&names)
     }
 
     fn told(&self) -> String {

@@ -26,16 +26,18 @@ mod takes;
 mod total;
 mod tree;
 
-use history::wording::{counted, either, listed};
+use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use crate::certificate::replay;
 use crate::choice::{self, Choice};
 use crate::findings::Findings;
+use crate::keyed::told_wrong;
 use crate::linearizable::core::core;
 use crate::linearizable::have_an_order;
 use crate::linearizable::model::Model;
+use crate::linearizable::parts::Flaw;
 use crate::linearizable::search::{self, NEVER, NONE, Timed};
 use crate::ranks::{self, Follows, Ranks};
 use crate::transactions::Scope;
@@ -43,9 +45,6 @@ use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Stretch,
     Verdict,
 };
-
-/// As many wrong keys as a sentence names; a figure has them all.
-const MOST_NAMED: usize = 8;
 
 /// Judges one of the models of the table above.
 #[derive(Clone, Debug)]
@@ -127,8 +126,8 @@ struct Part<'h> {
     calls: Vec<Call<'h>>,
     /// Operations that did not happen.
     failed: Vec<&'h Op>,
-    /// Why it cannot be judged: an operation that cannot be read may have changed it.
-    unreadable: Option<String>,
+    /// What cannot be judged of it, if anything.
+    flaw: Option<Flaw>,
     /// By places among the calls.
     follows: Follows,
 }
@@ -211,7 +210,13 @@ impl Objects {
         }
     }
 
-    fn split<'h>(&self, history: &'h History, names: &[&str]) -> Result<Vec<Part<'h>>, String> {
+    /// The objects, and what cannot be judged of none of them in particular; or why nothing can be.
+    fn split<'h>(
+        &self,
+        history: &'h History,
+        names: &[&str],
+    ) -> Result<(Vec<Part<'h>>, Option<Flaw>), String> {
+        let mut of_none = None;
         let ranks = Ranks::new(history);
         let mut sessions = ranks.sessions();
         let mut parts: Vec<Part> = Vec::new();
@@ -220,14 +225,20 @@ impl Objects {
             if !names.contains(&op.f.as_str()) {
                 continue;
             }
-            let bad = |why: String| format!("operation {} cannot be read: {why}", op.index);
-            let (key, input) = self.within(&op.input).map_err(bad)?;
+            let changes = !matches!(op.f.as_str(), "read" | "contains");
+            let (key, input) = match self.within(&op.input) {
+                Ok(both) => both,
+                Err(why) => {
+                    Flaw::add(&mut of_none, op.index, &why, changes);
+                    continue;
+                }
+            };
             let at = *keys.entry(key).or_insert_with(|| {
                 parts.push(Part {
                     key,
                     calls: Vec::new(),
                     failed: Vec::new(),
-                    unreadable: None,
+                    flaw: None,
                     follows: Vec::new(),
                 });
                 parts.len() - 1
@@ -238,8 +249,8 @@ impl Objects {
                     let output = match self.within(&op.output) {
                         Ok((answered, output)) if answered == key => output,
                         why => {
-                            let why = bad(why.err().unwrap_or_else(other));
-                            parts[at].unreadable.get_or_insert(why);
+                            let why = why.err().unwrap_or_else(other);
+                            Flaw::add(&mut parts[at].flaw, op.index, &why, changes);
                             continue;
                         }
                     };
@@ -265,27 +276,33 @@ impl Objects {
                 output,
             });
         }
+        // Nobody knows which key it changed.
+        if let Some(flaw) = of_none.as_ref().filter(|flaw| flaw.changes) {
+            return Err(flaw.to_string());
+        }
         parts.iter_mut().for_each(Part::sort);
-        Ok(parts)
+        Ok((parts, of_none))
     }
 
     fn judge(&self, history: &History, budget: &Budget) -> (Analysis, Vec<Order>) {
         let nothing = |analysis| (analysis, Vec::new());
         let names = self.model.operations();
-        let parts = match self.starts().and_then(|()| self.split(history, names)) {
-            Ok(parts) => parts,
+        let (parts, of_none) = match self.starts().and_then(|()| self.split(history, names)) {
+            Ok(both) => both,
             Err(why) => return nothing(Analysis::unknown(self.name(), why)),
         };
         let operations: usize = parts.iter().map(|p| p.calls.len()).sum();
         let lost = parts.iter().flat_map(|p| &p.calls).filter(|c| c.lost());
         let lost = lost.count();
-        if operations == lost && parts.iter().all(|part| part.unreadable.is_none()) {
+        let flaws = || parts.iter().filter_map(|part| part.flaw.as_ref());
+        if operations == lost && flaws().chain(&of_none).next().is_none() {
             let names = names.join(" or ");
             let why = format!("the history has no {names} that is known to have happened");
             return nothing(Analysis::vacuous(self.name(), why));
         }
         let mut meter = budget.start();
-        let (mut orders, mut unknown) = (Vec::new(), Vec::new());
+        let mut orders = Vec::new();
+        let mut unknown: Vec<String> = of_none.iter().map(Flaw::to_string).collect();
         let mut found = Findings::default();
         let (mut engines, mut sound): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         // Why an object took the engine that it took, of the first that says so.
@@ -293,8 +310,8 @@ impl Objects {
         let mut accounts = Vec::new();
         let mut wrong: Vec<(u64, String)> = Vec::new();
         for part in &parts {
-            if let Some(why) = &part.unreadable {
-                unknown.push(why.clone());
+            if let Some(flaw) = part.flaw.as_ref().filter(|flaw| flaw.changes) {
+                unknown.push(flaw.to_string());
                 continue;
             }
             let judged = match self.judge_part(part, &mut accounts, &mut meter) {
@@ -310,17 +327,19 @@ impl Objects {
             }
             let of_key = part.key.map_or(String::new(), |key| format!("key {key}: "));
             because = because.or(why.map(|why| format!("{of_key}{why}")));
-            match judged.found {
-                Found::Order(order) => orders.push(Order {
+            match (judged.found, &part.flaw) {
+                // It has an order without what cannot be judged.
+                (Found::Order(_) | Found::Sound(_), Some(flaw)) => unknown.push(flaw.to_string()),
+                (Found::Order(order), None) => orders.push(Order {
                     key: part.key.cloned(),
                     ops: order
                         .iter()
                         .map(|i| part.calls[*i as usize].op.index)
                         .collect(),
                 }),
-                Found::Sound(why) => sound.push(why),
-                Found::Unknown(why) => unknown.push(why),
-                Found::Wrong(findings) => {
+                (Found::Sound(why), None) => sound.push(why),
+                (Found::Unknown(why), _) => unknown.push(why),
+                (Found::Wrong(findings), _) => {
                     let first = findings.iter().filter_map(|f| f.ops.iter().max()).min();
                     let key = part.key.map_or(String::new(), Value::to_string);
                     wrong.push((first.copied().unwrap_or(0), key));
@@ -343,17 +362,13 @@ impl Objects {
         let has_order = replay::object(self.model, &self.initial).is_ok();
         let analysis = match (found.is_empty(), unknown.first()) {
             (false, _) => {
+                let names: Vec<&str> = wrong.iter().map(|(_, key)| key.as_str()).collect();
                 let what = match (self.keyed, has_order) {
-                    (true, _) => format!(
-                        "{} {} wrong, {}",
-                        counted(wrong.len(), "key"),
-                        either(wrong.len(), "is", "are"),
-                        listed(wrong.iter().map(|(_, key)| key), MOST_NAMED)
-                    ),
-                    (false, true) => "no order explains them".to_string(),
-                    (false, false) => "they cannot all be right".to_string(),
+                    (true, _) => format!("; {}", told_wrong(&names)),
+                    (false, true) => ": no order explains them".to_string(),
+                    (false, false) => ": they cannot all be right".to_string(),
                 };
-                let summary = format!("{of}: {what} ({how}); {}", found.told());
+                let summary = format!("{of}{what} ({how}); {}", found.told());
                 let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
                 let keys: Vec<_> = wrong.iter().map(|(_, key)| key.clone()).collect();
                 match self.keyed {
@@ -498,7 +513,7 @@ pub(crate) fn try_all<M: Model>(
         key: None,
         calls,
         failed: Vec::new(),
-        unreadable: None,
+        flaw: None,
         follows: follows.iter().filter_map(both).collect(),
     };
     match searched(model, &part, actions, "", meter).found {

@@ -88,6 +88,12 @@ pub(crate) fn measure(
     meter: &mut Meter,
 ) -> Result<Measured, Exhausted> {
     meter.look(history.ops_bytes())?;
+    let mut measured = Measured {
+        ages_ns: Vec::new(),
+        passed_over: 0,
+        delta_ns: 0,
+        versions: Versions::Exactly(1),
+    };
     let mut keys: FxHashMap<Option<&Value>, Key> = FxHashMap::default();
     for op in history.ops() {
         meter.tick(64 * history.ops().len() as u64)?;
@@ -109,16 +115,16 @@ pub(crate) fn measure(
                     key.others.extend(same.map(|(call, ret, _)| (call, ret)));
                 }
             }
-            (Some(Role::Read), Outcome::Ok) => keys.entry(key).or_default().reads.push(op),
+            (Some(Role::Read), Outcome::Ok) => match unwrapped(&op.output, keyed) {
+                Some((answered, _)) if answered == key => {
+                    keys.entry(key).or_default().reads.push(op);
+                }
+                // Of another key than it asked for.
+                _ => measured.passed_over += 1,
+            },
             _ => {}
         }
     }
-    let mut measured = Measured {
-        ages_ns: Vec::new(),
-        passed_over: 0,
-        delta_ns: 0,
-        versions: Versions::Exactly(1),
-    };
     for key in keys.values() {
         key.measure(keyed, initial, &mut measured, meter)?;
     }

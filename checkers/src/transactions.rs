@@ -63,10 +63,12 @@ impl ListAppend {
     /// # Errors
     /// What the checker says if there is none, or that only a weaker model is satisfied.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
-        let mut meter = budget.start();
-        let lists = Lists::new(history, &mut meter);
-        let judged = judge(self.name(), (self.model, true), lists, &mut meter);
-        certificate(Model::Append, Value::Nil, self.model, judged)
+        let meter = budget.start();
+        certificate(Model::Append, Value::Nil, self.model, |model| {
+            let meter = &mut meter.left().start();
+            let lists = Lists::new(history, meter);
+            judge(self.name(), (model, true), lists, meter)
+        })
     }
 }
 
@@ -129,15 +131,17 @@ impl RwRegister {
     /// # Errors
     /// What the checker says if there is none or it finds none, or that only a weaker model is satisfied.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
-        let mut meter = budget.start();
-        let registers = Registers::new(history, &self.initial, &mut meter);
-        let judged = judge(
-            self.name(),
-            (self.model, !self.alone),
-            registers,
-            &mut meter,
-        );
-        certificate(Model::RwRegister, self.initial.clone(), self.model, judged)
+        let meter = budget.start();
+        certificate(
+            Model::RwRegister,
+            self.initial.clone(),
+            self.model,
+            |model| {
+                let meter = &mut meter.left().start();
+                let registers = Registers::new(history, &self.initial, meter);
+                judge(self.name(), (model, !self.alone), registers, meter)
+            },
+        )
     }
 }
 
@@ -167,29 +171,41 @@ impl Checker for RwRegister {
     }
 }
 
+/// A serial order of what satisfies a model, if there is one. A weaker model may be decided without finding it, so then
+/// it is sought by the serializable model that agrees with as much of time.
 fn certificate(
     objects: Model,
     initial: Value,
     model: Consistency,
-    (analysis, order): (Analysis, Option<Vec<u64>>),
+    judged: impl Fn(Consistency) -> (Analysis, Option<Vec<u64>>),
 ) -> Result<Certificate, Analysis> {
-    match order {
-        _ if analysis.verdict != Verdict::Valid => Err(analysis),
-        Some(ops) => Ok(Certificate {
-            model: objects,
-            keyed: false,
-            initial,
-            scope: model.forbids_up_to().1,
-            orders: vec![certificate::Order { key: None, ops }],
-        }),
-        None => {
-            let why = format!(
-                "{}, but no serial order explains them, and a certificate is one",
-                analysis.summary
-            );
-            Err(Analysis::unknown(&analysis.checker, why))
-        }
+    let (analysis, order) = judged(model);
+    if analysis.verdict != Verdict::Valid {
+        return Err(analysis);
     }
+    let (class, scope) = model.forbids_up_to();
+    let order = match order {
+        None if class != Class::Item => {
+            let (serially, order) = judged(Consistency::serializable_within(scope));
+            order.ok_or(serially.verdict)
+        }
+        order => order.ok_or(Verdict::Unknown),
+    };
+    let ops = order.map_err(|serially| {
+        let why = match serially {
+            Verdict::Invalid => "no serial order explains them",
+            _ => "no serial order was found that explains them",
+        };
+        let why = format!("{}, but {why}, and a certificate is one", analysis.summary);
+        Analysis::unknown(&analysis.checker, why)
+    })?;
+    Ok(Certificate {
+        model: objects,
+        keyed: false,
+        initial,
+        scope,
+        orders: vec![certificate::Order { key: None, ops }],
+    })
 }
 
 /// The analysis, and a serial order if one was found. If the model is refuted, others are judged if they are asked for.
@@ -297,7 +313,9 @@ fn settle<O: Objects>(
     };
     let Some(unordered) = unordered else {
         lattice.hold(model);
-        let order = order.filter(|_| !found && !lattice.is_open(model));
+        // Where serializability depends on more than cycles, an order without any explains nothing yet.
+        let is_serial = objects.unordered().is_none() || !objects.depends(Class::Item, found);
+        let order = order.filter(|_| !found && is_serial && !lattice.is_open(model));
         return Ok(order.map(|order| order.by_time(&objects.txns().times())));
     };
     let mut known = Edges::new(seen.len());

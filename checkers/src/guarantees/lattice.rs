@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::Guarantee;
 use super::sessions::{self, Access, Undecided};
-use crate::linearizable::parts::Role;
+use crate::linearizable::parts::{Flaw, Role};
 use crate::staleness::unwrapped;
 use crate::transactions::{Consistency, RwRegister};
 use crate::{Analysis, Budget, Checker, Figure, Verdict};
@@ -33,36 +33,47 @@ pub struct Lattice {
 }
 
 impl Lattice {
-    /// Judges what linearizability leaves open.
+    /// What is linearizable is everything.
+    pub fn linearizable() -> Lattice {
+        Lattice {
+            states: vec![Some(State::Holds); Guarantee::ALL.len()],
+        }
+    }
+
+    /// Judges what linearizability leaves open; if something cannot be judged, nothing holds for certain, and if that may
+    /// have changed something, nothing is refuted for certain either.
     pub fn of(
         history: &History,
-        keyed: bool,
-        initial: &Value,
+        (keyed, initial): (bool, &Value),
+        flaw: Option<Flaw>,
         linear: &Analysis,
         budget: &Budget,
     ) -> Lattice {
         let mut lattice = Lattice {
             states: vec![None; Guarantee::ALL.len()],
         };
-        match linear.verdict {
-            Verdict::Valid => lattice.set(Guarantee::Linearizable, State::Holds),
-            Verdict::Invalid => {
-                let first = linear.anomalies.first();
-                let refuted = State::Refuted {
-                    ops: first.map_or(Vec::new(), |first| first.ops.clone()),
-                    reason: first.map_or(String::new(), |first| first.reason.clone()),
-                };
-                lattice.set(Guarantee::Linearizable, refuted);
-            }
-            _ => {}
+        if linear.verdict == Verdict::Invalid {
+            let first = linear.anomalies.first();
+            let refuted = State::Refuted {
+                ops: first.map_or(Vec::new(), |first| first.ops.clone()),
+                reason: first.map_or(String::new(), |first| first.reason.clone()),
+            };
+            lattice.set(Guarantee::Linearizable, refuted);
         }
-        if lattice.states[0].is_none() {
-            match registers(history, keyed, initial) {
+        match &flaw {
+            Some(flaw) if flaw.changes => lattice.leave_open(&flaw.to_string()),
+            _ => match registers(history, keyed, initial) {
                 Ok(registers) => lattice.judge(&registers, budget),
                 Err(why) => lattice.leave_open(&why),
-            }
+            },
         }
         lattice.leave_open(&linear.summary);
+        if let Some(flaw) = flaw {
+            let states = lattice.states.iter_mut().flatten();
+            for state in states.filter(|state| **state == State::Holds) {
+                *state = State::Unknown(flaw.to_string());
+            }
+        }
         lattice
     }
 

@@ -21,12 +21,12 @@
 //! - lost operations that are equal are interchangeable, the earliest first, and are forgotten when
 //!   nothing that follows needs what they give.
 
-use std::hash::{Hash, Hasher};
+mod seen;
 
-use hashbrown::HashTable;
 use history::sort::sort_spread_within;
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 
+use self::seen::Seen;
 use super::model::Model;
 use crate::{Exhausted, Meter};
 
@@ -308,7 +308,7 @@ impl<'a, M: Model> Search<'a, M> {
             explained: self.explained(),
             open: self.slots as usize,
             lost: self.classes.iter().map(|c| c.members.len()).sum(),
-            configurations: self.seen.table.len(),
+            configurations: self.seen.len(),
         }
     }
 
@@ -588,38 +588,4 @@ pub(super) fn slots<O>(
         });
     }
     Ok((slot, slots))
-}
-
-/// A set of configurations in one piece of memory.
-#[derive(Default)]
-struct Seen {
-    words: Vec<u64>,
-    /// Where each begins, and its length.
-    table: HashTable<(u32, u32)>,
-}
-
-impl Seen {
-    fn insert(&mut self, key: &[u64]) -> bool {
-        fn hash(key: &[u64]) -> u64 {
-            let mut hasher = FxHasher::default();
-            key.hash(&mut hasher);
-            hasher.finish()
-        }
-        let words = &self.words;
-        let at = |(from, len): (u32, u32)| &words[from as usize..(from + len) as usize];
-        let hashed = hash(key);
-        if self.table.find(hashed, |known| at(*known) == key).is_some() {
-            return false;
-        }
-        let place = (self.words.len() as u32, key.len() as u32);
-        self.table
-            .insert_unique(hashed, place, |known| hash(at(*known)));
-        self.words.extend_from_slice(key);
-        true
-    }
-
-    /// What is allocated, and what the next doubling will hold beside it while it copies.
-    fn bytes(&self) -> u64 {
-        (self.words.capacity() * 8 + self.table.capacity() * 10) as u64
-    }
 }

@@ -146,6 +146,15 @@ impl Consistency {
         }
     }
 
+    /// Serializability that agrees with so much of time.
+    pub fn serializable_within(scope: Scope) -> Consistency {
+        match scope {
+            Scope::Data => Consistency::Serializable,
+            Scope::Process => Consistency::StrongSessionSerializable,
+            Scope::Realtime => Consistency::StrictSerializable,
+        }
+    }
+
     pub fn forbids(self, class: Class, scope: Scope) -> bool {
         let (last, widest) = self.forbids_up_to();
         class.is_kind_of(last) && scope <= widest

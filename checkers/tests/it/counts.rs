@@ -53,7 +53,7 @@ fn one_stale_read_is_one_anomaly_however_much_was_written_since() {
     assert!(found.anomalies[0].ops.contains(&40), "{found:?}");
     assert_eq!(
         found.summary,
-        "22 operations on 1 key: 1 key is wrong, 0 (by zones); 1 anomaly: stale read"
+        "22 operations on 1 key; key 0 is wrong (by zones); 1 anomaly: stale read"
     );
 }
 
@@ -120,7 +120,7 @@ fn all_wrong_keys_are_named_earliest_first() {
     let found = run(&ops);
     assert_eq!(
         found.summary,
-        "40 operations on 4 keys: 3 keys are wrong, 9, 3 and 7 (by zones); 3 anomalies, the first: stale read"
+        "40 operations on 4 keys; 3 keys are wrong: 9, 3 and 7 (by zones); 3 anomalies, the first: stale read"
     );
     let keys: Vec<&str> = found
         .anomalies
@@ -162,7 +162,7 @@ fn what_is_not_shown_is_counted() {
     }
     assert!(
         found.summary.contains(
-            "12 keys are wrong, 0, 1, 2, 3, 4, 5, 6, 7 and 4 more (by zones); 41 anomalies, the first: stale read"
+            "12 keys are wrong: 0, 1, 2, 3, 4, 5, 6, 7 and 4 more (by zones); 41 anomalies, the first: stale read"
         ),
         "{}",
         found.summary
@@ -187,7 +187,7 @@ fn the_parenthesis_names_engines_and_no_reasons() {
     ]);
     assert_eq!(
         found.summary,
-        "5 operations on 2 keys: 1 key is wrong, 2 (1 by zones, 1 by frontier); 1 anomaly: stale read"
+        "5 operations on 2 keys; key 2 is wrong (1 by zones, 1 by frontier); 1 anomaly: stale read"
     );
 }
 

@@ -14,6 +14,7 @@ mod corpus;
 mod counts;
 mod elections;
 mod engines;
+mod files;
 mod frontier;
 mod garbage;
 mod guarantees;

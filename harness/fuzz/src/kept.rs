@@ -31,16 +31,19 @@ pub fn as_json_can_say(history: &History) -> Vec<Event> {
     history.events().iter().map(event).collect()
 }
 
-/// Numbers of EDN are read as 64 bits with a sign.
+/// Numbers of EDN are read as 64 bits with a sign, and events in their places: of two no time is the same.
 fn edn_can_say(history: &History) -> bool {
     let fits = |n: u64| i64::try_from(n).is_ok();
-    history.events().iter().all(|event| {
-        let process = match event.process {
-            Process::Client(n) => fits(n),
-            Process::Nemesis => true,
-        };
-        fits(event.time.0) && event.due.is_none_or(|due| fits(due.0)) && process
-    })
+    let events = history.events();
+    let in_places = events.windows(2).all(|pair| pair[0].time < pair[1].time);
+    in_places
+        && events.iter().all(|event| {
+            let process = match event.process {
+                Process::Client(n) => fits(n),
+                Process::Nemesis => true,
+            };
+            fits(event.time.0) && event.due.is_none_or(|due| fits(due.0)) && process
+        })
 }
 
 pub fn stored(history: &History) -> History {

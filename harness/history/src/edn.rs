@@ -7,10 +7,17 @@
 //! JSON is read by the same reader: [`Reader::json`] passes over colons as it does over commas, and
 //! calls nil `null`.
 
+mod print;
+mod string;
+mod token;
+
 use std::borrow::Cow;
 
+use self::token::ends_token;
 use crate::word::{Arena, Word};
-use crate::{Budget, Exhausted, Meter, Name, Value};
+use crate::{Budget, Exhausted, Meter, Value};
+
+pub use print::{write, write_name};
 
 /// What is wrong with a text, and where: bytes from its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub struct Reader<'a> {
     /// Of the form that is being read.
     bytes: u64,
     json: bool,
+    /// Whether `null` is nil.
+    null: bool,
     /// Whether numbers of any size are taken, as text: nobody will compare them.
     any_number: bool,
 }
@@ -68,6 +77,7 @@ impl<'a> Reader<'a> {
             meter: Budget::UNLIMITED.start(),
             bytes: 0,
             json: false,
+            null: false,
             any_number: false,
         }
     }
@@ -76,8 +86,14 @@ impl<'a> Reader<'a> {
     pub fn json(text: &'a str) -> Reader<'a> {
         Reader {
             json: true,
+            null: true,
             ..Reader::new(text)
         }
+    }
+
+    /// Calls nil `null` as well.
+    pub fn with_null(self) -> Reader<'a> {
+        Reader { null: true, ..self }
     }
 
     /// Goes on under a budget, for each form what there is beside what it is asked for.
@@ -254,52 +270,6 @@ impl<'a> Reader<'a> {
             Value::Text(name) => Some(String::from(name).into()),
             other => Some(other.to_string().into()),
         })
-    }
-
-    /// The integer that comes next, if it is one of at most 18 digits.
-    #[inline]
-    pub fn small_integer(&mut self) -> Result<Option<i64>, Wrong> {
-        self.skip(0)?;
-        Ok(self.short_integer())
-    }
-
-    #[inline]
-    fn short_integer(&mut self) -> Option<i64> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let negative = rest.first() == Some(&b'-');
-        let digits = &rest[usize::from(negative)..];
-        let mut n = 0_i64;
-        let mut len = 0;
-        while let Some(digit @ b'0'..=b'9') = digits.get(len) {
-            if len == 18 {
-                return None;
-            }
-            n = 10 * n + i64::from(digit - b'0');
-            len += 1;
-        }
-        // What goes on is a float, a ratio, or large.
-        let ends = digits.get(len).is_none_or(|b| ends_token(*b));
-        if len == 0 || !ends {
-            return None;
-        }
-        self.at += usize::from(negative) + len;
-        Some(if negative { -n } else { n })
-    }
-
-    /// The string that comes next, if it says everything as it is.
-    #[inline]
-    fn plain_string(&mut self) -> Option<&'a str> {
-        let rest = &self.text.as_bytes()[self.at + 1..];
-        let most = rest.len().min(LONGEST_TOKEN);
-        let end = rest[..most]
-            .iter()
-            .position(|b| matches!(b, b'"' | b'\\'))?;
-        if rest[end] != b'"' {
-            return None;
-        }
-        let text = &self.text[self.at + 1..self.at + 1 + end];
-        self.at += end + 2;
-        Some(text)
     }
 
     /// Reads one form into an arena; what it consists of is kept on the stack meanwhile.
@@ -503,244 +473,6 @@ impl<'a> Reader<'a> {
         }
         Ok(Value::Map(entries))
     }
-
-    /// As it is written: nothing is escaped in it but for the pattern itself.
-    fn regex(&mut self) -> Result<Value, Wrong> {
-        let from = self.at;
-        self.at += 1;
-        let start = self.at;
-        while let Some(byte) = self.peek() {
-            self.hold(4)?;
-            match byte {
-                b'"' => {
-                    let pattern = &self.text[start..self.at];
-                    self.at += 1;
-                    return Ok(Value::text(pattern));
-                }
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
-            }
-        }
-        self.at = self.text.len();
-        Err(self.wrong(from, "this pattern is never closed"))
-    }
-
-    fn string(&mut self) -> Result<Value, Wrong> {
-        let from = self.at;
-        if let Some(plain) = self.plain_string() {
-            self.hold(4 * plain.len() as u64)?;
-            return Ok(Value::text(plain));
-        }
-        self.at += 1;
-        let mut text = String::new();
-        let mut chars = self.text[self.at..].char_indices();
-        while let Some((at, c)) = chars.next() {
-            // The text has twice the room that it needs, and is copied.
-            self.hold(4)?;
-            match c {
-                '"' => {
-                    self.at += at + 1;
-                    return Ok(Value::text(text));
-                }
-                '\\' => {
-                    let escaped = chars.next().map(|(_, c)| c);
-                    let plain = match escaped {
-                        Some('n') => Some('\n'),
-                        Some('t') => Some('\t'),
-                        Some('r') => Some('\r'),
-                        Some('b') => Some('\u{8}'),
-                        Some('f') => Some('\u{c}'),
-                        Some('u') => {
-                            match hex_of(&mut chars) {
-                                // The first of two halves.
-                                Some(high @ 0xd800..0xdc00) => {
-                                    let low = chars.by_ref().take(2).map(|(_, c)| c);
-                                    let low = low.eq(['\\', 'u']).then(|| hex_of(&mut chars));
-                                    low.flatten()
-                                        .filter(|low| (0xdc00..0xe000).contains(low))
-                                        .and_then(|low| {
-                                            let both = (high - 0xd800) << 10 | (low - 0xdc00);
-                                            char::from_u32(0x10000 + both)
-                                        })
-                                }
-                                one => one.and_then(char::from_u32),
-                            }
-                        }
-                        Some(c @ ('"' | '\\' | '\'' | '/')) => Some(c),
-                        _ => None,
-                    };
-                    match plain {
-                        Some(c) => text.push(c),
-                        None => {
-                            self.at += at;
-                            return Err(self.wrong(self.at, "no such escape in a string"));
-                        }
-                    }
-                }
-                c => text.push(c),
-            }
-        }
-        self.at = self.text.len();
-        Err(self.wrong(from, "this string is never closed"))
-    }
-
-    /// Up to white space or a bracket.
-    #[inline]
-    fn token(&mut self) -> Result<&'a str, Wrong> {
-        let rest = &self.text[self.at..];
-        let bytes = rest.as_bytes();
-        let most = bytes.len().min(LONGEST_TOKEN - 1);
-        let stop = bytes[..most]
-            .iter()
-            .position(|b| ends_token(*b) || *b >= 0x80);
-        match stop {
-            Some(end) if bytes[end] < 0x80 => {
-                self.at += end;
-                return Ok(&rest[..end]);
-            }
-            None if most == bytes.len() => {
-                self.at += most;
-                return Ok(rest);
-            }
-            _ => {}
-        }
-        let ends = |c: char| c.is_whitespace() || "\",;()[]{}".contains(c);
-        let chars = rest.char_indices().take(LONGEST_TOKEN);
-        let end = chars.clone().find(|(_, c)| ends(*c)).map(|(at, _)| at);
-        let end = end.or_else(|| (chars.count() < LONGEST_TOKEN).then_some(rest.len()));
-        let Some(end) = end else {
-            let reason = format!("a word of {LONGEST_TOKEN} characters or more");
-            return Err(self.wrong(self.at, reason));
-        };
-        self.at += end;
-        Ok(&rest[..end])
-    }
-
-    fn atom(&mut self) -> Result<Value, Wrong> {
-        let from = self.at;
-        let token = self.token()?;
-        if token.is_empty() {
-            return Err(self.wrong(from, "expected a value"));
-        }
-        if let Some(keyword) = token.strip_prefix(':') {
-            return match keyword.is_empty() {
-                true => Err(self.wrong(from, "expected a name after :")),
-                false => Ok(Value::text(keyword)),
-            };
-        }
-        let digits = token.strip_prefix(['-', '+']).unwrap_or(token);
-        if digits.starts_with(|c: char| c.is_ascii_digit()) {
-            let integer = digits.strip_suffix('N').unwrap_or(digits);
-            if !integer.bytes().all(|b| b.is_ascii_digit()) {
-                // Floats, ratios and other bases are never compared as numbers.
-                return Ok(Value::text(token));
-            }
-            let token = token.strip_suffix('N').unwrap_or(token);
-            let token = token.strip_prefix('+').unwrap_or(token);
-            return match token.parse() {
-                Ok(n) => Ok(Value::Int(n)),
-                Err(_) if self.any_number => Ok(Value::text(token)),
-                Err(_) => Err(self.wrong(
-                    from,
-                    format!("integer {token} does not fit in 64 signed bits"),
-                )),
-            };
-        }
-        Ok(match token {
-            "null" if self.json => Value::Nil,
-            "nil" => Value::Nil,
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            symbol => Value::text(symbol),
-        })
-    }
-}
-
-/// Whether a word ends before this byte.
-#[inline]
-fn ends_token(byte: u8) -> bool {
-    const ENDS: [bool; 128] = {
-        let mut ends = [false; 128];
-        let bytes = b" \t\n\x0b\x0c\r\",;()[]{}";
-        let mut at = 0;
-        while at < bytes.len() {
-            ends[bytes[at] as usize] = true;
-            at += 1;
-        }
-        ends
-    };
-    byte < 128 && ENDS[byte as usize]
-}
-
-/// The number that the next four characters write.
-fn hex_of(chars: &mut std::str::CharIndices) -> Option<u32> {
-    let hex: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
-    u32::from_str_radix(&hex, 16).ok()
-}
-
-/// Writes a value as Jepsen would; text is a string, and `keywords` are the names that are not.
-pub fn write(value: &Value, keywords: &[&str], to: &mut String) {
-    match value {
-        Value::Text(text) if keywords.contains(&text.as_str()) => {
-            to.push(':');
-            to.push_str(text);
-        }
-        Value::Text(text) => {
-            to.push('"');
-            for c in text.chars() {
-                match c {
-                    '"' | '\\' => to.extend(['\\', c]),
-                    '\n' => to.push_str("\\n"),
-                    '\t' => to.push_str("\\t"),
-                    '\r' => to.push_str("\\r"),
-                    c => to.push(c),
-                }
-            }
-            to.push('"');
-        }
-        Value::List(items) => {
-            to.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    to.push(' ');
-                }
-                write(item, keywords, to);
-            }
-            to.push(']');
-        }
-        Value::Map(entries) => {
-            to.push('{');
-            for (i, (key, value)) in entries.iter().enumerate() {
-                if i > 0 {
-                    to.push_str(", ");
-                }
-                match key {
-                    Value::Text(name) => write_name(name, to),
-                    key => write(key, keywords, to),
-                }
-                to.push(' ');
-                write(value, keywords, to);
-            }
-            to.push('}');
-        }
-        plain => to.push_str(&plain.to_string()),
-    }
-}
-
-/// Writes a name as a keyword where it can be one, or else as a string.
-pub fn write_name(name: &Name, to: &mut String) {
-    match is_keyword(name) {
-        true => {
-            to.push(':');
-            to.push_str(name);
-        }
-        false => write(&Value::Text(name.clone()), &[], to),
-    }
-}
-
-fn is_keyword(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.?!*/".contains(c);
-    name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain)
 }
 
 #[cfg(test)]

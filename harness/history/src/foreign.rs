@@ -22,11 +22,15 @@
 
 mod completions;
 mod csv;
+#[cfg(test)]
+mod damage;
 mod events;
+mod format;
 mod jepsen;
 mod log;
 mod operations;
 mod sessions;
+mod text;
 mod transactions;
 
 use std::io::Read;
@@ -36,98 +40,8 @@ use crate::edn::Reader;
 use crate::jsonl::{self, Loaded, ReadError};
 use crate::{Budget, Kind, Meter};
 
+pub use format::Format;
 pub use jepsen::write_edn;
-
-/// How a history is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Jsonl,
-    Edn,
-    Events,
-    Log,
-    Csv,
-    Operations,
-    Polysi,
-    Dbcop,
-}
-
-impl Format {
-    pub const ALL: [Format; 8] = [
-        Format::Jsonl,
-        Format::Edn,
-        Format::Events,
-        Format::Log,
-        Format::Csv,
-        Format::Operations,
-        Format::Polysi,
-        Format::Dbcop,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Jsonl => "jsonl",
-            Format::Edn => "edn",
-            Format::Events => "events",
-            Format::Log => "log",
-            Format::Csv => "csv",
-            Format::Operations => "operations",
-            Format::Polysi => "polysi",
-            Format::Dbcop => "dbcop",
-        }
-    }
-
-    /// What the beginning of a file looks like.
-    pub fn sniff(beginning: &[u8]) -> Option<Format> {
-        let text = String::from_utf8_lossy(beginning);
-        let mut text = text.trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t', ',']);
-        while let Some(comment) = text.strip_prefix(';') {
-            text = comment
-                .split_once('\n')
-                .map_or("", |(_, rest)| rest)
-                .trim_start();
-        }
-        let first = text.lines().next().unwrap_or_default();
-        let inside = text.trim_start_matches(['[', '{', ' ', '\n', '\r', '\t']);
-        match text.chars().next()? {
-            '{' if inside.starts_with("\"schism\"") => Some(Format::Jsonl),
-            _ if log::is_event(first) => Some(Format::Log),
-            '{' | '[' if inside.starts_with('"') => json(text),
-            // A log may begin with the time in brackets.
-            '[' if has_level(first) => Some(Format::Log),
-            '{' | '[' | '(' | '#' => Some(Format::Edn),
-            _ if first.contains("call") && first.contains(',') => Some(Format::Csv),
-            _ if sessions::is_line(first) => Some(Format::Polysi),
-            _ if looks_like_a_log(text) => Some(Format::Log),
-            _ => None,
-        }
-    }
-}
-
-/// Which of the formats that are JSON.
-fn json(text: &str) -> Option<Format> {
-    let has = |name: &str| text.contains(&format!("\"{name}\""));
-    match () {
-        // Within its first kilobytes: sessions are lists of transactions, which are lists of events.
-        () if has("events") && (has("variable") || has("data")) => Some(Format::Dbcop),
-        () if has("params") && has("data") => Some(Format::Dbcop),
-        () if has("call") && !has("type") => Some(Format::Operations),
-        () if has("type") => Some(Format::Events),
-        () => Some(Format::Operations),
-    }
-}
-
-/// Whether any line of the beginning is an event of a log, or the first is a line of one.
-fn looks_like_a_log(text: &str) -> bool {
-    let first = text.lines().next().unwrap_or_default();
-    let is_line = first.contains(" - ") && first.contains(':') || first.contains("{GMT}");
-    is_line || has_level(first) || text.lines().any(log::is_event)
-}
-
-fn has_level(line: &str) -> bool {
-    let levels = ["INFO", "WARN", "ERROR", "DEBUG"];
-    let mut words = line.split_ascii_whitespace().take(4);
-    words.any(|word| levels.contains(&word.trim_matches(['[', ']'])))
-}
 
 /// Reads a whole history.
 pub fn read(format: Format, from: impl Read + Send) -> Result<Loaded, ReadError> {
@@ -146,7 +60,7 @@ pub fn read_within(
         loaded.notes.extend(renamed);
         return Ok(Loaded { history, ..loaded });
     }
-    let text = read_text(from, meter)?;
+    let text = text::read(from, meter)?;
     let events = Events::new(&text, meter);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match format {
@@ -158,51 +72,6 @@ pub fn read_within(
         Format::Operations => operations::read(text, events),
         Format::Polysi => sessions::read_lines(text, events),
         Format::Dbcop => sessions::read_dbcop(text, events),
-    }
-}
-
-/// As much as is read before the budget is asked again.
-const PIECE_BYTES: u64 = 1 << 20;
-
-fn read_text(mut from: impl Read, meter: &Meter) -> Result<String, ReadError> {
-    let mut text = String::new();
-    let mut piece = Vec::new();
-    loop {
-        let bytes = text.len() as u64;
-        // The text may be twice as large when it grows.
-        let exhausted = |why| ReadError::Exhausted {
-            why,
-            events: 0,
-            bytes,
-        };
-        meter
-            .look((text.capacity() + piece.capacity()) as u64 + bytes)
-            .map_err(exhausted)?;
-        let read = from.by_ref().take(PIECE_BYTES).read_to_end(&mut piece);
-        let read = match (read, meter.look(0)) {
-            (Ok(read), _) => read,
-            // Who waits for more gives up when the time is over.
-            (Err(_), Err(why)) => return Err(exhausted(why)),
-            (Err(e), Ok(())) => return Err(e.into()),
-        };
-        let good = match std::str::from_utf8(&piece) {
-            Ok(good) => good,
-            // A character may go on in the next piece.
-            Err(e) if e.error_len().is_none() && read > 0 => {
-                std::str::from_utf8(&piece[..e.valid_up_to()]).expect("so much is valid")
-            }
-            Err(e) => {
-                let good = std::str::from_utf8(&piece[..e.valid_up_to()]);
-                text.push_str(good.expect("so much is valid"));
-                return Err(wrong(&text, text.len(), "expected UTF-8"));
-            }
-        };
-        let len = good.len();
-        text.push_str(good);
-        piece.drain(..len);
-        if read == 0 {
-            return Ok(text);
-        }
     }
 }
 
@@ -229,9 +98,10 @@ fn kind_of(text: &str) -> Option<Kind> {
 
 #[cfg(test)]
 mod tests {
+    use super::damage::{CSV, EDN, LOG, OPERATIONS};
     use super::*;
     use crate::jsonl::Torn;
-    use crate::{Event, Exhausted, History, Op, Outcome, Process, Time, Value};
+    use crate::{Event, History, Op, Outcome, Process, Time, Value};
     use proptest::prelude::*;
 
     fn load(format: Format, text: &str) -> Result<Loaded, String> {
@@ -254,29 +124,6 @@ mod tests {
         };
         history.ops().iter().map(one).collect()
     }
-
-    const EDN: &str = "; recorded by hand
-[{:process 0, :type :invoke, :f :write, :value 3, :time 10, :index 0}
- #jepsen.history.Op{:process :nemesis, :type :info, :f :start, :value nil, :time 11, :index 1}
- {:process 1, :type :invoke, :f :cas, :value [3 4], :time 11, :index 2, :due 9}
- {:process 0, :type :ok, :f :write, :value 3, :time 15, :index 3, :node \"n1\"}
- {:process 1, :type :info, :f :cas, :value [3 4], :error [:net \"lost\"], :time 20, :index 4}]
-";
-    const LOG: &str = "INFO  jepsen.util - 0\t:invoke\t:write\t3
-WARN  something else
-INFO  jepsen.util - 1\t:invoke\t:cas\t[3 4]
-INFO  jepsen.util - 0\t:ok\t:write\t3
-INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
-";
-    const CSV: &str = "process,f,key,value,call,return
-0,write,x,3,10,15
-1,cas,x,[3, 4],11,
-0,read,x,4,15,17
-2,read,y,\"a \"\"word\"\"\",16,18
-";
-    const OPERATIONS: &str = "{\"f\":\"write\",\"input\":3,\"call\":10,\"return\":15}
-{\"f\":\"read\",\"output\":3,\"call\":15,\"return\":17,\"status\":\"fail\"}
-";
 
     #[test]
     fn each_format_is_recognised_and_read() {
@@ -658,65 +505,6 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
         }
     }
 
-    const JSONL: &str = r#"{"schism":"history","version":1,"began_ns":5}
-{"index":0,"time":10,"process":0,"type":"invoke","f":"write","value":[3,17],"node":"n1"}
-{"index":1,"time":11,"process":"nemesis","type":"info","f":"kill","value":{"targets":["n1"]}}
-{"index":2,"time":11,"process":1,"type":"invoke","f":"read","value":[3,null],"due":9}
-{"index":3,"time":15,"process":0,"type":"ok","f":"write","value":[3,17]}
-{"index":4,"time":20,"process":1,"type":"ok","f":"read","value":[3,17],"version":[1,2]}
-"#;
-
-    /// Damage by bytes: one is replaced, put in or removed, or the text ends.
-    fn bytes_damaged(text: &mut Vec<u8>, what: u8, place: usize, with: usize) {
-        let alphabet = b"{}[]()\":;,#_^\\'-019. \n\txnil\xc3\xa9";
-        let at = place % text.len();
-        match what {
-            0 => text[at] = alphabet[with % alphabet.len()],
-            1 => text.insert(at, alphabet[with % alphabet.len()]),
-            2 => text.truncate(at.max(1)),
-            _ => drop(text.remove(at)),
-        }
-        if text.is_empty() {
-            text.push(b'[');
-        }
-    }
-
-    /// Damage by lines, which leaves each of them whole: what is recorded twice, out of order or not
-    /// at all, and numbers and texts that are larger than they should be.
-    fn lines_damaged(text: &[u8], what: u8, place: usize, with: usize) -> Vec<u8> {
-        let mut lines: Vec<Vec<u8>> = text
-            .split_inclusive(|b| *b == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect();
-        let (a, b) = (place % lines.len(), with % lines.len());
-        let insert = |line: &mut Vec<u8>, at: usize, text: &[u8]| {
-            let at = at % line.len();
-            line.splice(at..at, text.iter().copied());
-        };
-        match what {
-            // Two operations at once, or two answers to one.
-            0 => lines.insert(b, lines[a].clone()),
-            // Answers before questions, and time that goes backwards.
-            1 => lines.swap(a, b),
-            // An answer or a question without the other.
-            2 => drop(lines.remove(a)),
-            // A number that fits into no 64 bits, wherever there is a digit.
-            3 => {
-                let digits: Vec<usize> = (0..lines[a].len())
-                    .filter(|at| lines[a][*at].is_ascii_digit())
-                    .collect();
-                if let Some(at) = digits.get(with % digits.len().max(1)) {
-                    let many = [18, 19, 20, 400][with % 4];
-                    insert(&mut lines[a], *at, "9".repeat(many).as_bytes());
-                }
-            }
-            // Nesting without end, and one long line.
-            4 => insert(&mut lines[a], with, &b"[{(".repeat(1 + with % 300)),
-            _ => insert(&mut lines[a], with, "long ".repeat(16_000).as_bytes()),
-        }
-        lines.concat()
-    }
-
     /// What each operation is, and which precede which by their places.
     fn meant(history: &History) -> Vec<String> {
         let one = |op: &Op| {
@@ -800,44 +588,4 @@ INFO  jepsen.util - 1\t:info\t:cas\t:timed-out
                }
            }
        }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(800))]
-        #[test]
-        fn no_text_makes_a_reader_panic(
-            which in 0..5usize,
-            as_format in 0..Format::ALL.len(),
-            edits in prop::collection::vec((any::<bool>(), 0..6u8, any::<usize>(), any::<usize>()), 0..5),
-            memory_bytes in 0..400_000u64,
-        ) {
-            let mut text = [EDN, LOG, CSV, OPERATIONS, JSONL][which].as_bytes().to_vec();
-            for (bytes, what, place, with) in edits {
-                match bytes {
-                    true => bytes_damaged(&mut text, what % 4, place, with),
-                    false => text = lines_damaged(&text, what, place, with),
-                }
-                if text.is_empty() {
-                    text.push(b'\n');
-                }
-            }
-            for format in [Format::ALL[as_format], Format::sniff(&text).unwrap_or(Format::Edn)] {
-                let found = read(format, &text[..]).map_err(|e| e.to_string());
-                if let Ok(loaded) = &found {
-                    // What was read is a history, and goes through the stored form unchanged.
-                    let mut stored = Vec::new();
-                    jsonl::write(&mut stored, &loaded.history).unwrap();
-                    prop_assert_eq!(&jsonl::read(&stored[..]).unwrap().history, &loaded.history);
-                }
-                // A budget ends the reading, and changes nothing else.
-                let budget = Budget { memory_bytes, ..Budget::default() };
-                match read_within(format, &text[..], &budget.start()) {
-                    Err(ReadError::Exhausted { why, .. }) => {
-                        prop_assert_eq!(why, Exhausted::Memory);
-                    }
-                    Err(e) => prop_assert_eq!(Err(e.to_string()), found.map(drop)),
-                    Ok(loaded) => prop_assert_eq!(Ok(loaded.history), found.map(|f| f.history)),
-                }
-            }
-        }
-    }
 }

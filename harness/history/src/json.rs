@@ -105,7 +105,8 @@ mod tests {
     fn a_million_short_entries_are_no_more_than_they_take() {
         let entry = r#"{"key":1234567,"ops":[12345678]},"#;
         let text = format!("[{}null]", entry.repeat(20_000));
-        // A million of them within two thirds of what a budget has by default.
+        // A million of them within two thirds of what a budget has by default: seven values each, for which lists have
+        // up to three times the room while they grow.
         let memory_bytes = Budget::default().memory_bytes * 2 / 3 / 50;
         let budget = Budget {
             memory_bytes,
@@ -113,6 +114,32 @@ mod tests {
         };
         let read = read_within::<Value>(text.as_bytes(), 0, &mut budget.start()).unwrap();
         assert!(read.bytes() as u64 <= bytes_for(text.as_bytes()));
+    }
+
+    #[test]
+    fn what_is_counted_is_no_less_than_what_is_held() {
+        for entry in [
+            "1,",
+            "[],",
+            "[1],",
+            "[1,2,3],",
+            "{},",
+            r#"{"a":1},"#,
+            r#"{"a":1,"b":2,"c":3},"#,
+            r#"{"a":"a text that is held beside the value itself"},"#,
+        ] {
+            let text = format!("[{}1]", entry.repeat(1_000));
+            let meter = &mut Budget::default().start();
+            let read = read_within::<Value>(text.as_bytes(), 0, meter).unwrap();
+            // The outer list is copied when it grows.
+            let copied = size_of_val(read.as_list().unwrap());
+            let (held, counted) = (read.bytes() + copied, bytes_for(text.as_bytes()));
+            assert!(
+                held as u64 <= counted,
+                "{entry} {held} bytes, counted as {counted}"
+            );
+            assert!(held as u64 <= BYTES_FOR_ONE * text.len() as u64, "{entry}");
+        }
     }
 
     #[test]

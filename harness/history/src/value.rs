@@ -266,7 +266,8 @@ impl<'de> Deserialize<'de> for Value {
                 Ok(Value::List(items))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut a: A) -> Result<Value, A::Error> {
-                let mut entries = Vec::new();
+                // Many maps have one entry, and would have room for four.
+                let mut entries = Vec::with_capacity(1);
                 while let Some((k, v)) = a.next_entry::<Name, Value>()? {
                     entries.push((Value::Text(k), v));
                 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use checkers::{Figure, Verdict};
 use history::fault::{Receipt, Span};
+use history::wording::listed;
 use history::{Outcome, Time};
 use serde_json::{Value as Json, json};
 
@@ -223,6 +224,9 @@ const MODELS: [(&str, &str); 3] = [
     ("models undecided", "undecided"),
 ];
 
+/// As many operations of a core are named.
+const MOST_OF_A_CORE: usize = 12;
+
 /// What a system gives: each consistency model, whether it holds, and the operations that refute it.
 fn models(out: &mut String, figures: &[Figure]) -> fmt::Result {
     let figure = |name: &str| figures.iter().find(|f| f.name == name).map(|f| &f.value);
@@ -231,23 +235,27 @@ fn models(out: &mut String, figures: &[Figure]) -> fmt::Result {
     if named("models refuted").next().is_none() {
         return Ok(());
     }
-    write!(out, "<table class=\"models\"><tbody>")?;
+    write!(
+        out,
+        "<table class=\"models\"><thead><tr><th>model</th><th></th><th>by these operations</th></tr></thead><tbody>"
+    )?;
     for (name, word) in MODELS {
         for model in named(name).filter_map(Json::as_str) {
             let core = cores.and_then(|cores| cores.get(model));
             let ops = core
                 .and_then(|core| core.get("ops"))
                 .and_then(Json::as_array);
-            let ops = ops.into_iter().flatten().take(20).filter_map(Json::as_u64);
-            let ops: Vec<String> = ops.map(|op| format!("op {op}")).collect();
-            let ops = match word {
-                "refuted" => ops.join(", "),
-                _ => String::new(),
-            };
+            let ops = ops.filter(|_| word == "refuted").into_iter().flatten();
+            let ops = ops.filter_map(Json::as_u64);
+            let ops = ops.map(|op| format!("<a href=\"#op-{op}\" data-jump=\"{op}\">#{op}</a>"));
             write!(
                 out,
-                "<tr><td>{}</td><td>{word}</td><td>{ops}</td></tr>",
-                Esc(clip(model, 60))
+                "<tr><td>{}</td><td class=\"{word}\">{word}</td><td>{}</td></tr>",
+                Esc(clip(model, 60)),
+                match ops.clone().next() {
+                    None => String::new(),
+                    Some(_) => listed(ops, MOST_OF_A_CORE),
+                }
             )?;
         }
     }
@@ -556,9 +564,10 @@ mod tests {
         let mut out = String::new();
         models(&mut out, &all).unwrap();
         for row in [
-            "<tr><td>causal</td><td>holds</td><td></td></tr>",
-            "<tr><td>sequential</td><td>refuted</td><td>op 3, op 8</td></tr>",
-            "<tr><td>prefix</td><td>undecided</td><td></td></tr>",
+            "<tr><td>causal</td><td class=\"holds\">holds</td><td></td></tr>",
+            "<tr><td>sequential</td><td class=\"refuted\">refuted</td><td><a href=\"#op-3\" data-jump=\"3\">#3</a> and \
+             <a href=\"#op-8\" data-jump=\"8\">#8</a></td></tr>",
+            "<tr><td>prefix</td><td class=\"undecided\">undecided</td><td></td></tr>",
         ] {
             assert!(out.contains(row), "{out}");
         }

@@ -17,18 +17,26 @@ const TXNS: usize = 8;
 /// As many orders of all versions are tried.
 const ORDERS: usize = 20_000;
 
-/// Of each transaction, the set of those that come after it.
-type Rows = [u8; TXNS];
+/// Which transactions come before which: a row of eight bits for each, of those that come after it.
+#[derive(Clone, Copy, Default)]
+struct Relation(u64);
 
-#[derive(Clone, Copy, PartialEq)]
-enum Micro<'h> {
-    Read(i64, &'h Value),
+/// The first bit of each row.
+const COLUMN: u64 = 0x0101_0101_0101_0101;
+
+/// Whoever comes before itself.
+const DIAGONAL: u64 = 0x8040_2010_0804_0201;
+
+#[derive(PartialEq)]
+enum Micro {
+    /// What was found: the elements of a list; the value of a register, if it had one.
+    Read(i64, Vec<i64>),
     Write(i64, i64),
 }
 
 struct Txn<'h> {
     op: &'h Op,
-    micros: Vec<Micro<'h>>,
+    micros: Vec<Micro>,
 }
 
 /// A read of what others wrote: of which transaction, or of the start.
@@ -44,20 +52,32 @@ struct Read {
 struct Committed {
     set: u8,
     reads: Vec<Read>,
-    wr: Rows,
+    wr: Relation,
+    /// Who comes before whom by what was read and by sessions.
+    causes: Relation,
     /// Read what nobody wrote, or not what they had written themselves.
     broken: bool,
     /// Read what never was a committed version.
     dirty: bool,
 }
 
+/// A read of a list: what others had appended that was not undone.
+struct ListRead {
+    reader: usize,
+    standing: Vec<i64>,
+    /// Whether nothing that it found was undone.
+    is_whole: bool,
+    /// Whether its transaction had appended to the list before.
+    appended: bool,
+}
+
 /// What one order of one key's versions comes to.
-#[derive(Clone, Copy)]
+#[derive(Default)]
 struct Ordered {
     /// Whether somebody read what is no committed version.
     dirty: bool,
-    ww: Rows,
-    rw: Rows,
+    ww: Relation,
+    rw: Relation,
     vanishes: bool,
     fractured: bool,
     acausal: bool,
@@ -67,12 +87,9 @@ pub struct Defined<'h> {
     txns: Vec<Txn<'h>>,
     failed: Vec<Txn<'h>>,
     lists: bool,
-    sessions: Rows,
-    realtime: Rows,
+    sessions: Relation,
+    realtime: Relation,
     pub allowed: [bool; Consistency::ALL.len()],
-    /// Whether a list was read in a way that no version of it has, if only dirty reads are allowed: what read
-    /// uncommitted says of that is not defined.
-    pub undefined: bool,
 }
 
 /// What each model of [`Consistency::ALL`] says; none if there are too many orders to try.
@@ -85,13 +102,12 @@ pub fn defined(history: &History, lists: bool) -> Option<Defined<'_>> {
         (history.ops().iter().map(txn)).partition(|txn| txn.op.outcome == Outcome::Fail);
     assert!(others.len() <= TXNS, "brute force is for small histories");
     let mut defined = Defined {
-        sessions: rows(&others, Before::Session),
-        realtime: rows(&others, Before::Realtime),
+        sessions: relation(&others, Before::Session),
+        realtime: relation(&others, Before::Realtime),
         txns: others,
         failed,
         lists,
         allowed: [false; Consistency::ALL.len()],
-        undefined: false,
     };
     let is = |outcome| {
         let these = defined.txns.iter().enumerate();
@@ -102,20 +118,20 @@ pub fn defined(history: &History, lists: bool) -> Option<Defined<'_>> {
     let mut extra = may;
     loop {
         defined.try_all(must | extra)?;
-        if extra == 0 {
+        if extra == 0 || defined.allows_all() {
             return Some(defined);
         }
         extra = (extra - 1) & may;
     }
 }
 
-fn micros(op: &Op) -> Vec<Micro<'_>> {
+fn micros(op: &Op) -> Vec<Micro> {
     let is_ok = op.outcome == Outcome::Ok;
     let told = if is_ok { &op.output } else { &op.input };
     let micros = told.as_list().expect("a list").iter();
     let micros = micros.filter_map(|micro| match micro.as_list() {
         Some([f, Value::Int(key), value]) if f.as_text() == Some("r") => {
-            is_ok.then_some(Micro::Read(*key, value))
+            is_ok.then(|| Micro::Read(*key, numbers(value)))
         }
         Some([_, Value::Int(key), Value::Int(value)]) => Some(Micro::Write(*key, *value)),
         _ => panic!("not a micro-operation: {micro}"),
@@ -123,19 +139,19 @@ fn micros(op: &Op) -> Vec<Micro<'_>> {
     micros.collect()
 }
 
-fn rows(txns: &[Txn], before: Before) -> Rows {
-    let mut rows = Rows::default();
-    for (a, row) in txns.iter().zip(&mut rows) {
-        for (b, i) in txns.iter().zip(0..) {
+fn relation(txns: &[Txn], before: Before) -> Relation {
+    let mut relation = Relation::default();
+    for (a, i) in txns.iter().zip(0..) {
+        for (b, j) in txns.iter().zip(0..) {
             if a.op.outcome == Outcome::Ok && before.orders(a.op, b.op) {
-                *row |= 1 << i;
+                relation.add(i, j);
             }
         }
     }
-    rows
+    relation
 }
 
-impl<'h> Txn<'h> {
+impl Txn<'_> {
     fn writes(&self, key: i64) -> impl Iterator<Item = i64> {
         self.micros.iter().filter_map(move |micro| match micro {
             Micro::Write(k, value) if *k == key => Some(*value),
@@ -145,14 +161,19 @@ impl<'h> Txn<'h> {
 }
 
 impl Defined<'_> {
+    fn allows_all(&self) -> bool {
+        self.allowed.iter().all(|allowed| *allowed)
+    }
+
     fn try_all(&mut self, set: u8) -> Option<()> {
-        let committed = match self.lists {
+        let mut committed = match self.lists {
             true => self.read_lists(set),
             false => self.read_registers(set),
         };
         if committed.broken {
             return Some(());
         }
+        committed.causes = committed.wr.or(self.sessions).closed();
         let mut orders = Vec::new();
         let mut count = 1usize;
         for key in 0..3 {
@@ -166,7 +187,11 @@ impl Defined<'_> {
         for a in &orders[0] {
             for b in &orders[1] {
                 for c in &orders[2] {
-                    self.try_order(&committed, [*a, *b, *c]);
+                    self.try_order(&committed, [a, b, c]);
+                    // No other order could tell more.
+                    if self.allows_all() {
+                        return Some(());
+                    }
                 }
             }
         }
@@ -180,15 +205,12 @@ impl Defined<'_> {
         };
         for (reader, txn) in self.committed(set) {
             for (at, micro) in txn.micros.iter().enumerate() {
-                let Micro::Read(key, found) = *micro else {
+                let Micro::Read(key, ref found) = *micro else {
                     continue;
                 };
                 let wrote = |other: &&Micro| matches!(other, Micro::Write(k, _) if *k == key);
                 let own = txn.micros[..at].iter().rfind(wrote);
-                let value = match found {
-                    Value::Nil => None,
-                    value => Some(value.as_int().expect("a number")),
-                };
+                let value = found.first().copied();
                 if let Some(own) = own {
                     committed.broken |= value.is_none_or(|value| *own != Micro::Write(key, value));
                     continue;
@@ -212,17 +234,16 @@ impl Defined<'_> {
         committed
     }
 
-    fn read_lists(&mut self, set: u8) -> Committed {
+    fn read_lists(&self, set: u8) -> Committed {
         let mut committed = Committed {
             set,
             ..Committed::default()
         };
         for (reader, txn) in self.committed(set) {
             for (at, micro) in txn.micros.iter().enumerate() {
-                let Micro::Read(key, found) = *micro else {
+                let Micro::Read(key, ref found) = *micro else {
                     continue;
                 };
-                let found = numbers(found);
                 let own = txn.micros[..at].iter().filter_map(|micro| match micro {
                     Micro::Write(k, value) if *k == key => Some(*value),
                     _ => None,
@@ -255,13 +276,15 @@ impl Defined<'_> {
     }
 
     /// All orders of a key's versions that fit what was read of it.
-    fn orders(&mut self, key: i64, committed: &Committed) -> Vec<Ordered> {
+    fn orders(&self, key: i64, committed: &Committed) -> Vec<Ordered> {
         let writers = self.committed(committed.set);
         let writers = writers.filter(|(_, txn)| txn.writes(key).next().is_some());
         let writers: Vec<usize> = writers.map(|(i, _)| i).collect();
         let mut all = Vec::new();
-        permute(&writers, &mut Vec::new(), &mut |order| {
-            let Some(dirty) = self.explains(key, order, committed.set) else {
+        let reads = self.reads_of_list(key, committed.set, &writers);
+        let may_begin = |order: &[usize]| reads.iter().all(|read| self.begins(read, key, order));
+        permute(&writers, &mut Vec::new(), &may_begin, &mut |order| {
+            let Some(dirty) = self.explains(key, order, &reads) else {
                 return;
             };
             all.push(Ordered {
@@ -269,82 +292,92 @@ impl Defined<'_> {
                 ..self.order(key, order, committed)
             });
         });
-        self.undefined |= all.is_empty();
         all
+    }
+
+    /// What was read of a list.
+    fn reads_of_list(&self, key: i64, set: u8, writers: &[usize]) -> Vec<ListRead> {
+        let mut reads = Vec::new();
+        if !self.lists {
+            return reads;
+        }
+        let is_standing = |value: &i64| {
+            let mut writers = writers.iter().map(|txn| self.txns[*txn].writes(key));
+            writers.any(|mut writes| writes.any(|v| v == *value))
+        };
+        for (reader, txn) in self.committed(set) {
+            let mut own = 0;
+            for micro in &txn.micros {
+                match micro {
+                    Micro::Write(k, _) => own += usize::from(*k == key),
+                    Micro::Read(k, found) if *k == key => {
+                        let others = &found[..found.len() - own];
+                        let standing = others.iter().copied().filter(is_standing);
+                        let standing: Vec<i64> = standing.collect();
+                        reads.push(ListRead {
+                            reader,
+                            appended: own > 0,
+                            is_whole: standing.len() == others.len(),
+                            standing,
+                        });
+                    }
+                    Micro::Read(..) => {}
+                }
+            }
+        }
+        reads
+    }
+
+    /// Whether a read is the beginning of what is appended in this order, or the other way around.
+    fn begins(&self, read: &ListRead, key: i64, order: &[usize]) -> bool {
+        let appended = order.iter().flat_map(|txn| self.txns[*txn].writes(key));
+        read.standing.iter().zip(appended).all(|(a, b)| *a == b)
     }
 
     /// Whether every read of a list is the beginning of what is appended in this order, what was undone left out; and whether any
     /// ends in the midst of a transaction or has something undone.
-    fn explains(&self, key: i64, order: &[usize], set: u8) -> Option<bool> {
-        if !self.lists {
-            return Some(false);
-        }
-        let whole: Vec<(i64, usize)> = order
+    fn explains(&self, key: i64, order: &[usize], reads: &[ListRead]) -> Option<bool> {
+        let whole: Vec<usize> = order
             .iter()
-            .flat_map(|txn| self.txns[*txn].writes(key).map(|value| (value, *txn)))
+            .flat_map(|txn| self.txns[*txn].writes(key).map(|_| *txn))
             .collect();
         let mut is_dirty = false;
-        for (reader, txn) in self.committed(set) {
-            let mut own = 0;
-            for micro in &txn.micros {
-                let found = match *micro {
-                    Micro::Write(k, _) => {
-                        own += usize::from(k == key);
-                        continue;
-                    }
-                    Micro::Read(k, _) if k != key => continue,
-                    Micro::Read(_, found) => numbers(found),
-                };
-                let others = &found[..found.len() - own];
-                let stands = |value: &&i64| whole.iter().any(|(v, _)| v == *value);
-                let standing: Vec<i64> = others.iter().filter(stands).copied().collect();
-                let begins = standing.iter().zip(&whole).all(|(a, (b, _))| a == b);
-                if standing.len() > whole.len() || !begins {
+        for read in reads {
+            let standing = read.standing.len();
+            if standing > whole.len() || !self.begins(read, key, order) {
+                return None;
+            }
+            let next = whole.get(standing);
+            let last = standing.checked_sub(1).map(|last| whole[last]);
+            is_dirty |= !read.is_whole;
+            if read.appended {
+                // What it appends to is what stands before its own.
+                if next != Some(&read.reader) || last == Some(read.reader) {
                     return None;
                 }
-                let next = whole.get(standing.len());
-                let last = standing.len().checked_sub(1).map(|last| whole[last].1);
-                is_dirty |= standing.len() < others.len();
-                if own > 0 {
-                    // What it appends to is what stands before its own.
-                    if next.map(|(_, txn)| *txn) != Some(reader) || last == Some(reader) {
-                        return None;
-                    }
-                } else {
-                    let is_midst = last.is_some() && next.map(|(_, txn)| *txn) == last;
-                    is_dirty |=
-                        is_midst || whole[..standing.len()].iter().any(|(_, t)| *t == reader);
-                }
+            } else {
+                let is_midst = last.is_some() && next.copied() == last;
+                is_dirty |= is_midst || whole[..standing].contains(&read.reader);
             }
         }
         Some(is_dirty)
     }
 
     fn order(&self, key: i64, order: &[usize], committed: &Committed) -> Ordered {
-        let mut ordered = Ordered {
-            ww: [0; TXNS],
-            rw: [0; TXNS],
-            dirty: false,
-            vanishes: false,
-            fractured: false,
-            acausal: false,
-        };
+        let mut ordered = Ordered::default();
         for pair in order.windows(2) {
-            ordered.ww[pair[0]] |= 1 << pair[1];
+            ordered.ww.add(pair[0], pair[1]);
         }
         let place = |txn: usize| order.iter().position(|o| *o == txn);
         // Which version a read found, from 0 on, which is the start.
         let version = |read: &Read| read.writer.map_or(Some(0), |w| place(w).map(|p| p + 1));
-        let mut before = committed.wr;
-        join(&mut before, &self.sessions);
-        let before = closed(before);
         for (at, read) in committed.reads.iter().enumerate() {
             let Some(found) = version(read).filter(|_| read.key == key) else {
                 continue;
             };
             let reader = read.reader;
             if let Some(next) = order.get(found).filter(|next| **next != reader) {
-                ordered.rw[reader] |= 1 << next;
+                ordered.rw.add(reader, *next);
             }
             let newer = &order[found..];
             for (other_at, other) in committed.reads.iter().enumerate() {
@@ -356,55 +389,44 @@ impl Defined<'_> {
                     ordered.fractured = true;
                 }
             }
-            let causes = |w: &usize| *w != reader && before[*w] & 1 << reader != 0;
+            let causes = |w: &usize| *w != reader && committed.causes.has(*w, reader);
             ordered.acausal |= newer.iter().any(causes);
         }
         ordered
     }
 
-    fn try_order(&mut self, committed: &Committed, of_keys: [Ordered; 3]) {
-        let (mut ww, mut rw) = ([0; TXNS], [0; TXNS]);
-        for of_key in &of_keys {
-            join(&mut ww, &of_key.ww);
-            join(&mut rw, &of_key.rw);
-        }
-        let any = |is: fn(&Ordered) -> bool| of_keys.iter().any(is);
-        let mut seen = ww;
-        join(&mut seen, &committed.wr);
-        let with = |more: &Rows| {
-            let mut rows = seen;
-            join(&mut rows, more);
-            rows
+    fn try_order(&mut self, committed: &Committed, of_keys: [&Ordered; 3]) {
+        let join = |of: fn(&Ordered) -> Relation| {
+            let rows = of_keys.iter().map(|o| of(o));
+            rows.fold(Relation::default(), Relation::or)
         };
-        let scopes = [seen, with(&self.sessions), with(&self.realtime)];
-        let g1 = committed.dirty || any(|o| o.dirty) || is_cyclic(seen);
+        let (ww, rw) = (join(|o| o.ww), join(|o| o.rw));
+        let any = |is: fn(&Ordered) -> bool| of_keys.iter().any(|o| is(o));
+        let seen = ww.or(committed.wr);
+        let scopes = [seen, seen.or(self.sessions), seen.or(self.realtime)];
+        let g1 = committed.dirty || any(|o| o.dirty) || seen.is_cyclic();
         // A cycle with one anti-dependency at most: paths that no version may go against.
         let single = |scope: usize| {
-            let paths = closed(scopes[scope]);
-            let back = |a: usize| (0..TXNS).any(|b| rw[a] & 1 << b != 0 && paths[b] & 1 << a != 0);
-            is_cyclic(scopes[scope]) || (0..TXNS).any(back)
+            let paths = scopes[scope].closed();
+            paths.loops() || rw.then(paths).loops()
         };
-        let nonadjacent = |scope: usize| is_cyclic(then(&scopes[scope], &rw));
-        let item = |scope: usize| {
-            let mut all = scopes[scope];
-            join(&mut all, &rw);
-            is_cyclic(all)
-        };
-        let mut caused = committed.wr;
-        join(&mut caused, &self.sessions);
-        let mut steps = then(&caused, &rw);
-        join(&mut steps, &ww);
-        let prefix = is_cyclic(steps);
+        let nonadjacent = |scope: usize| scopes[scope].or(scopes[scope].then(rw)).is_cyclic();
+        let item = |scope: usize| scopes[scope].or(rw).is_cyclic();
+        let caused = committed.wr.or(self.sessions);
+        let prefix = || caused.or(caused.then(rw)).or(ww).is_cyclic();
         for (model, allowed) in Consistency::ALL.iter().zip(&mut self.allowed) {
             use Consistency::*;
-            *allowed |= match model {
-                ReadUncommitted => !is_cyclic(ww),
+            if *allowed {
+                continue;
+            }
+            *allowed = match model {
+                ReadUncommitted => !ww.is_cyclic(),
                 _ if g1 => false,
                 ReadCommitted => true,
                 MonotonicAtomicView => !any(|o| o.vanishes),
                 ReadAtomic => !any(|o| o.fractured),
-                TransactionalCausal => !any(|o| o.acausal) && !is_cyclic(scopes[1]),
-                Prefix => !prefix,
+                TransactionalCausal => !any(|o| o.acausal) && !scopes[1].is_cyclic(),
+                Prefix => !prefix(),
                 ConsistentView => !single(0),
                 ParallelSnapshotIsolation => !single(1),
                 SnapshotIsolation => !nonadjacent(0),
@@ -426,7 +448,7 @@ impl Committed {
                 self.dirty = true;
                 return;
             }
-            Some(writer) if writer != reader => self.wr[writer] |= 1 << reader,
+            Some(writer) if writer != reader => self.wr.add(writer, reader),
             _ => {}
         }
         self.reads.push(Read {
@@ -437,54 +459,73 @@ impl Committed {
     }
 }
 
-fn numbers(list: &Value) -> Vec<i64> {
-    let items = list.as_list().unwrap_or_default().iter();
-    items.map(|item| item.as_int().expect("a number")).collect()
+impl Relation {
+    fn add(&mut self, before: usize, after: usize) {
+        self.0 |= 1 << (TXNS * before + after);
+    }
+
+    fn has(self, before: usize, after: usize) -> bool {
+        self.0 >> (TXNS * before + after) & 1 == 1
+    }
+
+    fn or(self, other: Relation) -> Relation {
+        Relation(self.0 | other.0)
+    }
+
+    /// A step of this and then one of the other, both by way of one transaction.
+    fn by(self, other: Relation, way: usize) -> Relation {
+        let to_way = (self.0 >> way & COLUMN) * 0xff;
+        let from_way = (other.0 >> (TXNS * way) & 0xff) * COLUMN;
+        Relation(to_way & from_way)
+    }
+
+    /// A step of this and then one of the other.
+    fn then(self, other: Relation) -> Relation {
+        let ways = (0..TXNS).map(|way| self.by(other, way));
+        ways.fold(Relation::default(), Relation::or)
+    }
+
+    /// Everything that can be reached (Warshall 1962).
+    fn closed(self) -> Relation {
+        (0..TXNS).fold(self, |closed, way| closed.or(closed.by(closed, way)))
+    }
+
+    fn loops(self) -> bool {
+        self.0 & DIAGONAL != 0
+    }
+
+    fn is_cyclic(self) -> bool {
+        self.closed().loops()
+    }
 }
 
-fn permute(left: &[usize], order: &mut Vec<usize>, each: &mut impl FnMut(&[usize])) {
+/// The elements of a list, or the value of a register, if it has one.
+fn numbers(found: &Value) -> Vec<i64> {
+    let number = |item: &Value| item.as_int().expect("a number");
+    match found {
+        Value::Nil => Vec::new(),
+        Value::List(items) => items.iter().map(number).collect(),
+        value => vec![number(value)],
+    }
+}
+
+/// All orders, but for those that begin as none may.
+fn permute(
+    left: &[usize],
+    order: &mut Vec<usize>,
+    may_begin: &impl Fn(&[usize]) -> bool,
+    each: &mut impl FnMut(&[usize]),
+) {
     if order.len() == left.len() {
         return each(order);
     }
     for next in left {
         if !order.contains(next) {
             order.push(*next);
-            permute(left, order, each);
+            if may_begin(order) {
+                permute(left, order, may_begin, each);
+            }
             order.pop();
         }
     }
-}
-
-fn join(rows: &mut Rows, more: &Rows) {
-    rows.iter_mut()
-        .zip(more)
-        .for_each(|(row, more)| *row |= more);
-}
-
-/// Everything that can be reached (Warshall 1962).
-fn closed(mut rows: Rows) -> Rows {
-    for by in 0..TXNS {
-        for a in 0..TXNS {
-            if rows[a] & 1 << by != 0 {
-                rows[a] |= rows[by];
-            }
-        }
-    }
-    rows
-}
-
-fn is_cyclic(rows: Rows) -> bool {
-    let closed = closed(rows);
-    (0..TXNS).any(|a| closed[a] & 1 << a != 0)
-}
-
-/// Each step of the first kind, alone or followed by one of the second.
-fn then(first: &Rows, second: &Rows) -> Rows {
-    let mut rows = *first;
-    for (row, first) in rows.iter_mut().zip(first) {
-        for by in (0..TXNS).filter(|by| first & 1 << by != 0) {
-            *row |= second[by];
-        }
-    }
-    rows
 }

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod adya;
 pub mod bank;
 pub mod cores;
+pub mod files;
 pub mod guarantees;
 pub mod objects;
 pub mod proofs;
@@ -59,6 +60,7 @@ pub fn named(name: &str, options: &Options) -> Option<Judge> {
         "set-whole" => Box::new(set_whole::judge),
         "bank" => Box::new(bank::judge),
         "cores" => Box::new(cores::judge),
+        "files" => Box::new(files::judge),
         "proofs" => Box::new(proofs::judge),
         "guarantees" => Box::new(guarantees::judge),
         "staleness" => Box::new(staleness::judge),

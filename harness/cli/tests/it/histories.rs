@@ -223,6 +223,61 @@ fn each_key_is_an_object() {
     ]);
 }
 
+/// What only read is passed over; what may have changed a key leaves that open, and the others as they are.
+#[test]
+fn what_cannot_be_judged_hides_nothing_and_shows_nothing() {
+    let odd = "
+        {:process 0 :type :invoke :f :read :value [7 nil]}
+        {:process 0 :type :ok :f :read :value [8 ANSWER]}
+        {:process 0 :type :invoke :f PUT :value [8 1]}
+        {:process 0 :type :ok :f PUT :value [8 1]}
+        {:process 0 :type :invoke :f :read :value [8 nil]}
+        {:process 0 :type :ok :f :read :value [8 FOUND]}";
+    let read_of = "operation 0 cannot be read: it asks for one key and is answered with another";
+    let file = |put: &str, answer: &str, found: &str| {
+        let text = odd.replace("PUT", put).replace("ANSWER", answer);
+        text.replace("FOUND", found)
+    };
+    // A read of key 7 says nothing of what key 8 held, nor of whether somebody wrote 3 to either.
+    let register = |found| file(":write", "3", found);
+    let set = |found| file(":add", "[]", found);
+    let counter = |found| file(":add", "0", found);
+    let bank = "
+        {:process 0 :type :invoke :f :read :value [7 nil]}
+        {:process 0 :type :ok :f :read :value [8 {:a 1}]}
+        {:process 0 :type :invoke :f :transfer :value [7 {:from :a :to :b :amount 1}]}
+        {:process 0 :type :ok :f :transfer :value [7 {:from :a :to :b :amount 1}]}
+        {:process 0 :type :invoke :f :read :value [7 nil]}
+        {:process 0 :type :ok :f :read :value [7 {:a 1, :b 1}]}
+        {:process 0 :type :invoke :f :read :value [7 nil]}
+        {:process 0 :type :ok :f :read :value [7 {:a 1, :b 2}]}";
+    check_all(&[
+        ("register.edn", &register("1"), &[], 2, &[read_of]),
+        ("stale.edn", &register("nil"), &[], 1, &["stale read of 8"]),
+        ("set.edn", &set("[1]"), &[], 2, &[read_of]),
+        ("lost.edn", &set("[]"), &[], 1, &["lost element of 8"]),
+        ("counter.edn", &counter("1"), &[], 2, &[read_of]),
+        ("more.edn", &counter("2"), &[], 1, &["out of bounds of 8"]),
+        ("bank.edn", bank, &[], 1, &["total changed of 7"]),
+        // A compare-and-set of one value is none of a register that holds pairs, where reads have keys.
+        (
+            "swap.edn",
+            "{:process 0 :type :invoke :f :cas :value [7 1]}\n{:process 0 :type :ok :f :cas :value [7 1]}
+             {:process 0 :type :invoke :f :read :value [8 nil]}\n{:process 0 :type :ok :f :read :value [8 nil]}",
+            &[],
+            2,
+            &["operation 0 cannot be read: 1 is not [from, to]"],
+        ),
+        (
+            "null.csv",
+            "process,f,input,output,call,return\n0,read,\"[7, null]\",\"[7, null]\",1,2\n0,write,\"[7, 1]\",,3,4\n0,read,\"[7, null]\",\"[7, 1]\",5,6\n",
+            &[],
+            0,
+            &["on 1 key"],
+        ),
+    ]);
+}
+
 #[test]
 fn micro_operations_are_transactions_whatever_they_are_called() {
     let text = "

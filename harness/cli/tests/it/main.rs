@@ -1,5 +1,6 @@
 //! The product through its real binary.
 
+mod certificates;
 mod doubles;
 mod edges;
 mod experiments;

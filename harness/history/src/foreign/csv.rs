@@ -217,7 +217,7 @@ impl Cell<'_> {
                 return Ok(arena.text(cell));
             }
         }
-        let mut reader = Reader::new(cell).within(meter.clone());
+        let mut reader = Reader::new(cell).with_null().within(meter.clone());
         if self.quoted && !cell.starts_with('[') {
             reader.hold_text(cell)?;
             return Ok(arena.text(cell));
