@@ -57,8 +57,8 @@ pub fn stored(history: &History) -> History {
 
 pub fn as_edn(history: &History) -> Option<History> {
     let mut written = Vec::new();
-    write_edn(history, &mut written).expect("a vector takes all");
-    if !edn_can_say(history) {
+    let told = write_edn(history, &mut written);
+    if told.is_err() || !edn_can_say(history) {
         return None;
     }
     assert!(history.events().is_empty() || Format::sniff(&written) == Some(Format::Edn));

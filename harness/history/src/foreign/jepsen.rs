@@ -222,8 +222,51 @@ fn entry<'a>(
     Ok(())
 }
 
+/// The first completion and the first invocation after it by somebody else that have the same time.
+fn told_by_place(history: &History) -> Option<(u64, u64)> {
+    let mut at = None;
+    // Whoever completed at this time, first of all and first of the others.
+    let mut completed: Vec<(Process, u64)> = Vec::new();
+    for row in history.columns().rows() {
+        let process = row.process();
+        if process == Process::Nemesis {
+            continue;
+        }
+        if at != Some(row.time()) {
+            at = Some(row.time());
+            completed.clear();
+        }
+        let index = u64::from(row.index());
+        match row.kind() {
+            Kind::Invoke => {
+                let other = completed.iter().find(|(by, _)| *by != process);
+                if let Some((_, before)) = other {
+                    return Some((*before, index));
+                }
+            }
+            Kind::Ok | Kind::Fail if completed.len() < 2 => {
+                if completed.iter().all(|(by, _)| *by != process) {
+                    completed.push((process, index));
+                }
+            }
+            Kind::Ok | Kind::Fail | Kind::Info => {}
+        }
+    }
+    None
+}
+
 /// Writes a history as Jepsen's `history.edn`: one event a line.
+///
+/// # Errors
+/// If operations overlap because their stamps are equal, and no order of the events says so: there,
+/// the place is the order, and the file would tell one that nobody told.
 pub fn write_edn(history: &History, to: &mut impl Write) -> io::Result<()> {
+    if let Some((before, after)) = told_by_place(history) {
+        return Err(io::Error::other(format!(
+            "ops {before} and {after} overlap, for their times are equal, and EDN would have one before the \
+             other, for there the place is the order: write jsonl"
+        )));
+    }
     let keyword = |kind: Kind| match kind {
         Kind::Invoke => "invoke",
         Kind::Ok => "ok",
