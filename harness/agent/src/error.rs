@@ -1,9 +1,7 @@
 //! Why the agent could not do what it was asked.
 
-use std::io;
 use std::path::{Path, PathBuf};
-
-use crate::journal::Unread;
+use std::{fmt, io};
 
 /// Said to the controller as the text of a refusal.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +30,20 @@ pub enum Error {
     },
     #[error(transparent)]
     Clock(#[from] crate::clock::ClockError),
+}
+
+/// A line of the journal that this agent does not understand: of a newer one, or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// From 1.
+    pub line: usize,
+    pub why: String,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
 }
 
 fn say_unread(path: &Path, unread: &[Unread], deeds: &[String]) -> String {

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{self, Result, doing};
+use crate::error::{self, Result, Unread, doing};
 use crate::folder::Folder;
 use crate::machine::wall::Truth;
 use crate::protocol::Fault;
@@ -83,20 +83,6 @@ pub struct Left {
     pub units: BTreeSet<String>,
     /// Lines that make no sense to this agent.
     pub unread: Vec<Unread>,
-}
-
-/// A line of the journal that this agent does not understand: of a newer one, or damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
-    /// From 1.
-    pub line: usize,
-    pub why: String,
-}
-
-impl std::fmt::Display for Unread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "line {}: {}", self.line, self.why)
-    }
 }
 
 impl Left {

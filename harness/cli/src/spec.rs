@@ -281,9 +281,12 @@ impl Spec {
 
 /// Words as a shell reads them.
 pub fn quoted(words: &[String]) -> String {
-    let words = words.iter().map(String::as_str);
-    // No argument of a program can have the one byte that cannot be quoted.
-    shlex::try_join(words).unwrap_or_default()
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    let word = |text: &String| match !text.is_empty() && text.chars().all(plain) {
+        true => text.clone(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Milliseconds as a duration that the command line reads.
@@ -340,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_command_of_plain_words_is_not_quoted() {
-        let words = ["paxos-kv", "pause:leader,kill", "--remote-dir", "/srv/x"].map(String::from);
+        let words = ["paxos-kv", "pause:leader,kill", "reads=lease", "/srv/x"].map(String::from);
         assert_eq!(quoted(&words), words.join(" "));
         assert_eq!(quoted(&["a b".to_string()]), "'a b'");
     }

@@ -1,6 +1,7 @@
 //! SIGKILL to a daemon's whole tree and whoever serves in its place, and a new start.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -8,6 +9,9 @@ use crate::error::Result;
 use crate::ledger::{Ledger, TAKES_HOLD, wait_until};
 use crate::protocol::{Evidence, Fault};
 use crate::tree;
+
+/// How long it may take until it shows who a daemon that ended at once has left behind.
+const SHOWS: Duration = Duration::from_millis(500);
 
 pub(crate) fn is_of(kind: &Fault, name: &str) -> bool {
     matches!(kind, Fault::Kill { daemon, .. } if daemon == name)
@@ -58,6 +62,17 @@ fn kill_all(ledger: &mut Ledger, name: &str, evidence: &mut Vec<String>) -> Resu
     };
     evidence.extend(seen.iter().map(line));
     Ok(dead)
+}
+
+/// Somebody who lives on of a daemon whose first process has ended: it has put itself into the
+/// background. That may take a moment to show.
+fn put_itself_away(ledger: &mut Ledger, name: &str) -> Result<Option<tree::Ident>> {
+    let mut found = None;
+    wait_until(SHOWS, || {
+        found = ledger.claim(name)?.0.first().copied();
+        Ok(found.is_some())
+    })?;
+    Ok(found)
 }
 
 /// Who lives although the daemon was killed.
@@ -132,7 +147,13 @@ pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
             Some(process) if process.ident == root => {
                 (true, format!("{root}: started, state {}", process.state))
             }
-            _ => (false, format!("{root}: started, and gone at once")),
+            _ => match put_itself_away(ledger, name)? {
+                Some(other) => (
+                    true,
+                    format!("{root}: started, and ended; {other} lives on"),
+                ),
+                None => (false, format!("{root}: started, and gone at once")),
+            },
         },
         Err(error) => (false, error.to_string()),
     };
