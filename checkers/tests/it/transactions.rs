@@ -41,6 +41,27 @@ fn a_read_of_half_a_transaction_hides_no_other_order() {
     assert_ne!(found.verdict, Verdict::Valid, "{}", found.summary);
 }
 
+/// Two appended the same element, so whose version the last one read is not known: nothing says that it
+/// was the version before, half of whose transaction it missed. (Seed 41,003,686,384 of lists.)
+#[test]
+fn a_version_of_nobody_known_is_not_the_version_before_it() {
+    let history = drawing::history(
+        "P0 |-txn [[append 1 1] [r 2 []]]-|                                                        |-txn [[append 1 1]]-|
+         P1  |-txn [[r 1 []] [append 2 2] [r 2 [2]] [append 1 3]]-|
+         P2                                                        |-txn [[r 2 []] [r 1 [3 1]]]-|",
+    )
+    .unwrap();
+    let models = [
+        Consistency::MonotonicAtomicView,
+        Consistency::ReadAtomic,
+        Consistency::TransactionalCausal,
+    ];
+    for model in models {
+        let found = ListAppend::by(model).check(&history, &Budget::default());
+        assert_eq!(found.verdict, Verdict::Unknown, "{model}: {}", found.summary);
+    }
+}
+
 /// What a weaker model is held against needs no order of blind writes, and what explains them is another than they
 /// returned in; a certificate has it all the same.
 #[test]
