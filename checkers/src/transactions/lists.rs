@@ -440,7 +440,9 @@ impl<'h> Lists<'h> {
                             continue;
                         }
                         let others = read.len.saturating_sub(*own.of(txn, read.key));
-                        let shown = others.checked_sub(1).and_then(|at| key.order.get(at as usize));
+                        let shown = others
+                            .checked_sub(1)
+                            .and_then(|at| key.order.get(at as usize));
                         if shown.is_some_and(|number| self.appends[*number as usize].ambiguous) {
                             // Whose version it read is not known, and that it is an earlier one neither.
                             continue;

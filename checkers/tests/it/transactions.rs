@@ -58,7 +58,12 @@ fn a_version_of_nobody_known_is_not_the_version_before_it() {
     ];
     for model in models {
         let found = ListAppend::by(model).check(&history, &Budget::default());
-        assert_eq!(found.verdict, Verdict::Unknown, "{model}: {}", found.summary);
+        assert_eq!(
+            found.verdict,
+            Verdict::Unknown,
+            "{model}: {}",
+            found.summary
+        );
     }
 }
 
