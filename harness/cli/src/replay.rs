@@ -15,7 +15,7 @@ use crate::batch::{self, Made, default_jobs};
 use crate::chance::{self, Clear};
 use crate::exit::{Failure, code};
 use crate::flags::StoreArgs;
-use crate::judged::{Outcome, load_results, recall};
+use crate::judged::{Outcome, recall};
 use crate::machines::Kind;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
@@ -108,7 +108,6 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
             run.spec().display()
         )));
     }
-    load_results(&run)?;
     let first = recall(&run)?;
     let jobs = (1..=args.runs).map(|nth| Again {
         spec: spec.clone(),
@@ -151,10 +150,12 @@ fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
     })
 }
 
-/// How many ended as the run did, of how many that say something of the system.
+/// How many ended as the run did, of how many that ended so or have a verdict on the system: what the
+/// machine was too late for, or nobody could decide, counts neither way.
 fn alike(first: &Outcome, made: &[Made<Again>]) -> (u64, u64) {
     let outcomes = made.iter().filter_map(|m| m.outcome.as_ref().ok());
-    let outcomes = outcomes.filter(|o| o.verdict != Verdict::Infra);
+    let tells = |verdict| matches!(verdict, Verdict::Valid | Verdict::Invalid);
+    let outcomes = outcomes.filter(|o| tells(o.verdict) || o.verdict == first.verdict);
     let (mut k, mut n) = (0, 0);
     for outcome in outcomes {
         n += 1;
@@ -178,12 +179,10 @@ fn told(run: &Run, first: &Outcome, made: &[Made<Again>]) -> Replayed {
         let was = before.get(*name);
         was.is_some_and(|was| was != *hash)
     });
-    let mut anomalies = first.anomalies.clone();
-    anomalies.dedup();
     Replayed {
         run: run.name(),
         verdict: first.verdict,
-        anomalies,
+        anomalies: kinds(first),
         alike: k,
         of: n,
         interval: chance::interval(k, n),
@@ -196,19 +195,25 @@ fn told(run: &Run, first: &Outcome, made: &[Made<Again>]) -> Replayed {
     }
 }
 
+/// The kinds of its anomalies, each once, the most telling first.
+fn kinds(outcome: &Outcome) -> Vec<String> {
+    let mut kinds: Vec<String> = Vec::new();
+    for kind in &outcome.anomalies {
+        if !kinds.contains(kind) {
+            kinds.push(kind.clone());
+        }
+    }
+    kinds
+}
+
 fn one(made: &Made<Again>) -> One {
     match &made.outcome {
-        Ok(outcome) => {
-            let mut anomalies = outcome.anomalies.clone();
-            anomalies.sort();
-            anomalies.dedup();
-            One {
-                run: Some(outcome.run.clone()),
-                verdict: Some(outcome.verdict),
-                anomalies,
-                error: None,
-            }
-        }
+        Ok(outcome) => One {
+            run: Some(outcome.run.clone()),
+            verdict: Some(outcome.verdict),
+            anomalies: kinds(outcome),
+            error: None,
+        },
         Err(why) => One {
             run: None,
             verdict: None,
@@ -232,10 +237,13 @@ fn text(replayed: &Replayed, most: u64) -> String {
     );
     if (replayed.runs.len() as u64) < most {
         let clear = match replayed.clear {
-            Some("often") => "at least every second run ends so",
-            _ => "at most one run in twenty ends so",
+            Some("often") => "for it was clear: at least every second run ends so",
+            Some(_) => "for it was clear: at most one run in twenty ends so",
+            None => {
+                "when it was clear, and the runs under way then left it open: --all makes all of them"
+            }
         };
-        out += &format!("stopped early, for it was clear: {clear}\n");
+        out += &format!("stopped early, {clear}\n");
     }
     for name in &replayed.changed {
         out += &format!("{} is not the program that the run had\n", word(name));
