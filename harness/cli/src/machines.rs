@@ -36,9 +36,9 @@ impl Kind {
 
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct ClusterArgs {
-    /// What the nodes are
-    #[arg(help_heading = "Machines", long, value_enum, default_value_t)]
-    pub cluster: Kind,
+    /// What the nodes are [default: lab]
+    #[arg(help_heading = "Machines", long, value_enum)]
+    pub cluster: Option<Kind>,
     /// Number of nodes, 1 to 9 [default: 5]; with `--cluster ssh` the hosts, by comma: `HOST`, `USER@HOST`, or `HOST=ADDRESS` where peers reach it elsewhere than SSH does
     #[arg(help_heading = "Machines", long, short)]
     pub nodes: Option<String>,
@@ -146,6 +146,10 @@ pub struct Chosen {
 }
 
 impl ClusterArgs {
+    pub fn kind(&self) -> Kind {
+        self.cluster.unwrap_or_default()
+    }
+
     /// Whether nothing is said of the machines.
     pub fn is_default(&self) -> bool {
         *self == ClusterArgs::default()
@@ -153,13 +157,13 @@ impl ClusterArgs {
 
     /// Checks what was given; `scenario` is the number of nodes that a scenario wants.
     pub fn choose(&self, scenario: Option<usize>) -> Result<Chosen, Failure> {
-        if self.cluster != Kind::Ssh && !self.access.is_default() {
+        if self.kind() != Kind::Ssh && !self.access.is_default() {
             let flags = self.access.words().join(" ");
             return Err(Failure::Usage(format!(
                 "{flags}: only --cluster ssh knows what to do with it"
             )));
         }
-        if self.cluster == Kind::Ssh {
+        if self.kind() == Kind::Ssh {
             let hosts = match (&self.nodes, &self.nodes_file) {
                 (Some(list), _) => list.split(',').map(|h| h.trim().to_string()).collect(),
                 (None, Some(file)) => hosts_of(file)?,
@@ -190,7 +194,7 @@ impl ClusterArgs {
             })?,
         };
         if !(1..=lab::MOST).contains(&count) {
-            let of = match self.cluster {
+            let of = match self.kind() {
                 Kind::Lab => "a lab",
                 _ => "a cluster of Vagrant's",
             };
@@ -259,7 +263,7 @@ mod tests {
 
     fn args(cluster: Kind, nodes: &str) -> ClusterArgs {
         ClusterArgs {
-            cluster,
+            cluster: Some(cluster),
             nodes: Some(nodes.into()),
             ..ClusterArgs::default()
         }
@@ -305,7 +309,7 @@ mod tests {
         let file = dir.path().join("hosts");
         std::fs::write(&file, "# ours\na\n\n b=10.0.0.2 # the slow one\n").expect("writes");
         let args = ClusterArgs {
-            cluster: Kind::Ssh,
+            cluster: Some(Kind::Ssh),
             nodes_file: Some(file),
             ..ClusterArgs::default()
         };

@@ -253,8 +253,7 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
             drawing: drawing.clone(),
         }),
     };
-    let of_spec = args.spec.is_some() && args.cluster.is_default();
-    let (cluster, hosts, access, nodes) = match of_spec {
+    let (cluster, hosts, access, nodes) = match args.spec.is_some() && args.cluster.is_default() {
         true => (
             below.cluster,
             below.hosts.clone(),
@@ -262,14 +261,14 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
             below.nodes,
         ),
         false => {
-            let chosen = args.cluster.choose(below.nodes)?;
-            let access = args.cluster.access.clone();
-            (
-                args.cluster.cluster,
-                chosen.hosts,
-                access,
-                Some(chosen.count),
-            )
+            // Other nodes of the kind that the specification has, unless the kind is said too.
+            let mut machines = args.cluster.clone();
+            let kind = *machines.cluster.get_or_insert(below.cluster);
+            if kind == below.cluster && machines.access.is_default() {
+                machines.access = below.access.clone();
+            }
+            let chosen = machines.choose(below.nodes)?;
+            (kind, chosen.hosts, machines.access, Some(chosen.count))
         }
     };
     Ok(Wanted {
@@ -486,5 +485,40 @@ mod tests {
         let summary = &judged.analyses[0].summary;
         assert!(summary.contains("stopped while it was judged"), "{summary}");
         assert!(summary.contains(&run.name()), "{summary}");
+    }
+
+    /// What a specification says of its machines holds until a flag says otherwise.
+    #[test]
+    fn machines_are_those_of_the_specification_unless_flags_say_others() {
+        use clap::Parser;
+
+        use crate::cli::{Cli, Command};
+        use crate::machines::AccessArgs;
+
+        let below = Wanted {
+            cluster: Kind::Ssh,
+            nodes: Some(2),
+            hosts: vec!["a".into(), "b".into()],
+            access: AccessArgs {
+                user: Some("root".into()),
+                ..AccessArgs::default()
+            },
+            ..Wanted::default()
+        };
+        let machines = |more: &[&str]| {
+            let line = [&["schism", "run", "--spec", "x.json"], more].concat();
+            let Command::Run(args) = Cli::try_parse_from(line).unwrap().command else {
+                unreachable!("it is a run");
+            };
+            let wanted = flags(&args, &below).unwrap();
+            let user = wanted.access.user;
+            (wanted.cluster, wanted.hosts.join(" "), user, wanted.nodes)
+        };
+        let root = || Some("root".to_string());
+        assert_eq!(machines(&[]), (Kind::Ssh, "a b".into(), root(), Some(2)));
+        let others = machines(&["--nodes", "c,d,e"]);
+        assert_eq!(others, (Kind::Ssh, "c d e".into(), root(), Some(3)));
+        let lab = machines(&["--cluster", "lab"]);
+        assert_eq!(lab, (Kind::Lab, String::new(), None, Some(2)));
     }
 }
