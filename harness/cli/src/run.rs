@@ -24,6 +24,7 @@ use crate::doctor;
 use crate::exit::{Failure, code};
 use crate::flags::{self, BudgetArgs, StoreArgs};
 use crate::judged::{Outcome, command_line, conclude, outcome, print};
+use crate::summary::Rest;
 use crate::machines::{ClusterArgs, Kind};
 use crate::plan::Plan;
 use crate::spec::{Drawing, Spec};
@@ -176,7 +177,7 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
             ..outcome(&run, &spec, &history, judged)
         }),
         false => {
-            print(&spec.title(), &judged, &history, false)?;
+            print(&spec.title(), &judged, &history, Rest::InReport, false)?;
             match unmet.as_deref() {
                 None => {}
                 Some([]) => terminal::line("\nas the scenario expects"),

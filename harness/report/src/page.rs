@@ -7,7 +7,7 @@ use history::fault::Span;
 use history::wording::{listed, noun};
 use serde_json::Value as Json;
 
-use crate::Run;
+use crate::{Origin, Run};
 use crate::charts;
 use crate::palette;
 use crate::tables::{self, families, sign};
@@ -18,7 +18,7 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// Most anomalies shown in full.
-const MAX_ANOMALIES: usize = 20;
+const MAX_ANOMALIES: usize = 100;
 
 /// Writes the whole page.
 pub fn write(out: &mut String, run: &Run) -> fmt::Result {
@@ -58,7 +58,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     writeln!(out, "</section>")?;
     section(out, "faults", "Faults and their receipts")?;
     match run.spans.is_empty() {
-        true => writeln!(out, "<p class=\"lead\">No fault was injected.</p>")?,
+        true => writeln!(out, "<p class=\"lead\">{}</p>", no_fault(run))?,
         false => tables::faults(out, run)?,
     }
     writeln!(out, "</section>")?;
@@ -252,12 +252,23 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
     if !input.command.is_empty() {
         writeln!(
             out,
-            "<div class=\"again\"><span>Run it again</span><code id=\"command\">{}</code>\
+            "<div class=\"again\"><span>{}</span><code id=\"command\">{}</code>\
              <button type=\"button\" id=\"copy\" hidden>Copy</button></div>",
+            match input.origin {
+                Origin::Run => "Run it again",
+                Origin::File => "Judge it again",
+            },
             Esc(clip(input.command, 4000))
         )?;
     }
     writeln!(out, "</header>")
+}
+
+fn no_fault(run: &Run) -> &'static str {
+    match run.input.origin {
+        Origin::Run => "No fault was injected.",
+        Origin::File => "The history tells of no fault.",
+    }
 }
 
 /// The reason for the verdict, in words.
@@ -286,7 +297,7 @@ fn because(out: &mut String, run: &Run) -> fmt::Result {
     if verdict == Verdict::Valid {
         let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
         let under = match (run.spans.is_empty(), held.is_empty()) {
-            (true, _) => "No fault was injected.".to_string(),
+            (true, _) => no_fault(run).to_string(),
             (false, true) => "No fault took hold.".to_string(),
             (false, false) => format!("Faults that took hold: {}.", families(&held)),
         };
@@ -373,7 +384,7 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
             (false, _) => String::new(),
             (true, false) => format!(" The first {shown} are shown."),
             (true, true) => format!(
-                " The first {shown} are shown; results.json has {}.",
+                " The first {shown} are shown; `--json` prints {}.",
                 count(findings.len())
             ),
         };

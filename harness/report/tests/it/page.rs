@@ -14,6 +14,7 @@ fn bare<'a>(history: &'a History, analyses: &'a [Analysis], verdict: Verdict) ->
     Input {
         system: "s",
         workload: "w",
+        origin: report::Origin::Run,
         command: "",
         spec: &serde_json::Value::Null,
         schedule: None,
@@ -311,6 +312,7 @@ fn hostile_text_stays_text() {
     let page = render(&Input {
         system: evil,
         workload: evil,
+        origin: report::Origin::Run,
         command: evil,
         spec: &spec,
         schedule: Some(evil),
