@@ -13,8 +13,8 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{Terms, within};
-use crate::choice::Model;
-use crate::transactions::Scope;
+use crate::consistency::Scope;
+use crate::model::Model;
 use crate::{Doubt, Meter};
 
 /// Accounts of every object.

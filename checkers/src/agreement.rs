@@ -33,6 +33,7 @@
 mod ballots;
 mod commands;
 mod elections;
+pub(crate) mod gauges;
 mod held;
 mod leases;
 mod logs;
@@ -45,7 +46,7 @@ use rustc_hash::FxHashSet;
 use self::ballots::Trace;
 use self::logs::Log;
 use crate::findings::Findings;
-use crate::{Analysis, Budget, Checker, Exhausted, Figure, Meter};
+use crate::{Analysis, Budget, Checker, Exhausted, Meter};
 
 /// Judges operations `log` and `trace`.
 #[derive(Clone, Debug)]
@@ -280,25 +281,25 @@ impl Agreement {
             Analysis::valid(self.name(), format!("{what} agree{but}"))
         };
         let entries: usize = recorded.logs.iter().map(|log| log.entries.len()).sum();
-        for (name, count) in [
-            ("logs", recorded.logs.len()),
-            ("log entries", entries),
-            ("slots", logs.slots),
-            ("traces", recorded.traces.len()),
-            ("promises", promises),
-            ("accepts", votes.accepts),
-            ("slots chosen by a majority", votes.chosen),
-            ("decided slots held against accepts", votes.compared),
-            ("log entries held against the node's trace", compared),
-            ("commands held against clients", commands.compared),
-            ("leases", leases),
+        for (gauge, count) in [
+            (gauges::LOGS, recorded.logs.len()),
+            (gauges::ENTRIES, entries),
+            (gauges::SLOTS, logs.slots),
+            (gauges::TRACES, recorded.traces.len()),
+            (gauges::PROMISES, promises),
+            (gauges::ACCEPTS, votes.accepts),
+            (gauges::CHOSEN, votes.chosen),
+            (gauges::DECIDED_COMPARED, votes.compared),
+            (gauges::ENTRIES_COMPARED, compared),
+            (gauges::COMMANDS_COMPARED, commands.compared),
+            (gauges::LEASES, leases),
         ] {
-            analysis = analysis.with_figure(Figure::new(name, count, ""));
+            analysis = analysis.with_figure(gauge.figure(count));
         }
         if let Some(elections) = elections {
             analysis = analysis
-                .with_figure(Figure::new("elections", elections.held, ""))
-                .with_figure(Figure::new("needless elections", elections.needless, ""));
+                .with_figure(gauges::ELECTIONS.figure(elections.held))
+                .with_figure(gauges::NEEDLESS.figure(elections.needless));
         }
         Ok(analysis)
     }

@@ -1,8 +1,8 @@
 //! What a checker found.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
+use crate::figure::Figure;
 use crate::{Stretch, Verdict};
 
 /// The result of one checker on one history.
@@ -47,25 +47,6 @@ pub struct Anomaly {
     /// The part of the history in which they cannot be ordered, if they could be elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stretch: Option<Stretch>,
-}
-
-/// Something measured: a name, a number or a structure, and its unit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Figure {
-    pub name: String,
-    pub value: Json,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub unit: String,
-}
-
-impl Figure {
-    pub fn new(name: &str, value: impl Into<Json>, unit: &str) -> Figure {
-        Figure {
-            name: name.to_string(),
-            value: value.into(),
-            unit: unit.to_string(),
-        }
-    }
 }
 
 impl Analysis {

@@ -6,6 +6,7 @@
 //! What had not ended when nobody asked any more is at least so long, and is shown as that ([`censored`]).
 
 mod censored;
+pub(crate) mod gauges;
 mod overlap;
 mod waits;
 
@@ -94,11 +95,7 @@ impl Checker for Availability {
         let gaps: Vec<Json> = gaps.iter().map(|wait| wait.json()).collect();
         let mut figures = service(&ops, ok.len(), &waits, asked);
         figures.extend(offered.iter().flat_map(|offered| plan(&ops, offered)));
-        figures.extend(
-            overlap
-                .iter()
-                .map(|overlap| ("overlap", overlap.json(), "%")),
-        );
+        figures.extend(overlap.map(|overlap| gauges::OVERLAP.figure(overlap.json())));
         let held: Vec<&Span> = spans.iter().filter(|span| span.held()).collect();
         let views = Views::of(&ops, offered.as_ref(), history, waits);
         figures.extend(views.of_faults(&held));
@@ -107,22 +104,16 @@ impl Checker for Availability {
             .map(|span| views.of_fault(span, &ok, history.end()))
             .collect();
         figures.extend([
-            ("operations", outcomes(&ops), ""),
-            ("latency", latency(&ops), "ms"),
-            ("ok per second", per_second(&ok, history.end()), "ops/s"),
-            ("without success", gaps.into(), "s"),
-            ("first ok after faults", recovery.into(), "s"),
+            gauges::OPERATIONS.figure(outcomes(&ops)),
+            gauges::LATENCY.figure(latency(&ops)),
+            gauges::PER_SECOND.figure(per_second(&ok, history.end())),
+            gauges::WITHOUT_SUCCESS.figure(gaps),
+            gauges::AFTER_FAULTS.figure(recovery),
         ]);
         let analysis = Analysis::measured(self.name(), summary);
-        figures
-            .into_iter()
-            .fold(analysis, |analysis, (name, value, unit)| {
-                analysis.with_figure(Figure::new(name, value, unit))
-            })
+        figures.into_iter().fold(analysis, Analysis::with_figure)
     }
 }
-
-type Measured = (&'static str, Json, &'static str);
 
 fn summary(
     ops: &[&Op],
@@ -155,7 +146,7 @@ fn summary(
 }
 
 /// What became of the plan: what was never offered bends what is said of the rest.
-fn plan(ops: &[&Op], offered: &Offered) -> Vec<Measured> {
+fn plan(ops: &[&Op], offered: &Offered) -> Vec<Figure> {
     if offered.due == 0 {
         return Vec::new();
     }
@@ -176,13 +167,13 @@ fn plan(ops: &[&Op], offered: &Offered) -> Vec<Measured> {
         "harness late": offered.late,
     });
     vec![
-        ("not offered", parts, "%"),
-        ("answered of what was due", answered.into(), "%"),
+        gauges::NOT_OFFERED.figure(parts),
+        gauges::ANSWERED_OF_DUE.figure(answered),
     ]
 }
 
 /// What share of the operations, and of the time, was served.
-fn service(ops: &[&Op], ok: usize, waits: &[Wait], asked: Duration) -> Vec<Measured> {
+fn service(ops: &[&Op], ok: usize, waits: &[Wait], asked: Duration) -> Vec<Figure> {
     if ops.is_empty() {
         return Vec::new();
     }
@@ -193,12 +184,8 @@ fn service(ops: &[&Op], ok: usize, waits: &[Wait], asked: Duration) -> Vec<Measu
     };
     let asked = asked.as_secs_f64();
     let mut figures = vec![
-        (
-            "answered",
-            (100.0 * ok as f64 / ops.len() as f64).into(),
-            "%",
-        ),
-        ("time asked", asked.into(), "s"),
+        gauges::ANSWERED.figure(100.0 * ok as f64 / ops.len() as f64),
+        gauges::TIME_ASKED.figure(asked),
     ];
     if asked > 0.0 {
         let without: serde_json::Map<String, Json> = PATIENCE
@@ -210,8 +197,8 @@ fn service(ops: &[&Op], ok: usize, waits: &[Wait], asked: Duration) -> Vec<Measu
                 )
             })
             .collect();
-        figures.push(("time without an answer", without.into(), "%"));
-        figures.push(("throughput", (ok as f64 / asked).into(), "ops/s"));
+        figures.push(gauges::WITHOUT_ANSWER.figure(without));
+        figures.push(gauges::THROUGHPUT.figure(ok as f64 / asked));
     }
     figures
 }
@@ -283,32 +270,31 @@ impl<'a> Views<'a> {
     }
 
     /// Over all faults that held: as everybody together saw them, and as the worst placed did.
-    fn of_faults(&self, held: &[&Span]) -> Vec<Measured> {
+    fn of_faults(&self, held: &[&Span]) -> Vec<Figure> {
         let all = || std::iter::once(&self.all);
-        let rows: [(&str, Vec<Option<Censored>>); 6] = [
-            ("longest wait of a fault", worst(held, all(), View::longest)),
+        let nodes = || self.nodes.values();
+        let clients = || self.clients.iter();
+        let rows = [
+            (gauges::WAIT, worst(held, all(), View::longest)),
+            (gauges::WAIT_OF_NODE, worst(held, nodes(), View::longest)),
             (
-                "longest wait of a fault, worst node",
-                worst(held, self.nodes.values(), View::longest),
+                gauges::WAIT_OF_CLIENT,
+                worst(held, clients(), View::longest),
+            ),
+            (gauges::AFTER_HEAL, worst(held, all(), View::first)),
+            (
+                gauges::AFTER_HEAL_OF_NODE,
+                worst(held, nodes(), View::first),
             ),
             (
-                "longest wait of a fault, worst client",
-                worst(held, self.clients.iter(), View::longest),
-            ),
-            ("first answer after heal", worst(held, all(), View::first)),
-            (
-                "first answer after heal, worst node",
-                worst(held, self.nodes.values(), View::first),
-            ),
-            (
-                "first answer after heal, worst client",
-                worst(held, self.clients.iter(), View::first),
+                gauges::AFTER_HEAL_OF_CLIENT,
+                worst(held, clients(), View::first),
             ),
         ];
         let rows = rows.into_iter();
-        rows.filter_map(|(name, values)| {
+        rows.filter_map(|(gauge, values)| {
             let values = spread(values.into_iter().flatten().collect())?;
-            Some((name, values, "s"))
+            Some(gauge.figure(values))
         })
         .collect()
     }

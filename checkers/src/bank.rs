@@ -23,11 +23,18 @@ use std::collections::BTreeMap;
 use history::wording::counted;
 use history::{History, Op, Outcome, Value};
 
-use crate::choice::{Choice, Model};
+use crate::figure::Gauge;
 use crate::findings::Findings;
 use crate::linearizable::search::NEVER;
+use crate::model::{Choice, Model};
 use crate::ranks::Ranks;
-use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Explained, Figure, Meter, Verdict};
+use crate::{Analysis, Anomaly, Budget, Checker, Exhausted, Explained, Meter, Verdict};
+
+const TRANSFERS: Gauge = Gauge::count("transfers");
+const READS: Gauge = Gauge::count("reads");
+const BOUNDED: Gauge = Gauge::count("reads only bounded");
+
+pub(crate) const GAUGES: &[Gauge] = &[TRANSFERS, READS, BOUNDED];
 
 /// Judges operations `transfer` (`[from, to, amount]`) and `read` (answered with a list of
 /// `[account, balance]`). What the accounts had at first is what a read says that returned before
@@ -203,9 +210,9 @@ fn judge(
         _ => Analysis::valid(name, summary),
     };
     let analysis = (found.into_analysis(fine))
-        .with_figure(Figure::new("transfers", done, ""))
-        .with_figure(Figure::new("reads", reads.len(), ""))
-        .with_figure(Figure::new("reads only bounded", bounded, ""));
+        .with_figure(TRANSFERS.figure(done))
+        .with_figure(READS.figure(reads.len()))
+        .with_figure(BOUNDED.figure(bounded));
     let all = bounded == 0 || !opened;
     Ok((analysis, all.then_some(explained)))
 }

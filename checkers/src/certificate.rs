@@ -8,8 +8,8 @@ use history::{History, Op, Outcome, Process, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use crate::choice::Model;
-use crate::transactions::Scope;
+use crate::consistency::Scope;
+use crate::model::Model;
 
 /// What is asked of a history. A certificate answers one question, and proves nothing of another: under a lock's
 /// rules a register's history has no operation at all.

@@ -17,6 +17,7 @@ mod confirmed;
 mod depth;
 mod eventual;
 mod figures;
+pub(crate) mod gauges;
 mod growth;
 mod ledger;
 mod prefix;

@@ -4,8 +4,13 @@
 use history::mark::{Crash, Mark, Phase, Placed, began, marks};
 use history::{History, Name, fault};
 
+use crate::figure::Gauge;
 use crate::recovery::log_text;
-use crate::{Analysis, Anomaly, Budget, Checker, Figure};
+use crate::{Analysis, Anomaly, Budget, Checker};
+
+const CRASHES: Gauge = Gauge::count("crashes");
+
+pub(crate) const GAUGES: &[Gauge] = &[CRASHES];
 
 /// Invalid if a daemon ended by itself, unless that is allowed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +33,7 @@ impl Checker for Crashes {
                 _ => None,
             })
             .collect();
-        let count = Figure::new("crashes", crashes.len(), "");
+        let count = CRASHES.figure(crashes.len());
         let first = crashes.first().map(|crash| crash.reason.clone());
         let first = first.map(|reason| reason.lines().next().unwrap_or_default().to_string());
         let more = match crashes.len() {

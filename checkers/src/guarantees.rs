@@ -19,124 +19,18 @@ mod lattice;
 pub(crate) mod sessions;
 
 use std::borrow::Cow;
-use std::fmt;
 
 use history::columns::Row;
 use history::wording::counted;
 use history::{History, Kind};
 
 use self::lattice::{Lattice, State};
-use crate::choice::{Choice, Model};
+use crate::counts::{JUDGED, KEYS, UNKNOWN_OUTCOME};
+pub use crate::guarantee::Guarantee;
 use crate::linearizable::Registers;
 use crate::linearizable::parts::{Flaw, Role};
+use crate::model::{Choice, Model};
 use crate::{Analysis, Anomaly, Budget, Checker, Verdict, staleness};
-
-/// A consistency model of registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Guarantee {
-    ReadYourWrites,
-    MonotonicReads,
-    MonotonicWrites,
-    WritesFollowReads,
-    PerKeySequential,
-    Causal,
-    Sequential,
-    #[default]
-    Linearizable,
-}
-
-impl Guarantee {
-    /// All, a weaker one never behind a stronger.
-    pub const ALL: [Guarantee; 8] = [
-        Guarantee::ReadYourWrites,
-        Guarantee::MonotonicReads,
-        Guarantee::MonotonicWrites,
-        Guarantee::WritesFollowReads,
-        Guarantee::PerKeySequential,
-        Guarantee::Causal,
-        Guarantee::Sequential,
-        Guarantee::Linearizable,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Guarantee::ReadYourWrites => "read-your-writes",
-            Guarantee::MonotonicReads => "monotonic-reads",
-            Guarantee::MonotonicWrites => "monotonic-writes",
-            Guarantee::WritesFollowReads => "writes-follow-reads",
-            Guarantee::PerKeySequential => "per-key-sequential",
-            Guarantee::Causal => "causal",
-            Guarantee::Sequential => "sequential",
-            Guarantee::Linearizable => "linearizable",
-        }
-    }
-
-    /// By its name or by one that others have for it.
-    pub fn named(name: &str) -> Option<Guarantee> {
-        let name = name.to_lowercase();
-        let own = Guarantee::ALL.into_iter().find(|g| g.name() == name);
-        own.or(match name.as_str() {
-            "ryw" | "read-my-writes" => Some(Guarantee::ReadYourWrites),
-            "mr" => Some(Guarantee::MonotonicReads),
-            "mw" => Some(Guarantee::MonotonicWrites),
-            "wfr" | "session-causality" => Some(Guarantee::WritesFollowReads),
-            "coherence" | "cache-consistency" => Some(Guarantee::PerKeySequential),
-            "causal-consistency" | "causal-convergence" | "causal-plus" | "ccv" => {
-                Some(Guarantee::Causal)
-            }
-            "sequential-consistency" | "sc" => Some(Guarantee::Sequential),
-            "linearizability" | "atomic" => Some(Guarantee::Linearizable),
-            _ => None,
-        })
-    }
-
-    /// What the next weaker ones are.
-    fn weaker(self) -> &'static [Guarantee] {
-        match self {
-            Guarantee::Linearizable => &[Guarantee::Sequential],
-            Guarantee::Sequential => &[Guarantee::PerKeySequential, Guarantee::Causal],
-            Guarantee::PerKeySequential => &[Guarantee::ReadYourWrites, Guarantee::MonotonicReads],
-            Guarantee::Causal => &[
-                Guarantee::ReadYourWrites,
-                Guarantee::MonotonicReads,
-                Guarantee::MonotonicWrites,
-                Guarantee::WritesFollowReads,
-            ],
-            _ => &[],
-        }
-    }
-
-    /// Whether every history that this allows is one that the other allows.
-    pub fn implies(self, other: Guarantee) -> bool {
-        self == other || self.weaker().iter().any(|weaker| weaker.implies(other))
-    }
-
-    /// What it says, in one clause.
-    fn promise(self) -> &'static str {
-        match self {
-            Guarantee::ReadYourWrites => "a session sees what it wrote",
-            Guarantee::MonotonicReads => "a session goes on seeing what it saw",
-            Guarantee::MonotonicWrites => {
-                "who saw a write of a session goes on seeing those that it made before"
-            }
-            Guarantee::WritesFollowReads => {
-                "who saw a write goes on seeing what its session had read before"
-            }
-            Guarantee::PerKeySequential => {
-                "the operations of each key have an order that keeps that of sessions"
-            }
-            Guarantee::Causal => "who sees a write sees what came before it",
-            Guarantee::Sequential => "all operations have an order that keeps that of sessions",
-            Guarantee::Linearizable => "all operations have an order that keeps that of time",
-        }
-    }
-}
-
-impl fmt::Display for Guarantee {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Judges registers by one model, and says of all others whether they hold if they are not linearizable.
 #[derive(Clone, Debug)]
@@ -250,7 +144,7 @@ fn judgeable(history: &History, keyed: bool) -> (Cow<'_, History>, Option<Flaw>)
 
 /// Counts of operations and keys are the same by whatever model.
 fn with_counts(analysis: Analysis, linear: &Analysis) -> Analysis {
-    let counts = ["operations judged", "of unknown outcome", "keys"];
+    let counts = [JUDGED, UNKNOWN_OUTCOME, KEYS].map(|gauge| gauge.name);
     let figures = linear
         .figures
         .iter()

@@ -6,32 +6,18 @@
 
 use history::columns::Row;
 use history::word::Stored;
-use history::wording::{counted, listed};
+use history::wording::counted;
 use history::{History, Value};
 use rustc_hash::FxHashMap;
 
-use crate::choice::{Choice, Model};
+use crate::consistency::Scope;
+use crate::counts::{KEYS, KEYS_FOUND_WRONG, KEYS_UNDECIDED, WRONG_KEYS, told_wrong};
 use crate::linearizable::parts::Flaw;
-use crate::transactions::Scope;
+use crate::model::{Choice, Model};
 use crate::{Account, Analysis, Anomaly, Budget, Certificate, Checker, Figure, Order, Verdict};
 
 /// As many as a report shows; the number of wrong keys is a figure.
 const MOST_ANOMALIES: usize = 16;
-
-/// As many wrong keys as a sentence names; a figure has them all.
-const MOST_NAMED: usize = 8;
-
-/// `key 4 is wrong`, `3 keys are wrong: 4, 7 and 9`.
-pub(crate) fn told_wrong(keys: &[&str]) -> String {
-    match keys {
-        [key] => format!("key {key} is wrong"),
-        keys => format!(
-            "{} keys are wrong: {}",
-            keys.len(),
-            listed(keys, MOST_NAMED)
-        ),
-    }
-}
 
 /// Judges each key by a checker of one object.
 pub struct Keyed<C>(pub C);
@@ -193,7 +179,7 @@ impl<C: Checker> Keyed<C> {
                 let all = parts.iter().map(|(_, analysis)| analysis.found()).sum();
                 Analysis::valid(name, summary)
                     .with_anomalies(anomalies, all)
-                    .with_figure(Figure::new("wrong keys", named, ""))
+                    .with_figure(WRONG_KEYS.figure(named))
             }
             () if unknown > 0 => Analysis::unknown(name, said(Verdict::Unknown)),
             () if vacuous == keys && keys > 0 => Analysis::vacuous(name, said(Verdict::Vacuous)),
@@ -207,9 +193,9 @@ impl<C: Checker> Keyed<C> {
             .into_iter()
             .fold(analysis, Analysis::with_figure);
         analysis
-            .with_figure(Figure::new("keys", keys, ""))
-            .with_figure(Figure::new("keys found wrong", wrong, ""))
-            .with_figure(Figure::new("keys undecided", unknown, ""))
+            .with_figure(KEYS.figure(keys))
+            .with_figure(KEYS_FOUND_WRONG.figure(wrong))
+            .with_figure(KEYS_UNDECIDED.figure(unknown))
     }
 }
 

@@ -50,13 +50,20 @@ pub mod chain;
 pub mod choice;
 pub mod completeness;
 pub mod compose;
+mod consistency;
+mod counts;
 pub mod crashes;
 pub mod drawing;
+mod figure;
 mod findings;
+pub mod gauges;
+mod guarantee;
 pub mod guarantees;
 pub mod keyed;
 pub mod lateness;
 pub mod linearizable;
+mod model;
+pub mod models;
 pub mod objects;
 mod proof;
 mod ranks;
@@ -71,8 +78,9 @@ pub mod vacuity;
 mod verdict;
 
 pub use accounts::{Account, Accounts, Explained, recount};
-pub use analysis::{Analysis, Anomaly, Figure};
+pub use analysis::{Analysis, Anomaly};
 pub use certificate::{Certificate, Order, Terms, replay, verify};
+pub use figure::{Better, Figure, Gauge, Part};
 pub use history::{Budget, Exhausted, Meter};
 pub use proof::{Proof, Shown};
 pub use refutation::{Core, Doubt, Refutation, Stretch, confirmed, refute};
@@ -89,7 +97,7 @@ pub trait Checker: Send + Sync {
     fn check(&self, history: &History, budget: &Budget) -> Analysis;
 
     /// What it asks, if its verdict can be shown to others ([`choice::Choice::prove`]).
-    fn asks(&self) -> Option<choice::Choice> {
+    fn asks(&self) -> Option<model::Choice> {
         None
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod core;
 mod culprits;
 pub mod decide;
 pub mod frontier;
+pub(crate) mod gauges;
 pub mod model;
 pub(crate) mod numbers;
 pub(crate) mod parts;
@@ -35,12 +36,13 @@ use self::core::Core;
 use self::decide::Outcome;
 use self::model::Register;
 use self::parts::{Flaw, Part};
-use crate::choice::{Choice, Model};
-use crate::keyed::told_wrong;
-use crate::transactions::Scope;
+use crate::consistency::Scope;
+use crate::counts::{
+    JUDGED, KEYS, KEYS_FOUND_WRONG, KEYS_UNDECIDED, UNKNOWN_OUTCOME, WRONG_KEYS, told_wrong,
+};
+use crate::model::{Choice, Model, unwrapped};
 use crate::{
-    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, ranks,
-    threads,
+    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Meter, Order, ranks, threads,
 };
 
 /// As many as are told with their evidence, the first of each wrong key before others. All are counted, and all wrong keys
@@ -147,10 +149,7 @@ impl Registers {
     /// Key and content of a value; none if there should be a key and is not.
     #[inline]
     fn unwrap<'h>(&self, value: Stored<'h>) -> Option<(Option<Stored<'h>>, Stored<'h>)> {
-        match self.keyed {
-            false => Some((None, value)),
-            true => value.as_pair().map(|(key, value)| (Some(key), value)),
-        }
+        unwrapped(value, self.keyed, Stored::as_pair)
     }
 
     fn judge(&self, parts: &[Part], certify: bool, meter: &Meter) -> Vec<Judged> {
@@ -350,22 +349,22 @@ impl Registers {
                 let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
                 match keys.is_empty() {
                     true => analysis,
-                    false => analysis.with_figure(Figure::new("wrong keys", keys, "")),
+                    false => analysis.with_figure(WRONG_KEYS.figure(keys)),
                 }
             }
         };
-        for (name, count) in [
-            ("operations judged", operations),
-            ("of unknown outcome", parts.iter().map(|p| p.lost).sum()),
-            ("keys", parts.len()),
-            ("keys judged by zones", by(Engine::Zones)),
-            ("keys judged by versions", by(Engine::Versions)),
-            ("keys judged by frontier", by(Engine::Frontier)),
-            ("keys judged by search", by(Engine::Search)),
-            ("keys found wrong", wrong_keys),
-            ("keys undecided", unknown.len()),
+        for (gauge, count) in [
+            (JUDGED, operations),
+            (UNKNOWN_OUTCOME, parts.iter().map(|p| p.lost).sum()),
+            (KEYS, parts.len()),
+            (gauges::BY_ZONES, by(Engine::Zones)),
+            (gauges::BY_VERSIONS, by(Engine::Versions)),
+            (gauges::BY_FRONTIER, by(Engine::Frontier)),
+            (gauges::BY_SEARCH, by(Engine::Search)),
+            (KEYS_FOUND_WRONG, wrong_keys),
+            (KEYS_UNDECIDED, unknown.len()),
         ] {
-            analysis = analysis.with_figure(Figure::new(name, count, ""));
+            analysis = analysis.with_figure(gauge.figure(count));
         }
         analysis
     }

@@ -31,25 +31,30 @@ use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use crate::certificate::replay;
-use crate::choice::{self, Choice};
+use crate::consistency::Scope;
+use crate::counts::{JUDGED, UNKNOWN_OUTCOME, WRONG_KEYS, told_wrong};
+use crate::figure::Gauge;
 use crate::findings::Findings;
-use crate::keyed::told_wrong;
 use crate::linearizable::core::core;
 use crate::linearizable::have_an_order;
 use crate::linearizable::model::Model;
 use crate::linearizable::parts::Flaw;
 use crate::linearizable::search::{self, NEVER, NONE, Timed};
+use crate::model::{self, Choice};
 use crate::ranks::{self, Follows, Ranks};
-use crate::transactions::Scope;
 use crate::{
     Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Stretch,
     Verdict,
 };
 
+const OBJECTS: Gauge = Gauge::count("objects");
+const FOUND_WRONG: Gauge = Gauge::count("objects found wrong");
+const UNDECIDED: Gauge = Gauge::count("objects undecided");
+
 /// Judges one of the models of the table above.
 #[derive(Clone, Debug)]
 pub struct Objects {
-    model: choice::Model,
+    model: model::Model,
     keyed: bool,
     initial: Value,
     search: bool,
@@ -153,7 +158,7 @@ impl Part<'_> {
 
 impl Objects {
     /// One object.
-    pub fn single(model: choice::Model) -> Objects {
+    pub fn single(model: model::Model) -> Objects {
         Objects {
             model,
             keyed: false,
@@ -163,7 +168,7 @@ impl Objects {
     }
 
     /// Many, each with a key.
-    pub fn keyed(model: choice::Model) -> Objects {
+    pub fn keyed(model: model::Model) -> Objects {
         Objects {
             keyed: true,
             ..Objects::single(model)
@@ -203,11 +208,8 @@ impl Objects {
     }
 
     fn within<'h>(&self, value: &'h Value) -> Result<(Option<&'h Value>, &'h Value), String> {
-        match (self.keyed, value.as_pair()) {
-            (false, _) => Ok((None, value)),
-            (true, Some((key, value))) => Ok((Some(key), value)),
-            (true, None) => Err(format!("{value} is not [key, value]")),
-        }
+        let parts = model::unwrapped(value, self.keyed, Value::as_pair);
+        parts.ok_or_else(|| format!("{value} is not [key, value]"))
     }
 
     /// The objects, and what cannot be judged of none of them in particular; or why nothing can be.
@@ -372,7 +374,7 @@ impl Objects {
                 let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
                 let keys: Vec<_> = wrong.iter().map(|(_, key)| key.clone()).collect();
                 match self.keyed {
-                    true => analysis.with_figure(Figure::new("wrong keys", keys, "")),
+                    true => analysis.with_figure(WRONG_KEYS.figure(keys)),
                     false => analysis,
                 }
             }
@@ -390,18 +392,18 @@ impl Objects {
         };
         let analysis = accounts.into_iter().fold(analysis, Analysis::with_figure);
         let analysis = analysis
-            .with_figure(Figure::new("operations judged", operations, ""))
-            .with_figure(Figure::new("of unknown outcome", lost, ""))
-            .with_figure(Figure::new("objects", parts.len(), ""))
-            .with_figure(Figure::new("objects found wrong", wrong.len(), ""))
-            .with_figure(Figure::new("objects undecided", unknown.len(), ""));
+            .with_figure(JUDGED.figure(operations))
+            .with_figure(UNKNOWN_OUTCOME.figure(lost))
+            .with_figure(OBJECTS.figure(parts.len()))
+            .with_figure(FOUND_WRONG.figure(wrong.len()))
+            .with_figure(UNDECIDED.figure(unknown.len()));
         (analysis, orders)
     }
 
     /// Whether such an object can begin like this.
     fn starts(&self) -> Result<(), String> {
         match self.model {
-            choice::Model::TotalQueue | choice::Model::Lease if self.initial.is_nil() => Ok(()),
+            model::Model::TotalQueue | model::Model::Lease if self.initial.is_nil() => Ok(()),
             model => replay::object(model, &self.initial).map(drop),
         }
     }
@@ -430,7 +432,7 @@ impl Objects {
         accounts: &mut Vec<Figure>,
         meter: &mut Meter,
     ) -> Result<Judged, Exhausted> {
-        use choice::Model;
+        use model::Model;
         match self.model {
             Model::Queue => pile::judge(pile::Kind::Fifo, part, by_search, meter),
             Model::Stack => pile::judge(pile::Kind::Lifo, part, by_search, meter),
@@ -465,7 +467,7 @@ impl Checker for Objects {
     fn name(&self) -> &str {
         match self.model {
             // There is another set, which is read whole.
-            choice::Model::Set => "set by element",
+            model::Model::Set => "set by element",
             model => model.name(),
         }
     }

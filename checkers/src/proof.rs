@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::{Account, Accounts, recount};
 use crate::certificate::Terms;
-use crate::choice::Model;
-use crate::transactions::Scope;
+use crate::consistency::Scope;
+use crate::model::Model;
 use crate::{Budget, Certificate, Core, Doubt, Order, Refutation, Verdict, refute, verify};
 
 /// One of these, as a file has it: with `orders`, `accounts` or `cores`.

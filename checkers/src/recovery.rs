@@ -13,8 +13,17 @@ use history::wording::{counted, either, seconds};
 use history::{History, Name, Op, Time};
 use serde_json::json;
 
+use crate::figure::{Gauge, Part};
 use crate::role::{Roles, answered};
-use crate::{Analysis, Anomaly, Budget, Checker, Figure};
+use crate::{Analysis, Anomaly, Budget, Checker};
+
+const SERVED_AGAIN: Gauge = Gauge::new(
+    "served again after",
+    "s",
+    &[Part::of("slowest"), Part::of("allowed")],
+);
+
+pub(crate) const GAUGES: &[Gauge] = &[SERVED_AGAIN];
 
 /// Judges what the run recorded after its last heal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,7 +125,7 @@ impl Checker for Recovery {
         let mut analysis = Analysis::of_anomalies(self.name(), summary, anomalies);
         if let Some(slowest) = slowest {
             let value = json!({"slowest": slowest.as_secs_f64(), "allowed": allowed.as_secs_f64()});
-            analysis = analysis.with_figure(Figure::new("served again after", value, "s"));
+            analysis = analysis.with_figure(SERVED_AGAIN.figure(value));
         }
         analysis
     }

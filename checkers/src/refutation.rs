@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts;
 use crate::certificate::{Terms, replay};
-use crate::choice::Model;
-use crate::transactions::Scope;
+use crate::consistency::Scope;
+use crate::model::Model;
 use crate::{Budget, Exhausted, Meter};
 
 pub use self::grown::confirmed;

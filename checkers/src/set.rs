@@ -18,16 +18,32 @@ use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::choice::{self, Choice};
+use crate::consistency::Scope;
+use crate::figure::{Gauge, Part};
 use crate::findings::Findings;
 use crate::linearizable::model::Model;
 use crate::linearizable::search;
+use crate::model::{self, Choice};
 use crate::objects::{Untried, try_all};
 use crate::ranks::{self, Follows, Ranks};
-use crate::transactions::Scope;
-use crate::{
-    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, Verdict,
-};
+use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Meter, Order, Verdict};
+
+const ADDS: Gauge = Gauge::count("adds");
+const ACKNOWLEDGED: Gauge = Gauge::count("adds acknowledged");
+const READS: Gauge = Gauge::count("reads");
+const LOST: Gauge = Gauge::new(
+    "elements lost",
+    "",
+    &[Part::WHOLE
+        .called(
+            "lost acknowledgements",
+            "Elements whose addition was acknowledged and that a later read does not show.",
+        )
+        .lower()
+        .headline()],
+);
+
+pub(crate) const GAUGES: &[Gauge] = &[LOST, ADDS, ACKNOWLEDGED, READS];
 
 /// Judges operations `add` (with the element) and `read` (answered with a list of all elements).
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +92,7 @@ impl Checker for GrowOnlySet {
     }
 
     fn asks(&self) -> Option<Choice> {
-        Some(Choice::of_objects(choice::Model::Set, false))
+        Some(Choice::of_objects(model::Model::Set, false))
     }
 }
 
@@ -88,7 +104,7 @@ impl GrowOnlySet {
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         match judge(history, &mut budget.start()) {
             Ok((found, ops)) if found.verdict == Verdict::Valid => Ok(Certificate {
-                model: choice::Model::Set,
+                model: model::Model::Set,
                 keyed: false,
                 initial: Value::Nil,
                 scope: Scope::Realtime,
@@ -231,10 +247,10 @@ fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u
         _ => Analysis::valid(name, summary),
     };
     let analysis = (found.all.into_analysis(fine))
-        .with_figure(Figure::new("adds", adds.len(), ""))
-        .with_figure(Figure::new("adds acknowledged", acknowledged, ""))
-        .with_figure(Figure::new("reads", reads.len(), ""))
-        .with_figure(Figure::new("elements lost", lost, ""));
+        .with_figure(ADDS.figure(adds.len()))
+        .with_figure(ACKNOWLEDGED.figure(acknowledged))
+        .with_figure(READS.figure(reads.len()))
+        .with_figure(LOST.figure(lost));
     Ok((analysis, order))
 }
 

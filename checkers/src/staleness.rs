@@ -25,8 +25,47 @@ use rustc_hash::FxHashMap;
 use serde_json::json;
 
 use self::versions::Versions;
+use crate::figure::{Gauge, Part};
 use crate::linearizable::parts::Role;
+use crate::model::unwrapped;
 use crate::{Analysis, Budget, Checker, Exhausted, Figure, Meter};
+
+const STALE_READS: Gauge = Gauge::new(
+    "stale reads",
+    "%",
+    &[Part::WHOLE
+        .called(
+            "stale reads",
+            "Share of the reads whose value had surely been overwritten: a later write had returned \
+             before the read was called.",
+        )
+        .lower()
+        .headline()],
+);
+
+const STALENESS: Gauge = Gauge::new(
+    "staleness",
+    "s",
+    &[
+        Part::of("max")
+            .called(
+                "staleness, worst",
+                "The smallest \u{394} for which each key is \u{394}-atomic: linearizable, had each read \
+                 been called so much earlier.",
+            )
+            .lower()
+            .headline(),
+        Part::of("p99"),
+    ],
+);
+
+const SMALLEST_DELTA: Gauge = Gauge::new("smallest delta", "s", &[Part::WHOLE]);
+const SMALLEST_K: Gauge = Gauge::new("smallest k", "", &[Part::WHOLE, Part::of("at least")]);
+
+pub(crate) const GAUGES: &[Gauge] = &[STALE_READS, STALENESS, SMALLEST_K];
+
+/// Those of the checkers that say how far from linearizable a history is.
+pub(crate) const OF_OTHERS: &[Gauge] = &[SMALLEST_DELTA, SMALLEST_K];
 
 /// Measures operations `read` and `write` of registers with keys: `[key, nil]` and `[key, value]`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,7 +136,7 @@ pub(crate) fn measure(
     let mut keys: FxHashMap<Option<&Value>, Key> = FxHashMap::default();
     for op in history.ops() {
         meter.tick(64 * history.ops().len() as u64)?;
-        let Some((key, asked)) = unwrapped(&op.input, keyed) else {
+        let Some((key, asked)) = unwrapped(&op.input, keyed, Value::as_pair) else {
             continue;
         };
         match (Role::of(&op.f), op.outcome) {
@@ -115,7 +154,7 @@ pub(crate) fn measure(
                     key.others.extend(same.map(|(call, ret, _)| (call, ret)));
                 }
             }
-            (Some(Role::Read), Outcome::Ok) => match unwrapped(&op.output, keyed) {
+            (Some(Role::Read), Outcome::Ok) => match unwrapped(&op.output, keyed, Value::as_pair) {
                 Some((answered, _)) if answered == key => {
                     keys.entry(key).or_default().reads.push(op);
                 }
@@ -134,14 +173,6 @@ pub(crate) fn measure(
 
 fn stamp(ns: u64) -> u64 {
     ns.saturating_add(1)
-}
-
-/// Key and content; none if there should be a key and is not.
-pub(crate) fn unwrapped(value: &Value, keyed: bool) -> Option<(Option<&Value>, &Value)> {
-    match keyed {
-        true => value.as_pair().map(|(key, value)| (Some(key), value)),
-        false => Some((None, value)),
-    }
 }
 
 impl Key<'_> {
@@ -170,7 +201,7 @@ impl Key<'_> {
         }
         for read in &self.reads {
             meter.tick(64 * (seen.len() + measured.ages_ns.len()) as u64)?;
-            let value = unwrapped(&read.output, keyed).map(|(_, value)| value);
+            let value = unwrapped(&read.output, keyed, Value::as_pair).map(|(_, value)| value);
             let (call, ret) = (stamp(read.call.0), stamp(read.ret.0));
             let written = match value {
                 Some(value) if value == initial && !self.written.contains_key(value) => {
@@ -247,8 +278,8 @@ impl Measured {
             Versions::AtLeast(_) => json!({"at least": k}),
         };
         [
-            Figure::new("smallest delta", seconds(self.delta_ns), "s"),
-            Figure::new("smallest k", versions, ""),
+            SMALLEST_DELTA.figure(seconds(self.delta_ns)),
+            SMALLEST_K.figure(versions),
         ]
     }
 
@@ -283,8 +314,8 @@ impl Measured {
             let share = 100.0 * stale as f64 / ages.len() as f64;
             let age = json!({"p99": seconds(ages[rank - 1]), "max": seconds(self.delta_ns)});
             analysis = analysis
-                .with_figure(Figure::new("stale reads", share, "%"))
-                .with_figure(Figure::new("staleness", age, "s"));
+                .with_figure(STALE_READS.figure(share))
+                .with_figure(STALENESS.figure(age));
             let [_, versions] = self.figures();
             analysis = analysis.with_figure(versions);
         }

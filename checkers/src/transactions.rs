@@ -8,7 +8,6 @@
 //! Read `read` and `lists` for what is taken from the history, `graph` and `cycles` for the search,
 //! `consistency` for what a finding refutes, `findings` for how it is told.
 
-mod consistency;
 mod cycles;
 mod findings;
 mod graph;
@@ -24,7 +23,6 @@ mod visibility;
 use history::wording::counted;
 use history::{History, Value};
 
-pub use self::consistency::{Class, Consistency, Scope};
 use self::cycles::{Order, Search};
 use self::findings::Findings;
 use self::graph::Edges;
@@ -36,10 +34,19 @@ use self::read::Txns;
 use self::registers::Registers;
 use self::seen::Seen;
 use self::visibility::Causal;
-use crate::choice::{Choice, Model};
-use crate::{
-    Analysis, Budget, Certificate, Checker, Exhausted, Figure, Meter, Verdict, certificate,
-};
+use crate::consistency;
+pub use crate::consistency::{Class, Consistency, Scope};
+use crate::figure::{Gauge, Part};
+use crate::model::{Choice, Model};
+use crate::{Analysis, Budget, Certificate, Checker, Exhausted, Meter, Verdict, certificate};
+
+const TRANSACTIONS: Gauge = Gauge::count("transactions");
+
+/// By their kinds.
+const ANOMALIES: Gauge = Gauge::new("anomalies", "", &[Part::of("*")]);
+
+pub(crate) const GAUGES: &[Gauge] = &[TRANSACTIONS, ANOMALIES];
+pub(crate) const OF_LISTS: &[Gauge] = &[objects::LISTS, objects::APPENDS, objects::NEVER_READ];
 
 /// Judges operations `txn` that append to lists and read them: `["append" k v]` and `["r" k list]`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -241,9 +248,7 @@ fn judge<O: Objects>(
         unjudged,
         exhausted: order.as_ref().err().copied(),
     };
-    let analysis = judged
-        .analysis()
-        .with_figure(Figure::new("transactions", txns, ""));
+    let analysis = judged.analysis().with_figure(TRANSACTIONS.figure(txns));
     (objects.figures(analysis), order.ok().flatten())
 }
 

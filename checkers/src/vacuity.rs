@@ -15,8 +15,18 @@ use history::wording::{counted, either};
 use history::{History, Name, Op, Outcome, Time, fault};
 
 use self::quorum::whole;
+use crate::figure::{Gauge, Part};
 use crate::role::{Role, Roles, answered};
-use crate::{Analysis, Anomaly, Budget, Checker, Figure};
+use crate::{Analysis, Anomaly, Budget, Checker};
+
+/// Of the run and not of the system.
+const OF_RUN: &[Part] = &[Part::WHOLE.apart()];
+
+const OPERATIONS_OK: Gauge = Gauge::new("operations ok", "", OF_RUN);
+const FAULTS: Gauge = Gauge::new("faults", "", OF_RUN);
+const FAULTS_HELD: Gauge = Gauge::new("faults held", "", OF_RUN);
+
+pub(crate) const GAUGES: &[Gauge] = &[OPERATIONS_OK, FAULTS, FAULTS_HELD];
 
 /// Judges the run and not the system. `infra` if a fault could not be undone, or its injection
 /// failed; `vacuous` if there was too little of anything.
@@ -175,9 +185,9 @@ impl Checker for Vacuity {
             (false, _) => Analysis::infra(self.name(), with(&infra)),
         };
         let mut analysis = analysis
-            .with_figure(Figure::new("operations ok", ok, ""))
-            .with_figure(Figure::new("faults", main.spans.len(), ""))
-            .with_figure(Figure::new("faults held", held, ""));
+            .with_figure(OPERATIONS_OK.figure(ok))
+            .with_figure(FAULTS.figure(main.spans.len()))
+            .with_figure(FAULTS_HELD.figure(held));
         analysis.anomalies = infra.into_iter().chain(vacuous).collect();
         analysis
     }

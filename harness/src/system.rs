@@ -9,18 +9,6 @@ use history::{Name, Value};
 use crate::cluster::{Node, Program};
 use crate::control::ControlError;
 
-/// Where time gets into a system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeRule {
-    /// `checker/figure`, and the names of its parts if it has some: `agreement/needless elections`.
-    pub figure: &'static str,
-    /// One sentence for people: what is decided by which clock.
-    pub rule: &'static str,
-    /// The figure that counts how often the rule decided, if anybody counts it: what shows in `figure`
-    /// may have other causes too.
-    pub uses: Option<&'static str>,
-}
-
 /// What is looked at again and again while a run goes on: see [`crate::watcher`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
@@ -94,11 +82,6 @@ pub trait System: Send + Sync {
     /// such as its decided log. The node may be asked over its agent too.
     async fn final_reads(&self, _node: &Node) -> Vec<(Name, Result<Value, String>)> {
         Vec::new()
-    }
-
-    /// Rules by which clocks can change what it does, each with the figure in which that shows.
-    fn time_rules(&self) -> &'static [TimeRule] {
-        &[]
     }
 
     /// Versions of what was tested, for the report: asked of the programs, never assumed.

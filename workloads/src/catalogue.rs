@@ -144,6 +144,8 @@ pub fn judges(
 
 #[cfg(test)]
 mod tests {
+    use checkers::gauges;
+
     use super::*;
     use crate::interface::Offers;
     use crate::systems::SYSTEMS;
@@ -177,5 +179,41 @@ mod tests {
             let error = workload.connect(&params, &Offers::default()).err().unwrap();
             assert_eq!(error.interface, workload.needs()[0]);
         }
+    }
+
+    /// So that experiments, scenarios and systems' time rules find what it measures.
+    #[test]
+    fn whoever_judges_a_run_has_gauges_if_it_measures_at_all() {
+        let known: Vec<&str> = gauges::all().map(|(checker, _)| checker).collect();
+        let offered = vec![Interface::Log, Interface::Chain];
+        for workload in WORKLOADS {
+            let params = Params::resolve(&workload.params(), []).unwrap();
+            let circumstances = Circumstances {
+                offered: offered.clone(),
+                ..Circumstances::default()
+            };
+            for judge in judges(*workload, &params, circumstances) {
+                let name = judge.name();
+                assert!(
+                    known.contains(&name) || name == "completeness",
+                    "{name} of {} is not in the gauges' catalogue",
+                    workload.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn time_rules_show_in_figures_that_there_are() {
+        let rules = SYSTEMS.iter().flat_map(|system| system.time_rules);
+        let mut shown = 0;
+        for figure in rules
+            .flat_map(|rule| [Some(rule.figure), rule.uses])
+            .flatten()
+        {
+            assert!(gauges::described(figure).is_some(), "{figure}");
+            shown += 1;
+        }
+        assert!(shown > 0);
     }
 }

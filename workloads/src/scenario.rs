@@ -34,13 +34,14 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use checkers::{Analysis, Verdict};
+use checkers::{Analysis, Verdict, gauges};
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
 use crate::catalogue;
-use crate::params::{ParamError, Params, parse_duration};
+use crate::nearest::nearest;
+use crate::params::{ParamError, Params, hint, parse_duration};
 use crate::systems::{self, Entry, Setup};
 use crate::workload::Workload;
 
@@ -363,6 +364,12 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
 fn range(
     (name, text): (&Spanned<String>, &Spanned<String>),
 ) -> Result<(String, RangeInclusive<f64>), Wrong> {
+    if gauges::described(name.get_ref()).is_none() {
+        let known: Vec<String> = gauges::paths().collect();
+        let near = nearest(name.get_ref(), known.iter().map(String::as_str));
+        let message = format!("no checker measures this as a number{}", hint(&near));
+        return Err(wrong(name.span(), message));
+    }
     let range = parse_range(text.get_ref());
     let range = range.ok_or_else(|| {
         let message = "this is not a number, nor a range such as \"3..20\"";
@@ -507,9 +514,19 @@ clean = "valid"
                 "5:12: faults are drawn as `nemesis` says or are those of `schedule`",
             ),
             (
-                "figures = { \"chain/depth\" = \"7..3\" }",
+                "figures = { \"agreement/election\" = \"7\" }",
                 "clean = \"valid\"",
-                "20:29: this is not a number, nor a range",
+                "20:13: no checker measures this as a number; did you mean \"agreement/elections\"?",
+            ),
+            (
+                "figures = { \"chain/common prefix\" = \"7\" }",
+                "clean = \"valid\"",
+                "20:13: no checker measures this as a number; did you mean \"chain/common prefix/k\"?",
+            ),
+            (
+                "figures = { \"chain/common prefix/k\" = \"7..3\" }",
+                "clean = \"valid\"",
+                "20:39: this is not a number, nor a range",
             ),
             ("[expect", "[expect]", "17:8:"),
         ] {
@@ -534,8 +551,7 @@ clean = "valid"
 
     #[test]
     fn what_is_not_as_expected_is_said() {
-        let figures =
-            "figures = { \"chain/enough\" = \"3..5\", \"chain/prefix/k\" = \"7\" }\nclean =";
+        let figures = "figures = { \"chain/confirmations enough\" = \"3..5\", \"chain/common prefix/k\" = \"7\" }\nclean =";
         let expect = parse(&GOOD.replace("clean =", figures)).unwrap().expect;
         let analysis = |kind: &str, enough: i64| {
             let anomaly = checkers::Anomaly {
@@ -545,10 +561,14 @@ clean = "valid"
                 reason: String::new(),
                 ..checkers::Anomaly::default()
             };
-            let prefix = serde_json::json!({"k": 7});
+            let figure = |name: &str, value| checkers::Figure {
+                name: name.into(),
+                value,
+                unit: String::new(),
+            };
             [Analysis::of_anomalies("chain", "", vec![anomaly])
-                .with_figure(checkers::Figure::new("enough", enough, ""))
-                .with_figure(checkers::Figure::new("prefix", prefix, ""))]
+                .with_figure(figure("confirmations enough", enough.into()))
+                .with_figure(figure("common prefix", serde_json::json!({"k": 7})))]
         };
         let none: [&str; 0] = [];
         assert_eq!(
@@ -560,11 +580,14 @@ clean = "valid"
             [
                 "the verdict is valid, not invalid",
                 "there is no stale read",
-                "chain/enough is 6, not 3 to 5",
+                "chain/confirmations enough is 6, not 3 to 5",
             ]
         );
         let unmeasured = expect.unmet(Verdict::Invalid, &[]);
         assert_eq!(unmeasured.len(), 3);
-        assert_eq!(unmeasured[1], "nothing measured chain/enough as a number");
+        assert_eq!(
+            unmeasured[2],
+            "nothing measured chain/confirmations enough as a number"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use history::{Process, Value};
 
-use crate::choice::Model;
+use crate::model::Model;
 
 /// An operation in its place.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,10 @@
-//! What was measured, as figures: names, units and what they mean are in `harness/docs/chains.md`.
+//! What was measured, as figures: what they mean is in `gauges` and in `harness/docs/chains.md`.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::depth::Smallest;
 use super::eventual::Eventual;
+use super::gauges;
 use super::growth::Slowest;
 use super::record::short;
 use super::refused::Refused;
@@ -24,69 +25,40 @@ impl Told<'_, '_> {
         let tip = record.looks[self.last].tip;
         let base = tree.height(NOTHING) + 1;
         let on_chain = (tree.height(tip) - base + 1) as usize;
+        let head = tree.block(tip).hash;
+        let last = json!({"head": head, "height": tree.height(tip), "seen": record.who(self.last)});
         let mut figures = vec![
-            Figure::new("looks", record.looks.len(), ""),
-            Figure::new("blocks", tree.len(), ""),
-            Figure::new("blocks off the last chain", tree.len() - on_chain, ""),
-            Figure::new(
-                "block interval",
-                self.interval.map(|i| i.as_secs_f64()),
-                "s",
-            ),
-            Figure::new(
-                "last chain",
-                json!({"head": tree.block(tip).hash, "height": tree.height(tip), "seen": record.who(self.last)}),
-                "",
-            ),
-            Figure::new("confirmations enough", self.enough(), "blocks"),
-            Figure::new("common prefix", self.common_prefix_figure(), "blocks"),
-            Figure::new("agreement", self.agreement_figure(), "blocks"),
-            Figure::new("reorganisations", self.reorg_figure(), "blocks"),
+            gauges::LOOKS.figure(record.looks.len()),
+            gauges::BLOCKS.figure(tree.len()),
+            gauges::OFF_CHAIN.figure(tree.len() - on_chain),
+            gauges::INTERVAL.figure(self.interval.map(|i| i.as_secs_f64())),
+            gauges::LAST_CHAIN.figure(last),
+            gauges::ENOUGH.figure(self.enough()),
+            gauges::COMMON_PREFIX.figure(self.common_prefix_figure()),
+            gauges::AGREEMENT.figure(self.agreement_figure()),
+            gauges::REORGANISATIONS.figure(self.reorg_figure()),
         ];
         if let Some(eventual) = &self.eventual {
-            figures.push(Figure::new(
-                "eventual prefix",
-                self.eventual_figure(eventual),
-                "",
-            ));
+            figures.push(gauges::EVENTUAL.figure(self.eventual_figure(eventual)));
         }
-        figures.push(Figure::new(
-            "chain growth",
-            self.growth_figure(),
-            "blocks/s",
-        ));
-        figures.push(Figure::new("chain quality", self.quality_figure(), "share"));
-        figures.push(Figure::new("blocks by miner", self.shares_figure(), ""));
-        figures.push(Figure::new(
-            "persistence",
-            self.persistence_figure(),
-            "blocks",
-        ));
-        figures.push(Figure::new("liveness", self.liveness_figure(), "s"));
+        figures.extend([
+            gauges::GROWTH.figure(self.growth_figure()),
+            gauges::QUALITY.figure(self.quality_figure()),
+            gauges::MINERS.figure(self.shares_figure()),
+            gauges::PERSISTENCE.figure(self.persistence_figure()),
+            gauges::LIVENESS.figure(self.liveness_figure()),
+        ]);
         if let Some(smallest) = &self.smallest {
-            let figure = self.smallest_figure(smallest);
-            figures.push(Figure::new(
-                "ledger linearizable from",
-                figure,
-                "confirmations",
-            ));
+            figures.push(gauges::LINEARIZABLE_FROM.figure(self.smallest_figure(smallest)));
         }
-        figures.push(Figure::new(
-            "answers held against the ledger",
-            self.compared,
-            "",
-        ));
+        figures.push(gauges::COMPARED.figure(self.compared));
         if self.finality.0 > 0 {
             let (looks, found) = (self.finality.0, self.finality.1.len());
             let figure = json!({"looks": looks, "contradictions": found});
-            figures.push(Figure::new("finality", figure, ""));
+            figures.push(gauges::FINALITY.figure(figure));
         }
         if let Some(refused) = &self.refused {
-            figures.push(Figure::new(
-                "blocks refused",
-                refused_figure(refused),
-                "blocks",
-            ));
+            figures.push(gauges::REFUSED.figure(refused_figure(refused)));
         }
         figures
     }

@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 use super::Guarantee;
 use super::sessions::{self, Access, Undecided};
 use crate::linearizable::parts::{Flaw, Role};
-use crate::staleness::unwrapped;
+use crate::model::unwrapped;
+use crate::models;
 use crate::transactions::{Consistency, RwRegister};
 use crate::{Analysis, Budget, Checker, Figure, Verdict};
 
@@ -180,12 +181,12 @@ impl Lattice {
             });
         let cores: serde_json::Map<String, Json> = cores.collect();
         let mut figures = vec![
-            Figure::new("models refuted", names(refuted), ""),
-            Figure::new("models that hold", names(self.holding()), ""),
-            Figure::new("models undecided", names(self.open()), ""),
+            models::REFUTED.figure(names(refuted)),
+            models::HOLD.figure(names(self.holding())),
+            models::UNDECIDED.figure(names(self.open())),
         ];
         if !cores.is_empty() {
-            figures.push(Figure::new("cores", cores, ""));
+            figures.push(models::CORES.figure(cores));
         }
         figures
     }
@@ -225,7 +226,7 @@ fn registers<'h>(
         if role == Role::Cas && op.outcome != Outcome::Fail {
             return Err("compare-and-set is judged by linearizability alone".to_string());
         }
-        let Some(written) = unwrapped(&op.input, keyed) else {
+        let Some(written) = unwrapped(&op.input, keyed, Value::as_pair) else {
             return Err(format!("operation {} has no key", op.index));
         };
         if role == Role::Write {
@@ -274,8 +275,8 @@ impl RegistersOf<'_> {
                 _ => continue,
             };
             let value = match is_read {
-                true => unwrapped(&op.output, self.keyed),
-                false => unwrapped(&op.input, self.keyed),
+                true => unwrapped(&op.output, self.keyed, Value::as_pair),
+                false => unwrapped(&op.input, self.keyed, Value::as_pair),
             };
             let Some(value) = value else {
                 let why = format!("operation {} is answered without a key", op.index);

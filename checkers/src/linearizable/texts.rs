@@ -16,10 +16,11 @@ use super::model::Model;
 use super::parts::{Flaw, Role};
 use super::reason::have_an_order;
 use super::search::{Found, NEVER, Timed, search_after};
-use crate::choice::{self, Choice};
+use crate::consistency::Scope;
+use crate::counts::JUDGED;
+use crate::model::{self, Choice};
 use crate::ranks::{self, Follows, Ranks};
-use crate::transactions::Scope;
-use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Figure, Meter, Order, Stretch};
+use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Meter, Order, Stretch};
 
 /// Judges operations `read` or `get`, `write` or `put`, and `append`, all of text; as
 /// [`super::Registers`] where nothing is appended.
@@ -327,7 +328,7 @@ impl Texts {
         let analysis = match (anomalies.len(), unknown) {
             (0, None) => {
                 return Ok(Certificate {
-                    model: choice::Model::Kv,
+                    model: model::Model::Kv,
                     keyed: self.keyed,
                     initial: self.initial(),
                     scope: Scope::Realtime,
@@ -345,7 +346,7 @@ impl Texts {
                 Analysis::of_anomalies(self.name(), summary, anomalies)
             }
         };
-        Err(analysis.with_figure(Figure::new("operations judged", operations, "")))
+        Err(analysis.with_figure(JUDGED.figure(operations)))
     }
 }
 
@@ -389,17 +390,13 @@ impl Checker for Texts {
                     counted(texts, "text"),
                     either(ops, "has", "have")
                 );
-                Analysis::valid(self.name(), summary).with_figure(Figure::new(
-                    "operations judged",
-                    ops,
-                    "",
-                ))
+                Analysis::valid(self.name(), summary).with_figure(JUDGED.figure(ops))
             }
         }
     }
 
     fn asks(&self) -> Option<Choice> {
-        let choice = Choice::of_objects(choice::Model::Kv, self.keyed);
+        let choice = Choice::of_objects(model::Model::Kv, self.keyed);
         Some(choice.with_initial(self.initial()))
     }
 }

@@ -19,8 +19,14 @@ use history::{Op, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Call, Finding, Found, Judged, Part};
+use crate::figure::Gauge;
 use crate::linearizable::search;
 use crate::{Exhausted, Figure, Meter, ranks};
+
+const LOST: Gauge = Gauge::count("values lost");
+const MISSING_OR_LEFT: Gauge = Gauge::count("values missing or left");
+const RECOVERED: Gauge = Gauge::count("values recovered");
+const DUPLICATED: Gauge = Gauge::count("values duplicated");
 
 #[derive(Default)]
 struct Account<'h> {
@@ -193,11 +199,11 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
     };
     let lost = if surely_lost { count } else { 0 };
     let figures = [
-        ("values lost", lost),
-        ("values missing or left", count + waiting - lost),
-        ("values recovered", recovered),
-        ("values duplicated", duplicated),
+        (LOST, lost),
+        (MISSING_OR_LEFT, count + waiting - lost),
+        (RECOVERED, recovered),
+        (DUPLICATED, duplicated),
     ];
-    let figures = figures.map(|(name, count)| Figure::new(name, count, ""));
+    let figures = figures.map(|(gauge, count)| gauge.figure(count));
     Ok((Judged::new(found, "by accounts"), figures.to_vec()))
 }

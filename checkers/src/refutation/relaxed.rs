@@ -15,8 +15,8 @@ use rustc_hash::FxHashMap;
 use super::{Core, Doubt, Kept, Piece, Place, Puzzle, Refutation, Relaxed, Stretch};
 use crate::Meter;
 use crate::certificate::{replay, within};
-use crate::choice::Model;
-use crate::transactions::Scope;
+use crate::consistency::Scope;
+use crate::model::Model;
 
 /// A set of operations is a word of so many bits.
 const MOST_KEPT: usize = 64;

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::consistency::Consistency;
 use super::findings::Findings;
-use crate::{Analysis, Exhausted, Figure};
+use crate::models;
+use crate::{Analysis, Exhausted};
 
 /// What is known of models beside what refutes them.
 #[derive(Debug, Default)]
@@ -103,14 +104,14 @@ impl Judged<'_> {
             },
         };
         let mut analysis = analysis
-            .with_figure(Figure::new("models refuted", refuted_models, ""))
-            .with_figure(Figure::new("models that hold", held, ""))
-            .with_figure(Figure::new("models undecided", open, ""));
+            .with_figure(models::REFUTED.figure(refuted_models))
+            .with_figure(models::HOLD.figure(held))
+            .with_figure(models::UNDECIDED.figure(open));
         if !cores.is_empty() {
-            analysis = analysis.with_figure(Figure::new("cores", cores, ""));
+            analysis = analysis.with_figure(models::CORES.figure(cores));
         }
         if !counts.is_empty() {
-            analysis = analysis.with_figure(Figure::new("anomalies", counts, ""));
+            analysis = analysis.with_figure(super::ANOMALIES.figure(counts));
         }
         analysis
     }

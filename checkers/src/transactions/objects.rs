@@ -10,7 +10,14 @@ use super::read::Txns;
 use super::registers::Registers;
 use super::seen::Seen;
 use super::visibility::Forced;
-use crate::{Analysis, Exhausted, Figure, Meter};
+use crate::figure::Gauge;
+use crate::{Analysis, Exhausted, Meter};
+
+pub const LISTS: Gauge = Gauge::count("lists");
+pub const APPENDS: Gauge = Gauge::count("appends");
+pub const NEVER_READ: Gauge = Gauge::count("appends never read");
+pub const REGISTERS: Gauge = Gauge::count("registers");
+pub const WRITTEN_BLINDLY: Gauge = Gauge::count("registers written blindly");
 
 /// What transactions are about.
 pub trait Objects: Tell {
@@ -106,9 +113,9 @@ impl Objects for Lists<'_> {
 
     fn figures(&self, analysis: Analysis) -> Analysis {
         analysis
-            .with_figure(Figure::new("lists", self.keys(), ""))
-            .with_figure(Figure::new("appends", self.appends(), ""))
-            .with_figure(Figure::new("appends never read", self.unseen(), ""))
+            .with_figure(LISTS.figure(self.keys()))
+            .with_figure(APPENDS.figure(self.appends()))
+            .with_figure(NEVER_READ.figure(self.unseen()))
     }
 }
 
@@ -169,11 +176,7 @@ impl Objects for Registers<'_> {
 
     fn figures(&self, analysis: Analysis) -> Analysis {
         analysis
-            .with_figure(Figure::new("registers", self.keys(), ""))
-            .with_figure(Figure::new(
-                "registers written blindly",
-                self.unordered(),
-                "",
-            ))
+            .with_figure(REGISTERS.figure(self.keys()))
+            .with_figure(WRITTEN_BLINDLY.figure(self.unordered()))
     }
 }

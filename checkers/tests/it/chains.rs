@@ -574,8 +574,7 @@ fn a_bound_makes_a_verdict_of_a_figure() {
 }
 
 /// Looks 0, 3, 6, ... of the sound story are n1's, 1, 4, 7, ... n2's.
-#[test]
-fn refusals_are_added_up_over_looks_and_restarts() {
+pub fn refusing() -> Story {
     let mut story = sound();
     let none = vec![("too-new", 0), ("bad-work", 0)];
     story.refused = vec![
@@ -587,7 +586,12 @@ fn refusals_are_added_up_over_looks_and_restarts() {
         (18, vec![("too-new", 1), ("bad-work", 0)]),
         (31, vec![("too-new", 1), ("bad-work", 1)]),
     ];
-    let found = check(Chain::new(), &story);
+    story
+}
+
+#[test]
+fn refusals_are_added_up_over_looks_and_restarts() {
+    let found = check(Chain::new(), &refusing());
     assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
     let refused = figure(&found, "blocks refused");
     assert_eq!(refused["count"], json!(8), "{refused}");

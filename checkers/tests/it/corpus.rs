@@ -18,7 +18,7 @@ use checkers::{Analysis, Budget, Checker};
 use history::{Value, store};
 
 /// Checkers under the names of the table.
-fn checkers() -> Vec<Box<dyn Checker>> {
+pub fn checkers() -> Vec<Box<dyn Checker>> {
     let objects = [
         Model::Set,
         Model::Queue,

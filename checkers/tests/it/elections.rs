@@ -24,8 +24,17 @@ fn event(ms: u64, process: Process, kind: Kind, f: &str, value: Value) -> Event 
     }
 }
 
-/// `traces`: who, when (from time 0, or before it), and the event. The fault holds from 1000 to 2000.
 fn elections(traces: &[(&str, i64, &str)], loss: Loss) -> Option<(u64, u64)> {
+    let found = Agreement::new().check(&history(traces, loss), &Budget::default());
+    let figure = |name| {
+        let figure = found.figures.iter().find(|f| f.name == name)?;
+        figure.value.as_u64()
+    };
+    Some((figure("elections")?, figure("needless elections")?))
+}
+
+/// `traces`: who, when (from time 0, or before it), and the event. The fault holds from 1000 to 2000.
+pub fn history(traces: &[(&str, i64, &str)], loss: Loss) -> History {
     let mut events = Vec::new();
     let note = |action| {
         let note = Note {
@@ -64,13 +73,7 @@ fn elections(traces: &[(&str, i64, &str)], loss: Loss) -> Option<(u64, u64)> {
         event.index = index;
     }
     let history = History::new(events).unwrap();
-    let history = history.with_began_ns(Some(BEGAN_NS));
-    let found = Agreement::new().check(&history, &Budget::default());
-    let figure = |name| {
-        let figure = found.figures.iter().find(|f| f.name == name)?;
-        figure.value.as_u64()
-    };
-    Some((figure("elections")?, figure("needless elections")?))
+    history.with_began_ns(Some(BEGAN_NS))
 }
 
 fn down(nodes: &[&str]) -> Loss {

@@ -17,6 +17,7 @@ mod engines;
 mod files;
 mod frontier;
 mod garbage;
+mod gauges;
 mod guarantees;
 mod isolation;
 mod lateness;

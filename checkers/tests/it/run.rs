@@ -236,9 +236,8 @@ fn the_one_on_the_wrong_side_of_the_cut_is_seen() {
     assert!(by_node["n2"].as_f64() < Some(0.6), "{by_node}");
 }
 
-/// An operation that had to wait for its turn took that long too; and what never had one is told.
-#[test]
-fn latency_counts_from_when_it_was_due_and_what_was_not_offered_is_a_figure() {
+/// Two writes of five that were due.
+pub fn not_all_offered() -> History {
     let mut events = drawing::history("P0 |write 1| |write 2|")
         .unwrap()
         .events()
@@ -267,7 +266,13 @@ fn latency_counts_from_when_it_was_due_and_what_was_not_offered_is_a_figure() {
         version: None,
         due: None,
     });
-    let found = Availability::default().check(&History::new(events).unwrap(), &Budget::default());
+    History::new(events).unwrap()
+}
+
+/// An operation that had to wait for its turn took that long too; and what never had one is told.
+#[test]
+fn latency_counts_from_when_it_was_due_and_what_was_not_offered_is_a_figure() {
+    let found = Availability::default().check(&not_all_offered(), &Budget::default());
     // Columns 3 to 11 and 13 to 21; the first was due in column 0.
     assert_eq!(figure(&found, "latency")["write"]["max"], json!(11.0 / 1e6));
     assert_eq!(figure(&found, "latency")["write"]["p50"], json!(8.0 / 1e6));

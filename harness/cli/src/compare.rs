@@ -4,11 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use harness::system::TimeRule;
 use nemeses::schedule::{NemesisSpec, Schedule};
 use report::experiment::{Arm, ClockTest, Comparison, Group, Measure, Rule, number};
 use serde_json::{Value as Json, json};
-use workloads::systems;
+use workloads::systems::{self, TimeRule};
 
 use crate::exit::Failure;
 use crate::experiment::{CODES, ExperimentArgs, Question, command_line, conclude};

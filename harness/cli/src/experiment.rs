@@ -14,11 +14,11 @@ use checkers::Verdict;
 use clap::Args;
 use harness::generator::Shape;
 use harness::scheduler::Clients;
-use harness::system::TimeRule;
 use history::store::{Run, Store};
 use history::wording::{counted, either};
 use nemeses::schedule::Schedule;
 use report::experiment::{Measure, Trial};
+use workloads::systems::TimeRule;
 
 use crate::batch;
 use crate::exit::Failure;
@@ -113,7 +113,7 @@ impl Question {
         let plan = Plan::new(wanted.settle()?)?;
         Ok(Question {
             title,
-            time_rules: plan.time_rules(),
+            time_rules: plan.time_rules,
             spec: plan.spec,
             schedule: plan.schedule,
         })

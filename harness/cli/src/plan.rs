@@ -6,12 +6,11 @@ use std::time::Duration;
 use checkers::Checker;
 use harness::cluster::Node;
 use harness::seed::Seed;
-use harness::system::TimeRule;
 use harness::test::Test;
 use nemeses::schedule::{DrawError, NemesisSpec, Schedule, ScheduleError, draw};
 use workloads::catalogue;
 use workloads::params::Params;
-use workloads::systems::{self, Entry, Ready, Setup};
+use workloads::systems::{self, Entry, Ready, Setup, TimeRule};
 use workloads::workload::Workload;
 
 use crate::exit::Failure;
@@ -22,6 +21,7 @@ use crate::spec::Spec;
 pub struct Plan {
     pub spec: Spec,
     pub schedule: Schedule,
+    pub time_rules: &'static [TimeRule],
     ready: Ready,
     workload: &'static dyn Workload,
     params: Params,
@@ -57,14 +57,11 @@ impl Plan {
         Ok(Plan {
             spec,
             schedule,
+            time_rules: entry.time_rules,
             ready,
             workload,
             params,
         })
-    }
-
-    pub fn time_rules(&self) -> &'static [TimeRule] {
-        self.ready.system.time_rules()
     }
 
     pub fn checkers(&self) -> Result<Vec<Box<dyn Checker>>, Failure> {

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write};
 
-use checkers::{Figure, Verdict};
+use checkers::{Figure, Verdict, models};
 use history::fault::{Receipt, Span};
 use history::wording::listed;
 use history::{Outcome, Time};
@@ -219,9 +219,9 @@ pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
 
 /// The figures that [`models`] shows.
 const MODELS: [(&str, &str); 3] = [
-    ("models that hold", "holds"),
-    ("models refuted", "refuted"),
-    ("models undecided", "undecided"),
+    (models::HOLD.name, "holds"),
+    (models::REFUTED.name, "refuted"),
+    (models::UNDECIDED.name, "undecided"),
 ];
 
 /// As many operations of a core are named.
@@ -231,8 +231,8 @@ const MOST_OF_A_CORE: usize = 12;
 fn models(out: &mut String, figures: &[Figure]) -> fmt::Result {
     let figure = |name: &str| figures.iter().find(|f| f.name == name).map(|f| &f.value);
     let named = |name: &str| figure(name).and_then(Json::as_array).into_iter().flatten();
-    let cores = figure("cores");
-    if named("models refuted").next().is_none() {
+    let cores = figure(models::CORES.name);
+    if named(models::REFUTED.name).next().is_none() {
         return Ok(());
     }
     write!(
@@ -264,7 +264,7 @@ fn models(out: &mut String, figures: &[Figure]) -> fmt::Result {
 
 fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
     let has_table =
-        |f: &Figure| f.name == "cores" || MODELS.iter().any(|(name, _)| f.name == *name);
+        |f: &Figure| f.name == models::CORES.name || MODELS.iter().any(|(name, _)| f.name == *name);
     let figures: Vec<&Figure> = figures.iter().filter(|f| !has_table(f)).collect();
     if figures.is_empty() {
         return Ok(());
@@ -550,7 +550,11 @@ mod tests {
 
     #[test]
     fn models_are_a_table_if_one_is_refuted() {
-        let figure = |name: &str, value: Json| Figure::new(name, value, "");
+        let figure = |name: &str, value: Json| Figure {
+            name: name.to_string(),
+            value,
+            unit: String::new(),
+        };
         let mut all = vec![
             figure("models that hold", json!(["causal"])),
             figure("models refuted", json!(["sequential"])),

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use harness::client::OpError;
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::{System, TimeRule, Watch};
+use harness::system::{System, Watch};
 use history::{Name, Value};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -48,6 +48,7 @@ pub(super) const ENTRY: Entry = Entry {
     params: PARAMS,
     leads: false,
     may_crash: false,
+    time_rules: TIME_RULES,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 20.0),
     flaws,
     set_up,
@@ -331,10 +332,6 @@ impl System for ChainNode {
 
     async fn look(&self, node: &Node) -> Result<Value, String> {
         self.watch.look(node).await
-    }
-
-    fn time_rules(&self) -> &'static [TimeRule] {
-        TIME_RULES
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {

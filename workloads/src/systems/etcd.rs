@@ -60,6 +60,7 @@ pub(super) const ENTRY: Entry = Entry {
     params: PARAMS,
     leads: true,
     may_crash: false,
+    time_rules: &[],
     pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),
     set_up,

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use harness::client::{OpError, REJECTED, UNAVAILABLE, UNKNOWN};
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::{System, TimeRule, Watch};
+use harness::system::{System, Watch};
 use history::{Name, Value};
 use serde::Deserialize;
 use serde_json::json;
@@ -51,6 +51,7 @@ pub(super) const ENTRY: Entry = Entry {
     params: PARAMS,
     leads: false,
     may_crash: false,
+    time_rules: refused::TIME_RULES,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 5.0),
     flaws: || Ok(Vec::new()),
     set_up,
@@ -274,10 +275,6 @@ impl System for Litecoind {
         let printed = run(node, refused::command(&node.log(LOG))).await;
         let refused = printed.map(|ran| refused::counted(&node.name, &ran.stdout));
         vec![("refused".into(), refused.map_err(|e| e.to_string()))]
-    }
-
-    fn time_rules(&self) -> &'static [TimeRule] {
-        refused::TIME_RULES
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {

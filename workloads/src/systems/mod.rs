@@ -39,9 +39,23 @@ pub struct Entry {
     pub leads: bool,
     /// Whether its daemons may end by themselves: whoever says so judges no crash.
     pub may_crash: bool,
+    /// Rules by which clocks can change what it does, each with the figure in which that shows.
+    pub time_rules: &'static [TimeRule],
     pace: fn(&Params) -> Pace,
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
     set_up: fn(&Setup) -> Result<Ready, SetupError>,
+}
+
+/// Where time gets into a system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRule {
+    /// `checker/figure`, and the names of its parts if it has some: `agreement/needless elections`.
+    pub figure: &'static str,
+    /// One sentence for people: what is decided by which clock.
+    pub rule: &'static str,
+    /// The figure that counts how often the rule decided, if anybody counts it: what shows in `figure`
+    /// may have other causes too.
+    pub uses: Option<&'static str>,
 }
 
 /// What a system is set up with.

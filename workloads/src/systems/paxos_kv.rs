@@ -10,14 +10,15 @@ use agent::protocol::Daemon;
 use async_trait::async_trait;
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::{System, TimeRule};
+use harness::system::System;
 use history::{Name, Value};
 use hyper::StatusCode;
 use serde::Deserialize;
 
 use super::own::{self, Client, describe, error_of};
 use super::{
-    Entry, Flaw, Pace, Ready, Setup, SetupError, ask_all, at, majority, make_folders, parse, run,
+    Entry, Flaw, Pace, Ready, Setup, SetupError, TimeRule, ask_all, at, majority, make_folders,
+    parse, run,
 };
 use crate::http::{Http, Patience};
 use crate::interface::{
@@ -125,6 +126,7 @@ pub(super) const ENTRY: Entry = Entry {
     params: PARAMS,
     leads: true,
     may_crash: false,
+    time_rules: TIME_RULES,
     pace: |_| Pace::QUICK,
     flaws,
     set_up,
@@ -331,10 +333,6 @@ impl System for PaxosKv {
             reads.push(("trace".into(), trace));
         }
         reads
-    }
-
-    fn time_rules(&self) -> &'static [TimeRule] {
-        TIME_RULES
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {

@@ -13,21 +13,12 @@ mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use checkers::Better;
 use checkers::Verdict;
 use serde::Serialize;
 
 pub use reading::Reading;
 pub use spread::Spread;
-
-/// Which way is good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Better {
-    Lower,
-    Higher,
-    /// It says something, but not what to wish for.
-    Neither,
-}
 
 /// Something that was measured in every run.
 #[derive(Clone, Debug, PartialEq, Serialize)]

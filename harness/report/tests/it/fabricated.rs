@@ -317,19 +317,19 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
         },
         anomalies,
     )
-    .with_figure(Figure::new("operations", ops, ""))
-    .with_figure(Figure::new("registers", 8, ""))
-    .with_figure(Figure::new("judged in", 12.4, "ms"));
+    .with_figure(figure("operations", ops, ""))
+    .with_figure(figure("registers", 8, ""))
+    .with_figure(figure("judged in", 12.4, "ms"));
     let availability = Analysis::valid(
         "availability",
         "every node served after the last fault was healed",
     )
-    .with_figure(Figure::new(
+    .with_figure(figure(
         "first success after heal",
         json!([31, 18, 4, 210]),
         "ms",
     ))
-    .with_figure(Figure::new("longest gap without a success", 312.5, "ms"));
+    .with_figure(figure("longest gap without a success", 312.5, "ms"));
     let analyses = vec![linearizable, availability];
     Made {
         history,
@@ -388,5 +388,13 @@ fn nemesis(index: u64, now: u64, fault: usize, which: usize) -> Event {
         node: None,
         version: None,
         due: None,
+    }
+}
+
+fn figure(name: &str, value: impl Into<serde_json::Value>, unit: &str) -> Figure {
+    Figure {
+        name: name.to_string(),
+        value: value.into(),
+        unit: unit.to_string(),
     }
 }

@@ -1,9 +1,7 @@
 //! What a chain can be set up with, and where its rules read a clock.
 
-use harness::system::TimeRule;
-
 use crate::params::{Kind, Param};
-use crate::systems::CONFIRMATIONS;
+use crate::systems::{CONFIRMATIONS, TimeRule};
 
 pub(in crate::systems) const RETARGET_EVERY: &str = "retarget-every";
 pub(in crate::systems) const MAX_FUTURE_DRIFT: &str = "max-future-drift";

@@ -11,8 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use harness::system::TimeRule;
 use history::{Name, Value};
+
+use crate::systems::TimeRule;
 
 /// Prints what is told of such blocks, and fails only if there is no log.
 pub fn command(log: &Path) -> Vec<String> {
