@@ -17,6 +17,7 @@ mod confirmed;
 mod depth;
 mod eventual;
 mod figures;
+mod fork;
 pub(crate) mod gauges;
 mod growth;
 mod ledger;

@@ -121,6 +121,7 @@ impl Finding {
             ops: self.ops,
             reason: self.reason,
             stretch: self.until.map(|until| Stretch { after: None, until }),
+            picture: None,
         }
     }
 }

@@ -24,10 +24,10 @@ use crate::doctor;
 use crate::exit::{Failure, code};
 use crate::flags::{self, BudgetArgs, StoreArgs};
 use crate::judged::{Outcome, command_line, conclude, outcome, print};
-use crate::summary::Rest;
 use crate::machines::{ClusterArgs, Kind};
 use crate::plan::Plan;
 use crate::spec::{Drawing, Spec};
+use crate::summary::Rest;
 use crate::terminal;
 use crate::wanted::{Faults, NEMESIS, Wanted};
 

@@ -72,9 +72,9 @@ fn more(analysis: &Analysis, rest: Rest) -> Option<String> {
         (there, all, Rest::InReport) => {
             Some(format!("and {all} more, {there} of them in the report"))
         }
-        (there, all, Rest::Unwritten) if there == all => {
-            Some(format!("and {all} more: --report FILE writes a page with them"))
-        }
+        (there, all, Rest::Unwritten) if there == all => Some(format!(
+            "and {all} more: --report FILE writes a page with them"
+        )),
         (there, all, Rest::Unwritten) => Some(format!(
             "and {all} more: --report FILE writes a page with {there} of them"
         )),

@@ -21,6 +21,7 @@ mod charts;
 pub mod experiment;
 mod page;
 mod palette;
+mod picture;
 mod reading;
 mod sample;
 mod scale;

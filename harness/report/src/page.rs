@@ -7,12 +7,13 @@ use history::fault::Span;
 use history::wording::{listed, noun};
 use serde_json::Value as Json;
 
-use crate::{Origin, Run};
 use crate::charts;
 use crate::palette;
+use crate::picture;
 use crate::tables::{self, families, sign};
 use crate::text::{Esc, clip, count, counted};
 use crate::timeline;
+use crate::{Origin, Run};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -223,7 +224,11 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
         (
             "recorded",
             tables::length(run.stats.end),
-            counted(run.stats.nodes.len(), "node"),
+            match run.stats.nodes.len() {
+                // A file need not name any.
+                0 => String::new(),
+                n => counted(n, "node"),
+            },
         ),
         ("faults", faults, kinds),
         (
@@ -367,12 +372,31 @@ fn mention(text: &str) -> Option<(&str, u64, &str)> {
     })
 }
 
+/// The name of a node stays as it is.
 fn capital(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    if first.contains(|c: char| c.is_ascii_digit()) {
+        return text.to_string();
+    }
     let mut chars = text.chars();
     match chars.next() {
         Some(first) => first.to_uppercase().chain(chars).collect(),
         None => String::new(),
     }
+}
+
+/// The checker, and what tells an anomaly apart from others of its kind: where and when it was there
+/// to be seen.
+fn found_by(run: &Run, analysis: &Analysis, anomaly: &Anomaly) -> String {
+    let mut text = clip(&analysis.checker, 60);
+    let named = timeline::named(run, anomaly);
+    if let Some(last) = named.iter().max_by_key(|op| op.call) {
+        if let Some(node) = &last.node {
+            text.push_str(&format!(", on {}", clip(node, 40)));
+        }
+        text.push_str(&format!(", at {}", last.call));
+    }
+    text
 }
 
 fn why(out: &mut String, run: &Run) -> fmt::Result {
@@ -405,12 +429,17 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
                 Some(object) => format!(" of object <code>{}</code>", Esc(clip(object, 80))),
                 None => String::new(),
             },
-            Esc(clip(&analysis.checker, 60)),
+            Esc(found_by(run, analysis, anomaly)),
             Reason(anomaly, 4000),
         )?;
         let named = timeline::named(run, anomaly);
-        if !named.is_empty() {
+        picture::draw(out, run, anomaly, &named)?;
+        // When a node was asked for its log says nothing of what is in it.
+        let is_drawn = anomaly.picture.is_some() && named.iter().all(|op| op.observes());
+        if !named.is_empty() && !is_drawn {
             timeline::draw(out, run, anomaly)?;
+        }
+        if !named.is_empty() {
             timeline::list(out, run, anomaly)?;
         }
         if named.len() < anomaly.ops.len() {

@@ -29,7 +29,13 @@ pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
                 notes,
             };
             let asked = Asked::default();
-            return tell(args, &name.to_string(), &asked, &judged, &History::default());
+            return tell(
+                args,
+                &name.to_string(),
+                &asked,
+                &judged,
+                &History::default(),
+            );
         }
     };
     notes.warnings.extend(loaded.torn.map(torn));

@@ -23,7 +23,9 @@ impl Asked {
     pub fn workload(name: &str) -> Asked {
         Asked {
             words: format!("as {name}"),
-            settings: [("workload".to_string(), name.into())].into_iter().collect(),
+            settings: [("workload".to_string(), name.into())]
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -38,7 +40,10 @@ impl Asked {
             settings: [
                 ("model", choice.model.name().into()),
                 ("keyed", choice.keyed.into()),
-                ("initial", json!(question.initial.as_ref().map(ToString::to_string))),
+                (
+                    "initial",
+                    json!(question.initial.as_ref().map(ToString::to_string)),
+                ),
                 ("ignored", json!(question.ignore)),
             ]
             .map(|(name, value): (&str, Json)| (name.to_string(), value))

@@ -12,6 +12,7 @@ mod house;
 mod input;
 mod machines;
 mod own_files;
+mod pages;
 mod replay;
 mod runs;
 mod ssh;
