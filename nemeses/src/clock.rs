@@ -39,7 +39,7 @@ use crate::targets::{Targets, join};
 use crate::units::{write_delta, write_duration};
 
 /// What the agents can show.
-const MOST_DELTA_NS: i64 = agent::clock::line::OFFSET_MAX_NS;
+const MOST_DELTA_NS: i64 = agent::vdso::line::OFFSET_MAX_NS;
 
 const DELTA: Figure = Figure {
     key: "delta",

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use agent::clock::{Clock, Line, Patch, Shift, now, support};
+use agent::vdso::{Clock, Line, Patch, Shift, now, support};
 
 const MARK: &str = "SCHISM_CLOCK_BENCH_CHILD";
 const CALLS: u32 = 50_000;

@@ -29,7 +29,7 @@ pub enum Error {
         deeds: Vec<String>,
     },
     #[error(transparent)]
-    Clock(#[from] crate::clock::ClockError),
+    Clock(#[from] crate::vdso::ClockError),
 }
 
 /// A line of the journal that this agent does not understand: of a newer one, or damaged.

@@ -1,10 +1,11 @@
 //! The mechanisms of the faults, each beside its inverse.
 
-pub mod clock;
 pub mod cut;
-mod dial;
+pub(crate) mod dial;
 pub mod kill;
 pub mod packet;
 pub mod pause;
+pub(crate) mod reading;
+pub mod vdso;
 mod waits;
-pub mod wall;
+pub mod wallclock;

@@ -29,9 +29,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{self, Result, Unread, doing};
 use crate::folder::Folder;
-use crate::machine::wall::Truth;
 use crate::protocol::Fault;
 use crate::tree::Ident;
+use crate::wallclock::wall::Truth;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,10 +12,10 @@ use agent::door;
 use agent::error::{Error, Result, doing, io};
 use agent::folder::Folder;
 use agent::ledger::{Ledger, Recovered, Terms, identity};
-use agent::machine;
 use agent::nursery::Nursery;
 use agent::protocol::Control;
 use agent::serve;
+use agent::wallclock;
 use agent::watchdog;
 use rustix::fs::{FlockOperation, OFlags, flock};
 
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
             watchdog,
         } => serve(&dir, probe_port, &terms, watchdog),
         Task::Watch { dir } => watch(&dir),
-        Task::MaySetClock { controller_boot } => match machine::may_set(&controller_boot) {
+        Task::MaySetClock { controller_boot } => match wallclock::may_set(&controller_boot) {
             Ok(()) => {
                 println!("yes");
                 Ok(())

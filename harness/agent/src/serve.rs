@@ -33,14 +33,14 @@ use serde_json::Value;
 use self::lines::{Lines, Numbered, parse};
 use crate::door::{Door, Taken, Visitor};
 use crate::error::{Error, Result, doing};
-use crate::fault::{clock, wall};
 use crate::files;
 use crate::folder::Folder;
-use crate::ledger::{Event, Ledger, Recovered, Terms, wait_until};
+use crate::ledger::{Ledger, Recovered, Terms};
 use crate::nursery::Nursery;
 use crate::outlet::Outlet;
 use crate::probe::{self, Responder};
 use crate::protocol::{self, Hello, Line, Note, Renewed, Request, State};
+use crate::site::{Event, wait_until};
 use crate::supervise;
 use crate::watchdog::Leash;
 
@@ -147,7 +147,7 @@ fn watch(agent: &Arc<Agent>, events: Receiver<Event>) {
                 exit,
             }) => {
                 let mut ledger = agent.ledger();
-                let Ok(daemon) = ledger.daemon(&name) else {
+                let Ok(daemon) = ledger.site.daemon(&name) else {
                     continue;
                 };
                 let expected = daemon.ended(ident, exit);
@@ -469,7 +469,7 @@ impl Agent {
             Request::Stop { daemon, grace_ms } => in_turn(
                 hand,
                 Box::new(move |agent| {
-                    let asked = agent.ledger().terminate(&daemon);
+                    let asked = agent.ledger().site.terminate(&daemon);
                     match asked {
                         Ok(()) => agent.answer_aside(id, move |agent| {
                             agent.stopped(&daemon, Duration::from_millis(grace_ms))
@@ -523,21 +523,21 @@ impl Agent {
     fn by_hand(&self, request: Request) -> Result<Value> {
         let mut ledger = self.ledger();
         match request {
-            Request::Start { daemon } => value(ledger.start(daemon)?),
+            Request::Start { daemon } => value(ledger.site.start(daemon)?),
             Request::State { daemon } => {
                 drop(ledger);
                 value(self.state(&daemon)?)
             }
             Request::Tail { daemon, lines } => {
-                let log = ledger.daemon(&daemon)?.spec.log.clone();
+                let log = ledger.site.daemon(&daemon)?.spec.log.clone();
                 drop(ledger);
                 value(supervise::tail(&log, lines)?)
             }
             Request::Inject { fault, kind } => value(ledger.inject(fault, kind)?),
             Request::Heal { fault } => value(ledger.heal(fault)?),
             Request::HealAll => value(ledger.heal_all()),
-            Request::Clocks { daemon } => value(clock::read(&mut ledger, daemon.as_deref())?),
-            Request::MakeUp { lost_ns } => value(wall::make_up(&mut ledger, lost_ns)?),
+            Request::Clocks { daemon } => value(ledger.clocks(daemon.as_deref())?),
+            Request::MakeUp { lost_ns } => value(ledger.make_up(lost_ns)?),
             Request::InForce => value(ledger.in_force()),
             other => Err(Error::Refused(format!("{other:?} is not for this thread"))),
         }
@@ -548,20 +548,20 @@ impl Agent {
     fn state(&self, name: &str) -> Result<State> {
         let told = || {
             let mut ledger = self.ledger();
-            let daemon = ledger.daemon(name)?;
+            let daemon = ledger.site.daemon(name)?;
             Ok(daemon.root.is_none() || !daemon.members()?.is_empty())
         };
         wait_until(VANISH, told)?;
         let mut ledger = self.ledger();
-        ledger.claim(name)?;
-        ledger.daemon(name)?.state()
+        ledger.site.claim(name)?;
+        ledger.site.daemon(name)?.state()
     }
 
     /// Waits for a daemon that was asked to end, and kills it after `grace`.
     fn stopped(&self, name: &str, grace: Duration) -> Result<State> {
         let ended = || {
             let mut ledger = self.ledger();
-            let daemon = ledger.daemon(name)?;
+            let daemon = ledger.site.daemon(name)?;
             // The root's end must have been told too, or its status would be that of before.
             Ok(daemon.root.is_none() && daemon.members()?.is_empty())
         };
@@ -573,11 +573,11 @@ impl Agent {
                         "daemon {name:?} does not die, not even of SIGKILL"
                     )));
                 }
-                self.ledger().daemon(name)?.signal(Signal::KILL)?;
+                self.ledger().site.daemon(name)?.signal(Signal::KILL)?;
                 thread::sleep(Duration::from_millis(2));
             }
         }
-        self.ledger().daemon(name)?.state()
+        self.ledger().site.daemon(name)?.state()
     }
 
     /// Leaves the node whole and empty.
@@ -585,7 +585,7 @@ impl Agent {
         let names: Vec<String> = {
             let mut ledger = self.ledger();
             // First, so that healing does not start again what is about to be stopped.
-            for daemon in ledger.daemons.values_mut() {
+            for daemon in ledger.site.daemons.values_mut() {
                 daemon.wanted = false;
             }
             let healed = ledger.heal_all();
@@ -594,12 +594,12 @@ impl Agent {
                     what: healed.evidence.join("; "),
                 });
             }
-            ledger.daemons.keys().cloned().collect()
+            ledger.site.daemons.keys().cloned().collect()
         };
         thread::scope(|scope| {
             for name in &names {
                 scope.spawn(move || {
-                    let stop = self.ledger().terminate(name);
+                    let stop = self.ledger().site.terminate(name);
                     let done = stop.and_then(|()| self.stopped(name, GRACE).map(|_| ()));
                     if let Err(error) = done {
                         let what = error.to_string();

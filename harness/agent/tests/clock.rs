@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use agent::clock::{
+use agent::vdso::{
     Clock, ClockError, Line, Patch, Removal, Shift, cover, now, rehearse, spawn, start_time,
     support, tree,
 };

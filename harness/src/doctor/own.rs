@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use agent::clock;
+use agent::vdso;
 
 use super::trials::{Outcome, Trials};
 use super::{Answer, State, works};
@@ -53,7 +53,7 @@ fn needs_loader(elf: &[u8]) -> Option<bool> {
 }
 
 pub fn vdso(trials: &Trials) -> Answer {
-    let layout = match clock::support() {
+    let layout = match vdso::support() {
         Ok(layout) => layout,
         Err(e) => {
             let remedy =

@@ -489,7 +489,7 @@ fn a_clock_goes_as_far_as_agents_can_show() {
         );
         Schedule::parse(&text, &names(5))
     };
-    let most = agent::clock::line::OFFSET_MAX_NS;
+    let most = agent::vdso::line::OFFSET_MAX_NS;
     for sign in ["", "+", "-"] {
         assert!(jump(&format!("{sign}{most}ns")).is_ok());
         let problems = jump(&format!("{sign}{}ns", most + 1)).unwrap_err();

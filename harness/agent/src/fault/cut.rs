@@ -32,9 +32,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
+use crate::journal::Left;
+use crate::mechanism::{Mechanism, anothers};
 use crate::nursery::Nursery;
 use crate::protocol::{Control, Direction, Drop, Evidence, Fault, Ran};
+use crate::site::{Site, tool};
 
 /// `nft` that takes longer than this is not going to end.
 const NFT: Duration = Duration::from_secs(10);
@@ -80,12 +82,8 @@ impl Cuts {
         }
     }
 
-    pub(crate) fn offers(&self) -> Option<&'static str> {
-        self.nft.is_none().then_some("nft")
-    }
-
     /// Refuses what the node cannot do, and rules that would match everything.
-    pub(crate) fn check(&self, rules: &[Drop]) -> Result<()> {
+    fn possible(&self, rules: &[Drop]) -> Result<()> {
         if let Some(why) = &self.nft {
             return Err(Error::Refused(format!(
                 "this node cannot drop packets: {why}"
@@ -110,60 +108,127 @@ impl Cuts {
         }
         Ok(())
     }
-}
 
-/// Puts the rules of all cuts in force. Evidence: the kernel's ruleset, read back.
-pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
-    let (_, sent) = replace(ledger)?;
-    let wanted = sent.matches(&format!("{}\n", mark(fault))).count();
-    let counts = counters(&ledger.nursery)?;
-    let Some(Fault::Cut { rules }) = ledger.faults.get(&fault) else {
-        unreachable!("the ledger enters a fault before it applies it");
-    };
-    let found = counts.get(&fault).map_or(0, |count| count.rules);
-    let mut evidence = vec![format!(
-        "the kernel's ruleset holds {found} of {wanted} rules of this fault"
-    )];
-    evidence.extend(
-        rules
-            .iter()
-            .map(|rule| format!("{:?}: {}", rule.direction, matches(rule))),
-    );
-    let outgoing = rules.iter().any(|rule| rule.direction == Direction::Out);
-    if let (true, Some(why)) = (outgoing, &ledger.cuts.egress) {
+    /// Puts the rules of all cuts in force. Evidence: the kernel's ruleset, read back.
+    fn put(&mut self, site: &Site, fault: u64, rules: &[Drop]) -> Result<Evidence> {
+        let (_, sent) = self.replace(site)?;
+        let wanted = sent.matches(&format!("{}\n", mark(fault))).count();
+        let counts = counters(&site.nursery)?;
+        let found = counts.get(&fault).map_or(0, |count| count.rules);
+        let mut evidence = vec![format!(
+            "the kernel's ruleset holds {found} of {wanted} rules of this fault"
+        )];
+        evidence.extend(
+            rules
+                .iter()
+                .map(|rule| format!("{:?}: {}", rule.direction, matches(rule))),
+        );
+        let outgoing = rules.iter().any(|rule| rule.direction == Direction::Out);
+        if let (true, Some(why)) = (outgoing, &self.egress) {
+            evidence.push(format!(
+                "senders on this node notice drops (EPERM): no egress hook: {why}"
+            ));
+        }
+        Ok(Evidence {
+            void: Vec::new(),
+            held: found == wanted,
+            evidence,
+        })
+    }
+
+    /// Takes the rules of this fault, which is no longer in the site, out of the kernel.
+    fn take_out(&mut self, site: &Site, fault: u64) -> Result<Evidence> {
+        let (before, _) = self.replace(site)?;
+        let after = counters(&site.nursery)?;
+        let dropped = self.dropped.remove(&fault).unwrap_or_default();
+        let mut evidence = vec![format!("{dropped} packets were dropped")];
+        if !before.contains_key(&fault) {
+            evidence
+                .push("its rules were not in the kernel any more: somebody removed them".into());
+        }
+        let rest = after.get(&fault).map_or(0, |count| count.rules);
         evidence.push(format!(
-            "senders on this node notice drops (EPERM): no egress hook: {why}"
+            "the kernel's ruleset holds {rest} rules of this fault"
         ));
+        Ok(Evidence {
+            void: Vec::new(),
+            held: rest == 0,
+            evidence,
+        })
     }
-    Ok(Evidence {
-        void: Vec::new(),
-        held: found == wanted,
-        evidence,
-    })
+
+    /// Brings the kernel's tables in line with the faults in force; what the counters said is kept. Returns what
+    /// was there before, and the transaction.
+    fn replace(&mut self, site: &Site) -> Result<(BTreeMap<u64, Count>, String)> {
+        let before = counters(&site.nursery)?;
+        for (fault, count) in &before {
+            *self.dropped.entry(*fault).or_default() += count.packets;
+        }
+        let cuts = site.faults.iter().filter_map(|(fault, kind)| match kind {
+            Fault::Cut { rules } => Some((*fault, rules.as_slice())),
+            _ => None,
+        });
+        let cuts: Vec<(u64, &[Drop])> = cuts.collect();
+        let mut sent = String::new();
+        if cuts.is_empty() {
+            clear(&site.nursery)?;
+        } else {
+            let devices = match self.egress {
+                None => Some(devices()?),
+                Some(_) => None,
+            };
+            refuse_foreign(&site.nursery)?;
+            sent = ruleset(&cuts, devices.as_ref(), self.control);
+            nft(&site.nursery, &sent)?;
+        }
+        Ok((before, sent))
+    }
 }
 
-/// Takes the rules of this fault, which is no longer in the ledger, out of the kernel.
-pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
-    let (before, _) = replace(ledger)?;
-    let after = counters(&ledger.nursery)?;
-    let dropped = ledger.cuts.dropped.remove(&fault).unwrap_or_default();
-    let mut evidence = vec![format!("{dropped} packets were dropped")];
-    if !before.contains_key(&fault) {
-        evidence.push("its rules were not in the kernel any more: somebody removed them".into());
+impl Mechanism for Cuts {
+    fn name(&self) -> &'static str {
+        "cut"
     }
-    let rest = after.get(&fault).map_or(0, |count| count.rules);
-    evidence.push(format!(
-        "the kernel's ruleset holds {rest} rules of this fault"
-    ));
-    Ok(Evidence {
-        void: Vec::new(),
-        held: rest == 0,
-        evidence,
-    })
+
+    fn offers(&self) -> Vec<&'static str> {
+        self.nft.is_none().then_some("nft").into_iter().collect()
+    }
+
+    fn takes(&self, kind: &Fault) -> bool {
+        matches!(kind, Fault::Cut { .. })
+    }
+
+    fn check(&mut self, site: &mut Site, kind: &Fault) -> Result<()> {
+        let Fault::Cut { rules } = kind else {
+            return Err(anothers(kind));
+        };
+        self.possible(rules)?;
+        refuse_foreign(&site.nursery)
+    }
+
+    fn inject(&mut self, site: &mut Site, fault: u64, kind: &Fault) -> Result<Evidence> {
+        match kind {
+            Fault::Cut { rules } => self.put(site, fault, rules),
+            _ => Err(anothers(kind)),
+        }
+    }
+
+    fn heal(&mut self, site: &mut Site, fault: u64, _kind: &Fault) -> Result<Evidence> {
+        self.take_out(site, fault)
+    }
+}
+
+/// Deletes the tables that a dead agent left.
+pub(crate) fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Vec<String>> {
+    if left.cut {
+        clear(nursery)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// Deletes our tables, and nothing else. Says what it did, and what it left alone.
-pub(crate) fn clear(nursery: &Arc<Nursery>) -> Result<Vec<String>> {
+fn clear(nursery: &Arc<Nursery>) -> Result<Vec<String>> {
     let mut deeds = Vec::new();
     for Table { family, ours } in tables(nursery)? {
         deeds.push(match ours {
@@ -180,7 +245,7 @@ pub(crate) fn clear(nursery: &Arc<Nursery>) -> Result<Vec<String>> {
 }
 
 /// Refuses to put our tables where others have theirs.
-pub(crate) fn refuse_foreign(nursery: &Arc<Nursery>) -> Result<()> {
+fn refuse_foreign(nursery: &Arc<Nursery>) -> Result<()> {
     let foreign = tables(nursery)?.into_iter().find(|table| !table.ours);
     match foreign {
         None => Ok(()),
@@ -189,33 +254,6 @@ pub(crate) fn refuse_foreign(nursery: &Arc<Nursery>) -> Result<()> {
              left alone, and packets cannot be dropped while it has that name"
         ))),
     }
-}
-
-/// Brings the kernel's tables in line with the ledger; what the counters said is kept. Returns what
-/// was there before, and the transaction.
-fn replace(ledger: &mut Ledger) -> Result<(BTreeMap<u64, Count>, String)> {
-    let before = counters(&ledger.nursery)?;
-    for (fault, count) in &before {
-        *ledger.cuts.dropped.entry(*fault).or_default() += count.packets;
-    }
-    let cuts = ledger.faults.iter().filter_map(|(fault, kind)| match kind {
-        Fault::Cut { rules } => Some((*fault, rules.as_slice())),
-        _ => None,
-    });
-    let cuts: Vec<(u64, &[Drop])> = cuts.collect();
-    let mut sent = String::new();
-    if cuts.is_empty() {
-        clear(&ledger.nursery)?;
-    } else {
-        let devices = match ledger.cuts.egress {
-            None => Some(devices()?),
-            Some(_) => None,
-        };
-        refuse_foreign(&ledger.nursery)?;
-        sent = ruleset(&cuts, devices.as_ref(), ledger.cuts.control);
-        nft(&ledger.nursery, &sent)?;
-    }
-    Ok((before, sent))
 }
 
 /// The devices on whose egress outgoing packets are caught.
@@ -416,35 +454,6 @@ fn run(nursery: &Arc<Nursery>, args: &[&str], stdin: &str) -> Result<Ran> {
     tool(nursery, command, stdin, NFT)
 }
 
-/// Runs a tool of the node's that must succeed.
-pub(crate) fn tool(
-    nursery: &Arc<Nursery>,
-    command: Command,
-    stdin: &str,
-    timeout: Duration,
-) -> Result<Ran> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let words: Vec<_> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect();
-    let words = words.join(" ");
-    let ran = nursery
-        .run(command, stdin.as_bytes().to_vec(), timeout)
-        .map_err(|source| Error::Io {
-            doing: format!("run `{name}` (is it installed on this node?)"),
-            source,
-        })?;
-    if !ran.success {
-        return Err(Error::Tool {
-            command: words,
-            status: ran.status,
-            said: ran.stderr.trim().to_owned(),
-        });
-    }
-    Ok(ran)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -553,15 +562,15 @@ table netdev schism {
             vec![rule(Direction::In, Some("10.1.0.2"), None, 0)],
             vec![rule(Direction::In, Some("10.1.0.2"), None, MILLION + 1)],
         ] {
-            assert!(cuts.check(&bad).is_err(), "{bad:?}");
+            assert!(cuts.possible(&bad).is_err(), "{bad:?}");
         }
         let good = [rule(Direction::In, Some("10.1.0.2"), None, 1)];
-        cuts.check(&good).expect("good");
+        cuts.possible(&good).expect("good");
         let cannot = Cuts {
             nft: Some("no nft".into()),
             ..Cuts::default()
         };
-        assert!(cannot.check(&good).is_err());
+        assert!(cannot.possible(&good).is_err());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::waits::Waits;
-use crate::clock::{Asked, ClockError, Line, Patch, Shift};
 use crate::tree::{self, Ident};
+use crate::vdso::{Asked, ClockError, Line, Patch, Shift};
 
 const NANOS: i128 = 1_000_000_000;
 
@@ -94,7 +94,7 @@ impl Dial {
 }
 
 /// A panic while it was held is a bug, but clocks must still be set right.
-pub(super) fn lock(dials: &Dials) -> MutexGuard<'_, BTreeMap<String, Dial>> {
+pub(crate) fn lock(dials: &Dials) -> MutexGuard<'_, BTreeMap<String, Dial>> {
     dials.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -6,33 +6,64 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::error::Result;
-use crate::ledger::{Ledger, TAKES_HOLD, wait_until};
+use crate::mechanism::{Mechanism, anothers};
 use crate::protocol::{Evidence, Fault};
+use crate::site::{Site, TAKES_HOLD, wait_until};
 use crate::tree;
 
 /// How long it may take until it shows who a daemon that ended at once has left behind.
 const SHOWS: Duration = Duration::from_millis(500);
 
-pub(crate) fn is_of(kind: &Fault, name: &str) -> bool {
-    matches!(kind, Fault::Kill { daemon, .. } if daemon == name)
+pub(crate) struct Kill;
+
+impl Mechanism for Kill {
+    fn name(&self) -> &'static str {
+        "kill"
+    }
+
+    fn takes(&self, kind: &Fault) -> bool {
+        matches!(kind, Fault::Kill { .. })
+    }
+
+    fn check(&mut self, site: &mut Site, kind: &Fault) -> Result<()> {
+        let Fault::Kill { daemon, ports } = kind else {
+            return Err(anothers(kind));
+        };
+        site.daemon(daemon)?.told_ports.extend(ports);
+        Ok(())
+    }
+
+    fn inject(&mut self, site: &mut Site, _fault: u64, kind: &Fault) -> Result<Evidence> {
+        match kind {
+            Fault::Kill { daemon, .. } => inject(site, daemon),
+            _ => Err(anothers(kind)),
+        }
+    }
+
+    fn heal(&mut self, site: &mut Site, _fault: u64, kind: &Fault) -> Result<Evidence> {
+        match kind {
+            Fault::Kill { daemon, .. } => heal(site, daemon),
+            _ => Err(anothers(kind)),
+        }
+    }
 }
 
 /// Kills until nobody of the tree is left, nor anybody who serves in its place. Evidence: `/proc`
 /// knows none of them any more, and nobody is at the daemon's ports.
-pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
-    let (before, mut evidence) = ledger.claim(name)?;
+fn inject(site: &mut Site, name: &str) -> Result<Evidence> {
+    let (before, mut evidence) = site.claim(name)?;
     if before.is_empty() {
-        let status = &ledger.daemon(name)?.status;
+        let status = &site.daemon(name)?.status;
         return Ok(Evidence {
             void: Vec::new(),
             held: false,
             evidence: vec![format!("daemon {name:?} did not run ({status})")],
         });
     }
-    let dead = kill_all(ledger, name, &mut evidence)?;
+    let dead = kill_all(site, name, &mut evidence)?;
     // A socket may outlive its process for a moment.
-    wait_until(TAKES_HOLD, || Ok(!dead || silence(ledger, name)?.0))?;
-    let (silent, lines) = silence(ledger, name)?;
+    wait_until(TAKES_HOLD, || Ok(!dead || silence(site, name)?.0))?;
+    let (silent, lines) = silence(site, name)?;
     evidence.extend(lines);
     Ok(Evidence {
         void: Vec::new(),
@@ -42,20 +73,20 @@ pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
 }
 
 /// Kills until nobody is left, also of those who forked away meanwhile. Whether that was reached.
-fn kill_all(ledger: &mut Ledger, name: &str, evidence: &mut Vec<String>) -> Result<bool> {
+fn kill_all(site: &mut Site, name: &str, evidence: &mut Vec<String>) -> Result<bool> {
     let mut seen = BTreeSet::new();
     let dead = wait_until(TAKES_HOLD, || {
-        let (found, why) = ledger.claim(name)?;
+        let (found, why) = site.claim(name)?;
         let fresh = why.into_iter().filter(|line| !evidence.contains(line));
         let fresh: Vec<String> = fresh.collect();
         evidence.extend(fresh);
         seen.extend(found);
-        let members = ledger.daemon(name)?.signal(Signal::KILL)?;
+        let members = site.daemon(name)?.signal(Signal::KILL)?;
         let rest = members.len();
         seen.extend(members);
         Ok(rest == 0)
     })?;
-    ledger.daemon(name)?.stopped.clear();
+    site.daemon(name)?.stopped.clear();
     let line = |ident: &tree::Ident| match tree::alive(*ident) {
         true => format!("{ident}: still there after SIGKILL"),
         false => format!("{ident}: gone"),
@@ -66,24 +97,24 @@ fn kill_all(ledger: &mut Ledger, name: &str, evidence: &mut Vec<String>) -> Resu
 
 /// Somebody who lives on of a daemon whose first process has ended: it has put itself into the
 /// background. That may take a moment to show.
-fn put_itself_away(ledger: &mut Ledger, name: &str) -> Result<Option<tree::Ident>> {
+fn put_itself_away(site: &mut Site, name: &str) -> Result<Option<tree::Ident>> {
     let mut found = None;
     wait_until(SHOWS, || {
-        found = ledger.claim(name)?.0.first().copied();
+        found = site.claim(name)?.0.first().copied();
         Ok(found.is_some())
     })?;
     Ok(found)
 }
 
 /// Who lives although the daemon was killed.
-fn risen(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
-    let (members, mut lines) = ledger.claim(name)?;
+fn risen(site: &mut Site, name: &str) -> Result<Vec<String>> {
+    let (members, mut lines) = site.claim(name)?;
     lines.extend(
         members
             .iter()
             .map(|ident| format!("{ident}: ran while daemon {name:?} was to be dead")),
     );
-    let (silent, at_ports) = silence(ledger, name)?;
+    let (silent, at_ports) = silence(site, name)?;
     if !silent {
         lines.extend(at_ports);
     }
@@ -91,8 +122,8 @@ fn risen(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
 }
 
 /// Whether nobody is at the daemon's ports.
-fn silence(ledger: &mut Ledger, name: &str) -> Result<(bool, Vec<String>)> {
-    let served = ledger.served(name)?;
+fn silence(site: &mut Site, name: &str) -> Result<(bool, Vec<String>)> {
+    let served = site.served(name)?;
     let mut lines: Vec<String> = served
         .by
         .iter()
@@ -105,7 +136,7 @@ fn silence(ledger: &mut Ledger, name: &str) -> Result<(bool, Vec<String>)> {
             .map(|socket| format!("a process that cannot be seen {socket}")),
     );
     let silent = lines.is_empty();
-    let ports = ledger.daemon(name)?.ports();
+    let ports = site.daemon(name)?.ports();
     if silent && !ports.is_empty() {
         lines.push(format!("nobody is at ports {}", list(&ports)));
     }
@@ -119,7 +150,7 @@ pub(crate) fn list(ports: &BTreeSet<u16>) -> String {
 
 /// Starts the daemon again if it should run and nothing else keeps it dead. The fault is void if
 /// somebody has served meanwhile: who waited for the daemon's death to take its place.
-pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
+fn heal(site: &mut Site, name: &str) -> Result<Evidence> {
     let ends = |held: bool, evidence: Vec<String>, void: Vec<String>| {
         Ok(Evidence {
             held,
@@ -127,27 +158,27 @@ pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
             void,
         })
     };
-    if let Some(other) = ledger.demanded(|kind| is_of(kind, name)).first() {
+    if let Some(other) = site.killers(name).first() {
         let why = format!("daemon {name:?} stays dead: fault {other}");
         return ends(true, vec![why], Vec::new());
     }
-    let void = risen(ledger, name)?;
+    let void = risen(site, name)?;
     let mut evidence = Vec::new();
-    if !void.is_empty() && !kill_all(ledger, name, &mut evidence)? {
+    if !void.is_empty() && !kill_all(site, name, &mut evidence)? {
         return ends(false, evidence, void);
     }
-    if !ledger.daemon(name)?.wanted {
+    if !site.daemon(name)?.wanted {
         evidence.push(format!("daemon {name:?} is not wanted any more"));
         return ends(true, evidence, void);
     }
     // A daemon that cannot be started is no fault of ours any more: the evidence says so, and the
     // ledger lets go of it.
-    let (held, line) = match ledger.launch(name) {
+    let (held, line) = match site.launch(name) {
         Ok(root) => match tree::read(root.pid) {
             Some(process) if process.ident == root => {
                 (true, format!("{root}: started, state {}", process.state))
             }
-            _ => match put_itself_away(ledger, name)? {
+            _ => match put_itself_away(site, name)? {
                 Some(other) => (
                     true,
                     format!("{root}: started, and ended; {other} lives on"),

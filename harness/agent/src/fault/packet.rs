@@ -21,12 +21,12 @@ use std::time::Duration;
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::cut::tool;
 use crate::error::{Error, Result};
-use crate::journal::Record;
-use crate::ledger::Ledger;
+use crate::journal::{Left, Record};
+use crate::mechanism::{Mechanism, anothers};
 use crate::nursery::Nursery;
 use crate::protocol::{Control, Evidence, Fault, Netem, Ran};
+use crate::site::{Site, tool};
 
 const TC: Duration = Duration::from_secs(10);
 /// The handle by which our root discipline is known.
@@ -64,13 +64,7 @@ impl Shaper {
         }
     }
 
-    pub(crate) fn offers(&self) -> Vec<&'static str> {
-        let known = [("netem", &self.netem), ("tbf", &self.rate)];
-        let can = known.into_iter().filter(|(_, why)| why.is_none());
-        can.map(|(name, _)| name).collect()
-    }
-
-    pub(crate) fn check(&self, netem: &Netem) -> Result<()> {
+    fn possible(&self, netem: &Netem) -> Result<()> {
         if *netem == Netem::default() {
             return Err(Error::Refused("this packet fault disturbs nothing".into()));
         }
@@ -97,6 +91,131 @@ impl Shaper {
             None => Ok(()),
         }
     }
+
+    /// Evidence: the kernel's disciplines, read back.
+    fn put(&self, site: &mut Site, fault: u64) -> Result<Evidence> {
+        let devices = devices()?;
+        for device in &devices {
+            if let Some(other) = foreign(&site.nursery, device)? {
+                return Err(Error::Refused(format!(
+                    "device {device} has a queueing discipline of its own ({other}), which is not ours \
+                     to replace"
+                )));
+            }
+        }
+        site.write(Record::Shaping {
+            devices: devices.clone(),
+        })?;
+        self.arrange(site, &devices)?;
+        let mut evidence = Evidence {
+            void: Vec::new(),
+            held: !devices.is_empty(),
+            evidence: Vec::new(),
+        };
+        let class = format!("parent {HANDLE}{:x} ", class_of(site, fault));
+        for device in &devices {
+            let shown = show(&site.nursery, device)?;
+            let found = shown.lines().find(|line| line.contains(&class));
+            evidence.held &= found.is_some();
+            evidence.evidence.push(match found {
+                Some(line) => format!("{device}: {line}"),
+                None => format!("{device}: the kernel shows no discipline at {class}"),
+            });
+        }
+        Ok(evidence)
+    }
+
+    /// Evidence: the kernel's disciplines, and what went through the one that is gone.
+    fn take_off(&self, site: &Site, fault: u64) -> Result<Evidence> {
+        let devices = devices()?;
+        let before = self.arrange(site, &devices)?;
+        let mut evidence = Evidence {
+            void: Vec::new(),
+            held: true,
+            evidence: before,
+        };
+        let others = site.demanded(|kind| matches!(kind, Fault::Packet { .. }));
+        for device in &devices {
+            let ours = show(&site.nursery, device)?.contains(HANDLE);
+            evidence.held &= ours != others.is_empty();
+            evidence.evidence.push(match ours {
+                true => format!("{device}: disciplines of faults {others:?} remain"),
+                false => format!("{device}: no discipline of ours (fault {fault} is gone)"),
+            });
+        }
+        Ok(evidence)
+    }
+
+    /// Brings the devices in line with the site. Returns what the counters said before.
+    fn arrange(&self, site: &Site, devices: &[String]) -> Result<Vec<String>> {
+        let mut before = Vec::new();
+        for device in devices {
+            let shown = show(&site.nursery, device)?;
+            let sent = shown
+                .lines()
+                .filter(|line| line.contains(HANDLE) || line.contains("Sent"));
+            if shown.contains(HANDLE) {
+                before.extend(sent.map(|line| format!("{device} before: {}", line.trim())));
+            }
+            clear(&site.nursery, device)?;
+        }
+        let faults = site.faults.values().filter_map(|kind| match kind {
+            Fault::Packet { peers, netem } => Some((peers.as_slice(), netem)),
+            _ => None,
+        });
+        let faults: Vec<(&[IpAddr], &Netem)> = faults.collect();
+        if !faults.is_empty() {
+            for device in devices {
+                let mut command = Command::new("tc");
+                command.args(["-batch", "-"]);
+                let text = batch(device, &faults, self.control);
+                tool(&site.nursery, command, &text, TC)?;
+            }
+        }
+        Ok(before)
+    }
+}
+
+impl Mechanism for Shaper {
+    fn name(&self) -> &'static str {
+        "packet"
+    }
+
+    fn offers(&self) -> Vec<&'static str> {
+        let known = [("netem", &self.netem), ("tbf", &self.rate)];
+        let can = known.into_iter().filter(|(_, why)| why.is_none());
+        can.map(|(name, _)| name).collect()
+    }
+
+    fn takes(&self, kind: &Fault) -> bool {
+        matches!(kind, Fault::Packet { .. })
+    }
+
+    fn check(&mut self, _: &mut Site, kind: &Fault) -> Result<()> {
+        match kind {
+            Fault::Packet { netem, .. } => self.possible(netem),
+            _ => Err(anothers(kind)),
+        }
+    }
+
+    fn inject(&mut self, site: &mut Site, fault: u64, _kind: &Fault) -> Result<Evidence> {
+        self.put(site, fault)
+    }
+
+    fn heal(&mut self, site: &mut Site, fault: u64, _kind: &Fault) -> Result<Evidence> {
+        self.take_off(site, fault)
+    }
+}
+
+/// Deletes the disciplines that a dead agent left.
+pub(crate) fn recover(left: &Left, nursery: &Arc<Nursery>) -> Result<Vec<String>> {
+    let mut deeds = Vec::new();
+    for device in &left.devices {
+        if clear(nursery, device)? {
+            deeds.push(format!("deleted the queueing discipline of {device}"));
+        }
+    }
+    Ok(deeds)
 }
 
 fn rate_only(netem: &Netem) -> bool {
@@ -108,62 +227,8 @@ fn rate_only(netem: &Netem) -> bool {
         }
 }
 
-/// Evidence: the kernel's disciplines, read back.
-pub(crate) fn inject(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
-    let devices = devices()?;
-    for device in &devices {
-        if let Some(other) = foreign(&ledger.nursery, device)? {
-            return Err(Error::Refused(format!(
-                "device {device} has a queueing discipline of its own ({other}), which is not ours \
-                 to replace"
-            )));
-        }
-    }
-    ledger.write(Record::Shaping {
-        devices: devices.clone(),
-    })?;
-    arrange(ledger, &devices)?;
-    let mut evidence = Evidence {
-        void: Vec::new(),
-        held: !devices.is_empty(),
-        evidence: Vec::new(),
-    };
-    let class = format!("parent {HANDLE}{:x} ", class_of(ledger, fault));
-    for device in &devices {
-        let shown = show(&ledger.nursery, device)?;
-        let found = shown.lines().find(|line| line.contains(&class));
-        evidence.held &= found.is_some();
-        evidence.evidence.push(match found {
-            Some(line) => format!("{device}: {line}"),
-            None => format!("{device}: the kernel shows no discipline at {class}"),
-        });
-    }
-    Ok(evidence)
-}
-
-/// Evidence: the kernel's disciplines, and what went through the one that is gone.
-pub(crate) fn heal(ledger: &mut Ledger, fault: u64) -> Result<Evidence> {
-    let devices = devices()?;
-    let before = arrange(ledger, &devices)?;
-    let mut evidence = Evidence {
-        void: Vec::new(),
-        held: true,
-        evidence: before,
-    };
-    let others = ledger.demanded(|kind| matches!(kind, Fault::Packet { .. }));
-    for device in &devices {
-        let ours = show(&ledger.nursery, device)?.contains(HANDLE);
-        evidence.held &= ours != others.is_empty();
-        evidence.evidence.push(match ours {
-            true => format!("{device}: disciplines of faults {others:?} remain"),
-            false => format!("{device}: no discipline of ours (fault {fault} is gone)"),
-        });
-    }
-    Ok(evidence)
-}
-
 /// Deletes our discipline from a device. `false`: there was none.
-pub(crate) fn clear(nursery: &Arc<Nursery>, device: &str) -> Result<bool> {
+fn clear(nursery: &Arc<Nursery>, device: &str) -> Result<bool> {
     if !devices()?.iter().any(|known| known == device)
         || !show(nursery, device)?.contains(&format!(" {HANDLE} root"))
     {
@@ -173,38 +238,9 @@ pub(crate) fn clear(nursery: &Arc<Nursery>, device: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Brings the devices in line with the ledger. Returns what the counters said before.
-fn arrange(ledger: &mut Ledger, devices: &[String]) -> Result<Vec<String>> {
-    let mut before = Vec::new();
-    for device in devices {
-        let shown = show(&ledger.nursery, device)?;
-        let sent = shown
-            .lines()
-            .filter(|line| line.contains(HANDLE) || line.contains("Sent"));
-        if shown.contains(HANDLE) {
-            before.extend(sent.map(|line| format!("{device} before: {}", line.trim())));
-        }
-        clear(&ledger.nursery, device)?;
-    }
-    let faults = ledger.faults.values().filter_map(|kind| match kind {
-        Fault::Packet { peers, netem } => Some((peers.as_slice(), netem)),
-        _ => None,
-    });
-    let faults: Vec<(&[IpAddr], &Netem)> = faults.collect();
-    if !faults.is_empty() {
-        for device in devices {
-            let mut command = Command::new("tc");
-            command.args(["-batch", "-"]);
-            let text = batch(device, &faults, ledger.shaper.control);
-            tool(&ledger.nursery, command, &text, TC)?;
-        }
-    }
-    Ok(before)
-}
-
 /// The class of a fault is its place among the packet faults in force.
-fn class_of(ledger: &Ledger, fault: u64) -> usize {
-    let faults = ledger.demanded(|kind| matches!(kind, Fault::Packet { .. }));
+fn class_of(site: &Site, fault: u64) -> usize {
+    let faults = site.demanded(|kind| matches!(kind, Fault::Packet { .. }));
     1 + faults.iter().take_while(|other| **other != fault).count()
 }
 
@@ -387,7 +423,7 @@ filter add dev eth0 parent 5c15: protocol all prio 6 u32 match u32 0 0 flowid 5c
             netem: Some("no netem".into()),
             ..Shaper::default()
         };
-        let refused = |netem: Netem| shaper.check(&netem).expect_err("refused").to_string();
+        let refused = |netem: Netem| shaper.possible(&netem).expect_err("refused").to_string();
         refused(Netem::default());
         refused(Netem {
             rate_kbit: 1,
@@ -403,6 +439,6 @@ filter add dev eth0 parent 5c15: protocol all prio 6 u32 match u32 0 0 flowid 5c
             rate_kbit: 1,
             ..Netem::default()
         };
-        shaper.check(&rate).expect("can");
+        shaper.possible(&rate).expect("can");
     }
 }

@@ -1,43 +1,78 @@
-//! SIGSTOP to a daemon's whole tree and whoever serves in its place, and SIGCONT.
+//! A daemon that stands still: stopped, and let go on.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 
 use super::kill;
 use crate::error::{Error, Result};
-use crate::journal::Record;
-use crate::ledger::{Ledger, TAKES_HOLD, failpoint, wait_until};
+use crate::journal::Left;
+use crate::mechanism::{Mechanism, anothers};
+use crate::nursery::Nursery;
 use crate::protocol::{Evidence, Fault};
+use crate::site::Site;
 use crate::tree::{self, Ident};
 
-pub(crate) fn is_of(kind: &Fault, name: &str) -> bool {
-    matches!(kind, Fault::Pause { daemon, .. } if daemon == name)
+pub(crate) struct Pause;
+
+impl Mechanism for Pause {
+    fn name(&self) -> &'static str {
+        "pause"
+    }
+
+    fn takes(&self, kind: &Fault) -> bool {
+        matches!(kind, Fault::Pause { .. })
+    }
+
+    fn check(&mut self, site: &mut Site, kind: &Fault) -> Result<()> {
+        let Fault::Pause { daemon, ports } = kind else {
+            return Err(anothers(kind));
+        };
+        site.daemon(daemon)?.told_ports.extend(ports);
+        Ok(())
+    }
+
+    fn inject(&mut self, site: &mut Site, _fault: u64, kind: &Fault) -> Result<Evidence> {
+        match kind {
+            Fault::Pause { daemon, .. } => inject(site, daemon),
+            _ => Err(anothers(kind)),
+        }
+    }
+
+    fn heal(&mut self, site: &mut Site, _fault: u64, kind: &Fault) -> Result<Evidence> {
+        match kind {
+            Fault::Pause { daemon, .. } => heal(site, daemon),
+            _ => Err(anothers(kind)),
+        }
+    }
 }
 
-/// The faults that keep a daemon stopped: pauses, and freezes that are not over.
-pub(crate) fn stoppers(ledger: &Ledger, name: &str) -> Vec<u64> {
-    let mut faults = ledger.demanded(|kind| is_of(kind, name));
-    let frozen = ledger.frozen.iter();
-    faults.extend(
-        frozen
-            .filter(|(_, frozen)| frozen.daemon == name)
-            .map(|(fault, _)| fault),
-    );
-    faults
+/// Resumes what a dead agent left stopped.
+pub(crate) fn recover(left: &Left, _: &Arc<Nursery>) -> Result<Vec<String>> {
+    let mut deeds = Vec::new();
+    for ident in &left.stopped {
+        let resumed = tree::signal(*ident, Signal::CONT).map_err(|source| Error::Io {
+            doing: format!("resume {ident}"),
+            source,
+        })?;
+        if resumed {
+            deeds.push(format!("resumed {ident}"));
+        }
+    }
+    Ok(deeds)
 }
 
 /// Stops the tree, and whoever serves in its place. Evidence: `/proc` says of every thread that it is
 /// stopped, and of whoever is at the daemon's ports.
-pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
-    let (members, _) = ledger.claim(name)?;
+pub(crate) fn inject(site: &mut Site, name: &str) -> Result<Evidence> {
+    let (members, _) = site.claim(name)?;
     let others_doing = {
-        let ours = &ledger.daemon(name)?.stopped;
+        let ours = &site.daemon(name)?.stopped;
         let stopped = |ident: &Ident| tree::stopped(*ident) == Some(true) && !ours.contains(ident);
         !members.is_empty() && members.iter().all(stopped)
     };
-    let mut evidence = hold(ledger, name)?;
-    let members = ledger.daemon(name)?.members()?;
+    let mut evidence = site.hold(name)?;
+    let members = site.daemon(name)?.members()?;
     if members.is_empty() {
         return Ok(Evidence {
             void: Vec::new(),
@@ -58,7 +93,7 @@ pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
     }
     let shown = show(&members, true);
     evidence.extend(shown.evidence);
-    let (stopped, lines) = stopped_service(ledger, name)?;
+    let (stopped, lines) = stopped_service(site, name)?;
     evidence.extend(lines);
     Ok(Evidence {
         void: Vec::new(),
@@ -68,8 +103,8 @@ pub(crate) fn inject(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
 }
 
 /// Whether everybody at the daemon's ports is stopped. What was seen otherwise.
-fn stopped_service(ledger: &mut Ledger, name: &str) -> Result<(bool, Vec<String>)> {
-    let served = ledger.served(name)?;
+fn stopped_service(site: &mut Site, name: &str) -> Result<(bool, Vec<String>)> {
+    let served = site.served(name)?;
     let runs = |who: &Ident| tree::stopped(*who) == Some(false);
     let mut lines: Vec<String> = served
         .by
@@ -84,7 +119,7 @@ fn stopped_service(ledger: &mut Ledger, name: &str) -> Result<(bool, Vec<String>
             .map(|socket| format!("a process that cannot be seen {socket}")),
     );
     let stopped = lines.is_empty();
-    let ports = ledger.daemon(name)?.ports();
+    let ports = site.daemon(name)?.ports();
     if stopped && !ports.is_empty() {
         let ports = kill::list(&ports);
         lines.push(format!("nobody who runs is at ports {ports}"));
@@ -93,16 +128,16 @@ fn stopped_service(ledger: &mut Ledger, name: &str) -> Result<(bool, Vec<String>
 }
 
 /// Lets the tree run, unless another pause holds it. Evidence: `/proc` again.
-pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
-    if let Some(other) = stoppers(ledger, name).first() {
+fn heal(site: &mut Site, name: &str) -> Result<Evidence> {
+    if let Some(other) = site.stoppers(name).first() {
         return Ok(Evidence {
             void: Vec::new(),
             held: true,
             evidence: vec![format!("daemon {name:?} stays stopped: fault {other}")],
         });
     }
-    let void = awake(ledger, name)?;
-    let resumed = release(ledger, name)?;
+    let void = awake(site, name)?;
+    let resumed = site.release(name)?;
     if resumed.is_empty() {
         return Ok(Evidence {
             void,
@@ -117,8 +152,8 @@ pub(crate) fn heal(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
 }
 
 /// Who runs although the daemon is to be stopped: somebody may have let it go on, or have come since.
-fn awake(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
-    let (members, _) = ledger.claim(name)?;
+fn awake(site: &mut Site, name: &str) -> Result<Vec<String>> {
+    let (members, _) = site.claim(name)?;
     let mut lines = Vec::new();
     let running = members
         .iter()
@@ -126,71 +161,11 @@ fn awake(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
     lines.extend(
         running.map(|ident| format!("{ident}: ran while daemon {name:?} was to be stopped")),
     );
-    let (stopped, at_ports) = stopped_service(ledger, name)?;
+    let (stopped, at_ports) = stopped_service(site, name)?;
     if !stopped {
         lines.extend(at_ports);
     }
     Ok(lines)
-}
-
-/// Stops the tree until nobody is left in it who runs and could fork. Processes that were stopped
-/// by somebody else before are not ours to resume, and are left out. Gives why those count that were
-/// found outside of the tree.
-pub(crate) fn hold(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
-    let mut sent = false;
-    let mut claimed = Vec::new();
-    wait_until(TAKES_HOLD, || {
-        let (members, why) = ledger.claim(name)?;
-        claimed = why;
-        let daemon = ledger.daemon(name)?;
-        let fresh: Vec<Ident> = members
-            .iter()
-            .filter(|ident| !daemon.stopped.contains(ident))
-            .filter(|ident| tree::stopped(**ident) == Some(false))
-            .copied()
-            .collect();
-        if fresh.is_empty() {
-            let rest = members.iter().find(|id| tree::stopped(**id) == Some(false));
-            return Ok(rest.is_none());
-        }
-        ledger.write(Record::Stopping {
-            pids: fresh.clone(),
-        })?;
-        failpoint("pause:stopping");
-        let daemon = ledger.daemon(name)?;
-        for ident in fresh {
-            daemon.stopped.insert(ident);
-            signal(ident, Signal::STOP)?;
-            if !std::mem::replace(&mut sent, true) {
-                failpoint("pause:half");
-            }
-        }
-        Ok(false)
-    })?;
-    Ok(claimed)
-}
-
-/// Resumes what [`hold`] stopped, and waits until it is seen to run.
-pub(crate) fn release(ledger: &mut Ledger, name: &str) -> Result<Vec<Ident>> {
-    let stopped: BTreeSet<Ident> = std::mem::take(&mut ledger.daemon(name)?.stopped);
-    let pids: Vec<Ident> = stopped.into_iter().filter(|id| tree::alive(*id)).collect();
-    for ident in &pids {
-        signal(*ident, Signal::CONT)?;
-    }
-    wait_until(TAKES_HOLD, || {
-        Ok(!pids.iter().any(|id| tree::stopped(*id) == Some(true)))
-    })?;
-    if !pids.is_empty() {
-        ledger.write(Record::Resumed { pids: pids.clone() })?;
-    }
-    Ok(pids)
-}
-
-fn signal(ident: Ident, signal: Signal) -> Result<bool> {
-    tree::signal(ident, signal).map_err(|source| Error::Io {
-        doing: format!("signal {ident}"),
-        source,
-    })
 }
 
 /// What `/proc` says of each.

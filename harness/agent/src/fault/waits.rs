@@ -15,8 +15,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::clock::{self, Clock, ClockError, Line, Shift, Timer, Wait};
 use crate::tree::Ident;
+use crate::vdso::{self, Clock, ClockError, Line, Shift, Timer, Wait};
 
 /// How often new waits are looked for: each thread costs a look into `/proc`.
 const LOOK: Duration = Duration::from_millis(100);
@@ -63,7 +63,7 @@ impl Waits {
         let mut lines = Vec::new();
         let mut seen = BTreeMap::new();
         for ident in members {
-            let waits = match clock::waits(ident.pid) {
+            let waits = match vdso::waits(ident.pid) {
                 Ok(waits) => waits,
                 Err(ClockError::Gone { .. }) => continue,
                 Err(error) => {
@@ -97,7 +97,7 @@ impl Waits {
             (None, Moment::Later) => (wait.until_ns, now),
             (None, Moment::Healed(old)) => {
                 let old = old.line(wait.clock);
-                match was_begun_by(old, now, wait, clock::now(wait.clock)) {
+                match was_begun_by(old, now, wait, vdso::now(wait.clock)) {
                     true => (wait.until_ns, old),
                     false => (wait.until_ns, now),
                 }
@@ -121,7 +121,7 @@ impl Waits {
                 "{ident}, thread {tid}: waits until a time by the {clock} ({})",
                 wait.call
             );
-            match clock::rearm(ident.pid, wait, until_ns) {
+            match vdso::rearm(ident.pid, wait, until_ns) {
                 Ok(true) => {
                     let by_s = (until_ns - wait.until_ns) as f64 / 1e9;
                     line = Some(format!("{what}: set to another, {by_s:+.3} s"));
@@ -147,7 +147,7 @@ impl Waits {
     pub fn timers(members: &[Ident], shift: &Shift) -> Vec<String> {
         let mut lines = Vec::new();
         for ident in members {
-            for (timer, clock) in clock::timers(ident.pid) {
+            for (timer, clock) in vdso::timers(ident.pid) {
                 if shift.line(clock) == Line::IDENTITY {
                     continue;
                 }

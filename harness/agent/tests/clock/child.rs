@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
-use agent::clock::{Clock, Line, Shift, now};
+use agent::vdso::{Clock, Line, Shift, now};
 
 pub const MARK: &str = "SCHISM_CLOCK_TEST_CHILD";
 const NANOS: i64 = 1_000_000_000;

@@ -122,7 +122,7 @@ fn inside() -> Vec<Trial> {
     }
     enter_in(
         what::VDSO,
-        agent::clock::rehearse().map_err(|e| e.to_string()),
+        agent::vdso::rehearse().map_err(|e| e.to_string()),
     );
     trials
 }

@@ -3,7 +3,7 @@
 //!
 //! It is the whole machine's, so it is touched only where [`may_set`] says that the machine is the
 //! node's alone, and only when the controller asks for it (`--machine-clock`). Everywhere else clock
-//! faults go through [`crate::clock`], process by process.
+//! faults go through [`crate::vdso`], process by process.
 //!
 //! ```text
 //!   truth   what the wall clock would show, kept by CLOCK_MONOTONIC_RAW from just before the fault

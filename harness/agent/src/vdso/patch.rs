@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::image::Image;
 use super::line::{Clock, Shift};
 use super::payload::{self, Header, Jump};
 use super::plan::{jump_bytes, jumps_stand, plan};
 use super::process::{self, Mapping, Memory, start_time};
 use super::remote::{self, Call};
 use super::threads::{Held, hold_all, tracing};
-use super::vdso::Image;
 use super::{ClockError, Result};
 
 /// For how long a process is looked at again when a thread stands where bytes are to change. A

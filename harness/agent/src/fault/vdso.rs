@@ -1,4 +1,4 @@
-//! Clocks of a daemon's tree, turned through [`crate::clock`].
+//! Clocks of a daemon's tree, turned through [`crate::vdso`].
 //!
 //! Each fault is a *turn*: a line for each of the two clocks, added to the truth. What a daemon is
 //! shown is the sum of its turns, written into every process of its tree: at injection, every 20 ms
@@ -13,21 +13,21 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
-
-pub(crate) use super::dial::Dials;
 use super::dial::{Dial, lock};
 use super::pause;
 use super::waits::{Moment, Waits};
-use crate::clock::{self, Asked, Clock, ClockError, Line, Patch, Shift};
 use crate::error::{Error, Result, doing};
-use crate::journal::Record;
-use crate::ledger::{Event, Ledger, failpoint};
-use crate::protocol::{ClockFault, Clocks, Evidence, Fault};
+use crate::journal::{Left, Record};
+use crate::mechanism::{Mechanism, anothers};
+use crate::nursery::Nursery;
+use crate::protocol::{ClockFault, Evidence, Fault};
+use crate::site::{Event, Frozen, Site, failpoint};
 use crate::tree::{self, Ident};
+use crate::vdso::{self, Asked, Clock, ClockError, Line, Patch, Shift};
 
 /// Shortest half of a strobe: below it the thread that turns would eat a core.
 const PERIOD_MIN_US: u64 = 100;
@@ -36,22 +36,117 @@ const FREEZE_MAX_MS: u64 = 86_400_000;
 /// Processes of a tree that are asked for their time, for evidence.
 const ASKED_MAX: usize = 8;
 
-/// A daemon that stands still with its clocks.
-#[derive(Debug)]
-pub(crate) struct Frozen {
-    pub(crate) daemon: String,
-    since: Instant,
-    pub(crate) until: Instant,
+pub(crate) struct Vdso {
+    /// Why clocks cannot be turned; none: they can.
+    trouble: Option<String>,
+    /// Whether all but freezes is the machine's own clock's business.
+    only_freezes: bool,
+}
+
+impl Vdso {
+    pub fn probe(only_freezes: bool) -> Vdso {
+        Vdso {
+            only_freezes,
+            trouble: vdso::support().err().map(|error| error.to_string()),
+        }
+    }
+}
+
+impl Mechanism for Vdso {
+    fn name(&self) -> &'static str {
+        "clock"
+    }
+
+    fn offers(&self) -> Vec<&'static str> {
+        self.trouble
+            .is_none()
+            .then_some("vdso")
+            .into_iter()
+            .collect()
+    }
+
+    fn takes(&self, kind: &Fault) -> bool {
+        match kind {
+            Fault::Clock { how, .. } => {
+                !self.only_freezes || matches!(how, ClockFault::Freeze { .. })
+            }
+            _ => false,
+        }
+    }
+
+    fn check(&mut self, site: &mut Site, kind: &Fault) -> Result<()> {
+        let Fault::Clock { daemon, how } = kind else {
+            return Err(anothers(kind));
+        };
+        site.daemon(daemon)?;
+        match &self.trouble {
+            None => possible(site, daemon, how),
+            Some(why) => Err(Error::Refused(format!(
+                "this node cannot turn clocks: {why}"
+            ))),
+        }
+    }
+
+    fn inject(&mut self, site: &mut Site, fault: u64, kind: &Fault) -> Result<Evidence> {
+        match kind {
+            Fault::Clock { daemon, how } => inject(site, fault, daemon, how),
+            _ => Err(anothers(kind)),
+        }
+    }
+
+    fn heal(&mut self, site: &mut Site, fault: u64, kind: &Fault) -> Result<Evidence> {
+        match kind {
+            Fault::Clock { daemon, how } => heal(site, fault, daemon, how),
+            _ => Err(anothers(kind)),
+        }
+    }
+
+    /// The lag of freezes that are never made up.
+    fn leaves(&self, site: &Site) -> bool {
+        let dials = lock(&site.dials);
+        dials.values().any(|dial| !dial.kept.is_empty())
+    }
+
+    fn forget(&mut self, site: &mut Site) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for (name, dial) in lock(&site.dials).iter_mut() {
+            if !std::mem::take(&mut dial.kept).is_empty() {
+                names.push(name.clone());
+            }
+        }
+        let mut deeds = Vec::new();
+        for name in names {
+            let evidence = settle(site, &name)?.evidence;
+            deeds.extend(evidence.into_iter().map(|line| format!("kept lag: {line}")));
+        }
+        Ok(deeds)
+    }
+
+    fn tick(&mut self, site: &mut Site) -> Vec<String> {
+        tick(site)
+    }
+
+    fn next_tick(&self, site: &Site) -> Option<Instant> {
+        next_tick(site)
+    }
+}
+
+/// Gives what is left of a dead agent's daemons their own clocks back.
+pub(crate) fn recover(left: &Left, _: &Arc<Nursery>) -> Result<Vec<String>> {
+    let mut deeds = Vec::new();
+    for ident in &left.shifted {
+        match remove(*ident) {
+            Ok(deed) => deeds.push(deed),
+            Err(ClockError::Gone { .. }) => {}
+            // Most likely it is no descendant and may not be touched; it was killed before.
+            Err(error) => deeds.push(format!("cannot set its clocks right: {error}")),
+        }
+    }
+    Ok(deeds)
 }
 
 /// Refuses what cannot be, before anything is journalled.
-pub(crate) fn check(ledger: &mut Ledger, name: &str, how: &ClockFault) -> Result<()> {
-    ledger.daemon(name)?;
-    if let Some(why) = &ledger.clock_trouble {
-        return Err(Error::Refused(format!(
-            "this node cannot turn clocks: {why}"
-        )));
-    }
+fn possible(site: &mut Site, name: &str, how: &ClockFault) -> Result<()> {
     match how {
         ClockFault::Strobe { period_us, .. } if *period_us < PERIOD_MIN_US => {
             return Err(Error::Refused(format!(
@@ -65,7 +160,7 @@ pub(crate) fn check(ledger: &mut Ledger, name: &str, how: &ClockFault) -> Result
         }
         _ => {}
     }
-    let mut dials = lock(&ledger.dials);
+    let mut dials = lock(&site.dials);
     let dial = dials.entry(name.to_owned()).or_default();
     // Tried out on the sum, because that is what must fit into the arithmetic.
     const TRIAL: u64 = u64::MAX;
@@ -81,7 +176,7 @@ fn first_turn(how: &ClockFault) -> Shift {
         ClockFault::Jump { delta_ns } | ClockFault::Strobe { delta_ns, .. } => {
             Line::offset(*delta_ns)
         }
-        ClockFault::Drift { ppb } => Line::IDENTITY.bent(*ppb, clock::now(Clock::Realtime)),
+        ClockFault::Drift { ppb } => Line::IDENTITY.bent(*ppb, vdso::now(Clock::Realtime)),
         ClockFault::Freeze { .. } => Line::IDENTITY,
     };
     Shift {
@@ -91,50 +186,47 @@ fn first_turn(how: &ClockFault) -> Shift {
 }
 
 /// Evidence: each process's own code is asked for the time.
-pub(crate) fn inject(ledger: &mut Ledger, fault: u64, name: &str) -> Result<Evidence> {
-    let Some(Fault::Clock { how, .. }) = ledger.faults.get(&fault).cloned() else {
-        unreachable!("the ledger enters a fault before it applies it");
-    };
+fn inject(site: &mut Site, fault: u64, name: &str, how: &ClockFault) -> Result<Evidence> {
     let old = {
-        let mut dials = lock(&ledger.dials);
+        let mut dials = lock(&site.dials);
         let dial = dials.entry(name.to_owned()).or_default();
         let old = dial.sum();
-        dial.turns.insert(fault, first_turn(&how));
+        dial.turns.insert(fault, first_turn(how));
         old
     };
-    let troubles = cover(ledger, name)?;
+    let troubles = cover(site, name)?;
     if let ClockFault::Freeze { pause_ms, .. } = how {
-        let span = Duration::from_millis(pause_ms);
-        return freeze(ledger, fault, name, span, troubles);
+        let span = Duration::from_millis(*pause_ms);
+        return freeze(site, fault, name, span, troubles);
     }
     failpoint("clock:covered");
-    begin_count(ledger, fault, name);
-    let mut evidence = ask(ledger, name, troubles)?;
+    begin_count(site, fault, name);
+    let mut evidence = ask(site, name, troubles)?;
     if let ClockFault::Strobe {
         delta_ns,
         period_us,
     } = how
     {
         strobe(
-            ledger,
+            site,
             fault,
             name,
-            delta_ns,
-            Duration::from_micros(period_us),
+            *delta_ns,
+            Duration::from_micros(*period_us),
         )?;
     } else {
         evidence
             .evidence
-            .extend(follow(ledger, name, Moment::Turned(old))?);
+            .extend(follow(site, name, Moment::Turned(old))?);
     }
     Ok(evidence)
 }
 
 /// Sets those threads of the daemon that wait until a time to what that means by now. A strobe's are
 /// left alone: by which of its two clocks they were begun nobody knows.
-fn follow(ledger: &mut Ledger, name: &str, moment: Moment) -> Result<Vec<String>> {
-    let members = ledger.daemon(name)?.members()?;
-    let mut dials = lock(&ledger.dials);
+fn follow(site: &mut Site, name: &str, moment: Moment) -> Result<Vec<String>> {
+    let members = site.daemon(name)?.members()?;
+    let mut dials = lock(&site.dials);
     let Some(dial) = dials.get_mut(name) else {
         return Ok(Vec::new());
     };
@@ -142,33 +234,28 @@ fn follow(ledger: &mut Ledger, name: &str, moment: Moment) -> Result<Vec<String>
     Ok(dial.waits.follow(&members, &now, moment))
 }
 
-fn strobes(ledger: &Ledger, name: &str) -> bool {
+fn strobes(site: &Site, name: &str) -> bool {
     let strobe = |kind: &Fault| matches!(kind, Fault::Clock { daemon, how: ClockFault::Strobe { .. } } if daemon == name);
-    !ledger.demanded(strobe).is_empty()
+    !site.demanded(strobe).is_empty()
 }
 
-/// Takes the turn of this fault, which is no longer in the ledger, back.
-pub(crate) fn heal(
-    ledger: &mut Ledger,
-    fault: u64,
-    name: &str,
-    how: &ClockFault,
-) -> Result<Evidence> {
-    let before = ask(ledger, name, Vec::new())?;
+/// Takes the turn of this fault, which is no longer in the site, back.
+fn heal(site: &mut Site, fault: u64, name: &str, how: &ClockFault) -> Result<Evidence> {
+    let before = ask(site, name, Vec::new())?;
     let mut evidence: Vec<String> = before
         .evidence
         .iter()
         .map(|line| format!("before: {line}"))
         .collect();
-    let (use_of, void) = count(ledger, fault, name, how);
+    let (use_of, void) = count(site, fault, name, how);
     evidence.push(use_of);
-    if ledger.frozen.contains_key(&fault) {
+    if site.frozen.contains_key(&fault) {
         evidence.push("the freeze was cut short".into());
-        thaw(ledger, fault)?;
+        thaw(site, fault)?;
     }
     let mut old = Shift::IDENTITY;
     let mut waits = Waits::default();
-    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+    if let Some(dial) = lock(&site.dials).get_mut(name) {
         old = dial.sum();
         waits = std::mem::take(&mut dial.waits);
         let turn = dial.turns.remove(&fault);
@@ -177,9 +264,9 @@ pub(crate) fn heal(
             evidence.push("the lag is kept until everything is healed or a restart".into());
         }
     }
-    let after = settle(ledger, name)?;
+    let after = settle(site, name)?;
     evidence.extend(after.evidence);
-    evidence.extend(release_waits(ledger, name, how, old, waits)?);
+    evidence.extend(release_waits(site, name, how, old, waits)?);
     Ok(Evidence {
         void,
         held: after.held,
@@ -189,7 +276,7 @@ pub(crate) fn heal(
 
 /// Sets those who wait until a time by the clock that was wrong to what that means; says who cannot be.
 fn release_waits(
-    ledger: &mut Ledger,
+    site: &mut Site,
     name: &str,
     how: &ClockFault,
     old: Shift,
@@ -197,8 +284,8 @@ fn release_waits(
 ) -> Result<Vec<String>> {
     /// For a thread that had looked at its clock before that was set right, and waits only now.
     const ON_ITS_WAY: Duration = Duration::from_millis(5);
-    let members = ledger.daemon(name)?.members()?;
-    let now = lock(&ledger.dials)
+    let members = site.daemon(name)?.members()?;
+    let now = lock(&site.dials)
         .get(name)
         .map_or(Shift::IDENTITY, Dial::sum);
     if now == old && !matches!(how, ClockFault::Strobe { .. }) {
@@ -216,15 +303,15 @@ fn release_waits(
     thread::sleep(ON_ITS_WAY);
     lines.extend(waits.follow(&members, &now, Moment::Healed(old)));
     lines.extend(Waits::timers(&members, &old));
-    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+    if let Some(dial) = lock(&site.dials).get_mut(name) {
         dial.waits = waits;
     }
     Ok(lines)
 }
 
 /// From now on the turn of this fault is what the daemon's programs are shown.
-fn begin_count(ledger: &Ledger, fault: u64, name: &str) {
-    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+fn begin_count(site: &Site, fault: u64, name: &str) {
+    if let Some(dial) = lock(&site.dials).get_mut(name) {
         let asked = dial.tally();
         dial.asked_at.insert(fault, asked);
     }
@@ -232,8 +319,8 @@ fn begin_count(ledger: &Ledger, fault: u64, name: &str) {
 
 /// How often the daemon's programs read the clocks that this fault turns, while it turned them; and
 /// if they never did, that the fault was nothing to them.
-fn count(ledger: &Ledger, fault: u64, name: &str, how: &ClockFault) -> (String, Vec<String>) {
-    let mut dials = lock(&ledger.dials);
+fn count(site: &Site, fault: u64, name: &str, how: &ClockFault) -> (String, Vec<String>) {
+    let mut dials = lock(&site.dials);
     let counted = dials.get_mut(name).and_then(|dial| {
         let now = dial.tally();
         // A freeze that is not over has turned nothing yet.
@@ -273,76 +360,33 @@ fn count(ledger: &Ledger, fault: u64, name: &str, how: &ClockFault) -> (String, 
     (text, (asked == 0).then(never).into_iter().collect())
 }
 
-/// Takes away what healed freezes have left.
-pub(crate) fn forget_kept(ledger: &mut Ledger) -> Result<Vec<String>> {
-    let mut deeds = Vec::new();
-    let mut names = Vec::new();
-    for (name, dial) in lock(&ledger.dials).iter_mut() {
-        if !std::mem::take(&mut dial.kept).is_empty() {
-            names.push(name.clone());
-        }
-    }
-    for name in names {
-        let evidence = settle(ledger, &name)?.evidence;
-        deeds.extend(evidence.into_iter().map(|line| format!("kept lag: {line}")));
-    }
-    Ok(deeds)
-}
-
-/// Whether some daemon's clocks lag although no fault says so.
-pub(crate) fn lags(ledger: &Ledger) -> bool {
-    lock(&ledger.dials)
-        .values()
-        .any(|dial| !dial.kept.is_empty())
-}
-
-/// What a daemon that is about to start must be shown; its last life's kept lag is gone.
-pub(crate) fn for_start(ledger: &Ledger, name: &str) -> Option<Shift> {
-    let mut dials = lock(&ledger.dials);
-    let dial = dials.get_mut(name)?;
-    dial.kept.clear();
-    dial.patches.clear();
-    (!dial.turns.is_empty()).then(|| dial.sum())
-}
-
-/// The patch of a process that was started with it.
-pub(crate) fn started(ledger: &mut Ledger, name: &str, root: Ident, patch: Patch) -> Result<()> {
-    ledger.write(Record::Shifting { pids: vec![root] })?;
-    let mut dials = lock(&ledger.dials);
-    dials.entry(name.to_owned()).or_default().enter(root, patch);
-    Ok(())
-}
-
 /// What must be done while faults last: processes that are new are covered, freezes end.
-pub(crate) fn tick(ledger: &mut Ledger) -> Vec<String> {
+fn tick(site: &mut Site) -> Vec<String> {
     let mut troubles = Vec::new();
     let now = Instant::now();
-    let over = ledger
-        .frozen
-        .iter()
-        .filter(|(_, frozen)| frozen.until <= now);
+    let over = site.frozen.iter().filter(|(_, frozen)| frozen.until <= now);
     let over: Vec<u64> = over.map(|(fault, _)| *fault).collect();
     for fault in over {
-        if let Err(error) = thaw(ledger, fault) {
+        if let Err(error) = thaw(site, fault) {
             troubles.push(format!("cannot end the freeze of fault {fault}: {error}"));
         }
     }
-    let dials = lock(&ledger.dials);
+    let dials = lock(&site.dials);
     let turned = dials.iter().filter(|(_, dial)| !dial.idle());
     let names: Vec<String> = turned.map(|(name, _)| name.clone()).collect();
     drop(dials);
     for name in names {
-        match cover(ledger, &name) {
+        match cover(site, &name) {
             Ok(more) => troubles.extend(more),
             Err(error) => troubles.push(error.to_string()),
         }
-        let due = lock(&ledger.dials)
+        let due = lock(&site.dials)
             .get(&name)
             .is_some_and(|dial| dial.waits.due());
         // What it does and cannot do is said when the fault is taken back.
         if due
-            && !strobes(ledger, &name)
-            && let Err(error) = follow(ledger, &name, Moment::Later)
+            && !strobes(site, &name)
+            && let Err(error) = follow(site, &name, Moment::Later)
         {
             troubles.push(error.to_string());
         }
@@ -351,18 +395,18 @@ pub(crate) fn tick(ledger: &mut Ledger) -> Vec<String> {
 }
 
 /// When [`tick`] must be called next, if anything is to be looked after.
-pub(crate) fn next_tick(ledger: &Ledger) -> Option<Instant> {
+fn next_tick(site: &Site) -> Option<Instant> {
     const SCAN: Duration = Duration::from_millis(20);
-    let turned = lock(&ledger.dials).values().any(|dial| !dial.idle());
-    let ends = ledger.frozen.values().map(|frozen| frozen.until);
+    let turned = lock(&site.dials).values().any(|dial| !dial.idle());
+    let ends = site.frozen.values().map(|frozen| frozen.until);
     ends.chain(turned.then(|| Instant::now() + SCAN)).min()
 }
 
 /// Shows every process of the tree the sum. Returns what could not be done.
-fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
-    let members = ledger.daemon(name)?.members()?;
+fn cover(site: &mut Site, name: &str) -> Result<Vec<String>> {
+    let members = site.daemon(name)?.members()?;
     let bare: Vec<Ident> = {
-        let mut dials = lock(&ledger.dials);
+        let mut dials = lock(&site.dials);
         let dial = dials.entry(name.to_owned()).or_default();
         // An exec leaves the process without its patch, and the hold on it without a process.
         dial.patches
@@ -378,11 +422,11 @@ fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
     if bare.is_empty() {
         return Ok(Vec::new());
     }
-    ledger.write(Record::Shifting { pids: bare.clone() })?;
+    site.write(Record::Shifting { pids: bare.clone() })?;
     failpoint("clock:shifting");
     let mut troubles = Vec::new();
     for ident in bare {
-        let mut dials = lock(&ledger.dials);
+        let mut dials = lock(&site.dials);
         let dial = dials.entry(name.to_owned()).or_default();
         let shift = dial.sum();
         let patched = Patch::install(ident.pid).and_then(|patch| {
@@ -402,15 +446,15 @@ fn cover(ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
 
 /// Brings the tree in line after a turn was taken back: shows the sum of the rest, or takes the
 /// patches away.
-fn settle(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
+fn settle(site: &mut Site, name: &str) -> Result<Evidence> {
     // Children that were forked since the last look carry the patch too.
-    let members = ledger.daemon(name)?.members()?;
-    let idle = lock(&ledger.dials).get(name).is_none_or(Dial::idle);
+    let members = site.daemon(name)?.members()?;
+    let idle = lock(&site.dials).get(name).is_none_or(Dial::idle);
     if !idle && !members.is_empty() {
-        let troubles = cover(ledger, name)?;
-        return ask(ledger, name, troubles);
+        let troubles = cover(site, name)?;
+        return ask(site, name, troubles);
     }
-    let mut dials = lock(&ledger.dials);
+    let mut dials = lock(&site.dials);
     if idle {
         dials.remove(name);
     }
@@ -438,7 +482,7 @@ fn settle(ledger: &mut Ledger, name: &str) -> Result<Evidence> {
 }
 
 /// Gives a process its own vDSO back, whoever patched it.
-pub(crate) fn remove(ident: Ident) -> Result<String, ClockError> {
+fn remove(ident: Ident) -> Result<String, ClockError> {
     if !tree::alive(ident) {
         return Err(ClockError::Gone { pid: ident.pid });
     }
@@ -453,8 +497,8 @@ pub(crate) fn remove(ident: Ident) -> Result<String, ClockError> {
 }
 
 /// Asks the processes for the time, and compares with what they are meant to show.
-fn ask(ledger: &mut Ledger, name: &str, troubles: Vec<String>) -> Result<Evidence> {
-    let dials = lock(&ledger.dials);
+fn ask(site: &mut Site, name: &str, troubles: Vec<String>) -> Result<Evidence> {
+    let dials = lock(&site.dials);
     let Some(dial) = dials.get(name).filter(|dial| !dial.patches.is_empty()) else {
         let mut evidence = troubles;
         evidence.push(format!(
@@ -525,7 +569,7 @@ fn look(patch: &Patch, wanted: &Shift) -> Result<(bool, String), ClockError> {
 
 /// Stops the tree; [`tick`] ends it.
 fn freeze(
-    ledger: &mut Ledger,
+    site: &mut Site,
     fault: u64,
     name: &str,
     span: Duration,
@@ -537,11 +581,11 @@ fn freeze(
         since,
         until: since + span,
     };
-    ledger.frozen.insert(fault, frozen(now));
-    let mut evidence = pause::inject(ledger, name)?;
+    site.frozen.insert(fault, frozen(now));
+    let mut evidence = pause::inject(site, name)?;
     // Counted from when all stand still: were it from before, time would seem to run backwards.
-    ledger.frozen.insert(fault, frozen(Instant::now()));
-    ledger.wake(Event::Look);
+    site.frozen.insert(fault, frozen(Instant::now()));
+    site.wake(Event::Look);
     evidence.held &= troubles.is_empty();
     evidence.evidence.extend(troubles);
     Ok(evidence)
@@ -549,8 +593,8 @@ fn freeze(
 
 /// Lets a frozen tree run on with clocks that lag: by the whole span, or if it is cut short by what
 /// there was of it.
-fn thaw(ledger: &mut Ledger, fault: u64) -> Result<()> {
-    let Some(frozen) = ledger.frozen.remove(&fault) else {
+fn thaw(site: &mut Site, fault: u64) -> Result<()> {
+    let Some(frozen) = site.frozen.remove(&fault) else {
         return Ok(());
     };
     let stood = Instant::now().min(frozen.until) - frozen.since;
@@ -562,27 +606,27 @@ fn thaw(ledger: &mut Ledger, fault: u64) -> Result<()> {
     };
     let name = &frozen.daemon;
     let mut old = Shift::IDENTITY;
-    if let Some(dial) = lock(&ledger.dials).get_mut(name) {
+    if let Some(dial) = lock(&site.dials).get_mut(name) {
         old = dial.sum();
         if let Some(turn) = dial.turns.get_mut(&fault) {
             *turn = shift;
         }
     }
     // A process that was started meanwhile has no patch yet.
-    cover(ledger, name)?;
-    begin_count(ledger, fault, name);
+    cover(site, name)?;
+    begin_count(site, fault, name);
     // While they stand still: a machine that is suspended waits no time either.
-    follow(ledger, name, Moment::Turned(old))?;
+    follow(site, name, Moment::Turned(old))?;
     failpoint("clock:thawing");
-    if pause::stoppers(ledger, name).is_empty() {
-        pause::release(ledger, name)?;
+    if site.stoppers(name).is_empty() {
+        site.release(name)?;
     }
     Ok(())
 }
 
 /// Puts a turn on and off, in a thread that ends when the turn is gone.
-fn strobe(ledger: &Ledger, fault: u64, name: &str, delta_ns: i64, period: Duration) -> Result<()> {
-    let dials = ledger.dials.clone();
+fn strobe(site: &Site, fault: u64, name: &str, delta_ns: i64, period: Duration) -> Result<()> {
+    let dials = site.dials.clone();
     let name = name.to_owned();
     let run = move || {
         let mut next = Instant::now() + period;
@@ -606,65 +650,4 @@ fn strobe(ledger: &Ledger, fault: u64, name: &str, delta_ns: i64, period: Durati
     let thread = thread::Builder::new().name("strobe".into());
     thread.spawn(run).map_err(doing("start a thread"))?;
     Ok(())
-}
-
-/// Reads both of the node's clocks close together, the wall clock between two looks at the other,
-/// and asks a daemon's root process for its own.
-pub(crate) fn read(ledger: &mut Ledger, daemon: Option<&str>) -> Result<Clocks> {
-    let mut window_ns = 0;
-    let mut daemon_offset_ns = None;
-    if let Some(name) = daemon {
-        let root = ledger.daemon(name)?.root;
-        let dials = lock(&ledger.dials);
-        let patch = root.and_then(|root| dials.get(name)?.patches.get(&root));
-        daemon_offset_ns = match (root, patch) {
-            (None, _) => None,
-            // Without a patch it is shown what everybody is.
-            (Some(_), None) => Some((0, 0)),
-            (Some(_), Some(patch)) => {
-                let (offsets, error_ns) = offsets(patch)?;
-                window_ns = error_ns;
-                Some(offsets)
-            }
-        };
-    }
-    let ns = |clock| {
-        let now = clock_gettime(clock);
-        now.tv_sec * 1_000_000_000 + now.tv_nsec
-    };
-    let before = ns(ClockId::Monotonic);
-    let realtime_ns = ns(ClockId::Realtime);
-    let after = ns(ClockId::Monotonic);
-    let mut clocks = Clocks {
-        monotonic_ns: before.unsigned_abs(),
-        realtime_ns,
-        window_ns: window_ns.max((after - before).unsigned_abs()),
-        daemon_offset_ns,
-    };
-    super::wall::read(ledger, &mut clocks);
-    Ok(clocks)
-}
-
-/// How far a process's clocks are off, realtime and monotonic, and with what error. One that is
-/// stopped cannot be asked: then what its memory says it would answer.
-fn offsets(patch: &Patch) -> Result<((i64, i64), u64)> {
-    let asked = patch.ask(Clock::Realtime).and_then(|realtime| {
-        let monotonic = patch.ask(Clock::Monotonic)?;
-        let error_ns = realtime.error_ns().max(monotonic.error_ns());
-        Ok((
-            (realtime.lie_ns(), monotonic.lie_ns()),
-            error_ns.unsigned_abs(),
-        ))
-    });
-    match asked {
-        Err(ClockError::Stopped { .. }) => {
-            let shift = patch.get().map_err(Error::Clock)?;
-            let off = |clock| {
-                let now = clock::now(clock);
-                shift.line(clock).show(now) - now
-            };
-            Ok(((off(Clock::Realtime), off(Clock::Monotonic)), 0))
-        }
-        other => other.map_err(Error::Clock),
-    }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::error::{Error, Result};
-use crate::fault::cut::tool;
 use crate::nursery::Nursery;
+use crate::site::tool;
 use crate::tree::{self, Ident};
 
 /// By the names that `/proc/PID/comm` has, of which there are 15 letters.

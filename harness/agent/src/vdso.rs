@@ -39,6 +39,7 @@
 
 mod ask;
 mod cover;
+mod image;
 pub mod line;
 mod patch;
 mod payload;
@@ -48,7 +49,6 @@ mod relocate;
 mod remote;
 mod spawn;
 mod threads;
-mod vdso;
 mod waits;
 
 use std::io;

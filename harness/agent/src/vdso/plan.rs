@@ -1,9 +1,9 @@
 //! What is to be written into an image: worked out before anything is touched.
 
+use super::image::{Function, Image};
 use super::payload::{self, Header, Jump, Route};
 use super::process::{self, Memory};
 use super::relocate;
-use super::vdso::{Function, Image};
 use super::{ClockError, Result};
 
 /// The vDSO of this machine, as far as patching goes: what `doctor` shows.

@@ -8,23 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::{Result, io};
-use crate::ledger::Ledger;
 use crate::service::{self, Socket};
+use crate::site::Site;
 use crate::tree::{self, Ident, Process};
 
 /// What there is at a daemon's ports.
 #[derive(Debug, Default)]
-pub(crate) struct Served {
+pub struct Served {
     /// Each socket with a process that holds it.
     pub by: Vec<(Socket, Ident)>,
     /// Sockets whose holders cannot be seen.
     pub by_nobody: Vec<Socket>,
 }
 
-impl Ledger {
+impl Site {
     /// The daemon's living processes, those that left its tree included; and of each of the latter why
     /// it counts.
-    pub(crate) fn claim(&mut self, name: &str) -> Result<(Vec<Ident>, Vec<String>)> {
+    pub fn claim(&mut self, name: &str) -> Result<(Vec<Ident>, Vec<String>)> {
         let read = || io("list", Path::new("/proc"));
         let members = self.daemon(name)?.members()?;
         let listening = service::ports(&members).map_err(read())?;
@@ -65,7 +65,7 @@ impl Ledger {
     }
 
     /// Who is at the daemon's ports.
-    pub(crate) fn served(&mut self, name: &str) -> Result<Served> {
+    pub fn served(&mut self, name: &str) -> Result<Served> {
         let read = || io("read", Path::new("/proc/net"));
         let ports = self.daemon(name)?.ports();
         let all = service::sockets().map_err(read())?;
