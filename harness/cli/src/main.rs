@@ -25,6 +25,7 @@ mod judges;
 mod list;
 mod listings;
 mod machines;
+mod matrix;
 mod measures;
 mod output;
 mod packed;
@@ -78,6 +79,8 @@ fn main() -> ExitCode {
         Command::Flaws(args) => listings::flaws(&args.system, args.json),
         Command::Errors(args) => listings::errors(args.json),
         Command::Prove(args) => prove::command(args),
+        Command::Matrix(args) => matrix::command(*args),
+        Command::Merge(args) => matrix::merge(&args),
         Command::Compare(args) => compare::command(*args),
         Command::Sweep(args) => sweep::command(*args),
         Command::Cluster(args) => vagrant::command(&args),

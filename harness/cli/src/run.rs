@@ -57,7 +57,7 @@ pub struct RunArgs {
     /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict; else the verdict's, and 1 in place of 0
     #[arg(help_heading = "Judging", long, requires = "scenario")]
     pub expect: bool,
-    /// What to ask of it: see `schism workloads` [default: register]
+    /// What to ask of it: see `schism workloads` [default: the system's]
     #[arg(long, short)]
     pub workload: Option<String>,
     /// Faults: families by comma, together by plus, shapes after a colon: `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]

@@ -35,6 +35,7 @@ use crate::params::{Kind, Params};
 use params::{BLOCK_INTERVAL, PARAMS, TIME_RULES};
 
 const NAME: &str = "chain";
+const VARIABLE: &str = "SCHISM_CHAIN";
 
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
@@ -46,6 +47,8 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Ledger,
     ],
     params: PARAMS,
+    workload: "register",
+    variable: VARIABLE,
     leads: false,
     may_crash: false,
     time_rules: TIME_RULES,
@@ -81,7 +84,7 @@ fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
 pub fn program() -> Result<PathBuf, SetupError> {
     own::program(
         NAME,
-        "SCHISM_CHAIN",
+        VARIABLE,
         "build it with `cargo build -p chain`, or say where it is in SCHISM_CHAIN",
     )
 }

@@ -11,6 +11,7 @@ mod hostile;
 mod house;
 mod input;
 mod machines;
+mod matrix;
 mod own_files;
 mod pages;
 mod replay;
