@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::certificate::VerifyArgs;
 use crate::check::CheckArgs;
+use crate::client_check::ClientCheckArgs;
 use crate::compare::CompareArgs;
 use crate::convert::ConvertArgs;
 use crate::doctor::DoctorArgs;
@@ -11,6 +12,7 @@ use crate::heal::HealArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs};
 use crate::matrix::{MatrixArgs, MergeArgs};
+use crate::new_system::NewSystemArgs;
 use crate::prove::ProveArgs;
 use crate::replay::ReplayArgs;
 use crate::report::ReportArgs;
@@ -22,6 +24,16 @@ use crate::vagrant::VagrantArgs;
 #[derive(Debug, Parser)]
 #[command(name = "schism", version, after_help = crate::exit::table(), max_term_width = 100)]
 pub struct Cli {
+    /// Folders in which systems lie that are folders, to be found by their names
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "SCHISM_SYSTEMS",
+        value_delimiter = ':',
+        hide_env_values = true
+    )]
+    pub systems: Vec<std::path::PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -44,6 +56,10 @@ pub enum Command {
     List(ListArgs),
     /// List the systems that can be tested, with their parameters
     Systems(ListingArgs),
+    /// Write the folder of a new system, to be filled in
+    NewSystem(NewSystemArgs),
+    /// Try a client program: does it keep the protocol, and how fast is it?
+    ClientCheck(ClientCheckArgs),
     /// List the workloads
     Workloads(ListingArgs),
     /// List the fault families and their shapes

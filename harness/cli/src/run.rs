@@ -35,6 +35,7 @@ use crate::wanted::{Faults, NEMESIS, Wanted};
 #[command(after_help = "Examples:
   schism run paxos-kv --nemesis partition,pause --time-limit 60s
   schism run paxos-kv --flaw stale-read-leader --nemesis partition:leader --seed 7
+  schism run ./my-system --workload register
   schism run etcd --workload register --nemesis partition --param reads=serializable
   schism run --scenario workloads/scenarios/stale-read-leader.toml
   schism run --spec store/latest/spec.json
@@ -274,6 +275,7 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
     };
     Ok(Wanted {
         system: args.system.clone(),
+        folder: None,
         workload: args.workload.clone(),
         faults,
         cluster,
