@@ -1,4 +1,5 @@
-//! Systems that are folders: found, started, asked, and caught where they lose what they acknowledged.
+//! Systems that are folders: found, started, asked, and caught where they lose what they
+//! acknowledged.
 
 use std::fs;
 use std::path::{Path, PathBuf};

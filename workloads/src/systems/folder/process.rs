@@ -176,7 +176,7 @@ impl Running {
         self.reply(id).await
     }
 
-    /// The next line, which must be the answer with this id. Nothing is lost if it is not waited for.
+    /// The next line, which must be the answer with this id. If it is given up, nothing is lost.
     async fn reply(&mut self, id: u64) -> Result<Reply, OpError> {
         let left = MOST_BYTES - self.line.len() as u64;
         let read = (&mut self.stdout)
@@ -276,8 +276,8 @@ impl Process {
         }
     }
 
-    /// A program that has answered `init`. Nothing that goes wrong here is indefinite: the operation
-    /// has not been sent.
+    /// A program that has answered `init`. What goes wrong here is definite: the operation has not
+    /// been sent.
     async fn ready(&mut self) -> Result<Running, OpError> {
         let definite = |e: OpError| OpError::new(REFUSED, format!("{}: {}", e.code.code, e.detail));
         let idle = || self.idle.lock().expect("no panic while held").pop();

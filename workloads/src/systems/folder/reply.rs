@@ -1,5 +1,5 @@
-//! What a client program answers, and what its refusals say of the operation. Maelstrom's error codes are
-//! understood: those that are definite there are definite here.
+//! What a client program answers, and what its refusals say of the operation. Maelstrom's error
+//! codes are understood: those that are definite there are definite here.
 
 use harness::client::{
     CONFLICT, ERRORS, ErrorCode, NOT_FOUND, OpError, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN,
