@@ -15,7 +15,7 @@ use crate::batch::{self, Made, default_jobs};
 use crate::chance::{self, Clear};
 use crate::exit::{Failure, code};
 use crate::flags::StoreArgs;
-use crate::judged::{Outcome, recall};
+use crate::judged::{Outcome, Repeats, recall};
 use crate::machines::Kind;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
@@ -120,6 +120,15 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
     };
     let made = batch::run_all(jobs.collect(), at_once, store.root(), enough)?;
     let replayed = told(&run, &first, &made);
+    if replayed.of > 0 && replayed.changed.is_empty() && store.holds(&run) {
+        let (alike, of, interval) = (replayed.alike, replayed.of, replayed.interval);
+        Repeats {
+            alike,
+            of,
+            interval,
+        }
+        .keep(&run, &Spec::load(&run)?)?;
+    }
     match args.json {
         true => terminal::json(&replayed),
         false => terminal::print(&text(&replayed, args.runs)),

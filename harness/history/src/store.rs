@@ -216,6 +216,11 @@ impl Run {
         self.path.join("report.html")
     }
 
+    /// How often the run came out the same when it was repeated.
+    pub fn repeats(&self) -> PathBuf {
+        self.path.join("repeats.json")
+    }
+
     pub fn node(&self, name: &str) -> PathBuf {
         self.path.join("nodes").join(name)
     }

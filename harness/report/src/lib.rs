@@ -21,6 +21,7 @@ mod charts;
 pub mod experiment;
 mod page;
 mod palette;
+pub mod perfetto;
 mod picture;
 mod reading;
 mod sample;
@@ -49,6 +50,8 @@ pub struct Input<'a> {
     pub origin: Origin,
     /// The command line that repeats the run, or judges the file again; empty if there is none.
     pub command: &'a str,
+    /// How often it ended alike when it was run again, where somebody tried.
+    pub repeated: Option<&'a str>,
     /// What was asked, as the run's folder keeps it: seed, versions, parameters, nemeses, flaws.
     /// Any shape; an object is shown as a table of dotted names.
     pub spec: &'a Json,

@@ -27,6 +27,7 @@ impl Made {
             system: "paxos-kv",
             workload: "register",
             origin: report::Origin::Run,
+            repeated: None,
             command: "schism run paxos-kv --workload register --nemesis partition+pause+clock+kill \
                       --time-limit 60s --seed 7 --flaw lease-by-wall-clock",
             spec: &self.spec,
