@@ -33,6 +33,16 @@ pub enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("no run {name:?} in {store}: `schism list` shows what is there")]
     NoSuchRun { name: String, store: PathBuf },
+    #[error("there is no run in {store} yet, so none is the latest: `schism run` makes one")]
+    NoRunYet { store: PathBuf },
+    #[error("there is no file or folder {name}, and no run of that name in {store}")]
+    NoSuchPath { name: String, store: PathBuf },
+    #[error("{path} is a store and no run: name one of its runs, such as {path}/{run}")]
+    IsStore { path: PathBuf, run: String },
+    #[error(
+        "{path} is no run: it has no spec.json, and no history of a name that tools give theirs"
+    )]
+    NoRun { path: PathBuf },
     #[error("{path}: {source}")]
     History {
         path: PathBuf,
@@ -53,6 +63,20 @@ pub struct Store {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     path: PathBuf,
+}
+
+/// A folder as a run, if it is one: what was asked is written before anything else.
+fn is_run(path: PathBuf) -> Result<Run, StoreError> {
+    if path.join("spec.json").exists() {
+        return Ok(Run { path });
+    }
+    match Store::new(&path).list()?.pop() {
+        Some(run) => Err(StoreError::IsStore {
+            run: run.name(),
+            path,
+        }),
+        None => Err(StoreError::NoRun { path }),
+    }
 }
 
 impl Store {
@@ -134,12 +158,16 @@ impl Store {
                     path: candidate,
                     source,
                 })?;
-                return Ok(Run { path });
+                return is_run(path);
             }
         }
-        Err(StoreError::NoSuchRun {
-            name: name.to_string(),
-            store: self.root.clone(),
+        let (name, store) = (name.to_string(), self.root.clone());
+        Err(match name.as_str() {
+            LATEST if self.list()?.is_empty() => StoreError::NoRunYet { store },
+            path if path.contains('/') || Path::new(path).extension().is_some() => {
+                StoreError::NoSuchPath { name, store }
+            }
+            _ => StoreError::NoSuchRun { name, store },
         })
     }
 

@@ -1,8 +1,9 @@
 //! Bad input, one test each: a clear message, the right exit code, nothing left behind.
 
+use std::fs;
 use std::process::Command;
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, spec};
 
 const USAGE: i32 = 64;
 const INFRA: i32 = 4;
@@ -237,6 +238,28 @@ fn histories_that_are_none() {
         .schism(&["check", "no-such-run"])
         .exits(USAGE)
         .says(&["no-such-run", "schism list"]);
+    place.schism(&["check", "latest"]).exits(64).says(&[
+        "no run in",
+        "yet",
+        "`schism run` makes one",
+    ]);
+    let missing = place.path().join("history.edn");
+    place
+        .schism(&["check", missing.to_str().unwrap()])
+        .exits(64)
+        .says(&["no file or folder", "history.edn"]);
+    let store = place.path().join("elsewhere");
+    fs::create_dir_all(store.join("one")).unwrap();
+    let folder = store.to_str().unwrap();
+    place
+        .schism(&["check", folder])
+        .exits(64)
+        .says(&["elsewhere is no run", "no spec.json"]);
+    fs::write(store.join("one/spec.json"), spec(3)).unwrap();
+    place
+        .schism(&["check", folder])
+        .exits(64)
+        .says(&["elsewhere is a store and no run", "elsewhere/one"]);
 }
 
 /// Recorded by other tools: judged, certified, verified, converted, compressed.
