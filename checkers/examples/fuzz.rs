@@ -36,6 +36,8 @@ mod small;
 #[allow(dead_code)]
 #[path = "../tests/it/small_objects.rs"]
 mod small_objects;
+#[path = "../tests/it/splitmix.rs"]
+mod splitmix;
 #[allow(dead_code)]
 #[path = "../tests/it/subjects/mod.rs"]
 mod subjects;

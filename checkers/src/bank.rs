@@ -113,48 +113,75 @@ impl Bank {
     }
 }
 
+/// What there is to judge.
+struct Operations<'h> {
+    /// Those that failed are left out.
+    transfers: Vec<Transfer<'h>>,
+    reads: Vec<Read<'h>>,
+    /// The first that cannot be read, in words.
+    unread: Option<String>,
+    /// Whether what cannot be read may have moved money.
+    moved: bool,
+}
+
+impl<'h> Operations<'h> {
+    fn of(history: &'h History, meter: &mut Meter) -> Result<Operations<'h>, Exhausted> {
+        let mut transfers: Vec<Transfer> = Vec::new();
+        let mut reads: Vec<Read> = Vec::new();
+        let (mut unread, mut moved) = (None, false);
+        let ranks = Ranks::new(history);
+        for op in history.ops() {
+            meter.tick(0)?;
+            let span = Span::of(op, &ranks);
+            match (op.f.as_str(), op.outcome) {
+                ("transfer", Outcome::Fail) => {}
+                ("transfer", _) => match transfer(op, span) {
+                    Some(transfer) => transfers.push(transfer),
+                    None => {
+                        let why = format!(
+                            "operation {} is the transfer {}, not [from to amount] with an amount that is \
+                             not negative",
+                            op.index, op.input
+                        );
+                        // Whatever it moved, it made no money; but balances may have changed.
+                        unread.get_or_insert(why);
+                        moved = true;
+                    }
+                },
+                ("read", Outcome::Ok) => match balances(&op.output) {
+                    Some(balances) => reads.push(Read { op, span, balances }),
+                    None => {
+                        let why = format!(
+                            "operation {} read {}, not a list of accounts with their balances",
+                            op.index, op.output
+                        );
+                        unread.get_or_insert(why);
+                    }
+                },
+                _ => {}
+            }
+        }
+        Ok(Operations {
+            transfers,
+            reads,
+            unread,
+            moved,
+        })
+    }
+}
+
 /// The analysis, and what explains every read: none if some are only bounded.
 fn judge(
     history: &History,
     meter: &mut Meter,
 ) -> Result<(Analysis, Option<Vec<Explained>>), Exhausted> {
     let name = Bank.name();
-    let mut transfers: Vec<Transfer> = Vec::new();
-    let mut reads: Vec<Read> = Vec::new();
-    // What cannot be read, and whether it may have moved money.
-    let (mut unread, mut moved) = (None, false);
-    let ranks = Ranks::new(history);
-    for op in history.ops() {
-        meter.tick(0)?;
-        let span = Span::of(op, &ranks);
-        match (op.f.as_str(), op.outcome) {
-            ("transfer", Outcome::Fail) => {}
-            ("transfer", _) => match transfer(op, span) {
-                Some(transfer) => transfers.push(transfer),
-                None => {
-                    let why = format!(
-                        "operation {} is the transfer {}, not [from to amount] with an amount that is \
-                         not negative",
-                        op.index, op.input
-                    );
-                    // Whatever it moved, it made no money; but balances may have changed.
-                    unread.get_or_insert(why);
-                    moved = true;
-                }
-            },
-            ("read", Outcome::Ok) => match balances(&op.output) {
-                Some(balances) => reads.push(Read { op, span, balances }),
-                None => {
-                    let why = format!(
-                        "operation {} read {}, not a list of accounts with their balances",
-                        op.index, op.output
-                    );
-                    unread.get_or_insert(why);
-                }
-            },
-            _ => {}
-        }
-    }
+    let Operations {
+        transfers,
+        reads,
+        unread,
+        moved,
+    } = Operations::of(history, meter)?;
     let done = transfers.iter().filter(|t| t.op.outcome == Outcome::Ok);
     let done = done.count();
     const NOTHING: &str =

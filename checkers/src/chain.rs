@@ -58,6 +58,7 @@ const USUAL_CONFIRMATIONS: u64 = 6;
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     nodes: Vec<Name>,
+    gentle: Vec<Name>,
     confirmations: Option<u64>,
     rules: Rules,
     settle: Option<Duration>,
@@ -76,6 +77,12 @@ impl Chain {
     /// Every node of the cluster; those that the history names are added.
     pub fn with_nodes(mut self, nodes: impl IntoIterator<Item = Name>) -> Chain {
         self.nodes = nodes.into_iter().collect();
+        self
+    }
+
+    /// Families of faults that leave a node's memory as it is: after any other it may have begun anew.
+    pub fn with_gentle(mut self, families: impl IntoIterator<Item = Name>) -> Chain {
+        self.gentle = families.into_iter().collect();
         self
     }
 
@@ -123,7 +130,7 @@ impl Chain {
     }
 
     fn judge(&self, history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
-        let record = Record::new(history, &self.nodes, meter)?;
+        let record = Record::new(history, &self.nodes, &self.gentle, meter)?;
         let mut found = Findings::default();
         validity::blocks(&record, &mut found, meter)?;
         rules::work(&record, &self.rules, &mut found, meter)?;

@@ -71,6 +71,9 @@ pub mod recovery;
 mod refutation;
 pub mod role;
 pub mod set;
+#[cfg(test)]
+#[path = "../tests/it/splitmix.rs"]
+mod splitmix;
 pub mod staleness;
 mod threads;
 pub mod transactions;

@@ -23,20 +23,21 @@ use std::time::Duration;
 
 use agent::protocol::{self, ClockFault};
 use async_trait::async_trait;
+use harness::at_once::at_once;
 use harness::cluster::Node;
 use harness::nemesis::{Fault, FaultError, World};
+use harness::units::{write_delta, write_duration};
 use history::Name;
 use history::fault::Loss;
 
 use self::reading::{Reading, TRUE, witness_drift, witness_offset, witness_strobe};
 use self::stamps::Marks;
 use crate::apply::{Applied, Orders, Policy};
-use crate::ask::{at_once, on_each};
+use crate::ask::on_each;
 use crate::family::{Family, Grip, Need, Shape, What};
 use crate::figure::{Drawn, Figure, MILLISECOND, SECOND, Unit, Wrong, as_drawn};
 use crate::sights::Sights;
 use crate::targets::{Targets, join};
-use crate::units::{write_delta, write_duration};
 
 /// What the agents can show.
 const MOST_DELTA_NS: i64 = agent::vdso::line::OFFSET_MAX_NS;

@@ -31,6 +31,13 @@ pub struct Family {
     pub in_all: Option<&'static str>,
 }
 
+impl Family {
+    /// Whether every fault of it leaves the daemons' memory as it is.
+    pub fn keeps_memory(&self) -> bool {
+        self.shapes.iter().all(|shape| shape.grip.keeps_memory())
+    }
+}
+
 /// One shape of a family's faults.
 pub struct Shape {
     /// Empty where the family has one shape only: then the targets say all that there is to say.
@@ -93,6 +100,14 @@ impl Grip {
     /// Whether it holds daemons, so that two such faults at once are in each other's way.
     pub fn on_daemons(self) -> bool {
         self != Grip::Around
+    }
+
+    /// Whether what a daemon holds in memory is there still when it is over.
+    pub fn keeps_memory(self) -> bool {
+        match self {
+            Grip::Around | Grip::Clocks | Grip::Frozen | Grip::Paused => true,
+            Grip::Killed | Grip::Suspended | Grip::Reset => false,
+        }
     }
 
     /// Whether the daemons' clocks are wrong under it.

@@ -5,8 +5,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use harness::units::{write_delta, write_duration, write_share};
+
 use crate::dice::Dice;
-use crate::units::{write_delta, write_duration, write_share};
 
 pub const MILLISECOND: i64 = 1_000_000;
 pub const SECOND: i64 = 1_000 * MILLISECOND;

@@ -18,7 +18,6 @@ mod figure;
 mod kill;
 mod machine;
 mod missing;
-mod nearest;
 mod packet;
 mod partition;
 mod pause;
@@ -27,7 +26,6 @@ mod reach;
 pub mod schedule;
 mod sights;
 mod targets;
-pub mod units;
 
 pub use aim::{Aim, WHO, Who};
 pub use catalogue::{FAMILIES, family};

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{Clocks, Evidence, Ran, Request, Started};
 use async_trait::async_trait;
+use harness::at_once::at_once;
 use harness::cluster::{Machine as Hypervisor, Node};
 use harness::control::ControlError;
 use harness::nemesis::{Fault, FaultError, Injected, World};
 use history::Name;
 use history::fault::{Loss, Receipt};
 
-use crate::ask::{at_once, nodes};
+use crate::ask::nodes;
 use crate::family::{Family, Grip, Shape, What};
 use crate::targets::{Targets, join};
 

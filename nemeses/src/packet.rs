@@ -13,6 +13,7 @@ use agent::protocol::{self, Direction, Drop, Netem};
 use async_trait::async_trait;
 use harness::cluster::Node;
 use harness::nemesis::{Fault, FaultError, World};
+use harness::units::{write_duration, write_share};
 use history::Name;
 use history::fault::Loss;
 
@@ -25,7 +26,6 @@ use crate::probes::{self, Matrix};
 use crate::reach::deafened;
 use crate::sights::Sights;
 use crate::targets::{Targets, join};
-use crate::units::{write_duration, write_share};
 
 /// Probes to each peer in a round: few enough that all peers' fit into a socket's buffer, and so many
 /// rounds that shares of a few percent show.

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent::protocol::{Connected, Probed, Request, Seen};
+use harness::at_once::at_once;
 use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nemesis::World;
 use history::Name;
 
-use crate::ask::{Mechanisms, at_once};
+use crate::ask::Mechanisms;
 use crate::sights::Sights;
 use crate::targets::Grudge;
 

@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 
 use agent::protocol::{Direction, Drop, Fault, Request, State};
+use harness::at_once::at_once;
 use harness::nemesis::World;
 use history::Name;
 
-use crate::ask::{Mechanisms, at_once};
+use crate::ask::Mechanisms;
 
 /// How a daemon was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -35,12 +35,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use checkers::{Analysis, Verdict, gauges};
+use harness::nearest::nearest;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
 use crate::catalogue;
-use crate::nearest::nearest;
 use crate::params::{ParamError, Params, hint, parse_duration};
 use crate::systems::{self, Entry, Setup};
 use crate::workload::Workload;
@@ -253,43 +253,13 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
     let system = systems::find(file.system.get_ref()).map_err(|e| wrong(file.system.span(), e))?;
     let workload =
         catalogue::find(file.workload.get_ref()).map_err(|e| wrong(file.workload.span(), e))?;
-    if let Some(lacks) = workload
-        .needs()
-        .iter()
-        .find(|needed| !system.interfaces.contains(needed))
-    {
-        let message = format!(
-            "it needs the interface {lacks}, which {} lacks",
-            system.name
-        );
-        return Err(wrong(file.workload.span(), message));
-    }
-    let nodes = *file.nodes.get_ref();
-    if !(1..=9).contains(&nodes) {
-        return Err(wrong(file.nodes.span(), "there can be 1 to 9 nodes"));
-    }
-    let rate = *file.rate.get_ref();
-    if !(rate.is_finite() && rate > 0.0) {
-        return Err(wrong(file.rate.span(), "the rate must be above zero"));
-    }
-    let concurrency = *file.concurrency.get_ref();
-    if !(1..=10_000).contains(&concurrency) {
-        let message = "there can be 1 to 10000 clients";
-        return Err(wrong(file.concurrency.span(), message));
-    }
+    check(&file, system, workload)?;
     let duration = |text: &Spanned<String>| {
         let message = "this is not a duration such as 30s or 2m";
         parse_duration(text.get_ref()).ok_or_else(|| wrong(text.span(), message))
     };
     let time_limit = duration(&file.time_limit)?;
     let recovery_time = file.recovery_time.as_ref().map(duration).transpose()?;
-    if let Some(text) = file
-        .recovery_time
-        .as_ref()
-        .filter(|_| recovery_time == Some(Duration::ZERO))
-    {
-        return Err(wrong(text.span(), "no node can serve again in no time"));
-    }
     let schedule = match (&file.schedule, &file.nemesis) {
         (Some(schedule), Some(_)) => {
             let message = "faults are drawn as `nemesis` says or are those of `schedule`: not both";
@@ -305,12 +275,12 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
         about: file.about.clone(),
         system,
         workload,
-        nodes,
+        nodes: *file.nodes.get_ref(),
         nemesis: file.nemesis.clone().unwrap_or_default(),
         schedule: schedule.clone(),
         time_limit,
-        rate,
-        concurrency,
+        rate: *file.rate.get_ref(),
+        concurrency: *file.concurrency.get_ref(),
         recovery_time,
         may_crash: file.may_crash,
         setup: Setup {
@@ -361,13 +331,43 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
     }
 }
 
+/// Refuses numbers that cannot be, and a workload that the system cannot serve.
+fn check(file: &File, system: &Entry, workload: &dyn Workload) -> Result<(), Wrong> {
+    if let Some(lacks) = workload
+        .needs()
+        .iter()
+        .find(|needed| !system.interfaces.contains(needed))
+    {
+        let message = format!(
+            "it needs the interface {lacks}, which {} lacks",
+            system.name
+        );
+        return Err(wrong(file.workload.span(), message));
+    }
+    if !(1..=9).contains(file.nodes.get_ref()) {
+        return Err(wrong(file.nodes.span(), "there can be 1 to 9 nodes"));
+    }
+    let rate = *file.rate.get_ref();
+    if !(rate.is_finite() && rate > 0.0) {
+        return Err(wrong(file.rate.span(), "the rate must be above zero"));
+    }
+    if !(1..=10_000).contains(file.concurrency.get_ref()) {
+        let message = "there can be 1 to 10000 clients";
+        return Err(wrong(file.concurrency.span(), message));
+    }
+    Ok(())
+}
+
 fn range(
     (name, text): (&Spanned<String>, &Spanned<String>),
 ) -> Result<(String, RangeInclusive<f64>), Wrong> {
     if gauges::described(name.get_ref()).is_none() {
         let known: Vec<String> = gauges::paths().collect();
         let near = nearest(name.get_ref(), known.iter().map(String::as_str));
-        let message = format!("no checker measures this as a number{}", hint(&near));
+        let message = format!(
+            "no checker measures this as a number{}",
+            hint(&near.map(str::to_string))
+        );
         return Err(wrong(name.span(), message));
     }
     let range = parse_range(text.get_ref());

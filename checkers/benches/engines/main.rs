@@ -6,6 +6,8 @@
 //! With `--seed=N` the histories are others, of the same shape; with `KEEP=FOLDER` the histories stay there, by the names of their rows.
 
 mod histories;
+#[path = "../../tests/it/splitmix.rs"]
+mod splitmix;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

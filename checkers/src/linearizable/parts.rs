@@ -263,20 +263,8 @@ mod tests {
     use super::*;
     use crate::Budget;
     use crate::linearizable::search::NEVER;
+    use crate::splitmix::Random;
     use history::{Event, Kind, Process, Time};
-
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (z ^ (z >> 31)) % n
-        }
-    }
 
     /// Numbers, texts that fit into a word, and such that do not.
     fn value(n: u64) -> Value {

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use checkers::chain::Chain;
 use checkers::{Budget, Checker, Verdict};
 use history::{Kind, Value};
 use serde_json::json;
@@ -13,7 +12,7 @@ use crate::chain_brute::{Brute, random_story};
 use crate::chain_rules::{Met, expected, found_of, say};
 use crate::chains::figure;
 use crate::random::{Random, seeds};
-use crate::story::{Asked, Look, NODES, Story};
+use crate::story::{Asked, Look, NODES, Story, chain};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -80,7 +79,7 @@ fn eventual_prefix_is_what_the_definition_says() {
         }
         let settle = random.below(12) * SECOND / 2;
         let granted = 6 + random.below(3);
-        let chain = Chain::new()
+        let chain = chain()
             .with_nodes(NODES.map(Into::into))
             .with_settle(Duration::from_nanos(settle));
         // Only up to the depth of answers, where it is deeper than what is usual.
@@ -191,7 +190,7 @@ fn finality_is_what_the_definition_says() {
             continue;
         }
         let history = story.history();
-        let found = Chain::new().check(&history, &Budget::default());
+        let found = chain().check(&history, &Budget::default());
 
         let shown = |block: usize| {
             let mut looks = story.looks.iter();
@@ -278,7 +277,7 @@ fn acknowledged_writes_are_judged_as_the_definitions_say() {
         let brute = Brute::new(&story);
         let Some(last) = brute.last() else { continue };
         let promised = 1 + random.below(4) as usize;
-        let chain = Chain::new().with_confirmations(promised as u64);
+        let chain = chain().with_confirmations(promised as u64);
         let history = story.history();
         let found = chain.check(&history, &Budget::default());
         let say = || say(seed, &story, &history, &found);
@@ -589,7 +588,7 @@ fn answers_are_held_against_a_replay_of_their_branch() {
     for seed in seeds(800) {
         let (story, compared, wrong) = ledger(&mut Random::new(seed));
         let history = story.history();
-        let found = Chain::new().check(&history, &Budget::default());
+        let found = chain().check(&history, &Budget::default());
         let say = || say(seed, &story, &history, &found);
         assert_eq!(
             figure(&found, "answers held against the ledger"),

@@ -1,7 +1,8 @@
 //! Chains and looks at them, told block by block and turned into a history.
 
+use checkers::chain::Chain;
 use history::fault::{Action, Note, Receipt};
-use history::{Event, History, Kind, Process, Time, Value};
+use history::{Event, History, Kind, Name, Process, Time, Value};
 
 pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -41,6 +42,12 @@ pub struct Asked {
     pub at: Option<(usize, String)>,
     /// Another height and position than are true of it.
     pub told: (Option<i64>, Option<i64>),
+}
+
+/// As runs are judged: which families of faults leave a node's memory as it is, the harness says.
+pub fn chain() -> Chain {
+    let gentle = ["partition", "packet", "clock", "pause"];
+    Chain::new().with_gentle(gentle.map(Name::from))
 }
 
 #[derive(Clone, Debug, Default)]

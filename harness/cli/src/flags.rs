@@ -47,7 +47,7 @@ pub struct InputArgs {
 /// A span of time as people write it.
 pub fn duration(text: &str) -> Result<Duration, String> {
     workloads::params::parse_duration(text)
-        .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
+        .ok_or_else(|| "write it like `500ms`, `90s` or `1h30m`".into())
 }
 
 /// A format of histories by its name.

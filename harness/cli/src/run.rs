@@ -8,10 +8,8 @@ use std::time::Duration;
 use checkers::{Analysis, Budget, Checker, Verdict};
 use clap::Args;
 use harness::cluster::lab::{self, Entered};
-use harness::generator::Shape;
 use harness::progress::{Progress, Stop, Wish, unless, wish};
 use harness::run::{Judged, RunError, judge, record};
-use harness::scheduler::Clients;
 use harness::test::Notes;
 use history::History;
 use history::store::{Run, Store};
@@ -24,6 +22,7 @@ use crate::doctor;
 use crate::exit::{Failure, code};
 use crate::flags::{self, BudgetArgs, StoreArgs};
 use crate::judged::{Outcome, command_line, conclude, outcome, print};
+use crate::load::LoadArgs;
 use crate::machines::{ClusterArgs, Kind};
 use crate::plan::Plan;
 use crate::spec::{Drawing, Spec};
@@ -78,23 +77,8 @@ pub struct RunArgs {
     /// Length of the main phase [default: 60s]
     #[arg(long, short, value_parser = flags::duration)]
     pub time_limit: Option<Duration>,
-    /// Operations offered a second, on average [default: the system's, 200 for most]
-    #[arg(help_heading = "Load", long, short, allow_negative_numbers = true)]
-    pub rate: Option<f64>,
-    /// Operations open at once: number of clients [default: the system's, 10 for most; at least one a node]
-    #[arg(help_heading = "Load", long, short)]
-    pub concurrency: Option<usize>,
-    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
-    /// may be at another node [default: sticky]
-    #[arg(help_heading = "Load", long, value_name = "HOW")]
-    pub clients: Option<Clients>,
-    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
-    /// same mean rate [default: varied]
-    #[arg(help_heading = "Load", long, value_name = "SHAPE")]
-    pub load: Option<Shape>,
-    /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
-    #[arg(help_heading = "Load", long, value_parser = flags::duration)]
-    pub op_timeout: Option<Duration>,
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// Once everything is healed, every node must serve again within this, and then take a write [default: the system's, 30s for most]
     #[arg(help_heading = "Judging", long, value_parser = flags::duration)]
     pub recovery_time: Option<Duration>,
@@ -271,7 +255,7 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
             (kind, chosen.hosts, machines.access, Some(chosen.count))
         }
     };
-    Ok(Wanted {
+    Ok(args.load.on(Wanted {
         system: args.system.clone(),
         workload: args.workload.clone(),
         faults,
@@ -280,11 +264,6 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
         hosts,
         access,
         time_limit: args.time_limit,
-        op_timeout: args.op_timeout,
-        rate: args.rate,
-        concurrency: args.concurrency,
-        clients: args.clients,
-        load: args.load,
         recovery_time: args.recovery_time,
         may_crash: args.may_crash,
         seed: args.seed,
@@ -292,7 +271,8 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
         flaws: args.flaw.clone(),
         scenario: None,
         clean: args.clean,
-    })
+        ..Wanted::default()
+    }))
 }
 
 /// The exit code under `--expect`. A verdict that says nothing of the system keeps its own.

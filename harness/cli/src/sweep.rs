@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use harness::units::write_duration;
 use nemeses::schedule::NemesisSpec;
-use nemeses::units::write_duration;
 use report::experiment::{Arm, Measure, Point, Sweep, Valley};
 use serde_json::{Value as Json, json};
 use workloads::params::{Kind, Param, ParamError, Params, parse_duration};

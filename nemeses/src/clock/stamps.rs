@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 use agent::protocol::{Clocks, Request};
 use harness::cluster::Node;
 use harness::control::ControlError;
+use harness::units::write_delta;
 use history::Name;
 
 use crate::sights::Sights;
-use crate::units::write_delta;
 
 /// How much of a log is looked through.
 const LINES: u32 = 2_000;

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use harness::seed::Seed;
+use harness::units::write_duration;
 use history::Name;
 use thiserror::Error;
 
@@ -23,7 +24,6 @@ use crate::aim::Who;
 use crate::dice::Dice;
 use crate::family::{Family, Shape, What};
 use crate::targets::Targets;
-use crate::units::write_duration;
 
 /// From the beginning of one round to the next, on average, in milliseconds.
 const INTERVAL_MS: u64 = 6_500;

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use harness::units::write_duration;
 use history::Name;
 
 use super::{Entry, Schedule};
 use crate::family::{Grip, What};
 use crate::figure::Wrong;
 use crate::targets::{Targets, join};
-use crate::units::write_duration;
 
 /// To look whether a fault took hold takes about so long, on an idle machine. What is shorter cannot be
 /// known to have been there for the time that it says.

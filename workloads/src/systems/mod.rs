@@ -14,17 +14,17 @@ use std::time::Duration;
 
 use agent::protocol::{Ran, Request};
 use checkers::chain::{Retarget, Rules};
+use harness::at_once::at_once;
 use harness::client::{MALFORMED, OpError};
 use harness::cluster::Node;
 use harness::control::ControlError;
+use harness::nearest::nearest;
 use harness::system::System;
 use history::Name;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::task::JoinSet;
 
 use crate::interface::{Interface, Offers};
-use crate::nearest::nearest;
 use crate::params::{Kind, Param, ParamError, Params, hint};
 
 /// What is known of a system before it is set up.
@@ -151,7 +151,7 @@ pub fn find(name: &str) -> Result<&'static Entry, SetupError> {
         .find(|entry| entry.name == name)
         .ok_or_else(|| SetupError::NoSystem {
             name: name.into(),
-            nearest: nearest(name, SYSTEMS.iter().map(|entry| entry.name)),
+            nearest: nearest(name, SYSTEMS.iter().map(|entry| entry.name)).map(str::to_string),
         })
 }
 
@@ -249,7 +249,8 @@ impl Entry {
                     return Err(SetupError::NoFlaw {
                         system: self.name,
                         name: name.clone(),
-                        nearest: nearest(name, known.iter().map(|flaw| flaw.name.as_str())),
+                        nearest: nearest(name, known.iter().map(|flaw| flaw.name.as_str()))
+                            .map(str::to_string),
                     });
                 }
             }
@@ -330,13 +331,9 @@ async fn ask_all<T: Send + 'static, F>(nodes: &[Node], ask: impl Fn(&Node) -> F)
 where
     F: Future<Output = Option<T>> + Send + 'static,
 {
-    let mut asking = JoinSet::new();
-    for node in nodes {
-        let name = node.name.clone();
-        let answer = ask(node);
-        asking.spawn(async move { Some((name, answer.await?)) });
-    }
-    asking.join_all().await.into_iter().flatten().collect()
+    let asked = nodes.iter().map(|node| (node.name.clone(), ask(node)));
+    let answers = at_once(asked.map(|(name, answer)| async move { Some((name, answer.await?)) }));
+    answers.await.into_iter().flatten().collect()
 }
 
 /// What more than half of `all` say, if they do.

@@ -83,6 +83,21 @@ pub fn check_peers(id: &str, peers: &mut [Peer], mistakes: &mut Vec<String>) {
 mod tests {
     use super::*;
 
+    /// Harness and nodes share no code: what both accept must mean the same all the same.
+    #[test]
+    fn durations_mean_what_they_mean_to_the_harness() {
+        let table = include_str!("../../../../harness/tests/durations.tsv");
+        let mut read = 0;
+        for row in table.lines().filter(|line| !line.starts_with('#')) {
+            let (text, nanos) = row.split_once('\t').unwrap();
+            if let Ok(span) = parse_duration(text) {
+                assert_eq!(span, Duration::from_nanos(nanos.parse().unwrap()), "{text}");
+                read += 1;
+            }
+        }
+        assert!(read >= 6, "{read}");
+    }
+
     #[test]
     fn durations_have_units() {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
