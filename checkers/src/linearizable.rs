@@ -3,12 +3,13 @@
 //! Every key is judged by itself:
 //!
 //! - by [`zones`] where written values are unique: linear, at any concurrency, whatever was lost;
-//! - by [`versions`] where answers say where in the system's own order they are true, and that holds;
+//! - by [`versions`] where answers say where in the system's own order they are true, and that
+//!   holds;
 //! - otherwise by [`frontier`] and [`search`], which take turns ([`decide`]): exponential in the
 //!   concurrency at worst, so they can run out of their budget.
 //!
-//! `valid` can be had with a [`Certificate`], which [`verify`](crate::verify) accepts or refuses on its own;
-//! `invalid` comes with the few operations that cannot be ordered.
+//! `valid` can be had with a [`Certificate`], which [`verify`](crate::verify) accepts or refuses on
+//! its own; `invalid` comes with the few operations that cannot be ordered.
 
 pub(crate) mod core;
 mod culprits;
@@ -46,15 +47,15 @@ use crate::{
     threads,
 };
 
-/// As many as are told with their evidence, the first of each wrong key before others. All are counted, and all wrong keys
-/// are named.
+/// As many as are told with their evidence, the first of each wrong key before others. All are
+/// counted, and all wrong keys are named.
 const MOST_ANOMALIES: usize = 16;
 
 /// Below so many operations a second thread costs more than it brings.
 const WORTH_A_THREAD: usize = 50_000;
 
-/// Judges operations `read`, `write` and `cas`; it passes over all others. `get` and `put` are other
-/// names for the first two.
+/// Judges operations `read`, `write` and `cas`; it passes over all others. `get` and `put` are
+/// other names for the first two.
 ///
 /// | f | invoked with | answered with |
 /// | --- | --- | --- |
@@ -62,8 +63,8 @@ const WORTH_A_THREAD: usize = 50_000;
 /// | `write` | the value | |
 /// | `cas` | `[from, to]` | |
 ///
-/// With keys, each is wrapped: `[key, nil]`, `[key, value]`, `[key, [from, to]]`. A `cas` that found
-/// something else is `fail`, and did not happen.
+/// With keys, each is wrapped: `[key, nil]`, `[key, value]`, `[key, [from, to]]`. A `cas` that
+/// found something else is `fail`, and did not happen.
 #[derive(Clone, Debug)]
 pub struct Registers {
     keyed: bool,

@@ -228,7 +228,8 @@ impl Objects {
         }
     }
 
-    /// How many permits a semaphore has, or where a counter begins; the others start empty, or free.
+    /// How many permits a semaphore has, or where a counter begins; the others start empty, or
+    /// free.
     pub fn with_initial(self, initial: Value) -> Objects {
         Objects { initial, ..self }
     }
@@ -517,8 +518,8 @@ pub(crate) enum Untried {
     Unknown(String),
 }
 
-/// The general engine, for a checker that has operations with their ranks, by call; `follows` names them by
-/// the indices of their invocations.
+/// The general engine, for a checker that has operations with their ranks, by call; `follows` names
+/// them by the indices of their invocations.
 pub(crate) fn try_all<M: Model>(
     model: &M,
     ops: Vec<(&Op, (u32, u32), M::Op)>,

@@ -6,12 +6,13 @@
 //! done       ....|-- A --|......|---- B ----|   |-- C --|       A was in force late
 //! ```
 //!
-//! **A late machine makes a late run.** What comes after a fault that is in force late, or healed late,
-//! moves back by as much ([`Lateness`]), and the end of the main phase with it. So faults keep their order,
-//! their lengths and the gaps between them, and what the schedule has one after the other never overlaps. A
-//! fault is passed over only where that has been exhausted: its time was over, moved as far as a run may be
-//! moved, before those before it were healed. Faults that overlap in the schedule do not wait for each
-//! other. Events say when they were due by the schedule as it was written.
+//! **A late machine makes a late run.** What comes after a fault that is in force late, or healed
+//! late, moves back by as much ([`Lateness`]), and the end of the main phase with it. So faults
+//! keep their order, their lengths and the gaps between them, and what the schedule has one after
+//! the other never overlaps. A fault is passed over only where that has been exhausted: its time
+//! was over, moved as far as a run may be moved, before those before it were healed. Faults that
+//! overlap in the schedule do not wait for each other. Events say when they were due by the
+//! schedule as it was written.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,7 +47,8 @@ pub struct MainPhase {
     pub lateness: Lateness,
 }
 
-/// Runs all of it, and returns when everything injected is healed: at the end of the main phase, or soon after the wish to wind up.
+/// Runs all of it, and returns when everything injected is healed: at the end of the main phase, or
+/// soon after the wish to wind up.
 pub async fn run(
     schedule: Vec<Planned>,
     world: Arc<World>,
@@ -94,8 +96,8 @@ struct Injection {
     at: Duration,
     /// None: with the main phase.
     ends: Option<Duration>,
-    /// Those that are to be over before it begins. Nobody says anything there: a sender that is gone
-    /// says that its fault is over.
+    /// Those that are to be over before it begins. Nobody says anything there: a sender that is
+    /// gone says that its fault is over.
     before: Vec<watch::Receiver<()>>,
     world: Arc<World>,
     phase: MainPhase,
@@ -177,7 +179,8 @@ impl Injection {
         note.receipt = None;
         self.write(Kind::Invoke, &note, None, Some(ends))?;
         let healing = fault.heal(number, &self.world);
-        // Nothing comes after a fault that ends with the main phase, or after a run that was wound up.
+        // Nothing comes after a fault that ends with the main phase, or after a run that was wound
+        // up.
         let moves_others = self.ends.is_some() && *self.stop.borrow() == Wish::GoOn;
         let healed = match moves_others {
             true => {
@@ -257,8 +260,8 @@ impl Injection {
         lateness.by()
     }
 
-    /// Waits for a time of the schedule, which may move back while it has not come. False if the wish to
-    /// stop came first.
+    /// Waits for a time of the schedule, which may move back while it has not come. False if the
+    /// wish to stop came first.
     async fn sleep_until_moved(&mut self, time: Duration) -> bool {
         loop {
             let by = self.phase.lateness.by();
@@ -272,8 +275,9 @@ impl Injection {
         }
     }
 
-    /// Does what was to be done at `due`. Where that takes longer than a receipt does, everything that is to
-    /// come moves back, and does so while it lasts: as `moved` says, of a fault that is so late.
+    /// Does what was to be done at `due`. Where that takes longer than a receipt does, everything
+    /// that is to come moves back, and does so while it lasts: as `moved` says, of a fault that is
+    /// so late.
     async fn hold<T>(
         &self,
         due: Instant,

@@ -1,8 +1,8 @@
 //! Drives one phase: a generator's offers, through workers and their clients, into the recorder.
 //!
-//! One owner, this loop, puts events in order; workers send it messages. A worker is one client: it runs
-//! one operation at a time, at the node that the scheduler says; when an outcome stays unknown its process
-//! is retired, and the worker goes on as a new process with new connections.
+//! One owner, this loop, puts events in order; workers send it messages. A worker is one client: it
+//! runs one operation at a time, at the node that the scheduler says; when an outcome stays unknown
+//! its process is retired, and the worker goes on as a new process with new connections.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,9 +29,11 @@ pub struct Phase {
     /// Name of the random streams that its operations are drawn from.
     pub stream: &'static str,
     pub seed: Seed,
-    /// When operations are due, and where. None: whenever a worker is free, at the node that is its own.
+    /// When operations are due, and where. None: whenever a worker is free, at the node that is its
+    /// own.
     pub pace: Option<Pace>,
-    /// Nothing is due from then on; it moves back with the faults. None: the generator ends by itself.
+    /// Nothing is due from then on; it moves back with the faults. None: the generator ends by
+    /// itself.
     pub end: Option<(Duration, Lateness)>,
     pub workers: usize,
     pub first_process: u64,

@@ -44,8 +44,8 @@ pub enum RunError {
 /// Steps 1 to 7: from nothing to a folder that has everything. Once the main phase has begun,
 /// nothing that goes wrong loses what was recorded: it is noted, and the run goes on to its end.
 ///
-/// A wish to stop is heard in every step: the first ends the step that it comes in, and the run goes
-/// on with what is needed to judge it.
+/// A wish to stop is heard in every step: the first ends the step that it comes in, and the run
+/// goes on with what is needed to judge it.
 pub async fn record(
     test: Test,
     cluster: &mut dyn Cluster,

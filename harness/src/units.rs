@@ -16,8 +16,8 @@ const UNITS: &[(&str, u64)] = &[
 const DURATION_HINT: &str = "write a number with its unit: \"500ms\", \"5s\", \"2m\", \"1h30m\"";
 const SHARE_HINT: &str = "write a percentage from 0% to 100%, such as \"20%\" or \"0.5%\"";
 
-/// A span of time: one number with its unit, or several with smaller and smaller units, such as `5s`,
-/// `1.5s`, `500ms` or `1h30m`. The error is a hint for who wrote it.
+/// A span of time: one number with its unit, or several with smaller and smaller units, such as
+/// `5s`, `1.5s`, `500ms` or `1h30m`. The error is a hint for who wrote it.
 pub fn read_duration(text: &str) -> Result<Duration, String> {
     let no_span = || format!("{text:?} is no span of time: {DURATION_HINT}");
     let (mut rest, mut least, mut sum) = (text, u64::MAX, 0u64);
@@ -113,8 +113,8 @@ pub fn write_share(per_million: u32) -> String {
     }
 }
 
-/// `digits` (with at most one point) times `unit`, if that is a whole number that fits: a float would
-/// make the same text mean different nanoseconds here and there.
+/// `digits` (with at most one point) times `unit`, if that is a whole number that fits: a float
+/// would make the same text mean different nanoseconds here and there.
 fn decimal(digits: &str, unit: u64) -> Option<u64> {
     let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
     let number = |s: &str| match s.is_empty() || !s.bytes().all(|b| b.is_ascii_digit()) {

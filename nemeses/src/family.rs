@@ -1,5 +1,5 @@
-//! What a fault family says about itself. Everything else here (drawing, reading, writing, refusing,
-//! listing) walks these descriptions and names no family.
+//! What a fault family says about itself. Everything else here (drawing, reading, writing,
+//! refusing, listing) walks these descriptions and names no family.
 //!
 //! ```text
 //! Family  clock        what it does, how its faults are made, how they stand to those of others
@@ -234,8 +234,8 @@ impl Family {
         self.shapes.iter().any(|s| s.grip.on_daemons())
     }
 
-    /// Whether its faults make clocks wrong: those begin first in a round and end last, so that they
-    /// never have to do with a dead daemon.
+    /// Whether its faults make clocks wrong: those begin first in a round and end last, so that
+    /// they never have to do with a dead daemon.
     pub fn on_clocks(&self) -> bool {
         self.shapes.iter().any(|s| s.grip.on_clocks())
     }

@@ -1,5 +1,5 @@
-//! The figures of a fault: how far, how much, how often. Each is described once, where its family is,
-//! and is drawn, read, written, bounded and listed by that description.
+//! The figures of a fault: how far, how much, how often. Each is described once, where its family
+//! is, and is drawn, read, written, bounded and listed by that description.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -167,7 +167,8 @@ impl Params {
     }
 }
 
-/// As [`read_duration`]. None if it is anything else, or less than a microsecond, which nodes are not told.
+/// As [`read_duration`]. None if it is anything else, or less than a microsecond, which nodes are
+/// not told.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let span = read_duration(text).ok()?;
     (span.as_micros() > 0).then_some(span)

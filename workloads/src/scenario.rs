@@ -1,4 +1,5 @@
-//! Scenarios: files that put a system, a workload and faults together, and say what must come of it.
+//! Scenarios: files that put a system, a workload and faults together, and say what must come of
+//! it.
 //!
 //! ```toml
 //! about = "a deposed leader answers reads from its own state"
@@ -26,8 +27,8 @@
 //! figures = { "chain/confirmations enough" = "3..20" }   # what checkers must have measured
 //! ```
 //!
-//! Where the faults must be exactly those, `schedule = "FILE"` takes the place of `nemesis`: a schedule, as
-//! `harness/docs/nemeses.md` describes it, beside the scenario.
+//! Where the faults must be exactly those, `schedule = "FILE"` takes the place of `nemesis`: a
+//! schedule, as `harness/docs/nemeses.md` describes it, beside the scenario.
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -55,8 +56,8 @@ pub struct Scenario {
     pub system: &'static Entry,
     pub workload: &'static dyn Workload,
     pub nodes: usize,
-    /// Faults, as the command line takes them: `partition`, `pause,clock`, `kill:leader+clock`; empty
-    /// for none.
+    /// Faults, as the command line takes them: `partition`, `pause,clock`, `kill:leader+clock`;
+    /// empty for none.
     pub nemesis: String,
     /// The file with the faults, where they are not drawn.
     pub schedule: Option<PathBuf>,

@@ -70,7 +70,8 @@ pub(super) fn searched<M: Model>(
     Judged::new(found, &format!("by search: {why}"))
 }
 
-/// Which of these calls await which: what one awaits may itself be none of them, and then what that awaits.
+/// Which of these calls await which: what one awaits may itself be none of them, and then what that
+/// awaits.
 fn awaits(part: &Part, positions: &[u32]) -> Vec<u32> {
     let all = ranks::awaits(&part.follows, part.calls.len());
     if all.is_empty() {

@@ -7,9 +7,9 @@
 //! | duplicated | taken more often than put in, which a queue that delivers at least once may do |
 //! | lost | acknowledged, never taken, and not there when the queue was drained |
 //!
-//! To find nothing tells only of what was put in before. So a value is missing if after its `enqueue`
-//! had returned a `drain`, or a `dequeue` that found nothing, was invoked; it is lost if there are more
-//! missing ones than takes of unknown outcome, each of which may have had one.
+//! To find nothing tells only of what was put in before. So a value is missing if after its
+//! `enqueue` had returned a `drain`, or a `dequeue` that found nothing, was invoked; it is lost if
+//! there are more missing ones than takes of unknown outcome, each of which may have had one.
 
 use std::cmp::Reverse;
 

@@ -269,8 +269,8 @@ impl Brute<'_> {
         depths.max().unwrap_or(0)
     }
 
-    /// One more than the deepest at which a transaction was seen where it is not in the end, and how
-    /// many there are that are nowhere and elsewhere.
+    /// One more than the deepest at which a transaction was seen where it is not in the end, and
+    /// how many there are that are nowhere and elsewhere.
     fn persistence(&self) -> (usize, usize, usize) {
         let end = self.story.path(self.last().unwrap().tip);
         let (mut deepest, mut vanished, mut moved) = (0, 0, 0);

@@ -1,5 +1,5 @@
-//! What a chain promises its users, against definitions written down as they are read: eventual prefix,
-//! finality, acknowledged writes, and the ledger's answers.
+//! What a chain promises its users, against definitions written down as they are read: eventual
+//! prefix, finality, acknowledged writes, and the ledger's answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,7 +55,8 @@ fn branches(random: &mut Random) -> Story {
     story
 }
 
-/// How far the newest looks of the others, taken since `from` and returned before it, are ahead of a look.
+/// How far the newest looks of the others, taken since `from` and returned before it, are ahead of
+/// a look.
 fn ahead(brute: &Brute, look: &Look, from: u64) -> usize {
     let others = NODES.iter().filter(|node| **node != look.node);
     let newest = others.filter_map(|node| {
@@ -366,8 +367,8 @@ fn acknowledged_writes_are_judged_as_the_definitions_say() {
     assert!(late > 30, "{late}");
 }
 
-/// The first look at the node after its answer has the transaction's branch, and less of it than was
-/// promised. A node that was restarted meanwhile is not blamed, nor one whose block nobody saw.
+/// The first look at the node after its answer has the transaction's branch, and less of it than
+/// was promised. A node that was restarted meanwhile is not blamed, nor one whose block nobody saw.
 fn too_early(brute: &Brute, asked: &Asked, told: usize, here: &[usize], promised: usize) -> bool {
     let story = brute.story;
     let seen = story
@@ -448,9 +449,9 @@ fn answer(story: &Story, block: usize, name: &str) -> Answer {
     panic!("{name} is in the block")
 }
 
-/// A tree with a ledger of registers and lists, each transaction in one block or several that are not on one
-/// branch; every one is asked for, and answered, rightly or not. The number of answers that can be
-/// compared, and of those that are wrong.
+/// A tree with a ledger of registers and lists, each transaction in one block or several that are
+/// not on one branch; every one is asked for, and answered, rightly or not. The number of answers
+/// that can be compared, and of those that are wrong.
 fn ledger(random: &mut Random) -> (Story, usize, usize) {
     let mut story = Story::default();
     story.block(None, "");

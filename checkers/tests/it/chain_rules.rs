@@ -55,8 +55,8 @@ const HEADERS: [&str; 6] = [
     "left for less work",
 ];
 
-/// Times out of order, hashes that may not prove the work, wrong heights, blocks that are shown twice
-/// or never.
+/// Times out of order, hashes that may not prove the work, wrong heights, blocks that are shown
+/// twice or never.
 fn break_headers(random: &mut Random, story: &mut Story) {
     story.asked.clear();
     for (number, block) in story.blocks.iter_mut().enumerate() {

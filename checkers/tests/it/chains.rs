@@ -37,8 +37,8 @@ fn sound() -> Story {
     story
 }
 
-/// `n3` is on its own for the last `own` blocks of a fork, on which the others have `theirs`; then it
-/// joins them, and they go on for eleven seconds.
+/// `n3` is on its own for the last `own` blocks of a fork, on which the others have `theirs`; then
+/// it joins them, and they go on for eleven seconds.
 fn forked(own: usize, theirs: usize) -> Story {
     let mut story = Story::default();
     let first = story.block(None, "");
@@ -124,7 +124,8 @@ fn a_fork_violates_what_was_promised_if_it_is_as_deep() {
     );
 }
 
-/// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took effect.
+/// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took
+/// effect.
 fn write(node: &'static str, call: f64, value: i64, at: (usize, &str)) -> Asked {
     let content = Value::pair("x", Value::Int(value));
     Asked {

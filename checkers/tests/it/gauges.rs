@@ -1,5 +1,5 @@
-//! Gauges describe just what is measured: every number is described, and nothing is described that no
-//! history shows.
+//! Gauges describe just what is measured: every number is described, and nothing is described that
+//! no history shows.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -28,8 +28,8 @@ pub fn show(history: &History) -> String {
     history.ops().iter().map(line).collect()
 }
 
-/// What comes before what, written down a second time: whoever has an answer before another asks, and of one process
-/// whoever asked first, whatever the stamps.
+/// What comes before what, written down a second time: whoever has an answer before another asks,
+/// and of one process whoever asked first, whatever the stamps.
 pub fn precedes(a: &Op, b: &Op) -> bool {
     let answered = a.outcome != Outcome::Info;
     let asked_first = a.process == b.process && a.index < b.index;

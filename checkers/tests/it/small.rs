@@ -1,5 +1,5 @@
-//! Small histories of one register, as the engines see them, made and judged in a microsecond or two:
-//! for tests by the million.
+//! Small histories of one register, as the engines see them, made and judged in a microsecond or
+//! two: for tests by the million.
 
 use checkers::linearizable::model::Action;
 use checkers::linearizable::search::{NEVER, Timed};

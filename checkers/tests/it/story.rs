@@ -67,7 +67,8 @@ pub struct Story {
     pub withheld: Vec<usize>,
     /// Looks that show a block once more, as if somebody else had mined it.
     pub forged: Vec<(usize, usize)>,
-    /// From, until, family, target. Times are nanoseconds, as everywhere here; [`u64::MAX`]: never healed.
+    /// From, until, family, target. Times are nanoseconds, as everywhere here; [`u64::MAX`]: never
+    /// healed.
     pub faults: Vec<(u64, u64, &'static str, &'static str)>,
 }
 

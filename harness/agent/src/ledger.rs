@@ -266,8 +266,8 @@ pub struct Recovered {
 /// Undoes what a dead agent left of one kind. Returns what it did.
 type Recovery = fn(&Left, &Arc<Nursery>) -> Result<Vec<String>>;
 
-/// How each mechanism undoes what a dead agent did, in this order. The daemons end before the rest is resumed:
-/// what is stopped forks and execs nothing.
+/// How each mechanism undoes what a dead agent did, in this order. The daemons end before the rest
+/// is resumed: what is stopped forks and execs nothing.
 const RECOVERIES: [Recovery; 6] = [
     cut::recover,
     packet::recover,

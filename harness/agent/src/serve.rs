@@ -221,8 +221,8 @@ fn read(
     let mut input = Some(stdin);
     let mut heard = Instant::now();
     let mut expired = false;
-    // A fault that was asked for in time may be applied after the lease has run out: so it is looked
-    // again after each further lease.
+    // A fault that was asked for in time may be applied after the lease has run out: so it is
+    // looked again after each further lease.
     let mut looked = heard;
     let mut piece = vec![0; 256 << 10];
     loop {
@@ -294,7 +294,8 @@ impl Agent {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lease has run out: undoes every fault, and says so. `again`: it had before, and there may be nothing new.
+    /// The lease has run out: undoes every fault, and says so. `again`: it had before, and there
+    /// may be nothing new.
     fn expire(&self, silent: Duration, again: bool) {
         let faults = self.ledger().in_force();
         if again && faults.is_empty() {
@@ -317,8 +318,8 @@ impl Agent {
         self.outlet.say(line);
     }
 
-    /// Goes on with a session on a new link: says how far it has heard, and again what was not heard
-    /// of it. Returns where to read from now on.
+    /// Goes on with a session on a new link: says how far it has heard, and again what was not
+    /// heard of it. Returns where to read from now on.
     fn resume(&self, taken: Taken, session: &mut Session) -> OwnedFd {
         let resumed = Line::Resumed {
             // A line that was cut off comes again, whole.

@@ -2,8 +2,8 @@
 //! measured in those.
 //!
 //! A question is the specification of a run. It is planned, as `schism run` would, before anything
-//! starts: so everything that is wrong is said at once, and runs that the store already has are known
-//! by what was asked and by their schedule.
+//! starts: so everything that is wrong is said at once, and runs that the store already has are
+//! known by what was asked and by their schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -202,7 +202,8 @@ impl ExperimentArgs {
         asked
     }
 
-    /// Makes the runs that the store does not have yet. The trials are in the order of the questions.
+    /// Makes the runs that the store does not have yet. The trials are in the order of the
+    /// questions.
     pub fn answer(&self, questions: &[Question]) -> Result<Answers, Failure> {
         let store = Store::new(&self.store.store);
         let at_once = self.jobs.unwrap_or_else(batch::default_jobs).max(1);
@@ -305,8 +306,8 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
     }
 }
 
-/// Writes the page, prints text or JSON, says where the page is. The exit code speaks of the harness
-/// and not of the systems: infra if any run has no result.
+/// Writes the page, prints text or JSON, says where the page is. The exit code speaks of the
+/// harness and not of the systems: infra if any run has no result.
 pub fn conclude<'a>(
     page: &Path,
     html: &str,

@@ -39,7 +39,8 @@ impl BudgetArgs {
 
 #[derive(Debug, Args)]
 pub struct InputArgs {
-    /// How the file is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its beginning]
+    /// How the file is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its
+    /// beginning]
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     pub format: Option<Format>,
 }

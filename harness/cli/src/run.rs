@@ -52,13 +52,15 @@ pub struct RunArgs {
     /// Leave out the flaw that the scenario plants
     #[arg(long, requires = "scenario")]
     pub clean: bool,
-    /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict; else the verdict's, and 1 in place of 0
+    /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict;
+    /// else the verdict's, and 1 in place of 0
     #[arg(help_heading = "Judging", long, requires = "scenario")]
     pub expect: bool,
     /// What to ask of it: see `schism workloads` [default: register]
     #[arg(long, short)]
     pub workload: Option<String>,
-    /// Faults: families by comma, together by plus, shapes after a colon: `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]
+    /// Faults: families by comma, together by plus, shapes after a colon:
+    /// `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]
     #[arg(help_heading = "Faults", long, short = 'f')]
     pub nemesis: Option<String>,
     /// Run exactly these faults instead of drawing some
@@ -69,7 +71,8 @@ pub struct RunArgs {
     /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
     #[arg(help_heading = "Faults", long, value_name = "NAME")]
     pub flaw: Vec<String>,
-    /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several times
+    /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several
+    /// times
     #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
     pub param: Vec<(String, String)>,
     #[command(flatten)]
@@ -79,7 +82,8 @@ pub struct RunArgs {
     pub time_limit: Option<Duration>,
     #[command(flatten)]
     pub load: LoadArgs,
-    /// Once everything is healed, every node must serve again within this, and then take a write [default: the system's, 30s for most]
+    /// Once everything is healed, every node must serve again within this, and then take a write
+    /// [default: the system's, 30s for most]
     #[arg(help_heading = "Judging", long, value_parser = flags::duration)]
     pub recovery_time: Option<Duration>,
     /// Let daemons end by themselves: else a run in which one did is invalid
@@ -293,8 +297,8 @@ struct Judging {
 }
 
 impl Judging {
-    /// Judges the run, unless the next wish to stop comes first: then it is not judged, and the run's
-    /// results say so.
+    /// Judges the run, unless the next wish to stop comes first: then it is not judged, and the
+    /// run's results say so.
     async fn unless_stopped(self, stop: &Stop) -> Result<(History, Judged), Failure> {
         let notes = Notes {
             stopped: true,

@@ -30,7 +30,8 @@ Runs that the store already has are not made again, so a sweep that was interrup
 pub struct SweepArgs {
     /// What to test: see `schism systems`
     pub system: String,
-    /// The parameter, of the system or the workload, with the first and the last of its values: `NAME=LO..HI`
+    /// The parameter, of the system or the workload, with the first and the last of its values:
+    /// `NAME=LO..HI`
     #[arg(long, short, value_name = "NAME=LO..HI", value_parser = flags::pair)]
     pub param: (String, String),
     /// How many values, both ends included

@@ -10,15 +10,15 @@
 //! | `polysi` | PolySI, IsoVista | `w(key,value,session,transaction)`, one a line |
 //! | `dbcop` | dbcop | sessions of transactions of events, as JSON |
 //!
-//! An event may lack `time` (then its place is its time), `process` (then there is only one) and `f`
-//! (then it is a `txn`); a `key` joins its value as `[key value]`. Other entries are passed over. The place in a
-//! file of events is their order: see [`crate::order`]. A process may be anything, and `nemesis` is the
-//! nemesis.
+//! An event may lack `time` (then its place is its time), `process` (then there is only one) and
+//! `f` (then it is a `txn`); a `key` joins its value as `[key value]`. Other entries are passed
+//! over. The place in a file of events is their order: see [`crate::order`]. A process may be
+//! anything, and `nemesis` is the nemesis.
 //!
-//! An operation has `f`, `input`, `output`, `call` and `return`, and if need be `process`, `key` and
-//! `status` (`ok`, `fail` or `info`). One without a return, or with status `info`, may have happened or
-//! not. Times are integers of any unit; those of different clients that are equal overlap. `value` is another
-//! name for `input`, and for the `output` of a read.
+//! An operation has `f`, `input`, `output`, `call` and `return`, and if need be `process`, `key`
+//! and `status` (`ok`, `fail` or `info`). One without a return, or with status `info`, may have
+//! happened or not. Times are integers of any unit; those of different clients that are equal
+//! overlap. `value` is another name for `input`, and for the `output` of a read.
 
 mod completions;
 mod csv;

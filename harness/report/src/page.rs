@@ -1,4 +1,5 @@
-//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was asked, operations.
+//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was
+//! asked, operations.
 
 use std::fmt::{self, Write};
 
@@ -93,7 +94,8 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     )
 }
 
-/// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take these for its own.
+/// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take
+/// these for its own.
 fn title(input: &crate::Input) -> String {
     let mut title = match (input.system, input.workload) {
         (system, "") => clip(system, 80),
@@ -112,8 +114,8 @@ fn title(input: &crate::Input) -> String {
     title
 }
 
-/// Everything up to the body. The policy forbids every request: whatever a hostile history slips in,
-/// nothing leaves the page.
+/// Everything up to the body. The policy forbids every request: whatever a hostile history slips
+/// in, nothing leaves the page.
 pub fn head(
     out: &mut String,
     class: &str,

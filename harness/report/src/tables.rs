@@ -227,7 +227,8 @@ const MODELS: [(&str, &str); 3] = [
 /// As many operations of a core are named.
 const MOST_OF_A_CORE: usize = 12;
 
-/// What a system gives: each consistency model, whether it holds, and the operations that refute it.
+/// What a system gives: each consistency model, whether it holds, and the operations that refute
+/// it.
 fn models(out: &mut String, figures: &[Figure]) -> fmt::Result {
     let figure = |name: &str| figures.iter().find(|f| f.name == name).map(|f| &f.value);
     let named = |name: &str| figure(name).and_then(Json::as_array).into_iter().flatten();

@@ -177,8 +177,8 @@ impl Agent {
         }
     }
 
-    /// The node's machine is about to stand still: requests wait until it is back, and a link that is
-    /// lost meanwhile is no wonder.
+    /// The node's machine is about to stand still: requests wait until it is back, and a link that
+    /// is lost meanwhile is no wonder.
     pub fn leave(&self) {
         self.presence.send_replace(Presence::Away);
     }
@@ -210,7 +210,8 @@ impl Agent {
         }
     }
 
-    /// Whether it answers within this time, whatever is expected of it. What is asked changes nothing.
+    /// Whether it answers within this time, whatever is expected of it. What is asked changes
+    /// nothing.
     pub async fn answers(&self, within: Duration) -> bool {
         match self.send(Request::InForce) {
             Ok((_, told)) => tokio::time::timeout(within, told).await.is_ok(),
@@ -218,8 +219,8 @@ impl Agent {
         }
     }
 
-    /// What makes it doubtful that the agent did its work all the time: it healed itself, or could not
-    /// be reached for a while. What was asked of it since may not have been so.
+    /// What makes it doubtful that the agent did its work all the time: it healed itself, or could
+    /// not be reached for a while. What was asked of it since may not have been so.
     pub fn doubts(&self) -> Vec<String> {
         let open = self.waiting.lock().expect(UNPOISONED);
         let named = |doubt: &String| format!("{}: {doubt}", self.node);
@@ -322,7 +323,8 @@ impl Agent {
         }
     }
 
-    /// Sends a request; its number, and where its answer will come. The error says why it cannot be.
+    /// Sends a request; its number, and where its answer will come. The error says why it cannot
+    /// be.
     fn send(&self, request: Request) -> Result<(u64, Told), String> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();

@@ -83,8 +83,8 @@ struct Done {
     history: History,
 }
 
-/// Carries a schedule out: when, until when, and by what machine, in seconds of a main phase of so many.
-/// Time passes by itself.
+/// Carries a schedule out: when, until when, and by what machine, in seconds of a main phase of so
+/// many. Time passes by itself.
 async fn carried_out(limit: u64, schedule: &[(u64, u64, Machine)]) -> Done {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.jsonl");
@@ -239,7 +239,8 @@ async fn beyond_the_bound_a_fault_is_passed_over() {
     assert!(done.over < s(60));
 }
 
-/// Two that follow each other with hardly a gap, on a machine that is late by less than a receipt takes.
+/// Two that follow each other with hardly a gap, on a machine that is late by less than a receipt
+/// takes.
 #[tokio::test(start_paused = true)]
 async fn a_short_fault_right_after_another_is_not_lost() {
     let slowish = Machine {

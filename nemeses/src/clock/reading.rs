@@ -1,5 +1,5 @@
-//! How far a daemon's wall clock is off, as it is seen from outside: by the agent, and by asking the
-//! system itself.
+//! How far a daemon's wall clock is off, as it is seen from outside: by the agent, and by asking
+//! the system itself.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -1,7 +1,7 @@
 //! A schedule as text: TOML that a person can read and edit.
 //!
-//! Everything wrong with a file is said at once, each with its line, the fault it belongs to and what
-//! to write instead. Unknown keys are errors: a misspelt `lasts` would silently last for ever.
+//! Everything wrong with a file is said at once, each with its line, the fault it belongs to and
+//! what to write instead. Unknown keys are errors: a misspelt `lasts` would silently last for ever.
 
 mod fields;
 mod read;

@@ -1,6 +1,7 @@
 //! The proof-of-work node of this workspace, over its documented HTTP surface and nothing else.
 //!
-//! As with paxos-kv no type is shared with the node; `harness/docs/chain.md` is all that is known of it.
+//! As with paxos-kv no type is shared with the node; `harness/docs/chain.md` is all that is known
+//! of it.
 
 pub(super) mod params;
 
@@ -135,8 +136,8 @@ impl ChainNode {
         &self.setup.params
     }
 
-    /// Whether the node has a block, connections to all others, and every block from which any of those
-    /// who answer gives answers, deep enough to give the same.
+    /// Whether the node has a block, connections to all others, and every block from which any of
+    /// those who answer gives answers, deep enough to give the same.
     async fn settled(&self, node: &Node, all: &[Node]) -> Option<bool> {
         let mut http = self.network.http(node, Patience::QUESTION);
         let status: Status = ask(&mut http, "/debug/status").await.ok()?;
@@ -166,7 +167,8 @@ impl ChainNode {
     }
 }
 
-/// How many blocks another node may be behind before it is not looked at: it is its own to catch up.
+/// How many blocks another node may be behind before it is not looked at: it is its own to catch
+/// up.
 const SPREAD: i64 = 20;
 
 /// Height and hash of the newest blocks of the node's own chain, newest first.
@@ -178,8 +180,8 @@ async fn recent(mut http: Http, blocks: i64) -> Option<Vec<(i64, String)>> {
     Some(blocks.map(|block| (block.height, block.hash)).collect())
 }
 
-/// Whether `mine` has the block from which `theirs` gives answers, and gives answers from it too. Of a
-/// chain that is not as deep yet that is genesis, which all have.
+/// Whether `mine` has the block from which `theirs` gives answers, and gives answers from it too.
+/// Of a chain that is not as deep yet that is genesis, which all have.
 fn caught_up(mine: &[(i64, String)], theirs: &[(i64, String)], depth: i64) -> bool {
     let deep = |chain: &'_ [(i64, String)]| {
         let last = chain.len().min(depth as usize).checked_sub(1)?;

@@ -53,8 +53,8 @@ pub struct TimeRule {
     pub figure: &'static str,
     /// One sentence for people: what is decided by which clock.
     pub rule: &'static str,
-    /// The figure that counts how often the rule decided, if anybody counts it: what shows in `figure`
-    /// may have other causes too.
+    /// The figure that counts how often the rule decided, if anybody counts it: what shows in
+    /// `figure` may have other causes too.
     pub uses: Option<&'static str>,
 }
 
@@ -173,8 +173,9 @@ impl Pace {
         op_timeout: Duration::from_secs(3),
     };
 
-    /// For chains, which answer when a block is deep enough: so many operations are open at a time that
-    /// this bounds them rarely, and an operation may take three times as long as it does on average.
+    /// For chains, which answer when a block is deep enough: so many operations are open at a time
+    /// that this bounds them rarely, and an operation may take three times as long as it does on
+    /// average.
     fn of_chain(params: &Params, block_interval: Duration, rate: f64) -> Pace {
         // One block is waited for until the operation is in one at all.
         let waits = params.count(CONFIRMATIONS.name) as u32 + 1;
@@ -206,8 +207,8 @@ impl Entry {
         is_chain.then(|| params.count(CONFIRMATIONS.name))
     }
 
-    /// What its rules say of blocks, set up so, if it is a chain. Where how far ahead a block may be is not to be chosen,
-    /// it is as in Bitcoin.
+    /// What its rules say of blocks, set up so, if it is a chain. Where how far ahead a block may
+    /// be is not to be chosen, it is as in Bitcoin.
     pub fn chain_rules(&self, params: &Params) -> Rules {
         let has = |name: &str| self.params.iter().any(|param| param.name == name);
         let is_chain = self.params.contains(&CONFIRMATIONS);

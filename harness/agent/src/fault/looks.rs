@@ -1,4 +1,5 @@
-//! Looks at a daemon's clocks: what its programs are shown, and whether they ever looked themselves.
+//! Looks at a daemon's clocks: what its programs are shown, and whether they ever looked
+//! themselves.
 
 use super::dial::lock;
 use crate::error::Result;

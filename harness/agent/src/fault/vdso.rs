@@ -220,8 +220,8 @@ fn inject(site: &mut Site, fault: u64, name: &str, how: &ClockFault) -> Result<E
     Ok(evidence)
 }
 
-/// Sets those threads of the daemon that wait until a time to what that means by now. A strobe's are
-/// left alone: by which of its two clocks they were begun nobody knows.
+/// Sets those threads of the daemon that wait until a time to what that means by now. A strobe's
+/// are left alone: by which of its two clocks they were begun nobody knows.
 fn follow(site: &mut Site, name: &str, moment: Moment) -> Result<Vec<String>> {
     let members = site.daemon(name)?.members()?;
     let mut dials = lock(&site.dials);
@@ -272,7 +272,8 @@ fn heal(site: &mut Site, fault: u64, name: &str, how: &ClockFault) -> Result<Evi
     })
 }
 
-/// Sets those who wait until a time by the clock that was wrong to what that means; says who cannot be.
+/// Sets those who wait until a time by the clock that was wrong to what that means; says who cannot
+/// be.
 fn release_waits(
     site: &mut Site,
     name: &str,
@@ -289,7 +290,8 @@ fn release_waits(
     if now == old && !matches!(how, ClockFault::Strobe { .. }) {
         return Ok(Vec::new());
     }
-    // A strobe shows one of two clocks: whoever waits until late has looked at the one that is ahead.
+    // A strobe shows one of two clocks: whoever waits until late has looked at the one that is
+    // ahead.
     let old = match how {
         ClockFault::Strobe { delta_ns, .. } => Shift {
             realtime: Line::offset(*delta_ns),

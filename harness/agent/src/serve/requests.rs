@@ -126,8 +126,8 @@ impl Agent {
         }
     }
 
-    /// How a daemon is. One whose root is dead, but not told of yet, is waited for: its status would
-    /// be that of before.
+    /// How a daemon is. One whose root is dead, but not told of yet, is waited for: its status
+    /// would be that of before.
     pub(super) fn state(&self, name: &str) -> Result<State> {
         let told = || {
             let mut ledger = self.ledger();

@@ -508,7 +508,8 @@ due: None,
            for (format, text) in texts {
                let read = read(format, &text[..]).unwrap().history;
                prop_assert_eq!(meant(&read), meant(&history), "{:?}", format);
-               // The places are the order, whatever the stamps' grain, and stay so in the stored form.
+               // The places are the order, whatever the stamps' grain, and stay so in the stored
+               // form.
                let times: Vec<Time> = read.columns().times().collect();
                prop_assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
                stored.clear();

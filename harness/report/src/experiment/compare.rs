@@ -281,8 +281,8 @@ fn clock_in_words(out: &mut String, c: &Comparison, test: &ClockTest, sure: usiz
     writeln!(out, "</ul>")
 }
 
-/// Of the measures that both arms have those that surely changed, headlines, and those that a rule names. What
-/// changed comes first, the rest keeps its order.
+/// Of the measures that both arms have those that surely changed, headlines, and those that a rule
+/// names. What changed comes first, the rest keeps its order.
 fn worth_showing<'a>(c: &'a Comparison, test: &ClockTest, sure: &[&Measure]) -> Vec<&'a Measure> {
     let ruled = |m: &&Measure| test.rule(&m.id).is_some();
     let mut shown: Vec<&Measure> = c

@@ -1,9 +1,9 @@
 //! Real machines, reached over SSH. A node needs sshd and nothing else: the agent is uploaded.
 //!
-//! Read `node.rs` for a node's way up and what is where on it, `ground.rs` for whose that place may be,
-//! `link.rs` and `pump.rs` for its two connections, `dial.rs` for how a session gets over the loss of
-//! one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come up
-//! together, and `collected.rs` for what comes back from them. What it is like to use:
+//! Read `node.rs` for a node's way up and what is where on it, `ground.rs` for whose that place may
+//! be, `link.rs` and `pump.rs` for its two connections, `dial.rs` for how a session gets over the
+//! loss of one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
+//! up together, and `collected.rs` for what comes back from them. What it is like to use:
 //! docs/machines.md.
 
 mod auth;

@@ -62,7 +62,8 @@ pub fn parse_peer(text: &str) -> Result<Peer, String> {
     })
 }
 
-/// Sorts the peers by name and adds a sentence for each mistake in them: names given twice, and `id` not among them.
+/// Sorts the peers by name and adds a sentence for each mistake in them: names given twice, and
+/// `id` not among them.
 pub fn check_peers(id: &str, peers: &mut [Peer], mistakes: &mut Vec<String>) {
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     for pair in peers.windows(2) {
