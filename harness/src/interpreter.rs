@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{CUT_OFF, Client, Completion, Connect, Invocation, OpError, TIMEOUT};
 use crate::cluster::Node;
-use crate::generator::Generator;
+use crate::generator::{Generator, Offer};
 use crate::lateness::Lateness;
 use crate::progress::{Progress, Stop, Wish, wish, wished};
 use crate::recorder::{Draft, RecordError, Recorder};
@@ -52,6 +52,16 @@ struct Job {
     invocation: Invocation,
 }
 
+impl Job {
+    fn new(process: u64, node: usize, Offer { f, value, .. }: Offer) -> Job {
+        Job {
+            process,
+            node,
+            invocation: Invocation { f, value },
+        }
+    }
+}
+
 struct Done {
     worker: usize,
     process: u64,
@@ -83,12 +93,7 @@ pub async fn drive(
         mut done_rx,
     } = Crew::start(phase.workers, nodes, &connect, phase.op_timeout);
     let began = Instant::now();
-    let mut teller = Teller {
-        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
-        workers: phase.workers as u64,
-        first_process: phase.first_process,
-        told: (began, 0),
-    };
+    let mut teller = Teller::new(nodes, phase.workers, phase.first_process, began);
     let mut batch: Vec<Done> = Vec::new();
     let mut wind_up_by: Option<Instant> = None;
     loop {
@@ -112,14 +117,7 @@ pub async fn drive(
                 offer,
                 due,
             } => {
-                let job = Job {
-                    process,
-                    node,
-                    invocation: Invocation {
-                        f: offer.f,
-                        value: offer.value,
-                    },
-                };
+                let job = Job::new(process, node, offer);
                 let due = due.map(|due| began + due);
                 desks[worker].invoke(job, nodes[node].name.clone(), due, recorder)?;
                 continue;
@@ -131,12 +129,7 @@ pub async fn drive(
         let next = until.into_iter().chain(wind_up_by).min();
         let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         let timer = tokio::time::sleep_until(next.into());
-        let end_moves = async {
-            match &moved {
-                Some((lateness, by)) => lateness.other_than(*by).await,
-                None => std::future::pending().await,
-            }
-        };
+        let end_moves = end_moves(moved);
         tokio::select! {
             biased;
             received = done_rx.recv_many(&mut batch, 1024) => if received == 0 { break },
@@ -194,6 +187,14 @@ impl Crew {
             desks,
             done_rx,
         }
+    }
+}
+
+/// Waits until the end of the phase is put off by another time than is known.
+async fn end_moves(known: Option<(&Lateness, Duration)>) {
+    match known {
+        Some((lateness, by)) => lateness.other_than(by).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -279,6 +280,15 @@ struct Teller {
 }
 
 impl Teller {
+    fn new(nodes: &[Node], workers: usize, first_process: u64, began: Instant) -> Teller {
+        Teller {
+            nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+            workers: workers as u64,
+            first_process,
+            told: (began, 0),
+        }
+    }
+
     /// Now and then, while something is not offered.
     fn tell_of_changes(
         &mut self,

@@ -14,6 +14,7 @@ mod machines;
 mod own_files;
 mod replay;
 mod runs;
+mod shape;
 mod ssh;
 mod support;
 mod survival;

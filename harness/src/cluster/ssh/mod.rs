@@ -37,7 +37,7 @@ use self::dial::{Dial, Known};
 use self::link::{Files, PATIENCE, Way};
 use self::node::{AGENT, Found, Place, Provided};
 use super::{Cluster, ClusterError, Machine, Node, Program, lab, on_all};
-use crate::control::{Agent, Resumption};
+use crate::control::{Agent, ControlError, Resumption};
 
 pub use auth::Ask;
 pub use host::Access;
@@ -360,7 +360,6 @@ async fn greet_inner(
         dir: options.dir.clone(),
         root: found.root,
     };
-
     let (there, wanted, first) = (place.clone(), builds.clone(), agent.clone());
     let sent = files
         .ask(move |hand| {
@@ -403,15 +402,8 @@ async fn greet_inner(
         patience: options.lease,
     };
     let session_agent = Agent::over(name.clone(), link, Some(resumption), options.notes);
-    if let Err(e) = session_agent.hello(options.lease).await {
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        return Err(
-            match said.lines().rev().find(|line| !line.trim().is_empty()) {
-                Some(last) => format!("{e}; the last line of its log: {last}"),
-                None => e.to_string(),
-            },
-        );
-    }
+    let greeted = session_agent.hello(options.lease).await;
+    greeted.map_err(|why| with_last_line(&why, &log))?;
     furnish(&session_agent, &place, &builds, target.machine.is_some()).await?;
     Ok(Up {
         node: Node {
@@ -466,6 +458,15 @@ fn fresh_log(folder: &Path, name: &Name) -> Result<PathBuf, String> {
     let log = log.join("agent.log");
     File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
     Ok(log)
+}
+
+/// Why the agent did not greet back, and what it wrote last.
+fn with_last_line(why: &ControlError, log: &Path) -> String {
+    let said = fs::read_to_string(log).unwrap_or_default();
+    match said.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(last) => format!("{why}; the last line of its log: {last}"),
+        None => why.to_string(),
+    }
 }
 
 /// The node's folders, and links to its programs.
