@@ -37,6 +37,7 @@ pub(crate) mod gauges;
 mod held;
 mod leases;
 mod logs;
+mod story;
 mod votes;
 
 use history::wording::{counted, listed};
@@ -269,7 +270,11 @@ impl Agreement {
         let nothing = recorded.logs.len() < 2 && recorded.traces.is_empty();
         let mut analysis = if !found.is_empty() {
             let summary = format!("{what}: {}{but}", found.told());
-            found.into_analysis(Analysis::valid(self.name(), summary))
+            let mut analysis = found.into_analysis(Analysis::valid(self.name(), summary));
+            for anomaly in &mut analysis.anomalies {
+                anomaly.picture = story::picture(&recorded, anomaly);
+            }
+            analysis
         } else if nothing {
             Analysis::unknown(self.name(), format!("{what} are nothing to compare{but}"))
         } else if let Some(few) = recorded.too_few() {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::figure::Figure;
+use crate::picture::Picture;
 use crate::{Stretch, Verdict};
 
 /// The result of one checker on one history.
@@ -47,6 +48,9 @@ pub struct Anomaly {
     /// The part of the history in which they cannot be ordered, if they could be elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stretch: Option<Stretch>,
+    /// What to draw, where the operations do not show it by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
 }
 
 impl Analysis {

@@ -19,6 +19,7 @@ mod confirmed;
 mod depth;
 mod eventual;
 mod figures;
+mod fork;
 pub(crate) mod gauges;
 mod growth;
 mod ledger;

@@ -78,10 +78,9 @@ impl Guarantees {
                 let summary = format!("{what} are not {asked}");
                 let anomaly = Anomaly {
                     kind: format!("{asked} violation"),
-                    object: None,
                     ops: ops.clone(),
                     reason: reason.clone(),
-                    stretch: None,
+                    ..Anomaly::default()
                 };
                 let found = Analysis::of_anomalies(self.name(), summary, vec![anomaly]);
                 with_counts(found, &linear)

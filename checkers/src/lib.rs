@@ -65,6 +65,7 @@ pub mod linearizable;
 mod model;
 pub mod models;
 pub mod objects;
+pub mod picture;
 mod proof;
 mod ranks;
 pub mod recovery;

@@ -174,6 +174,7 @@ impl Finding {
             ops: self.ops,
             reason: self.reason,
             stretch: self.until.map(|until| Stretch { after: None, until }),
+            picture: None,
         }
     }
 }
@@ -514,7 +515,7 @@ impl Checker for Objects {
 
 /// Why the general engine has no order.
 pub(crate) enum Untried {
-    Wrong(Anomaly),
+    Wrong(Box<Anomaly>),
     Unknown(String),
 }
 
@@ -555,7 +556,7 @@ pub(crate) fn try_all<M: Model>(
             .collect()),
         Found::Wrong(findings) => {
             let anomaly = findings.into_iter().next().map(|f| f.anomaly(None));
-            Err(Untried::Wrong(anomaly.unwrap_or_default()))
+            Err(Untried::Wrong(Box::new(anomaly.unwrap_or_default())))
         }
         Found::Unknown(why) | Found::Sound(why) => Err(Untried::Unknown(why)),
     }

@@ -217,7 +217,7 @@ fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u
             Ok(found) => order = found,
             Err(Untried::Wrong(anomaly)) => {
                 let kind = anomaly.kind.clone();
-                found.all.add(&kind, || anomaly);
+                found.all.add(&kind, || *anomaly);
             }
             Err(Untried::Unknown(why)) => return Ok((Analysis::unknown(name, why), Vec::new())),
         }

@@ -8,6 +8,7 @@ use super::Chain;
 use super::confirmed::{self, Liveness, Persistence};
 use super::depth::Smallest;
 use super::eventual::{Converged, Eventual};
+use super::fork;
 use super::growth::{Growth, Poorest, Share, Slowest};
 use super::ledger::{Clients, Places};
 use super::prefix::{Above, Depth, Reorg, Reorgs, Unfinal};
@@ -98,9 +99,13 @@ impl Told<'_, '_> {
             true => Analysis::valid(name, summary),
             false => Analysis::unknown(name, summary),
         };
+        let mut analysis = found.into_analysis(analysis);
+        for anomaly in &mut analysis.anomalies {
+            anomaly.picture = fork::picture(self.record, anomaly);
+        }
         Analysis {
             figures: self.figures(),
-            ..found.into_analysis(analysis)
+            ..analysis
         }
     }
 

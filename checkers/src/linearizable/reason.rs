@@ -240,6 +240,7 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
             after: core.after.map(|at| part.ids[at as usize].into()),
             until: part.ids[blocked as usize].into(),
         }),
+        ..Anomaly::default()
     }
 }
 

@@ -278,6 +278,7 @@ impl Texts {
                         after: None,
                         until: last,
                     }),
+                    ..Anomaly::default()
                 }))
             }
             Err(gave_up) => Err(format!(

@@ -9,6 +9,7 @@ use super::cycles::{Found, Step};
 use super::graph::Kind;
 use super::polygraph::Refuted;
 use crate::Anomaly;
+use crate::picture::{Edge, Picture};
 
 /// As many of each kind as a person will look at.
 const MOST_OF_A_KIND: usize = 4;
@@ -59,17 +60,16 @@ impl Findings {
         ops: Vec<u64>,
         reason: String,
     ) {
-        self.add_scoped(kind, (class, Scope::Data), object, ops, reason);
+        let anomaly = Anomaly {
+            object,
+            ops,
+            reason,
+            ..Anomaly::default()
+        };
+        self.add_scoped(kind, (class, Scope::Data), anomaly);
     }
 
-    pub fn add_scoped(
-        &mut self,
-        kind: &str,
-        (class, scope): (Class, Scope),
-        object: Option<String>,
-        ops: Vec<u64>,
-        reason: String,
-    ) {
+    pub fn add_scoped(&mut self, kind: &str, (class, scope): (Class, Scope), anomaly: Anomaly) {
         let count = self
             .counts
             .entry((class, scope, kind.to_string()))
@@ -78,10 +78,7 @@ impl Findings {
         if *count <= MOST_OF_A_KIND {
             let anomaly = Anomaly {
                 kind: kind.to_string(),
-                object,
-                ops,
-                reason,
-                ..Anomaly::default()
+                ..anomaly
             };
             self.list.push((class, scope, anomaly));
         }
@@ -147,6 +144,7 @@ impl Findings {
             false => format!("T{} (op {})", i + 1, tell.op(cycle[i].txn)),
         };
         let mut told = String::new();
+        let mut edges = Vec::new();
         for (i, step) in cycle.iter().enumerate() {
             let to = (i + 1) % cycle.len();
             let (from, until) = (name(i), name(to));
@@ -157,16 +155,22 @@ impl Findings {
                 _ => tell.why(*step, &a, &b),
             };
             told += &format!("{from} < {until}, since {why}; ");
+            edges.push(Edge {
+                from: tell.op(step.txn),
+                to: tell.op(cycle[to].txn),
+                relation: step.kind.relation(),
+                why,
+            });
         }
         let reason = format!("{also}{}: a contradiction", told.trim_end_matches("; "));
-        let ops = cycle.iter().map(|step| tell.op(step.txn)).collect();
-        self.add_scoped(
-            &format!("{kind}{}", scope.suffix()),
-            (class, scope),
-            None,
-            ops,
+        let anomaly = Anomaly {
+            ops: cycle.iter().map(|step| tell.op(step.txn)).collect(),
             reason,
-        );
+            picture: Some(Picture::Cycle { edges }),
+            ..Anomaly::default()
+        };
+        let kind = format!("{kind}{}", scope.suffix());
+        self.add_scoped(&kind, (class, scope), anomaly);
     }
 
     /// That no order of versions has none of what the model forbids.
@@ -183,7 +187,12 @@ impl Findings {
             Class::Prefix => kind.to_string(),
             _ => format!("{kind}{}", refuted.scope.suffix()),
         };
-        self.add_scoped(&kind, (refuted.class, refuted.scope), None, ops, told);
+        let anomaly = Anomaly {
+            ops,
+            reason: told,
+            ..Anomaly::default()
+        };
+        self.add_scoped(&kind, (refuted.class, refuted.scope), anomaly);
     }
 
     /// Whether the model forbids anything that was found.

@@ -4,6 +4,7 @@
 //! writers" is one edge from each reader and one to each writer by way of a helper, not their
 //! product.
 
+use crate::picture::Relation;
 use crate::{Exhausted, Meter};
 
 /// No number.
@@ -24,6 +25,18 @@ pub enum Kind {
     Tail,
     /// It had returned before the other was invoked. Never an edge of a graph: see `cycles`.
     Realtime,
+}
+
+impl Kind {
+    pub fn relation(self) -> Relation {
+        match self {
+            Kind::Ww => Relation::Ww,
+            Kind::Wr => Relation::Wr,
+            Kind::Rw | Kind::Tail => Relation::Rw,
+            Kind::Process => Relation::Process,
+            Kind::Realtime => Relation::RealTime,
+        }
+    }
 }
 
 const KINDS: [Kind; 5] = [Kind::Ww, Kind::Wr, Kind::Rw, Kind::Process, Kind::Tail];

@@ -28,7 +28,7 @@ use super::graph::{Edges, Graph, Kind, NONE};
 use super::objects::Objects;
 use super::read::Scratch;
 use super::seen::{START, Saw, Seen};
-use crate::{Exhausted, Meter};
+use crate::{Anomaly, Exhausted, Meter};
 
 /// As many transactions are looked at for what lies between two.
 const FARTHEST: usize = 10_000;
@@ -228,8 +228,15 @@ impl<O: Objects> Visibility<'_, O> {
                 let scope = scope(class);
                 let mut ops = vec![op, writer];
                 ops.extend(self.between(&forced));
-                self.found
-                    .add_scoped(name(class), (class, scope), None, ops, reason);
+                self.found.add_scoped(
+                    name(class),
+                    (class, scope),
+                    Anomaly {
+                        ops,
+                        reason,
+                        ..Anomaly::default()
+                    },
+                );
                 self.found.told(reader, from, scope);
             }
         }
@@ -327,8 +334,15 @@ impl<O: Objects> Visibility<'_, O> {
         ops.sort_unstable();
         ops.dedup();
         let reason = format!("{}: a contradiction", told.trim_end_matches("; "));
-        self.found
-            .add_scoped(name(class), (class, scope(class)), None, ops, reason);
+        self.found.add_scoped(
+            name(class),
+            (class, scope(class)),
+            Anomaly {
+                ops,
+                reason,
+                ..Anomaly::default()
+            },
+        );
     }
 
     /// What each transaction knew by sessions and by what others had read. False if those are no

@@ -2,6 +2,7 @@
 //! recorded.
 
 use checkers::agreement::Agreement;
+use checkers::picture::{Cell, Picture, Row};
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::{Event, History, Kind, Process, Time, Value};
 use serde_json::{Value as Json, json};
@@ -239,6 +240,33 @@ fn what_one_log_alone_says_is_held_against_the_others_and_the_traces() {
         with(lie),
         ["two values in one slot", "decided without a quorum"]
     );
+}
+
+#[test]
+fn what_all_nodes_say_of_a_slot_is_shown() {
+    let mut run = sound();
+    run.entries(1)[29][2] = "x".into();
+    let found = run.check();
+    let Some(Picture::Table(table)) = &found.anomalies[0].picture else {
+        panic!("{found:?}");
+    };
+    assert_eq!((table.of.as_str(), table.untold), ("slot 30", 0));
+    assert_eq!(table.columns, NODES);
+    let last = table.rows.last().unwrap();
+    let shown = |cell: &Cell| (cell.text.clone(), cell.value.is_some());
+    let cells: Vec<_> = last.cells.iter().map(shown).collect();
+    let digest = |text: &str| (text.to_string(), true);
+    assert_eq!(cells, [digest("d30"), digest("x"), digest("d30")]);
+    assert_ne!(last.cells[0].value, last.cells[1].value);
+    assert_eq!(last.cells[0].value, last.cells[2].value);
+    // Every node accepts and decides it once, and all of that was before the logs were read.
+    assert_eq!(table.rows.len(), 2 * NODES.len() + 1);
+    let accepts = |row: &&Row| {
+        row.cells[0]
+            .text
+            .starts_with("accepts under ballot 1 of n1: ")
+    };
+    assert_eq!(table.rows.iter().filter(accepts).count(), NODES.len());
 }
 
 #[test]

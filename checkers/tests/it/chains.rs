@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use checkers::chain::{Chain, Retarget, Rules};
+use checkers::picture::{Block, Picture};
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::{Event, History, Kind, Process, Value};
 use serde_json::{Value as Json, json};
@@ -122,6 +123,28 @@ fn a_fork_violates_what_was_promised_if_it_is_as_deep() {
         reason.starts_with("n3 (op 8, 2.000 s) had block b7 at height 7 and gave up 4 blocks"),
         "{reason}"
     );
+    // n3's branch of four blocks, and that of the others, from where they part.
+    let Some(Picture::Tree { blocks }) = &found.anomalies[0].picture else {
+        panic!("{found:?}");
+    };
+    let heads = |block: &&Block| !block.notes.is_empty();
+    let tips: Vec<&Block> = blocks.iter().filter(heads).collect();
+    assert_eq!(tips.len(), 2, "{blocks:?}");
+    let branch = |tip: &Block| {
+        let mut path = vec![tip.clone()];
+        while let Some(parent) = path.last().and_then(|block| block.parent) {
+            path.push(blocks[parent].clone());
+        }
+        path
+    };
+    let (one, other) = (branch(tips[0]), branch(tips[1]));
+    let shared: Vec<&Block> = one.iter().filter(|block| other.contains(block)).collect();
+    assert_eq!(shared[0].height, 3, "they part after block 3: {blocks:?}");
+    for (path, tip) in [(&one, tips[0]), (&other, tips[1])] {
+        let own = path.iter().filter(|block| !shared.contains(block));
+        let own: u64 = own.map(|block| block.blocks).sum();
+        assert_eq!(own as i64, tip.height - 3, "{blocks:?}");
+    }
 }
 
 /// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took

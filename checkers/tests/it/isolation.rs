@@ -3,6 +3,7 @@
 mod lists;
 mod registers;
 
+use checkers::picture::{Picture, Relation};
 use checkers::transactions::{Consistency, ListAppend, RwRegister};
 use checkers::{Analysis, Anomaly, Budget, Checker, Verdict, drawing};
 use history::foreign::{self, Format};
@@ -143,6 +144,11 @@ fn a_cycle_is_told_edge_by_edge() {
         "T1 (op 3) < T2 (op 0), since T1 read list \"x\" without 1, which T2 appended; \
          T2 < T1, since T2 had returned when T1 was invoked: a contradiction"
     );
+    let Some(Picture::Cycle { edges }) = &found.anomalies[0].picture else {
+        panic!("{found:?}");
+    };
+    let edges: Vec<_> = edges.iter().map(|e| (e.from, e.to, e.relation)).collect();
+    assert_eq!(edges, [(3, 0, Relation::Rw), (0, 3, Relation::RealTime)]);
     assert_eq!(
         found.summary,
         "3 transactions on 1 list are not strict-serializable, the first anomaly: G-single-realtime; \

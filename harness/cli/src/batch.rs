@@ -147,7 +147,7 @@ fn run_one(program: &Path, spec: &Spec, store: &Path) -> Result<Outcome, String>
 /// A run whose batch is gone would go on for nobody. However this program ends, the kernel kills
 /// what it has started, and takes its lab away. The thread that starts it has to outlive it, for
 /// the kernel asks after the thread.
-fn ends_with_us(command: &mut Command) {
+pub fn ends_with_us(command: &mut Command) {
     let us = std::process::id();
     // SAFETY: the closure makes two system calls, and allocates nothing unless it fails.
     unsafe {

@@ -1,6 +1,7 @@
 //! `schism check` and `schism report`: what was recorded, judged and shown again.
 
 mod file;
+mod page;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,17 +19,18 @@ use crate::certificate;
 use crate::exit::Failure;
 use crate::flags::{BudgetArgs, InputArgs, StoreArgs};
 use crate::input;
-use crate::judged::{conclude, load_results, print};
+use crate::judged::{self, conclude, load_results, print};
 use crate::judges::{judges, of_run};
 use crate::output;
 use crate::question::QuestionArgs;
 use crate::spec::Spec;
+use crate::summary::Rest;
 use crate::terminal;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   schism check latest
-  schism check history.edn
+  schism check history.edn --report report.html
   schism check history.edn.gz --model cas-register --initial 0 --certificate order.json
   schism check transactions.edn --consistency-model snapshot-isolation
   zcat operations.csv.gz | schism check -")]
@@ -45,6 +47,9 @@ pub struct CheckArgs {
     /// have none
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
+    /// Write the report here: one page that shows what was found and why
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     #[command(flatten)]
     pub input: InputArgs,
     #[command(flatten)]
@@ -82,11 +87,7 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::Usage(why));
     }
-    if let Some(file) = &args.certificate {
-        // Before minutes are spent.
-        let fail = |e| Failure::Usage(format!("{}: {e}", file.display()));
-        output::probe(file).map_err(fail)?;
-    }
+    probe(&args)?;
     // What came of the certificate is told, and not kept with the run.
     let certify = |checkers: &[_], history: &_, judged: &mut _| {
         if let Some(file) = &args.certificate {
@@ -100,7 +101,8 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
             false => judge_pipe(path, &checkers, &budget)?,
         };
         certify(&checkers, &history, &mut judged);
-        return print(&args.run, &judged, &history, args.json);
+        let asked = page::Asked::workload(name);
+        return tell(&args, &args.run, &asked, &judged, &history);
     }
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
@@ -134,9 +136,40 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         ),
     };
     certify(&checkers, &history, &mut judged);
-    let code = print(&spec.title(), &judged, &history, args.json)?;
+    let code = print(&spec.title(), &judged, &history, Rest::InReport, args.json)?;
+    if let Some(to) = &args.report {
+        page::put(to, &judged::page(&run, &spec, &history, &judged)?)?;
+    }
     if let Some(why) = unwritten {
         terminal::tell(format!("schism: {why}"));
+    }
+    Ok(code)
+}
+
+/// Whether what is asked for can be written, before minutes are spent.
+fn probe(args: &CheckArgs) -> Result<(), Failure> {
+    let mut files = args.certificate.iter().chain(&args.report);
+    files.try_for_each(|file| {
+        let fail = |e| Failure::Usage(format!("{}: {e}", file.display()));
+        output::probe(file).map_err(fail)
+    })
+}
+
+/// What came of a history that is no run of ours: on the terminal, and as a page if one is wanted.
+fn tell(
+    args: &CheckArgs,
+    title: &str,
+    asked: &page::Asked,
+    judged: &Judged,
+    history: &History,
+) -> Result<ExitCode, Failure> {
+    let rest = match args.report {
+        Some(_) => Rest::InReport,
+        None => Rest::Unwritten,
+    };
+    let code = print(title, judged, history, rest, args.json)?;
+    if let Some(to) = &args.report {
+        page::put(to, &page::of_file(&args.run, asked, judged, history))?;
     }
     Ok(code)
 }
@@ -231,5 +264,11 @@ fn never_began(run: &Run, spec: &Spec, json: bool) -> Result<ExitCode, Failure> 
             run.name()
         ))
     })?;
-    print(&spec.title(), &judged, &History::default(), json)
+    print(
+        &spec.title(),
+        &judged,
+        &History::default(),
+        Rest::InReport,
+        json,
+    )
 }

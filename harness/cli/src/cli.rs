@@ -11,6 +11,7 @@ use crate::doctor::DoctorArgs;
 use crate::heal::HealArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs};
+use crate::matrix::{MatrixArgs, MergeArgs};
 use crate::prove::ProveArgs;
 use crate::replay::ReplayArgs;
 use crate::report::ReportArgs;
@@ -54,6 +55,10 @@ pub enum Command {
     Errors(ListingArgs),
     /// Run every planted flaw, and its clean twin, over many seeds: does the instrument work?
     Prove(ProveArgs),
+    /// Run a night: systems, workloads, faults and seeds, with a verdict that CI can trust
+    Matrix(Box<MatrixArgs>),
+    /// Put the shards of a night together
+    Merge(MergeArgs),
     /// Put two systems under the same seeds and faults, side by side on one page
     Compare(Box<CompareArgs>),
     /// Run a system along the values of a parameter: where is it best, and how flat is it there?

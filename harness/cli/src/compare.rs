@@ -70,6 +70,11 @@ pub fn command(mut args: CompareArgs) -> Result<ExitCode, Failure> {
     let sides = sides(&args)?;
     // What cannot be done to one of them would not be the same for both.
     args.experiment.drawing.no_leader |= !sides.iter().all(|side| side.leads);
+    // Both are asked the same.
+    if args.experiment.workload.is_none() {
+        let first = systems::find(&args.system_a).map_err(Failure::usage)?;
+        args.experiment.workload = Some(first.workload.into());
+    }
     let experiment = &args.experiment;
     experiment.check()?;
     let families = families(&args.nemesis)?;

@@ -33,7 +33,7 @@ use crate::wanted::{Faults, Wanted};
 /// What `compare` and `sweep` have in common.
 #[derive(Debug, Args)]
 pub struct ExperimentArgs {
-    /// What to ask: see `schism workloads` [default: register]
+    /// What to ask: see `schism workloads` [default: the system's; of two the first one's]
     #[arg(long, short)]
     pub workload: Option<String>,
     #[command(flatten)]

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Failure, code};
 use crate::spec::Spec;
-use crate::{summary, terminal};
+use crate::summary::{self, Rest};
+use crate::terminal;
 
 /// Bytes of a run's files, of whosever run it is.
 const MOST_RESULTS: u64 = 1 << 30;
@@ -59,6 +60,7 @@ pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Resul
     Ok(report::render(&report::Input {
         system: &spec.system,
         workload: &spec.workload,
+        origin: report::Origin::Run,
         command: &command_line(run, spec),
         spec: &shown,
         schedule: schedule.as_deref(),
@@ -123,11 +125,12 @@ pub fn print(
     title: &str,
     judged: &Judged,
     history: &History,
+    rest: Rest,
     json: bool,
 ) -> Result<ExitCode, Failure> {
     match json {
         true => terminal::json(judged),
-        false => terminal::print(&summary::text(title, judged, history)),
+        false => terminal::print(&summary::text(title, judged, history, rest)),
     }
     Ok(code(judged.verdict))
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use harness::client::ERRORS;
 use serde_json::{Value as Json, json};
+use workloads::Workload;
 use workloads::params::Param;
 use workloads::{catalogue, systems};
 
@@ -78,30 +79,67 @@ pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
             let interfaces: Vec<_> = entry.interfaces.iter().map(|i| i.word()).collect();
             json!({
                 "name": entry.name, "about": entry.about, "interfaces": interfaces,
+                "workload": entry.workload, "workloads": served(entry),
                 "params": params(entry.params),
             })
         })
         .collect();
     Ok(show(&rows, as_json, |row| {
+        let usual = |name: &str| match name == word(row, "workload") {
+            true => format!("{name} (the default)"),
+            false => name.to_string(),
+        };
         format!(
-            "{:<12} {}{}",
+            "{:<12} {}\n    {:<22} {}{}",
             word(row, "name"),
             word(row, "about"),
+            "serves",
+            names(row, "workloads")
+                .into_iter()
+                .map(usual)
+                .collect::<Vec<_>>()
+                .join(", "),
             params_text(row)
         )
     }))
 }
 
+/// The workloads that a system can serve.
+fn served(entry: &systems::Entry) -> Vec<&'static str> {
+    let all = catalogue::WORKLOADS.iter();
+    all.filter(|w| entry.can_serve(**w).is_ok())
+        .map(|w| w.name())
+        .collect()
+}
+
+fn names<'a>(row: &'a Json, key: &str) -> Vec<&'a str> {
+    let names = row[key].as_array().map_or(&[][..], Vec::as_slice);
+    names.iter().filter_map(Json::as_str).collect()
+}
+
 pub fn workloads(as_json: bool) -> Result<ExitCode, Failure> {
+    let serving = |w: &dyn Workload| -> Vec<&str> {
+        let all = systems::SYSTEMS.iter();
+        all.filter(|entry| entry.can_serve(w).is_ok())
+            .map(|entry| entry.name)
+            .collect()
+    };
     let rows: Vec<Json> = catalogue::WORKLOADS
         .iter()
-        .map(|w| json!({ "name": w.name(), "about": w.about(), "params": params(&w.params()) }))
+        .map(|w| {
+            json!({
+                "name": w.name(), "about": w.about(), "systems": serving(*w),
+                "params": params(&w.params()),
+            })
+        })
         .collect();
     Ok(show(&rows, as_json, |row| {
         format!(
-            "{:<12} {}{}",
+            "{:<12} {}\n    {:<22} {}{}",
             word(row, "name"),
             word(row, "about"),
+            "of",
+            names(row, "systems").join(", "),
             params_text(row)
         )
     }))

@@ -26,6 +26,7 @@ mod list;
 mod listings;
 mod load;
 mod machines;
+mod matrix;
 mod measures;
 mod output;
 mod packed;
@@ -79,6 +80,8 @@ fn main() -> ExitCode {
         Command::Flaws(args) => listings::flaws(&args.system, args.json),
         Command::Errors(args) => listings::errors(args.json),
         Command::Prove(args) => prove::command(args),
+        Command::Matrix(args) => matrix::command(*args),
+        Command::Merge(args) => matrix::merge(&args),
         Command::Compare(args) => compare::command(*args),
         Command::Sweep(args) => sweep::command(*args),
         Command::Cluster(args) => vagrant::command(&args),

@@ -102,7 +102,7 @@ impl Plan {
 }
 
 /// The faults: those that were given, or drawn from the seed.
-fn schedule(spec: &Spec, entry: &Entry) -> Result<Schedule, Failure> {
+pub fn schedule(spec: &Spec, entry: &Entry) -> Result<Schedule, Failure> {
     let nodes = spec.node_names();
     let Some(text) = &spec.schedule else {
         return drawn(spec, entry);

@@ -26,6 +26,7 @@ use crate::load::LoadArgs;
 use crate::machines::{ClusterArgs, Kind};
 use crate::plan::Plan;
 use crate::spec::{Drawing, Spec};
+use crate::summary::Rest;
 use crate::terminal;
 use crate::wanted::{Faults, NEMESIS, Wanted};
 
@@ -56,7 +57,7 @@ pub struct RunArgs {
     /// else the verdict's, and 1 in place of 0
     #[arg(help_heading = "Judging", long, requires = "scenario")]
     pub expect: bool,
-    /// What to ask of it: see `schism workloads` [default: register]
+    /// What to ask of it: see `schism workloads` [default: the system's]
     #[arg(long, short)]
     pub workload: Option<String>,
     /// Faults: families by comma, together by plus, shapes after a colon:
@@ -164,7 +165,7 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
             ..outcome(&run, &spec, &history, judged)
         }),
         false => {
-            print(&spec.title(), &judged, &history, false)?;
+            print(&spec.title(), &judged, &history, Rest::InReport, false)?;
             match unmet.as_deref() {
                 None => {}
                 Some([]) => terminal::line("\nas the scenario expects"),

@@ -14,8 +14,17 @@ const SHOWN: usize = 3;
 /// Lines that are shown of one text.
 const LINES: usize = 30;
 
+/// Where a person finds what is not shown here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// A report is written, as of every run.
+    InReport,
+    /// Of a file there is a report only for who asks for one.
+    Unwritten,
+}
+
 /// The verdict first, then why, then where the rest is.
-pub fn text(title: &str, judged: &Judged, history: &History) -> String {
+pub fn text(title: &str, judged: &Judged, history: &History, rest: Rest) -> String {
     let mut out = String::new();
     let verdict = judged.verdict.word().to_uppercase();
     let _ = writeln!(out, "{verdict}  {}", word(title));
@@ -30,7 +39,7 @@ pub fn text(title: &str, judged: &Judged, history: &History) -> String {
         for anomaly in analysis.anomalies.iter().take(SHOWN) {
             let _ = write!(out, "{}", anomaly_text(anomaly, history));
         }
-        if let Some(more) = more(analysis) {
+        if let Some(more) = more(analysis, rest) {
             let _ = writeln!(out, "  {more}");
         }
     }
@@ -51,14 +60,24 @@ pub fn text(title: &str, judged: &Judged, history: &History) -> String {
 }
 
 /// What is not shown here, and how much of it the report has.
-fn more(analysis: &Analysis) -> Option<String> {
+fn more(analysis: &Analysis, rest: Rest) -> Option<String> {
     let shown = analysis.anomalies.len().min(SHOWN);
     let (there, all) = (analysis.anomalies.len() - shown, analysis.found() - shown);
-    match (there, all) {
-        (_, 0) => None,
-        (there, all) if there == all => Some(format!("and {all} more, in the report")),
-        (0, all) => Some(format!("and {all} more")),
-        (there, all) => Some(format!("and {all} more, {there} of them in the report")),
+    match (there, all, rest) {
+        (_, 0, _) => None,
+        (0, all, _) => Some(format!("and {all} more")),
+        (there, all, Rest::InReport) if there == all => {
+            Some(format!("and {all} more, in the report"))
+        }
+        (there, all, Rest::InReport) => {
+            Some(format!("and {all} more, {there} of them in the report"))
+        }
+        (there, all, Rest::Unwritten) if there == all => Some(format!(
+            "and {all} more: --report FILE writes a page with them"
+        )),
+        (there, all, Rest::Unwritten) => Some(format!(
+            "and {all} more: --report FILE writes a page with {there} of them"
+        )),
     }
 }
 
@@ -239,7 +258,8 @@ mod tests {
     fn what_is_not_shown_is_said_and_where_it_is() {
         let found = |shown: usize, all: usize| {
             let anomalies = vec![Anomaly::default(); shown];
-            more(&Analysis::valid("set", "").with_anomalies(anomalies, all))
+            let analysis = Analysis::valid("set", "").with_anomalies(anomalies, all);
+            more(&analysis, Rest::InReport)
         };
         assert_eq!(found(0, 0), None);
         assert_eq!(found(3, 3), None);
@@ -249,6 +269,11 @@ mod tests {
             Some("and 26 more, 13 of them in the report")
         );
         assert_eq!(found(3, 5).as_deref(), Some("and 2 more"));
+        let of_file = Analysis::valid("set", "").with_anomalies(vec![Anomaly::default(); 4], 4);
+        assert_eq!(
+            more(&of_file, Rest::Unwritten).as_deref(),
+            Some("and 1 more: --report FILE writes a page with them")
+        );
     }
 
     #[test]
@@ -260,7 +285,7 @@ mod tests {
             analyses,
             notes: Notes::default(),
         };
-        let text = text("etcd set", &judged, &history);
+        let text = text("etcd set", &judged, &history, Rest::InReport);
         assert!(
             text.starts_with("VALID  etcd set\n  1 operation ("),
             "{text}"

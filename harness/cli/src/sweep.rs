@@ -79,7 +79,7 @@ pub fn command(args: SweepArgs) -> Result<ExitCode, Failure> {
     let experiment = &args.experiment;
     experiment.check()?;
     let entry = systems::find(&args.system).map_err(Failure::usage)?;
-    let workload = experiment.workload.as_deref().unwrap_or("register");
+    let workload = experiment.workload.as_deref().unwrap_or(entry.workload);
     let workload = catalogue::find(workload).map_err(Failure::usage)?;
     let declared = [entry.params.to_vec(), workload.params()].concat();
 

@@ -203,7 +203,7 @@ impl Wanted {
             hosts: self.hosts,
             access: self.access,
             system,
-            workload: self.workload.unwrap_or_else(|| "register".into()),
+            workload: self.workload.unwrap_or_else(|| entry.workload.into()),
             nemesis,
             drawing,
             schedule,

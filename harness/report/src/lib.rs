@@ -21,6 +21,7 @@ mod charts;
 pub mod experiment;
 mod page;
 mod palette;
+mod picture;
 mod reading;
 mod sample;
 mod scale;
@@ -45,7 +46,8 @@ pub struct Input<'a> {
     pub system: &'a str,
     /// What was asked of it: `register`.
     pub workload: &'a str,
-    /// The command line that repeats the run; empty if there is none (a foreign history).
+    pub origin: Origin,
+    /// The command line that repeats the run, or judges the file again; empty if there is none.
     pub command: &'a str,
     /// What was asked, as the run's folder keeps it: seed, versions, parameters, nemeses, flaws.
     /// Any shape; an object is shown as a table of dotted names.
@@ -62,7 +64,16 @@ pub struct Input<'a> {
     pub warnings: &'a [String],
 }
 
-/// The page of a judged run, complete.
+/// Where a history comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A run of ours: what was done to the system is known.
+    Run,
+    /// A file: nothing is known but what is in it.
+    File,
+}
+
+/// The page of a judged history, complete.
 pub fn render(input: &Input) -> String {
     let mut out = String::with_capacity(1 << 18);
     page::write(&mut out, &Run::new(input)).expect("writing to a String does not fail");

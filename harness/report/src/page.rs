@@ -8,18 +8,19 @@ use history::fault::Span;
 use history::wording::{listed, noun};
 use serde_json::Value as Json;
 
-use crate::Run;
 use crate::charts;
 use crate::palette;
+use crate::picture;
 use crate::tables::{self, families, sign};
 use crate::text::{Esc, clip, count, counted};
 use crate::timeline;
+use crate::{Origin, Run};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// Most anomalies shown in full.
-const MAX_ANOMALIES: usize = 20;
+const MAX_ANOMALIES: usize = 100;
 
 /// Writes the whole page.
 pub fn write(out: &mut String, run: &Run) -> fmt::Result {
@@ -59,7 +60,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     writeln!(out, "</section>")?;
     section(out, "faults", "Faults and their receipts")?;
     match run.spans.is_empty() {
-        true => writeln!(out, "<p class=\"lead\">No fault was injected.</p>")?,
+        true => writeln!(out, "<p class=\"lead\">{}</p>", no_fault(run))?,
         false => tables::faults(out, run)?,
     }
     writeln!(out, "</section>")?;
@@ -225,7 +226,11 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
         (
             "recorded",
             tables::length(run.stats.end),
-            counted(run.stats.nodes.len(), "node"),
+            match run.stats.nodes.len() {
+                // A file need not name any.
+                0 => String::new(),
+                n => counted(n, "node"),
+            },
         ),
         ("faults", faults, kinds),
         (
@@ -254,12 +259,23 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
     if !input.command.is_empty() {
         writeln!(
             out,
-            "<div class=\"again\"><span>Run it again</span><code id=\"command\">{}</code>\
+            "<div class=\"again\"><span>{}</span><code id=\"command\">{}</code>\
              <button type=\"button\" id=\"copy\" hidden>Copy</button></div>",
+            match input.origin {
+                Origin::Run => "Run it again",
+                Origin::File => "Judge it again",
+            },
             Esc(clip(input.command, 4000))
         )?;
     }
     writeln!(out, "</header>")
+}
+
+fn no_fault(run: &Run) -> &'static str {
+    match run.input.origin {
+        Origin::Run => "No fault was injected.",
+        Origin::File => "The history tells of no fault.",
+    }
 }
 
 /// The reason for the verdict, in words.
@@ -288,7 +304,7 @@ fn because(out: &mut String, run: &Run) -> fmt::Result {
     if verdict == Verdict::Valid {
         let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
         let under = match (run.spans.is_empty(), held.is_empty()) {
-            (true, _) => "No fault was injected.".to_string(),
+            (true, _) => no_fault(run).to_string(),
             (false, true) => "No fault took hold.".to_string(),
             (false, false) => format!("Faults that took hold: {}.", families(&held)),
         };
@@ -358,12 +374,31 @@ fn mention(text: &str) -> Option<(&str, u64, &str)> {
     })
 }
 
+/// The name of a node stays as it is.
 fn capital(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    if first.contains(|c: char| c.is_ascii_digit()) {
+        return text.to_string();
+    }
     let mut chars = text.chars();
     match chars.next() {
         Some(first) => first.to_uppercase().chain(chars).collect(),
         None => String::new(),
     }
+}
+
+/// The checker, and what tells an anomaly apart from others of its kind: where and when it was
+/// there to be seen.
+fn found_by(run: &Run, analysis: &Analysis, anomaly: &Anomaly) -> String {
+    let mut text = clip(&analysis.checker, 60);
+    let named = timeline::named(run, anomaly);
+    if let Some(last) = named.iter().max_by_key(|op| op.call) {
+        if let Some(node) = &last.node {
+            text.push_str(&format!(", on {}", clip(node, 40)));
+        }
+        text.push_str(&format!(", at {}", last.call));
+    }
+    text
 }
 
 fn why(out: &mut String, run: &Run) -> fmt::Result {
@@ -375,7 +410,7 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
             (false, _) => String::new(),
             (true, false) => format!(" The first {shown} are shown."),
             (true, true) => format!(
-                " The first {shown} are shown; results.json has {}.",
+                " The first {shown} are shown; `--json` prints {}.",
                 count(findings.len())
             ),
         };
@@ -396,12 +431,17 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
                 Some(object) => format!(" of object <code>{}</code>", Esc(clip(object, 80))),
                 None => String::new(),
             },
-            Esc(clip(&analysis.checker, 60)),
+            Esc(found_by(run, analysis, anomaly)),
             Reason(anomaly, 4000),
         )?;
         let named = timeline::named(run, anomaly);
-        if !named.is_empty() {
+        picture::draw(out, run, anomaly, &named)?;
+        // When a node was asked for its log says nothing of what is in it.
+        let is_drawn = anomaly.picture.is_some() && named.iter().all(|op| op.observes());
+        if !named.is_empty() && !is_drawn {
             timeline::draw(out, run, anomaly)?;
+        }
+        if !named.is_empty() {
             timeline::list(out, run, anomaly)?;
         }
         if named.len() < anomaly.ops.len() {

@@ -64,6 +64,14 @@ impl<'a> Reading<'a> {
     pub fn text(&self, op: &Op) -> String {
         let input = self.bare(op, &op.input);
         let output = self.bare(op, &op.output);
+        if let Some(text) = transaction(if output.is_nil() { input } else { output }) {
+            let sign = match op.outcome {
+                Outcome::Ok => "",
+                Outcome::Fail => " ✗",
+                Outcome::Info => " ?",
+            };
+            return format!("{}{sign}", clip(text, MAX_TEXT));
+        }
         let mut text = clip(&op.f, 20);
         match input.as_pair() {
             Some((from, to)) if op.f.contains("cas") => text.push_str(&format!(
@@ -84,6 +92,19 @@ impl<'a> Reading<'a> {
         }
         clip(text, MAX_TEXT)
     }
+}
+
+/// A transaction by its micro-operations: `r x 1, append y 2`.
+fn transaction(value: &Value) -> Option<String> {
+    let micro = |value: &Value| {
+        let [f, key, value] = value.as_list()? else {
+            return None;
+        };
+        let f = f.as_text()?;
+        Some(format!("{f} {} {}", clip(key, 12), clip(value, 24)))
+    };
+    let ops: Option<Vec<String>> = value.as_list()?.iter().map(micro).collect();
+    ops.filter(|ops| !ops.is_empty()).map(|ops| ops.join(", "))
 }
 
 /// What one operation is to another.
@@ -215,6 +236,10 @@ mod tests {
             Reading::new(Some("6")).text(&write(0, 17, 0, 1)),
             "write [5 17]"
         );
+        let micro = Value::List(vec![Value::text("r"), 1.into(), 2.into()]);
+        let txn = Value::List(vec![micro]);
+        let txn = op(0, "txn", txn.clone(), txn, 0, 1);
+        assert_eq!(Reading::new(None).text(&txn), "r 1 2");
         let cas = op(0, "cas", Value::pair(3, 4), Value::pair(3, 4), 0, 1);
         assert_eq!(Reading::new(None).text(&cas), "cas 3 → 4");
         let mut unknown = write(0, 17, 0, 1);

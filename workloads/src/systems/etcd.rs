@@ -32,6 +32,7 @@ use crate::interface::{Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv}
 use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "etcd";
+const VARIABLE: &str = "SCHISM_ETCD";
 
 const PARAMS: &[Param] = &[
     Param {
@@ -59,6 +60,8 @@ pub(super) const ENTRY: Entry = Entry {
     about: "etcd of the distribution's package (Raft)",
     interfaces: &[Interface::Kv, Interface::Ledger],
     params: PARAMS,
+    workload: "register",
+    variable: VARIABLE,
     leads: true,
     may_crash: false,
     time_rules: &[],
@@ -120,7 +123,7 @@ pub fn program() -> Result<PathBuf, SetupError> {
     let folders = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from);
     locate(
         NAME,
-        "SCHISM_ETCD",
+        VARIABLE,
         &folders,
         "install it with `apt-get install --no-install-recommends etcd-server`",
     )

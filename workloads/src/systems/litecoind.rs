@@ -32,6 +32,7 @@ use crate::interface::{Block, Chain, Head, Interface, Ledger, Offers, OpenLedger
 use crate::params::{Kind, Param};
 
 const NAME: &str = "litecoind";
+const VARIABLE: &str = "SCHISM_LITECOIND";
 
 const LOG: &str = "litecoind.log";
 
@@ -49,6 +50,8 @@ pub(super) const ENTRY: Entry = Entry {
     about: "Litecoin Core of the distribution's package, mining by itself (proof of work)",
     interfaces: &[Interface::Chain, Interface::Ledger],
     params: PARAMS,
+    workload: "ledger",
+    variable: VARIABLE,
     leads: false,
     may_crash: false,
     time_rules: refused::TIME_RULES,
@@ -87,7 +90,7 @@ pub fn program() -> Result<PathBuf, SetupError> {
     let folders = ["/usr/lib/litecoin", "/usr/local/bin"].map(PathBuf::from);
     locate(
         NAME,
-        "SCHISM_LITECOIND",
+        VARIABLE,
         &folders,
         "install it with `apt-get install --no-install-recommends litecoind`",
     )

@@ -26,6 +26,7 @@ use thiserror::Error;
 
 use crate::interface::{Interface, Offers};
 use crate::params::{Kind, Param, ParamError, Params, hint};
+use crate::workload::{Lacking, Workload};
 
 /// What is known of a system before it is set up.
 #[derive(Clone, Copy)]
@@ -35,6 +36,11 @@ pub struct Entry {
     pub about: &'static str,
     pub interfaces: &'static [Interface],
     pub params: &'static [Param],
+    /// What is asked of it where nobody says: a workload by name.
+    pub workload: &'static str,
+    /// The environment variable that says where its program is, if it is not where it is looked
+    /// for.
+    pub variable: &'static str,
     /// Whether one node leads the others, so that faults can be aimed at it.
     pub leads: bool,
     /// Whether its daemons may end by themselves: whoever says so judges no crash.
@@ -222,6 +228,21 @@ impl Entry {
                 interval: params.duration(chain::params::BLOCK_INTERVAL.name),
             }),
             max_future_drift: is_chain.then_some(drift),
+        }
+    }
+
+    /// Whether it has all that the workload needs; if not, what it lacks.
+    ///
+    /// # Errors
+    /// The first interface that it does not offer.
+    pub fn can_serve(&self, workload: &dyn Workload) -> Result<(), Lacking> {
+        let lacks = |needed: &&Interface| !self.interfaces.contains(needed);
+        match workload.needs().iter().find(lacks) {
+            None => Ok(()),
+            Some(interface) => Err(Lacking {
+                workload: workload.name(),
+                interface: *interface,
+            }),
         }
     }
 

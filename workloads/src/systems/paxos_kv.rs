@@ -27,6 +27,7 @@ use crate::interface::{
 use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "paxos-kv";
+const VARIABLE: &str = "SCHISM_PAXOS_KV";
 
 const TRACE: &str = "trace";
 
@@ -124,6 +125,8 @@ pub(super) const ENTRY: Entry = Entry {
     about: "Multi-Paxos key-value store, with bugs that can be switched on",
     interfaces: &[Interface::Kv, Interface::Log, Interface::Ledger],
     params: PARAMS,
+    workload: "register",
+    variable: VARIABLE,
     leads: true,
     may_crash: false,
     time_rules: TIME_RULES,
@@ -179,7 +182,7 @@ fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
 pub fn program() -> Result<PathBuf, SetupError> {
     own::program(
         NAME,
-        "SCHISM_PAXOS_KV",
+        VARIABLE,
         "build it with `cargo build -p paxos-kv`, or say where it is in SCHISM_PAXOS_KV",
     )
 }

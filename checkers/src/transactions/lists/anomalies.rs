@@ -10,7 +10,7 @@ use crate::transactions::cycles::{Found, shortest_cycles};
 use crate::transactions::findings::Findings;
 use crate::transactions::graph::{Edges, Kind, NONE};
 use crate::transactions::read::{Scratch, equal};
-use crate::{Exhausted, Meter};
+use crate::{Anomaly, Exhausted, Meter};
 use history::Time;
 
 impl Lists<'_> {
@@ -380,13 +380,13 @@ impl Lists<'_> {
                 let reason = format!(
                     "op {writer} appended {value} to {object} and returned, but no read has it, not even op {op}, which was invoked afterwards"
                 );
-                found.add_scoped(
-                    "lost element",
-                    (Class::Single, Scope::Realtime),
-                    Some(object),
-                    vec![writer, op],
+                let anomaly = Anomaly {
+                    object: Some(object),
+                    ops: vec![writer, op],
                     reason,
-                );
+                    ..Anomaly::default()
+                };
+                found.add_scoped("lost element", (Class::Single, Scope::Realtime), anomaly);
                 found.told(append.txn, reader, Scope::Realtime);
             }
         }

@@ -9,20 +9,16 @@ use harness::run::Judged;
 use harness::test::Notes;
 use history::{History, Op, Outcome, Value};
 
-use super::CheckArgs;
+use super::page::Asked;
+use super::{CheckArgs, probe, tell};
+use crate::certificate;
 use crate::exit::Failure;
 use crate::input::{load, torn};
-use crate::judged::print;
-use crate::{certificate, output};
 
 pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
     let name = path.display();
     let budget = args.budget.budget();
-    if let Some(file) = &args.certificate {
-        // Before minutes are spent.
-        let fail = |e| Failure::Usage(format!("{}: {e}", file.display()));
-        output::probe(file).map_err(fail)?;
-    }
+    probe(args)?;
     let mut notes = Notes::default();
     let loaded = match load(path, args.input.format, &budget)? {
         Ok(loaded) => loaded,
@@ -32,7 +28,14 @@ pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
                 analyses: vec![Analysis::unknown("history", why)],
                 notes,
             };
-            return print(&name.to_string(), &judged, &History::default(), args.json);
+            let asked = Asked::default();
+            return tell(
+                args,
+                &name.to_string(),
+                &asked,
+                &judged,
+                &History::default(),
+            );
         }
     };
     notes.warnings.extend(loaded.torn.map(torn));
@@ -42,18 +45,13 @@ pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
     let asked = asked.map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
     notes.warnings.extend(asked.notes);
     let history = asked.history;
-    let (title, analysis) = match asked.choice {
+    let (what, analysis) = match asked.choice {
         None => {
             let why = "the history has no operation of a client";
-            (name.to_string(), Analysis::vacuous("linearizable", why))
+            (Asked::default(), Analysis::vacuous("linearizable", why))
         }
         Some(choice) => {
-            let keys = if choice.keyed {
-                ", each value with its key"
-            } else {
-                ""
-            };
-            let title = format!("{name} as {}{keys}", choice.model.name());
+            let what = Asked::model(&choice, &question);
             let analysis =
                 compose::check_all(&[choice.checker(&history)], &history, &budget).remove(0);
             let analysis = choice.tested(&history, analysis);
@@ -64,7 +62,7 @@ pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
                 let came = certificate::write(file, &choice, &history, &analysis, &budget);
                 notes.warnings.push(came);
             }
-            (title, analysis)
+            (what, analysis)
         }
     };
     let judged = Judged {
@@ -72,7 +70,11 @@ pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
         analyses: vec![analysis],
         notes,
     };
-    print(&title, &judged, &history, args.json)
+    let title = match what.words.as_str() {
+        "" => name.to_string(),
+        words => format!("{name} {words}"),
+    };
+    tell(args, &title, &what, &judged, &history)
 }
 
 /// Which answers of nil were held against a history of registers, if any were.

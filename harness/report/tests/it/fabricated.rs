@@ -26,6 +26,7 @@ impl Made {
         Input {
             system: "paxos-kv",
             workload: "register",
+            origin: report::Origin::Run,
             command: "schism run paxos-kv --workload register --nemesis partition+pause+clock+kill \
                       --time-limit 60s --seed 7 --flaw lease-by-wall-clock",
             spec: &self.spec,

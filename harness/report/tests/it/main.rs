@@ -2,4 +2,5 @@
 
 mod fabricated;
 mod page;
+mod pictures;
 mod wellformed;

@@ -1,0 +1,108 @@
+//! What every node says of one slot: what it accepted and decided, in the order of time, and what
+//! its log holds there in the end.
+
+use history::Value;
+
+use super::ballots::What;
+use super::{Recorded, show};
+use crate::Anomaly;
+use crate::picture::{Cell, Picture, Row, Table};
+
+/// Moments at the beginning, and at the end, that are shown.
+const MOST: usize = 20;
+
+/// None if it is about no slot.
+pub fn picture(recorded: &Recorded, anomaly: &Anomaly) -> Option<Picture> {
+    let slot: i64 = anomaly
+        .object
+        .as_ref()?
+        .strip_prefix("slot ")?
+        .parse()
+        .ok()?;
+    let mut columns: Vec<&str> = recorded.traces.iter().map(|trace| trace.node).collect();
+    columns.extend(recorded.logs.iter().map(|log| log.node));
+    columns.sort_unstable();
+    columns.dedup();
+    let mut digests: Vec<&Value> = Vec::new();
+    let mut number = |digest| {
+        let known = digests.iter().position(|known| *known == digest);
+        known.unwrap_or_else(|| {
+            digests.push(digest);
+            digests.len() - 1
+        })
+    };
+    let mut moments: Vec<(i64, Cell)> = Vec::new();
+    for trace in &recorded.traces {
+        let column = columns.binary_search(&trace.node).ok()?;
+        for event in &trace.events {
+            let (text, digest) = match &event.what {
+                What::Accept {
+                    ballot,
+                    slot: of,
+                    digest,
+                } if *of == slot => (format!("accepts under {}", show(ballot)), *digest),
+                What::Decide { slot: of, digest } if *of == slot => {
+                    ("decides".to_string(), *digest)
+                }
+                _ => continue,
+            };
+            let cell = Cell {
+                column,
+                text: format!("{text}: {}", brief(digest)),
+                value: Some(number(digest)),
+            };
+            moments.push((event.t_ns, cell));
+        }
+    }
+    moments.sort_by_key(|(t_ns, cell)| (*t_ns, cell.column));
+    let untold = moments.len().saturating_sub(2 * MOST);
+    if untold > 0 {
+        moments.drain(MOST..MOST + untold);
+    }
+    let row = |(t_ns, cell): (i64, Cell)| Row {
+        at: recorded.at(t_ns),
+        cells: vec![cell],
+    };
+    let mut rows: Vec<Row> = moments.into_iter().map(row).collect();
+    let mut ends = Vec::new();
+    for log in &recorded.logs {
+        let column = columns.binary_search(&log.node).ok()?;
+        let entry = log.entries.iter().find(|entry| entry.slot == slot);
+        let text = match entry {
+            Some(entry) => brief(entry.digest),
+            None => "not in its log".to_string(),
+        };
+        let value = entry.map(|entry| number(entry.digest));
+        ends.push(Cell {
+            column,
+            text,
+            value,
+        });
+    }
+    if !ends.is_empty() {
+        rows.push(Row {
+            at: "log at the end".to_string(),
+            cells: ends,
+        });
+    }
+    let table = Table {
+        of: format!("slot {slot}"),
+        columns: columns.into_iter().map(str::to_string).collect(),
+        rows,
+        untold,
+    };
+    (!table.rows.is_empty()).then_some(Picture::Table(table))
+}
+
+/// As much of a digest as a person compares.
+fn brief(digest: &Value) -> String {
+    const SHOWN: usize = 12;
+    let text = match digest {
+        Value::Text(text) => text.to_string(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
