@@ -1,8 +1,8 @@
 //! What a person looks at to see an anomaly, where the operations alone do not show it.
 //!
-//! A checker that knows how its operations hang together says so here, and the report draws it. What
-//! operations show by themselves (a stale read, a lost element, two holders of a lock) the report
-//! works out from the history.
+//! A checker that knows how its operations hang together says so here, and the report draws it.
+//! What operations show by themselves (a stale read, a lost element, two holders of a lock) the
+//! report works out from the history.
 
 use serde::{Deserialize, Serialize};
 

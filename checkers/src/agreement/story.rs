@@ -1,5 +1,5 @@
-//! What every node says of one slot: what it accepted and decided, in the order of time, and what its
-//! log holds there in the end.
+//! What every node says of one slot: what it accepted and decided, in the order of time, and what
+//! its log holds there in the end.
 
 use history::Value;
 

@@ -1,4 +1,5 @@
-//! The command line as a whole: which commands there are. Each has its own arguments in its own file.
+//! The command line as a whole: which commands there are. Each has its own arguments in its own
+//! file.
 
 use clap::{Parser, Subcommand};
 

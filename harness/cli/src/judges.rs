@@ -55,6 +55,11 @@ pub fn judges(
                 chain_rules: entry.chain_rules(&params),
                 separate_clocks: spec.cluster != Kind::Lab,
                 may_crash: spec.may_crash || entry.may_crash,
+                gentle: nemeses::FAMILIES
+                    .iter()
+                    .filter(|family| family.keeps_memory())
+                    .map(|family| family.name.into())
+                    .collect(),
             }
         }
     };

@@ -24,6 +24,7 @@ mod judged;
 mod judges;
 mod list;
 mod listings;
+mod load;
 mod machines;
 mod matrix;
 mod measures;

@@ -1,5 +1,5 @@
-//! `schism replay`: a run once more, with the same faults at the same times, to see how often it ends
-//! as it did.
+//! `schism replay`: a run once more, with the same faults at the same times, to see how often it
+//! ends as it did.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -159,8 +159,8 @@ fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
     })
 }
 
-/// How many ended as the run did, of how many that ended so or have a verdict on the system: what the
-/// machine was too late for, or nobody could decide, counts neither way.
+/// How many ended as the run did, of how many that ended so or have a verdict on the system: what
+/// the machine was too late for, or nobody could decide, counts neither way.
 fn alike(first: &Outcome, made: &[Made<Again>]) -> (u64, u64) {
     let outcomes = made.iter().filter_map(|m| m.outcome.as_ref().ok());
     let tells = |verdict| matches!(verdict, Verdict::Valid | Verdict::Invalid);

@@ -121,8 +121,8 @@ impl Store {
         unreachable!("the loop ends by returning")
     }
 
-    /// Replaced by rename, so that a reader never finds it missing. Where somebody has put something
-    /// else under that name, it stays; see [`Store::open`].
+    /// Replaced by rename, so that a reader never finds it missing. Where somebody has put
+    /// something else under that name, it stays; see [`Store::open`].
     fn point_latest(&self, name: &str) -> io::Result<()> {
         if self.latest_is_foreign() {
             return Ok(());
@@ -142,8 +142,8 @@ impl Store {
         there.is_ok_and(|there| !there.is_symlink())
     }
 
-    /// A run by its name, `latest`, or the path of its folder. Where `latest` is not the link that it
-    /// should be, the names say which run is the latest.
+    /// A run by its name, `latest`, or the path of its folder. Where `latest` is not the link that
+    /// it should be, the names say which run is the latest.
     pub fn open(&self, name: &str) -> Result<Run, StoreError> {
         if name == LATEST && self.latest_is_foreign() {
             let mut runs = self.list()?;

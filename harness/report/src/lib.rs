@@ -13,8 +13,8 @@
 //!
 //! [`experiment`] has the pages of many runs: two systems side by side, one along a parameter.
 //!
-//! Read `page` for the order of things, `reading`, `scene` and `timeline` for the drawing of an anomaly, `charts` for the
-//! run at a glance.
+//! Read `page` for the order of things, `reading`, `scene` and `timeline` for the drawing of an
+//! anomaly, `charts` for the run at a glance.
 
 mod arrow;
 mod charts;

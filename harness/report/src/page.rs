@@ -1,4 +1,5 @@
-//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was asked, operations.
+//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was
+//! asked, operations.
 
 use std::fmt::{self, Write};
 
@@ -94,7 +95,8 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     )
 }
 
-/// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take these for its own.
+/// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take
+/// these for its own.
 fn title(input: &crate::Input) -> String {
     let mut title = match (input.system, input.workload) {
         (system, "") => clip(system, 80),
@@ -113,8 +115,8 @@ fn title(input: &crate::Input) -> String {
     title
 }
 
-/// Everything up to the body. The policy forbids every request: whatever a hostile history slips in,
-/// nothing leaves the page.
+/// Everything up to the body. The policy forbids every request: whatever a hostile history slips
+/// in, nothing leaves the page.
 pub fn head(
     out: &mut String,
     class: &str,
@@ -428,8 +430,8 @@ fn capital(text: &str) -> String {
     }
 }
 
-/// The checker, and what tells an anomaly apart from others of its kind: where and when it was there
-/// to be seen.
+/// The checker, and what tells an anomaly apart from others of its kind: where and when it was
+/// there to be seen.
 fn found_by(run: &Run, analysis: &Analysis, anomaly: &Anomaly) -> String {
     let mut text = clip(&analysis.checker, 60);
     let named = timeline::named(run, anomaly);

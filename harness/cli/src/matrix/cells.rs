@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::nearest::nearest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -18,7 +19,8 @@ use super::known::{self, Issue};
 use crate::exit::Failure;
 use crate::spec::{Machine, Spec};
 
-/// From a run's start to its main phase, and from there to its verdict, where nobody has measured it.
+/// From a run's start to its main phase, and from there to its verdict, where nobody has measured
+/// it.
 const AROUND: Duration = Duration::from_secs(8);
 
 /// A night's work.
@@ -326,7 +328,7 @@ impl Pattern {
             let known = combos.iter().map(is);
             match known.clone().any(|k| k == name) {
                 true => None,
-                false => workloads::nearest(name, known),
+                false => nearest(name, known).map(str::to_string),
             }
         };
         let system = of(&self.system, |c| &c.label);

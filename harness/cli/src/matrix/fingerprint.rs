@@ -1,10 +1,10 @@
 //! By what an anomaly is known again, whatever the seed.
 //!
-//! Two runs that went wrong in the same way differ in nearly everything: which key, which nodes, when,
-//! how many anomalies there are. What stays is *what* went wrong (the kind of the most telling
-//! anomaly), where (system with its parameters, workload), and the shape of its core: which checker
-//! saw it, which kinds of operations it takes, and under which faults. How well that holds has been measured:
-//! `harness/docs/nightly.md`.
+//! Two runs that went wrong in the same way differ in nearly everything: which key, which nodes,
+//! when, how many anomalies there are. What stays is *what* went wrong (the kind of the most
+//! telling anomaly), where (system with its parameters, workload), and the shape of its core: which
+//! checker saw it, which kinds of operations it takes, and under which faults. How well that holds
+//! has been measured: `harness/docs/nightly.md`.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,8 @@ fn of(spec: &Spec, analyses: &[Analysis], history: &History) -> Option<Fingerpri
 }
 
 /// Checkers stand in the order in which a reader wants them; so do a checker's anomalies, of which
-/// the kind that sorts first is taken where several are there: which of them comes first depends on the keys.
+/// the kind that sorts first is taken where several are there: which of them comes first depends on
+/// the keys.
 fn most_telling(analyses: &[Analysis]) -> Option<(&Analysis, &Anomaly)> {
     let analysis = analyses
         .iter()

@@ -1,7 +1,7 @@
 //! What a night has come to: a colour for every cell, and whether the night is green.
 //!
-//! It is made of nothing but the night's file, so a shard, a night that still goes on and a merged one
-//! are judged alike.
+//! It is made of nothing but the night's file, so a shard, a night that still goes on and a merged
+//! one are judged alike.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
@@ -254,8 +254,8 @@ fn shown<'a>(
     }
 }
 
-/// A canary is one combination: where no seed of it found anything, those that looked are silent. What
-/// was not run may still find it.
+/// A canary is one combination: where no seed of it found anything, those that looked are silent.
+/// What was not run may still find it.
 fn judge_canaries(cells: &mut [Shown]) {
     let mut found: BTreeMap<(String, String, String), bool> = BTreeMap::new();
     let key = |cell: &Planned| {

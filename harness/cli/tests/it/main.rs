@@ -16,6 +16,7 @@ mod own_files;
 mod pages;
 mod replay;
 mod runs;
+mod shape;
 mod ssh;
 mod support;
 mod survival;

@@ -1,5 +1,5 @@
-//! A run made up from a few lines of arithmetic: a replicated register under four overlapping faults,
-//! the same at every call. It looks like a real one; nothing in it was measured.
+//! A run made up from a few lines of arithmetic: a replicated register under four overlapping
+//! faults, the same at every call. It looks like a real one; nothing in it was measured.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};

@@ -104,7 +104,8 @@ fn a_planted_flaw_stands_in_the_title_and_in_the_header() {
     assert_eq!(places(&render(&made.input())), (false, false));
 }
 
-/// Anomalies that are counted and not shown count at the top of the page, and what is shown of them is said.
+/// Anomalies that are counted and not shown count at the top of the page, and what is shown of them
+/// is said.
 #[test]
 fn anomalies_that_are_not_shown_are_counted() {
     let mut made = fabricated::run(60, 100, 4);

@@ -1,5 +1,5 @@
-//! What the nodes of our own have in common, below any protocol: how bytes are framed, which clocks there are, the
-//! clients' HTTP, the data folder, flags and the log line.
+//! What the nodes of our own have in common, below any protocol: how bytes are framed, which clocks
+//! there are, the clients' HTTP, the data folder, flags and the log line.
 
 pub mod clocks;
 pub mod flags;
