@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::bisect::BisectArgs;
 use crate::certificate::VerifyArgs;
 use crate::check::CheckArgs;
 use crate::compare::CompareArgs;
@@ -11,11 +12,16 @@ use crate::doctor::DoctorArgs;
 use crate::heal::HealArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs};
+use crate::matrix::fingerprint::FingerprintArgs;
 use crate::matrix::{MatrixArgs, MergeArgs};
+use crate::pack::{PackArgs, UnpackArgs};
 use crate::prove::ProveArgs;
+use crate::prune::PruneArgs;
 use crate::replay::ReplayArgs;
 use crate::report::ReportArgs;
 use crate::run::RunArgs;
+use crate::schema::SchemaArgs;
+use crate::shrink::ShrinkArgs;
 use crate::sweep::SweepArgs;
 use crate::vagrant::VagrantArgs;
 
@@ -41,8 +47,20 @@ pub enum Command {
     Report(ReportArgs),
     /// Run a recorded run again, several times: how often does it end as it did?
     Replay(ReplayArgs),
+    /// Find the least that still goes wrong as a run did: fewest faults, shortest, least load
+    Shrink(ShrinkArgs),
+    /// Find the first of several versions in which a run goes wrong
+    Bisect(BisectArgs),
+    /// Print by what a run's anomaly is known again, for known.toml
+    Fingerprint(FingerprintArgs),
     /// List the recorded runs
     List(ListArgs),
+    /// Put a run into one file, without the nodes' data
+    Pack(PackArgs),
+    /// Put packed runs into the store
+    Unpack(UnpackArgs),
+    /// Remove old runs from the store
+    Prune(PruneArgs),
     /// List the systems that can be tested, with their parameters
     Systems(ListingArgs),
     /// List the workloads
@@ -69,6 +87,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Undo what a dead agent left on this machine
     Heal(HealArgs),
+    /// Print the JSON schema of what --json prints, or list them
+    Schema(SchemaArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }

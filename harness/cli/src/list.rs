@@ -1,13 +1,16 @@
 //! `schism list`: the recorded runs.
 
+mod index;
+
 use std::process::ExitCode;
 
 use checkers::Verdict;
 use clap::Args;
 use harness::run::Judged;
 use history::store::{Run, Store};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use self::index::Index;
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::load_results;
@@ -26,35 +29,37 @@ pub struct ListArgs {
 /// A reason that is longer is read elsewhere.
 const MOST_CHARS: usize = 120;
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Row {
     run: String,
     /// None: the run was cut short before it was judged.
     verdict: Option<Verdict>,
     /// It still goes on.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     live: bool,
     /// Why it is not valid.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     title: String,
     nemesis: String,
     seed: Option<u64>,
     /// What is wrong with its folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 
 pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let runs = store.list().map_err(Failure::infra)?;
+    let mut index = Index::read(&store);
     for run in &runs {
-        let row = row(run);
+        let row = index.row(run, row);
         match args.json {
             true => terminal::json(&row),
             false => terminal::line(text(&row)),
         }
     }
+    index.keep();
     if runs.is_empty() && !args.json {
         terminal::tell(format!("no runs in {}", store.root().display()));
     }

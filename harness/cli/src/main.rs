@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod batch;
+mod bisect;
 mod certificate;
 mod chance;
 mod check;
@@ -29,14 +30,18 @@ mod machines;
 mod matrix;
 mod measures;
 mod output;
+mod pack;
 mod packed;
 mod plan;
 mod prompt;
 mod prove;
+mod prune;
 mod question;
 mod replay;
 mod report;
 mod run;
+mod schema;
+mod shrink;
 mod spec;
 mod stream;
 mod summary;
@@ -73,7 +78,13 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::command(&args),
         Command::Report(args) => report::command(args),
         Command::Replay(args) => replay::command(args),
+        Command::Shrink(args) => shrink::command(&args),
+        Command::Bisect(args) => bisect::command(&args),
+        Command::Fingerprint(args) => matrix::fingerprint::command(&args),
         Command::List(args) => list::command(args),
+        Command::Pack(args) => pack::pack(&args),
+        Command::Unpack(args) => pack::unpack(&args),
+        Command::Prune(args) => prune::command(&args),
         Command::Systems(args) => listings::systems(args.json),
         Command::Workloads(args) => listings::workloads(args.json),
         Command::Nemeses(args) => listings::nemeses(args.json),
@@ -87,6 +98,7 @@ fn main() -> ExitCode {
         Command::Cluster(args) => vagrant::command(&args),
         Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => heal::command(&args),
+        Command::Schema(args) => schema::command(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "schism", &mut script);

@@ -5,12 +5,13 @@
 //! makes a cell's result of its runs, [`gate`] a night's of its cells; [`output`] tells it.
 
 mod cells;
-mod child;
+pub mod child;
 mod deal;
 mod file;
 pub mod fingerprint;
 pub mod gate;
 mod here;
+mod init;
 mod known;
 mod merge;
 mod night;
@@ -56,6 +57,8 @@ pub struct MatrixArgs {
 enum What {
     /// Say what a night would be: its cells, what is left out and why, how long it takes
     Plan(plan::PlanArgs),
+    /// Write a matrix to begin with, known.toml, and the file of a CI or scheduler
+    Init(init::InitArgs),
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +103,7 @@ fn plain_name(text: &str) -> Result<String, String> {
 pub fn command(args: MatrixArgs) -> Result<ExitCode, Failure> {
     match args.what {
         Some(What::Plan(args)) => plan::command(&args),
+        Some(What::Init(args)) => init::command(&args),
         None => run(&args.night),
     }
 }

@@ -142,7 +142,7 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
 }
 
 /// What the run was, with the faults that it had: another version might draw others.
-fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
+pub fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
     let spec = Spec::load(run)?;
     if spec.nemesis.as_deref() == Some("none") {
         return Ok(spec);
@@ -173,7 +173,7 @@ fn alike(first: &Outcome, made: &[Made<Again>]) -> (u64, u64) {
     (k, n)
 }
 
-fn is_alike(first: &Outcome, other: &Outcome) -> bool {
+pub fn is_alike(first: &Outcome, other: &Outcome) -> bool {
     let shares = |kind: &String| first.anomalies.contains(kind);
     first.verdict == other.verdict
         && (first.verdict != Verdict::Invalid || other.anomalies.iter().any(shares))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::{Analysis, Budget, Checker, Verdict};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use harness::cluster::lab::{self, Entered};
 use harness::progress::{Progress, Stop, Wish, unless, wish};
 use harness::run::{Judged, RunError, judge, record};
@@ -87,6 +87,9 @@ pub struct RunArgs {
     /// [default: the system's, 30s for most]
     #[arg(help_heading = "Judging", long, value_parser = flags::duration)]
     pub recovery_time: Option<Duration>,
+    /// What stays of the nodes' disks: `logs`; `data` too, if the run is not valid; `all`
+    #[arg(long, value_name = "WHAT", default_value = "logs")]
+    pub keep: Keep,
     /// Let daemons end by themselves: else a run in which one did is invalid
     #[arg(help_heading = "Judging", long)]
     pub may_crash: bool,
@@ -100,6 +103,14 @@ pub struct RunArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What stays of the nodes' disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    Logs,
+    Data,
+    All,
 }
 
 /// How long a node may be without a word from the controller before it heals itself.
@@ -149,8 +160,13 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
     // From here on there is a verdict, and nothing that goes wrong keeps it from being said.
     let mut troubles = Vec::new();
     troubles.extend(conclude(&run, &spec, &history, &judged).err());
-    if judged.verdict == Verdict::Valid {
-        // Evidence of nothing, and large.
+    let keep_data = match args.keep {
+        Keep::Logs => false,
+        // Of a run that is valid it is evidence of nothing, and large.
+        Keep::Data => judged.verdict != Verdict::Valid,
+        Keep::All => true,
+    };
+    if !keep_data {
         let discarded = lab::discard_data(&run.path().join("nodes"));
         troubles.extend(discarded.map_err(Failure::infra).err());
     }

@@ -10,6 +10,7 @@ mod histories;
 mod hostile;
 mod house;
 mod input;
+mod keeping;
 mod machines;
 mod matrix;
 mod own_files;
