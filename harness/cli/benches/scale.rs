@@ -1,5 +1,5 @@
-//! How far a night goes, on generated results: the plan of many cells over many shards, the merge of
-//! many shards, the list of many runs. `make build && cargo bench -p cli --bench scale`.
+//! How far a night goes, on generated results: the plan of many cells over many shards, the merge
+//! of many shards, the list of many runs. `make build && cargo bench -p cli --bench scale`.
 
 use std::fmt::Write as _;
 use std::path::Path;

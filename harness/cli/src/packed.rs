@@ -73,7 +73,8 @@ fn peek<'a>(mut from: Box<dyn Read + Send + 'a>, bytes: u64) -> io::Result<Peeke
     Ok((beginning, Box::new(again.chain(from))))
 }
 
-/// Frames of zstd one after another, as its tools write them and join them. The decoder knows of one.
+/// Frames of zstd one after another, as its tools write them and join them. The decoder knows of
+/// one.
 pub struct Zstd<R> {
     from: BufReader<R>,
     decoder: FrameDecoder,

@@ -1,5 +1,5 @@
-//! `schism schema`: what is printed with `--json`, and written for programs, as JSON schemas. They are
-//! published in `harness/docs/schema`, and a test holds everything against them.
+//! `schism schema`: what is printed with `--json`, and written for programs, as JSON schemas. They
+//! are published in `harness/docs/schema`, and a test holds everything against them.
 
 use std::process::ExitCode;
 

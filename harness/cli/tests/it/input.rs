@@ -314,7 +314,7 @@ fn histories_of_other_tools_are_judged() {
         .schism(&["verify", &file, &order])
         .exits(2)
         .prints(&["the certificate does not hold: ops [5] have an order"]);
-    std::fs::write(
+    fs::write(
         &order,
         "{\"model\":\"register\",\"keyed\":false,\"initial\":null}",
     )
@@ -398,7 +398,7 @@ fn transactions_of_other_tools_are_held_against_a_model() {
         .exits(1)
         .prints(&["nothing explains ops 0, 1"]);
     let path = std::path::Path::new(&order);
-    std::fs::remove_file(path).unwrap();
+    fs::remove_file(path).unwrap();
     place
         .schism(&["check", &skew, model, "snapshot-isolation"])
         .exits(0);
@@ -681,7 +681,7 @@ fn a_daemon_that_will_not_start_shows_its_last_words() {
         "#!/bin/sh\necho 'the disk has eaten the configuration' >&2\nexit 3\n",
     );
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = place.command(&["run", "paxos-kv", "--nodes", "3", "--time-limit", "5s"]);
     Ended::of(command.env("SCHISM_PAXOS_KV", &script).output().unwrap())
         .exits(INFRA)
@@ -708,7 +708,7 @@ fn a_store_that_cannot_be_written_is_said_before_anything_starts() {
 #[test]
 fn a_full_disk_ends_the_run_and_what_was_recorded_is_judged() {
     let place = Place::new();
-    std::fs::create_dir(place.store()).unwrap();
+    fs::create_dir(place.store()).unwrap();
     let script = format!(
         "mount -t tmpfs -o size=1m none {store} && \"$@\"; code=$?; \
          echo; ls {store}/latest/; exit $code",

@@ -220,8 +220,8 @@ fn of_the_nodes_disks_stays_what_was_asked_for() {
         .says(&["logs"]);
 }
 
-/// The first node's daemon ends by itself when it is woken from a pause, for then more time has passed
-/// than in any other loop: only that fault matters.
+/// The first node's daemon ends by itself when it is woken from a pause, for then more time has
+/// passed than in any other loop: only that fault matters.
 const DIES_OF_PAUSES: &str = "case \"$*\" in *\"--id n1 \"*) (last=$(date +%s%N); while sleep 0.1; do \
     now=$(date +%s%N); [ $((now - last)) -gt 1100000000 ] && kill -ABRT $$ && exit; last=$now; done) & esac\n\
     exec REAL \"$@\"";
