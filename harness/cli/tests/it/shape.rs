@@ -25,7 +25,6 @@ const LONG: &[(&str, &str)] = &[
     ("checkers/src/agreement.rs", "judge"),
     ("checkers/src/agreement/ballots.rs", "judge"),
     ("checkers/src/agreement/commands.rs", "judge"),
-    ("checkers/src/agreement/story.rs", "picture"),
     ("checkers/src/chain/depth.rs", "at"),
     ("checkers/src/chain/eventual.rs", "eventual"),
     ("checkers/src/chain/tell.rs", "judge_confirmed"),
