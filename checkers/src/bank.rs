@@ -19,6 +19,8 @@
 //! takes too many steps is only bounded, and counted. The order of transfers among themselves is
 //! not used.
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use history::wording::counted;
@@ -238,7 +240,11 @@ fn judge(
         Some(why) if found.is_empty() => Analysis::unknown(name, why),
         _ => Analysis::valid(name, summary),
     };
-    let analysis = (found.into_analysis(fine))
+    let mut analysis = found.into_analysis(fine);
+    for anomaly in &mut analysis.anomalies {
+        anomaly.picture = read::picture(first, &reads, anomaly);
+    }
+    let analysis = analysis
         .with_figure(TRANSFERS.figure(done))
         .with_figure(READS.figure(reads.len()))
         .with_figure(BOUNDED.figure(bounded));

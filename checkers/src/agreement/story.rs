@@ -43,7 +43,7 @@ pub fn picture(recorded: &Recorded, anomaly: &Anomaly) -> Option<Picture> {
         });
     }
     let table = Table {
-        of: format!("slot {slot}"),
+        of: format!("What each node says of slot {slot}"),
         columns: columns.into_iter().map(str::to_string).collect(),
         rows,
         untold,

@@ -250,7 +250,10 @@ fn what_all_nodes_say_of_a_slot_is_shown() {
     let Some(Picture::Table(table)) = &found.anomalies[0].picture else {
         panic!("{found:?}");
     };
-    assert_eq!((table.of.as_str(), table.untold), ("slot 30", 0));
+    assert_eq!(
+        (table.of.as_str(), table.untold),
+        ("What each node says of slot 30", 0)
+    );
     assert_eq!(table.columns, NODES);
     let last = table.rows.last().unwrap();
     let shown = |cell: &Cell| (cell.text.clone(), cell.value.is_some());

@@ -21,6 +21,7 @@ use crate::replay::ReplayArgs;
 use crate::report::ReportArgs;
 use crate::run::RunArgs;
 use crate::schema::SchemaArgs;
+use crate::serve::ServeArgs;
 use crate::shrink::ShrinkArgs;
 use crate::sweep::SweepArgs;
 use crate::vagrant::VagrantArgs;
@@ -55,6 +56,8 @@ pub enum Command {
     Fingerprint(FingerprintArgs),
     /// List the recorded runs
     List(ListArgs),
+    /// Show a store in the browser: runs, reports, two side by side, and what was decided of them
+    Serve(ServeArgs),
     /// Put a run into one file, without the nodes' data
     Pack(PackArgs),
     /// Put packed runs into the store

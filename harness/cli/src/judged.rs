@@ -25,7 +25,7 @@ pub struct Repeats {
 
 impl Repeats {
     /// `in 4 of 10 repeats (12 to 74 % with 95 % confidence)`.
-    fn words(self) -> String {
+    pub fn words(self) -> String {
         let percent = |part: f64| (100.0 * part).round();
         format!(
             "in {} of {} ({} to {} % with 95 % confidence)",
@@ -36,7 +36,7 @@ impl Repeats {
         )
     }
 
-    fn load(run: &Run) -> Option<Repeats> {
+    pub fn load(run: &Run) -> Option<Repeats> {
         let text = file::read(&run.repeats(), MOST_REPEATS).ok()?;
         serde_json::from_slice(&text).ok()
     }

@@ -30,40 +30,46 @@ pub struct ListArgs {
 const MOST_CHARS: usize = 120;
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Row {
-    run: String,
+pub struct Row {
+    pub run: String,
     /// None: the run was cut short before it was judged.
-    verdict: Option<Verdict>,
+    pub verdict: Option<Verdict>,
     /// It still goes on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    live: bool,
+    pub live: bool,
     /// Why it is not valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    title: String,
-    nemesis: String,
-    seed: Option<u64>,
+    pub why: Option<String>,
+    pub title: String,
+    pub nemesis: String,
+    pub seed: Option<u64>,
     /// What is wrong with its folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
+    pub problem: Option<String>,
 }
 
 pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
-    let runs = store.list().map_err(Failure::infra)?;
-    let mut index = Index::read(&store);
-    for run in &runs {
-        let row = index.row(run, row);
+    let rows = rows(&store)?;
+    for row in &rows {
         match args.json {
-            true => terminal::json(&row),
-            false => terminal::line(text(&row)),
+            true => terminal::json(row),
+            false => terminal::line(text(row)),
         }
     }
-    index.keep();
-    if runs.is_empty() && !args.json {
+    if rows.is_empty() && !args.json {
         terminal::tell(format!("no runs in {}", store.root().display()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every run of a store, oldest first.
+pub fn rows(store: &Store) -> Result<Vec<Row>, Failure> {
+    let runs = store.list().map_err(Failure::infra)?;
+    let mut index = Index::read(store);
+    let rows = runs.iter().map(|run| index.row(run, row)).collect();
+    index.keep();
+    Ok(rows)
 }
 
 /// One run that is broken hides no other.

@@ -41,6 +41,7 @@ mod replay;
 mod report;
 mod run;
 mod schema;
+mod serve;
 mod shrink;
 mod spec;
 mod stream;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         Command::Bisect(args) => bisect::command(&args),
         Command::Fingerprint(args) => matrix::fingerprint::command(&args),
         Command::List(args) => list::command(args),
+        Command::Serve(args) => serve::command(&args),
         Command::Pack(args) => pack::pack(&args),
         Command::Unpack(args) => pack::unpack(&args),
         Command::Prune(args) => prune::command(&args),

@@ -12,7 +12,7 @@ pub mod fingerprint;
 pub mod gate;
 mod here;
 mod init;
-mod known;
+pub mod known;
 mod merge;
 mod night;
 mod output;

@@ -49,7 +49,7 @@ pub fn command(args: &SchemaArgs) -> Result<ExitCode, Failure> {
         Some(wanted) => match SCHEMAS.iter().find(|(name, _)| name == wanted) {
             Some((_, text)) => terminal::print(text),
             None => {
-                let near = workloads::nearest(wanted, names());
+                let near = harness::nearest::nearest(wanted, names());
                 let near = near.map_or_else(
                     || format!("there are {}", names().collect::<Vec<_>>().join(", ")),
                     |near| format!("did you mean {near:?}?"),

@@ -24,3 +24,4 @@ mod survival;
 mod terminal;
 mod vagrant;
 mod verdicts;
+mod viewer;
