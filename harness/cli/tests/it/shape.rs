@@ -66,7 +66,6 @@ const LARGE: &[&str] = &[
     "workloads/nodes/chain/tests/it/sim.rs",
     "workloads/nodes/paxos-kv/src/wal.rs",
     "workloads/nodes/paxos-kv/tests/it/sim.rs",
-    "workloads/src/systems/chain.rs",
     "workloads/src/systems/litecoind.rs",
 ];
 

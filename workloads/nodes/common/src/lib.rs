@@ -7,6 +7,7 @@ pub mod folder;
 pub mod frame;
 pub mod http;
 pub mod log;
+pub mod random;
 pub mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;

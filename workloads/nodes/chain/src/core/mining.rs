@@ -112,7 +112,7 @@ impl Core {
             work: self.config.rules.next_work(&self.tree, parent),
             miner: self.config.name.clone(),
             transactions: Block::transactions_hash(&transactions),
-            nonce: self.random.next(),
+            nonce: self.random.draw(),
         };
         Block {
             header,

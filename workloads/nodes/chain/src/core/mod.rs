@@ -29,6 +29,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nodekit::random::Random;
+
 use crate::flaws::{Flaw, Flaws};
 use block::{Block, Hash};
 use mempool::Mempool;
@@ -159,19 +161,6 @@ impl Core {
 
     fn note(&mut self, text: impl Into<String>) {
         self.effects.push(Effect::Note(text.into()));
-    }
-}
-
-/// A small generator (SplitMix64; Steele, Lea and Flood 2014): only first nonces need chance.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

@@ -24,6 +24,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nodekit::random::Random;
+
 use crate::flaws::{Flaw, Flaws};
 use kv::Kv;
 use message::*;
@@ -206,20 +208,6 @@ enum Waiter {
 
 /// No node has this index: what is granted to it is granted to none.
 const NOBODY: NodeIndex = NodeIndex::MAX;
-
-/// A small generator (SplitMix64; Steele, Lea and Flood 2014): only election timeouts need chance.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
-}
 
 /// One node.
 #[derive(Clone)]
