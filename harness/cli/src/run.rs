@@ -15,6 +15,7 @@ use harness::scheduler::Clients;
 use harness::test::Notes;
 use history::History;
 use history::store::{Run, Store};
+use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 use workloads::scenario::{Expect, Scenario};
 
@@ -117,11 +118,24 @@ pub struct RunArgs {
 }
 
 /// What stays of the nodes' disks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Keep {
+    #[default]
     Logs,
     Data,
     All,
+}
+
+impl Keep {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Keep::Logs => "logs",
+            Keep::Data => "data",
+            Keep::All => "all",
+        }
+    }
 }
 
 /// How long a node may be without a word from the controller before it heals itself.
