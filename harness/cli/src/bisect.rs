@@ -21,6 +21,7 @@ use crate::judged::{Outcome, recall};
 use crate::machines::Kind;
 use crate::matrix::child;
 use crate::replay::{is_alike, with_its_schedule};
+use crate::run::Keep;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
 
@@ -150,6 +151,7 @@ impl Bisecting<'_> {
                 store: &self.args.store.store,
                 spec: self.spec,
                 system: Some((self.variable, &path)),
+                keep: Keep::Logs,
                 limit: self.spec.time_limit() + WATCHDOG,
             });
             runs += 1;

@@ -13,6 +13,7 @@ use harness::run::{Judged, RunError, judge, record};
 use harness::test::Notes;
 use history::History;
 use history::store::{Run, Store};
+use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 use workloads::scenario::{Expect, Scenario};
 
@@ -106,11 +107,34 @@ pub struct RunArgs {
 }
 
 /// What stays of the nodes' disks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Keep {
+    #[default]
     Logs,
     Data,
     All,
+}
+
+impl Keep {
+    /// Whether the nodes' data folders stay. Those of a run that is valid are evidence of nothing, and
+    /// large.
+    fn data(self, verdict: Verdict) -> bool {
+        match self {
+            Keep::Logs => false,
+            Keep::Data => verdict != Verdict::Valid,
+            Keep::All => true,
+        }
+    }
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Keep::Logs => "logs",
+            Keep::Data => "data",
+            Keep::All => "all",
+        }
+    }
 }
 
 /// How long a node may be without a word from the controller before it heals itself.
@@ -160,13 +184,7 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
     // From here on there is a verdict, and nothing that goes wrong keeps it from being said.
     let mut troubles = Vec::new();
     troubles.extend(conclude(&run, &spec, &history, &judged).err());
-    let keep_data = match args.keep {
-        Keep::Logs => false,
-        // Of a run that is valid it is evidence of nothing, and large.
-        Keep::Data => judged.verdict != Verdict::Valid,
-        Keep::All => true,
-    };
-    if !keep_data {
+    if !args.keep.data(judged.verdict) {
         let discarded = lab::discard_data(&run.path().join("nodes"));
         troubles.extend(discarded.map_err(Failure::infra).err());
     }

@@ -1,5 +1,6 @@
-//! `schism serve`: a store in the browser. Runs are found by what they are and how they ended, their
-//! reports are read, two stand side by side, and what somebody decided of a run is kept with it.
+//! `schism serve`: a store in the browser. Runs are found by what they are and how they ended,
+//! their reports are read, two stand side by side, and what somebody decided of a run is kept with
+//! it.
 //!
 //! What is in a store may be somebody else's: a name, a value or a log is text and nothing else, a
 //! report runs in a sandbox that cannot act in the viewer's name, and no path leaves the store.

@@ -187,10 +187,7 @@ impl Shrinking<'_> {
         if self.trials.is_over() {
             return Err(Stop::Enough);
         }
-        let spec = Spec {
-            schedule: Some(schedule.to_string()),
-            ..spec
-        };
+        let spec = under(spec, &schedule);
         let rate = self.trials.ask(&spec)?;
         let goes_wrong = rate.clear() == Some(Clear::Often);
         let kept = if goes_wrong { "kept" } else { "not kept" };
@@ -332,10 +329,7 @@ impl Shrinking<'_> {
         for place in 0..entries.len() {
             let mut without = entries.clone();
             without.remove(place);
-            let spec = Spec {
-                schedule: Some(self.with(&without).to_string()),
-                ..self.best.spec.clone()
-            };
+            let spec = under(self.best.spec.clone(), &self.with(&without));
             rates.push(self.trials.ask(&spec)?);
         }
         Ok(rates)
@@ -377,7 +371,8 @@ impl Shrinking<'_> {
             let lasts = entry.lasts.map_or("to the end".into(), |l| {
                 format!("for {:.1} s", l.as_secs_f64())
             });
-            let name = word(&entry.what.name());
+            let name = format!("{} of {}", entry.what.name(), entry.what.targets);
+            let name = word(&name);
             let at = entry.at.as_secs_f64();
             let without = matters.get(number).map_or(String::new(), |rate| {
                 let (low, high) = chance::interval(rate.wrong, rate.of);
@@ -396,6 +391,16 @@ impl Shrinking<'_> {
             run.path().parent().unwrap_or(run.path()).display()
         );
         out
+    }
+}
+
+/// A run under exactly these faults; one that has none asks for none.
+fn under(spec: Spec, schedule: &Schedule) -> Spec {
+    let none = schedule.entries.is_empty();
+    Spec {
+        nemesis: none.then(|| "none".into()),
+        schedule: (!none).then(|| schedule.to_string()),
+        ..spec
     }
 }
 

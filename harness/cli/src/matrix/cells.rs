@@ -17,6 +17,7 @@ use self::combine::Combining;
 use super::file::{self, Gate, Matrix, Pattern, VERSION, Wrong, wrong};
 use super::known::{self, Issue};
 use crate::exit::Failure;
+use crate::run::Keep;
 use crate::spec::{Machine, Spec};
 
 /// From a run's start to its main phase, and from there to its verdict, where nobody has measured
@@ -35,6 +36,7 @@ pub struct Night {
     pub gate: Gate,
     pub known: Vec<Issue>,
     pub jobs: Option<usize>,
+    pub keep: Keep,
     /// How long a shard may take.
     pub budget: Option<Duration>,
 }
@@ -139,6 +141,7 @@ impl Night {
             gate: matrix.gate,
             known,
             jobs: matrix.jobs.map(|jobs| jobs.into_inner()),
+            keep: matrix.keep,
             budget: matrix.budget.map(|budget| budget.0),
         };
         night.keep_within_budget(shards);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 
 use chrono::NaiveDate;
-use history::wording::counted;
+use history::wording::{counted, either};
 use serde::Serialize;
 
 use super::cells::Expected;
@@ -404,10 +404,13 @@ impl Judged<'_> {
                     "known issue {print} ({link}) was excused until {}, and is still there",
                     issue.until
                 )),
+                (true, false) if !self.is_whole() => {}
                 (true, false) => notes.push(format!(
                     "known issue {print} ({link}) was excused until {}, and was not seen: take it out",
                     issue.until
                 )),
+                // Another shard may have seen it.
+                (false, false) if !self.is_whole() => {}
                 (false, false) => {
                     notes.push(format!("known issue {print} ({link}) was not seen in this night"));
                 }
@@ -416,11 +419,17 @@ impl Judged<'_> {
         }
         if self.head.left_out > 0 {
             let left = counted(self.head.left_out, "cell");
+            let are = either(self.head.left_out, "is", "are");
             notes.push(format!(
-                "{left} of the matrix are not in the night: `schism matrix plan` says why"
+                "{left} of the matrix {are} not in the night: `schism matrix plan` says why"
             ));
         }
         self.notes.extend(notes);
+    }
+
+    /// Whether it is a night and not a shard of one.
+    fn is_whole(&self) -> bool {
+        self.head.shard.1 == 1 || self.head.shard.0 == 0
     }
 
     pub fn is_green(&self) -> bool {

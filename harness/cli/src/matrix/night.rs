@@ -192,6 +192,7 @@ fn make(
         store: desk.store,
         spec: &spec,
         system,
+        keep: desk.night.keep,
         limit: spec.time_limit() + desk.night.gate.watchdog.0,
     });
     // What failed for want of space says nothing, and is not recorded as if it did.

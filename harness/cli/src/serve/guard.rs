@@ -1,5 +1,6 @@
-//! Who may ask. On the loopback whoever is on this machine may, through a browser that was sent here
-//! by name; elsewhere only who has the token. Another site's page may not act through a browser.
+//! Who may ask. On the loopback whoever is on this machine may, through a browser that was sent
+//! here by name; elsewhere only who has the token. Another site's page may not act through a
+//! browser.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ impl Guard {
         Guard { hosts, token }
     }
 
-    /// A name that leads here without being ours is somebody else's page, which was given this address.
+    /// A name that leads here without being ours is somebody else's page, which was given this
+    /// address.
     fn knows(&self, host: Option<&str>) -> bool {
         // With a token there is no saying by which name people reach this machine.
         self.token.is_some() || host.is_some_and(|host| self.hosts.iter().any(|h| h == host))

@@ -1,7 +1,8 @@
 //! Words in what runs explain and in their nodes' logs: the newest runs first, as far as a moment's
 //! patience goes.
 
-use std::fs;
+use std::fs::{self, FileType};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Query, State};
@@ -102,24 +103,18 @@ fn clipped(line: &str) -> String {
     line.chars().take(MOST_CHARS).collect()
 }
 
-/// The logs that lie directly in a node's folder.
+/// The nodes' logs, by their paths in the run's folder: `nodes/n1/log/daemon.log`.
 pub fn log_files(run: &Run) -> Vec<String> {
+    let names = |folder: &Path, is: fn(&FileType) -> bool| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let kept = entries.filter(move |entry| entry.file_type().is_ok_and(|kind| is(&kind)));
+        kept.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
     let mut files = Vec::new();
-    for node in fs::read_dir(run.path()).into_iter().flatten().flatten() {
-        if !node.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        for entry in fs::read_dir(node.path()).into_iter().flatten().flatten() {
-            let is_log = entry.path().extension().is_some_and(|ext| ext == "log");
-            if is_log && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                let (node, log) = (node.file_name(), entry.file_name());
-                files.push(format!(
-                    "{}/{}",
-                    node.to_string_lossy(),
-                    log.to_string_lossy()
-                ));
-            }
-        }
+    for node in names(&run.path().join("nodes"), FileType::is_dir) {
+        let logs = run.path().join("nodes").join(&node).join("log");
+        let logs = names(&logs, FileType::is_file);
+        files.extend(logs.map(|log| format!("nodes/{node}/log/{log}")));
     }
     files.sort();
     files

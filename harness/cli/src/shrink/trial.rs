@@ -15,6 +15,8 @@ use crate::spec::Spec;
 
 /// Runs of one candidate: what is not clear after so many is not kept.
 const MOST_OF_ONE: u64 = 16;
+/// Where none of so many has a verdict, none will.
+const IN_VAIN: usize = 6;
 
 /// So often wrong, of so many with a verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +99,10 @@ impl<'a> Trials<'a> {
             nth,
         });
         let first = self.first;
-        let enough = |made: &[Made<Again>]| rate(first, made).clear().is_some();
+        let enough = |made: &[Made<Again>]| {
+            let rate = rate(first, made);
+            rate.clear().is_some() || rate.of == 0 && made.len() >= IN_VAIN
+        };
         let made = batch::run_all(again.collect(), self.jobs, self.store, enough)?;
         self.runs += made.len();
         if let Some(why) = made.iter().find_map(|m| m.outcome.as_ref().err())

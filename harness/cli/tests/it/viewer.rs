@@ -60,6 +60,9 @@ fn store() -> Place {
     let place = Place::new();
     recorded(&place, "bad", "9");
     place.schism(&["check", "bad"]).exits(1);
+    let log = place.store().join("bad/nodes/n1/log");
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("daemon.log"), "first\nsome odd words\n").unwrap();
     recorded(&place, "<script>alert(1)<", "1");
     place
 }
@@ -85,6 +88,8 @@ fn runs_are_found_and_shown_with_their_reports() {
             .contains("content-security-policy: sandbox allow-scripts;")
     );
     assert!(viewer.get("/search?q=register").contains("explanation"));
+    let found = viewer.get("/search?q=ODD%20words");
+    assert!(found.contains("some odd words") && found.contains("nodes/n1/log/daemon.log"));
     let beside = viewer.get("/beside?run=bad&run=bad");
     assert!(
         beside.contains("<th scope=\"row\">verdict</th>"),
@@ -125,7 +130,8 @@ fn a_decision_is_kept_with_the_run_and_nobody_else_makes_one() {
     let host = format!("Host: {}\r\n{kind}", viewer.at);
     let own = format!("{host}Origin: http://{}\r\n", viewer.at);
     let path = "/run/bad/decision";
-    // A page of another site, one that says of itself nothing, and one that has a name for this address.
+    // A page of another site, one that says of itself nothing, and one that has a name for this
+    // address.
     let foreign = format!("{host}Origin: http://elsewhere.example\r\n");
     assert_eq!(status(&viewer.ask("POST", path, &foreign, form)), "403");
     assert_eq!(status(&viewer.ask("POST", path, &host, form)), "403");

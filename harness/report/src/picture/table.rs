@@ -1,4 +1,5 @@
-//! What was said of the same things at several moments: a column a node or an account, a row a moment.
+//! What was said of the same things at several moments: a column a node or an account, a row a
+//! moment.
 
 use std::fmt::{self, Write};
 
