@@ -17,7 +17,7 @@ use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
 use rand::RngExt;
 
-use crate::interface::{Consistency, Interface, Kv, Offers};
+use crate::interface::{Call, Consistency, Interface, Kv, Offers};
 use crate::params::{Kind, Param, Params};
 use crate::register::KEYS;
 use crate::workload::{self, KvOperations, Lacking, Load, Workload, not_ours};
@@ -50,6 +50,10 @@ impl Workload for Append {
 
     fn needs(&self) -> &'static [Interface] {
         &[Interface::Kv]
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        &[Call::Read, Call::Append]
     }
 
     fn load(&self, params: &Params) -> Load {

@@ -16,9 +16,9 @@ use harness::generator::{Context, Generator, Next, Offer};
 use history::{Event, Kind as EventKind, Name, Value};
 use rand::RngExt;
 
-use crate::interface::{self, Interface, Offers, OpenBank};
+use crate::interface::{self, Call, Interface, Offers, OpenBank};
 use crate::params::{Kind, Param, Params};
-use crate::workload::{Lacking, Load, Workload, not_ours};
+use crate::workload::{Lacking, Load, Need, Workload, not_ours};
 
 pub(crate) struct Bank;
 
@@ -47,6 +47,10 @@ impl Workload for Bank {
 
     fn needs(&self) -> &'static [Interface] {
         &[Interface::Bank]
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        &[]
     }
 
     fn load(&self, params: &Params) -> Load {
@@ -88,7 +92,7 @@ impl Workload for Bank {
     fn connect(&self, _params: &Params, offers: &Offers) -> Result<Arc<dyn Connect>, Lacking> {
         let open = offers.bank.clone().ok_or(Lacking {
             workload: self.name(),
-            interface: Interface::Bank,
+            need: Need::Interface(Interface::Bank),
         })?;
         Ok(Arc::new(Clients { open }))
     }

@@ -6,7 +6,7 @@ use checkers::Checker;
 use checkers::role::Roles;
 use harness::client::Connect;
 
-use crate::interface::{Interface, Offers};
+use crate::interface::{Call, Interface, Offers};
 use crate::params::{Param, Params};
 use crate::register::{self, KEYS, OPS_PER_KEY};
 use crate::registers::{self, Mix, Operations};
@@ -29,6 +29,10 @@ impl Workload for CasRegister {
 
     fn needs(&self) -> &'static [Interface] {
         &[Interface::Kv]
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        &[Call::Read, Call::Write, Call::Cas]
     }
 
     fn load(&self, params: &Params) -> Load {

@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::interface::Offers;
     use crate::systems::SYSTEMS;
+    use crate::workload::Need;
 
     #[test]
     fn names_are_found_and_wrong_ones_answered_with_the_nearest() {
@@ -182,7 +183,7 @@ mod tests {
         for workload in WORKLOADS {
             let params = Params::resolve(&workload.params(), []).unwrap();
             let error = workload.connect(&params, &Offers::default()).err().unwrap();
-            assert_eq!(error.interface, workload.needs()[0]);
+            assert_eq!(error.need, Need::Interface(workload.needs()[0]));
         }
     }
 

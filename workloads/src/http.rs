@@ -17,7 +17,7 @@ use bytes::Bytes;
 use harness::client::{DISCONNECTED, MALFORMED, OpError, REFUSED, REJECTED, TIMEOUT};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -112,33 +112,41 @@ impl Http {
     }
 
     pub async fn get(&mut self, path: &str) -> Result<Answer, OpError> {
-        self.request(Method::GET, path, Bytes::new()).await
+        self.send(Method::GET, path, &[], Vec::new()).await
     }
 
     pub async fn put(&mut self, path: &str, json: Vec<u8>) -> Result<Answer, OpError> {
-        self.request(Method::PUT, path, json.into()).await
+        self.send(Method::PUT, path, &[], json).await
     }
 
     pub async fn post(&mut self, path: &str, json: Vec<u8>) -> Result<Answer, OpError> {
-        self.request(Method::POST, path, json.into()).await
+        self.send(Method::POST, path, &[], json).await
     }
 
-    async fn request(
+    /// Any request. Headers given here take the place of those that every request has.
+    pub async fn send(
         &mut self,
         method: Method,
         path: &str,
-        body: Bytes,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Vec<u8>,
     ) -> Result<Answer, OpError> {
-        let mut builder = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.host.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut builder = Request::builder().method(method).uri(path);
+        let own = [
+            (HOST, self.host.clone()),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ];
+        let kept = own
+            .iter()
+            .filter(|(name, _)| headers.iter().all(|(given, _)| given != name));
+        for (name, value) in kept.chain(headers) {
+            builder = builder.header(name, value);
+        }
         if let Some(login) = &self.login {
             builder = builder.header(AUTHORIZATION, login.clone());
         }
         let mut request = builder
-            .body(Full::new(body))
+            .body(Full::new(Bytes::from(body)))
             .map_err(|e| OpError::new(REJECTED, format!("{path:?} cannot be asked for: {e}")))?;
         // A kept connection may have been closed by the other side since. As long as nothing of the
         // request has been written, trying again on a new one is safe; a new one that fails is

@@ -47,6 +47,31 @@ impl fmt::Display for Interface {
     }
 }
 
+/// What a [`Kv`] can be asked. A system of which little is known may offer a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    Read,
+    Write,
+    Cas,
+    Append,
+    Scan,
+}
+
+impl Call {
+    pub const ALL: &'static [Call] =
+        &[Call::Read, Call::Write, Call::Cas, Call::Append, Call::Scan];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Call::Read => "read",
+            Call::Write => "write",
+            Call::Cas => "cas",
+            Call::Append => "append",
+            Call::Scan => "scan",
+        }
+    }
+}
+
 /// How much a read wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {

@@ -6,7 +6,7 @@ use checkers::Checker;
 use checkers::role::Roles;
 use harness::client::Connect;
 
-use crate::interface::{Interface, Offers};
+use crate::interface::{Call, Interface, Offers};
 use crate::params::{Kind, Param, Params};
 use crate::register;
 use crate::registers::{self, Keys, Mix, Operations};
@@ -39,6 +39,10 @@ impl Workload for Store {
 
     fn needs(&self) -> &'static [Interface] {
         &[Interface::Kv]
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        &[Call::Read, Call::Write, Call::Cas]
     }
 
     fn load(&self, params: &Params) -> Load {

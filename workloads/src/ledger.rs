@@ -17,10 +17,10 @@ use harness::cluster::Node;
 use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
 
-use crate::interface::{Interface, Ledger, Offers, OpenLedger};
+use crate::interface::{Call, Interface, Ledger, Offers, OpenLedger};
 use crate::params::{Param, Params};
 use crate::set::{closing, role};
-use crate::workload::{Lacking, Load, Workload, not_ours};
+use crate::workload::{Lacking, Load, Need, Workload, not_ours};
 
 pub(crate) struct Entries;
 
@@ -41,6 +41,10 @@ impl Workload for Entries {
         &[Interface::Ledger]
     }
 
+    fn calls(&self) -> &'static [Call] {
+        &[Call::Write, Call::Scan]
+    }
+
     fn load(&self, _params: &Params) -> Load {
         let next = Arc::new(AtomicI64::new(0));
         Load {
@@ -52,7 +56,7 @@ impl Workload for Entries {
     fn connect(&self, _params: &Params, offers: &Offers) -> Result<Arc<dyn Connect>, Lacking> {
         let open = offers.ledger.clone().ok_or(Lacking {
             workload: self.name(),
-            interface: Interface::Ledger,
+            need: Need::Interface(Interface::Ledger),
         })?;
         Ok(Arc::new(Clients { open }))
     }

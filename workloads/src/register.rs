@@ -9,7 +9,7 @@ use checkers::role::Roles;
 use checkers::staleness::Staleness;
 use harness::client::Connect;
 
-use crate::interface::{Interface, Offers};
+use crate::interface::{Call, Interface, Offers};
 use crate::params::{Kind, Param, Params};
 use crate::registers::{self, Keys, Mix, Operations};
 use crate::workload::{self, Lacking, Load, Workload};
@@ -60,6 +60,10 @@ impl Workload for Register {
 
     fn needs(&self) -> &'static [Interface] {
         &[Interface::Kv]
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        &[Call::Read, Call::Write]
     }
 
     fn load(&self, params: &Params) -> Load {

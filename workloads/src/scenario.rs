@@ -293,6 +293,7 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
             params,
             flaws,
             seed: 0,
+            workload: workload.name().into(),
         },
         workload_params,
         expect,

@@ -16,7 +16,7 @@ use harness::generator::{Context, Generator, Next, Offer};
 use history::Value;
 use rand::RngExt;
 
-use crate::interface::{Consistency, Interface, Kv, Offers};
+use crate::interface::{Call, Consistency, Interface, Kv, Offers};
 use crate::params::{Kind, Param, Params};
 use crate::workload::{self, KvOperations, Lacking, Load, Workload, not_ours};
 
@@ -47,6 +47,10 @@ impl Workload for Set {
 
     fn needs(&self) -> &'static [Interface] {
         &[Interface::Kv]
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        &[Call::Write, Call::Scan]
     }
 
     fn load(&self, params: &Params) -> Load {

@@ -12,7 +12,7 @@ use harness::generator::Generator;
 use history::Value;
 use thiserror::Error;
 
-use crate::interface::{Consistency, Interface, Kv, Offers, OpenKv};
+use crate::interface::{Call, Consistency, Interface, Kv, Offers, OpenKv};
 use crate::params::{Kind, Param, Params};
 
 /// A way to put a system under load, for which correct answers can be told from wrong ones.
@@ -26,6 +26,9 @@ pub trait Workload: Send + Sync {
 
     /// The interfaces that a system must have to be asked this.
     fn needs(&self) -> &'static [Interface];
+
+    /// What it asks of a [`Kv`], if it asks one.
+    fn calls(&self) -> &'static [Call];
 
     /// What to ask, in the main phase and at the end.
     fn load(&self, params: &Params) -> Load;
@@ -57,12 +60,21 @@ pub struct Load {
     pub closing: Closing,
 }
 
-/// A system without an interface that a workload needs.
+/// A system without something that a workload needs.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("workload {workload} needs the interface {interface}, which the system does not offer")]
+#[error("workload {workload} needs {need}, which the system does not offer")]
 pub struct Lacking {
     pub workload: &'static str,
-    pub interface: Interface,
+    pub need: Need,
+}
+
+/// What a workload needs.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Need {
+    #[error("the interface {0}")]
+    Interface(Interface),
+    #[error("the operation {}", .0.word())]
+    Call(Call),
 }
 
 /// Every workload over [`Kv`] has this parameter.
@@ -98,7 +110,7 @@ pub(crate) fn kv_clients(
 ) -> Result<Arc<dyn Connect>, Lacking> {
     let open = offers.kv.clone().ok_or(Lacking {
         workload,
-        interface: Interface::Kv,
+        need: Need::Interface(Interface::Kv),
     })?;
     Ok(Arc::new(KvClients {
         open,

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use crate::bisect::BisectArgs;
 use crate::certificate::VerifyArgs;
 use crate::check::CheckArgs;
+use crate::client_check::ClientCheckArgs;
 use crate::compare::CompareArgs;
 use crate::convert::ConvertArgs;
 use crate::doctor::DoctorArgs;
@@ -14,6 +15,7 @@ use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs};
 use crate::matrix::fingerprint::FingerprintArgs;
 use crate::matrix::{MatrixArgs, MergeArgs};
+use crate::new_system::NewSystemArgs;
 use crate::pack::{PackArgs, UnpackArgs};
 use crate::prove::ProveArgs;
 use crate::prune::PruneArgs;
@@ -30,6 +32,16 @@ use crate::vagrant::VagrantArgs;
 #[derive(Debug, Parser)]
 #[command(name = "schism", version, after_help = crate::exit::table(), max_term_width = 100)]
 pub struct Cli {
+    /// Folders in which systems lie that are folders, to be found by their names
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "SCHISM_SYSTEMS",
+        value_delimiter = ':',
+        hide_env_values = true
+    )]
+    pub systems: Vec<std::path::PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -66,6 +78,10 @@ pub enum Command {
     Prune(PruneArgs),
     /// List the systems that can be tested, with their parameters
     Systems(ListingArgs),
+    /// Write the folder of a new system, to be filled in
+    NewSystem(NewSystemArgs),
+    /// Try a client program: does it keep the protocol, and how fast is it?
+    ClientCheck(ClientCheckArgs),
     /// List the workloads
     Workloads(ListingArgs),
     /// List the fault families and their shapes

@@ -6,7 +6,6 @@ use checkers::Checker;
 use history::store::Store;
 use workloads::catalogue::{self, Circumstances};
 use workloads::params::Params;
-use workloads::systems;
 
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
@@ -28,6 +27,17 @@ pub fn of_run(
     Ok((run.history(), checkers))
 }
 
+/// What a run's specification says by itself.
+fn of(spec: &Spec) -> Circumstances {
+    Circumstances {
+        nodes: spec.node_names(),
+        faults: spec.nemesis.as_deref() != Some("none"),
+        separate_clocks: spec.cluster != Kind::Lab,
+        may_crash: spec.may_crash,
+        ..Circumstances::default()
+    }
+}
+
 /// The checkers of a workload, and those that every run has.
 pub fn judges(
     workload: &str,
@@ -43,23 +53,23 @@ pub fn judges(
     let params = Params::resolve(&own, given).map_err(Failure::usage)?;
     let circumstances = match spec {
         None => Circumstances::default(),
+        // A folder offers keys and values; that its daemons may crash stands in the specification.
+        Some(spec) if spec.folder.is_some() => of(spec),
         Some(spec) => {
-            let entry = systems::find(&spec.system).map_err(Failure::usage)?;
+            let entry = spec.entry().map_err(Failure::usage)?;
             let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
             let params = entry.own_params(given).map_err(Failure::usage)?;
             Circumstances {
                 offered: entry.interfaces.to_vec(),
-                nodes: spec.node_names(),
-                faults: spec.nemesis.as_deref() != Some("none"),
                 confirmations: entry.confirmations(&params),
                 chain_rules: entry.chain_rules(&params),
-                separate_clocks: spec.cluster != Kind::Lab,
                 may_crash: spec.may_crash || entry.may_crash,
                 gentle: nemeses::FAMILIES
                     .iter()
                     .filter(|family| family.keeps_memory())
                     .map(|family| family.name.into())
                     .collect(),
+                ..of(spec)
             }
         }
     };

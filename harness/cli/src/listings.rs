@@ -73,8 +73,8 @@ fn params_text(row: &Json) -> String {
 }
 
 pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
-    let rows: Vec<Json> = systems::SYSTEMS
-        .iter()
+    let rows: Vec<Json> = found()
+        .into_iter()
         .map(|entry| {
             let interfaces: Vec<_> = entry.interfaces.iter().map(|i| i.word()).collect();
             json!({
@@ -104,6 +104,19 @@ pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
     }))
 }
 
+/// Every system, those that are folders too. A broken one is told of, and hides no other.
+fn found() -> Vec<&'static systems::Entry> {
+    let names = systems::names();
+    let found = names.iter().filter_map(|name| match systems::find(name) {
+        Ok(entry) => Some(entry),
+        Err(e) => {
+            terminal::tell(format!("{name} cannot be tested: {e}"));
+            None
+        }
+    });
+    found.collect()
+}
+
 /// The workloads that a system can serve.
 fn served(entry: &systems::Entry) -> Vec<&'static str> {
     let all = catalogue::WORKLOADS.iter();
@@ -118,8 +131,9 @@ fn names<'a>(row: &'a Json, key: &str) -> Vec<&'a str> {
 }
 
 pub fn workloads(as_json: bool) -> Result<ExitCode, Failure> {
+    let all = found();
     let serving = |w: &dyn Workload| -> Vec<&str> {
-        let all = systems::SYSTEMS.iter();
+        let all = all.iter();
         all.filter(|entry| entry.can_serve(w).is_ok())
             .map(|entry| entry.name)
             .collect()

@@ -9,6 +9,7 @@ mod certificate;
 mod chance;
 mod check;
 mod cli;
+mod client_check;
 mod cluster;
 mod compare;
 mod convert;
@@ -29,6 +30,7 @@ mod load;
 mod machines;
 mod matrix;
 mod measures;
+mod new_system;
 mod output;
 mod pack;
 mod packed;
@@ -72,6 +74,9 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    let empty = |folder: &std::path::PathBuf| folder.as_os_str().is_empty();
+    let folders = cli.systems.into_iter().filter(|folder| !empty(folder));
+    workloads::systems::folder::search_in(folders.collect());
     let result = match cli.command {
         Command::Run(args) => run::command(*args),
         Command::Check(args) => check::check(args),
@@ -88,6 +93,8 @@ fn main() -> ExitCode {
         Command::Unpack(args) => pack::unpack(&args),
         Command::Prune(args) => prune::command(&args),
         Command::Systems(args) => listings::systems(args.json),
+        Command::NewSystem(args) => new_system::command(&args),
+        Command::ClientCheck(args) => client_check::command(&args),
         Command::Workloads(args) => listings::workloads(args.json),
         Command::Nemeses(args) => listings::nemeses(args.json),
         Command::Flaws(args) => listings::flaws(&args.system, args.json),

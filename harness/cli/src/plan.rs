@@ -10,7 +10,7 @@ use harness::test::Test;
 use nemeses::schedule::{DrawError, NemesisSpec, Schedule, ScheduleError, draw};
 use workloads::catalogue;
 use workloads::params::Params;
-use workloads::systems::{self, Entry, Ready, Setup, TimeRule};
+use workloads::systems::{Entry, Ready, Setup, TimeRule};
 use workloads::workload::Workload;
 
 use crate::exit::Failure;
@@ -30,8 +30,9 @@ pub struct Plan {
 impl Plan {
     /// Everything that a person can have got wrong is in the error.
     pub fn new(spec: Spec) -> Result<Plan, Failure> {
-        let entry = systems::find(&spec.system).map_err(Failure::usage)?;
+        let entry = spec.entry().map_err(Failure::usage)?;
         let workload = catalogue::find(&spec.workload).map_err(Failure::usage)?;
+        entry.can_serve(workload).map_err(Failure::usage)?;
         let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         let (system_params, params) = Params::resolve_both(entry.params, &workload.params(), given)
             .map_err(Failure::usage)?;
@@ -40,6 +41,7 @@ impl Plan {
                 params: system_params,
                 flaws: spec.flaws.clone(),
                 seed: spec.seed,
+                workload: spec.workload.clone(),
             })
             .map_err(Failure::usage)?;
         // Asked for its error only: a workload that the system cannot serve.

@@ -35,6 +35,7 @@ use crate::wanted::{Faults, NEMESIS, Wanted};
 #[command(after_help = "Examples:
   schism run paxos-kv --nemesis partition,pause --time-limit 60s
   schism run paxos-kv --flaw stale-read-leader --nemesis partition:leader --seed 7
+  schism run ./my-system --workload register
   schism run etcd --workload register --nemesis partition --param reads=serializable
   schism run --scenario workloads/scenarios/stale-read-leader.toml
   schism run --spec store/latest/spec.json
@@ -117,8 +118,8 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// Whether the nodes' data folders stay. Those of a run that is valid are evidence of nothing, and
-    /// large.
+    /// Whether the nodes' data folders stay. Those of a run that is valid are evidence of nothing,
+    /// and large.
     fn data(self, verdict: Verdict) -> bool {
         match self {
             Keep::Logs => false,
@@ -296,6 +297,7 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
     };
     Ok(args.load.on(Wanted {
         system: args.system.clone(),
+        folder: None,
         workload: args.workload.clone(),
         faults,
         cluster,

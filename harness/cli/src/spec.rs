@@ -17,6 +17,7 @@ use history::file;
 use history::store::Run;
 use nemeses::schedule::{Length, Tuning};
 use serde::{Deserialize, Serialize};
+use workloads::systems::{self, Entry, Origin, SetupError};
 
 use crate::exit::Failure;
 use crate::machines::{AccessArgs, Kind};
@@ -42,6 +43,9 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "AccessArgs::is_default")]
     pub access: AccessArgs,
     pub system: String,
+    /// Where the system lies that is a folder, and what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<Origin>,
     pub workload: String,
     /// What the faults are drawn from; none if they were given.
     pub nemesis: Option<String>,
@@ -159,6 +163,19 @@ impl Spec {
         Duration::from_millis(self.op_timeout_ms)
     }
 
+    /// The system; one that is a folder, as it is now.
+    pub fn entry(&self) -> Result<&'static Entry, SetupError> {
+        systems::find(&self.system_word())
+    }
+
+    /// The system as a command line names it.
+    pub fn system_word(&self) -> String {
+        match &self.folder {
+            None => self.system.clone(),
+            Some(origin) => origin.path.display().to_string(),
+        }
+    }
+
     /// Names of the nodes: n1, n2, ...
     pub fn node_names(&self) -> Vec<history::Name> {
         (1..=self.nodes).map(|i| format!("n{i}").into()).collect()
@@ -192,7 +209,7 @@ impl Spec {
             // Everything is in it.
             None => words.extend(["--spec".to_string(), spec.display().to_string()]),
             Some(nemesis) => {
-                words.push(self.system.clone());
+                words.push(self.system_word());
                 self.flags(nemesis, &mut words);
             }
         }
@@ -271,6 +288,12 @@ impl Spec {
         if !(1..=MOST_WORKERS).contains(concurrency) {
             return Err(format!(
                 "concurrency is {concurrency}, and a run has 1 to {MOST_WORKERS} workers"
+            ));
+        }
+        if let Some(folder) = self.folder.as_ref().filter(|f| !f.path.is_absolute()) {
+            return Err(format!(
+                "folder.path is {}, which does not begin at the root",
+                folder.path.display()
             ));
         }
         match rate.is_finite() && *rate > 0.0 {

@@ -11,12 +11,13 @@ use history::Name;
 use nemeses::schedule::Schedule;
 use workloads::params::{Param, Params};
 use workloads::scenario::Scenario;
-use workloads::systems::{self, Entry, Pace};
+use workloads::systems::{self, Entry, Origin, Pace};
 
 use crate::exit::Failure;
 use crate::machines::{AccessArgs, Kind};
 use crate::plan;
 use crate::spec::{Drawing, MOST_WORKERS, Machine, Spec};
+use crate::terminal;
 
 /// Faults of a run that says nothing of them: all that every machine can do.
 pub const NEMESIS: &str = "partition,pause,clock,kill";
@@ -39,6 +40,8 @@ pub enum Faults {
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub system: Option<String>,
+    /// What the system's folder was, where a run is made again.
+    pub folder: Option<Origin>,
     pub workload: Option<String>,
     pub faults: Option<Faults>,
     pub cluster: Kind,
@@ -70,7 +73,7 @@ impl From<&Scenario> for Wanted {
             nemesis => nemesis,
         };
         Wanted {
-            system: Some(scenario.system.name.to_string()),
+            system: Some(scenario.system.word()),
             workload: Some(scenario.workload.name().to_string()),
             faults: Some(match &scenario.schedule {
                 Some(file) => Faults::File(file.clone()),
@@ -97,7 +100,8 @@ impl From<Spec> for Wanted {
     fn from(spec: Spec) -> Wanted {
         let ms = Duration::from_millis;
         Wanted {
-            system: Some(spec.system),
+            system: Some(spec.system_word()),
+            folder: spec.folder,
             workload: Some(spec.workload),
             faults: Some(match (spec.schedule, spec.nemesis) {
                 (Some(schedule), _) => Faults::Given(schedule),
@@ -135,6 +139,10 @@ impl Wanted {
         let mut flaws = below.flaws;
         flaws.extend(self.flaws);
         Wanted {
+            folder: match self.system {
+                Some(_) => self.folder,
+                None => below.folder,
+            },
             system: self.system.or(below.system),
             workload: self.workload.or(below.workload),
             faults: self.faults.or(below.faults),
@@ -194,6 +202,14 @@ impl Wanted {
             ));
         }
         let entry = systems::find(&system).map_err(Failure::usage)?;
+        if let (Some(then), Some(now)) = (&self.folder, entry.folder)
+            && then.sha256 != now.sha256
+        {
+            terminal::tell(format!(
+                "{} is not as it was in that run: some of its files have changed",
+                now.path.display()
+            ));
+        }
         let (nemesis, drawing, schedule) = settle(self.faults, nodes, entry)?;
         Ok(Spec {
             schism: env!("CARGO_PKG_VERSION").into(),
@@ -202,7 +218,8 @@ impl Wanted {
             cluster: self.cluster,
             hosts: self.hosts,
             access: self.access,
-            system,
+            system: entry.name.into(),
+            folder: entry.folder.cloned(),
             workload: self.workload.unwrap_or_else(|| entry.workload.into()),
             nemesis,
             drawing,
@@ -215,7 +232,8 @@ impl Wanted {
             clients: self.clients.unwrap_or_default(),
             load: self.load.unwrap_or_default(),
             recovery_ms: self.recovery_time.map(|span| span.as_millis() as u64),
-            may_crash: self.may_crash,
+            // Who judges a run later need not have the folder.
+            may_crash: self.may_crash || entry.folder.is_some() && entry.may_crash,
             seed: self
                 .seed
                 .unwrap_or_else(|| u64::from(rand::random::<u32>())),

@@ -30,7 +30,7 @@ use super::{
 use crate::chain_watch::ChainWatch;
 use crate::http::{Answer, Http, Patience, segment};
 use crate::interface::{
-    Bank, Block, Chain, Head, Interface, Kv, LedgerOverKv, Offers, OpenBank, OpenKv,
+    Bank, Block, Call, Chain, Head, Interface, Kv, LedgerOverKv, Offers, OpenBank, OpenKv,
 };
 use crate::params::{Kind, Params};
 use params::{BLOCK_INTERVAL, PARAMS, TIME_RULES};
@@ -47,6 +47,8 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Bank,
         Interface::Ledger,
     ],
+    calls: Call::ALL,
+    folder: None,
     params: PARAMS,
     workload: "register",
     variable: VARIABLE,
@@ -55,7 +57,7 @@ pub(super) const ENTRY: Entry = Entry {
     time_rules: TIME_RULES,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 20.0),
     flaws,
-    set_up,
+    set_up: &set_up,
 };
 
 /// TCP ports of a node.

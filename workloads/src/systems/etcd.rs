@@ -28,7 +28,7 @@ use super::{
     Entry, Pace, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
 };
 use crate::http::{Answer, Http, Patience};
-use crate::interface::{Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
+use crate::interface::{Call, Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
 use crate::params::{Kind, Param, Params};
 
 const NAME: &str = "etcd";
@@ -59,6 +59,8 @@ pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "etcd of the distribution's package (Raft)",
     interfaces: &[Interface::Kv, Interface::Ledger],
+    calls: Call::ALL,
+    folder: None,
     params: PARAMS,
     workload: "register",
     variable: VARIABLE,
@@ -67,7 +69,7 @@ pub(super) const ENTRY: Entry = Entry {
     time_rules: &[],
     pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),
-    set_up,
+    set_up: &set_up,
 };
 
 /// TCP ports of a node.

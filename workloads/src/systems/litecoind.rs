@@ -28,7 +28,7 @@ use self::rpc::{Rpc, RpcError};
 use super::{CONFIRMATIONS, Entry, Pace, Ready, Setup, SetupError, at, locate, make_folders, run};
 use crate::chain_watch::ChainWatch;
 use crate::http::{Http, Patience};
-use crate::interface::{Block, Chain, Head, Interface, Ledger, Offers, OpenLedger};
+use crate::interface::{Block, Call, Chain, Head, Interface, Ledger, Offers, OpenLedger};
 use crate::params::{Kind, Param};
 
 const NAME: &str = "litecoind";
@@ -49,6 +49,8 @@ pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "Litecoin Core of the distribution's package, mining by itself (proof of work)",
     interfaces: &[Interface::Chain, Interface::Ledger],
+    calls: Call::ALL,
+    folder: None,
     params: PARAMS,
     workload: "ledger",
     variable: VARIABLE,
@@ -57,7 +59,7 @@ pub(super) const ENTRY: Entry = Entry {
     time_rules: refused::TIME_RULES,
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 5.0),
     flaws: || Ok(Vec::new()),
-    set_up,
+    set_up: &set_up,
 };
 
 /// TCP ports of a node.

@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod etcd;
+pub mod folder;
 pub mod litecoind;
 mod own;
 pub mod paxos_kv;
@@ -24,9 +25,9 @@ use history::Name;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::interface::{Interface, Offers};
+use crate::interface::{Call, Interface, Offers};
 use crate::params::{Kind, Param, ParamError, Params, hint};
-use crate::workload::{Lacking, Workload};
+use crate::workload::{Lacking, Need, Workload};
 
 /// What is known of a system before it is set up.
 #[derive(Clone, Copy)]
@@ -35,6 +36,10 @@ pub struct Entry {
     /// One line for people.
     pub about: &'static str,
     pub interfaces: &'static [Interface],
+    /// What its [`crate::interface::Kv`] can be asked, if it has one.
+    pub calls: &'static [Call],
+    /// Where it is described, if that is not in this program.
+    pub folder: Option<&'static Origin>,
     pub params: &'static [Param],
     /// What is asked of it where nobody says: a workload by name.
     pub workload: &'static str,
@@ -49,7 +54,7 @@ pub struct Entry {
     pub time_rules: &'static [TimeRule],
     pace: fn(&Params) -> Pace,
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
-    set_up: fn(&Setup) -> Result<Ready, SetupError>,
+    set_up: &'static (dyn Fn(&Setup) -> Result<Ready, SetupError> + Send + Sync),
 }
 
 /// Where time gets into a system.
@@ -73,6 +78,8 @@ pub struct Setup {
     pub flaws: Vec<String>,
     /// Of the run: for what the system itself is to draw.
     pub seed: u64,
+    /// What will be asked of it: a workload by name.
+    pub workload: String,
 }
 
 /// A system ready to be installed on a cluster.
@@ -111,6 +118,8 @@ pub enum SetupError {
     },
     #[error(transparent)]
     Param(#[from] ParamError),
+    #[error(transparent)]
+    Folder(#[from] folder::FolderError),
     #[error("{system} has no flaw {name:?}{}; `schism flaws {system}` lists them", hint(.nearest))]
     NoFlaw {
         system: &'static str,
@@ -136,6 +145,16 @@ pub enum SetupError {
     },
 }
 
+/// Where a system that is a folder was found, and what it was then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The folder, from the root on.
+    pub path: PathBuf,
+    /// SHA-256 of its files' names and contents.
+    pub sha256: String,
+}
+
 /// The parameter of every chain: from which depth on a block counts as there to stay.
 pub const CONFIRMATIONS: Param = Param {
     name: "confirmations",
@@ -147,18 +166,27 @@ pub const CONFIRMATIONS: Param = Param {
 /// Every system there is.
 pub const SYSTEMS: &[Entry] = &[paxos_kv::ENTRY, chain::ENTRY, etcd::ENTRY, litecoind::ENTRY];
 
-/// The system of this name.
+/// The system of this name, or the one that this folder is.
 ///
 /// # Errors
-/// With the nearest name, if there is no such system.
+/// With the nearest name, if there is no such system; what is wrong with the folder.
 pub fn find(name: &str) -> Result<&'static Entry, SetupError> {
-    SYSTEMS
-        .iter()
-        .find(|entry| entry.name == name)
-        .ok_or_else(|| SetupError::NoSystem {
+    if let Some(entry) = SYSTEMS.iter().find(|entry| entry.name == name) {
+        return Ok(entry);
+    }
+    folder::find(name)?.ok_or_else(|| {
+        let names = names();
+        SetupError::NoSystem {
             name: name.into(),
-            nearest: nearest(name, SYSTEMS.iter().map(|entry| entry.name)).map(str::to_string),
-        })
+            nearest: nearest(name, names.iter().map(String::as_str)).map(str::to_string),
+        }
+    })
+}
+
+/// Names of all systems: those of this program, and the folders on the search path.
+pub fn names() -> Vec<String> {
+    let own = SYSTEMS.iter().map(|entry| entry.name.to_string());
+    own.chain(folder::names()).collect()
 }
 
 /// How a system is loaded where nobody says otherwise.
@@ -195,6 +223,14 @@ impl Pace {
 }
 
 impl Entry {
+    /// What finds it again: its name or, of a folder, its path.
+    pub fn word(&self) -> String {
+        match self.folder {
+            None => self.name.to_string(),
+            Some(origin) => origin.path.display().to_string(),
+        }
+    }
+
     /// Those of `given` that are this system's, resolved; the others are some workload's.
     ///
     /// # Errors
@@ -234,14 +270,18 @@ impl Entry {
     /// Whether it has all that the workload needs; if not, what it lacks.
     ///
     /// # Errors
-    /// The first interface that it does not offer.
+    /// The first interface or operation that it does not offer.
     pub fn can_serve(&self, workload: &dyn Workload) -> Result<(), Lacking> {
-        let lacks = |needed: &&Interface| !self.interfaces.contains(needed);
-        match workload.needs().iter().find(lacks) {
+        let interface = |needed: &&Interface| !self.interfaces.contains(needed);
+        let call = |needed: &&Call| !self.calls.contains(needed);
+        let interface = workload.needs().iter().find(interface);
+        let call = workload.calls().iter().find(call);
+        let lacks = interface.map(|i| Need::Interface(*i));
+        match lacks.or(call.map(|c| Need::Call(*c))) {
             None => Ok(()),
-            Some(interface) => Err(Lacking {
+            Some(need) => Err(Lacking {
                 workload: workload.name(),
-                interface: *interface,
+                need,
             }),
         }
     }

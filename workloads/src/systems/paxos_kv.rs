@@ -22,7 +22,7 @@ use super::{
 };
 use crate::http::{Http, Patience};
 use crate::interface::{
-    Command, DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv,
+    Call, Command, DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv,
 };
 use crate::params::{Kind, Param, Params};
 
@@ -124,6 +124,8 @@ pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "Multi-Paxos key-value store, with bugs that can be switched on",
     interfaces: &[Interface::Kv, Interface::Log, Interface::Ledger],
+    calls: Call::ALL,
+    folder: None,
     params: PARAMS,
     workload: "register",
     variable: VARIABLE,
@@ -132,7 +134,7 @@ pub(super) const ENTRY: Entry = Entry {
     time_rules: TIME_RULES,
     pace: |_| Pace::QUICK,
     flaws,
-    set_up,
+    set_up: &set_up,
 };
 
 /// TCP ports of a node.

@@ -19,6 +19,7 @@ pub fn setup(system: &str, given: &[(&str, &str)], flaws: &[&str]) -> Setup {
         params: Params::resolve(entry.params, given.iter().copied()).unwrap(),
         flaws: flaws.iter().map(|flaw| flaw.to_string()).collect(),
         seed: 1,
+        workload: String::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use harness::doctor;
 use history::Name;
 use nemeses::schedule::{NemesisSpec, Schedule};
 use workloads::params::Params;
-use workloads::systems::{self, Setup, SetupError};
+use workloads::systems::{Setup, SetupError};
 
 use super::cells::{Cell, Combo, Night};
 use super::file;
@@ -106,7 +106,7 @@ impl Here<'_> {
 }
 
 fn schedule(spec: &Spec) -> Result<Schedule, String> {
-    let entry = systems::find(&spec.system).map_err(|e| e.to_string())?;
+    let entry = spec.entry().map_err(|e| e.to_string())?;
     plan::schedule(spec, entry).map_err(|e| e.to_string())
 }
 
@@ -127,7 +127,7 @@ fn missing(combo: &Combo) -> Result<Option<Absent>, String> {
             false => missing(format!("{} is no program", program.display())),
         });
     }
-    let entry = systems::find(&combo.spec.system).map_err(|e| e.to_string())?;
+    let entry = combo.spec.entry().map_err(|e| e.to_string())?;
     let given = combo
         .spec
         .params
@@ -140,6 +140,7 @@ fn missing(combo: &Combo) -> Result<Option<Absent>, String> {
         params,
         flaws: combo.spec.flaws.clone(),
         seed: combo.spec.seed,
+        workload: combo.spec.workload.clone(),
     };
     match entry.set_up(&setup) {
         Ok(_) => Ok(None),

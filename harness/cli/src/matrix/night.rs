@@ -185,7 +185,7 @@ fn make(
 ) -> Result<Ran, String> {
     let combo = desk.night.combo(cell);
     let spec = desk.night.spec(cell);
-    let entry = workloads::systems::find(&spec.system).map_err(|e| e.to_string())?;
+    let entry = spec.entry().map_err(|e| e.to_string())?;
     let system = combo.program.as_deref().map(|path| (entry.variable, path));
     let ended = child::run(&child::Run {
         program,

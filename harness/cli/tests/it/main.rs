@@ -4,6 +4,7 @@ mod certificates;
 mod doubles;
 mod edges;
 mod experiments;
+mod folders;
 mod ground;
 mod hiding;
 mod histories;

@@ -112,6 +112,10 @@ impl<'a> Combining<'a> {
         if let Some(at) = system.label.as_ref().filter(|_| label.contains('/')) {
             wrongs.push(wrong(at.span(), "a label has no `/` in it"));
         }
+        if entry.folder.is_some() && !system.versions.is_empty() {
+            let message = "a folder says itself which programs it has: one folder for each version";
+            wrongs.push(wrong(system.name.span(), message));
+        }
         if system.versions.is_empty() {
             return vec![Row {
                 label,
@@ -182,7 +186,7 @@ impl<'a> Combining<'a> {
                     expect: Expected::Valid,
                     seeds: seeds.to_vec(),
                     wanted: Wanted {
-                        system: Some(row.entry.name.into()),
+                        system: Some(row.entry.word()),
                         workload: Some(workload.name().into()),
                         faults: Some(drawn(written)),
                         params: theirs(&system.params, row.entry, workload),
@@ -352,7 +356,7 @@ fn made(asked: Asked) -> Result<Combo, Unmade> {
         ..asked.wanted
     };
     let spec = wanted.settle().map_err(say)?;
-    let entry = systems::find(&spec.system).map_err(|e| Unmade::Wrong(e.to_string()))?;
+    let entry = spec.entry().map_err(|e| Unmade::Wrong(e.to_string()))?;
     let workload = catalogue::find(&spec.workload).map_err(|e| Unmade::Wrong(e.to_string()))?;
     let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     workloads::params::Params::resolve_both(entry.params, &workload.params(), given)

@@ -1,0 +1,270 @@
+//! Systems that are folders: found, started, asked, and caught where they lose what they
+//! acknowledged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::Place;
+
+fn example(name: &str) -> PathBuf {
+    let systems = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems");
+    systems.join(name).canonicalize().expect("an example")
+}
+
+/// A run of one node that is killed now and then.
+fn killed<'a>(system: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let run = [
+        "run",
+        system,
+        "--nodes",
+        "1",
+        "--nemesis",
+        "kill",
+        "--time-limit",
+        "10s",
+    ];
+    let often = [
+        "--fault-gap",
+        "1s",
+        "--fault-length",
+        "500ms",
+        "--seed",
+        "5",
+    ];
+    [&run[..], &often, more].concat()
+}
+
+fn kinds(place: &Place) -> Vec<String> {
+    let results = place.results();
+    let analyses = results["analyses"].as_array().expect("a list").iter();
+    let anomalies = analyses.flat_map(|a| a["anomalies"].as_array().cloned().unwrap_or_default());
+    anomalies
+        .map(|a| a["kind"].as_str().unwrap_or_default().to_string())
+        .collect()
+}
+
+#[test]
+fn a_server_that_loses_writes_is_found_over_plain_http_and_its_sound_twin_is_valid() {
+    let place = Place::new();
+    let system = example("simple-kv").display().to_string();
+    place
+        .schism(&killed(&system, &[]))
+        .exits(0)
+        .prints(&["VALID", "simple-kv"]);
+    place
+        .schism(&killed(&system, &["--param", "sync=never"]))
+        .exits(1)
+        .prints(&["INVALID"]);
+    let kinds = kinds(&place);
+    assert!(
+        kinds
+            .iter()
+            .any(|kind| kind.contains("stale") || kind.contains("lost")),
+        "{kinds:?}"
+    );
+    place.assert_nothing_left();
+
+    // It is judged again without the folder, and run again with a word where that has changed.
+    let own = place.path().join("mine");
+    fs::create_dir(&own).unwrap();
+    for file in ["system.toml", "server.py"] {
+        fs::copy(Path::new(&system).join(file), own.join(file)).unwrap();
+    }
+    let short = [
+        "run",
+        "./mine",
+        "-t",
+        "2s",
+        "--nodes",
+        "1",
+        "--nemesis",
+        "none",
+    ];
+    place.schism(&short).exits(0);
+    let spec = place.latest().join("spec.json");
+    let text = fs::read_to_string(own.join("server.py")).unwrap();
+    fs::write(own.join("server.py"), text + "\n# changed\n").unwrap();
+    let spec = spec.display().to_string();
+    place
+        .schism(&["run", "--spec", &spec])
+        .exits(0)
+        .says(&["some of its files have changed"]);
+    fs::remove_dir_all(&own).unwrap();
+    place
+        .schism(&["check", "latest"])
+        .exits(0)
+        .prints(&["VALID"]);
+    place
+        .schism(&["run", "--spec", &spec])
+        .exits(64)
+        .says(&["mine/system.toml", "cannot be read"]);
+}
+
+#[test]
+fn a_client_in_python_serves_a_run() {
+    let place = Place::new();
+    let system = example("simple-kv-client").display().to_string();
+    place
+        .schism(&killed(&system, &["-w", "set"]))
+        .exits(0)
+        .prints(&["VALID"]);
+    place.assert_nothing_left();
+    place
+        .schism(&killed(
+            &system,
+            &["-w", "cas-register", "--param", "sync=never"],
+        ))
+        .exits(1)
+        .prints(&["INVALID"]);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn what_a_person_got_wrong_is_said_before_anything_starts() {
+    let place = Place::new();
+    let folder = place.path().join("broken");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(
+        example("simple-kv").join("server.py"),
+        folder.join("server.py"),
+    )
+    .unwrap();
+    let text = fs::read_to_string(example("simple-kv").join("system.toml")).unwrap();
+    let write = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        fs::write(folder.join("system.toml"), text.replacen(from, to, 1)).unwrap();
+    };
+    let run = ["run", "./broken", "--nodes", "1"];
+    write("{address}:{port}", "{adress}:{port}");
+    place
+        .schism(&run)
+        .exits(64)
+        .says(&["broken/system.toml:", "did you mean \"address\""]);
+    write("workloads = [", "workload = [");
+    place
+        .schism(&run)
+        .exits(64)
+        .says(&["broken/system.toml:9:1", "did you mean \"workloads\""]);
+    write("server.py", "sever.py");
+    place
+        .schism(&run)
+        .exits(64)
+        .says(&["sever.py", "apt-get install"]);
+    write("port = 8000", "port = 8000");
+    place
+        .schism(&[&run[..], &["-w", "bank"]].concat())
+        .exits(64)
+        .says(&["bank", "interface"]);
+    place
+        .schism(&[&run[..], &["-p", "sink=x"]].concat())
+        .exits(64)
+        .says(&["\"sync\""]);
+    place
+        .schism(&["run", "brokn"])
+        .exits(64)
+        .says(&["there is no system \"brokn\""]);
+    assert!(!place.store().exists(), "nothing was started");
+    // A program that ends at once: its last words are shown.
+    write("\"--data\", \"{data}\"", "\"--dada\", \"{data}\"");
+    place
+        .schism(&run)
+        .exits(4)
+        .says(&["unrecognized arguments", "n1"]);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn systems_are_found_by_name_where_they_are_looked_for() {
+    let place = Place::new();
+    let all = example("simple-kv")
+        .parent()
+        .expect("a folder")
+        .display()
+        .to_string();
+    let flag = ["--systems", &all];
+    let listed = |args: &[&str]| place.schism(&[args, &["--json"]].concat()).exits(0).stdout;
+    assert!(listed(&["systems", flag[0], flag[1]]).contains("\"simple-kv\""));
+    assert!(!listed(&["systems"]).contains("simple-kv"));
+    let short = [
+        "run",
+        "simple-kv",
+        "-t",
+        "2s",
+        "--nodes",
+        "1",
+        "--nemesis",
+        "none",
+    ];
+    place.schism(&[&short[..], &flag].concat()).exits(0);
+    let mut command = place.command(&["run", "simple-k"]);
+    let output = command
+        .env("SCHISM_SYSTEMS", &all)
+        .output()
+        .expect("schism starts");
+    crate::support::Ended::of(output)
+        .exits(64)
+        .says(&["did you mean \"simple-kv\""]);
+}
+
+#[test]
+fn a_new_system_is_a_folder_that_runs_once_its_server_is_there() {
+    let place = Place::new();
+    place
+        .schism(&["new-system", "fresh"])
+        .exits(0)
+        .prints(&["schism run ./fresh"]);
+    place
+        .schism(&["new-system", "fresh"])
+        .exits(64)
+        .says(&["fresh/system.toml is there already"]);
+    let run = [
+        "run",
+        "./fresh",
+        "-t",
+        "2s",
+        "--nodes",
+        "1",
+        "--nemesis",
+        "none",
+    ];
+    place.schism(&run).exits(64).says(&["server.py"]);
+    let server = place.path().join("fresh/server.py");
+    fs::copy(example("simple-kv").join("server.py"), server).unwrap();
+    place.schism(&run).exits(0).prints(&["VALID"]);
+}
+
+#[test]
+fn a_client_is_tried_without_a_run() {
+    let place = Place::new();
+    let system = example("simple-kv-client").display().to_string();
+    let fine = place
+        .schism(&["client-check", "--system", &system])
+        .exits(0);
+    assert!(!fine.stdout.contains("wrong"), "{}", fine.stdout);
+    fine.prints(&[
+        "answers a second",
+        "ends with its input",
+        "nobody listens: refused",
+    ]);
+    // It answers everything with ok, twice, and stays.
+    let bad = place.file(
+        "bad.py",
+        "import sys, json\n\
+         for line in sys.stdin:\n\
+         \x20   asked = json.loads(line)\n\
+         \x20   print(json.dumps({'id': asked['id'], 'type': 'ok', 'offers': ['read', 'wirte']}))\n\
+         \x20   if asked['f'] == 'read': print('{\"id\":1,\"type\":\"ok\"}')\n\
+         \x20   sys.stdout.flush()\n",
+    );
+    let bad = bad.display().to_string();
+    place
+        .schism(&["client-check", "python3", &bad])
+        .exits(1)
+        .prints(&[
+            "\"wirte\"",
+            "must be answered with fail",
+            "answered with ok",
+            "a second answer to 1",
+        ]);
+    place.schism(&["client-check"]).exits(64);
+}

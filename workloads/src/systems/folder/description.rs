@@ -1,0 +1,513 @@
+//! What a system's folder says, checked: every name in it is known, and what it promises it has.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::answers::{Answers, HttpCall, HttpCalls};
+use super::file::{
+    AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, LeaderFile, ListFile, ParamFile,
+    ReadyFile, Text,
+};
+use super::place::FolderError;
+use super::template::Template;
+use crate::catalogue::{self, WORKLOADS};
+use crate::interface::{Call, Interface};
+use crate::params::{Kind, Param, parse_duration};
+use crate::workload::Workload;
+
+/// The file that makes a folder a system.
+pub const FILE: &str = "system.toml";
+
+/// Names that stand for something of the node.
+const OF_NODE: &[&str] = &["name", "address", "index", "port"];
+
+pub struct Description {
+    pub folder: PathBuf,
+    pub about: String,
+    pub workloads: Vec<&'static dyn Workload>,
+    pub calls: Vec<Call>,
+    pub port: u16,
+    /// How what is missing is installed.
+    pub install: Option<String>,
+    pub version: Vec<Template>,
+    pub start_time: Duration,
+    pub recovery_time: Duration,
+    pub may_crash: bool,
+    /// What they are called in templates, and as they are written.
+    pub programs: Vec<(String, String)>,
+    pub params: Vec<Param>,
+    pub lists: Vec<List>,
+    pub command: Vec<Template>,
+    pub unless_first: Vec<Template>,
+    pub environment: Vec<(String, Template)>,
+    pub files: Vec<(String, Template)>,
+    pub ready: Ready,
+    pub leader: Option<Leader>,
+    pub client: Client,
+}
+
+pub struct List {
+    pub name: String,
+    pub each: Template,
+    pub separator: String,
+    pub others: bool,
+}
+
+/// When a node serves.
+pub enum Ready {
+    Http { path: Template, answer: Answers },
+    Tcp,
+    Exec(Vec<Template>),
+    Log(String),
+}
+
+/// Who leads.
+pub struct Leader {
+    pub path: Template,
+    /// Where in the answer it stands.
+    pub pointer: String,
+    /// What a node answers that leads; without it nodes answer the leader's name or address.
+    pub equals: Option<Json>,
+}
+
+pub enum Client {
+    Http(HttpCalls),
+    Command(Vec<Template>),
+}
+
+/// Reads one file, and knows which names its templates may have.
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    params: Vec<String>,
+}
+
+type Read<T> = Result<T, FolderError>;
+
+impl Description {
+    pub fn read(folder: &Path) -> Read<Description> {
+        let path = folder.join(FILE);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| FolderError::whole(&path, format!("cannot be read: {e}")))?;
+        let file: File = toml::from_str(&text).map_err(|e| FolderError::toml(&path, &text, &e))?;
+        let names = file.params.keys();
+        let reader = Reader {
+            path: &path,
+            text: &text,
+            params: names
+                .map(|name| format!("param.{}", name.get_ref()))
+                .collect(),
+        };
+        reader.description(folder, &file)
+    }
+}
+
+impl Reader<'_> {
+    fn description(&self, folder: &Path, file: &File) -> Read<Description> {
+        let client = self.client(&file.client)?;
+        let (workloads, calls) = self.workloads(file, &client)?;
+        let lists = file.lists.iter().map(|(name, list)| self.list(name, list));
+        let lists = lists.collect::<Read<Vec<_>>>()?;
+        let known = self.known_to_daemon(file);
+        let templates = |texts: &[Text]| -> Read<Vec<Template>> {
+            texts
+                .iter()
+                .map(|text| self.template(text, &known))
+                .collect()
+        };
+        let environment = file.daemon.environment.iter();
+        let files = file.daemon.files.iter();
+        if file.daemon.command.get_ref().is_empty() {
+            return self.wrong(file.daemon.command.span().start, "no program to start");
+        }
+        if *file.port.get_ref() == 0 {
+            return self.wrong(
+                file.port.span().start,
+                "clients need a port from 1 to 65535",
+            );
+        }
+        Ok(Description {
+            folder: folder.to_path_buf(),
+            about: file.about.clone(),
+            workloads,
+            calls,
+            port: *file.port.get_ref(),
+            install: file.install.clone(),
+            version: templates(&file.version)?,
+            start_time: self.duration(file.start_time.as_ref())?,
+            recovery_time: self.duration(file.recovery_time.as_ref())?,
+            may_crash: file.may_crash,
+            programs: file
+                .programs
+                .iter()
+                .map(|(name, from)| (name.clone(), from.get_ref().clone()))
+                .collect(),
+            params: file
+                .params
+                .iter()
+                .map(|(name, param)| self.param(name, param))
+                .collect::<Read<_>>()?,
+            lists,
+            command: templates(file.daemon.command.get_ref())?,
+            unless_first: templates(&file.daemon.unless_first)?,
+            environment: environment
+                .map(|(name, text)| Ok((name.clone(), self.template(text, &known)?)))
+                .collect::<Read<_>>()?,
+            files: files
+                .map(|(name, from)| self.file(folder, name, from, &known))
+                .collect::<Read<_>>()?,
+            ready: self.ready(file.ready.span().start, file.ready.get_ref(), &known)?,
+            leader: file
+                .leader
+                .as_ref()
+                .map(|leader| self.leader(leader))
+                .transpose()?,
+            client,
+        })
+    }
+
+    fn wrong<T>(&self, at: usize, message: impl ToString) -> Read<T> {
+        Err(FolderError::at(self.path, self.text, at, message))
+    }
+
+    /// What may stand in a daemon's command line and files.
+    fn known_to_daemon(&self, file: &File) -> Vec<String> {
+        let own = ["data", "log", "first", "peers", "others"].map(String::from);
+        let programs = file.programs.keys().map(|name| format!("program.{name}"));
+        let lists = file
+            .lists
+            .keys()
+            .map(|name| format!("list.{}", name.get_ref()));
+        self.of_node(&[])
+            .into_iter()
+            .chain(own)
+            .chain(programs)
+            .chain(lists)
+            .collect()
+    }
+
+    fn of_node(&self, more: &[&str]) -> Vec<String> {
+        let names = OF_NODE.iter().chain(more).map(|name| name.to_string());
+        names.chain(self.params.iter().cloned()).collect()
+    }
+
+    fn template(&self, text: &Text, known: &[String]) -> Read<Template> {
+        Template::parse(text.get_ref(), known).or_else(|wrong| {
+            let span = text.span();
+            // Quotes, and escapes in them, stand between the two.
+            let written = &self.text[span.clone()];
+            let inside = written
+                .find(text.get_ref().as_str())
+                .map(|at| at + wrong.at);
+            self.wrong(span.start + inside.unwrap_or_default(), wrong.message)
+        })
+    }
+
+    fn duration(&self, text: Option<&Text>) -> Read<Duration> {
+        let Some(text) = text else {
+            return Ok(Duration::from_secs(30));
+        };
+        match parse_duration(text.get_ref()) {
+            Some(span) => Ok(span),
+            None => self.wrong(
+                text.span().start,
+                "this is not a duration such as 30s or 2m",
+            ),
+        }
+    }
+
+    fn workloads(
+        &self,
+        file: &File,
+        client: &Client,
+    ) -> Read<(Vec<&'static dyn Workload>, Vec<Call>)> {
+        if file.workloads.get_ref().is_empty() {
+            return self.wrong(file.workloads.span().start, "say what can be asked of it");
+        }
+        let mut found = Vec::new();
+        let mut calls: Vec<Call> = match client {
+            Client::Http(http) => http.calls(),
+            Client::Command(_) => Vec::new(),
+        };
+        for text in file.workloads.get_ref() {
+            let at = text.span().start;
+            let workload = match catalogue::find(text.get_ref()) {
+                Ok(workload) => workload,
+                Err(e) => return self.wrong(at, e),
+            };
+            let offered = [Interface::Kv, Interface::Ledger];
+            if let Some(need) = workload.needs().iter().find(|need| !offered.contains(need)) {
+                let what = format!(
+                    "{} needs the interface {need}, which a folder cannot offer",
+                    text.get_ref()
+                );
+                return self.wrong(at, what);
+            }
+            match client {
+                Client::Command(_) => calls.extend(workload.calls()),
+                Client::Http(_) => {
+                    if let Some(call) = workload.calls().iter().find(|call| !calls.contains(call)) {
+                        let (workload, call) = (text.get_ref(), call.word());
+                        let what =
+                            format!("{workload} needs [client.http.{call}], which is not here");
+                        return self.wrong(at, what);
+                    }
+                }
+            }
+            found.push(workload);
+        }
+        calls.sort_unstable();
+        calls.dedup();
+        Ok((found, calls))
+    }
+
+    fn param(&self, name: &Text, param: &ParamFile) -> Read<Param> {
+        let at = param.kind.span().start;
+        let kind = match (param.kind.get_ref(), &param.words, param.min, param.max) {
+            (KindFile::Choice, Some(words), None, None) => {
+                let words = words.iter().map(|word| kept(word)).collect::<Vec<_>>();
+                Kind::Choice(words.leak())
+            }
+            (KindFile::Count, None, Some(min), Some(max)) if min <= max => Kind::Count { min, max },
+            (KindFile::Duration, None, None, None) => Kind::Duration,
+            (KindFile::Choice, ..) => return self.wrong(at, "a choice has `words`, and no bounds"),
+            (KindFile::Count, ..) => return self.wrong(at, "a count has `min` and `max`"),
+            (KindFile::Duration, ..) => return self.wrong(at, "a duration has no words or bounds"),
+        };
+        let taken = WORKLOADS
+            .iter()
+            .flat_map(|w| w.params())
+            .any(|p| p.name == name.get_ref());
+        if taken {
+            let what = format!(
+                "{:?} is a parameter of a workload: choose another name",
+                name.get_ref()
+            );
+            return self.wrong(name.span().start, what);
+        }
+        let declared = Param {
+            name: kept(name.get_ref()),
+            kind,
+            default: kept(param.default.get_ref()),
+            about: kept(&param.about),
+        };
+        match crate::params::Params::resolve(&[declared], [(declared.name, declared.default)]) {
+            Ok(_) => Ok(declared),
+            Err(e) => self.wrong(param.default.span().start, e),
+        }
+    }
+
+    fn list(&self, name: &Text, list: &ListFile) -> Read<List> {
+        Ok(List {
+            name: name.get_ref().clone(),
+            each: self.template(&list.each, &self.of_node(&[]))?,
+            separator: list.separator.clone().unwrap_or_else(|| ",".into()),
+            others: list.others,
+        })
+    }
+
+    fn file(
+        &self,
+        folder: &Path,
+        name: &Text,
+        from: &Text,
+        known: &[String],
+    ) -> Read<(String, Template)> {
+        if name.get_ref().contains('/') || name.get_ref().starts_with('.') {
+            return self.wrong(name.span().start, "a name in {data}, without folders");
+        }
+        let path = folder.join(from.get_ref());
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) => return self.wrong(from.span().start, format!("{}: {e}", path.display())),
+        };
+        match Template::parse(&text, known) {
+            Ok(template) => Ok((name.get_ref().clone(), template)),
+            Err(wrong) => Err(FolderError::at(&path, &text, wrong.at, wrong.message)),
+        }
+    }
+
+    fn ready(&self, at: usize, ready: &ReadyFile, known: &[String]) -> Read<Ready> {
+        let tcp = ready.tcp.then_some(());
+        match (&ready.http, tcp, &ready.exec, &ready.log) {
+            (Some(path), None, None, None) => Ok(Ready::Http {
+                path: self.path(path, &self.of_node(&[]))?,
+                answer: Answers {
+                    status: ready.status.as_ref().map(|status| *status.get_ref()),
+                    contains: None,
+                    json: ready
+                        .json
+                        .as_ref()
+                        .map(|text| self.pointer(text))
+                        .transpose()?,
+                    equals: ready.equals.clone(),
+                },
+            }),
+            (None, Some(()), None, None) => Ok(Ready::Tcp),
+            (None, None, Some(argv), None) if !argv.is_empty() => Ok(Ready::Exec(
+                argv.iter()
+                    .map(|text| self.template(text, known))
+                    .collect::<Read<_>>()?,
+            )),
+            (None, None, None, Some(line)) if !line.is_empty() => Ok(Ready::Log(line.clone())),
+            _ => self.wrong(
+                at,
+                "one of `http`, `tcp = true`, `exec` and `log` says when a node serves",
+            ),
+        }
+    }
+
+    fn leader(&self, leader: &LeaderFile) -> Read<Leader> {
+        Ok(Leader {
+            path: self.path(&leader.http, &self.of_node(&[]))?,
+            pointer: self.pointer(&leader.json)?,
+            equals: leader.equals.clone(),
+        })
+    }
+
+    fn path(&self, text: &Text, known: &[String]) -> Read<Template> {
+        if !text.get_ref().starts_with('/') {
+            return self.wrong(
+                text.span().start,
+                "a path begins with `/`; the port is `port`",
+            );
+        }
+        self.template(text, known)
+    }
+
+    /// A JSON pointer (RFC 6901): empty, or parts that begin with `/`.
+    fn pointer(&self, text: &Text) -> Read<String> {
+        let pointer = text.get_ref();
+        match pointer.is_empty() || pointer.starts_with('/') {
+            true => Ok(pointer.clone()),
+            false => self.wrong(
+                text.span().start,
+                format!(
+                    "a JSON pointer begins with `/`: did you mean \"/{}\"?",
+                    pointer.replace('.', "/")
+                ),
+            ),
+        }
+    }
+
+    fn client(&self, client: &toml::Spanned<ClientFile>) -> Read<Client> {
+        let at = client.span().start;
+        match (&client.get_ref().command, &client.get_ref().http) {
+            (Some(command), None) if command.get_ref().is_empty() => {
+                self.wrong(command.span().start, "no program to start")
+            }
+            (Some(command), None) => {
+                let known = vec!["folder".to_string()];
+                let argv = command.get_ref().iter();
+                let argv = argv.map(|text| self.template(text, &known));
+                Ok(Client::Command(argv.collect::<Read<_>>()?))
+            }
+            (None, Some(http)) => Ok(Client::Http(self.http(at, http)?)),
+            _ => self.wrong(
+                at,
+                "a client is a `command` or [client.http], one of the two",
+            ),
+        }
+    }
+
+    fn http(&self, at: usize, file: &HttpFile) -> Read<HttpCalls> {
+        let given = [
+            (Call::Read, &file.read, &["key"][..]),
+            (Call::Write, &file.write, &["key", "value"]),
+            (Call::Cas, &file.cas, &["key", "from", "to"]),
+            (Call::Append, &file.append, &["key", "value"]),
+            (Call::Scan, &file.scan, &["prefix"]),
+        ];
+        let mut calls = Vec::new();
+        for (call, file, names) in given {
+            if let Some(file) = file {
+                calls.push((call, self.call(call, file, &self.of_node(names))?));
+            }
+        }
+        match calls.is_empty() {
+            true => self.wrong(
+                at,
+                "[client.http] has no operation: say how to read and write",
+            ),
+            false => Ok(HttpCalls(calls)),
+        }
+    }
+
+    fn call(&self, call: Call, file: &CallFile, known: &[String]) -> Read<HttpCall> {
+        let at = file.request.span().start;
+        let written = file.request.get_ref();
+        let method = written.split(' ').next().unwrap_or_default();
+        let Some((_, path)) = written
+            .split_once(' ')
+            .filter(|(_, path)| path.starts_with('/'))
+        else {
+            return self.wrong(at, "a request is a method and a path: \"GET /kv/{key}\"");
+        };
+        let Ok(method) = method.parse() else {
+            return self.wrong(at, format!("{method:?} is no method of HTTP"));
+        };
+        let reads = matches!(call, Call::Read | Call::Scan);
+        if let (false, Some(value)) = (reads, &file.value) {
+            return self.wrong(
+                value.span().start,
+                "only `read` and `scan` have a value to be found",
+            );
+        }
+        // The whole text is checked, so that places are right; the method has no names in it.
+        self.template(&file.request, known)?;
+        let answers = |list: &[AnswerFile]| -> Read<Vec<Answers>> {
+            list.iter().map(|answer| self.answer(answer)).collect()
+        };
+        Ok(HttpCall {
+            method,
+            path: Template::parse(path, known).expect("it was checked with the method before it"),
+            body: file
+                .body
+                .as_ref()
+                .map(|body| self.template(body, known))
+                .transpose()?,
+            headers: file
+                .headers
+                .iter()
+                .map(|(name, value)| match name.get_ref().parse() {
+                    Ok(header) => Ok((header, self.template(value, known)?)),
+                    Err(_) => self.wrong(name.span().start, "this is no header of HTTP"),
+                })
+                .collect::<Read<_>>()?,
+            value: match &file.value {
+                Some(pointer) => self.pointer(pointer)?,
+                None => String::new(),
+            },
+            shape: file.shape.unwrap_or_default(),
+            ok: answers(&file.ok)?,
+            absent: answers(&file.absent)?,
+            conflict: answers(&file.conflict)?,
+            fail: answers(&file.fail)?,
+        })
+    }
+
+    fn answer(&self, file: &AnswerFile) -> Read<Answers> {
+        if let (Some(status), None, None) = (&file.status, &file.contains, &file.json)
+            && !(100..600).contains(status.get_ref())
+        {
+            return self.wrong(status.span().start, "a status of HTTP is from 100 to 599");
+        }
+        Ok(Answers {
+            status: file.status.as_ref().map(|status| *status.get_ref()),
+            contains: file.contains.clone(),
+            json: file
+                .json
+                .as_ref()
+                .map(|text| self.pointer(text))
+                .transpose()?,
+            equals: file.equals.clone(),
+        })
+    }
+}
+
+/// A text that lives as long as the program: systems are few, and are read once.
+pub fn kept(text: &str) -> &'static str {
+    text.to_string().leak()
+}

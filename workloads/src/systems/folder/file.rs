@@ -1,0 +1,159 @@
+//! `system.toml` as it is written: its keys, and nothing about what they mean. The page
+//! `harness/docs/your-own-system.md` describes them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use toml::Spanned;
+
+pub type Text = Spanned<String>;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct File {
+    pub about: String,
+    pub workloads: Spanned<Vec<Text>>,
+    pub port: Spanned<u16>,
+    pub install: Option<String>,
+    #[serde(default)]
+    pub version: Vec<Text>,
+    pub start_time: Option<Text>,
+    pub recovery_time: Option<Text>,
+    #[serde(default)]
+    pub may_crash: bool,
+    #[serde(default)]
+    pub programs: BTreeMap<String, Text>,
+    #[serde(default)]
+    pub params: BTreeMap<Text, ParamFile>,
+    #[serde(default)]
+    pub lists: BTreeMap<Text, ListFile>,
+    pub daemon: DaemonFile,
+    pub ready: Spanned<ReadyFile>,
+    pub leader: Option<LeaderFile>,
+    pub client: Spanned<ClientFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ParamFile {
+    pub about: String,
+    #[serde(rename = "type")]
+    pub kind: Spanned<KindFile>,
+    pub default: Text,
+    pub words: Option<Vec<String>>,
+    pub min: Option<u64>,
+    pub max: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KindFile {
+    Choice,
+    Count,
+    Duration,
+}
+
+/// One text a node, put together.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ListFile {
+    pub each: Text,
+    pub separator: Option<String>,
+    #[serde(default)]
+    pub others: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DaemonFile {
+    pub command: Spanned<Vec<Text>>,
+    /// Arguments of all nodes but the first.
+    #[serde(default)]
+    pub unless_first: Vec<Text>,
+    #[serde(default)]
+    pub environment: BTreeMap<String, Text>,
+    /// What they are called on the node, and the template beside `system.toml`.
+    #[serde(default)]
+    pub files: BTreeMap<Text, Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReadyFile {
+    pub http: Option<Text>,
+    pub status: Option<Spanned<u16>>,
+    pub json: Option<Text>,
+    pub equals: Option<Json>,
+    #[serde(default)]
+    pub tcp: bool,
+    pub exec: Option<Vec<Text>>,
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LeaderFile {
+    pub http: Text,
+    pub json: Text,
+    pub equals: Option<Json>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ClientFile {
+    pub command: Option<Spanned<Vec<Text>>>,
+    pub http: Option<HttpFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HttpFile {
+    pub read: Option<CallFile>,
+    pub write: Option<CallFile>,
+    pub cas: Option<CallFile>,
+    pub append: Option<CallFile>,
+    pub scan: Option<CallFile>,
+}
+
+/// How one operation is asked over HTTP, and what its answers mean.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CallFile {
+    pub request: Text,
+    pub body: Option<Text>,
+    #[serde(default)]
+    pub headers: BTreeMap<Text, Text>,
+    pub value: Option<Text>,
+    #[serde(rename = "as")]
+    pub shape: Option<Shape>,
+    #[serde(default)]
+    pub ok: Vec<AnswerFile>,
+    #[serde(default)]
+    pub absent: Vec<AnswerFile>,
+    #[serde(default)]
+    pub conflict: Vec<AnswerFile>,
+    #[serde(default)]
+    pub fail: Vec<AnswerFile>,
+}
+
+/// What a value looks like in an answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// As it was sent.
+    #[default]
+    Json,
+    /// A number, be it written as a text.
+    Int,
+}
+
+/// An answer that has all of this.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AnswerFile {
+    pub status: Option<Spanned<u16>>,
+    pub contains: Option<String>,
+    pub json: Option<Text>,
+    pub equals: Option<Json>,
+}

@@ -1,0 +1,318 @@
+//! A described system on its nodes: templates filled in, programs started, questions asked.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use agent::protocol::{Daemon, Request};
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use harness::cluster::{Node, Program};
+use harness::control::ControlError;
+use harness::system::System;
+use history::Name;
+use serde_json::Value as Json;
+use tokio::net::TcpStream;
+
+use super::answers;
+use super::description::{Client, Description, Leader, Ready};
+use super::process::{Greeting, Process};
+use super::template::Template;
+use crate::http::{Http, Patience};
+use crate::interface::{Kv, OpenKv};
+use crate::params::Params;
+use crate::systems::{ask_all, at, majority, make_folders, run};
+
+/// For questions whose answer may take the cluster a moment.
+const ASKED: Patience = Patience {
+    connect: Duration::from_millis(500),
+    answer: Duration::from_secs(2),
+};
+
+pub struct Described {
+    name: &'static str,
+    description: Arc<Description>,
+    params: Params,
+    workload: String,
+    programs: Vec<Program>,
+    /// Every node, once they are known.
+    nodes: OnceLock<Vec<(Name, IpAddr)>>,
+}
+
+impl Described {
+    /// `programs` are those of the description, found.
+    pub fn new(
+        name: &'static str,
+        description: Arc<Description>,
+        params: Params,
+        workload: String,
+        programs: Vec<Program>,
+    ) -> Described {
+        Described {
+            name,
+            description,
+            params,
+            workload,
+            programs,
+            nodes: OnceLock::new(),
+        }
+    }
+
+    fn http(&self, node: &Node, patience: Patience) -> Http {
+        Http::new(at(node, self.description.port), patience)
+    }
+
+    /// What a name that stands for something of the node alone stands for.
+    fn of_node(&self, node: &Node, index: usize, name: &str) -> Option<String> {
+        Some(match name {
+            "name" => node.name.to_string(),
+            "address" => node.address.to_string(),
+            "index" => index.to_string(),
+            "port" => self.description.port.to_string(),
+            _ => self.params.text(name.strip_prefix("param.")?).to_string(),
+        })
+    }
+
+    fn value(&self, node: &Node, all: &[Node], name: &str) -> String {
+        let index = |node: &Node| 1 + all.iter().take_while(|n| n.name != node.name).count();
+        if let Some(value) = self.of_node(node, index(node), name) {
+            return value;
+        }
+        let port = self.description.port;
+        let addresses = |nodes: &mut dyn Iterator<Item = &Node>| {
+            let addresses: Vec<_> = nodes.map(|node| at(node, port).to_string()).collect();
+            addresses.join(",")
+        };
+        match name.split_once('.') {
+            Some(("program", program)) => {
+                let named = self.description.programs.iter().zip(&self.programs);
+                let mut named = named.filter(|((name, _), _)| name == program);
+                let found = named.next().map(|(_, provided)| node.bin(&provided.name));
+                found
+                    .map(|path| path.display().to_string())
+                    .unwrap_or_default()
+            }
+            Some((_, list)) => {
+                let mut lists = self.description.lists.iter();
+                let list = lists
+                    .find(|l| l.name == list)
+                    .expect("its name was checked");
+                let among = all.iter().filter(|n| !list.others || n.name != node.name);
+                let each: Vec<_> = among
+                    .map(|n| {
+                        list.each
+                            .fill(|name| self.of_node(n, index(n), name).unwrap_or_default())
+                    })
+                    .collect();
+                each.join(&list.separator)
+            }
+            None => match name {
+                "data" => node.data().display().to_string(),
+                "log" => node.dir.join("log").display().to_string(),
+                "first" => all.first().map_or(node.address, |n| n.address).to_string(),
+                "peers" => addresses(&mut all.iter()),
+                _ => addresses(&mut all.iter().filter(|n| n.name != node.name)),
+            },
+        }
+    }
+
+    fn fill(&self, templates: &[Template], node: &Node, all: &[Node]) -> Vec<String> {
+        let fill = |template: &Template| template.fill(|name| self.value(node, all, name));
+        templates.iter().map(fill).collect()
+    }
+
+    /// One text for a node, after the cluster is up.
+    fn path(&self, template: &Template, node: &Node) -> String {
+        let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
+        let index = 1 + nodes
+            .iter()
+            .take_while(|(name, _)| *name != node.name)
+            .count();
+        template.fill(|name| self.of_node(node, index, name).unwrap_or_default())
+    }
+
+    /// What a node says at the pointer of who leads.
+    fn opinion(&self, node: &Node, leader: &Leader) -> impl Future<Output = Option<Json>> + use<> {
+        let mut http = self.http(node, Patience::QUESTION);
+        let (path, pointer) = (self.path(&leader.path, node), leader.pointer.clone());
+        async move {
+            let answer = http.get(&path).await.ok()?;
+            let body: Json = serde_json::from_slice(&answer.body).ok()?;
+            body.pointer(&pointer).cloned()
+        }
+    }
+}
+
+#[async_trait]
+impl System for Described {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn programs(&self) -> Vec<Program> {
+        self.programs.clone()
+    }
+
+    fn daemon(&self, node: &Node, all: &[Node]) -> Daemon {
+        let mut argv = self.fill(&self.description.command, node, all);
+        if all.first().is_some_and(|first| first.name != node.name) {
+            argv.extend(self.fill(&self.description.unless_first, node, all));
+        }
+        let environment =
+            self.description.environment.iter().map(|(name, value)| {
+                (name.clone(), value.fill(|name| self.value(node, all, name)))
+            });
+        Daemon {
+            name: self.name.into(),
+            argv,
+            env: environment.collect(),
+            cwd: node.data(),
+            log: node.log(&format!("{}.log", self.name)),
+        }
+    }
+
+    async fn install(&self, node: &Node, all: &[Node]) -> Result<(), ControlError> {
+        let named = || all.iter().map(|n| (n.name.clone(), n.address)).collect();
+        self.nodes.get_or_init(named);
+        make_folders(node).await?;
+        for (name, template) in &self.description.files {
+            let text = template.fill(|name| self.value(node, all, name));
+            let put = Request::Put {
+                path: node.data().join(name),
+                mode: 0o644,
+                append: false,
+                base64: BASE64.encode(text),
+            };
+            node.agent.call::<Json>(put).await?;
+        }
+        Ok(())
+    }
+
+    async fn ready(&self, node: &Node) -> bool {
+        match &self.description.ready {
+            Ready::Http { path, answer } => {
+                let asked = self.http(node, ASKED).get(&self.path(path, node)).await;
+                asked.is_ok_and(|got| {
+                    let is_ok = answer.status.is_some() || got.status.is_success();
+                    is_ok && answer.has(&got)
+                })
+            }
+            Ready::Tcp => {
+                let connecting = TcpStream::connect(at(node, self.description.port));
+                let connected = tokio::time::timeout(ASKED.connect, connecting).await;
+                matches!(connected, Ok(Ok(_)))
+            }
+            Ready::Exec(argv) => {
+                let argv = argv.iter().map(|template| {
+                    template.fill(|name| self.value(node, std::slice::from_ref(node), name))
+                });
+                run(node, argv.collect()).await.is_ok()
+            }
+            Ready::Log(line) => {
+                let log = node
+                    .log(&format!("{}.log", self.name))
+                    .display()
+                    .to_string();
+                let argv = ["grep", "-q", "-F", "-e", line, &log].map(String::from);
+                run(node, argv.to_vec()).await.is_ok()
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.description.start_time
+    }
+
+    fn recovery_time(&self) -> Duration {
+        self.description.recovery_time
+    }
+
+    async fn leader(&self, nodes: &[Node]) -> Option<Name> {
+        let leader = self.description.leader.as_ref()?;
+        let said = ask_all(nodes, |node| self.opinion(node, leader)).await;
+        if let Some(equals) = &leader.equals {
+            let mut claims = said.iter().filter(|(_, answer)| answer == equals);
+            // Two who claim it: one of them is wrong, and nobody says which.
+            return match (claims.next(), claims.next()) {
+                (Some((name, _)), None) => Some(name.clone()),
+                _ => None,
+            };
+        }
+        let named = |answer: &Json| {
+            let text = answer.as_str()?;
+            let is = |n: &&Node| n.name == text || text.contains(&n.address.to_string());
+            nodes.iter().find(is).map(|n| n.name.clone())
+        };
+        let opinions: Vec<Name> = said
+            .iter()
+            .filter_map(|(_, answer)| named(answer))
+            .collect();
+        majority(&opinions, nodes.len())
+    }
+
+    fn client_port(&self) -> u16 {
+        self.description.port
+    }
+
+    async fn version(&self, node: &Node) -> Result<String, ControlError> {
+        if self.description.version.is_empty() {
+            return Ok(format!(
+                "{} (it is not said how to ask its version)",
+                self.name
+            ));
+        }
+        let all = std::slice::from_ref(node);
+        let ran = run(node, self.fill(&self.description.version, node, all)).await?;
+        let text = if ran.stdout.trim().is_empty() {
+            ran.stderr
+        } else {
+            ran.stdout
+        };
+        Ok(text.lines().next().unwrap_or_default().trim().to_string())
+    }
+}
+
+impl OpenKv for Described {
+    fn open(&self, node: &Node) -> Box<dyn Kv> {
+        match &self.description.client {
+            Client::Http(calls) => {
+                let names = ["name", "address", "index", "port"].map(String::from);
+                let params = self.params.iter().map(|(name, _)| format!("param.{name}"));
+                let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
+                let index = 1 + nodes.iter().take_while(|(n, _)| *n != node.name).count();
+                let value = |name: String| {
+                    let value = self.of_node(node, index, &name).unwrap_or_default();
+                    (name, value)
+                };
+                Box::new(answers::Client {
+                    http: self.http(node, Patience::CLIENT),
+                    calls: calls.clone(),
+                    names: names.into_iter().chain(params).map(value).collect(),
+                })
+            }
+            Client::Command(command) => {
+                let folder = self.description.folder.display().to_string();
+                let fill = |template: &Template| template.fill(|_| folder.clone());
+                let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
+                Box::new(Process::new(
+                    command.iter().map(fill).collect(),
+                    PathBuf::from(&folder),
+                    Greeting {
+                        node: node.name.clone(),
+                        address: node.address,
+                        port: self.description.port,
+                        nodes: nodes.iter().cloned().collect(),
+                        params: self
+                            .params
+                            .iter()
+                            .map(|(k, v)| (k.into(), v.into()))
+                            .collect(),
+                        workload: self.workload.clone(),
+                    },
+                ))
+            }
+        }
+    }
+}
