@@ -1,5 +1,5 @@
-//! Chance where little is needed, such as first nonces and time-outs: what a seed gives, it gives for
-//! ever.
+//! Chance where little is needed, such as first nonces and time-outs: what a seed gives, it gives
+//! for ever.
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 #[derive(Clone, Debug)]
