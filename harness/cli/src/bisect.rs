@@ -1,8 +1,8 @@
 //! `schism bisect`: which of several programs is the first in which a run goes wrong.
 //!
-//! The programs are given from the oldest to the newest. Each that is tried is run until a sequential test (Wald
-//! 1945, as for `replay`) tells "at least every second time" from "at most once in twenty"; one of which that
-//! cannot be told is passed over, and said.
+//! The programs are given from the oldest to the newest. Each that is tried is run until a
+//! sequential test (Wald 1945, as for `replay`) tells "at least every second time" from "at most
+//! once in twenty"; one of which that cannot be told is passed over, and said.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,10 +43,12 @@ Exit codes:
 pub struct BisectArgs {
     /// An invalid run: its name, `latest`, or its folder
     pub run: String,
-    /// Programs of the run's system, from the oldest to the newest; with --build whatever the command takes
+    /// Programs of the run's system, from the oldest to the newest; with --build whatever the
+    /// command takes
     #[arg(required = true, num_args = 2.., value_name = "VERSION")]
     pub versions: Vec<String>,
-    /// A command of the shell that makes the program of the version `{}`, and prints its path as its last line
+    /// A command of the shell that makes the program of the version `{}`, and prints its path as
+    /// its last line
     #[arg(long, value_name = "COMMAND")]
     pub build: Option<String>,
     #[command(flatten)]

@@ -1,8 +1,8 @@
 //! `schism matrix`: a night of runs that CI can trust.
 //!
-//! [`cells`] makes a night of a file, [`here`] says what this machine cannot do of it, [`deal`] which cells are
-//! whose; [`night`] runs them and [`record`] keeps what came of each run; [`state`] makes a cell's result of
-//! its runs, [`gate`] a night's of its cells; [`output`] tells it.
+//! [`cells`] makes a night of a file, [`here`] says what this machine cannot do of it, [`deal`]
+//! which cells are whose; [`night`] runs them and [`record`] keeps what came of each run; [`state`]
+//! makes a cell's result of its runs, [`gate`] a night's of its cells; [`output`] tells it.
 
 mod cells;
 pub mod child;
@@ -73,10 +73,12 @@ struct NightArgs {
     /// Runs at a time, each in a lab of its own [default: the file's, or as cores and memory allow]
     #[arg(long, short)]
     jobs: Option<usize>,
-    /// Which night this is: a name. One that is there goes on [default: the latest that is not at its end, else the time]
+    /// Which night this is: a name. One that is there goes on [default: the latest that is not at
+    /// its end, else the time]
     #[arg(long, env = "SCHISM_NIGHT", value_name = "NAME", value_parser = plain_name)]
     night: Option<String>,
-    /// Nights to hold the figures against: folders in which some are, anywhere; may be given several times
+    /// Nights to hold the figures against: folders in which some are, anywhere; may be given
+    /// several times
     #[arg(long, value_name = "DIR")]
     baseline: Vec<PathBuf>,
     /// MiB that have to be free in the store for a run to begin

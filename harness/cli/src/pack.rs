@@ -1,8 +1,9 @@
 //! `schism pack` and `unpack`: a run as one file, to be sent to somebody or kept with a night.
 //!
-//! `RUN.tar.zst` has the run's folder without the nodes' data folders. It is made of independent frames
-//! of zstd, so any tool reads it. A file that is unpacked may be anybody's: it has one folder, plain files in
-//! it, and no name that leads elsewhere; and it is in the store whole or not at all.
+//! `RUN.tar.zst` has the run's folder without the nodes' data folders. It is made of independent
+//! frames of zstd, so any tool reads it. A file that is unpacked may be anybody's: it has one
+//! folder, plain files in it, and no name that leads elsewhere; and it is in the store whole or not
+//! at all.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};

@@ -9,9 +9,10 @@
 //! which fault matters?   the rate with each, and without it
 //! ```
 //!
-//! A candidate counts as going wrong when a sequential test is sure of it (Wald 1945, as for `replay`: at
-//! least every second time against at most once in twenty, in error in at most one of twenty), so one lucky run
-//! neither takes a fault away nor keeps one. The best so far is on the disk at any time.
+//! A candidate counts as going wrong when a sequential test is sure of it (Wald 1945, as for
+//! `replay`: at least every second time against at most once in twenty, in error in at most one of
+//! twenty), so one lucky run neither takes a fault away nor keeps one. The best so far is on the
+//! disk at any time.
 
 mod minimal;
 mod trial;
@@ -58,7 +59,8 @@ pub struct ShrinkArgs {
     /// A run's name, `latest`, or a run's folder
     #[arg(default_value = "latest")]
     pub run: String,
-    /// Where the best so far is kept, as NAME.toml and NAME.json [default: `shrunk` in the run's folder]
+    /// Where the best so far is kept, as NAME.toml and NAME.json [default: `shrunk` in the run's
+    /// folder]
     #[arg(long, short, value_name = "NAME")]
     pub output: Option<PathBuf>,
     /// At most so many runs in all
@@ -315,7 +317,8 @@ impl Shrinking<'_> {
         }
     }
 
-    /// For each fault that is left, the rate without it. Of more than a few none is alone what matters.
+    /// For each fault that is left, the rate without it. Of more than a few none is alone what
+    /// matters.
     fn which_matter(&mut self) -> Result<Vec<Rate>, Failure> {
         const FEW: usize = 6;
         let entries = self.best.schedule.entries.clone();

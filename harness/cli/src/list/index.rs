@@ -1,7 +1,7 @@
 //! What `list` knows of runs from before, so that a store with many is listed at once.
 //!
-//! It is a file in the store that anybody may remove: it is made anew. A run's line counts only as long
-//! as the run's files are as they were; what has none is looked at.
+//! It is a file in the store that anybody may remove: it is made anew. A run's line counts only as
+//! long as the run's files are as they were; what has none is looked at.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};

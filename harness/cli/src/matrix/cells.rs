@@ -19,7 +19,8 @@ use crate::exit::Failure;
 use crate::run::Keep;
 use crate::spec::{Machine, Spec};
 
-/// From a run's start to its main phase, and from there to its verdict, where nobody has measured it.
+/// From a run's start to its main phase, and from there to its verdict, where nobody has measured
+/// it.
 const AROUND: Duration = Duration::from_secs(8);
 
 /// A night's work.
@@ -180,7 +181,11 @@ impl Night {
                 },
                 ..combo.spec.clone()
             };
-            let whole = (combo.id(), spec, &combo.expect, &combo.program);
+            // As the file has it: machines may keep the file in different folders.
+            let folder = self.path.parent().unwrap_or(Path::new(""));
+            let program = combo.program.as_deref();
+            let program = program.map(|path| path.strip_prefix(folder).unwrap_or(path));
+            let whole = (combo.id(), spec, &combo.expect, program);
             let whole = serde_json::to_vec(&whole).expect("it has only text keys");
             hash.update(whole);
         }

@@ -1,5 +1,5 @@
-//! One run, as a program of its own: ended by a watchdog if need be, and told from one that the kernel
-//! killed for memory.
+//! One run, as a program of its own: ended by a watchdog if need be, and told from one that the
+//! kernel killed for memory.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;

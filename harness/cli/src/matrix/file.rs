@@ -1,4 +1,5 @@
-//! A matrix as a person writes it: TOML, read as a whole; what is wrong is said with line and column.
+//! A matrix as a person writes it: TOML, read as a whole; what is wrong is said with line and
+//! column.
 //!
 //! ```toml
 //! version = 1

@@ -1,10 +1,11 @@
 //! By what an anomaly is known again, whatever the seed.
 //!
-//! Two runs that went wrong in the same way differ in nearly everything: which key, which nodes, when,
-//! how many anomalies there are, and which symptoms clients saw of it. What stays is *what* went wrong, as near to its cause
-//! as anybody saw, *where* (system with its parameters, workload), and the shape of its core: which
-//! checker saw it, which kinds of operations it takes, and which families of faults, if any are needed. How well that
-//! holds has been measured: `harness/docs/nightly.md`.
+//! Two runs that went wrong in the same way differ in nearly everything: which key, which nodes,
+//! when, how many anomalies there are, and which symptoms clients saw of it. What stays is *what*
+//! went wrong, as near to its cause as anybody saw, *where* (system with its parameters, workload),
+//! and the shape of its core: which checker saw it, which kinds of operations it takes, and which
+//! families of faults, if any are needed. How well that holds has been measured:
+//! `harness/docs/nightly.md`.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -97,9 +98,9 @@ pub fn of_run(run: &Run) -> Result<Option<Fingerprint>, Failure> {
     Ok(of(&spec, &judged.analyses, &history))
 }
 
-/// Kinds that stand nearer to a cause than what clients see, the nearest first: what a node forgot, a
-/// rule that it broke, what it made of that. Of the first, all that are there are taken: a disk that
-/// loses everything is another bug than one that loses promises.
+/// Kinds that stand nearer to a cause than what clients see, the nearest first: what a node forgot,
+/// a rule that it broke, what it made of that. Of the first, all that are there are taken: a disk
+/// that loses everything is another bug than one that loses promises.
 const FORGOTTEN: &[&str] = &["accepted value forgotten", "promise forgotten"];
 const CAUSES: &[&str] = &[
     "work not proven",
@@ -164,7 +165,8 @@ fn core(analyses: &[Analysis]) -> Option<Core<'_>> {
     })
 }
 
-/// What was done, each once: how many of each there are is chance, and so is what else one of many has.
+/// What was done, each once: how many of each there are is chance, and so is what else one of many
+/// has.
 fn operations(core: &Core, history: &History) -> String {
     let fs = |anomaly: &&Anomaly| -> BTreeSet<String> {
         let ops = anomaly.ops.iter().filter_map(|index| history.find(*index));
@@ -182,8 +184,8 @@ fn operations(core: &Core, history: &History) -> String {
         .join("+")
 }
 
-/// The families of the faults that the run had, unless it goes wrong without any: where operations that
-/// contradict each other are all past before a fault begins, or begin when all are over.
+/// The families of the faults that the run had, unless it goes wrong without any: where operations
+/// that contradict each other are all past before a fault begins, or begin when all are over.
 fn faults(core: &Core, history: &History) -> String {
     let spans = fault::spans(history);
     let held: Vec<_> = spans.iter().filter(|span| span.held()).collect();

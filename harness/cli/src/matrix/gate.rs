@@ -1,7 +1,7 @@
 //! What a night has come to: a colour for every cell, and whether the night is green.
 //!
-//! It is made of nothing but the night's file, so a shard, a night that still goes on and a merged one
-//! are judged alike.
+//! It is made of nothing but the night's file, so a shard, a night that still goes on and a merged
+//! one are judged alike.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
@@ -254,8 +254,8 @@ fn shown<'a>(
     }
 }
 
-/// A canary is one combination: where no seed of it found anything, those that looked are silent. What
-/// was not run may still find it.
+/// A canary is one combination: where no seed of it found anything, those that looked are silent.
+/// What was not run may still find it.
 fn judge_canaries(cells: &mut [Shown]) {
     let mut found: BTreeMap<(String, String, String), bool> = BTreeMap::new();
     let key = |cell: &Planned| {
@@ -346,7 +346,8 @@ impl Judged<'_> {
         // What was killed for memory counts neither way.
         let counted_in = all - self.ended(Ending::OutOfMemory);
         let share = 100.0 * told as f64 / counted_in.max(1) as f64;
-        if left == 0 && (share < self.head.gate.verdicts || told == 0) {
+        // A shard may have nothing to do.
+        if all > 0 && left == 0 && (share < self.head.gate.verdicts || told == 0) {
             let wanted = self.head.gate.verdicts;
             let text = format!(
                 "a verdict in {told} of {}, {share:.0} %: {wanted} % are wanted",

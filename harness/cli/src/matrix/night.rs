@@ -1,5 +1,5 @@
-//! A night goes on: cells are run, several at a time, until all are done, the budget is used up, or the
-//! harness cannot go on. Whatever ends it, what was finished is in the night's file.
+//! A night goes on: cells are run, several at a time, until all are done, the budget is used up, or
+//! the harness cannot go on. Whatever ends it, what was finished is in the night's file.
 
 mod board;
 

@@ -1,7 +1,8 @@
-//! Delta debugging: Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002.
+//! Delta debugging: Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input",
+//! 2002.
 
-/// The fewest of the items, in their order, that still fail: no single one of them can be taken away. Whether all of them
-/// fail is known; whether none do is asked first.
+/// The fewest of the items, in their order, that still fail: no single one of them can be taken
+/// away. Whether all of them fail is known; whether none do is asked first.
 ///
 /// # Errors
 /// As `fails`.
@@ -19,7 +20,8 @@ pub fn minimal<T: Clone, E>(
         match smaller(&chunks, fails)? {
             Some((fewer, whole)) => {
                 items = fewer;
-                // A chunk begins anew; of what is left without one the others are as fine as before.
+                // A chunk begins anew; of what is left without one the others are as fine as
+                // before.
                 parts = if whole { 2 } else { (parts - 1).max(2) };
             }
             None if size == 1 => break,
