@@ -10,6 +10,7 @@ use crate::client_check::ClientCheckArgs;
 use crate::compare::CompareArgs;
 use crate::convert::ConvertArgs;
 use crate::doctor::DoctorArgs;
+use crate::explain::ExplainArgs;
 use crate::heal::HealArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs};
@@ -60,6 +61,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Run a recorded run again, several times: how often does it end as it did?
     Replay(ReplayArgs),
+    /// Tell what happened around an anomaly, on one clock
+    Explain(ExplainArgs),
     /// Find the least that still goes wrong as a run did: fewest faults, shortest, least load
     Shrink(ShrinkArgs),
     /// Find the first of several versions in which a run goes wrong

@@ -18,6 +18,7 @@ mod doctor;
 mod domain;
 mod exit;
 mod experiment;
+mod explain;
 mod flags;
 mod grid;
 mod heal;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::command(&args),
         Command::Report(args) => report::command(args),
         Command::Replay(args) => replay::command(args),
+        Command::Explain(args) => explain::command(&args),
         Command::Shrink(args) => shrink::command(&args),
         Command::Bisect(args) => bisect::command(&args),
         Command::Fingerprint(args) => matrix::fingerprint::command(&args),

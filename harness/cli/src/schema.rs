@@ -14,6 +14,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("compare", include_str!("../../docs/schema/compare.json")),
     ("doctor", include_str!("../../docs/schema/doctor.json")),
     ("errors", include_str!("../../docs/schema/errors.json")),
+    ("explain", include_str!("../../docs/schema/explain.json")),
     ("failure", include_str!("../../docs/schema/failure.json")),
     ("flaws", include_str!("../../docs/schema/flaws.json")),
     ("list", include_str!("../../docs/schema/list.json")),

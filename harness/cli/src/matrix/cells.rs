@@ -182,7 +182,11 @@ impl Night {
                 },
                 ..combo.spec.clone()
             };
-            let whole = (combo.id(), spec, &combo.expect, &combo.program);
+            // As the file has it: machines may keep the file in different folders.
+            let folder = self.path.parent().unwrap_or(Path::new(""));
+            let program = combo.program.as_deref();
+            let program = program.map(|path| path.strip_prefix(folder).unwrap_or(path));
+            let whole = (combo.id(), spec, &combo.expect, program);
             let whole = serde_json::to_vec(&whole).expect("it has only text keys");
             hash.update(whole);
         }

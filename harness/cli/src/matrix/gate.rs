@@ -346,7 +346,8 @@ impl Judged<'_> {
         // What was killed for memory counts neither way.
         let counted_in = all - self.ended(Ending::OutOfMemory);
         let share = 100.0 * told as f64 / counted_in.max(1) as f64;
-        if left == 0 && (share < self.head.gate.verdicts || told == 0) {
+        // A shard may have nothing to do.
+        if all > 0 && left == 0 && (share < self.head.gate.verdicts || told == 0) {
             let wanted = self.head.gate.verdicts;
             let text = format!(
                 "a verdict in {told} of {}, {share:.0} %: {wanted} % are wanted",

@@ -352,3 +352,68 @@ fn the_first_version_in_which_a_run_goes_wrong_is_found() {
         .says(&["9: --build ended", "v9"]);
     place.assert_nothing_left();
 }
+
+#[test]
+fn a_run_is_told_around_its_anomaly_and_around_any_operation() {
+    let place = Place::new();
+    let run = recorded(&place, "20260101T000000-bad", "2");
+    // With a fault in force and a daemon that ended, shortly before the end.
+    let history = run.join("history.jsonl");
+    let text = fs::read_to_string(&history).expect("ours");
+    let (head, last) = text.trim_end().rsplit_once('\n').expect("lines");
+    let crash = "{\"index\":360,\"time\":3595000000,\"process\":\"nemesis\",\"type\":\"info\",\"f\":\"crash\",\
+        \"value\":{\"daemon\":\"paxos-kv\",\"pid\":7,\"status\":\"signal 6\"},\"node\":\"n1\"}";
+    fs::write(&history, format!("{head}\n{last}\n{crash}\n")).expect("ours");
+    place.schism(&["check"]).exits(1);
+    let told = place.schism(&["explain"]).exits(0);
+    told.prints(&[
+        "INVALID  paxos-kv register",
+        // The last operation reads what nobody wrote.
+        ">     3.580      358  n3   2 asks read [0 nil], until 3.590: ok [0 2]",
+        "asks write [0 1]",
+        "n1   paxos-kv ended by itself: signal 6",
+    ]);
+    let json = |args: &[&str]| -> serde_json::Value {
+        let ended = place
+            .schism(&[&["explain", "--json"], args].concat())
+            .exits(0);
+        serde_json::from_str(&ended.stdout).expect("it is JSON")
+    };
+    let marked = |story: &serde_json::Value| -> Vec<u64> {
+        let lines = story["lines"].as_array().expect("lines").iter();
+        lines
+            .filter(|line| line["core"] == true)
+            .filter_map(|line| line["op"].as_u64())
+            .collect()
+    };
+    let story = json(&[]);
+    assert!(marked(&story).contains(&358));
+    // One operation each 20 ms, from 0.3 s before.
+    let ops = story["lines"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .filter(|line| line["what"] == "op");
+    assert_eq!((ops.count(), &story["untold"]), (16, &0.into()));
+    let around = json(&["--around", "0"]);
+    assert_eq!(marked(&around), [0]);
+    assert_eq!(around["kind"], serde_json::Value::Null);
+    assert!(
+        around["until_s"].as_f64().is_some_and(|s| s < 0.5),
+        "{around}"
+    );
+    place
+        .schism(&["explain", "--around", "1"])
+        .exits(USAGE)
+        .says(&["no operation begins with event 1"]);
+    recorded(&place, "20260102T000000-good", "1");
+    place.schism(&["check"]);
+    place
+        .schism(&["explain"])
+        .exits(USAGE)
+        .says(&["without an anomaly", "--around OP"]);
+    place
+        .schism(&["explain", "nothing"])
+        .exits(USAGE)
+        .says(&["nothing"]);
+}

@@ -258,6 +258,11 @@ fn everything_printed_as_json_is_as_its_published_schema_says() {
     published(&place, "check", &read(&place.latest().join("results.json")));
     published(
         &place,
+        "explain",
+        &printed(&["explain", "--around", &first_operation(&place), "--json"]),
+    );
+    published(
+        &place,
         "replay",
         &printed(&["replay", "latest", "-n", "1", "--json"]),
     );
@@ -301,6 +306,16 @@ fn everything_printed_as_json_is_as_its_published_schema_says() {
         .schism(&["schema"])
         .exits(0)
         .prints(&["schism merge --json"]);
+}
+
+/// The event with which an operation of the latest run begins.
+fn first_operation(place: &Place) -> String {
+    let history = std::fs::read_to_string(place.latest().join("history.jsonl")).expect("recorded");
+    let invoked = history
+        .lines()
+        .find(|line| line.contains("\"invoke\"") && !line.contains("nemesis"));
+    let event: Value = serde_json::from_str(invoked.expect("something was asked")).expect("JSON");
+    event["index"].to_string()
 }
 
 /// With everything in it that a night may have.
