@@ -7,7 +7,7 @@ use clap::Args;
 use nemeses::schedule::{NemesisSpec, Schedule};
 use report::experiment::{Arm, ClockTest, Comparison, Group, Measure, Rule, number};
 use serde_json::{Value as Json, json};
-use workloads::systems::{self, TimeRule};
+use workloads::systems::{self, Entry, TimeRule};
 
 use crate::exit::Failure;
 use crate::experiment::{CODES, ExperimentArgs, Question, command_line, conclude};
@@ -54,9 +54,9 @@ pub struct CompareArgs {
 
 /// One of the two.
 struct Side {
+    /// As it was given.
     system: String,
-    /// Whether it has a leader that faults can be aimed at.
-    leads: bool,
+    entry: &'static Entry,
     params: Vec<(String, String)>,
     /// For people: the system, with its parameters where they tell the two apart.
     label: String,
@@ -69,7 +69,7 @@ struct Place(usize);
 pub fn command(mut args: CompareArgs) -> Result<ExitCode, Failure> {
     let sides = sides(&args)?;
     // What cannot be done to one of them would not be the same for both.
-    args.experiment.drawing.no_leader |= !sides.iter().all(|side| side.leads);
+    args.experiment.drawing.no_leader |= !sides.iter().all(|side| side.entry.leads);
     // Both are asked the same.
     if args.experiment.workload.is_none() {
         let first = systems::find(&args.system_a).map_err(Failure::usage)?;
@@ -146,7 +146,8 @@ pub fn command(mut args: CompareArgs) -> Result<ExitCode, Failure> {
         true => json(&comparison).to_string(),
         false => text(&comparison, &args),
     };
-    let page = experiment.page(&format!("compare-{}-{}", args.system_a, args.system_b));
+    let [a, b] = sides.map(|side| side.entry.name);
+    let page = experiment.page(&format!("compare-{a}-{b}"));
     let html = report::experiment::compare(&comparison);
     conclude(&page, &html, &output, experiment.json, &answers.trials)
 }
@@ -162,9 +163,9 @@ fn rule(rule: &TimeRule) -> Rule {
 /// The two systems with what each is given.
 fn sides(args: &CompareArgs) -> Result<[Side; 2], Failure> {
     let names = [&args.system_a, &args.system_b];
-    let mut leads = [false; 2];
-    for (leads, name) in leads.iter_mut().zip(names) {
-        *leads = systems::find(name).map_err(Failure::usage)?.leads;
+    let mut entries = Vec::new();
+    for name in names {
+        entries.push(systems::find(name).map_err(Failure::usage)?);
     }
     let mut params = [args.param_a.clone(), args.param_b.clone()];
     for (name, value) in &args.param {
@@ -205,7 +206,7 @@ fn sides(args: &CompareArgs) -> Result<[Side; 2], Failure> {
     };
     Ok([0, 1].map(|i| Side {
         system: names[i].clone(),
-        leads: leads[i],
+        entry: entries[i],
         params: params[i].clone(),
         label: label(i),
     }))

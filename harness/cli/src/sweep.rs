@@ -131,7 +131,7 @@ pub fn command(args: SweepArgs) -> Result<ExitCode, Failure> {
         asked.insert(1, ("tied".into(), tied.join(", ")));
     }
     let sweep = Sweep {
-        system: args.system.clone(),
+        system: entry.name.into(),
         parameter: param.name.into(),
         unit: unit.name.into(),
         log: scale == Scale::Log,

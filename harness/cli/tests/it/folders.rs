@@ -104,16 +104,17 @@ fn a_server_that_loses_writes_is_found_over_plain_http_and_its_sound_twin_is_val
 fn a_client_in_python_serves_a_run() {
     let place = Place::new();
     let system = example("simple-kv-client").display().to_string();
-    place
-        .schism(&killed(&system, &["-w", "set"]))
-        .exits(0)
-        .prints(&["VALID"]);
+    // Few clients: each is a program that has to start, on a machine that may be busy.
+    let few = ["-c", "3", "-r", "60", "-w"];
+    let run = |more: &[&str]| {
+        let args = killed(&system, &few)
+            .into_iter()
+            .chain(more.iter().copied());
+        place.schism(&args.collect::<Vec<_>>())
+    };
+    run(&["set"]).exits(0).prints(&["VALID"]);
     place.assert_nothing_left();
-    place
-        .schism(&killed(
-            &system,
-            &["-w", "cas-register", "--param", "sync=never"],
-        ))
+    run(&["cas-register", "--param", "sync=never"])
         .exits(1)
         .prints(&["INVALID"]);
     place.assert_nothing_left();
@@ -158,7 +159,7 @@ fn what_a_person_got_wrong_is_said_before_anything_starts() {
     place
         .schism(&[&run[..], &["-p", "sink=x"]].concat())
         .exits(64)
-        .says(&["\"sync\""]);
+        .says(&["there are sync, keys"]);
     place
         .schism(&["run", "brokn"])
         .exits(64)
@@ -169,7 +170,7 @@ fn what_a_person_got_wrong_is_said_before_anything_starts() {
     place
         .schism(&run)
         .exits(4)
-        .says(&["unrecognized arguments", "n1"]);
+        .says(&["arguments are required: --data", "n1"]);
     place.assert_nothing_left();
 }
 
@@ -267,4 +268,81 @@ fn a_client_is_tried_without_a_run() {
             "a second answer to 1",
         ]);
     place.schism(&["client-check"]).exits(64);
+}
+
+/// Three nodes, a leader, refusals that say that they are definite: all of it from one file.
+const STRANGER: &str = r#"about = "a replicated key-value store as a stranger sees it"
+workloads = ["register", "cas-register"]
+port = 4001
+[programs]
+node = "PROGRAM"
+[lists]
+cluster = { each = "{name}={address}:5001" }
+[daemon]
+command = [
+    "{program.node}", "--id", "{name}", "--data", "{data}", "--client-addr", "{address}:{port}",
+    "--peer-addr", "{address}:5001", "--peers", "{list.cluster}",
+]
+[ready]
+http = "/kv?prefix=none"
+[leader]
+http = "/debug/status"
+json = "/leader"
+[client.http.read]
+request = "GET /kv/{key}"
+value = "/value"
+absent = [{ status = 404 }]
+[client.http.write]
+request = "PUT /kv/{key}"
+body = "{value}"
+fail = [{ json = "/definite", equals = true }]
+[client.http.cas]
+request = "POST /kv/{key}/cas"
+body = '{"from": {from}, "to": {to}}'
+conflict = [{ status = 409 }]
+fail = [{ json = "/definite", equals = true }]
+"#;
+
+#[test]
+fn a_replicated_store_is_tested_as_a_stranger_would_and_its_flaw_is_found() {
+    let place = Place::new();
+    let node = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name("paxos-kv");
+    let text = STRANGER.replace("PROGRAM", &node.display().to_string());
+    for (folder, flaw) in [
+        ("sound", ""),
+        ("flawed", "\"--flaw\", \"stale-read-leader\",\n]"),
+    ] {
+        fs::create_dir(place.path().join(folder)).unwrap();
+        let text = match flaw {
+            "" => text.clone(),
+            flaw => text.replacen("\n]", &format!("\n{flaw}"), 1),
+        };
+        fs::write(place.path().join(folder).join("system.toml"), text).unwrap();
+    }
+    // The leader alone, three times: whoever is deposed goes on answering what it had.
+    let fault = |at: u32| {
+        format!(
+            "[[fault]]\nat = \"{at}s\"\nlasts = \"4s\"\nfamily = \"partition\"\nshape = \"leader\"\n"
+        )
+    };
+    let schedule = format!("version = 1\n{}{}{}", fault(1), fault(7), fault(13));
+    let schedule = place.file("leader.toml", schedule).display().to_string();
+    let run = |folder: &str| {
+        let args = [
+            "run",
+            folder,
+            "--time-limit",
+            "19s",
+            "--seed",
+            "5",
+            "--schedule",
+            &schedule,
+        ];
+        place.schism(&args)
+    };
+    run("./sound")
+        .exits(0)
+        .prints(&["VALID", "3 of 3 faults held"]);
+    run("./flawed").exits(1).prints(&["INVALID", "stale read"]);
+    place.assert_nothing_left();
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::answers::{Answers, HttpCall, HttpCalls};
 use super::file::{
     AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, LeaderFile, ListFile, ParamFile,
-    ReadyFile, Text,
+    Text,
 };
 use super::place::FolderError;
 use super::template::Template;
@@ -135,7 +135,7 @@ impl Reader<'_> {
             calls,
             port: *file.port.get_ref(),
             install: file.install.clone(),
-            version: templates(&file.version)?,
+            version: self.on_a_node(file, &file.version)?,
             start_time: self.duration(file.start_time.as_ref())?,
             recovery_time: self.duration(file.recovery_time.as_ref())?,
             may_crash: file.may_crash,
@@ -158,7 +158,7 @@ impl Reader<'_> {
             files: files
                 .map(|(name, from)| self.file(folder, name, from, &known))
                 .collect::<Read<_>>()?,
-            ready: self.ready(file.ready.span().start, file.ready.get_ref(), &known)?,
+            ready: self.ready(file)?,
             leader: file
                 .leader
                 .as_ref()
@@ -329,7 +329,17 @@ impl Reader<'_> {
         }
     }
 
-    fn ready(&self, at: usize, ready: &ReadyFile, known: &[String]) -> Read<Ready> {
+    /// A command that is run on a node by itself, where nothing is known of the others.
+    fn on_a_node(&self, file: &File, argv: &[Text]) -> Read<Vec<Template>> {
+        let mut known = self.of_node(&["data", "log"]);
+        known.extend(file.programs.keys().map(|name| format!("program.{name}")));
+        argv.iter()
+            .map(|text| self.template(text, &known))
+            .collect()
+    }
+
+    fn ready(&self, file: &File) -> Read<Ready> {
+        let (at, ready) = (file.ready.span().start, file.ready.get_ref());
         let tcp = ready.tcp.then_some(());
         match (&ready.http, tcp, &ready.exec, &ready.log) {
             (Some(path), None, None, None) => Ok(Ready::Http {
@@ -346,11 +356,9 @@ impl Reader<'_> {
                 },
             }),
             (None, Some(()), None, None) => Ok(Ready::Tcp),
-            (None, None, Some(argv), None) if !argv.is_empty() => Ok(Ready::Exec(
-                argv.iter()
-                    .map(|text| self.template(text, known))
-                    .collect::<Read<_>>()?,
-            )),
+            (None, None, Some(argv), None) if !argv.is_empty() => {
+                Ok(Ready::Exec(self.on_a_node(file, argv)?))
+            }
             (None, None, None, Some(line)) if !line.is_empty() => Ok(Ready::Log(line.clone())),
             _ => self.wrong(
                 at,

@@ -59,8 +59,12 @@ pub struct Greeting {
     pub workload: String,
 }
 
+/// Programs of one node whose clients are over, with nothing open: the next client takes one.
+pub type Idle = Arc<Mutex<Vec<Running>>>;
+
 /// The program of one client.
 pub struct Process {
+    idle: Idle,
     argv: Vec<String>,
     folder: PathBuf,
     greeting: Greeting,
@@ -250,9 +254,21 @@ pub fn shown(line: &[u8]) -> String {
     shown
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One with an open operation is not here: it was taken out, and has ended.
+        let running = self.running.take();
+        self.idle
+            .lock()
+            .expect("no panic while held")
+            .extend(running);
+    }
+}
+
 impl Process {
-    pub fn new(argv: Vec<String>, folder: PathBuf, greeting: Greeting) -> Process {
+    pub fn new(argv: Vec<String>, folder: PathBuf, greeting: Greeting, idle: Idle) -> Process {
         Process {
+            idle,
             argv,
             folder,
             greeting,
@@ -265,7 +281,8 @@ impl Process {
     /// operation has not been sent.
     async fn ready(&mut self) -> Result<Running, OpError> {
         let definite = |e: OpError| OpError::new(REFUSED, format!("{}: {}", e.code.code, e.detail));
-        let mut running = match self.running.take() {
+        let idle = || self.idle.lock().expect("no panic while held").pop();
+        let mut running = match self.running.take().or_else(idle) {
             Some(running) => running,
             None => Running::start(&self.argv, &self.folder, &self.greeting)
                 .await

@@ -251,7 +251,7 @@ async fn sense(
             .kind
             .map_or("no type".into(), |kind| format!("{kind:?}").to_lowercase());
         match right {
-            true => trials.fine(what, format!("{asked}: as it should be")),
+            true => trials.fine(what, format!("{asked}: {kind} with {got}")),
             false => {
                 let wanted = expected.map_or("ok".to_string(), |value| value.to_string());
                 trials.wrong(what, format!("{asked}: {kind} with {got}, not {wanted}"));

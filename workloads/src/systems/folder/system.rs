@@ -1,8 +1,9 @@
 //! A described system on its nodes: templates filled in, programs started, questions asked.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use agent::protocol::{Daemon, Request};
@@ -18,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::answers;
 use super::description::{Client, Description, Leader, Ready};
-use super::process::{Greeting, Process};
+use super::process::{Greeting, Idle, Process};
 use super::template::Template;
 use crate::http::{Http, Patience};
 use crate::interface::{Kv, OpenKv};
@@ -37,6 +38,8 @@ pub struct Described {
     params: Params,
     workload: String,
     programs: Vec<Program>,
+    /// Client programs that wait for another client, by their node.
+    idle: Mutex<BTreeMap<Name, Idle>>,
     /// Every node, once they are known.
     nodes: OnceLock<Vec<(Name, IpAddr)>>,
 }
@@ -56,6 +59,7 @@ impl Described {
             params,
             workload,
             programs,
+            idle: Mutex::default(),
             nodes: OnceLock::new(),
         }
     }
@@ -145,6 +149,17 @@ impl Described {
     }
 }
 
+/// Whether the address stands in the text, and is not the beginning of another: `10.0.0.1` is not in
+/// `http://10.0.0.12:80`.
+fn has_address(text: &str, address: IpAddr) -> bool {
+    let address = address.to_string();
+    let more = |c: char| c.is_ascii_hexdigit() || ".:".contains(c);
+    text.match_indices(&address).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + address.len()..]);
+        !before.ends_with(more) && !after.starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
 #[async_trait]
 impl System for Described {
     fn name(&self) -> &str {
@@ -205,10 +220,8 @@ impl System for Described {
                 matches!(connected, Ok(Ok(_)))
             }
             Ready::Exec(argv) => {
-                let argv = argv.iter().map(|template| {
-                    template.fill(|name| self.value(node, std::slice::from_ref(node), name))
-                });
-                run(node, argv.collect()).await.is_ok()
+                let argv = self.fill(argv, node, std::slice::from_ref(node));
+                run(node, argv).await.is_ok()
             }
             Ready::Log(line) => {
                 let log = node
@@ -242,7 +255,7 @@ impl System for Described {
         }
         let named = |answer: &Json| {
             let text = answer.as_str()?;
-            let is = |n: &&Node| n.name == text || text.contains(&n.address.to_string());
+            let is = |n: &&Node| n.name == text || has_address(text, n.address);
             nodes.iter().find(is).map(|n| n.name.clone())
         };
         let opinions: Vec<Name> = said
@@ -296,6 +309,9 @@ impl OpenKv for Described {
                 let folder = self.description.folder.display().to_string();
                 let fill = |template: &Template| template.fill(|_| folder.clone());
                 let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
+                let mut all = self.idle.lock().expect("no panic while held");
+                let idle = all.entry(node.name.clone()).or_default().clone();
+                drop(all);
                 Box::new(Process::new(
                     command.iter().map(fill).collect(),
                     PathBuf::from(&folder),
@@ -311,8 +327,12 @@ impl OpenKv for Described {
                             .collect(),
                         workload: self.workload.clone(),
                     },
+                    idle,
                 ))
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

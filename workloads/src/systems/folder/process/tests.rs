@@ -20,7 +20,7 @@ fn greeting() -> Greeting {
 /// A client whose program is this shell script.
 fn client(script: &str) -> Process {
     let argv = ["/bin/sh", "-c", script].map(String::from);
-    Process::new(argv.to_vec(), "/".into(), greeting())
+    Process::new(argv.to_vec(), "/".into(), greeting(), Idle::default())
 }
 
 fn after_init(script: &str) -> Process {
@@ -143,7 +143,12 @@ async fn after_a_mistake_a_new_program_takes_over() {
 
 #[tokio::test]
 async fn nothing_was_sent_to_a_program_that_never_began() {
-    let mut missing = Process::new(vec!["/no/such/program".into()], "/".into(), greeting());
+    let mut missing = Process::new(
+        vec!["/no/such/program".into()],
+        "/".into(),
+        greeting(),
+        Idle::default(),
+    );
     let (code, definite, detail) = put(&mut missing).await;
     assert_eq!((code, definite), ("refused", true));
     assert!(detail.contains("/no/such/program"), "{detail}");
@@ -152,7 +157,7 @@ async fn nothing_was_sent_to_a_program_that_never_began() {
     for (script, words) in [
         (dies, "ModuleNotFoundError"),
         (refuses, "init"),
-        ("echo hm", "hm"),
+        ("echo hm; read l", "hm"),
     ] {
         let (code, definite, detail) = put(&mut client(script)).await;
         assert_eq!((code, definite), ("refused", true), "{script}: {detail}");
@@ -172,6 +177,22 @@ async fn a_slow_start_is_waited_for_over_several_operations() {
         tries += 1;
         assert!(tries < 60);
     }
+}
+
+/// Starting a program can take longer than all that it is asked.
+#[tokio::test]
+async fn a_program_with_nothing_open_serves_the_next_client() {
+    let answer =
+        |id| format!("read l; echo '{{\"id\":{id},\"type\":\"info\",\"error\":\"'$$'\"}}'");
+    let script = format!("{INIT}; {}; {}; read l", answer(1), answer(2));
+    let argv = ["/bin/sh", "-c", &script].map(String::from);
+    let idle = Idle::default();
+    let next = || Process::new(argv.to_vec(), "/".into(), greeting(), idle.clone());
+    let (mut first, mut beside) = (next(), next());
+    let (one, other) = (put(&mut first).await, put(&mut beside).await);
+    assert_ne!(one, other, "two clients at a time are two programs");
+    drop(first);
+    assert_eq!(put(&mut next()).await, one);
 }
 
 /// A client that is given up ends with all that it started.
