@@ -1,7 +1,7 @@
 //! `schism explain`: what happened around an anomaly, line by line, on the history's clock.
 //!
-//! It tells what was asked of the core's keys, by whom, of which node, and what was answered; which faults
-//! were in force; which daemons ended. The operations that contradict each other are marked.
+//! It tells what was asked of the core's keys, by whom, of which node, and what was answered; which
+//! faults were in force; which daemons ended. The operations that contradict each other are marked.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -223,8 +223,8 @@ fn line(op: &Op, core: bool) -> Line {
     }
 }
 
-/// Faults that were in force in the window, as they begin and end; one that was before stands at its
-/// beginning.
+/// Faults that were in force in the window, as they begin and end; one that was before stands at
+/// its beginning.
 fn faults(history: &History, window: (Time, Time)) -> Vec<Line> {
     let line = |at: Time, text: String| Line {
         at_s: at.as_secs_f64(),

@@ -149,8 +149,8 @@ impl Described {
     }
 }
 
-/// Whether the address stands in the text, and is not the beginning of another: `10.0.0.1` is not in
-/// `http://10.0.0.12:80`.
+/// Whether the address stands in the text, and is not the beginning of another: `10.0.0.1` is not
+/// in `http://10.0.0.12:80`.
 fn has_address(text: &str, address: IpAddr) -> bool {
     let address = address.to_string();
     let more = |c: char| c.is_ascii_hexdigit() || ".:".contains(c);
