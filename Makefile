@@ -69,6 +69,7 @@ bench: build
 	$(CARGO) bench -p checkers
 	$(CARGO) bench -p agent --bench clock
 	$(CARGO) bench -p cli --bench side_by_side
+	$(CARGO) bench -p cli --bench scale
 
 # Every reader is given what nobody would write; what one found before is tried first.
 fuzz:

@@ -1,8 +1,9 @@
-//! What judging a chain costs: one line for each history, best of three, by the clock and in processor
-//! time (one thread), and the most memory that the process ever held, the history included.
+//! What judging a chain costs: one line for each history, best of three, by the clock and in
+//! processor time (one thread), and the most memory that the process ever held, the history
+//! included.
 //!
-//! `cargo bench -p checkers --bench chains`. Five nodes mine a chain in turn; every hundredth block or
-//! so it forks, for one to five blocks, and a node is seen on the fork before it gives it up.
+//! `cargo bench -p checkers --bench chains`. Five nodes mine a chain in turn; every hundredth block
+//! or so it forks, for one to five blocks, and a node is seen on the fork before it gives it up.
 
 use std::time::Instant;
 
@@ -161,7 +162,8 @@ fn history(shape: &Shape) -> History {
     History::of_chunks(vec![events]).expect("a history")
 }
 
-/// Processor seconds that the process has used, where the system tells: in hundredths, as Linux does.
+/// Processor seconds that the process has used, where the system tells: in hundredths, as Linux
+/// does.
 fn processor_s() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(')')?;

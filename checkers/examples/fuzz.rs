@@ -1,17 +1,23 @@
 //! Judges random histories by the engines, and by brute force.
 //!
-//! `cargo run --release -p checkers --example fuzz -- SUBJECT... [--histories N] [--seed S] [--most OPERATIONS] [--lost-takes]`
+//! ```text
+//! cargo run --release -p checkers --example fuzz -- SUBJECT... [--histories N] [--seed S]
+//!     [--most OPERATIONS] [--lost-takes]
+//! ```
 //!
-//! It ends with 1 at the first history on which two differ, after printing it and its seed; certificates are replayed. Subjects
-//! are `register`, `versions`, `kv`, `append`, `rw-register`, `set-whole`, `bank`, `cores`, `files`, `proofs`, `lease`, `total-queue`, `staleness`, `guarantees`, and the models of objects: `queue`,
-//! `stack` and so on. Odd seeds of `register` have unique values. `--most` is for `register` and objects; with `--lost-takes` values are unique, and many dequeues and the like
-//! of unknown outcome.
+//! It ends with 1 at the first history on which two differ, after printing it and its seed;
+//! certificates are replayed. Subjects are `register`, `versions`, `kv`, `append`, `rw-register`,
+//! `set-whole`, `bank`, `cores`, `files`, `proofs`, `lease`, `total-queue`, `staleness`,
+//! `guarantees`, and the models of objects: `queue`, `stack` and so on. Odd seeds of `register`
+//! have unique values. `--most` is for `register` and objects; with `--lost-takes` values are
+//! unique, and many dequeues and the like of unknown outcome.
 //!
-//! `... -- blind-writes --long TRANSACTIONS [--keys K]` judges one serializable history of registers that are written blindly by
-//! 20 sessions, by several models, and says how much time of a processor that took.
+//! `... -- blind-writes --long TRANSACTIONS [--keys K]` judges one serializable history of
+//! registers that are written blindly by 20 sessions, by several models, and says how much time of
+//! a processor that took.
 //!
-//! `... -- MODEL... --long OPERATIONS` judges and verifies one sound history of an object of so many operations by 30
-//! processes instead, and says how long that took.
+//! `... -- MODEL... --long OPERATIONS` judges and verifies one sound history of an object of so
+//! many operations by 30 processes instead, and says how long that took.
 
 use std::process::exit;
 use std::time::{Duration, Instant};
@@ -36,6 +42,8 @@ mod small;
 #[allow(dead_code)]
 #[path = "../tests/it/small_objects.rs"]
 mod small_objects;
+#[path = "../tests/it/splitmix.rs"]
+mod splitmix;
 #[allow(dead_code)]
 #[path = "../tests/it/subjects/mod.rs"]
 mod subjects;

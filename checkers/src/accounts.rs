@@ -1,8 +1,9 @@
 //! Why a history is right whose objects are judged without an order, and who checks that.
 //!
-//! Banks, total queues and leases promise less than an order of all operations. What they promise is counted again
-//! here from the history alone, by code that shares nothing with the checkers. A bank's certificate says of each
-//! read which of the transfers that ran beside it, or of which nobody knows, are in it.
+//! Banks, total queues and leases promise less than an order of all operations. What they promise
+//! is counted again here from the history alone, by code that shares nothing with the checkers. A
+//! bank's certificate says of each read which of the transfers that ran beside it, or of which
+//! nobody knows, are in it.
 
 mod bank;
 mod lease;
@@ -153,7 +154,8 @@ pub fn recount(history: &History, accounts: &Accounts) -> Result<usize, String> 
     }
 }
 
-/// Whether operations of one object break by themselves what it promises, whatever else is counted in its favour.
+/// Whether operations of one object break by themselves what it promises, whatever else is counted
+/// in its favour.
 pub(crate) fn impossible(
     history: &History,
     question: &Terms,

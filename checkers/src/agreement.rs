@@ -27,8 +27,8 @@
 //! | [`held`] | a log against the trace of the same node |
 //! | [`commands`] | logs against the clients' operations |
 //!
-//! What is lacking is not judged, and the summary says so. Of fewer than a majority of the logs, or of the
-//! traces, no verdict is made.
+//! What is lacking is not judged, and the summary says so. Of fewer than a majority of the logs, or
+//! of the traces, no verdict is made.
 
 mod ballots;
 mod commands;

@@ -12,8 +12,8 @@ pub struct Analysis {
     /// The checker's name.
     pub checker: String,
     pub verdict: Verdict,
-    /// Whether nothing could have been wrong: what was found is measured and not judged, and the verdict
-    /// says no more than that it could be.
+    /// Whether nothing could have been wrong: what was found is measured and not judged, and the
+    /// verdict says no more than that it could be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub measured: bool,
     /// One sentence: what was checked and how it came out, or why it could not be decided.
@@ -113,7 +113,8 @@ impl Analysis {
         Analysis::valid(checker, summary).with_anomalies(anomalies, all)
     }
 
-    /// Adds these anomalies, of which there are so many in all. If there is any, the verdict is invalid.
+    /// Adds these anomalies, of which there are so many in all. If there is any, the verdict is
+    /// invalid.
     pub fn with_anomalies(mut self, anomalies: Vec<Anomaly>, all: usize) -> Analysis {
         if !anomalies.is_empty() {
             self.verdict = Verdict::Invalid;

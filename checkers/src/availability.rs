@@ -1,9 +1,10 @@
 //! How much of the time a system served, and how soon again after faults: figures, not a verdict.
 //!
-//! What most of them rest on is the *wait* ([`waits`]): a time in which something was asked of the system
-//! and nothing succeeded. A figure is only as good as what was asked: what was due and never offered, and
-//! how much of what was asked overlapped, are figures too, and the summary says where they spoil the others.
-//! What had not ended when nobody asked any more is at least so long, and is shown as that ([`censored`]).
+//! What most of them rest on is the *wait* ([`waits`]): a time in which something was asked of the
+//! system and nothing succeeded. A figure is only as good as what was asked: what was due and never
+//! offered, and how much of what was asked overlapped, are figures too, and the summary says where
+//! they spoil the others. What had not ended when nobody asked any more is at least so long, and is
+//! shown as that ([`censored`]).
 
 mod censored;
 pub(crate) mod gauges;
@@ -24,9 +25,9 @@ use self::waits::{Wait, first_answer, longest_wait, waits};
 use crate::role::Roles;
 use crate::{Analysis, Budget, Checker, Figure};
 
-/// Waits of this length and more are time without an answer. A tenth of a second is what a person takes
-/// for at once (Miller, "Response time in man-computer conversational transactions", 1968), a second
-/// what does not yet interrupt a thought.
+/// Waits of this length and more are time without an answer. A tenth of a second is what a person
+/// takes for at once (Miller, "Response time in man-computer conversational transactions", 1968), a
+/// second what does not yet interrupt a thought.
 const PATIENCE: [(&str, Duration); 2] = [
     ("0.1 s", Duration::from_millis(100)),
     ("1 s", Duration::from_secs(1)),
@@ -39,7 +40,8 @@ const LEAST_OVERLAP: f64 = 10.0;
 /// Of so few writes nothing is said.
 const FEW_WRITES: usize = 20;
 
-/// Measures operations of clients; what the harness [observes](Op::observes) is no service. Its verdict is always valid.
+/// Measures operations of clients; what the harness [observes](Op::observes) is no service. Its
+/// verdict is always valid.
 #[derive(Clone, Debug)]
 pub struct Availability {
     /// A time without any success is reported if it is at least this long.
@@ -203,7 +205,8 @@ fn service(ops: &[&Op], ok: usize, waits: &[Wait], asked: Duration) -> Vec<Figur
     figures
 }
 
-/// The same system as different people see it: everybody together, the clients of one node, one client.
+/// The same system as different people see it: everybody together, the clients of one node, one
+/// client.
 struct Views<'a> {
     all: View<'a>,
     nodes: BTreeMap<Name, View<'a>>,
@@ -354,7 +357,8 @@ fn outcomes(ops: &[&Op]) -> Json {
         .into()
 }
 
-/// Of what succeeded, from when it was due. The quantile is the value that so many per cent do not exceed.
+/// Of what succeeded, from when it was due. The quantile is the value that so many per cent do not
+/// exceed.
 fn latency(ops: &[&Op]) -> Json {
     let mut by_f: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for op in ops.iter().filter(|op| op.outcome == Outcome::Ok) {
@@ -376,8 +380,8 @@ fn latency(ops: &[&Op]) -> Json {
         .into()
 }
 
-/// One number a second, from the start of the run to its end. A run is no longer than a day, so that
-/// a wrong time in a foreign history does not ask for all memory.
+/// One number a second, from the start of the run to its end. A run is no longer than a day, so
+/// that a wrong time in a foreign history does not ask for all memory.
 fn per_second(ok: &[Time], end: Time) -> Json {
     const DAY_S: usize = 86_400;
     let second = |time: Time| (time.elapsed().as_secs() as usize).min(DAY_S - 1);

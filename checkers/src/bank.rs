@@ -1,9 +1,9 @@
 //! Accounts between which money moves: none is made, none is lost, and every balance is the sum of
 //! transfers that can have happened.
 //!
-//! For a read, transfers are of three kinds: those that had returned before it was invoked, which are
-//! in it; those that were invoked after it returned, or failed, which are not; and those of which
-//! either may be true, because they ran beside it or nobody knows what became of them:
+//! For a read, transfers are of three kinds: those that had returned before it was invoked, which
+//! are in it; those that were invoked after it returned, or failed, which are not; and those of
+//! which either may be true, because they ran beside it or nobody knows what became of them:
 //!
 //! ```text
 //! transfer a->b 5   |-----|                        in it
@@ -15,8 +15,11 @@
 //!
 //! So a read is right only if some choice among the last makes its balances out of those that the
 //! accounts had at first. That is looked for account by account (a bound), and then exactly, by
-//! trying choices in an order that fills the accounts one after the other; a read for which that takes
-//! too many steps is only bounded, and counted. The order of transfers among themselves is not used.
+//! trying choices in an order that fills the accounts one after the other; a read for which that
+//! takes too many steps is only bounded, and counted. The order of transfers among themselves is
+//! not used.
+
+mod read;
 
 use std::collections::BTreeMap;
 
@@ -103,7 +106,8 @@ impl Bank {
     /// Of every read, which of the transfers beside it are in it.
     ///
     /// # Errors
-    /// The analysis that [`Checker::check`] gives if it is not valid, or why not all reads are explained.
+    /// The analysis that [`Checker::check`] gives if it is not valid, or why not all reads are
+    /// explained.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Vec<Explained>, String> {
         match judge(history, &mut budget.start()) {
             Ok((found, Some(reads))) if found.verdict == Verdict::Valid => Ok(reads),
@@ -113,48 +117,75 @@ impl Bank {
     }
 }
 
+/// What there is to judge.
+struct Operations<'h> {
+    /// Those that failed are left out.
+    transfers: Vec<Transfer<'h>>,
+    reads: Vec<Read<'h>>,
+    /// The first that cannot be read, in words.
+    unread: Option<String>,
+    /// Whether what cannot be read may have moved money.
+    moved: bool,
+}
+
+impl<'h> Operations<'h> {
+    fn of(history: &'h History, meter: &mut Meter) -> Result<Operations<'h>, Exhausted> {
+        let mut transfers: Vec<Transfer> = Vec::new();
+        let mut reads: Vec<Read> = Vec::new();
+        let (mut unread, mut moved) = (None, false);
+        let ranks = Ranks::new(history);
+        for op in history.ops() {
+            meter.tick(0)?;
+            let span = Span::of(op, &ranks);
+            match (op.f.as_str(), op.outcome) {
+                ("transfer", Outcome::Fail) => {}
+                ("transfer", _) => match transfer(op, span) {
+                    Some(transfer) => transfers.push(transfer),
+                    None => {
+                        let why = format!(
+                            "operation {} is the transfer {}, not [from to amount] with an amount that is \
+                             not negative",
+                            op.index, op.input
+                        );
+                        // Whatever it moved, it made no money; but balances may have changed.
+                        unread.get_or_insert(why);
+                        moved = true;
+                    }
+                },
+                ("read", Outcome::Ok) => match balances(&op.output) {
+                    Some(balances) => reads.push(Read { op, span, balances }),
+                    None => {
+                        let why = format!(
+                            "operation {} read {}, not a list of accounts with their balances",
+                            op.index, op.output
+                        );
+                        unread.get_or_insert(why);
+                    }
+                },
+                _ => {}
+            }
+        }
+        Ok(Operations {
+            transfers,
+            reads,
+            unread,
+            moved,
+        })
+    }
+}
+
 /// The analysis, and what explains every read: none if some are only bounded.
 fn judge(
     history: &History,
     meter: &mut Meter,
 ) -> Result<(Analysis, Option<Vec<Explained>>), Exhausted> {
     let name = Bank.name();
-    let mut transfers: Vec<Transfer> = Vec::new();
-    let mut reads: Vec<Read> = Vec::new();
-    // What cannot be read, and whether it may have moved money.
-    let (mut unread, mut moved) = (None, false);
-    let ranks = Ranks::new(history);
-    for op in history.ops() {
-        meter.tick(0)?;
-        let span = Span::of(op, &ranks);
-        match (op.f.as_str(), op.outcome) {
-            ("transfer", Outcome::Fail) => {}
-            ("transfer", _) => match transfer(op, span) {
-                Some(transfer) => transfers.push(transfer),
-                None => {
-                    let why = format!(
-                        "operation {} is the transfer {}, not [from to amount] with an amount that is \
-                         not negative",
-                        op.index, op.input
-                    );
-                    // Whatever it moved, it made no money; but balances may have changed.
-                    unread.get_or_insert(why);
-                    moved = true;
-                }
-            },
-            ("read", Outcome::Ok) => match balances(&op.output) {
-                Some(balances) => reads.push(Read { op, span, balances }),
-                None => {
-                    let why = format!(
-                        "operation {} read {}, not a list of accounts with their balances",
-                        op.index, op.output
-                    );
-                    unread.get_or_insert(why);
-                }
-            },
-            _ => {}
-        }
-    }
+    let Operations {
+        transfers,
+        reads,
+        unread,
+        moved,
+    } = Operations::of(history, meter)?;
     let done = transfers.iter().filter(|t| t.op.outcome == Outcome::Ok);
     let done = done.count();
     const NOTHING: &str =
@@ -209,7 +240,11 @@ fn judge(
         Some(why) if found.is_empty() => Analysis::unknown(name, why),
         _ => Analysis::valid(name, summary),
     };
-    let analysis = (found.into_analysis(fine))
+    let mut analysis = found.into_analysis(fine);
+    for anomaly in &mut analysis.anomalies {
+        anomaly.picture = read::picture(first, &reads, anomaly);
+    }
+    let analysis = analysis
         .with_figure(TRANSFERS.figure(done))
         .with_figure(READS.figure(reads.len()))
         .with_figure(BOUNDED.figure(bounded));
@@ -287,8 +322,8 @@ fn totals(first: &Read, read: &Read, found: &mut Findings) {
     }
 }
 
-/// Holds every read against the transfers that can be in it. How many reads were only bounded, and what
-/// explains the others.
+/// Holds every read against the transfers that can be in it. How many reads were only bounded, and
+/// what explains the others.
 fn explain_all<'h>(
     initial: &Balances<'h>,
     transfers: Vec<Transfer<'h>>,
@@ -315,8 +350,8 @@ fn explain_all<'h>(
             !is_in
         });
         let begun = waiting.partition_point(|transfer| transfer.span.call <= read.span.ret);
-        // What the reader's own process did before is in it, and what it did afterwards is not, even where ranks
-        // do not say so.
+        // What the reader's own process did before is in it, and what it did afterwards is not,
+        // even where ranks do not say so.
         let own = |t: &&Transfer| t.op.process == read.op.process && t.span.ret != NEVER;
         let before = |t: &&Transfer| own(t) && t.op.index < read.op.index;
         let after = |t: &&Transfer| t.op.process == read.op.process && t.op.index > read.op.index;
@@ -389,8 +424,8 @@ fn explain<'h>(
     if maybe.len() > MOST_CHOICES {
         return Ok(Found::Perhaps);
     }
-    // Account after account: the first transfers are all that touch the first account, and so on, so
-    // that a choice that cannot fill an account is given up as soon as that account is done.
+    // Account after account: the first transfers are all that touch the first account, and so on,
+    // so that a choice that cannot fill an account is given up as soon as that account is done.
     let mut order: Vec<&Transfer> = maybe.iter().copied().filter(|t| t.from != t.to).collect();
     let rank: BTreeMap<&Value, usize> = missing.keys().zip(0..).map(|(a, i)| (*a, i)).collect();
     let ranked = |account: &Value| rank.get(account).copied().unwrap_or(usize::MAX);

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::consistency::Scope;
 use crate::model::Model;
 
-/// What is asked of a history. A certificate answers one question, and proves nothing of another: under a lock's
-/// rules a register's history has no operation at all.
+/// What is asked of a history. A certificate answers one question, and proves nothing of another:
+/// under a lock's rules a register's history has no operation at all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
     /// What the objects are.
@@ -78,10 +78,10 @@ pub struct Order {
     pub ops: Vec<u64>,
 }
 
-/// Replays a certificate against the history. It knows nothing of how it was found, shares no
-/// code with the engines, and is short enough to be believed: every operation that happened is
-/// there once, every answer is what the object ([`replay`]) would answer, and nothing stands behind
-/// an operation that was invoked only after it had returned: any, or one of the same process, or none
+/// Replays a certificate against the history. It knows nothing of how it was found, shares no code
+/// with the engines, and is short enough to be believed: every operation that happened is there
+/// once, every answer is what the object ([`replay`]) would answer, and nothing stands behind an
+/// operation that was invoked only after it had returned: any, or one of the same process, or none
 /// at all, as the certificate's scope says.
 ///
 /// # Errors

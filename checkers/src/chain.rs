@@ -1,4 +1,5 @@
-//! Blockchains: what the nodes' chains have in common, how they grow, what becomes of what is in them.
+//! Blockchains: what the nodes' chains have in common, how they grow, what becomes of what is in
+//! them.
 //!
 //! Operations `head` of the history carry it: looks at a node's head, several a second and of every
 //! node, each with the blocks that nobody had shown before.
@@ -9,9 +10,10 @@
 //!         refused {"time-too-new" 3, ...}}
 //! ```
 //!
-//! Of every property the tightest parameter that holds is a figure, with a witness: the definitions,
-//! the algorithms and what decides the verdict are in `harness/docs/chains.md`. [`record`] reads the
-//! history, [`tree`] answers what is a prefix of what, and every property is one pass over them.
+//! Of every property the tightest parameter that holds is a figure, with a witness: the
+//! definitions, the algorithms and what decides the verdict are in `harness/docs/chains.md`.
+//! [`record`] reads the history, [`tree`] answers what is a prefix of what, and every property is
+//! one pass over them.
 
 mod confirmed;
 mod depth;
@@ -59,6 +61,7 @@ const USUAL_CONFIRMATIONS: u64 = 6;
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     nodes: Vec<Name>,
+    gentle: Vec<Name>,
     confirmations: Option<u64>,
     rules: Rules,
     settle: Option<Duration>,
@@ -77,6 +80,13 @@ impl Chain {
     /// Every node of the cluster; those that the history names are added.
     pub fn with_nodes(mut self, nodes: impl IntoIterator<Item = Name>) -> Chain {
         self.nodes = nodes.into_iter().collect();
+        self
+    }
+
+    /// Families of faults that leave a node's memory as it is: after any other it may have begun
+    /// anew.
+    pub fn with_gentle(mut self, families: impl IntoIterator<Item = Name>) -> Chain {
+        self.gentle = families.into_iter().collect();
         self
     }
 
@@ -117,14 +127,15 @@ impl Chain {
         self
     }
 
-    /// A transaction that is submitted while nothing is wrong must be confirmed everywhere in this time.
+    /// A transaction that is submitted while nothing is wrong must be confirmed everywhere in this
+    /// time.
     pub fn with_liveness(mut self, within: Duration) -> Chain {
         self.liveness = Some(within);
         self
     }
 
     fn judge(&self, history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
-        let record = Record::new(history, &self.nodes, meter)?;
+        let record = Record::new(history, &self.nodes, &self.gentle, meter)?;
         let mut found = Findings::default();
         validity::blocks(&record, &mut found, meter)?;
         rules::work(&record, &self.rules, &mut found, meter)?;

@@ -1,8 +1,8 @@
 //! What a history is a history of, and who judges it: for histories that come without a workload.
 //!
-//! [`Question`] is what is asked of a file: it makes the history what its operations mean ([`meaning`]), tells the
-//! model by their names and shapes ([`guess`]), and calls a history vacuous that could not have been wrong
-//! ([`tested`]).
+//! [`Question`] is what is asked of a file: it makes the history what its operations mean
+//! ([`meaning`]), tells the model by their names and shapes ([`guess`]), and calls a history
+//! vacuous that could not have been wrong ([`tested`]).
 
 mod guess;
 mod meaning;
@@ -43,7 +43,8 @@ impl Choice {
     /// By a model that somebody named; whether there are keys is for the history to say.
     ///
     /// # Errors
-    /// That the history has operations that are none of such an object: they could have changed anything.
+    /// That the history has operations that are none of such an object: they could have changed
+    /// anything.
     pub fn with_model(model: Model, history: &History) -> Result<Choice, String> {
         guess::fits(model, history)?;
         Ok(Choice::by(model, history))
@@ -155,7 +156,8 @@ impl Choice {
         let is_txn = matches!(self.model, Model::Append | Model::RwRegister);
         let texts = self.texts(history);
         let model = match (self.model, &texts) {
-            // A register is one whether compare-and-set is asked of it or not, and so is a text that only is written.
+            // A register is one whether compare-and-set is asked of it or not, and so is a text
+            // that only is written.
             (Model::Register | Model::Kv, None) => Model::CasRegister,
             (model, _) => model,
         };
@@ -173,7 +175,8 @@ impl Choice {
         }
     }
 
-    /// What shows the verdict of an analysis, held against the history by who does not know how it was found.
+    /// What shows the verdict of an analysis, held against the history by who does not know how it
+    /// was found.
     ///
     /// # Errors
     /// Why there is nothing that shows it.
@@ -232,7 +235,8 @@ impl Choice {
         Ok(accounts)
     }
 
-    /// What of an analysis can be checked by [`refute`](crate::refute): the operations of its anomalies that are to have no order.
+    /// What of an analysis can be checked by [`refute`](crate::refute): the operations of its
+    /// anomalies that are to have no order.
     ///
     /// # Errors
     /// That the model promises no order, or that no operations are named.
@@ -286,10 +290,11 @@ fn used(history: &History) -> Vec<&str> {
     names.map(|(name, _)| name.as_str()).collect()
 }
 
-/// Whether operations have keys. What takes something out of a keyed object, or reads it, asks for `[key, nil]`, and of
-/// a single one for nothing: the first of these tells. Without any, the first compare-and-set does: a keyed one has
-/// a pair within its pair. Else the first that puts something in tells. What is added to a set or a counter may be a
-/// pair, so that only reads tell. Transactions have no keys.
+/// Whether operations have keys. What takes something out of a keyed object, or reads it, asks for
+/// `[key, nil]`, and of a single one for nothing: the first of these tells. Without any, the first
+/// compare-and-set does: a keyed one has a pair within its pair. Else the first that puts something
+/// in tells. What is added to a set or a counter may be a pair, so that only reads tell.
+/// Transactions have no keys.
 fn keyed(model: Model, history: &History) -> bool {
     let columns = history.columns();
     let pair_within = |value: Stored| value.as_pair().is_some_and(|(_, v)| v.as_pair().is_some());
@@ -325,7 +330,8 @@ mod tests {
         Choice::of(&drawing::history(drawn).unwrap())
     }
 
-    /// An answer that nothing written looks like is a sign of another object, and no anomaly of this one.
+    /// An answer that nothing written looks like is a sign of another object, and no anomaly of
+    /// this one.
     #[test]
     fn what_cannot_be_a_registers_answer_is_no_evidence_against_it() {
         for (drawn, said) in [

@@ -1,6 +1,6 @@
-//! Whether the run came to its end: nobody stopped it, all its parts are there, and every object that
-//! was written was read once more when everything was healed. Of a run that did not, what was found
-//! stands, and what was not found is unknown.
+//! Whether the run came to its end: nobody stopped it, all its parts are there, and every object
+//! that was written was read once more when everything was healed. Of a run that did not, what was
+//! found stands, and what was not found is unknown.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

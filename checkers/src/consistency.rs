@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How bad: an anomaly of a class is one of every later class too, but that `Prefix` is none of `Single`.
+/// How bad: an anomaly of a class is one of every later class too, but that `Prefix` is none of
+/// `Single`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// No order of versions explains what was read: forbidden by every model.
@@ -20,9 +21,11 @@ pub enum Class {
     Vanished,
     /// A transaction is seen in part (Bailis et al. 2014, RAMP).
     Fractured,
-    /// What a transaction must have known of, by its session or by what it read, is missing (Biswas and Enea 2019).
+    /// What a transaction must have known of, by its session or by what it read, is missing (Biswas
+    /// and Enea 2019).
     Causal,
-    /// No order of all has snapshots that are beginnings of it (Burckhardt et al. 2015). Not a kind of the next.
+    /// No order of all has snapshots that are beginnings of it (Burckhardt et al. 2015). Not a kind
+    /// of the next.
     Prefix,
     /// G-single: a cycle with one anti-dependency (Adya 1999).
     Single,
@@ -138,8 +141,8 @@ impl Consistency {
             Consistency::SnapshotIsolation => (Class::Nonadjacent, Scope::Data),
             Consistency::StrongSessionSnapshotIsolation => (Class::Nonadjacent, Scope::Process),
             Consistency::StrongSnapshotIsolation => (Class::Nonadjacent, Scope::Realtime),
-            // All that is read here is read by its key, so nothing is left that only serializability
-            // forbids.
+            // All that is read here is read by its key, so nothing is left that only
+            // serializability forbids.
             Consistency::RepeatableRead | Consistency::Serializable => (Class::Item, Scope::Data),
             Consistency::StrongSessionSerializable => (Class::Item, Scope::Process),
             Consistency::StrictSerializable => (Class::Item, Scope::Realtime),

@@ -1,5 +1,6 @@
-//! Whether a daemon ended by itself: neither killed nor stopped by us, at any time from the start of
-//! the main phase on. A daemon that ends when it is started again after a kill of ours is one of them.
+//! Whether a daemon ended by itself: neither killed nor stopped by us, at any time from the start
+//! of the main phase on. A daemon that ends when it is started again after a kill of ours is one of
+//! them.
 
 use history::mark::{Crash, Mark, Phase, Placed, began, marks};
 use history::{History, Name, fault};

@@ -12,11 +12,12 @@
 //!
 //! The column of a bar is the time of the event; `|` ends what is ok, `?` what is unknown, `!` what
 //! failed. Two bars in one column are at the same time. Values are written as reports print them:
-//! integers, `nil`, `true`, words, lists in brackets, maps in braces. Two values after the name make
-//! a pair. What a `read` shows is its answer, and so is what else only answers (`dequeue`, `pop`, `delete-min`,
-//! `drain`, `acquire`, `renew`, `generate`) and what an `r` shows inside a `txn`; the question holds nil in its
-//! place. An answer after `->` is another than the question: `add 3 -> true`. A key is written before the name, and wraps the values:
-//! `3:read 7` is invoked with `[3 nil]` and answered with `[3 7]`.
+//! integers, `nil`, `true`, words, lists in brackets, maps in braces. Two values after the name
+//! make a pair. What a `read` shows is its answer, and so is what else only answers (`dequeue`,
+//! `pop`, `delete-min`, `drain`, `acquire`, `renew`, `generate`) and what an `r` shows inside a
+//! `txn`; the question holds nil in its place. An answer after `->` is another than the question:
+//! `add 3 -> true`. A key is written before the name, and wraps the values: `3:read 7` is invoked
+//! with `[3 nil]` and answered with `[3 7]`.
 
 use history::{Event, History, Kind, Process, Time, Value};
 use thiserror::Error;

@@ -1,6 +1,7 @@
-//! What checkers measure. A [`Gauge`] describes it once, where it is measured: its name, its unit and what
-//! its numbers mean. A [`Figure`] is what a gauge showed for one history, as it is stored. Whoever reads a
-//! stored figure finds its gauge by the checker's name and its own ([`crate::gauges`]).
+//! What checkers measure. A [`Gauge`] describes it once, where it is measured: its name, its unit
+//! and what its numbers mean. A [`Figure`] is what a gauge showed for one history, as it is stored.
+//! Whoever reads a stored figure finds its gauge by the checker's name and its own
+//! ([`crate::gauges`]).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -36,8 +37,8 @@ pub struct Gauge {
 /// Describes one number of a figure.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
-    /// Where in the figure's value it is: names with `/` between them, nothing if the value is the number.
-    /// A `*` stands for one name that only the history knows, such as that of an operation.
+    /// Where in the figure's value it is: names with `/` between them, nothing if the value is the
+    /// number. A `*` stands for one name that only the history knows, such as that of an operation.
     pub path: &'static str,
     /// For people, with a `*` for what the path's stands for. Empty if its names say it all.
     pub label: &'static str,
@@ -161,15 +162,16 @@ impl Part {
 }
 
 impl Figure {
-    /// All its numbers, each with its path inside the value. Lists have none: they are one number a second, a fault
-    /// or a gap, and what they come to is a figure of its own.
+    /// All its numbers, each with its path inside the value. Lists have none: they are one number a
+    /// second, a fault or a gap, and what they come to is a figure of its own.
     pub fn numbers(&self) -> Vec<(String, f64)> {
         let mut found = Vec::new();
         flatten("", &self.value, &mut found);
         found
     }
 
-    /// Paths of those numbers that are at least so large, and may be larger: the value names them in `at least`.
+    /// Paths of those numbers that are at least so large, and may be larger: the value names them
+    /// in `at least`.
     pub fn bounds(&self) -> impl Iterator<Item = &str> {
         let parts = self.value.get("at least").and_then(Json::as_array);
         parts.into_iter().flatten().filter_map(Json::as_str)
@@ -196,7 +198,8 @@ pub fn joined(path: &str, part: &str) -> String {
     }
 }
 
-/// What the star of a pattern stands for in a path: nothing if there is none. None if the path is another.
+/// What the star of a pattern stands for in a path: nothing if there is none. None if the path is
+/// another.
 fn star<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     let (mut patterns, mut parts) = (pattern.split('/'), path.split('/'));
     let mut found = "";

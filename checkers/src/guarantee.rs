@@ -1,4 +1,5 @@
-//! Consistency models of registers, by what each promises. Who judges by them is for [`crate::guarantees`].
+//! Consistency models of registers, by what each promises. Who judges by them is for
+//! [`crate::guarantees`].
 
 use std::fmt;
 

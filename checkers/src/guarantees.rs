@@ -1,5 +1,5 @@
-//! What registers give, if not linearizability: each model of a lattice holds, is refuted by a few operations, or is
-//! undecided. Definitions and sources are in `harness/docs/checkers.md`.
+//! What registers give, if not linearizability: each model of a lattice holds, is refuted by a few
+//! operations, or is undecided. Definitions and sources are in `harness/docs/checkers.md`.
 //!
 //! ```text
 //!                    linearizable
@@ -12,8 +12,9 @@
 //!               └── monotonic-reads ─┘ monotonic-writes   writes-follow-reads
 //! ```
 //!
-//! Causal and sequential consistency are asked of [`transactions`](crate::transactions) of one operation each: they are
-//! transactional causal consistency and serializability within sessions, and there all the same.
+//! Causal and sequential consistency are asked of [`transactions`](crate::transactions) of one
+//! operation each: they are transactional causal consistency and serializability within sessions,
+//! and there all the same.
 
 mod lattice;
 pub(crate) mod sessions;
@@ -32,7 +33,8 @@ use crate::linearizable::parts::{Flaw, Role};
 use crate::model::{Choice, Model};
 use crate::{Analysis, Anomaly, Budget, Checker, Verdict, staleness};
 
-/// Judges registers by one model, and says of all others whether they hold if they are not linearizable.
+/// Judges registers by one model, and says of all others whether they hold if they are not
+/// linearizable.
 #[derive(Clone, Debug)]
 pub struct Guarantees {
     registers: Registers,
@@ -106,8 +108,8 @@ impl Guarantees {
     }
 }
 
-/// The history without reads that are answered with another key than they asked for, and what cannot be judged of it, if
-/// anything.
+/// The history without reads that are answered with another key than they asked for, and what
+/// cannot be judged of it, if anything.
 fn judgeable(history: &History, keyed: bool) -> (Cow<'_, History>, Option<Flaw>) {
     let (columns, mut flaw, mut odd) = (history.columns(), None, Vec::new());
     let (mut calls, mut rets) = (columns.cursor(), columns.cursor());

@@ -1,8 +1,8 @@
-//! Many objects of one kind, each with a key, for checkers that judge one: what holds of all holds of each
-//! (linearizability is local: Herlihy and Wing 1990), and a finding says of which.
+//! Many objects of one kind, each with a key, for checkers that judge one: what holds of all holds
+//! of each (linearizability is local: Herlihy and Wing 1990), and a finding says of which.
 //!
-//! Values are `[key, value]`. Every key's operations become a history of their own, of the same events, so that
-//! operations keep their indices.
+//! Values are `[key, value]`. Every key's operations become a history of their own, of the same
+//! events, so that operations keep their indices.
 
 use history::columns::Row;
 use history::word::Stored;
@@ -30,8 +30,8 @@ struct Part {
     flaw: Option<Flaw>,
 }
 
-/// Every key with its history, and what cannot be judged of none of them in particular; or why nothing can be. What
-/// only reads, and cannot be judged, is left out.
+/// Every key with its history, and what cannot be judged of none of them in particular; or why
+/// nothing can be. What only reads, and cannot be judged, is left out.
 fn split(history: &History) -> Result<(Vec<Part>, Option<Flaw>), String> {
     let columns = history.columns();
     let mut calls = columns.cursor();

@@ -1,11 +1,12 @@
 //! A verdict that depends on how long faults lasted, where they lasted longer than they were to.
 //!
-//! A chain promises that what is so many blocks deep stays, as long as the network is not cut for longer
-//! than it takes to mine about as many. A machine that has too much to do heals a partition of five seconds
-//! after twenty: then blocks come undone, and it is the machine's doing and not the chain's. So what depends
-//! on the length of faults is `unknown` once one of them was in force longer than the schedule had it by more
-//! than [`SLACK`]. What was complete before that is a violation all the same, and so is what no length of a
-//! partition excuses, such as a block without its work.
+//! A chain promises that what is so many blocks deep stays, as long as the network is not cut for
+//! longer than it takes to mine about as many. A machine that has too much to do heals a partition
+//! of five seconds after twenty: then blocks come undone, and it is the machine's doing and not the
+//! chain's. So what depends on the length of faults is `unknown` once one of them was in force
+//! longer than the schedule had it by more than [`SLACK`]. What was complete before that is a
+//! violation all the same, and so is what no length of a partition excuses, such as a block without
+//! its work.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use history::{History, Time};
 
 use crate::{Analysis, Anomaly, Budget, Checker, Verdict};
 
-/// By how much a fault may be in force longer than it was to: a receipt, and a look or two, take so long.
+/// By how much a fault may be in force longer than it was to: a receipt, and a look or two, take so
+/// long.
 pub const SLACK: Duration = Duration::from_secs(2);
 
 /// Which anomalies a fault that lasts too long can cause, by their kinds.
@@ -34,8 +36,8 @@ impl Depends {
     }
 }
 
-/// What of a chain depends on the length of a partition: what was deep enough comes undone, or the chains have
-/// not come together again. That a block is no block does not.
+/// What of a chain depends on the length of a partition: what was deep enough comes undone, or the
+/// chains have not come together again. That a block is no block does not.
 pub const OF_CHAINS: Depends = Depends::Only(&[
     "conflicting confirmed blocks",
     "confirmed block undone",
@@ -103,8 +105,8 @@ fn in_force(span: &Span) -> Duration {
     span.until.since(span.in_force.unwrap_or(span.from))
 }
 
-/// The fault that was the first to be in force longer than it was to, and since when it was. Also one that
-/// was never healed: then its length is not the schedule's either.
+/// The fault that was the first to be in force longer than it was to, and since when it was. Also
+/// one that was never healed: then its length is not the schedule's either.
 fn overdue(spans: &[Span]) -> Option<(Time, &Span)> {
     let overdue = spans
         .iter()

@@ -23,9 +23,9 @@
 //! | [`Availability`](availability::Availability) | all, and faults | how much was served, and how soon after faults? |
 //! | [`Staleness`](staleness::Staleness) | `read` `write` | how old was what was read? |
 //!
-//! [`Choice`](choice::Choice) tells by a history's operations which of them to ask. What they say need not be
-//! believed: [`verify`] replays the order that explains a valid history, and [`refute`] tries every order of the few
-//! operations that are said to have none.
+//! [`Choice`](choice::Choice) tells by a history's operations which of them to ask. What they say
+//! need not be believed: [`verify`] replays the order that explains a valid history, and [`refute`]
+//! tries every order of the few operations that are said to have none.
 //!
 //! ```
 //! use checkers::linearizable::Registers;
@@ -72,6 +72,9 @@ pub mod recovery;
 mod refutation;
 pub mod role;
 pub mod set;
+#[cfg(test)]
+#[path = "../tests/it/splitmix.rs"]
+mod splitmix;
 pub mod staleness;
 mod threads;
 pub mod transactions;

@@ -3,12 +3,13 @@
 //! Every key is judged by itself:
 //!
 //! - by [`zones`] where written values are unique: linear, at any concurrency, whatever was lost;
-//! - by [`versions`] where answers say where in the system's own order they are true, and that holds;
+//! - by [`versions`] where answers say where in the system's own order they are true, and that
+//!   holds;
 //! - otherwise by [`frontier`] and [`search`], which take turns ([`decide`]): exponential in the
 //!   concurrency at worst, so they can run out of their budget.
 //!
-//! `valid` can be had with a [`Certificate`], which [`verify`](crate::verify) accepts or refuses on its own;
-//! `invalid` comes with the few operations that cannot be ordered.
+//! `valid` can be had with a [`Certificate`], which [`verify`](crate::verify) accepts or refuses on
+//! its own; `invalid` comes with the few operations that cannot be ordered.
 
 pub(crate) mod core;
 mod culprits;
@@ -42,18 +43,19 @@ use crate::counts::{
 };
 use crate::model::{Choice, Model, unwrapped};
 use crate::{
-    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Meter, Order, ranks, threads,
+    Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Figure, Meter, Order, ranks,
+    threads,
 };
 
-/// As many as are told with their evidence, the first of each wrong key before others. All are counted, and all wrong keys
-/// are named.
+/// As many as are told with their evidence, the first of each wrong key before others. All are
+/// counted, and all wrong keys are named.
 const MOST_ANOMALIES: usize = 16;
 
 /// Below so many operations a second thread costs more than it brings.
 const WORTH_A_THREAD: usize = 50_000;
 
-/// Judges operations `read`, `write` and `cas`; it passes over all others. `get` and `put` are other
-/// names for the first two.
+/// Judges operations `read`, `write` and `cas`; it passes over all others. `get` and `put` are
+/// other names for the first two.
 ///
 /// | f | invoked with | answered with |
 /// | --- | --- | --- |
@@ -61,8 +63,8 @@ const WORTH_A_THREAD: usize = 50_000;
 /// | `write` | the value | |
 /// | `cas` | `[from, to]` | |
 ///
-/// With keys, each is wrapped: `[key, nil]`, `[key, value]`, `[key, [from, to]]`. A `cas` that found
-/// something else is `fail`, and did not happen.
+/// With keys, each is wrapped: `[key, nil]`, `[key, value]`, `[key, [from, to]]`. A `cas` that
+/// found something else is `fail`, and did not happen.
 #[derive(Clone, Debug)]
 pub struct Registers {
     keyed: bool,
@@ -279,50 +281,16 @@ impl Registers {
                 }
             }
             if let (None, Some(why)) = (&searched, &judged.not_unique) {
-                let versions = judged.no_order.as_ref();
-                let versions = versions.map(|why| reason::of_versions(part, Some(why)));
-                let why = reason::of_searching(part, why);
-                searched = Some(
-                    [vec![why], versions.into_iter().collect()]
-                        .concat()
-                        .join("; "),
-                );
+                searched = Some(why_searched(part, why, judged));
             }
         }
-        let searched_parts = parts.iter().zip(judged);
-        let mut searched_parts = searched_parts.filter(|(_, j)| j.not_unique.is_some());
-        let weakness = searched_parts.find_map(|(part, judged)| match judged.found {
-            Found::Order(_) => Some(format!(
-                "{}{}",
-                reason::object(part),
-                reason::weakness(part)?
-            )),
-            _ => None,
-        });
-        let by = |engine| judged.iter().filter(|j| j.engine == engine).count();
-        let operations_of = counted(operations, "operation");
-        let of = match self.keyed {
-            true => format!("{operations_of} on {}", counted(parts.len(), "key")),
-            false => operations_of,
-        };
-        let engines = [
-            (Engine::Zones, "by zones"),
-            (Engine::Versions, "by versions"),
-            (Engine::Frontier, "by frontier"),
-            (Engine::Search, "by search"),
-        ];
-        let used: Vec<_> = engines.iter().filter(|(e, _)| by(*e) > 0).collect();
-        let used = match &used[..] {
-            [(_, only)] => only.to_string(),
-            several => {
-                let counted = several.iter().map(|(e, name)| format!("{} {name}", by(*e)));
-                counted.collect::<Vec<_>>().join(", ")
-            }
-        };
+        let weakness = weakness(parts, judged);
+        let of = self.what(operations, parts.len());
+        let used = engines_used(judged);
         // Of one key, and why it took more than the others.
         let searched = searched.map_or(String::new(), |why| format!("; {why}"));
         let wrong_keys = found.keys.len();
-        let mut analysis = match (wrong_keys, unknown.first()) {
+        let analysis = match (wrong_keys, unknown.first()) {
             (0, None) => {
                 let weakness = weakness.map_or(String::new(), |why| format!("; {why}"));
                 let have = either(operations, "has", "have");
@@ -353,21 +321,86 @@ impl Registers {
                 }
             }
         };
-        for (gauge, count) in [
-            (JUDGED, operations),
-            (UNKNOWN_OUTCOME, parts.iter().map(|p| p.lost).sum()),
-            (KEYS, parts.len()),
-            (gauges::BY_ZONES, by(Engine::Zones)),
-            (gauges::BY_VERSIONS, by(Engine::Versions)),
-            (gauges::BY_FRONTIER, by(Engine::Frontier)),
-            (gauges::BY_SEARCH, by(Engine::Search)),
-            (KEYS_FOUND_WRONG, wrong_keys),
-            (KEYS_UNDECIDED, unknown.len()),
-        ] {
-            analysis = analysis.with_figure(gauge.figure(count));
-        }
-        analysis
+        let wrong_and_unknown = (wrong_keys, unknown.len());
+        let counts = counts(operations, parts, judged, wrong_and_unknown);
+        counts.into_iter().fold(analysis, Analysis::with_figure)
     }
+
+    /// `12 operations on 3 keys`.
+    fn what(&self, operations: usize, keys: usize) -> String {
+        let operations = counted(operations, "operation");
+        match self.keyed {
+            true => format!("{operations} on {}", counted(keys, "key")),
+            false => operations,
+        }
+    }
+}
+
+fn counts(
+    operations: usize,
+    parts: &[Part],
+    judged: &[Judged],
+    (wrong, unknown): (usize, usize),
+) -> [Figure; 9] {
+    [
+        (JUDGED, operations),
+        (UNKNOWN_OUTCOME, parts.iter().map(|p| p.lost).sum()),
+        (KEYS, parts.len()),
+        (gauges::BY_ZONES, count_by(judged, Engine::Zones)),
+        (gauges::BY_VERSIONS, count_by(judged, Engine::Versions)),
+        (gauges::BY_FRONTIER, count_by(judged, Engine::Frontier)),
+        (gauges::BY_SEARCH, count_by(judged, Engine::Search)),
+        (KEYS_FOUND_WRONG, wrong),
+        (KEYS_UNDECIDED, unknown),
+    ]
+    .map(|(gauge, count)| gauge.figure(count))
+}
+
+/// Keys that this engine judged.
+fn count_by(judged: &[Judged], engine: Engine) -> usize {
+    judged.iter().filter(|j| j.engine == engine).count()
+}
+
+/// `by zones`, or how many keys by each where there were several.
+fn engines_used(judged: &[Judged]) -> String {
+    let engines = [
+        (Engine::Zones, "by zones"),
+        (Engine::Versions, "by versions"),
+        (Engine::Frontier, "by frontier"),
+        (Engine::Search, "by search"),
+    ];
+    let counted = engines.map(|(engine, name)| (count_by(judged, engine), name));
+    let used: Vec<_> = counted.iter().filter(|(n, _)| *n > 0).collect();
+    match &used[..] {
+        [(_, only)] => only.to_string(),
+        several => {
+            let counted = several.iter().map(|(n, name)| format!("{n} {name}"));
+            counted.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// Why a key took more than the others.
+fn why_searched(part: &Part, why: &zones::NotUnique, judged: &Judged) -> String {
+    let why = reason::of_searching(part, why);
+    match &judged.no_order {
+        None => why,
+        Some(versions) => format!("{why}; {}", reason::of_versions(part, Some(versions))),
+    }
+}
+
+/// Of a key that was searched, what its order does not show.
+fn weakness(parts: &[Part], judged: &[Judged]) -> Option<String> {
+    let mut searched = parts.iter().zip(judged);
+    let mut searched = searched.by_ref().filter(|(_, j)| j.not_unique.is_some());
+    searched.find_map(|(part, judged)| match judged.found {
+        Found::Order(_) => Some(format!(
+            "{}{}",
+            reason::object(part),
+            reason::weakness(part)?
+        )),
+        _ => None,
+    })
 }
 
 impl Checker for Registers {

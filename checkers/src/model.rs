@@ -174,8 +174,8 @@ impl Choice {
     }
 }
 
-/// Key and content of a value, where every value is to have a key; no key where none is to have one. None if
-/// there should be a key and is not.
+/// Key and content of a value, where every value is to have a key; no key where none is to have
+/// one. None if there should be a key and is not.
 #[inline]
 pub(crate) fn unwrapped<V>(
     value: V,

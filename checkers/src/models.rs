@@ -1,4 +1,5 @@
-//! Figures of checkers that say of each consistency model whether it holds: who reads them finds them here.
+//! Figures of checkers that say of each consistency model whether it holds: who reads them finds
+//! them here.
 
 use crate::figure::Gauge;
 

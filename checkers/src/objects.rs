@@ -13,6 +13,7 @@
 //! | `total-queue` | [`total`]: accounts of what went in and came out | |
 //! | `lease` | [`lease`]: times at which two held it | |
 
+mod by_search;
 mod counter;
 mod elements;
 mod fifo;
@@ -30,16 +31,15 @@ use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
+use self::by_search::searched;
 use crate::certificate::replay;
 use crate::consistency::Scope;
 use crate::counts::{JUDGED, UNKNOWN_OUTCOME, WRONG_KEYS, told_wrong};
 use crate::figure::Gauge;
 use crate::findings::Findings;
-use crate::linearizable::core::core;
-use crate::linearizable::have_an_order;
 use crate::linearizable::model::Model;
 use crate::linearizable::parts::Flaw;
-use crate::linearizable::search::{self, NEVER, NONE, Timed};
+use crate::linearizable::search::NEVER;
 use crate::model::{self, Choice};
 use crate::ranks::{self, Follows, Ranks};
 use crate::{
@@ -99,6 +99,59 @@ impl Judged {
         Judged {
             found,
             how: how.to_string(),
+        }
+    }
+}
+
+/// What came of all objects.
+#[derive(Default)]
+struct All {
+    orders: Vec<Order>,
+    unknown: Vec<String>,
+    found: Findings,
+    engines: Vec<String>,
+    /// Why nothing is wrong with those of which no order is asked for.
+    sound: Vec<String>,
+    /// Why an object took the engine that it took, of the first that says so.
+    because: Option<String>,
+    /// Of each that is wrong its first anomaly's last operation, and its key.
+    wrong: Vec<(u64, String)>,
+}
+
+impl All {
+    fn add(&mut self, part: &Part, judged: Judged) {
+        let (engine, why) = match judged.how.split_once(": ") {
+            None => (judged.how.as_str(), None),
+            Some((engine, why)) => (engine, Some(why)),
+        };
+        if !self.engines.iter().any(|known| known == engine) {
+            self.engines.push(engine.to_string());
+        }
+        if let (None, Some(why)) = (&self.because, why) {
+            let of_key = part.key.map_or(String::new(), |key| format!("key {key}: "));
+            self.because = Some(format!("{of_key}{why}"));
+        }
+        match (judged.found, &part.flaw) {
+            // It has an order without what cannot be judged.
+            (Found::Order(_) | Found::Sound(_), Some(flaw)) => self.unknown.push(flaw.to_string()),
+            (Found::Order(order), None) => self.orders.push(Order {
+                key: part.key.cloned(),
+                ops: order
+                    .iter()
+                    .map(|i| part.calls[*i as usize].op.index)
+                    .collect(),
+            }),
+            (Found::Sound(why), None) => self.sound.push(why),
+            (Found::Unknown(why), _) => self.unknown.push(why),
+            (Found::Wrong(findings), _) => {
+                let first = findings.iter().filter_map(|f| f.ops.iter().max()).min();
+                let key = part.key.map_or(String::new(), Value::to_string);
+                self.wrong.push((first.copied().unwrap_or(0), key));
+                for finding in findings {
+                    let kind = finding.kind;
+                    self.found.add(kind, || finding.anomaly(part.key));
+                }
+            }
         }
     }
 }
@@ -176,7 +229,8 @@ impl Objects {
         }
     }
 
-    /// How many permits a semaphore has, or where a counter begins; the others start empty, or free.
+    /// How many permits a semaphore has, or where a counter begins; the others start empty, or
+    /// free.
     pub fn with_initial(self, initial: Value) -> Objects {
         Objects { initial, ..self }
     }
@@ -304,54 +358,30 @@ impl Objects {
             return nothing(Analysis::vacuous(self.name(), why));
         }
         let mut meter = budget.start();
-        let mut orders = Vec::new();
-        let mut unknown: Vec<String> = of_none.iter().map(Flaw::to_string).collect();
-        let mut found = Findings::default();
-        let (mut engines, mut sound): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
-        // Why an object took the engine that it took, of the first that says so.
-        let mut because: Option<String> = None;
         let mut accounts = Vec::new();
-        let mut wrong: Vec<(u64, String)> = Vec::new();
+        let mut all = All {
+            unknown: of_none.iter().map(Flaw::to_string).collect(),
+            ..All::default()
+        };
         for part in &parts {
             if let Some(flaw) = part.flaw.as_ref().filter(|flaw| flaw.changes) {
-                unknown.push(flaw.to_string());
+                all.unknown.push(flaw.to_string());
                 continue;
             }
-            let judged = match self.judge_part(part, &mut accounts, &mut meter) {
-                Ok(judged) => judged,
-                Err(why) => Judged::new(Found::Unknown(why.to_string()), "undecided"),
-            };
-            let (engine, why) = match judged.how.split_once(": ") {
-                None => (judged.how.as_str(), None),
-                Some((engine, why)) => (engine, Some(why)),
-            };
-            if !engines.iter().any(|known| known == engine) {
-                engines.push(engine.to_string());
-            }
-            let of_key = part.key.map_or(String::new(), |key| format!("key {key}: "));
-            because = because.or(why.map(|why| format!("{of_key}{why}")));
-            match (judged.found, &part.flaw) {
-                // It has an order without what cannot be judged.
-                (Found::Order(_) | Found::Sound(_), Some(flaw)) => unknown.push(flaw.to_string()),
-                (Found::Order(order), None) => orders.push(Order {
-                    key: part.key.cloned(),
-                    ops: order
-                        .iter()
-                        .map(|i| part.calls[*i as usize].op.index)
-                        .collect(),
-                }),
-                (Found::Sound(why), None) => sound.push(why),
-                (Found::Unknown(why), _) => unknown.push(why),
-                (Found::Wrong(findings), _) => {
-                    let first = findings.iter().filter_map(|f| f.ops.iter().max()).min();
-                    let key = part.key.map_or(String::new(), Value::to_string);
-                    wrong.push((first.copied().unwrap_or(0), key));
-                    for finding in findings {
-                        found.add(finding.kind, || finding.anomaly(part.key));
-                    }
-                }
-            }
+            let judged = self.judge_part(part, &mut accounts, &mut meter);
+            let undecided =
+                |why: Exhausted| Judged::new(Found::Unknown(why.to_string()), "undecided");
+            all.add(part, judged.unwrap_or_else(undecided));
         }
+        let All {
+            orders,
+            unknown,
+            mut found,
+            engines,
+            sound,
+            because,
+            mut wrong,
+        } = all;
         found.sort_by_time();
         wrong.sort();
         let operations_of = counted(operations, "operation");
@@ -485,12 +515,12 @@ impl Checker for Objects {
 
 /// Why the general engine has no order.
 pub(crate) enum Untried {
-    Wrong(Anomaly),
+    Wrong(Box<Anomaly>),
     Unknown(String),
 }
 
-/// The general engine, for a checker that has operations with their ranks, by call; `follows` names them by
-/// the indices of their invocations.
+/// The general engine, for a checker that has operations with their ranks, by call; `follows` names
+/// them by the indices of their invocations.
 pub(crate) fn try_all<M: Model>(
     model: &M,
     ops: Vec<(&Op, (u32, u32), M::Op)>,
@@ -526,85 +556,8 @@ pub(crate) fn try_all<M: Model>(
             .collect()),
         Found::Wrong(findings) => {
             let anomaly = findings.into_iter().next().map(|f| f.anomaly(None));
-            Err(Untried::Wrong(anomaly.unwrap_or_default()))
+            Err(Untried::Wrong(Box::new(anomaly.unwrap_or_default())))
         }
         Found::Unknown(why) | Found::Sound(why) => Err(Untried::Unknown(why)),
     }
-}
-
-/// The general engine. `ops` are positions among `calls` with what they do, by call.
-fn searched<M: Model>(
-    model: &M,
-    part: &Part,
-    ops: Vec<(u32, M::Op)>,
-    why: &str,
-    meter: &mut Meter,
-) -> Judged {
-    let calls = &part.calls[..];
-    let (positions, timed): (Vec<u32>, Vec<Timed<M::Op>>) = ops
-        .into_iter()
-        .map(|(at, op)| {
-            let Call { call, ret, .. } = calls[at as usize];
-            (at, Timed { op, call, ret })
-        })
-        .unzip();
-    let index = |i: &u32| calls[positions[*i as usize] as usize].op.index;
-    let awaits = awaits(part, &positions);
-    let found = match search::search_after(model, &timed, &awaits, meter) {
-        Ok(search::Found::Order(order)) => {
-            Found::Order(order.iter().map(|i| positions[*i as usize]).collect())
-        }
-        Ok(search::Found::Blocked(blocked)) => {
-            let core = core(model, &timed, &awaits, blocked, meter);
-            let others: Vec<u64> = core
-                .ops
-                .iter()
-                .filter(|i| **i != blocked)
-                .map(index)
-                .collect();
-            let last = index(&blocked);
-            let more = match core.minimal {
-                true => "",
-                false => " (the budget ended before the list could be made shorter)",
-            };
-            Found::Wrong(vec![Finding {
-                kind: "not linearizable",
-                ops: [vec![last], others.clone()].concat(),
-                reason: format!(
-                    "everything that returned before op {last} has an order, but with it there is \
-                     none: it cannot be placed together with ops {others:?}, wherever all others \
-                     are put that were invoked by then{more}"
-                ),
-                until: Some(last),
-            }])
-        }
-        Err(gave_up) => Found::Unknown(format!(
-            "{} after {}; {}; at most {} open at once",
-            gave_up.why,
-            counted(gave_up.configurations, "configuration"),
-            have_an_order(gave_up.explained),
-            match gave_up.open {
-                1 => "1 operation was".to_string(),
-                n => format!("{} were", counted(n, "operation")),
-            }
-        )),
-    };
-    Judged::new(found, &format!("by search: {why}"))
-}
-
-/// Which of these calls await which: what one awaits may itself be none of them, and then what that awaits.
-fn awaits(part: &Part, positions: &[u32]) -> Vec<u32> {
-    let all = ranks::awaits(&part.follows, part.calls.len());
-    if all.is_empty() {
-        return all;
-    }
-    let own: FxHashMap<u32, u32> = positions.iter().copied().zip(0..).collect();
-    let nearest = |at: &u32| {
-        let mut before = all[*at as usize];
-        while before != NONE && !own.contains_key(&before) {
-            before = all[before as usize];
-        }
-        own.get(&before).copied().unwrap_or(NONE)
-    };
-    positions.iter().map(nearest).collect()
 }

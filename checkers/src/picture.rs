@@ -1,8 +1,8 @@
 //! What a person looks at to see an anomaly, where the operations alone do not show it.
 //!
-//! A checker that knows how its operations hang together says so here, and the report draws it. What
-//! operations show by themselves (a stale read, a lost element, two holders of a lock) the report
-//! works out from the history.
+//! A checker that knows how its operations hang together says so here, and the report draws it.
+//! What operations show by themselves (a stale read, a lost element, two holders of a lock) the
+//! report works out from the history.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum Picture {
     /// Operations in a circle: each must come before the next, and the last before the first.
     Cycle { edges: Vec<Edge> },
-    /// What several nodes say of one thing: a column a node.
+    /// What was said of the same things at several moments: a column a node, or an account.
     Table(Table),
     /// Blocks and what follows them.
     Tree { blocks: Vec<Block> },
@@ -48,7 +48,7 @@ pub enum Relation {
 /// Rows in the order of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// What the rows are of: `slot 7`.
+    /// What it shows, as a caption says it.
     pub of: String,
     pub columns: Vec<String>,
     pub rows: Vec<Row>,

@@ -46,8 +46,8 @@ impl Proof {
         }
     }
 
-    /// Whether it shows what it says, and answers what is asked. It is told of the history alone, and of the
-    /// question by whoever asks it.
+    /// Whether it shows what it says, and answers what is asked. It is told of the history alone,
+    /// and of the question by whoever asks it.
     ///
     /// # Errors
     /// Why it proves nothing.

@@ -1,7 +1,8 @@
 //! Where events stand in time, as small numbers: what all engines see of a history's order.
 //!
-//! Engines judge intervals: `a` precedes `b` if `a`'s return has the lesser rank than `b`'s call. Ranks of calls are even
-//! and those of returns odd. [`history::Op::precedes`] is the definition, and this is how it looks in ranks:
+//! Engines judge intervals: `a` precedes `b` if `a`'s return has the lesser rank than `b`'s call.
+//! Ranks of calls are even and those of returns odd. [`history::Op::precedes`] is the definition,
+//! and this is how it looks in ranks:
 //!
 //! ```text
 //! each at its own time    each has its own rank
@@ -10,10 +11,11 @@
 //!                         its events in order, the others' returns
 //! ```
 //!
-//! Where several processes return and ask again at one time, no intervals say what is known: of `a b` by one
-//! process and `c d` by another, `a` precedes `b` and `c` precedes `d`, but neither `a` precedes `d` nor `c` precedes
-//! `b` (Fishburn 1970: interval orders have no such four). There ranks say less than is known, and [`Sessions`] has
-//! the rest. Whatever has no order by ranks alone has none; an order has to be held against the rest too.
+//! Where several processes return and ask again at one time, no intervals say what is known: of
+//! `a b` by one process and `c d` by another, `a` precedes `b` and `c` precedes `d`, but neither
+//! `a` precedes `d` nor `c` precedes `b` (Fishburn 1970: interval orders have no such four). There
+//! ranks say less than is known, and [`Sessions`] has the rest. Whatever has no order by ranks
+//! alone has none; an order has to be held against the rest too.
 
 use history::{History, Kind, Process, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -153,8 +155,8 @@ struct Moment {
     is_call: bool,
 }
 
-/// Finds operations that follow one of the same process and of the same object, where ranks do not say so. It is
-/// told of operations by invocation.
+/// Finds operations that follow one of the same process and of the same object, where ranks do not
+/// say so. It is told of operations by invocation.
 pub struct Sessions<'r> {
     ranks: &'r Ranks,
     /// By object and process: the rank of the last return that is loose, and whose it is.
@@ -162,7 +164,8 @@ pub struct Sessions<'r> {
 }
 
 impl Sessions<'_> {
-    /// The operation that this one follows, if ranks do not tell. An operation is named as its caller likes.
+    /// The operation that this one follows, if ranks do not tell. An operation is named as its
+    /// caller likes.
     #[inline]
     pub fn follows(
         &mut self,
@@ -196,8 +199,8 @@ impl Sessions<'_> {
     }
 }
 
-/// Operations of one object, each with the one of its process that it follows though their ranks overlap. Few
-/// histories have any.
+/// Operations of one object, each with the one of its process that it follows though their ranks
+/// overlap. Few histories have any.
 pub type Follows = Vec<(u32, u32)>;
 
 /// The same by operation, for a search among so many; empty if there are none.

@@ -72,7 +72,8 @@ impl Checker for Recovery {
         let exempt = self.exempt(&run);
         let left = seen.iter().filter(|(node, _)| !exempt.contains(*node));
         if left.count() <= seen.len() / 2 && !exempt.is_empty() {
-            // Most systems promise nothing of a minority, and those that do cannot be told from here.
+            // Most systems promise nothing of a minority, and those that do cannot be told from
+            // here.
             let gone = exempt.iter().map(Name::as_str).collect::<Vec<_>>();
             let why = format!(
                 "of {} nothing can be asked any more, and the others are no majority: whether they should \
@@ -132,8 +133,8 @@ impl Checker for Recovery {
 }
 
 impl Recovery {
-    /// Nodes of which nothing is asked: what was done to them is not undone, nobody can see them any
-    /// more, or their daemon ended and may do so.
+    /// Nodes of which nothing is asked: what was done to them is not undone, nobody can see them
+    /// any more, or their daemon ended and may do so.
     fn exempt(&self, run: &Healed<'_>) -> BTreeSet<Name> {
         let lost = run
             .spans
@@ -153,8 +154,8 @@ impl Recovery {
         exempt
     }
 
-    /// Why a node that says that it serves does not: of what it was asked in the final phase nothing
-    /// was answered, or no write.
+    /// Why a node that says that it serves does not: of what it was asked in the final phase
+    /// nothing was answered, or no write.
     fn refusal(&self, run: &Healed<'_>, node: &Name) -> Option<String> {
         // Whoever was stopped while asking had not asked for as long as is allowed.
         let stopped = |placed: &Placed| match &placed.mark {

@@ -1,4 +1,5 @@
-//! Why a history is not explained by any order: few operations that cannot be ordered, and who checks that.
+//! Why a history is not explained by any order: few operations that cannot be ordered, and who
+//! checks that.
 
 mod grown;
 mod relaxed;
@@ -118,7 +119,8 @@ struct Kept<'h> {
     must: bool,
 }
 
-/// Other operations that are alike. They have no time, but for what is said of operations of the core.
+/// Other operations that are alike. They have no time, but for what is said of operations of the
+/// core.
 #[derive(Debug, PartialEq)]
 struct Relaxed<'h> {
     piece: Piece<'h>,
@@ -144,7 +146,8 @@ struct Puzzle<'h> {
     /// What the object may be at the start.
     starts: Vec<Box<dyn replay::Object>>,
     scope: Scope,
-    /// Others that may be wanted in the core, if these are too few: what they have to do with it is lost with their times.
+    /// Others that may be wanted in the core, if these are too few: what they have to do with it is
+    /// lost with their times.
     related: Vec<u64>,
 }
 
@@ -152,9 +155,9 @@ struct Puzzle<'h> {
 const STEPS: u64 = 4_000_000;
 
 /// Tries every order of each core's operations. It knows nothing of how they were found, and shares
-/// no code with the engines. What else it takes to be believed is which of the other operations
-/// are passed over: see `refutation/relaxed.rs`. If all is tried in vain, it is proved; to try all is possible for some dozens
-/// of operations at most.
+/// no code with the engines. What else it takes to be believed is which of the other operations are
+/// passed over: see `refutation/relaxed.rs`. If all is tried in vain, it is proved; to try all is
+/// possible for some dozens of operations at most.
 ///
 /// # Errors
 /// That a core has an order, or is no core, or that not all could be tried.

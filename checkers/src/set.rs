@@ -217,7 +217,7 @@ fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u
             Ok(found) => order = found,
             Err(Untried::Wrong(anomaly)) => {
                 let kind = anomaly.kind.clone();
-                found.all.add(&kind, || anomaly);
+                found.all.add(&kind, || *anomaly);
             }
             Err(Untried::Unknown(why)) => return Ok((Analysis::unknown(name, why), Vec::new())),
         }
@@ -290,7 +290,8 @@ impl Model for Grown {
     }
 }
 
-/// An order by the general search, where ranks say less than is known and the columns made use of that.
+/// An order by the general search, where ranks say less than is known and the columns made use of
+/// that.
 fn tried(
     adds: &[(u32, Timed)],
     reads: &[Read],
@@ -469,7 +470,8 @@ fn chain<'h>(
     Ok(chain)
 }
 
-/// An operation in its column: what returned first and what was invoked last, of those that are one.
+/// An operation in its column: what returned first and what was invoked last, of those that are
+/// one.
 #[derive(Clone, Copy)]
 struct Item<'h> {
     column: usize,

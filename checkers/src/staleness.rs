@@ -1,8 +1,9 @@
 //! How old what was read was: figures, not a verdict.
 //!
-//! Of each read there is a lower bound: the value had surely been overwritten once a later write of the same key had
-//! returned. Of all reads of a key together two figures are exact: the smallest Δ for which it is Δ-atomic ([`delta`]), in
-//! time, and the smallest k for which it is k-atomic ([`versions`]), in values.
+//! Of each read there is a lower bound: the value had surely been overwritten once a later write of
+//! the same key had returned. Of all reads of a key together two figures are exact: the smallest Δ
+//! for which it is Δ-atomic ([`delta`]), in time, and the smallest k for which it is k-atomic
+//! ([`versions`]), in values.
 //!
 //! ```text
 //! P0  |write 1|  |write 2|                 write 2 was called after write 1 had returned, so when it
@@ -10,11 +11,12 @@
 //!                        <-->
 //! ```
 //!
-//! The figure of a read is at most Δ. Δ can be larger where several reads contradict each other and none of them is
-//! surely stale by itself.
+//! The figure of a read is at most Δ. Δ can be larger where several reads contradict each other and
+//! none of them is surely stale by itself.
 //!
-//! Values must have been written once. Reads of others, of what was only written later, and keys with a `cas`, are passed
-//! over, and counted. Time is that of the stamps alone: equal ones overlap, of one client too.
+//! Values must have been written once. Reads of others, of what was only written later, and keys
+//! with a `cas`, are passed over, and counted. Time is that of the stamps alone: equal ones
+//! overlap, of one client too.
 
 pub(crate) mod delta;
 pub(crate) mod versions;
@@ -71,7 +73,8 @@ pub(crate) const OF_OTHERS: &[Gauge] = &[SMALLEST_DELTA, SMALLEST_K];
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Staleness;
 
-/// The write of a value and its reads. Times are in nanoseconds from 1; what a register holds at the start was written at 0.
+/// The write of a value and its reads. Times are in nanoseconds from 1; what a register holds at
+/// the start was written at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cluster {
     /// When the write was called.
@@ -241,7 +244,8 @@ impl Key<'_> {
         Ok(())
     }
 
-    /// Calls of writes that happened, in order, each with the earliest return of those that were called then or later.
+    /// Calls of writes that happened, in order, each with the earliest return of those that were
+    /// called then or later.
     fn overwritten(&self) -> Vec<(u64, u64)> {
         let known = self.written.values().flatten();
         let known = known.filter(|(_, _, outcome)| *outcome == Outcome::Ok);

@@ -2,8 +2,9 @@
 //! tells the order of versions, so that their dependencies (Adya 1999) need not be guessed.
 //!
 //! Edges join a transaction to the one that overwrote or appended behind what it wrote (ww), that
-//! read it (wr), whose write it did not see (rw), and that its process asked for next. Cycles among them, and
-//! paths that go against real time, refute [`Consistency`] models, and the kind of cycle says which.
+//! read it (wr), whose write it did not see (rw), and that its process asked for next. Cycles among
+//! them, and paths that go against real time, refute [`Consistency`] models, and the kind of cycle
+//! says which.
 //!
 //! Read `read` and `lists` for what is taken from the history, `graph` and `cycles` for the search,
 //! `consistency` for what a finding refutes, `findings` for how it is told.
@@ -65,7 +66,8 @@ impl ListAppend {
         ListAppend { model }
     }
 
-    /// A serial order that explains the history, and agrees with as much of time as the model asks for.
+    /// A serial order that explains the history, and agrees with as much of time as the model asks
+    /// for.
     ///
     /// # Errors
     /// What the checker says if there is none, or that only a weaker model is satisfied.
@@ -98,8 +100,8 @@ impl Checker for ListAppend {
     }
 }
 
-/// Judges operations `txn` that write registers and read them: `["w" k v]` and `["r" k v]`. Values written to one
-/// key must be unique, and not what it holds at the start.
+/// Judges operations `txn` that write registers and read them: `["w" k v]` and `["r" k v]`. Values
+/// written to one key must be unique, and not what it holds at the start.
 #[derive(Clone, Debug, Default)]
 pub struct RwRegister {
     model: Consistency,
@@ -133,10 +135,12 @@ impl RwRegister {
         }
     }
 
-    /// A serial order that explains the history, and agrees with as much of time as the model asks for.
+    /// A serial order that explains the history, and agrees with as much of time as the model asks
+    /// for.
     ///
     /// # Errors
-    /// What the checker says if there is none or it finds none, or that only a weaker model is satisfied.
+    /// What the checker says if there is none or it finds none, or that only a weaker model is
+    /// satisfied.
     pub fn certify(&self, history: &History, budget: &Budget) -> Result<Certificate, Analysis> {
         let meter = budget.start();
         certificate(
@@ -178,8 +182,8 @@ impl Checker for RwRegister {
     }
 }
 
-/// A serial order of what satisfies a model, if there is one. A weaker model may be decided without finding it, so then
-/// it is sought by the serializable model that agrees with as much of time.
+/// A serial order of what satisfies a model, if there is one. A weaker model may be decided without
+/// finding it, so then it is sought by the serializable model that agrees with as much of time.
 fn certificate(
     objects: Model,
     initial: Value,
@@ -215,7 +219,8 @@ fn certificate(
     })
 }
 
-/// The analysis, and a serial order if one was found. If the model is refuted, others are judged if they are asked for.
+/// The analysis, and a serial order if one was found. If the model is refuted, others are judged if
+/// they are asked for.
 fn judge<O: Objects>(
     name: &str,
     (model, others): (Consistency, bool),
@@ -252,8 +257,8 @@ fn judge<O: Objects>(
     (objects.figures(analysis), order.ok().flatten())
 }
 
-/// Looks for all that the model forbids, and at what it does not decide. What was found stands, whatever there is no
-/// time or room for.
+/// Looks for all that the model forbids, and at what it does not decide. What was found stands,
+/// whatever there is no time or room for.
 fn searched<O: Objects>(
     objects: &mut O,
     (model, others): (Consistency, bool),
@@ -297,8 +302,8 @@ fn searched<O: Objects>(
     Ok(found.map(|order| txns.in_order(order.into_iter())))
 }
 
-/// Nothing was found that the model forbids: does that prove it? Gives a serial order if there is one. `order` is one if
-/// nothing at all was found, and versions are known.
+/// Nothing was found that the model forbids: does that prove it? Gives a serial order if there is
+/// one. `order` is one if nothing at all was found, and versions are known.
 fn settle<O: Objects>(
     objects: &O,
     seen: &Seen,
@@ -318,7 +323,8 @@ fn settle<O: Objects>(
     };
     let Some(unordered) = unordered else {
         lattice.hold(model);
-        // Where serializability depends on more than cycles, an order without any explains nothing yet.
+        // Where serializability depends on more than cycles, an order without any explains nothing
+        // yet.
         let is_serial = objects.unordered().is_none() || !objects.depends(Class::Item, found);
         let order = order.filter(|_| !found && is_serial && !lattice.is_open(model));
         return Ok(order.map(|order| order.by_time(&objects.txns().times())));

@@ -1,5 +1,5 @@
-//! Whether a run tested anything: enough of what was asked in the main phase was answered, writes and
-//! reads among it, every node served, every fault held, and no fault went by untried.
+//! Whether a run tested anything: enough of what was asked in the main phase was answered, writes
+//! and reads among it, every node served, every fault held, and no fault went by untried.
 //!
 //! A history without a violation is worth nothing if nothing happened in it. Each reason names the
 //! fault or the node, so that whoever reads it knows what to mend. The rules in one table are in
@@ -36,8 +36,8 @@ pub struct Vacuity {
     pub least_ok: usize,
     /// And so many of each name that was invoked at all.
     pub least_ok_of_each: usize,
-    /// What must have been asked and answered for green to mean something; none for a history that is
-    /// not known to be a run's.
+    /// What must have been asked and answered for green to mean something; none for a history that
+    /// is not known to be a run's.
     pub service: Option<Service>,
     /// Nodes that must have served; those that the history names are added.
     pub nodes: Vec<Name>,
@@ -74,8 +74,8 @@ const LEAST_ANSWERED: usize = 10;
 const PARTS: u64 = 10;
 const LEAST_PARTS: usize = 3;
 
-/// So many operations would have been offered on average in the time of a fault before it counts that
-/// none was.
+/// So many operations would have been offered on average in the time of a fault before it counts
+/// that none was.
 const DUE: f64 = 10.0;
 
 impl Default for Vacuity {
@@ -123,8 +123,8 @@ fn stops(marks: &[Placed]) -> impl Iterator<Item = &Stopped> {
     })
 }
 
-/// From when on and until when operations were offered. The main phase goes on for as long as its last
-/// faults take to be healed.
+/// From when on and until when operations were offered. The main phase goes on for as long as its
+/// last faults take to be healed.
 fn offered(history: &History) -> (Time, Time) {
     let Some((from, until)) = main_phase(history) else {
         return (Time(0), history.end());
@@ -203,7 +203,8 @@ fn note(kind: &str, object: Option<String>, reason: String) -> Anomaly {
 }
 
 impl Vacuity {
-    /// What speaks against the faults: first what the harness could not undo, then what never took hold.
+    /// What speaks against the faults: first what the harness could not undo, then what never took
+    /// hold.
     fn faults(&self, main: &Main<'_>) -> (Vec<Anomaly>, Vec<Anomaly>) {
         let spans = &main.spans;
         let (mut infra, mut vacuous) = (Vec::new(), Vec::new());
@@ -374,8 +375,8 @@ impl Main<'_> {
         parts.iter().filter(|answered| **answered).count()
     }
 
-    /// A daemon that ended by itself when it was started again is why the fault is still seen, and that
-    /// is not the harness's doing.
+    /// A daemon that ended by itself when it was started again is why the fault is still seen, and
+    /// that is not the harness's doing.
     fn crashed_after(&self, span: &Span) -> bool {
         marks(self.history).iter().any(|placed| match &placed.mark {
             Mark::Crash(node, _) => span.targets.contains(node) && placed.time >= span.from,

@@ -1,8 +1,9 @@
-//! The last operations of a run, when everything is healed: a write at every node, for a cluster that
-//! came back must take writes everywhere, and then reads of everything that was written, at every node.
+//! The last operations of a run, when everything is healed: a write at every node, for a cluster
+//! that came back must take writes everywhere, and then reads of everything that was written, at
+//! every node.
 //!
-//! Other than in the main phase each is bound to its node, and tried again until it is answered or the
-//! time is up. Every try is an operation of the history like any other.
+//! Other than in the main phase each is bound to its node, and tried again until it is answered or
+//! the time is up. Every try is an operation of the history like any other.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,8 +77,8 @@ impl Asking {
         joined(tasks).await
     }
 
-    /// Reads everything at each of these nodes, each read until it is answered or the time is up. The
-    /// nodes begin at different places, so that all is soon read once.
+    /// Reads everything at each of these nodes, each read until it is answered or the time is up.
+    /// The nodes begin at different places, so that all is soon read once.
     pub async fn read_at_each(
         &self,
         nodes: &[Node],
@@ -133,8 +134,8 @@ struct Desk {
 }
 
 impl Desk {
-    /// Asks once. Whether there is reason to ask again: it was not answered, there is time, and nobody
-    /// wishes otherwise.
+    /// Asks once. Whether there is reason to ask again: it was not answered, there is time, and
+    /// nobody wishes otherwise.
     async fn again(&mut self, asked: Invocation, until: Instant) -> Result<bool, RecordError> {
         let (stop, ends_at) = (self.asking.stop.clone(), self.asking.ends_at);
         if wish(&stop) >= ends_at || Instant::now() >= until {
@@ -214,7 +215,8 @@ mod tests {
     use super::*;
     use crate::dummy;
 
-    /// The first node answers; the second refuses each client's first two tries; the third refuses all.
+    /// The first node answers; the second refuses each client's first two tries; the third refuses
+    /// all.
     struct Moody;
 
     struct MoodyClient {
@@ -305,7 +307,8 @@ mod tests {
         assert_eq!(asked["n1"].len(), 5);
         assert_eq!(answered(&asked["n2"]), [0, 1, 2, 3, 4]);
         assert!(asked["n2"].len() > 5);
-        // One that refuses all is tried until the time is up, and takes nothing away from the others.
+        // One that refuses all is tried until the time is up, and takes nothing away from the
+        // others.
         assert!(answered(&asked["n3"]).is_empty());
         let tried: BTreeSet<_> = asked["n3"].iter().map(|op| op.input.clone()).collect();
         assert_eq!(tried.len(), 5);

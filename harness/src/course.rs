@@ -70,8 +70,8 @@ impl Course {
         }
     }
 
-    /// From the first operation to the last. What goes wrong is noted; what was recorded until then is
-    /// judged.
+    /// From the first operation to the last. What goes wrong is noted; what was recorded until then
+    /// is judged.
     pub async fn run(mut self, test: Test, listener: &Listener) -> Notes {
         self.recovery_time = test.recovery_time.unwrap_or(self.recovery_time);
         self.planned = test.schedule.len() as u64;
@@ -177,8 +177,8 @@ impl Course {
             self.progress.clone(),
             self.stop.clone(),
         );
-        // Faults are healed one by one when the run is wound up, and left to the agents' leases when
-        // it is abandoned.
+        // Faults are healed one by one when the run is wound up, and left to the agents' leases
+        // when it is abandoned.
         let nemesis = unless(&self.stop, Wish::Abandon, nemesis);
         let joined = tokio::join!(main, nemesis);
         let ended = self.began.elapsed();

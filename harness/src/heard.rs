@@ -1,5 +1,6 @@
-//! What agents say unasked, above all that a daemon has ended. Before the main phase that is a remark
-//! for whoever watches; from then on a daemon that ended without our doing is an event of the history.
+//! What agents say unasked, above all that a daemon has ended. Before the main phase that is a
+//! remark for whoever watches; from then on a daemon that ended without our doing is an event of
+//! the history.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +46,8 @@ impl Listener {
         self.order(Order::Record(recorder, nodes)).await;
     }
 
-    /// Waits until everything that was heard is in the history. From here on it is no event any more.
+    /// Waits until everything that was heard is in the history. From here on it is no event any
+    /// more.
     pub async fn cease(&self) {
         self.order(Order::Cease).await;
     }
@@ -132,8 +134,8 @@ async fn on_note(
     let _ = recorder.mark(Mark::Crash(name.clone(), crash));
 }
 
-/// Whether others of its tree are there: of a program that puts itself into the background the first
-/// process ends, and the daemon does not.
+/// Whether others of its tree are there: of a program that puts itself into the background the
+/// first process ends, and the daemon does not.
 async fn lives_on(node: &Node, daemon: &str) -> bool {
     let daemon = daemon.to_string();
     let asked = node.agent.call::<State>(Request::State { daemon });

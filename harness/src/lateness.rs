@@ -1,8 +1,9 @@
 //! How far a run has been moved back because the machine was late.
 //!
-//! A machine that has too much to do injects and heals faults late. The rest of the schedule then moves
-//! back by as much, and the end of the main phase with it: faults keep their order, their lengths and the
-//! gaps between them, and a late machine makes a late run and not an empty one. How far is bounded.
+//! A machine that has too much to do injects and heals faults late. The rest of the schedule then
+//! moves back by as much, and the end of the main phase with it: faults keep their order, their
+//! lengths and the gaps between them, and a late machine makes a late run and not an empty one. How
+//! far is bounded.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -5,6 +5,7 @@
 //! [`system::System`] installed on them; [`client::Client`]s that a [`generator::Generator`] keeps
 //! busy; [`nemesis::Fault`]s on a schedule; and one recorder that puts everything in order.
 
+pub mod at_once;
 pub mod client;
 pub mod closing;
 pub mod cluster;
@@ -17,6 +18,7 @@ pub mod heard;
 pub mod injector;
 pub mod interpreter;
 pub mod lateness;
+pub mod nearest;
 pub mod nemesis;
 pub mod progress;
 mod readiness;
@@ -26,4 +28,5 @@ pub mod scheduler;
 pub mod seed;
 pub mod system;
 pub mod test;
+pub mod units;
 pub mod watcher;

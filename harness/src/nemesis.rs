@@ -45,8 +45,8 @@ pub struct Injected {
     pub targets: Vec<Name>,
     pub loss: Loss,
     pub receipt: Receipt,
-    /// When the first node said that its part of it was done: from then on it can be felt, though the
-    /// receipt comes later.
+    /// When the first node said that its part of it was done: from then on it can be felt, though
+    /// the receipt comes later.
     pub in_force: Option<Instant>,
 }
 

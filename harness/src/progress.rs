@@ -123,7 +123,8 @@ pub enum Wish {
     GoOn,
     /// Offer nothing more, heal, collect, judge what there is.
     WindUp,
-    /// Heal nothing and ask nothing more: collect, and judge what there is. The nodes heal themselves.
+    /// Heal nothing and ask nothing more: collect, and judge what there is. The nodes heal
+    /// themselves.
     Abandon,
     /// Do not even collect.
     Leave,
@@ -143,8 +144,8 @@ impl Wish {
 /// Whoever holds it sees the wish change.
 pub type Stop = watch::Receiver<Wish>;
 
-/// What is wished now. The guard of [`watch::Receiver::borrow`] must not outlive an expression: whoever
-/// sends the next wish waits for it.
+/// What is wished now. The guard of [`watch::Receiver::borrow`] must not outlive an expression:
+/// whoever sends the next wish waits for it.
 pub fn wish(stop: &Stop) -> Wish {
     *stop.borrow()
 }

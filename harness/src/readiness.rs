@@ -103,8 +103,8 @@ async fn is_ready(system: &dyn System, node: &Node, daemon: &str, until: Instant
     }
 }
 
-/// Asks all nodes at once, each until it is ready or the time is out; calls `each` with every answer
-/// as it comes, and how long it took.
+/// Asks all nodes at once, each until it is ready or the time is out; calls `each` with every
+/// answer as it comes, and how long it took.
 async fn ask_all<F>(
     system: &Arc<dyn System>,
     nodes: &[Node],

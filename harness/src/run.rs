@@ -10,8 +10,8 @@ use history::store::{Run, StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tokio::task::JoinSet;
 
+use crate::at_once::at_once;
 use crate::cluster::{Cluster, ClusterError, Node, Program};
 use crate::control::ControlError;
 use crate::course::Course;
@@ -44,8 +44,8 @@ pub enum RunError {
 /// Steps 1 to 7: from nothing to a folder that has everything. Once the main phase has begun,
 /// nothing that goes wrong loses what was recorded: it is noted, and the run goes on to its end.
 ///
-/// A wish to stop is heard in every step: the first ends the step that it comes in, and the run goes
-/// on with what is needed to judge it.
+/// A wish to stop is heard in every step: the first ends the step that it comes in, and the run
+/// goes on with what is needed to judge it.
 pub async fn record(
     test: Test,
     cluster: &mut dyn Cluster,
@@ -176,13 +176,8 @@ async fn each<F>(
 where
     F: Future<Output = Result<(), ControlError>> + Send + 'static,
 {
-    let mut tasks = JoinSet::new();
-    for node in nodes {
-        tasks.spawn(act(node.clone()));
-    }
-    let mut errors: Vec<String> = tasks
-        .join_all()
-        .await
+    let done = at_once(nodes.iter().map(|node| act(node.clone()))).await;
+    let mut errors: Vec<String> = done
         .into_iter()
         .filter_map(|done| done.err().map(|e| e.to_string()))
         .collect();

@@ -3,15 +3,15 @@
 //! The interpreter drives it with real time and real clients, the simulators of
 //! [`crate::generator::sim`] with neither.
 //!
-//! Three things are drawn, each from a stream of its own: when an operation is due ([`Arrivals`]), what
-//! it is (the generator), and at which node it is asked. None of them depends on how fast anybody
-//! answers, so a node that refuses at once is asked no more often than one that takes its time. What
-//! finds no client free at its node waits [`SLACK`]; then it is not offered at all, and counted: a system
-//! that hangs must not be met by a burst when it comes back, and must not be flattered by what it was
-//! never asked either.
+//! Three things are drawn, each from a stream of its own: when an operation is due ([`Arrivals`]),
+//! what it is (the generator), and at which node it is asked. None of them depends on how fast
+//! anybody answers, so a node that refuses at once is asked no more often than one that takes its
+//! time. What finds no client free at its node waits [`SLACK`]; then it is not offered at all, and
+//! counted: a system that hangs must not be met by a burst when it comes back, and must not be
+//! flattered by what it was never asked either.
 //!
-//! Without a pace there is no plan: every worker that is free is given the next operation, in the order
-//! in which they became free, at the node that it is bound to.
+//! Without a pace there is no plan: every worker that is free is given the next operation, in the
+//! order in which they became free, at the node that it is bound to.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -148,8 +148,8 @@ struct Due {
 }
 
 impl Scheduler {
-    /// `workers` workers at `nodes` nodes, who begin as the processes from `first_process` on. What is
-    /// drawn comes from streams of `seed` whose names begin with `stream`.
+    /// `workers` workers at `nodes` nodes, who begin as the processes from `first_process` on. What
+    /// is drawn comes from streams of `seed` whose names begin with `stream`.
     pub fn new(
         generator: Box<dyn Generator>,
         seed: Seed,
@@ -240,7 +240,8 @@ impl Scheduler {
         self.dry || self.end.is_some_and(|end| now >= end)
     }
 
-    /// Draws what has become due. Where the generator has nothing to ask yet, says when to ask again.
+    /// Draws what has become due. Where the generator has nothing to ask yet, says when to ask
+    /// again.
     fn take_what_is_due(&mut self, now: Duration) -> Option<Duration> {
         let plan = self.plan.as_mut()?;
         while !self.dry && plan.next.due <= now && self.end.is_none_or(|end| plan.next.due < end) {

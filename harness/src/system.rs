@@ -35,8 +35,8 @@ pub trait System: Send + Sync {
     async fn install(&self, node: &Node, all: &[Node]) -> Result<(), ControlError>;
 
     /// Whether the node serves clients now, and has caught up with the others where it answers from
-    /// what it holds itself: reads of a node that lags are no evidence of loss. Asked again until all
-    /// nodes do or time is out.
+    /// what it holds itself: reads of a node that lags are no evidence of loss. Asked again until
+    /// all nodes do or time is out.
     async fn ready(&self, node: &Node) -> bool;
 
     /// How long the whole system may take from start to ready.

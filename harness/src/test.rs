@@ -22,7 +22,8 @@ pub struct Test {
     pub system: Arc<dyn System>,
     pub connect: Arc<dyn Connect>,
     pub generator: Box<dyn Generator>,
-    /// Asked after everything is healed: a write at every node, a last read of everything from each.
+    /// Asked after everything is healed: a write at every node, a last read of everything from
+    /// each.
     pub closing: Option<Closing>,
     pub schedule: Vec<Planned>,
     /// How operations are offered.

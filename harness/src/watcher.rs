@@ -1,6 +1,6 @@
-//! Looks at every node again and again while a run goes on, for systems whose nodes have something to
-//! show between the operations: the head of a chain. What is seen is recorded as an operation, for
-//! it was true at some moment between the question and the answer.
+//! Looks at every node again and again while a run goes on, for systems whose nodes have something
+//! to show between the operations: the head of a chain. What is seen is recorded as an operation,
+//! for it was true at some moment between the question and the answer.
 
 use std::sync::Arc;
 

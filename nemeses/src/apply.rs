@@ -1,12 +1,12 @@
 //! What all families share: tell the agents, remember whom, take it back, and put the evidence
 //! together.
 //!
-//! A family is a [`Policy`]: it decides whom and what, and looks by a second path. [`Applied`] makes a
-//! [`Fault`] of it. Healing goes to every node that injection was sent to, whether or not that node
-//! said that it worked: an agent that did not answer may have applied it all the same.
+//! A family is a [`Policy`]: it decides whom and what, and looks by a second path. [`Applied`]
+//! makes a [`Fault`] of it. Healing goes to every node that injection was sent to, whether or not
+//! that node said that it worked: an agent that did not answer may have applied it all the same.
 //!
-//! A healing can take back that the fault held: what no program noticed, and what there was nobody to
-//! do to (`reach`), was no fault.
+//! A healing can take back that the fault held: what no program noticed, and what there was nobody
+//! to do to (`reach`), was no fault.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -112,8 +112,8 @@ impl<P: Policy> Applied<P> {
 }
 
 impl<P: Policy> Applied<P> {
-    /// Looks whether the fault is gone, and again if it does not seem so: a machine that has too much
-    /// to do loses probes and answers late, and that passes.
+    /// Looks whether the fault is gone, and again if it does not seem so: a machine that has too
+    /// much to do loses probes and answers late, and that passes.
     async fn look_healed(&self, orders: &Orders<P::Before>, world: &World) -> Sights {
         let began = Instant::now();
         for look in 1_u32.. {

@@ -1,12 +1,10 @@
 //! Many agents asked at once.
 
-use std::future::Future;
-
 use agent::protocol::{self, Evidence, Request, State};
+use harness::at_once::at_once;
 use harness::cluster::Node;
 use harness::nemesis::{FaultError, World};
 use history::Name;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::sights::Sights;
@@ -47,21 +45,6 @@ pub(crate) async fn tell(
         true => Ok(Told { sights, first }),
         false => Err(FaultError::Control(errors)),
     }
-}
-
-/// Runs all of them concurrently; the answers are in the order of the questions.
-pub(crate) async fn at_once<F, T>(questions: impl Iterator<Item = F>) -> Vec<T>
-where
-    F: Future<Output = T> + Send + 'static,
-    T: Send + 'static,
-{
-    let mut running = JoinSet::new();
-    for (place, question) in questions.enumerate() {
-        running.spawn(async move { (place, question.await) });
-    }
-    let mut answers = running.join_all().await;
-    answers.sort_by_key(|(place, _)| *place);
-    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// The nodes of these names. A name without a node is an error of whoever made the schedule.

@@ -34,4 +34,12 @@ mod tests {
             assert_eq!(sum, 100, "{family}");
         }
     }
+
+    /// Judges of chains ask: after such a fault a node's chain is still the one that it had.
+    #[test]
+    fn what_stops_a_daemon_or_its_machine_for_good_takes_its_memory() {
+        let gentle = FAMILIES.iter().filter(|family| family.keeps_memory());
+        let gentle: Vec<&str> = gentle.map(|family| family.name).collect();
+        assert_eq!(gentle, ["partition", "pause", "clock", "packet"]);
+    }
 }

@@ -1,17 +1,17 @@
 //! Clock: what a daemon believes the time to be.
 //!
-//! Jump, strobe and drift move the wall clock and leave the monotonic clock alone, as a step of NTP or
-//! an administrator does. A freeze is a suspended machine: the daemon stops, *both* clocks stand
-//! still, and it goes on with clocks that lag, so it cannot tell that anything happened. That is what
-//! catches leases that are checked before the stop and used after it.
+//! Jump, strobe and drift move the wall clock and leave the monotonic clock alone, as a step of NTP
+//! or an administrator does. A freeze is a suspended machine: the daemon stops, *both* clocks stand
+//! still, and it goes on with clocks that lag, so it cannot tell that anything happened. That is
+//! what catches leases that are checked before the stop and used after it.
 //!
-//! Evidence: the agent's own reading of the daemon's clocks, and what the daemon itself answers when
-//! the system can be asked for its wall clock. That answer lies between two readings of the node's
-//! true clock, so its offset is known up to half their distance (Cristian, "Probabilistic clock
-//! synchronization", 1989). Where the fault is smaller than that error, the receipt says that it
-//! cannot tell, and rests on the agent. At the end the agent says how often the daemon has looked at the
-//! clock that was off, and the daemon's log by what time it was written ([stamps]): what was never
-//! looked at, and a log that goes on by the true time, take the fault back.
+//! Evidence: the agent's own reading of the daemon's clocks, and what the daemon itself answers
+//! when the system can be asked for its wall clock. That answer lies between two readings of the
+//! node's true clock, so its offset is known up to half their distance (Cristian, "Probabilistic
+//! clock synchronization", 1989). Where the fault is smaller than that error, the receipt says that
+//! it cannot tell, and rests on the agent. At the end the agent says how often the daemon has
+//! looked at the clock that was off, and the daemon's log by what time it was written ([stamps]):
+//! what was never looked at, and a log that goes on by the true time, take the fault back.
 
 mod reading;
 mod stamps;
@@ -23,20 +23,21 @@ use std::time::Duration;
 
 use agent::protocol::{self, ClockFault};
 use async_trait::async_trait;
+use harness::at_once::at_once;
 use harness::cluster::Node;
 use harness::nemesis::{Fault, FaultError, World};
+use harness::units::{write_delta, write_duration};
 use history::Name;
 use history::fault::Loss;
 
 use self::reading::{Reading, TRUE, witness_drift, witness_offset, witness_strobe};
 use self::stamps::Marks;
 use crate::apply::{Applied, Orders, Policy};
-use crate::ask::{at_once, on_each};
+use crate::ask::on_each;
 use crate::family::{Family, Grip, Need, Shape, What};
 use crate::figure::{Drawn, Figure, MILLISECOND, SECOND, Unit, Wrong, as_drawn};
 use crate::sights::Sights;
 use crate::targets::{Targets, join};
-use crate::units::{write_delta, write_duration};
 
 /// What the agents can show.
 const MOST_DELTA_NS: i64 = agent::vdso::line::OFFSET_MAX_NS;
@@ -385,8 +386,8 @@ impl Policy for Clock {
                     Warp::Drift { rate_ppm } => {
                         witness_drift(&node, &world, rate_ppm, &mut sights).await;
                     }
-                    // It is stopped, so it cannot be asked; the agent saw it stop, and the lag is looked
-                    // at before it is healed.
+                    // It is stopped, so it cannot be asked; the agent saw it stop, and the lag is
+                    // looked at before it is healed.
                     Warp::Freeze { .. } => {}
                 }
                 sights
@@ -438,7 +439,8 @@ impl Policy for Clock {
                     Warp::Jump { delta_ns } | Warp::Strobe { delta_ns, .. } => {
                         (healed, before.plus(delta_ns))
                     }
-                    // How far it had drifted by now is not known so well; anything else than before.
+                    // How far it had drifted by now is not known so well; anything else than
+                    // before.
                     Warp::Drift { .. } => (healed, before.plus(i64::MAX)),
                 };
                 witness_offset(&node, &world, &expected, not, &mut sights).await;

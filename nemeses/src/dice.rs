@@ -1,5 +1,5 @@
-//! Dice that fall the same on every machine: whole numbers only, and no algorithm of a library whose
-//! next version may fall otherwise.
+//! Dice that fall the same on every machine: whole numbers only, and no algorithm of a library
+//! whose next version may fall otherwise.
 
 use std::ops::RangeInclusive;
 

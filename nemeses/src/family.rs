@@ -1,5 +1,5 @@
-//! What a fault family says about itself. Everything else here (drawing, reading, writing, refusing,
-//! listing) walks these descriptions and names no family.
+//! What a fault family says about itself. Everything else here (drawing, reading, writing,
+//! refusing, listing) walks these descriptions and names no family.
 //!
 //! ```text
 //! Family  clock        what it does, how its faults are made, how they stand to those of others
@@ -29,6 +29,13 @@ pub struct Family {
     pub shapes: &'static [Shape],
     /// What `--nemesis all` has of it; none: it is asked for by name only.
     pub in_all: Option<&'static str>,
+}
+
+impl Family {
+    /// Whether every fault of it leaves the daemons' memory as it is.
+    pub fn keeps_memory(&self) -> bool {
+        self.shapes.iter().all(|shape| shape.grip.keeps_memory())
+    }
 }
 
 /// One shape of a family's faults.
@@ -93,6 +100,14 @@ impl Grip {
     /// Whether it holds daemons, so that two such faults at once are in each other's way.
     pub fn on_daemons(self) -> bool {
         self != Grip::Around
+    }
+
+    /// Whether what a daemon holds in memory is there still when it is over.
+    pub fn keeps_memory(self) -> bool {
+        match self {
+            Grip::Around | Grip::Clocks | Grip::Frozen | Grip::Paused => true,
+            Grip::Killed | Grip::Suspended | Grip::Reset => false,
+        }
     }
 
     /// Whether the daemons' clocks are wrong under it.
@@ -219,8 +234,8 @@ impl Family {
         self.shapes.iter().any(|s| s.grip.on_daemons())
     }
 
-    /// Whether its faults make clocks wrong: those begin first in a round and end last, so that they
-    /// never have to do with a dead daemon.
+    /// Whether its faults make clocks wrong: those begin first in a round and end last, so that
+    /// they never have to do with a dead daemon.
     pub fn on_clocks(&self) -> bool {
         self.shapes.iter().any(|s| s.grip.on_clocks())
     }

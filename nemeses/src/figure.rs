@@ -1,12 +1,13 @@
-//! The figures of a fault: how far, how much, how often. Each is described once, where its family is,
-//! and is drawn, read, written, bounded and listed by that description.
+//! The figures of a fault: how far, how much, how often. Each is described once, where its family
+//! is, and is drawn, read, written, bounded and listed by that description.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use harness::units::{write_delta, write_duration, write_share};
+
 use crate::dice::Dice;
-use crate::units::{write_delta, write_duration, write_share};
 
 pub const MILLISECOND: i64 = 1_000_000;
 pub const SECOND: i64 = 1_000 * MILLISECOND;

@@ -1,6 +1,7 @@
-//! Kill: SIGKILL to every process of a daemon, and to whoever serves in its place; undone by starting
-//! it again. What was not synced to disk by then is only as safe as the page cache: the machine itself
-//! does not go down. Daemons that were killed together are started together, all at once.
+//! Kill: SIGKILL to every process of a daemon, and to whoever serves in its place; undone by
+//! starting it again. What was not synced to disk by then is only as safe as the page cache: the
+//! machine itself does not go down. Daemons that were killed together are started together, all at
+//! once.
 
 use std::sync::Arc;
 

@@ -1,13 +1,13 @@
 //! Faults of whole machines, by their hypervisor: suspension, and the reset button.
 //!
 //! **Suspend.** The machine stands still between two instructions and goes on later, as in a live
-//! migration or under a hypervisor that is short of processors. To the machine no time has passed: its
-//! monotonic clock says so, and so a lease that is measured by it has not run out when the rest of the
-//! world has long given it to somebody else. Its wall clock lags by as much; healing sets it
+//! migration or under a hypervisor that is short of processors. To the machine no time has passed:
+//! its monotonic clock says so, and so a lease that is measured by it has not run out when the rest
+//! of the world has long given it to somebody else. Its wall clock lags by as much; healing sets it
 //! right by what the controller measured.
 //!
-//! **Reboot.** What was not on the disk is lost: the kernel's page cache with it, unlike in a kill. The
-//! daemon is started again when the fault is healed.
+//! **Reboot.** What was not on the disk is lost: the kernel's page cache with it, unlike in a kill.
+//! The daemon is started again when the fault is healed.
 //!
 //! Agents cannot do this to themselves, so there are no orders for them here.
 
@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use agent::protocol::{Clocks, Evidence, Ran, Request, Started};
 use async_trait::async_trait;
+use harness::at_once::at_once;
 use harness::cluster::{Machine as Hypervisor, Node};
 use harness::control::ControlError;
 use harness::nemesis::{Fault, FaultError, Injected, World};
 use history::Name;
 use history::fault::{Loss, Receipt};
 
-use crate::ask::{at_once, nodes};
+use crate::ask::nodes;
 use crate::family::{Family, Grip, Shape, What};
 use crate::targets::{Targets, join};
 

@@ -31,7 +31,8 @@ impl fmt::Display for Missing {
             .iter()
             .any(|need| ["suspend", "reset"].contains(need))
         {
-            // Nodes that share this kernel have no machine, and of others the hypervisor is not known.
+            // Nodes that share this kernel have no machine, and of others the hypervisor is not
+            // known.
             write!(f, " (only --cluster vagrant with libvirt can)")?;
         }
         if self.need.contains(&"netem") {

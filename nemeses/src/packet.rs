@@ -2,9 +2,9 @@
 //! damaged or through a thin pipe.
 //!
 //! Loss is made by the firewall, where packets arrive, because every kernel can do that; everything
-//! else is `tc`'s, which disturbs what *leaves* a target. Evidence is statistical: a number of probes,
-//! and what became of them. Where chance could explain the figures, the receipt says that it cannot
-//! tell, and rests on the agent.
+//! else is `tc`'s, which disturbs what *leaves* a target. Evidence is statistical: a number of
+//! probes, and what became of them. Where chance could explain the figures, the receipt says that
+//! it cannot tell, and rests on the agent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use agent::protocol::{self, Direction, Drop, Netem};
 use async_trait::async_trait;
 use harness::cluster::Node;
 use harness::nemesis::{Fault, FaultError, World};
+use harness::units::{write_duration, write_share};
 use history::Name;
 use history::fault::Loss;
 
@@ -25,10 +26,9 @@ use crate::probes::{self, Matrix};
 use crate::reach::deafened;
 use crate::sights::Sights;
 use crate::targets::{Targets, join};
-use crate::units::{write_duration, write_share};
 
-/// Probes to each peer in a round: few enough that all peers' fit into a socket's buffer, and so many
-/// rounds that shares of a few percent show.
+/// Probes to each peer in a round: few enough that all peers' fit into a socket's buffer, and so
+/// many rounds that shares of a few percent show.
 const PROBES: u32 = 25;
 const ROUNDS: u32 = 6;
 const WAIT: Duration = Duration::from_millis(100);
@@ -418,8 +418,8 @@ impl Packet {
         }
     }
 
-    /// What became of the probes where the fault acts. Directions in which nothing at all arrived are
-    /// left out: they are cut, by another fault.
+    /// What became of the probes where the fault acts. Directions in which nothing at all arrived
+    /// are left out: they are cut, by another fault.
     fn links<'n>(&self, rounds: &[Matrix], names: &[&'n Name], targets: &[Name]) -> Vec<Link<'n>> {
         let mut links = Vec::new();
         for from in names {
@@ -487,8 +487,8 @@ fn judge_delay(trips: &[(Duration, u32)], least: Duration, disturbed: bool) -> (
     }
 }
 
-/// Whether so many of so many can be, at six standard deviations of a binomial distribution: one false
-/// alarm in about a thousand million.
+/// Whether so many of so many can be, at six standard deviations of a binomial distribution: one
+/// false alarm in about a thousand million.
 fn judge_share(
     what: &str,
     sent: u32,

@@ -2,8 +2,8 @@
 //!
 //! A topology says who no longer hears whom (its *grudge*); a pure function works that out. Packets
 //! are dropped where they arrive, and not where they leave: a sender whose own firewall drops its
-//! packets gets errors from its kernel, which no real network gives. Rules name peers' addresses, or
-//! the port on which clients are answered, so none can match the control path.
+//! packets gets errors from its kernel, which no real network gives. Rules name peers' addresses,
+//! or the port on which clients are answered, so none can match the control path.
 //!
 //! ```text
 //! halves            n1 n2 | n3 n4 n5         one-way-in    n1  x<--  all others, n1 -> them is alive

@@ -1,6 +1,6 @@
-//! Pause: SIGSTOP to every process of a daemon, SIGCONT to undo it. What a long garbage collection, a
-//! swapped-out process or a starved scheduler looks like from outside: connections stay open, nothing
-//! is answered, and afterwards the daemon goes on in the middle of what it did.
+//! Pause: SIGSTOP to every process of a daemon, SIGCONT to undo it. What a long garbage collection,
+//! a swapped-out process or a starved scheduler looks like from outside: connections stay open,
+//! nothing is answered, and afterwards the daemon goes on in the middle of what it did.
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
-//! Who hears whom, by probes between the agents: evidence for everything that is done to the network.
+//! Who hears whom, by probes between the agents: evidence for everything that is done to the
+//! network.
 //!
-//! Every node sends numbered datagrams to all others, all at once; then every node is asked which have
-//! arrived. Sent and received are seen apart, so a cut in one direction shows as one. Nothing here
-//! knows of rules: a cut that the firewall lists and the wire ignores is found out.
+//! Every node sends numbered datagrams to all others, all at once; then every node is asked which
+//! have arrived. Sent and received are seen apart, so a cut in one direction shows as one. Nothing
+//! here knows of rules: a cut that the firewall lists and the wire ignores is found out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent::protocol::{Connected, Probed, Request, Seen};
+use harness::at_once::at_once;
 use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nemesis::World;
 use history::Name;
 
-use crate::ask::{Mechanisms, at_once};
+use crate::ask::Mechanisms;
 use crate::sights::Sights;
 use crate::targets::Grudge;
 
@@ -119,8 +121,8 @@ impl Matrix {
     }
 }
 
-/// Compares what arrives with what a grudge says, both ways: what is cut must be silent, and all else
-/// must be alive.
+/// Compares what arrives with what a grudge says, both ways: what is cut must be silent, and all
+/// else must be alive.
 pub(crate) async fn witness(world: &World, grudge: &Grudge, sights: &mut Sights) {
     let mut matrix = Matrix::default();
     for round in 0..ROUNDS {
@@ -131,8 +133,8 @@ pub(crate) async fn witness(world: &World, grudge: &Grudge, sights: &mut Sights)
                 return;
             }
         }
-        // Silence where there should be life may be a busy machine. Life where there should be silence
-        // is final, and so is agreement.
+        // Silence where there should be life may be a busy machine. Life where there should be
+        // silence is final, and so is agreement.
         let expected =
             |(from, to): &(&Name, &Name)| matrix.arrived(from, to) > 0 || cut(grudge, from, to);
         if pairs(world).all(|pair| expected(&pair)) {

@@ -1,17 +1,18 @@
 //! Whether there was anybody to act on.
 //!
-//! A cut between nodes whose daemons are dead drops nothing that anybody would have sent, and so with
-//! everything else that is done to packets. Whether a daemon lives is looked at when the fault has
-//! been injected and before it is taken back; of one that is seen alive at neither it is said that it
-//! was not there.
+//! A cut between nodes whose daemons are dead drops nothing that anybody would have sent, and so
+//! with everything else that is done to packets. Whether a daemon lives is looked at when the fault
+//! has been injected and before it is taken back; of one that is seen alive at neither it is said
+//! that it was not there.
 
 use std::collections::BTreeMap;
 
 use agent::protocol::{Direction, Drop, Fault, Request, State};
+use harness::at_once::at_once;
 use harness::nemesis::World;
 use history::Name;
 
-use crate::ask::{Mechanisms, at_once};
+use crate::ask::Mechanisms;
 
 /// How a daemon was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +23,8 @@ enum Life {
     Runs,
 }
 
-/// How the daemons of all nodes were seen, each at its best look. Nobody is held for dead whose agent
-/// did not say so.
+/// How the daemons of all nodes were seen, each at its best look. Nobody is held for dead whose
+/// agent did not say so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lives(BTreeMap<Name, Life>);
 

@@ -1,7 +1,8 @@
 //! Money that moves between accounts: none is made, none is lost (Jepsen's `bank`).
 //!
-//! `transfer [from to amount]` and `read nil`, answered with `[[account balance] ...]`. Until a read has
-//! been answered there are only reads, so that the history says what the accounts had at first.
+//! `transfer [from to amount]` and `read nil`, answered with `[[account balance] ...]`. Until a
+//! read has been answered there are only reads, so that the history says what the accounts had at
+//! first.
 
 use std::sync::{Arc, Mutex};
 

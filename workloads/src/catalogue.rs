@@ -9,6 +9,7 @@ use checkers::crashes::Crashes;
 use checkers::lateness::{Depends, LengthBound, OF_CHAINS};
 use checkers::recovery::Recovery;
 use checkers::vacuity::{Service, Vacuity};
+use harness::nearest::nearest;
 use history::Name;
 use thiserror::Error;
 
@@ -18,7 +19,6 @@ use crate::cas_register::CasRegister;
 use crate::interface::Interface;
 use crate::kv::Store;
 use crate::ledger::Entries;
-use crate::nearest::nearest;
 use crate::params::{Params, hint};
 use crate::register::Register;
 use crate::set::Set;
@@ -54,7 +54,8 @@ pub fn find(name: &str) -> Result<&'static dyn Workload, NoWorkload> {
         .copied()
         .ok_or_else(|| NoWorkload {
             name: name.into(),
-            nearest: nearest(name, WORKLOADS.iter().map(|workload| workload.name())),
+            nearest: nearest(name, WORKLOADS.iter().map(|workload| workload.name()))
+                .map(str::to_string),
         })
 }
 
@@ -75,6 +76,8 @@ pub struct Circumstances {
     pub separate_clocks: bool,
     /// Whether a daemon may end by itself.
     pub may_crash: bool,
+    /// Families of faults that leave a node's memory as it is.
+    pub gentle: Vec<Name>,
 }
 
 /// Everybody who judges a run of `workload`: the workload's own checkers, those of the interfaces
@@ -92,6 +95,7 @@ pub fn judges(
         chain_rules,
         separate_clocks,
         may_crash,
+        gentle,
     } = circumstances;
     let mut judges = workload.checkers(params);
     // What a chain promises, it promises for partitions that last no longer than they were to.
@@ -113,6 +117,7 @@ pub fn judges(
     if offered.contains(&Interface::Chain) {
         let judge = Chain::new()
             .with_nodes(nodes.iter().cloned())
+            .with_gentle(gentle)
             .with_rules(chain_rules);
         let judge = match confirmations {
             Some(depth) => judge.with_confirmations(depth),

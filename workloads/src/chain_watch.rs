@@ -13,8 +13,8 @@ use history::{Name, Value};
 
 use crate::interface::{Block, Chain};
 
-/// As many blocks as wait to be shown at most: more than a chain makes in a run, and little enough to
-/// be held in memory. A node that claims more is not believed.
+/// As many blocks as wait to be shown at most: more than a chain makes in a run, and little enough
+/// to be held in memory. A node that claims more is not believed.
 const MOST_BLOCKS: usize = 20_000;
 
 /// Ancestors that are asked for at once; the first question is for the head alone.
@@ -33,8 +33,8 @@ pub struct ChainWatch {
 struct Known {
     /// Hashes of the blocks that are in the history already, whoever showed them.
     shown: HashSet<String>,
-    /// Blocks that have been read and not been shown, because the look was not finished: a long chain
-    /// is read in steps, whatever the patience. By their hash, which says what is in them.
+    /// Blocks that have been read and not been shown, because the look was not finished: a long
+    /// chain is read in steps, whatever the patience. By their hash, which says what is in them.
     read: HashMap<String, Block>,
     /// By node, what it was last seen to have refused.
     refused: HashMap<Name, BTreeMap<String, i64>>,

@@ -149,7 +149,8 @@ impl Http {
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| OpError::new(REJECTED, format!("{path:?} cannot be asked for: {e}")))?;
         // A kept connection may have been closed by the other side since. As long as nothing of the
-        // request has been written, trying again on a new one is safe; a new one that fails is news.
+        // request has been written, trying again on a new one is safe; a new one that fails is
+        // news.
         loop {
             let kept = self.open.take();
             let was_kept = kept.is_some();

@@ -2,8 +2,8 @@
 //!
 //! A workload is written once against an interface and a system implements the interfaces that it
 //! has, so that systems and workloads add up and do not multiply. Whether a failed call is known to
-//! have had no effect is decided by whoever implements the interface, error by error, with the codes
-//! of [`harness::client`].
+//! have had no effect is decided by whoever implements the interface, error by error, with the
+//! codes of [`harness::client`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -83,8 +83,8 @@ pub enum Consistency {
 
 /// Keys and values. One client's side of it, bound to one node; one call at a time.
 ///
-/// Values are integers, text, and lists and maps of such. A key that was never written has no value,
-/// which compares equal to no value only.
+/// Values are integers, text, and lists and maps of such. A key that was never written has no
+/// value, which compares equal to no value only.
 #[async_trait]
 pub trait Kv: Send {
     async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError>;
@@ -104,8 +104,8 @@ pub trait Kv: Send {
         consistency: Consistency,
     ) -> Result<Vec<(String, Value)>, OpError>;
 
-    /// Where in the system's own order the last call that succeeded took effect, if its answer said:
-    /// see [`history::Event::version`].
+    /// Where in the system's own order the last call that succeeded took effect, if its answer
+    /// said: see [`history::Event::version`].
     fn version(&mut self) -> Option<Value> {
         None
     }
@@ -157,14 +157,15 @@ pub struct LogEntry {
 pub struct Command {
     pub session: String,
     pub sequence: i64,
-    /// What it does: its name, the key, and of what it writes and compares, what it writes last. Empty if the node does
-    /// not tell.
+    /// What it does: its name, the key, and of what it writes and compares, what it writes last.
+    /// Empty if the node does not tell.
     pub content: Vec<Value>,
 }
 
 impl DecidedLog {
-    /// `{"node": "n1", "first": 1, "entries": [[slot, [round, "n1"], digest, chain, [["c1", 7, "put", "k", 3], ...]],
-    /// ...], "decided_upto": n}`: the value of the event `log`, which the checker of logs reads.
+    /// `{"node": "n1", "first": 1, "entries": [[slot, [round, "n1"], digest, chain, [["c1", 7,
+    /// "put", "k", 3], ...]], ...], "decided_upto": n}`: the value of the event `log`, which the
+    /// checker of logs reads.
     pub fn to_value(&self) -> Value {
         let entries = self.entries.iter().map(|entry| {
             Value::List(vec![
@@ -204,8 +205,8 @@ pub trait Chain: Send + Sync {
     /// Why it could not be read, for the history; so for the other.
     async fn head(&self, node: &Node) -> Result<Head, String>;
 
-    /// The block `tip` as the node has it, and its ancestors, newest first: `most` of them, or fewer if
-    /// genesis or the node's patience comes first.
+    /// The block `tip` as the node has it, and its ancestors, newest first: `most` of them, or
+    /// fewer if genesis or the node's patience comes first.
     async fn blocks(&self, node: &Node, tip: &str, most: usize) -> Result<Vec<Block>, String>;
 }
 
@@ -278,7 +279,8 @@ pub trait Ledger: Send {
     /// Adds an entry, and returns once the system says that it is there to stay.
     async fn add(&mut self, entry: &Value) -> Result<(), OpError>;
 
-    /// Every entry that is there to stay, as far as the node that is asked knows: it may lag behind.
+    /// Every entry that is there to stay, as far as the node that is asked knows: it may lag
+    /// behind.
     async fn entries(&mut self) -> Result<Vec<Value>, OpError>;
 
     /// As [`Kv::version`].

@@ -1,8 +1,9 @@
 //! A ledger: is anything that was acknowledged ever missing?
 //!
 //! `add v` adds the entry v, and is acknowledged when the system says that it is there to stay. The
-//! ledger is read whole at the end only, when all faults are healed: nodes may lag behind each other,
-//! as those of a blockchain do, but what was acknowledged must then be everywhere (persistence).
+//! ledger is read whole at the end only, when all faults are healed: nodes may lag behind each
+//! other, as those of a blockchain do, but what was acknowledged must then be everywhere
+//! (persistence).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -60,8 +61,8 @@ impl Workload for Entries {
         Ok(Arc::new(Clients { open }))
     }
 
-    /// Of the set's findings those remain that reads at the end can show: what is lost, what is there
-    /// twice, what nobody added.
+    /// Of the set's findings those remain that reads at the end can show: what is lost, what is
+    /// there twice, what nobody added.
     fn roles(&self) -> Roles {
         role
     }

@@ -11,7 +11,6 @@ pub mod chain_watch;
 mod fake;
 pub mod http;
 pub mod interface;
-mod nearest;
 pub mod params;
 pub mod scenario;
 pub mod systems;
@@ -26,5 +25,4 @@ mod register;
 mod registers;
 mod set;
 
-pub use nearest::nearest;
 pub use workload::Workload;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use harness::nearest::nearest;
+use harness::units::read_duration;
 use thiserror::Error;
-
-use crate::nearest::nearest;
 
 /// Something that can be set, with `--param NAME=VALUE` or in a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Params {
             let Some(param) = declared.iter().find(|p| p.name == name) else {
                 return Err(ParamError::Unknown {
                     name: name.into(),
-                    nearest: nearest(name, declared.iter().map(|p| p.name)),
+                    nearest: nearest(name, declared.iter().map(|p| p.name)).map(str::to_string),
                     known: declared.iter().map(|p| p.name.to_string()).collect(),
                 });
             };
@@ -167,20 +167,11 @@ impl Params {
     }
 }
 
-/// `250us`, `500ms`, `2s`, `1.5s`, `1m`, `1h`. None if it is anything else, or zero.
+/// As [`read_duration`]. None if it is anything else, or less than a microsecond, which nodes are
+/// not told.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    let span = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-    (!span.is_zero()).then_some(span)
+    let span = read_duration(text).ok()?;
+    (span.as_micros() > 0).then_some(span)
 }
 
 #[cfg(test)]
@@ -215,7 +206,7 @@ mod tests {
             ("500ms", Some(500.0)), ("2s", Some(2_000.0)), ("1.5s", Some(1_500.0)),
             ("1m", Some(60_000.0)), ("1h", Some(3_600_000.0)), ("250us", Some(0.25)),
             ("0s", None), ("2", None), ("s", None), ("", None), ("-1s", None), ("2 s", None),
-            ("1.2.3s", None), ("3d", None),
+            ("1.2.3s", None), ("3d", None), ("1h30m", Some(5_400_000.0)), ("7ns", None),
         ] {
             let want = ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
             assert_eq!(parse_duration(text), want, "{text:?}");

@@ -1,7 +1,8 @@
-//! Many registers under `read`, `write` and `cas`: what register, cas-register and kv have in common.
+//! Many registers under `read`, `write` and `cas`: what register, cas-register and kv have in
+//! common.
 //!
-//! Every value that is written is a new number, so that an answer tells which operation it saw; that
-//! is what makes the histories checkable in linear time however many replies were lost.
+//! Every value that is written is a new number, so that an answer tells which operation it saw;
+//! that is what makes the histories checkable in linear time however many replies were lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -309,8 +310,8 @@ mod tests {
         assert_eq!(run(7), run(7));
     }
 
-    /// How many operations of bursts there were, and how many of them on the key of the one before in their
-    /// burst: a burst is told by its time.
+    /// How many operations of bursts there were, and how many of them on the key of the one before
+    /// in their burst: a burst is told by its time.
     fn in_bursts(main: Box<dyn Generator>, key: impl Fn(&Event) -> Value) -> (usize, usize) {
         let pace = Pace {
             per_second: 100.0,

@@ -1,4 +1,5 @@
-//! Scenarios: files that put a system, a workload and faults together, and say what must come of it.
+//! Scenarios: files that put a system, a workload and faults together, and say what must come of
+//! it.
 //!
 //! ```toml
 //! about = "a deposed leader answers reads from its own state"
@@ -26,8 +27,8 @@
 //! figures = { "chain/confirmations enough" = "3..20" }   # what checkers must have measured
 //! ```
 //!
-//! Where the faults must be exactly those, `schedule = "FILE"` takes the place of `nemesis`: a schedule, as
-//! `harness/docs/nemeses.md` describes it, beside the scenario.
+//! Where the faults must be exactly those, `schedule = "FILE"` takes the place of `nemesis`: a
+//! schedule, as `harness/docs/nemeses.md` describes it, beside the scenario.
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -35,12 +36,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use checkers::{Analysis, Verdict, gauges};
+use harness::nearest::nearest;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
 use crate::catalogue;
-use crate::nearest::nearest;
 use crate::params::{ParamError, Params, hint, parse_duration};
 use crate::systems::{self, Entry, Setup};
 use crate::workload::Workload;
@@ -55,8 +56,8 @@ pub struct Scenario {
     pub system: &'static Entry,
     pub workload: &'static dyn Workload,
     pub nodes: usize,
-    /// Faults, as the command line takes them: `partition`, `pause,clock`, `kill:leader+clock`; empty
-    /// for none.
+    /// Faults, as the command line takes them: `partition`, `pause,clock`, `kill:leader+clock`;
+    /// empty for none.
     pub nemesis: String,
     /// The file with the faults, where they are not drawn.
     pub schedule: Option<PathBuf>,
@@ -86,6 +87,15 @@ pub struct Expect {
 }
 
 impl Expect {
+    /// This verdict, whatever was found or measured.
+    fn only(verdict: Verdict) -> Expect {
+        Expect {
+            verdict,
+            anomalies: Vec::new(),
+            figures: Vec::new(),
+        }
+    }
+
     /// What is not as expected, one sentence each.
     pub fn unmet(&self, verdict: Verdict, analyses: &[Analysis]) -> Vec<String> {
         let mut unmet = Vec::new();
@@ -253,43 +263,9 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
     let system = systems::find(file.system.get_ref()).map_err(|e| wrong(file.system.span(), e))?;
     let workload =
         catalogue::find(file.workload.get_ref()).map_err(|e| wrong(file.workload.span(), e))?;
-    if let Some(lacks) = workload
-        .needs()
-        .iter()
-        .find(|needed| !system.interfaces.contains(needed))
-    {
-        let message = format!(
-            "it needs the interface {lacks}, which {} lacks",
-            system.name
-        );
-        return Err(wrong(file.workload.span(), message));
-    }
-    let nodes = *file.nodes.get_ref();
-    if !(1..=9).contains(&nodes) {
-        return Err(wrong(file.nodes.span(), "there can be 1 to 9 nodes"));
-    }
-    let rate = *file.rate.get_ref();
-    if !(rate.is_finite() && rate > 0.0) {
-        return Err(wrong(file.rate.span(), "the rate must be above zero"));
-    }
-    let concurrency = *file.concurrency.get_ref();
-    if !(1..=10_000).contains(&concurrency) {
-        let message = "there can be 1 to 10000 clients";
-        return Err(wrong(file.concurrency.span(), message));
-    }
-    let duration = |text: &Spanned<String>| {
-        let message = "this is not a duration such as 30s or 2m";
-        parse_duration(text.get_ref()).ok_or_else(|| wrong(text.span(), message))
-    };
+    check(&file, system, workload)?;
     let time_limit = duration(&file.time_limit)?;
     let recovery_time = file.recovery_time.as_ref().map(duration).transpose()?;
-    if let Some(text) = file
-        .recovery_time
-        .as_ref()
-        .filter(|_| recovery_time == Some(Duration::ZERO))
-    {
-        return Err(wrong(text.span(), "no node can serve again in no time"));
-    }
     let schedule = match (&file.schedule, &file.nemesis) {
         (Some(schedule), Some(_)) => {
             let message = "faults are drawn as `nemesis` says or are those of `schedule`: not both";
@@ -305,12 +281,12 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
         about: file.about.clone(),
         system,
         workload,
-        nodes,
+        nodes: *file.nodes.get_ref(),
         nemesis: file.nemesis.clone().unwrap_or_default(),
         schedule: schedule.clone(),
         time_limit,
-        rate,
-        concurrency,
+        rate: *file.rate.get_ref(),
+        concurrency: *file.concurrency.get_ref(),
         recovery_time,
         may_crash: file.may_crash,
         setup: Setup {
@@ -332,11 +308,6 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
             .map(range)
             .collect::<Result<_, _>>()?,
     };
-    let clean = |verdict| Expect {
-        verdict,
-        anomalies: Vec::new(),
-        figures: Vec::new(),
-    };
     match (&file.planted, expected.clean) {
         (None, None) => Ok(scenario(
             resolve(&[&file.params])?,
@@ -354,12 +325,49 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
         }
         (Some(planted), Some(verdict)) => {
             let Planted { flaw, params } = planted.get_ref();
-            let twin = scenario(resolve(&[&file.params])?, Vec::new(), clean(verdict), None);
+            let twin = scenario(
+                resolve(&[&file.params])?,
+                Vec::new(),
+                Expect::only(verdict),
+                None,
+            );
             let flaws = flaw.iter().cloned().collect();
             let params = resolve(&[&file.params, params])?;
             Ok(scenario(params, flaws, expect, Some(Box::new(twin))))
         }
     }
+}
+
+fn duration(text: &Spanned<String>) -> Result<Duration, Wrong> {
+    let message = "this is not a duration such as 30s or 2m";
+    parse_duration(text.get_ref()).ok_or_else(|| wrong(text.span(), message))
+}
+
+/// Refuses numbers that cannot be, and a workload that the system cannot serve.
+fn check(file: &File, system: &Entry, workload: &dyn Workload) -> Result<(), Wrong> {
+    if let Some(lacks) = workload
+        .needs()
+        .iter()
+        .find(|needed| !system.interfaces.contains(needed))
+    {
+        let message = format!(
+            "it needs the interface {lacks}, which {} lacks",
+            system.name
+        );
+        return Err(wrong(file.workload.span(), message));
+    }
+    if !(1..=9).contains(file.nodes.get_ref()) {
+        return Err(wrong(file.nodes.span(), "there can be 1 to 9 nodes"));
+    }
+    let rate = *file.rate.get_ref();
+    if !(rate.is_finite() && rate > 0.0) {
+        return Err(wrong(file.rate.span(), "the rate must be above zero"));
+    }
+    if !(1..=10_000).contains(file.concurrency.get_ref()) {
+        let message = "there can be 1 to 10000 clients";
+        return Err(wrong(file.concurrency.span(), message));
+    }
+    Ok(())
 }
 
 fn range(
@@ -368,7 +376,10 @@ fn range(
     if gauges::described(name.get_ref()).is_none() {
         let known: Vec<String> = gauges::paths().collect();
         let near = nearest(name.get_ref(), known.iter().map(String::as_str));
-        let message = format!("no checker measures this as a number{}", hint(&near));
+        let message = format!(
+            "no checker measures this as a number{}",
+            hint(&near.map(str::to_string))
+        );
         return Err(wrong(name.span(), message));
     }
     let range = parse_range(text.get_ref());
@@ -402,193 +413,4 @@ fn resolve(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"about = "an example"
-system = "etcd"
-workload = "register"
-nodes = 3
-nemesis = "partition:halves,pause+clock:jump:leader"
-time-limit = "30s"
-rate = 100
-concurrency = 6
-
-[params]
-election-timeout = "2s"
-keys = "7"
-
-[planted]
-params = { reads = "serializable" }
-
-[expect]
-verdict = "invalid"
-anomalies = ["stale read"]
-clean = "valid"
-"#;
-
-    fn parse(text: &str) -> Result<Scenario, String> {
-        Scenario::parse(Path::new("dir/example.toml"), text).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn a_scenario_has_a_clean_twin() {
-        let scenario = parse(GOOD).unwrap();
-        assert_eq!(scenario.name, "example");
-        assert_eq!(
-            scenario.families().collect::<Vec<_>>(),
-            ["partition", "pause", "clock"]
-        );
-        assert_eq!(scenario.time_limit, Duration::from_secs(30));
-        assert_eq!(scenario.setup.params.text("reads"), "serializable");
-        assert_eq!(scenario.setup.params.text("election-timeout"), "2s");
-        assert_eq!(scenario.workload_params.count("keys"), 7);
-        assert_eq!(scenario.expect.verdict, Verdict::Invalid);
-        assert_eq!(scenario.expect.anomalies, ["stale read"]);
-        let twin = scenario.twin().unwrap();
-        assert_eq!(twin.setup.params.text("reads"), "linearizable");
-        assert_eq!(twin.setup.params.text("election-timeout"), "2s");
-        assert_eq!(twin.expect.verdict, Verdict::Valid);
-        assert!(twin.twin().is_none());
-    }
-
-    #[test]
-    fn mistakes_are_answered_with_their_place() {
-        for (wrong, right, says) in [
-            (
-                "system = \"ectd\"",
-                "system = \"etcd\"",
-                "2:10: there is no system \"ectd\"; did you mean \"etcd\"?",
-            ),
-            (
-                "workload = \"registr\"",
-                "workload = \"register\"",
-                "3:12: there is no workload \"registr\"; did you mean \"register\"?",
-            ),
-            ("nodes = 0", "nodes = 3", "4:9: there can be 1 to 9 nodes"),
-            (
-                "nodes = 2000",
-                "nodes = 3",
-                "4:9: there can be 1 to 9 nodes",
-            ),
-            ("nodez = 3", "nodes = 3", "4:1: unknown field `nodez`"),
-            (
-                "time-limit = \"30\"",
-                "time-limit = \"30s\"",
-                "6:14: this is not a duration",
-            ),
-            ("rate = 0", "rate = 100", "7:8: the rate must be above zero"),
-            (
-                "rate = nan",
-                "rate = 100",
-                "7:8: the rate must be above zero",
-            ),
-            (
-                "concurrency = 0",
-                "concurrency = 6",
-                "8:15: there can be 1 to",
-            ),
-            (
-                "key = \"7\"",
-                "keys = \"7\"",
-                "12:1: there is no parameter \"key\"; did you mean \"keys\"?",
-            ),
-            (
-                "keys = \"0\"",
-                "keys = \"7\"",
-                "12:8: parameter keys cannot be \"0\"",
-            ),
-            (
-                "reads = \"stale\"",
-                "reads = \"serializable\"",
-                "15:20: parameter reads cannot be \"stale\"",
-            ),
-            (
-                "verdict = \"bad\"",
-                "verdict = \"invalid\"",
-                "18:11: unknown variant `bad`",
-            ),
-            ("", "clean = \"valid\"", "something is planted"),
-            (
-                "schedule = \"x.toml\"\nnemesis = \"kill\"",
-                "nemesis = \"partition:halves,pause+clock:jump:leader\"",
-                "5:12: faults are drawn as `nemesis` says or are those of `schedule`",
-            ),
-            (
-                "figures = { \"agreement/election\" = \"7\" }",
-                "clean = \"valid\"",
-                "20:13: no checker measures this as a number; did you mean \"agreement/elections\"?",
-            ),
-            (
-                "figures = { \"chain/common prefix\" = \"7\" }",
-                "clean = \"valid\"",
-                "20:13: no checker measures this as a number; did you mean \"chain/common prefix/k\"?",
-            ),
-            (
-                "figures = { \"chain/common prefix/k\" = \"7..3\" }",
-                "clean = \"valid\"",
-                "20:39: this is not a number, nor a range",
-            ),
-            ("[expect", "[expect]", "17:8:"),
-        ] {
-            assert!(GOOD.contains(right), "{right}");
-            let error = parse(&GOOD.replace(right, wrong)).err().expect(wrong);
-            assert!(error.contains(says), "{wrong}: {error}");
-            assert!(error.starts_with("dir/example.toml:"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_schedule_lies_beside_its_scenario() {
-        let nemesis = "nemesis = \"partition:halves,pause+clock:jump:leader\"";
-        let scenario = parse(&GOOD.replace(nemesis, "schedule = \"two.schedule\"")).unwrap();
-        assert_eq!(
-            scenario.schedule.as_deref(),
-            Some(Path::new("dir/two.schedule"))
-        );
-        assert_eq!(scenario.nemesis, "");
-        assert_eq!(scenario.twin().unwrap().schedule, scenario.schedule);
-    }
-
-    #[test]
-    fn what_is_not_as_expected_is_said() {
-        let figures = "figures = { \"chain/confirmations enough\" = \"3..5\", \"chain/common prefix/k\" = \"7\" }\nclean =";
-        let expect = parse(&GOOD.replace("clean =", figures)).unwrap().expect;
-        let analysis = |kind: &str, enough: i64| {
-            let anomaly = checkers::Anomaly {
-                kind: kind.into(),
-                object: None,
-                ops: Vec::new(),
-                reason: String::new(),
-                ..checkers::Anomaly::default()
-            };
-            let figure = |name: &str, value| checkers::Figure {
-                name: name.into(),
-                value,
-                unit: String::new(),
-            };
-            [Analysis::of_anomalies("chain", "", vec![anomaly])
-                .with_figure(figure("confirmations enough", enough.into()))
-                .with_figure(figure("common prefix", serde_json::json!({"k": 7})))]
-        };
-        let none: [&str; 0] = [];
-        assert_eq!(
-            expect.unmet(Verdict::Invalid, &analysis("stale read", 5)),
-            none
-        );
-        assert_eq!(
-            expect.unmet(Verdict::Valid, &analysis("lost update", 6)),
-            [
-                "the verdict is valid, not invalid",
-                "there is no stale read",
-                "chain/confirmations enough is 6, not 3 to 5",
-            ]
-        );
-        let unmeasured = expect.unmet(Verdict::Invalid, &[]);
-        assert_eq!(unmeasured.len(), 3);
-        assert_eq!(
-            unmeasured[2],
-            "nothing measured chain/confirmations enough as a number"
-        );
-    }
-}
+mod tests;

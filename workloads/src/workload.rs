@@ -55,8 +55,8 @@ pub trait Workload: Send + Sync {
 pub struct Load {
     /// Offers an operation whenever it is asked.
     pub main: Box<dyn Generator>,
-    /// The last write, and reads of everything that was written. It shares with `main` what that has
-    /// asked, so it is of use only afterwards.
+    /// The last write, and reads of everything that was written. It shares with `main` what that
+    /// has asked, so it is of use only afterwards.
     pub closing: Closing,
 }
 

@@ -5,29 +5,10 @@
 
 use history::{Event, History, Kind, Process, Time, Value};
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+use crate::splitmix::Random;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn exponential(&mut self, mean: f64) -> f64 {
-        -mean * (1.0 - self.unit()).ln()
-    }
+fn exponential(random: &mut Random, mean: f64) -> f64 {
+    -mean * (1.0 - random.unit()).ln()
 }
 
 #[derive(Clone, Copy)]
@@ -76,8 +57,8 @@ pub fn history(shape: &Shape) -> History {
     let mut ops: Vec<Op> = (0..shape.ops)
         .map(|i| {
             let client = i % shape.clients;
-            let call = free[client] + random.exponential(0.1);
-            let length = 0.2 + random.exponential(1.0);
+            let call = free[client] + exponential(&mut random, 0.1);
+            let length = 0.2 + exponential(&mut random, 1.0);
             free[client] = call + length;
             let f = match (shape.kind, random.below(4)) {
                 (Ops::Set, _) if i % 1000 == 999 => "read",

@@ -1,11 +1,14 @@
 //! What it costs to load a history and to judge it: one line for each, best of three.
 //!
 //! `cargo bench -p checkers` runs all rows; words after `--` choose those that contain one of them.
-//! With `--budgets` each is loaded and judged under four limits of time, and the line tells by how many
-//! milliseconds the worst of three was late, if the limit was met.
-//! With `--seed=N` the histories are others, of the same shape; with `KEEP=FOLDER` the histories stay there, by the names of their rows.
+//! With `--budgets` each is loaded and judged under four limits of time, and the line tells by how
+//! many milliseconds the worst of three was late, if the limit was met. With `--seed=N` the
+//! histories are others, of the same shape; with `KEEP=FOLDER` the histories stay there, by the
+//! names of their rows.
 
 mod histories;
+#[path = "../../tests/it/splitmix.rs"]
+mod splitmix;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -393,8 +396,8 @@ fn measure(name: &str, shape: &Shape, how: &str) {
     println!("| {name} | {} | {} |", shape.ops, row.join(" | "));
 }
 
-/// Seconds by the clock, which other programs on the machine lengthen, and of processors used, which
-/// they hardly do.
+/// Seconds by the clock, which other programs on the machine lengthen, and of processors used,
+/// which they hardly do.
 #[derive(Clone, Copy)]
 struct Cost {
     wall: f64,

@@ -1,4 +1,5 @@
-//! Banks: money is neither made nor lost, and the transfers that can be in a read make up its balances.
+//! Banks: money is neither made nor lost, and the transfers that can be in a read make up its
+//! balances.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -146,8 +147,8 @@ pub fn sound(entries: &[Entry], account: &Account) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether two of the reads do not agree, or one has less than nothing in an account, or balances that no choice of
-/// transfers leaves.
+/// Whether two of the reads do not agree, or one has less than nothing in an account, or balances
+/// that no choice of transfers leaves.
 pub fn impossible(entries: &[Entry], ops: &[u64], meter: &mut Meter) -> Result<bool, Doubt> {
     let bank = Bank::of(entries)?;
     let named: Vec<&Read> = bank

@@ -18,7 +18,8 @@ pub fn sound(entries: &[Entry]) -> Result<(), String> {
     sound_among(entries, |_| true)
 }
 
-/// The same of some leases, named by their operations; what ended them counts whether it is among them or not.
+/// The same of some leases, named by their operations; what ended them counts whether it is among
+/// them or not.
 pub fn sound_among(entries: &[Entry], named: impl Fn(u64) -> bool) -> Result<(), String> {
     let (mut leases, slack) = leases(entries)?;
     leases.retain(|lease| lease.from <= lease.until && named(lease.op));

@@ -135,8 +135,8 @@ pub fn trace(op: &Op) -> Result<Trace<'_>, String> {
     Ok(Trace { op, node, events })
 }
 
-/// Each acceptor by itself: what it promised and accepted binds it, across restarts too. Returns how many promises
-/// there were.
+/// Each acceptor by itself: what it promised and accepted binds it, across restarts too. Returns
+/// how many promises there were.
 pub fn judge(
     recorded: &Recorded,
     found: &mut Findings,

@@ -1,8 +1,9 @@
-//! Logs against the clients: what was applied, somebody asked for, as often as it was applied; and what was
-//! acknowledged is there.
+//! Logs against the clients: what was applied, somebody asked for, as often as it was applied; and
+//! what was acknowledged is there.
 //!
-//! An operation writes at most one value at a time, so operations and commands are matched by what they write. An
-//! operation may have taken effect or not, unless it was acknowledged; whoever gave up may have been heard.
+//! An operation writes at most one value at a time, so operations and commands are matched by what
+//! they write. An operation may have taken effect or not, unless it was acknowledged; whoever gave
+//! up may have been heard.
 
 use history::{Op, Outcome, Time, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -168,8 +169,8 @@ fn content(command: &Value) -> Option<Content<'_>> {
     }
 }
 
-/// What an operation asks to be written: of `[key value]` the value, of a compare-and-set what it puts there, of a
-/// transaction what its writes write; of what is not known, everything.
+/// What an operation asks to be written: of `[key value]` the value, of a compare-and-set what it
+/// puts there, of a transaction what its writes write; of what is not known, everything.
 fn written(op: &Op) -> Vec<&Value> {
     let input = &op.input;
     match op.f.as_str() {
@@ -207,8 +208,8 @@ fn everything(value: &Value) -> Vec<&Value> {
     all
 }
 
-/// What was acknowledged before somebody asked for something that is in a log, is in that log before it: if it is whole
-/// from the beginning.
+/// What was acknowledged before somebody asked for something that is in a log, is in that log
+/// before it: if it is whole from the beginning.
 fn acknowledged(
     log: &Log,
     asked: &FxHashMap<&Value, Asked>,

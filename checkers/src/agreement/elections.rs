@@ -1,10 +1,10 @@
 //! Elections, and those that nobody needed.
 //!
-//! An election is a `lead` after the first. It was needless if the leader before could have gone on:
-//! when its reign ended it was up, it ran, and it was connected, both ways, with so many running
-//! nodes that they are a majority with it. In the terms of failure detectors it is a mistake: a
-//! process was suspected that had not failed (Chen, Toueg and Aguilera, "On the quality of service of
-//! failure detectors", 2000).
+//! An election is a `lead` after the first. It was needless if the leader before could have gone
+//! on: when its reign ended it was up, it ran, and it was connected, both ways, with so many
+//! running nodes that they are a majority with it. In the terms of failure detectors it is a
+//! mistake: a process was suspected that had not failed (Chen, Toueg and Aguilera, "On the quality
+//! of service of failure detectors", 2000).
 //!
 //! A reign ends with the leader's own `step-down`, or else with the next `lead`. If the leader's
 //! process ended before either (a `start` in its trace), a new one was needed, whatever the reason.
@@ -24,8 +24,8 @@ pub struct Elections {
     pub needless: usize,
 }
 
-/// Elections of the run itself: what was before time 0 is not told. None if the history does not say
-/// when its times were by the traces' clock, or knows a majority of too few nodes.
+/// Elections of the run itself: what was before time 0 is not told. None if the history does not
+/// say when its times were by the traces' clock, or knows a majority of too few nodes.
 pub fn judge(traces: &[Trace], history: &History, nodes: usize) -> Option<Elections> {
     let mut leads: Vec<(i64, &Trace)> = traces
         .iter()

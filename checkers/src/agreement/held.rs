@@ -1,5 +1,5 @@
-//! A node's log against the trace of the same node. The trace is read after the log, so it has all that
-//! the log has: a node writes down that it takes a slot for decided before anybody can know.
+//! A node's log against the trace of the same node. The trace is read after the log, so it has all
+//! that the log has: a node writes down that it takes a slot for decided before anybody can know.
 
 use rustc_hash::FxHashSet;
 
@@ -50,8 +50,8 @@ pub fn judge(
 struct Known {
     /// Its beginning is missing.
     cut: bool,
-    /// Up to here the node knew slots when it started without having told of them before: from a snapshot, or from
-    /// an earlier trace.
+    /// Up to here the node knew slots when it started without having told of them before: from a
+    /// snapshot, or from an earlier trace.
     restored_upto: i64,
     decided: FxHashSet<i64>,
 }

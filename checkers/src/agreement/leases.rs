@@ -32,7 +32,8 @@ pub fn judge(
     }
     leases.sort_by_key(|(from, until, _)| (*from, *until));
     let slack = SLACK.as_nanos() as i64;
-    // For each node the lease that reaches furthest so far, and with whose leases it was seen to overlap.
+    // For each node the lease that reaches furthest so far, and with whose leases it was seen to
+    // overlap.
     let mut held: Vec<(i64, i64, &Trace, Vec<&str>)> = Vec::new();
     for (from, until, trace) in &leases {
         meter.tick(0)?;

@@ -253,8 +253,8 @@ fn agreement(
             }
         }
     }
-    // A difference of values makes all later chains differ, and so does a difference of chains: the first
-    // of them is what counts.
+    // A difference of values makes all later chains differ, and so does a difference of chains: the
+    // first of them is what counts.
     let first_value = claims.differs.keys().min().copied().unwrap_or(i64::MAX);
     let first_chain = prefixes.iter().min_by_key(|(slot, ..)| *slot);
     if let Some((slot, one, other, chain, different)) = first_chain.filter(|p| p.0 < first_value) {

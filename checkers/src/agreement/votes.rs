@@ -1,10 +1,11 @@
-//! All acceptors together: one value a ballot, a chosen one stays, and what anybody takes for decided was
-//! chosen.
+//! All acceptors together: one value a ballot, a chosen one stays, and what anybody takes for
+//! decided was chosen.
 //!
-//! Traces are not all of the truth. A node without one may have accepted anything; so may one whose trace lost its
-//! beginning. One that comes back with more than its trace tells has accepted that. And whatever was decided
-//! only after some trace was read may have been accepted there later still: unless a node had decided that slot
-//! by then, after which it accepts nothing there. Who may have accepted is counted as if it had.
+//! Traces are not all of the truth. A node without one may have accepted anything; so may one whose
+//! trace lost its beginning. One that comes back with more than its trace tells has accepted that.
+//! And whatever was decided only after some trace was read may have been accepted there later
+//! still: unless a node had decided that slot by then, after which it accepts nothing there. Who
+//! may have accepted is counted as if it had.
 
 use std::collections::BTreeMap;
 
@@ -170,7 +171,8 @@ struct Voter<'a> {
     cut: bool,
     /// Slots in which it may have accepted what its trace does not tell.
     untold: Vec<(i64, i64)>,
-    /// The highest slot that it had decided when its trace was read: it accepts nothing up to there.
+    /// The highest slot that it had decided when its trace was read: it accepts nothing up to
+    /// there.
     decided_upto: i64,
 }
 
@@ -220,8 +222,8 @@ impl<'a> Voter<'a> {
     }
 }
 
-/// Whatever a trace or a log takes for decided, a majority accepted under one ballot. Returns how many slots could
-/// be judged.
+/// Whatever a trace or a log takes for decided, a majority accepted under one ballot. Returns how
+/// many slots could be judged.
 fn decided(
     recorded: &Recorded,
     slots: &BTreeMap<i64, Ballots>,

@@ -1,5 +1,5 @@
-//! Values of which some are known to be at least so large, and not how large: what was still going on when
-//! nobody looked any more. To leave them out would leave out the worst.
+//! Values of which some are known to be at least so large, and not how large: what was still going
+//! on when nobody looked any more. To leave them out would leave out the worst.
 
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -40,8 +40,9 @@ impl Censored {
     }
 }
 
-/// The value of this rank, from 1. Every value is at least what is known of it, so that rank is at least
-/// what it is of the bounds; and it is just that where enough values are known to be no larger.
+/// The value of this rank, from 1. Every value is at least what is known of it, so that rank is at
+/// least what it is of the bounds; and it is just that where enough values are known to be no
+/// larger.
 fn ranked(values: &[Censored], rank: usize) -> Option<Censored> {
     let mut seconds: Vec<f64> = values.iter().map(|v| v.seconds).collect();
     seconds.sort_by(f64::total_cmp);
@@ -55,8 +56,8 @@ fn ranked(values: &[Censored], rank: usize) -> Option<Censored> {
     })
 }
 
-/// Median, the lower one, and worst; which of them are bounds; of how many values, and how many of those
-/// had not ended. None of none.
+/// Median, the lower one, and worst; which of them are bounds; of how many values, and how many of
+/// those had not ended. None of none.
 pub fn spread(values: Vec<Censored>) -> Option<Json> {
     let p50 = ranked(&values, values.len().div_ceil(2))?;
     let max = Censored::max(&values)?;
@@ -86,7 +87,8 @@ mod tests {
         given.iter().map(value).collect()
     }
 
-    /// Whatever the unknown values are, a rank that is called exact is that, and a bound is none too high.
+    /// Whatever the unknown values are, a rank that is called exact is that, and a bound is none
+    /// too high.
     #[test]
     fn ranks_are_what_they_say_whatever_the_unknown_values_are() {
         for mask in 0..64u32 {

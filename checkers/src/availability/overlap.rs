@@ -1,4 +1,5 @@
-//! How much of what was asked met: operations that never overlap can show hardly any bug of concurrency.
+//! How much of what was asked met: operations that never overlap can show hardly any bug of
+//! concurrency.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Waits: times in which something was asked of the system and nothing succeeded.
 //!
-//! A wait begins with the last success, or with the first call after it where nothing was open then; it
-//! ends with the next success.
+//! A wait begins with the last success, or with the first call after it where nothing was open
+//! then; it ends with the next success.
 //!
 //! ```text
 //! P0  |--ok--|     |--!  |--!   |--ok--|      |--ok--|      |--!   nobody asks any more
@@ -16,8 +16,8 @@ use serde_json::{Value as Json, json};
 
 use super::censored::Censored;
 
-/// For so long nothing is asked before a wait counts as over: the pause between main and final phase
-/// is not the system's fault.
+/// For so long nothing is asked before a wait counts as over: the pause between main and final
+/// phase is not the system's fault.
 const IDLE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl Wait {
     }
 }
 
-/// Every time in which something was asked and nothing succeeded, in order; and how long something was
-/// asked at all: from the first call to the last completion, without idle times.
+/// Every time in which something was asked and nothing succeeded, in order; and how long something
+/// was asked at all: from the first call to the last completion, without idle times.
 pub fn waits(ops: &[&Op], history: &History) -> (Vec<Wait>, Duration) {
     // By index, the order in which the recorder saw them.
     let mut moments: Vec<(u64, Option<Outcome>)> = Vec::with_capacity(2 * ops.len());
@@ -118,8 +118,8 @@ pub fn longest_wait(span: &Span, waits: &[Wait]) -> Option<Censored> {
     Censored::max(&touched)
 }
 
-/// From the heal to the first success of an operation that was called after it; at least until nobody
-/// asked any more, if there was none. None if it was not healed, or nobody asked after it.
+/// From the heal to the first success of an operation that was called after it; at least until
+/// nobody asked any more, if there was none. None if it was not healed, or nobody asked after it.
 pub fn first_answer(span: &Span, ops: &[&Op], end: Time) -> Option<Censored> {
     let asked = &ops[ops.partition_point(|op| op.call < span.until)..];
     if !span.healed() || asked.is_empty() {

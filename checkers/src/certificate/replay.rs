@@ -46,7 +46,8 @@ pub trait Object: Debug {
     fn copy(&self) -> Box<dyn Object>;
 }
 
-/// What a transaction does: a name, a key, what it appends or writes, and what it read if that is known.
+/// What a transaction does: a name, a key, what it appends or writes, and what it read if that is
+/// known.
 #[derive(Clone, Copy, Debug)]
 pub struct Micro<'h> {
     pub f: &'h Value,
@@ -61,8 +62,9 @@ impl Micro<'_> {
     }
 }
 
-/// The micro-operations of a question and its answer, if one is known: each of a name, a key and a value, the answer's
-/// the same as the question's but for what was read. A question that is nil was not recorded.
+/// The micro-operations of a question and its answer, if one is known: each of a name, a key and a
+/// value, the answer's the same as the question's but for what was read. A question that is nil was
+/// not recorded.
 ///
 /// # Errors
 /// What is no such micro-operation.

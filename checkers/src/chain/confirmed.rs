@@ -130,8 +130,9 @@ pub fn persistence(
     Ok(persistence)
 }
 
-/// Operations that were acknowledged before their transaction was `depth` deep at the node that did: its
-/// first look afterwards has the transaction's branch, and less of it. The look is named too.
+/// Operations that were acknowledged before their transaction was `depth` deep at the node that
+/// did: its first look afterwards has the transaction's branch, and less of it. The look is named
+/// too.
 ///
 /// A node that was restarted meanwhile may have had more, so it is not blamed.
 pub fn early(

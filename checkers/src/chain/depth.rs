@@ -4,18 +4,18 @@
 //! answers when the look at its own node shows that transaction k deep, and answers what it answers
 //! at that place. The engines for registers and lists judge it.
 //!
-//! What is assumed, and why the result is a lower bound: an operation returns in the derived history
-//! when the look that shows it returned, later than it could have; transactions whose operation is
-//! not known (the client gave up) may take effect at any time; reads that are no transactions,
-//! ranges and transfers are left out. Each only removes reasons to refuse a history, so where k is
-//! refused, k confirmations were in truth not enough.
+//! What is assumed, and why the result is a lower bound: an operation returns in the derived
+//! history when the look that shows it returned, later than it could have; transactions whose
+//! operation is not known (the client gave up) may take effect at any time; reads that are no
+//! transactions, ranges and transfers are left out. Each only removes reasons to refuse a history,
+//! so where k is refused, k confirmations were in truth not enough.
 //!
 //! Refusal is not monotone in k: two answers on one lost branch can agree with each other, and at a
 //! larger k one of them comes from the lost branch and the other from the branch that won. So the
-//! depths are tried from the deepest fork down to the first that is refused, and the result is the k
-//! from which on all are accepted. Deeper than every fork all answers are of one chain, which is an
-//! order that explains them: a transaction that was submitted after another was k deep is in a later
-//! block of it.
+//! depths are tried from the deepest fork down to the first that is refused, and the result is the
+//! k from which on all are accepted. Deeper than every fork all answers are of one chain, which is
+//! an order that explains them: a transaction that was submitted after another was k deep is in a
+//! later block of it.
 
 use history::{Event, History, Kind, Process, Time, Value};
 use rustc_hash::FxHashMap;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::record::Record;
 use super::tree::{NOTHING, Rank};
 
-/// The window in which a chain grew least: what a node had at the first look, and what it had at the
-/// second, called at least a window after the first returned.
+/// The window in which a chain grew least: what a node had at the first look, and what it had at
+/// the second, called at least a window after the first returned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slowest {
     pub blocks: i64,
@@ -66,8 +66,8 @@ pub struct Poorest {
     pub end: Rank,
 }
 
-/// Of any `length` consecutive blocks of a chain, the first block of all left out, the fewest that a
-/// node of the cluster mined. One walk in preorder, with the path to the root on a stack: linear.
+/// Of any `length` consecutive blocks of a chain, the first block of all left out, the fewest that
+/// a node of the cluster mined. One walk in preorder, with the path to the root on a stack: linear.
 pub fn quality(record: &Record, length: usize) -> Option<Poorest> {
     let tree = &record.tree;
     let mut poorest: Option<Poorest> = None;

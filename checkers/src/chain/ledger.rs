@@ -313,8 +313,8 @@ impl<'h> State<'h> {
     }
 }
 
-/// Replays every branch from an empty ledger: one walk in preorder that takes back what a branch did
-/// before it goes on with the next. The answers are numbered as [`Place::at`].
+/// Replays every branch from an empty ledger: one walk in preorder that takes back what a branch
+/// did before it goes on with the next. The answers are numbered as [`Place::at`].
 pub fn replay(places: &Places, meter: &mut Meter) -> Result<Vec<Answer>, Exhausted> {
     let tree = &places.record.tree;
     let mut answers = Vec::with_capacity(places.places.len());

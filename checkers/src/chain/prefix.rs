@@ -1,7 +1,7 @@
 //! What the nodes' chains have in common: common prefix, agreement, reorganisations, finality.
 //!
-//! With C1 and C2 the chains of two looks, the depth by which C1 stands off from C2 is the number of
-//! its blocks that C2 does not have, `beyond(C1, C2)`.
+//! With C1 and C2 the chains of two looks, the depth by which C1 stands off from C2 is the number
+//! of its blocks that C2 does not have, `beyond(C1, C2)`.
 
 use super::record::{Look, Record};
 use super::tree::{NOTHING, Rank};
@@ -15,13 +15,13 @@ pub struct Depth {
     pub looks: Option<(usize, usize)>,
 }
 
-/// Common prefix (Garay, Kiayias, Leonardos): the largest `beyond(C1, C2)` of any two looks of which
-/// the first returned before the second was called. It is the smallest k for which C1 without its
-/// last k blocks is always a prefix of C2.
+/// Common prefix (Garay, Kiayias, Leonardos): the largest `beyond(C1, C2)` of any two looks of
+/// which the first returned before the second was called. It is the smallest k for which C1 without
+/// its last k blocks is always a prefix of C2.
 ///
 /// For one C1, let S be the chains of all looks called after it returned. The blocks that C1 has in
-/// common with a chain of S are the ancestors of their common block, all of them on C1's own path to
-/// the root. So the least of them over S is what C1 has in common with *all* of S, and that is
+/// common with a chain of S are the ancestors of their common block, all of them on C1's own path
+/// to the root. So the least of them over S is what C1 has in common with *all* of S, and that is
 /// `common(C1, common(S))`, since lowest common ancestors are associative. S only grows as one goes
 /// back in time, so `common(S)` is a running value. Looks, not pairs of looks: O(n log n).
 pub fn common_prefix(record: &Record, meter: &mut Meter) -> Result<Depth, Exhausted> {
@@ -61,8 +61,8 @@ pub fn common_prefix(record: &Record, meter: &mut Meter) -> Result<Depth, Exhaus
 pub struct Above {
     /// The look with the highest head in the block's subtree.
     pub highest: Vec<Option<u32>>,
-    /// Where two chains part, how deep both stand off from there: the smaller of the two depths, and
-    /// the looks. Only where it is not 0.
+    /// Where two chains part, how deep both stand off from there: the smaller of the two depths,
+    /// and the looks. Only where it is not 0.
     pub forks: Vec<(Rank, Depth)>,
 }
 
@@ -107,8 +107,8 @@ pub fn above(record: &Record, meter: &mut Meter) -> Result<Above, Exhausted> {
 }
 
 impl Above {
-    /// The smallest k such that of any two looks' chains without their last k blocks one is a prefix
-    /// of the other. 0 is the strong prefix property (Anceaume et al., SPAA 2019).
+    /// The smallest k such that of any two looks' chains without their last k blocks one is a
+    /// prefix of the other. 0 is the strong prefix property (Anceaume et al., SPAA 2019).
     pub fn deepest(&self) -> Depth {
         let deepest = self.forks.iter().map(|(_, depth)| *depth);
         // The first of equals.
@@ -127,8 +127,9 @@ impl Above {
     }
 }
 
-/// How many looks are off the highest chain that was seen: none iff the strong prefix property holds,
-/// since chains of which one is always a prefix of the other are all prefixes of the highest.
+/// How many looks are off the highest chain that was seen: none iff the strong prefix property
+/// holds, since chains of which one is always a prefix of the other are all prefixes of the
+/// highest.
 pub fn off_the_highest(record: &Record) -> usize {
     let tree = &record.tree;
     let tips = record.looks.iter().map(|look| look.tip);
@@ -184,8 +185,8 @@ pub fn reorgs(record: &Record) -> Reorgs {
 }
 
 impl Reorgs {
-    /// Times that a chain became shorter although its node was not restarted: then it had its blocks, and had no
-    /// reason to leave them.
+    /// Times that a chain became shorter although its node was not restarted: then it had its
+    /// blocks, and had no reason to leave them.
     pub fn fallen(&self, record: &Record) -> Vec<&Reorg> {
         let fallen = self.shortened.iter().filter(|reorg| {
             let (before, after) = (record.looks[reorg.before], record.looks[reorg.after]);

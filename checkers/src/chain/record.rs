@@ -11,9 +11,6 @@ use rustc_hash::FxHashMap;
 use super::tree::{Block, NOTHING, Rank, Tree};
 use crate::{Exhausted, Meter};
 
-/// Faults that leave a node's memory as it is.
-const RESTARTLESS: [&str; 4] = ["partition", "packet", "clock", "pause"];
-
 /// One answered look at a node's head: the node had this chain at some moment from `call` to `ret`.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -31,6 +28,8 @@ pub struct Look {
 
 pub struct Record<'h> {
     pub history: &'h History,
+    /// Families of faults that leave a node's memory as it is.
+    gentle: &'h [Name],
     pub nodes: Vec<&'h str>,
     pub tree: Tree<'h>,
     /// In the order of calls.
@@ -48,10 +47,57 @@ pub struct Record<'h> {
     pub torn: bool,
 }
 
+/// Every block that looks showed, once.
+#[derive(Default)]
+struct Shown<'h> {
+    blocks: Vec<Block<'h>>,
+    /// By their hashes.
+    places: FxHashMap<&'h str, u32>,
+    /// As they were shown.
+    values: Vec<&'h Value>,
+    ambiguous: Vec<(&'h str, u64, u64)>,
+    unreadable: Unreadable,
+}
+
+impl<'h> Shown<'h> {
+    /// What a look showed; none if it cannot be read.
+    fn add(&mut self, op: &'h Op, meter: &mut Meter) -> Result<Option<Head<'h>>, Exhausted> {
+        let head = match Head::of(op) {
+            Ok(head) => head,
+            Err(why) => {
+                self.unreadable.add(op, why);
+                return Ok(None);
+            }
+        };
+        for value in head.blocks {
+            meter.tick(200 * self.blocks.len() as u64)?;
+            match block(value, op.index) {
+                Err(why) => self.unreadable.add(op, why),
+                Ok(block) => match self.places.entry(block.hash) {
+                    Entry::Vacant(new) => {
+                        new.insert(self.blocks.len() as u32);
+                        self.blocks.push(block);
+                        self.values.push(value);
+                    }
+                    Entry::Occupied(known) => {
+                        let known = *known.get() as usize;
+                        if self.values[known] != value {
+                            let first = self.blocks[known].op;
+                            self.ambiguous.push((block.hash, first, op.index));
+                        }
+                    }
+                },
+            }
+        }
+        Ok(Some(head))
+    }
+}
+
 impl<'h> Record<'h> {
     pub fn new(
         history: &'h History,
         names: &'h [Name],
+        gentle: &'h [Name],
         meter: &mut Meter,
     ) -> Result<Record<'h>, Exhausted> {
         let mut nodes: Vec<&str> = Vec::new();
@@ -65,49 +111,27 @@ impl<'h> Record<'h> {
         for name in names {
             number(name);
         }
-        let mut blocks: Vec<Block> = Vec::new();
-        let mut values: Vec<&Value> = Vec::new();
-        let mut shown: FxHashMap<&str, u32> = FxHashMap::default();
+        let mut shown = Shown::default();
         let mut heads: Vec<(&Op, usize, Head)> = Vec::new();
-        let mut ambiguous = Vec::new();
-        let mut unreadable = Unreadable::default();
         let mut torn = false;
         for op in history.ops().iter().filter(|op| op.f == "head") {
-            meter.tick(200 * blocks.len() as u64)?;
+            meter.tick(200 * shown.blocks.len() as u64)?;
             torn |= op.outcome == Outcome::Info;
             if op.outcome != Outcome::Ok {
                 continue;
             }
-            let head = match Head::of(op) {
-                Ok(head) => head,
-                Err(why) => {
-                    unreadable.add(op, why);
-                    continue;
-                }
-            };
-            for value in head.blocks {
-                meter.tick(200 * blocks.len() as u64)?;
-                match block(value, op.index) {
-                    Err(why) => unreadable.add(op, why),
-                    Ok(block) => match shown.entry(block.hash) {
-                        Entry::Vacant(new) => {
-                            new.insert(blocks.len() as u32);
-                            blocks.push(block);
-                            values.push(value);
-                        }
-                        Entry::Occupied(known) => {
-                            let known = *known.get() as usize;
-                            if values[known] != value {
-                                ambiguous.push((block.hash, blocks[known].op, op.index));
-                            }
-                        }
-                    },
-                }
+            if let Some(head) = shown.add(op, meter)? {
+                heads.push((op, number(head.node), head));
             }
-            let node = number(head.node);
-            heads.push((op, node, head));
         }
-        let tree = Tree::new(&blocks, shown, meter)?;
+        let Shown {
+            blocks,
+            places,
+            values,
+            ambiguous,
+            unreadable,
+        } = shown;
+        let tree = Tree::new(&blocks, places, meter)?;
         drop((blocks, values));
         let mut looks = Vec::with_capacity(heads.len());
         let mut misjudged = Vec::new();
@@ -120,48 +144,29 @@ impl<'h> Record<'h> {
             if let Some(said) = head.height.filter(|h| *h != tree.height(tip)) {
                 misjudged.push((op.index, said, tree.height(tip)));
             }
-            looks.push(Look {
-                op: op.index,
-                node: *node,
-                call: op.call,
-                ret: op.ret,
-                tip,
-                finalised: head.finalised.and_then(|hash| tree.find(hash)),
-                unseen_final: head.finalised.is_some_and(|hash| tree.find(hash).is_none()),
-            });
+            looks.push(head.look(op, *node, tip, &tree));
         }
-        let mut by_node = vec![Vec::new(); nodes.len()];
-        for (i, look) in looks.iter().enumerate() {
-            by_node[look.node].push(i);
-        }
+        let by_node = by_node(&looks, nodes.len());
         let mut lacking = unreadable.told();
-        if unknown > 0 {
-            lacking.push(format!(
-                "{} left out: the blocks up to {} were never shown",
-                match unknown {
-                    1 => "1 look is".to_string(),
-                    n => format!("{} are", counted(n, "look")),
-                },
-                either(unknown, "its head", "their heads")
-            ));
-        }
-        let never: Vec<&str> = (0..nodes.len())
-            .filter(|node| by_node[*node].is_empty())
-            .map(|node| nodes[node])
-            .collect();
+        lacking.extend(left_out(unknown));
+        let silent = nodes
+            .iter()
+            .zip(&by_node)
+            .filter(|(_, looks)| looks.is_empty());
+        let never: Vec<&str> = silent.map(|(node, _)| *node).collect();
         if !never.is_empty() && !looks.is_empty() {
             lacking.push(format!("{} never showed a chain", never.join(", ")));
         }
+        let spans = fault::spans(history).into_iter();
+        let spans = spans.filter(|span| !span.skipped).collect();
         Ok(Record {
             history,
+            gentle,
             nodes,
             tree,
             looks,
             by_node,
-            spans: fault::spans(history)
-                .into_iter()
-                .filter(|s| !s.skipped)
-                .collect(),
+            spans,
             ambiguous,
             misjudged,
             lacking,
@@ -180,7 +185,7 @@ impl<'h> Record<'h> {
     /// Whether a fault restarted a node, or may have, at any moment from `from` to `until`.
     pub fn restarted(&self, node: usize, from: Time, until: Time) -> bool {
         self.spans.iter().any(|span| {
-            !RESTARTLESS.contains(&span.family.as_str())
+            !self.gentle.contains(&span.family)
                 && span.targets.iter().any(|target| target == self.nodes[node])
                 && span.from <= until
                 && from <= span.until
@@ -268,6 +273,19 @@ struct Head<'h> {
 }
 
 impl Head<'_> {
+    fn look(&self, op: &Op, node: usize, tip: Rank, tree: &Tree) -> Look {
+        let finalised = self.finalised.map(|hash| tree.find(hash));
+        Look {
+            op: op.index,
+            node,
+            call: op.call,
+            ret: op.ret,
+            tip,
+            finalised: finalised.flatten(),
+            unseen_final: finalised == Some(None),
+        }
+    }
+
     fn of(op: &Op) -> Result<Head<'_>, String> {
         let text = |key: &str| op.output.get(key).and_then(Value::as_text);
         if let (Some(says), Some(asked)) = (text("node"), op.node.as_deref())
@@ -325,6 +343,27 @@ fn block(value: &Value, op: u64) -> Result<Block<'_>, String> {
             .ok_or_else(|| bad("list of transactions", transactions))?,
         op,
     })
+}
+
+fn by_node(looks: &[Look], nodes: usize) -> Vec<Vec<usize>> {
+    let mut by_node = vec![Vec::new(); nodes];
+    for (i, look) in looks.iter().enumerate() {
+        by_node[look.node].push(i);
+    }
+    by_node
+}
+
+/// That so many looks had to be left out, if any.
+fn left_out(unknown: usize) -> Option<String> {
+    let looks = match unknown {
+        0 => return None,
+        1 => "1 look is".to_string(),
+        n => format!("{} are", counted(n, "look")),
+    };
+    Some(format!(
+        "{looks} left out: the blocks up to {} were never shown",
+        either(unknown, "its head", "their heads")
+    ))
 }
 
 /// Answers that are not what they should be; the first is quoted.

@@ -6,11 +6,12 @@ use history::{History, Op, Outcome, Value};
 
 type Counts<'h> = BTreeMap<&'h str, u64>;
 
-/// What the nodes said of it. A node counts from its start, so a count that fell began anew; what it
-/// refused between the last look before its end and that end is not known.
+/// What the nodes said of it. A node counts from its start, so a count that fell began anew; what
+/// it refused between the last look before its end and that end is not known.
 #[derive(Debug, Default, PartialEq)]
 pub struct Refused<'h> {
-    /// By rule, those that nothing broke among them. A block that three nodes refuse is three refusals.
+    /// By rule, those that nothing broke among them. A block that three nodes refuse is three
+    /// refusals.
     pub rules: Counts<'h>,
     /// By node; what nothing broke there is left out.
     pub nodes: BTreeMap<&'h str, Counts<'h>>,

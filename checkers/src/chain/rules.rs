@@ -1,5 +1,5 @@
-//! Rules of a chain that are its own, and that it tells: how the work of a block follows from those before it, and how
-//! far ahead of a node's clock a block may be that the node takes.
+//! Rules of a chain that are its own, and that it tells: how the work of a block follows from those
+//! before it, and how far ahead of a node's clock a block may be that the node takes.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub struct Rules {
     pub max_future_drift: Option<Duration>,
 }
 
-/// Every so many blocks the work of a block becomes what would have made the last so many take the interval each, by
-/// the times that they say, and a factor of 4 at most. In between it stays.
+/// Every so many blocks the work of a block becomes what would have made the last so many take the
+/// interval each, by the times that they say, and a factor of 4 at most. In between it stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retarget {
     /// 0: never.
@@ -52,7 +52,8 @@ impl Retarget {
     }
 }
 
-/// Every block has the work that follows from those before it: less would make a chain cheap, more would make it win.
+/// Every block has the work that follows from those before it: less would make a chain cheap, more
+/// would make it win.
 pub fn work(
     record: &Record,
     rules: &Rules,
@@ -88,10 +89,12 @@ const ENOUGH_BLOCKS: usize = 5;
 /// How wrong that may be.
 const SLACK_MS: i64 = 10_000;
 
-/// No node whose clock was left alone has a block that is further ahead of that clock than it may be.
+/// No node whose clock was left alone has a block that is further ahead of that clock than it may
+/// be.
 ///
-/// A history has no time of day. It is taken from the blocks that were mined while the run went on and no clock had been
-/// touched: the median of how far they are ahead of the moment at which they were first seen.
+/// A history has no time of day. It is taken from the blocks that were mined while the run went on
+/// and no clock had been touched: the median of how far they are ahead of the moment at which they
+/// were first seen.
 pub fn future(
     record: &Record,
     rules: &Rules,

@@ -137,9 +137,9 @@ impl Told<'_, '_> {
         summary
     }
 
-    /// The smallest number of confirmations at which nothing confirmed was ever undone: one more than
-    /// the deepest fork, reorganisation or lost transaction. What was acknowledged had as many as were promised,
-    /// whatever looks have shown of it.
+    /// The smallest number of confirmations at which nothing confirmed was ever undone: one more
+    /// than the deepest fork, reorganisation or lost transaction. What was acknowledged had as many
+    /// as were promised, whatever looks have shown of it.
     pub fn enough(&self) -> u64 {
         let fallen = self.reorgs.fallen(self.record);
         let reorgs = self.reorgs.replaced.iter().chain(fallen);

@@ -10,8 +10,8 @@
 //!                   \- d - e            a prefix is told by two comparisons
 //! ```
 //!
-//! The common prefix of two chains is found along jump pointers (Myers, "An applicative random-access
-//! stack", 1983): one pointer a block, logarithmic time.
+//! The common prefix of two chains is found along jump pointers (Myers, "An applicative
+//! random-access stack", 1983): one pointer a block, logarithmic time.
 
 use history::Value;
 use petgraph::graph::{DiGraph, NodeIndex};

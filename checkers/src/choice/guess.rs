@@ -1,7 +1,8 @@
 //! Which model a history is of, by the names of its operations and the shapes of what they carry.
 //!
-//! An operation that a model does not know can have changed anything, so a model is taken only if it knows all; and
-//! an answer of a shape that no operation put in is no evidence against a register, but a sign that it is none.
+//! An operation that a model does not know can have changed anything, so a model is taken only if
+//! it knows all; and an answer of a shape that no operation put in is no evidence against a
+//! register, but a sign that it is none.
 
 use history::word::Stored;
 use history::{History, Kind};
@@ -148,8 +149,9 @@ fn answers<'h>(
     })
 }
 
-/// Of models with the same operations the one whose answers these are: a counter is read as a number, a set as a
-/// list; a lease says from when to when; transactions write registers or append to lists.
+/// Of models with the same operations the one whose answers these are: a counter is read as a
+/// number, a set as a list; a lease says from when to when; transactions write registers or append
+/// to lists.
 fn by_answers(model: Model, history: &History) -> Result<Model, String> {
     match model {
         Model::Append if writes(history) => Ok(Model::RwRegister),

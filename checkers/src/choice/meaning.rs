@@ -1,4 +1,5 @@
-//! What the operations of a file mean: before a history is judged, it is put into the words of its model.
+//! What the operations of a file mean: before a history is judged, it is put into the words of its
+//! model.
 //!
 //! | said | meant |
 //! | --- | --- |
@@ -52,7 +53,8 @@ pub struct Asked {
 }
 
 impl Question {
-    /// A consistency model of transactions, of registers or of both by its name, or by one that others have for it.
+    /// A consistency model of transactions, of registers or of both by its name, or by one that
+    /// others have for it.
     pub fn against(name: &str) -> Option<Against> {
         let against = Against {
             transactions: Question::consistency_named(name),

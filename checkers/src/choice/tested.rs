@@ -1,9 +1,9 @@
 //! Whether a history could have been wrong.
 //!
-//! That an order explains it says nothing if any order would. It was tested if some effect is known to have happened,
-//! since it was acknowledged or seen, and some observation could have contradicted it, since it
-//! returned after the effect was asked for. It may be of another key: what is written to one must not be read from
-//! another:
+//! That an order explains it says nothing if any order would. It was tested if some effect is known
+//! to have happened, since it was acknowledged or seen, and some observation could have
+//! contradicted it, since it returned after the effect was asked for. It may be of another key:
+//! what is written to one must not be read from another:
 //!
 //! ```text
 //! write 1 |----|                    acknowledged

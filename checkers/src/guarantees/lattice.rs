@@ -41,8 +41,8 @@ impl Lattice {
         }
     }
 
-    /// Judges what linearizability leaves open; if something cannot be judged, nothing holds for certain, and if that may
-    /// have changed something, nothing is refuted for certain either.
+    /// Judges what linearizability leaves open; if something cannot be judged, nothing holds for
+    /// certain, and if that may have changed something, nothing is refuted for certain either.
     pub fn of(
         history: &History,
         (keyed, initial): (bool, &Value),

@@ -1,5 +1,5 @@
-//! The four session guarantees (Terry et al., "Session Guarantees for Weakly Consistent Replicated Data", PDIS 1994), of
-//! registers whose written values are unique.
+//! The four session guarantees (Terry et al., "Session Guarantees for Weakly Consistent Replicated
+//! Data", PDIS 1994), of registers whose written values are unique.
 //!
 //! A guarantee says which writes a read **must know of**, and which writes are **ordered**:
 //!
@@ -10,13 +10,15 @@
 //! | monotonic writes | it has read what the writer of `w` wrote after `w` | the writes of a session |
 //! | writes follow reads | it has read what somebody wrote after reading `w`, or after reading what follows so from `w` | what a session read, and what it writes afterwards |
 //!
-//! It holds iff one order of all writes (Viotti and Vukolić, "Consistency in Non-Transactional Distributed Storage
-//! Systems", ACM Computing Surveys 2016) has these, and has every read return the last of those writes of its key that it must know of; it returns
-//! what was there at the start only if it need know of none. So `r` reading `v` puts all others that it must know of before `v`,
-//! and what has no cycle is such an order.
+//! It holds iff one order of all writes (Viotti and Vukolić, "Consistency in Non-Transactional
+//! Distributed Storage Systems", ACM Computing Surveys 2016) has these, and has every read return
+//! the last of those writes of its key that it must know of; it returns what was there at the start
+//! only if it need know of none. So `r` reading `v` puts all others that it must know of before
+//! `v`, and what has no cycle is such an order.
 //!
-//! "It has read" means this read, or one of its session before. Without the sessions of readers monotonic writes and writes
-//! that follow reads forbid nothing: each read by itself may have been answered by a server that knows of one write.
+//! "It has read" means this read, or one of its session before. Without the sessions of readers
+//! monotonic writes and writes that follow reads forbid nothing: each read by itself may have been
+//! answered by a server that knows of one write.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -40,7 +42,8 @@ pub struct Access {
     pub returned: bool,
 }
 
-/// As many edges are looked at; a session that reads old values over and over can have a square of them.
+/// As many edges are looked at; a session that reads old values over and over can have a square of
+/// them.
 const MOST_EDGES: usize = 4_000_000;
 
 /// As many pairs of writes and sessions.
@@ -62,7 +65,8 @@ impl From<Exhausted> for Undecided {
     }
 }
 
-/// The operations that have no such order, few; none if all have one. Accesses are in order of invocation.
+/// The operations that have no such order, few; none if all have one. Accesses are in order of
+/// invocation.
 pub fn refuted(
     guarantee: Guarantee,
     accesses: &[Access],
@@ -121,7 +125,8 @@ struct Sessions<'a> {
     count: usize,
 }
 
-/// What a read has to do with a write that it must know of; `Err` is the contradiction that it did not see any.
+/// What a read has to do with a write that it must know of; `Err` is the contradiction that it did
+/// not see any.
 type Known = Result<(), Vec<u32>>;
 
 impl<'a> Sessions<'a> {
@@ -146,7 +151,8 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    /// The write that a read returns: none is the start. Reads of writes that are not there are passed over.
+    /// The write that a read returns: none is the start. Reads of writes that are not there are
+    /// passed over.
     fn reads(&self) -> impl Iterator<Item = (u32, Access, Option<u32>)> + '_ {
         let all = self.accesses.iter().zip(0..).filter(|(a, _)| a.is_read);
         all.filter_map(|(access, at)| match access.value {
@@ -334,8 +340,8 @@ impl<'a> Sessions<'a> {
         Ok(None)
     }
 
-    /// Of each access and each session: what was read by so many of its first operations is before what was read here, or
-    /// before what is written here.
+    /// Of each access and each session: what was read by so many of its first operations is before
+    /// what was read here, or before what is written here.
     fn clocks(
         &self,
         order: &[u32],
@@ -362,7 +368,8 @@ impl<'a> Sessions<'a> {
     }
 }
 
-/// What lies on the shortest way from a write to a read over another write that follows what was read.
+/// What lies on the shortest way from a write to a read over another write that follows what was
+/// read.
 fn path(waits_for: &[[Option<u32>; 2]], accesses: &[Access], from: u32, to: u32) -> Vec<u32> {
     // By whether another write lies behind.
     let mut next: FxHashMap<(u32, bool), (u32, bool)> = FxHashMap::default();

@@ -28,8 +28,8 @@ pub struct Core {
     pub after: Option<u32>,
 }
 
-/// Of registers: the core of the shortest window that is impossible, if one is found soon. If `reach` is
-/// given, no shorter one is.
+/// Of registers: the core of the shortest window that is impossible, if one is found soon. If
+/// `reach` is given, no shorter one is.
 pub fn of_registers(ops: &[Op], blocked: u32, reach: Option<Reach>, meter: &Meter) -> Core {
     let Ok(by_ret) = by_ret(ops, &mut meter.clone()) else {
         return core(&Register, ops, &[], blocked, meter);
@@ -104,8 +104,8 @@ pub fn core<M: Model>(
     blocked: u32,
     meter: &Meter,
 ) -> Core {
-    // Of those that return together, the ones in front of it in the history come first; but where one awaits another
-    // of that very time, all of them have returned.
+    // Of those that return together, the ones in front of it in the history come first; but where
+    // one awaits another of that very time, all of them have returned.
     let end = match awaits.is_empty() {
         true => (ops[blocked as usize].ret, blocked),
         false => (ops[blocked as usize].ret, u32::MAX),
@@ -118,8 +118,8 @@ pub fn core<M: Model>(
     let mut left = STEPS;
     let (ops, minimal) = shrink(&fixed, ops.len(), blocked, |kept| {
         let (relaxed, awaits) = relax(model, ops, awaits, kept, end);
-        // To build it costs a step for each operation, so that long prefixes end too, and so does to
-        // walk through it once.
+        // To build it costs a step for each operation, so that long prefixes end too, and so does
+        // to walk through it once.
         let length = relaxed.len() as u64;
         left = left.checked_sub(length).ok_or(Exhausted::Steps)?;
         let most = left.min(STEPS_OF_ONE.max(2 * length));
@@ -183,8 +183,8 @@ fn shrink(
     (kept.collect(), minimal)
 }
 
-/// The operations that are kept, as they are seen until `end`, and the others without their times; and which of
-/// the kept ones await which.
+/// The operations that are kept, as they are seen until `end`, and the others without their times;
+/// and which of the kept ones await which.
 fn relax<M: Model>(
     model: &M,
     ops: &[Timed<M::Op>],

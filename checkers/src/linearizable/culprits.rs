@@ -1,9 +1,10 @@
 //! Which answers of a register are wrong, each counted once.
 //!
-//! A violation is a pair of values that stand in each other's way, and one stale read stands in the way of every
-//! value since. So of each violation one operation is taken for the culprit: the read that comes last in it. It is left
-//! out, and the rest is judged again, until nothing is wrong any more. What a read shows by itself, against
-//! operations that stay, it shows whatever else is left out: so no violation is made up.
+//! A violation is a pair of values that stand in each other's way, and one stale read stands in the
+//! way of every value since. So of each violation one operation is taken for the culprit: the read
+//! that comes last in it. It is left out, and the rest is judged again, until nothing is wrong any
+//! more. What a read shows by itself, against operations that stay, it shows whatever else is left
+//! out: so no violation is made up.
 //!
 //! A culprit that is no read cannot be left out, for others saw what it wrote. It counts once.
 

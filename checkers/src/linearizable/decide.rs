@@ -29,8 +29,8 @@ pub struct Decided {
 pub enum Outcome {
     /// The order, if it was asked for or cost nothing.
     Order(Option<Vec<u32>>),
-    /// There is an order for everything up to any earlier return, but none up to this one's; and how far
-    /// a window had to reach to show it, if one did.
+    /// There is an order for everything up to any earlier return, but none up to this one's; and
+    /// how far a window had to reach to show it, if one did.
     Blocked(u32, Option<Reach>),
 }
 
@@ -44,7 +44,8 @@ const SWEEP_STEPS: u64 = 4;
 /// Each turn is so many times as long as the one before.
 const LONGER: u64 = 2;
 
-/// Configurations of the first beam: more do not help where the same operations can be lost in many ways.
+/// Configurations of the first beam: more do not help where the same operations can be lost in many
+/// ways.
 const FIRST_WIDTH: usize = 128;
 const FIRST_WIDTH_IF_LOST: usize = 16;
 
@@ -110,7 +111,8 @@ struct Race<'a> {
     explained: usize,
     /// The same at the end of the last turn.
     before: usize,
-    /// The return at which windows were tried, and what to try there next; none if nothing can be proved there.
+    /// The return at which windows were tried, and what to try there next; none if nothing can be
+    /// proved there.
     next: (usize, Option<Reach>),
 }
 

@@ -1,5 +1,5 @@
-//! All orders at once, as late as possible: a sweep over time that keeps every configuration that may
-//! still lead to an order.
+//! All orders at once, as late as possible: a sweep over time that keeps every configuration that
+//! may still lead to an order.
 //!
 //! ```text
 //! P0   |---write 1---|
@@ -12,20 +12,21 @@
 //! the register's value and two bits for each open operation: is it settled, and is it used up?
 //!
 //! - A read is settled as soon as the value is there.
-//! - A write that takes effect settles all open writes: each of them can stand just in front of it, where
-//!   nobody sees it. Such a write may return without a trace, or be used later, where it is seen.
+//! - A write that takes effect settles all open writes: each of them can stand just in front of it,
+//!   where nobody sees it. Such a write may return without a trace, or be used later, where it is
+//!   seen.
 //! - Before the operation that returns, only writes are placed whose value an open operation waits
 //!   for; of writes of one value the one that returns first.
 //! - A configuration that differs from another only by having more settled and less used up
 //!   dominates it: what can follow the other can follow this one.
 //!
-//! Lost operations have no bits: equal ones are a class, of which a configuration counts how many it
-//! used. Proofs are in `harness/docs/checkers.md`.
+//! Lost operations have no bits: equal ones are a class, of which a configuration counts how many
+//! it used. Proofs are in `harness/docs/checkers.md`.
 //!
-//! The sweep ends with an order, or dies at the return that nothing survives; the history until then
-//! is the shortest prefix without an order. Two approximations make it cheap. A **beam** keeps only
-//! the most promising configurations: if some survive, the answer is yes. A **window** begins late,
-//! with everything possible that may have been: if nothing survives, the answer is no.
+//! The sweep ends with an order, or dies at the return that nothing survives; the history until
+//! then is the shortest prefix without an order. Two approximations make it cheap. A **beam** keeps
+//! only the most promising configurations: if some survive, the answer is yes. A **window** begins
+//! late, with everything possible that may have been: if nothing survives, the answer is no.
 
 mod closure;
 mod configs;
@@ -58,8 +59,8 @@ pub struct Start<'a> {
     /// What was called before may have taken effect already; what returned before is not among the
     /// operations.
     pub from: u32,
-    /// Of which values lost operations are counted, as a flag for each; of the others each can be used as often
-    /// as wanted. None if all are counted.
+    /// Of which values lost operations are counted, as a flag for each; of the others each can be
+    /// used as often as wanted. None if all are counted.
     pub counted: Option<&'a [bool]>,
 }
 
@@ -107,7 +108,8 @@ pub(super) struct Open {
     to: [u32; MOST_OPEN as usize],
 }
 
-/// What is needed and given later, by value: the last call of an operation that needs it, or gives it.
+/// What is needed and given later, by value: the last call of an operation that needs it, or gives
+/// it.
 pub(super) struct Later {
     needed: Vec<u32>,
     given: Vec<u32>,
@@ -136,7 +138,8 @@ pub struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     /// Prepares a sweep over `ops`, which are sorted by call and whose values are below `values`;
-    /// none if more are open at once than there are bits. It takes time, but no steps. A `width` of [`usize::MAX`] makes it exact.
+    /// none if more are open at once than there are bits. It takes time, but no steps. A `width` of
+    /// [`usize::MAX`] makes it exact.
     pub fn new(
         ops: &'a [Timed<Action>],
         values: usize,

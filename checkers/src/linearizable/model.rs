@@ -16,8 +16,8 @@ pub trait Model {
     /// The state after `op`; none if its answer is impossible in `state`.
     fn step(&self, state: &Self::State, op: &Self::Op) -> Option<Self::State>;
 
-    /// Whether `op` leaves every state as it is. Such an operation is put in its place as soon as it
-    /// fits: moving it forward from wherever a solution has it disturbs nobody.
+    /// Whether `op` leaves every state as it is. Such an operation is put in its place as soon as
+    /// it fits: moving it forward from wherever a solution has it disturbs nobody.
     fn reads_only(&self, _op: &Self::Op) -> bool {
         false
     }

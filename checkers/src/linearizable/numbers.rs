@@ -1,8 +1,8 @@
 //! Numbers for values, found quickly where values are counted up, as they mostly are.
 //!
-//! Small integers have a table of their own, by value: eight bytes each, and what is written and read
-//! within a short time lies within a few lines of the cache. The rest, and what several registers
-//! hold, is hashed.
+//! Small integers have a table of their own, by value: eight bytes each, and what is written and
+//! read within a short time lies within a few lines of the cache. The rest, and what several
+//! registers hold, is hashed.
 
 use history::word::Word;
 
@@ -82,7 +82,8 @@ impl Numbers {
     fn hashed(&self, part: u32, word: u64) -> Option<usize> {
         let mask = self.places.len().checked_sub(1)?;
         let key = word ^ u64::from(part).rotate_right(24);
-        // Both halves of the product: whichever bits the keys differ in, some place depends on them.
+        // Both halves of the product: whichever bits the keys differ in, some place depends on
+        // them.
         let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15;
         let mut at = (product >> 64 ^ product) as usize & mask;
         loop {

@@ -1,7 +1,7 @@
 //! From a history to the operations of each register, with small numbers for values and times.
 //!
-//! Keys are dealt out to threads, and each thread takes from the history what is of its keys. All of
-//! them number all keys, so that nothing has to be joined.
+//! Keys are dealt out to threads, and each thread takes from the history what is of its keys. All
+//! of them number all keys, so that nothing has to be joined.
 
 mod share;
 
@@ -43,9 +43,11 @@ pub struct Part<'h> {
     pub lost: usize,
     /// What cannot be read of it, if anything.
     pub flaw: Option<Flaw>,
-    /// Where ranks do not say that one operation precedes another, by the indices of their invocations.
+    /// Where ranks do not say that one operation precedes another, by the indices of their
+    /// invocations.
     follows: Follows,
-    /// Where the numbers in the actions stand for what is found there, from 1; 0 is the initial value.
+    /// Where the numbers in the actions stand for what is found there, from 1; 0 is the initial
+    /// value.
     values: Vec<Place>,
     registers: &'h Registers,
     columns: &'h Columns,
@@ -78,8 +80,8 @@ impl<'h> Part<'h> {
         }
     }
 
-    /// Makes room for the rest, of which this part is likely to have its share, after so much of the
-    /// history was seen.
+    /// Makes room for the rest, of which this part is likely to have its share, after so much of
+    /// the history was seen.
     fn make_room(&mut self, seen: f64) {
         let len = self.ops.len();
         let likely = (1.02 * len as f64 / seen) as usize;
@@ -88,7 +90,8 @@ impl<'h> Part<'h> {
         self.ids.reserve_exact(more);
     }
 
-    /// Brings operations into the order of their calls: those of one time need not be invoked in it.
+    /// Brings operations into the order of their calls: those of one time need not be invoked in
+    /// it.
     fn sort(&mut self) {
         if self.ops.is_sorted_by_key(|op| op.call) {
             return;
@@ -263,20 +266,8 @@ mod tests {
     use super::*;
     use crate::Budget;
     use crate::linearizable::search::NEVER;
+    use crate::splitmix::Random;
     use history::{Event, Kind, Process, Time};
-
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (z ^ (z >> 31)) % n
-        }
-    }
 
     /// Numbers, texts that fit into a word, and such that do not.
     fn value(n: u64) -> Value {

@@ -295,7 +295,8 @@ fn were(n: usize, one: &str) -> String {
     format!("{} {}", counted(n, one), either(n, "was", "were"))
 }
 
-/// The value that leaves most to choose: how often it was written, and how often by lost operations.
+/// The value that leaves most to choose: how often it was written, and how often by lost
+/// operations.
 fn hardest(part: &Part) -> Option<(u32, usize, usize)> {
     let mut written = vec![(0, 0); part.values()];
     for op in &part.ops {

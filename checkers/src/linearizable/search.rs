@@ -7,17 +7,17 @@
 //! placed beyond the base: only operations open at the moment when the base returns
 //! ```
 //!
-//! So a configuration is the base, one bit for each of the operations open at its return, the state,
-//! and how many operations of each class of lost ones were used: some forty bytes, where the usual
-//! form of the search keeps a bit for every operation of the history. Exponential in the number of
-//! operations open at once (deciding is NP-complete: Gibbons and Korach 1997), linear in the length
-//! when few are open.
+//! So a configuration is the base, one bit for each of the operations open at its return, the
+//! state, and how many operations of each class of lost ones were used: some forty bytes, where the
+//! usual form of the search keeps a bit for every operation of the history. Exponential in the
+//! number of operations open at once (deciding is NP-complete: Gibbons and Korach 1997), linear in
+//! the length when few are open.
 //!
 //! Three rules shorten it:
 //!
 //! - an operation that only reads is placed as soon as it fits;
-//! - a lost operation is placed only if one that must be placed now waits for what it gives, perhaps
-//!   through other lost ones: otherwise the order without it is as good;
+//! - a lost operation is placed only if one that must be placed now waits for what it gives,
+//!   perhaps through other lost ones: otherwise the order without it is as good;
 //! - lost operations that are equal are interchangeable, the earliest first, and are forgotten when
 //!   nothing that follows needs what they give.
 
@@ -87,8 +87,8 @@ pub fn search<M: Model>(
     search_after(model, ops, &[], meter)
 }
 
-/// The same where intervals say less than is known: each operation awaits another (or [`NONE`]) of its own
-/// process, though their intervals overlap. An empty list stands for no such operation.
+/// The same where intervals say less than is known: each operation awaits another (or [`NONE`]) of
+/// its own process, though their intervals overlap. An empty list stands for no such operation.
 pub fn search_after<M: Model>(
     model: &M,
     ops: &[Timed<M::Op>],
@@ -168,7 +168,8 @@ pub struct Search<'a, M: Model> {
 }
 
 impl<'a, M: Model> Search<'a, M> {
-    /// Prepares a search for an order of `ops`, which are sorted by call. This takes time, but no steps.
+    /// Prepares a search for an order of `ops`, which are sorted by call. This takes time, but no
+    /// steps.
     pub fn new(model: &'a M, ops: &'a [Timed<M::Op>], meter: &Meter) -> Result<Self, Exhausted> {
         Search::after(model, ops, &[], meter)
     }
@@ -231,8 +232,8 @@ impl<'a, M: Model> Search<'a, M> {
                 needed_until.insert(token, position as u32 + 1);
             }
         }
-        // What a lost operation needs is needed as long as what it gives. What is needed longest comes
-        // first, so that nothing is prolonged twice.
+        // What a lost operation needs is needed as long as what it gives. What is needed longest
+        // comes first, so that nothing is prolonged twice.
         let mut changed: Vec<u32> = needed_until.keys().copied().collect();
         changed.sort_unstable_by_key(|token| needed_until[token]);
         while let Some(token) = changed.pop() {
@@ -341,7 +342,8 @@ impl<'a, M: Model> Search<'a, M> {
         Ok(None)
     }
 
-    /// Opens a frame for the configuration reached; `trail`, `base` and `state` are those to return to.
+    /// Opens a frame for the configuration reached; `trail`, `base` and `state` are those to return
+    /// to.
     fn enter(&mut self, trail: u32, base: u32, state: u32) {
         let first = self.moves.len() as u32;
         self.list_moves();

@@ -1,9 +1,9 @@
 //! Linearizability of texts that grow: `get`, `put` and `append`, by key.
 //!
 //! Where every text that is put or appended is another, [`pieces`] decides. Else the search does:
-//! what is read tells everything that was appended, so that the search rarely has a choice: a text that
-//! no text that was read begins with can become none of these, whatever is appended, so one such text is
-//! as good as another until the next write.
+//! what is read tells everything that was appended, so that the search rarely has a choice: a text
+//! that no text that was read begins with can become none of these, whatever is appended, so one
+//! such text is as good as another until the next write.
 
 mod pieces;
 
@@ -98,7 +98,8 @@ struct Part {
 }
 
 impl Part {
-    /// Brings operations into the order of their calls: those of one time need not be invoked in it.
+    /// Brings operations into the order of their calls: those of one time need not be invoked in
+    /// it.
     fn sort(&mut self) {
         if self.ops.is_sorted_by_key(|op| op.call) {
             return;

@@ -9,13 +9,13 @@
 //!             │          |─────────────────┼── still open
 //! ```
 //!
-//! A register that starts with any value that may have been there, and operations that were open then
-//! and may have happened, allow more than the history does. So what is impossible here is impossible;
-//! and what is wrong is mostly wrong for a reason close by.
+//! A register that starts with any value that may have been there, and operations that were open
+//! then and may have happened, allow more than the history does. So what is impossible here is
+//! impossible; and what is wrong is mostly wrong for a reason close by.
 //!
-//! Where it is not, the whole history is looked at, with lost operations of only some values counted, those
-//! that matter most: others can be used as often as wanted, which allows more again. Mostly one value was lost
-//! seldom, and seen too often.
+//! Where it is not, the whole history is looked at, with lost operations of only some values
+//! counted, those that matter most: others can be used as often as wanted, which allows more again.
+//! Mostly one value was lost seldom, and seen too often.
 
 use rustc_hash::FxHashMap;
 
@@ -151,7 +151,8 @@ impl Window {
         Ok(window)
     }
 
-    /// Chooses what is counted: first what the last operation looks for, then what was lost least often.
+    /// Chooses what is counted: first what the last operation looks for, then what was lost least
+    /// often.
     fn count(&mut self, reach: Reach, meter: &mut Meter) -> Result<(), Exhausted> {
         if !self.is_whole() {
             self.counted = Some(vec![false; self.numbers]);
@@ -201,8 +202,8 @@ impl Window {
         self.after
     }
 
-    /// Of those that look for or leave a value whose lost operations are counted, and those around them: these are
-    /// likely to show what is impossible. All of them, if none are counted, or all.
+    /// Of those that look for or leave a value whose lost operations are counted, and those around
+    /// them: these are likely to show what is impossible. All of them, if none are counted, or all.
     pub fn telling(&self) -> Vec<u32> {
         let tells = |op: &Op| match &self.counted {
             Some(counted) if self.is_whole() => {

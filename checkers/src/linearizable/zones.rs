@@ -17,9 +17,9 @@
 //! and the history is linearizable iff no two forward blocks overlap and no backward block lies
 //! within a forward one.
 //!
-//! Compare-and-set joins blocks: what follows `a -> b` follows everything on `a`, and no other value
-//! comes between. A block is then a chain of values in a known order, which is checked by itself by
-//! one sweep, and takes part as one.
+//! Compare-and-set joins blocks: what follows `a -> b` follows everything on `a`, and no other
+//! value comes between. A block is then a chain of values in a known order, which is checked by
+//! itself by one sweep, and takes part as one.
 //!
 //! A lost write that nobody saw can be dropped: an order with it is one without it. One that was
 //! seen happened, and has no return. A lost compare-and-set happened iff its value was seen, by a
@@ -46,7 +46,8 @@ pub struct Violation {
     pub kind: Kind,
     /// In the order in which the reason names them.
     pub ops: Vec<u32>,
-    /// Those of them whose outcome nobody knows, each with an operation that shows that it happened.
+    /// Those of them whose outcome nobody knows, each with an operation that shows that it
+    /// happened.
     pub shown: Vec<(u32, u32)>,
 }
 
@@ -66,12 +67,15 @@ pub enum Kind {
     LostUpdate { value: u32 },
     /// `[cas, cas, ...]`: they feed each other, and none can be first.
     Circle { value: u32, length: u32 },
-    /// `[producer, reader]`: the reader returned before the value, or one that it derives from, was written.
+    /// `[producer, reader]`: the reader returned before the value, or one that it derives from, was
+    /// written.
     Future { value: u32, origin: u32 },
-    /// `[newer, stale]`: the newer value had been there, derived from the stale one, before the call.
+    /// `[newer, stale]`: the newer value had been there, derived from the stale one, before the
+    /// call.
     StaleInChain { newer: u32, stale: u32 },
-    /// `[before, between, after]`: `between` belongs to another value, and stands between two of this
-    /// one, or of it and a later one derived from it; `before` is missing if this is the initial value.
+    /// `[before, between, after]`: `between` belongs to another value, and stands between two of
+    /// this one, or of it and a later one derived from it; `before` is missing if this is the
+    /// initial value.
     Interrupted {
         value: u32,
         between: u32,
@@ -83,7 +87,8 @@ pub enum Kind {
         between: u32,
         later: u32,
     },
-    /// `[a, d, c, b]`: a precedes d, c precedes b, where a and b are of one value and c and d of another.
+    /// `[a, d, c, b]`: a precedes d, c precedes b, where a and b are of one value and c and d of
+    /// another.
     Crossed { one: u32, other: u32 },
 }
 
@@ -158,14 +163,14 @@ pub fn check<'a>(
 }
 
 impl Order<'_> {
-    /// An order that explains everything: forward blocks by their zones, backward ones wherever they
-    /// reach out of them.
-    /// Lost operations that nobody saw are left out.
+    /// An order that explains everything: forward blocks by their zones, backward ones wherever
+    /// they reach out of them. Lost operations that nobody saw are left out.
     pub fn operations(self) -> Vec<u32> {
         let Order { table, mut blocks } = self;
         let mut zone_end = 0;
         for block in &mut blocks {
-            // They are sorted by their beginning, so the zone seen last is the one that may cover this.
+            // They are sorted by their beginning, so the zone seen last is the one that may cover
+            // this.
             match block.is_forward() {
                 true => {
                     zone_end = block.s;

@@ -1,8 +1,8 @@
 //! Counters: `add` a number, `read` the sum.
 //!
 //! Where all additions are of one number, the order is decided exactly: each is made as late as it
-//! can be, at its return or that of a read which needs it, those of unknown outcome last. Linear after
-//! sorting.
+//! can be, at its return or that of a read which needs it, those of unknown outcome last. Linear
+//! after sorting.
 //!
 //! Else to decide it is to solve subset sums (NP-hard). What is asked first is whether every read
 //! lies between the least and the greatest sum that can have been there during it (Jepsen's

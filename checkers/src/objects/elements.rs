@@ -4,9 +4,9 @@
 //! A set is as many bits as there are elements, and linearizability is local (Herlihy and Wing
 //! 1990). A bit changes to and fro, so that its order is known but for which addition it was that
 //! turned it on. Every change is made as late as it can be, at the return of something that needs
-//! it, by the operation that must return first: linear after sorting, after Abdulla et al., "Efficient
-//! linearizability monitoring" (PLDI 2025), with lost operations added. An operation of unknown outcome
-//! has no such haste, so it comes last.
+//! it, by the operation that must return first: linear after sorting, after Abdulla et al.,
+//! "Efficient linearizability monitoring" (PLDI 2025), with lost operations added. An operation of
+//! unknown outcome has no such haste, so it comes last.
 //!
 //! An addition that does not say whether it found the element may or may not have changed the bit:
 //! such elements are searched.
@@ -154,8 +154,8 @@ pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, 
     Ok(Judged { found, how })
 }
 
-/// All elements together: what a process does to one follows what it did to another, and that is more than intervals
-/// say here, so that elements cannot be judged one by one.
+/// All elements together: what a process does to one follows what it did to another, and that is
+/// more than intervals say here, so that elements cannot be judged one by one.
 struct Whole;
 
 impl Model for Whole {

@@ -41,7 +41,8 @@ pub fn overtaken(spans: &[Span], mut staying: Vec<u32>) -> Bad {
     }
 }
 
-/// An order of the spans, in and out, with the empty takes at moments at which no span is surely in.
+/// An order of the spans, in and out, with the empty takes at moments at which no span is surely
+/// in.
 pub fn solve(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> {
     let moments = empty_moments(spans, empties)?;
     let mut cuts: Vec<u32> = moments.clone();

@@ -1,10 +1,10 @@
 //! Leases: who held at which times, and never two at once by more than the slack.
 //!
-//! `acquire` and `renew` are answered with `[from, until]` or `{"from_ns": .., "until_ns": ..}`, in ns of the
-//! history's own clock: between these times the process takes itself for the only holder. A number is a
-//! duration in ns: the process surely holds from the answer on until so long after it asked. `release`
-//! ends what its process holds when it is invoked, however it ends. What was never answered gives nobody
-//! the belief that it holds.
+//! `acquire` and `renew` are answered with `[from, until]` or `{"from_ns": .., "until_ns": ..}`, in
+//! ns of the history's own clock: between these times the process takes itself for the only holder.
+//! A number is a duration in ns: the process surely holds from the answer on until so long after it
+//! asked. `release` ends what its process holds when it is invoked, however it ends. What was never
+//! answered gives nobody the belief that it holds.
 
 use std::cmp::Reverse;
 

@@ -4,8 +4,8 @@ use super::pile::{Bad, Event, Span};
 use super::takes::soonest;
 use crate::linearizable::search::NEVER;
 
-/// Until when a value must be out, because a larger one that is taken while it would surely be in is
-/// taken by then.
+/// Until when a value must be out, because a larger one that is taken while it would surely be in
+/// is taken by then.
 pub fn deadlines(spans: &[Span]) -> Vec<u32> {
     let from_largest: Vec<usize> = (0..spans.len()).rev().collect();
     soonest(spans, &from_largest, &from_largest)

@@ -12,8 +12,8 @@ use super::takes::soonest;
 use super::tree::Tree;
 use crate::linearizable::search::NEVER;
 
-/// Until when a value must be out, because one that was surely put in before it, and is taken while it
-/// would surely be in, is taken by then.
+/// Until when a value must be out, because one that was surely put in before it, and is taken while
+/// it would surely be in, is taken by then.
 pub fn deadlines(spans: &[Span]) -> Vec<u32> {
     let mut puts: Vec<u32> = spans.iter().map(|s| s.put_ret).collect();
     puts.sort_unstable();
@@ -150,11 +150,12 @@ impl Peeling<'_> {
     }
 }
 
-/// An order of the spans, in and out, with the empty takes at moments at which no span is surely in.
+/// An order of the spans, in and out, with the empty takes at moments at which no span is surely
+/// in.
 pub fn solve(spans: &[Span], empties: &[(u32, u32)]) -> Result<Vec<Event>, Bad> {
     let moments = empty_moments(spans, empties)?;
-    // At one moment: the outer go in before the inner and come out after them, what goes in and out at
-    // once stands together, and it is empty last.
+    // At one moment: the outer go in before the inner and come out after them, what goes in and out
+    // at once stands together, and it is empty last.
     let mut events: Vec<(u32, u32, u32, u32, Event)> = Vec::with_capacity(2 * spans.len());
     let mut peeling = Peeling::new(spans);
     let mut runs = Vec::new();

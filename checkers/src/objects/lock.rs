@@ -2,13 +2,14 @@
 //!
 //! A process holds from some moment of its acquisition to some moment of its release. To hold as
 //! shortly as possible, from the return of the one to the call of the other, gives every order that
-//! there is room: if more processes than there are permits surely hold at one time there is no order,
-//! and else these sections are one. Linear after sorting.
+//! there is room: if more processes than there are permits surely hold at one time there is no
+//! order, and else these sections are one. Linear after sorting.
 //!
 //! An acquisition of unknown outcome did not happen (nobody can have released it: its process is
 //! gone), a release of unknown outcome did so at its call.
 //!
-//! An acquisition may be answered with a fencing token, a number: tokens grow from section to section.
+//! An acquisition may be answered with a fencing token, a number: tokens grow from section to
+//! section.
 
 use history::{Process, Value};
 use rustc_hash::FxHashMap;
@@ -118,8 +119,8 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
             }),
         }
     }
-    // Rank, what stands first there, and what of one kind is first, so that at one time: who releases
-    // goes, then comes who acquires and releases at once, by tokens, then who stays.
+    // Rank, what stands first there, and what of one kind is first, so that at one time: who
+    // releases goes, then comes who acquires and releases at once, by tokens, then who stays.
     let mut moments: Vec<(u32, u32, i64, usize, bool)> = Vec::with_capacity(2 * sections.len());
     for (i, section) in sections.iter().enumerate() {
         let acquire = &calls[section.acquire as usize];

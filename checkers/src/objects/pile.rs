@@ -1,4 +1,5 @@
-//! Objects into which values are put and from which they are taken: queues, stacks, priority queues.
+//! Objects into which values are put and from which they are taken: queues, stacks, priority
+//! queues.
 //!
 //! Where every value is put in once, it has a *span*: it goes in within one interval and comes out
 //! within another.
@@ -8,18 +9,18 @@
 //!       put_call  put_ret  <- surely in ->  take_call
 //! ```
 //!
-//! A value is taken from when it can be in, at the earliest. Whether there is an order
-//! is then a question about spans alone, which each discipline answers in its own way
-//! ([`super::fifo`], [`super::lifo`], [`super::least`]) in O(n log n), after Lee and Mathur, "Efficient
+//! A value is taken from when it can be in, at the earliest. Whether there is an order is then a
+//! question about spans alone, which each discipline answers in its own way ([`super::fifo`],
+//! [`super::lifo`], [`super::least`]) in O(n log n), after Lee and Mathur, "Efficient
 //! decrease-and-conquer linearizability monitoring" (OOPSLA 2025), and Abdulla et al., "Efficient
 //! linearizability monitoring" (PLDI 2025), who show that it can be done; the conditions and their
 //! proofs are in `docs/checkers.md`.
 //!
 //! A put of unknown outcome happened iff its value was taken. A take of unknown outcome may have
-//! taken any value that nobody else took: each is given to the value that is in the way first ([`super::takes`]).
-//! If that explains the history, it is explained; if not, a queue's has no order. Nor has that of another, if
-//! it is not explained even when each such value may be taken as early as by the earliest of these takes; else
-//! search decides.
+//! taken any value that nobody else took: each is given to the value that is in the way first
+//! ([`super::takes`]). If that explains the history, it is explained; if not, a queue's has no
+//! order. Nor has that of another, if it is not explained even when each such value may be taken as
+//! early as by the earliest of these takes; else search decides.
 
 use history::{Op, Value};
 use rustc_hash::FxHashMap;
@@ -74,7 +75,8 @@ pub struct Bad {
     pub empty: Option<u32>,
 }
 
-/// An operation in an order of spans. What stays is taken last, by a take of unknown outcome or by nobody.
+/// An operation in an order of spans. What stays is taken last, by a take of unknown outcome or by
+/// nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Put(u32),
@@ -271,7 +273,8 @@ impl<'a, 'h> Pile<'a, 'h> {
         events.iter().filter_map(op).collect()
     }
 
-    /// The fewest of the values that have no order, and why. `is_bad` tells it of spans with empty takes.
+    /// The fewest of the values that have no order, and why. `is_bad` tells it of spans with empty
+    /// takes.
     fn finding(
         &self,
         spans: &[Span],

@@ -1,8 +1,10 @@
-//! Takes of unknown outcome: each may have taken one of the values that nobody else took, or nothing.
+//! Takes of unknown outcome: each may have taken one of the values that nobody else took, or
+//! nothing.
 //!
-//! A value must be out by some moment if what was put in after it is out by then, or if the object was found
-//! empty. So takes are given to values in the order of these deadlines, as they were called; if one comes too
-//! late there is no order. What this proves, and for which kinds, is in `docs/checkers.md`.
+//! A value must be out by some moment if what was put in after it is out by then, or if the object
+//! was found empty. So takes are given to values in the order of these deadlines, as they were
+//! called; if one comes too late there is no order. What this proves, and for which kinds, is in
+//! `docs/checkers.md`.
 
 use std::cmp::Reverse;
 
@@ -13,8 +15,8 @@ use crate::linearizable::search::NEVER;
 /// By which take each value that stays was taken, as a place among those of unknown outcome.
 pub type Taken = Vec<Option<u32>>;
 
-/// An order of spans and empty takes, in which takes that were called at `lost`, sorted, may have taken what
-/// stays. Of a queue it is found if there is one.
+/// An order of spans and empty takes, in which takes that were called at `lost`, sorted, may have
+/// taken what stays. Of a queue it is found if there is one.
 pub fn solve(
     kind: Kind,
     spans: &[Span],
@@ -44,8 +46,8 @@ pub fn solve(
     Ok((kind.solve(&spans, empties)?, taken))
 }
 
-/// For each span, when the first take returns of those that are called only when it is surely in, and whose
-/// spans have one of the first so many places in a row.
+/// For each span, when the first take returns of those that are called only when it is surely in,
+/// and whose spans have one of the first so many places in a row.
 pub fn soonest(spans: &[Span], place: &[usize], within: &[usize]) -> Vec<u32> {
     let latest_first = |key: fn(&Span) -> u32| {
         let mut order: Vec<u32> = (0..spans.len() as u32).collect();
@@ -88,7 +90,8 @@ fn found_empty(spans: &[Span], mut gaps: Vec<(u32, u32)>, until: &mut [u32]) {
     }
 }
 
-/// Gives the takes to values that must be out, the most urgent first. Or those of which one is too many.
+/// Gives the takes to values that must be out, the most urgent first. Or those of which one is too
+/// many.
 fn assign(spans: &[Span], until: &[u32], lost: &[u32]) -> Result<Taken, Vec<u32>> {
     let mut urgent: Vec<u32> = (0..spans.len() as u32)
         .filter(|i| spans[*i as usize].stays() && until[*i as usize] != NEVER)

@@ -7,9 +7,9 @@
 //! | duplicated | taken more often than put in, which a queue that delivers at least once may do |
 //! | lost | acknowledged, never taken, and not there when the queue was drained |
 //!
-//! To find nothing tells only of what was put in before. So a value is missing if after its `enqueue`
-//! had returned a `drain`, or a `dequeue` that found nothing, was invoked; it is lost if there are more
-//! missing ones than takes of unknown outcome, each of which may have had one.
+//! To find nothing tells only of what was put in before. So a value is missing if after its
+//! `enqueue` had returned a `drain`, or a `dequeue` that found nothing, was invoked; it is lost if
+//! there are more missing ones than takes of unknown outcome, each of which may have had one.
 
 use std::cmp::Reverse;
 
@@ -39,17 +39,8 @@ struct Account<'h> {
 
 /// The judgement, and the figures.
 pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Exhausted> {
-    let mut accounts: FxHashMap<&Value, Account> = FxHashMap::default();
+    let mut accounts = of_failed(part);
     let mut order: Vec<&Value> = Vec::new();
-    for op in part.failed.iter().filter(|op| op.f == "enqueue") {
-        let value = match part.key {
-            None => Some(&op.input),
-            Some(_) => op.input.as_pair().map(|(_, value)| value),
-        };
-        if let Some(value) = value {
-            accounts.entry(value).or_default().failed = Some(op);
-        }
-    }
     // The last one that found it empty, takes that may have had something, and drains.
     let (mut drained, mut lost_takes, mut lost_drains) = (None::<u32>, 0, 0);
     // What precedes one that found it empty, though ranks do not say so.
@@ -91,6 +82,63 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
             }
         }
     }
+    let mut findings = unexpected(part, &accounts);
+    order.sort_unstable();
+    order.dedup();
+    let (mut missing, mut waiting, mut recovered, mut duplicated) = (Vec::new(), 0, 0, 0);
+    for value in order {
+        let account = &accounts[value];
+        let (puts, taken) = (account.puts.len(), account.taken.len());
+        duplicated += taken.saturating_sub(puts);
+        recovered += taken.min(puts).saturating_sub(account.acknowledged);
+        let told = || account.puts.iter().filter(|(_, put)| !put.lost());
+        if let Some((_, put)) = told().max_by_key(|(at, put)| (put.ret, Reverse(*at)))
+            && taken < account.acknowledged
+        {
+            let precedes = |(at, put): &(u32, Call)| {
+                drained.is_some_and(|drained| put.ret < drained) || before_empty.contains(at)
+            };
+            match told().all(precedes) {
+                true => missing.push((value, put.op, account.acknowledged - taken)),
+                false => waiting += account.acknowledged - taken,
+            }
+        }
+    }
+    let count: usize = missing.iter().map(|(_, _, count)| count).sum();
+    let surely_lost = lost_drains == 0 && count > lost_takes;
+    if surely_lost {
+        let lost = missing.iter();
+        findings.extend(lost.map(|(value, put, _)| value_lost(value, put, lost_takes, count)));
+    }
+    let found = verdict(findings, count, waiting, duplicated);
+    let lost = if surely_lost { count } else { 0 };
+    let figures = [
+        (LOST, lost),
+        (MISSING_OR_LEFT, count + waiting - lost),
+        (RECOVERED, recovered),
+        (DUPLICATED, duplicated),
+    ];
+    let figures = figures.map(|(gauge, count)| gauge.figure(count));
+    Ok((Judged::new(found, "by accounts"), figures.to_vec()))
+}
+
+/// What is known of values whose enqueues failed.
+fn of_failed<'h>(part: &Part<'h>) -> FxHashMap<&'h Value, Account<'h>> {
+    let mut accounts: FxHashMap<&Value, Account> = FxHashMap::default();
+    for op in part.failed.iter().filter(|op| op.f == "enqueue") {
+        let value = match part.key {
+            None => Some(&op.input),
+            Some(_) => op.input.as_pair().map(|(_, value)| value),
+        };
+        if let Some(value) = value {
+            accounts.entry(value).or_default().failed = Some(op);
+        }
+    }
+    accounts
+}
+
+/// What was taken and cannot have been there.
+fn unexpected(part: &Part, accounts: &FxHashMap<&Value, Account>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut unexpected: Vec<(&&Value, &Account)> = accounts.iter().collect();
     unexpected.sort_by_key(|(_, account)| account.taken.first().map(|take| take.op.index));
@@ -132,50 +180,34 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
                 reason: format!("{value} was taken (op {op}), but nobody enqueued it"), ..Finding::default() }),
         });
     }
-    order.sort_unstable();
-    order.dedup();
-    let (mut missing, mut waiting, mut recovered, mut duplicated) = (Vec::new(), 0, 0, 0);
-    for value in order {
-        let account = &accounts[value];
-        let (puts, taken) = (account.puts.len(), account.taken.len());
-        duplicated += taken.saturating_sub(puts);
-        recovered += taken.min(puts).saturating_sub(account.acknowledged);
-        let told = || account.puts.iter().filter(|(_, put)| !put.lost());
-        if let Some((_, put)) = told().max_by_key(|(at, put)| (put.ret, Reverse(*at)))
-            && taken < account.acknowledged
-        {
-            let precedes = |(at, put): &(u32, Call)| {
-                drained.is_some_and(|drained| put.ret < drained) || before_empty.contains(at)
-            };
-            match told().all(precedes) {
-                true => missing.push((value, put.op, account.acknowledged - taken)),
-                false => waiting += account.acknowledged - taken,
-            }
-        }
+    findings
+}
+
+/// So many such values are missing, and so many takes may have had one.
+fn value_lost(value: &Value, put: &Op, takes: usize, missing: usize) -> Finding {
+    let others = match takes {
+        0 => String::new(),
+        n => format!(
+            "; {} can have had {n} of {}",
+            counted(n, "unanswered dequeue"),
+            counted(missing, "such value")
+        ),
+    };
+    Finding {
+        kind: "value lost",
+        ops: vec![put.index],
+        reason: format!(
+            "{value} was enqueued (op {}, acknowledged) and never taken, though the queue was \
+             drained afterwards{others}",
+            put.index,
+        ),
+        ..Finding::default()
     }
-    let count: usize = missing.iter().map(|(_, _, count)| count).sum();
-    let surely_lost = lost_drains == 0 && count > lost_takes;
-    if surely_lost {
-        findings.extend(missing.iter().map(|(value, put, _)| Finding {
-            kind: "value lost",
-            ops: vec![put.index],
-            reason: format!(
-                "{value} was enqueued (op {}, acknowledged) and never taken, though the queue was \
-                 drained afterwards{}",
-                put.index,
-                match lost_takes {
-                    0 => String::new(),
-                    n => format!(
-                        "; {} can have had {n} of {}",
-                        counted(n, "unanswered dequeue"),
-                        counted(count, "such value")
-                    ),
-                }
-            ),
-            ..Finding::default()
-        }));
-    }
-    let found = match (findings.is_empty(), count, waiting) {
+}
+
+/// `count` acknowledged values are missing, and so many more may be there still.
+fn verdict(findings: Vec<Finding>, count: usize, waiting: usize, duplicated: usize) -> Found {
+    match (findings.is_empty(), count, waiting) {
         (false, ..) => Found::Wrong(findings),
         (true, 0, 0) => Found::Sound(match duplicated {
             0 => "everything that was acknowledged was taken".to_string(),
@@ -196,14 +228,5 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Ex
             either(n, "is", "are"),
             either(n, "it", "them")
         )),
-    };
-    let lost = if surely_lost { count } else { 0 };
-    let figures = [
-        (LOST, lost),
-        (MISSING_OR_LEFT, count + waiting - lost),
-        (RECOVERED, recovered),
-        (DUPLICATED, duplicated),
-    ];
-    let figures = figures.map(|(gauge, count)| gauge.figure(count));
-    Ok((Judged::new(found, "by accounts"), figures.to_vec()))
+    }
 }

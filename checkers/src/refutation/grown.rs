@@ -16,8 +16,9 @@ const ROUNDS: usize = 3;
 /// What one attempt may cost, of which there are many.
 const STEPS: u64 = 400_000;
 
-/// Those cores that have no order, each with the operations that it lacked for that: an engine names those that
-/// tell the story, and not who shows that one came first, or that it was never taken back.
+/// Those cores that have no order, each with the operations that it lacked for that: an engine
+/// names those that tell the story, and not who shows that one came first, or that it was never
+/// taken back.
 ///
 /// # Errors
 /// Why none of them is confirmed.

@@ -1,8 +1,9 @@
 //! What is tried of a core: its own operations, and of the others those that can matter.
 //!
-//! All others may stand at any time or nowhere. Some can be passed over, since an order with them stays one without
-//! them; what that rests on is said at each model. To pass over too many makes more impossible than is, and would
-//! be wrong; to let one stand more often than it happened, or with any answer, makes less impossible, and cannot be.
+//! All others may stand at any time or nowhere. Some can be passed over, since an order with them
+//! stays one without them; what that rests on is said at each model. To pass over too many makes
+//! more impossible than is, and would be wrong; to let one stand more often than it happened, or
+//! with any answer, makes less impossible, and cannot be.
 
 mod texts;
 mod transactions;
@@ -186,9 +187,9 @@ impl<'h> Object<'h> {
             && self.from.is_none_or(|from| op.ret > from)
     }
 
-    /// Between two operations of the core nothing is written twice that is found only there, so as many as there are
-    /// gaps are enough. What writes a value that nothing finds can be left out: it stands in nobody's way but to
-    /// hide another.
+    /// Between two operations of the core nothing is written twice that is found only there, so as
+    /// many as there are gaps are enough. What writes a value that nothing finds can be left out:
+    /// it stands in nobody's way but to hide another.
     fn registers(
         &self,
         puzzle: &mut Puzzle<'h>,
@@ -278,8 +279,8 @@ impl<'h> Object<'h> {
         Ok(())
     }
 
-    /// Taking a value out of an order, where it is put and where it is taken, leaves the others as they were; and
-    /// what was empty is.
+    /// Taking a value out of an order, where it is put and where it is taken, leaves the others as
+    /// they were; and what was empty is.
     fn values(
         &self,
         puzzle: &mut Puzzle<'h>,
@@ -324,8 +325,8 @@ impl<'h> Object<'h> {
         Ok(())
     }
 
-    /// Elements have nothing to do with each other: an order of all is one of some, with the others taken out
-    /// of what was read whole.
+    /// Elements have nothing to do with each other: an order of all is one of some, with the others
+    /// taken out of what was read whole.
     fn elements(
         &self,
         puzzle: &mut Puzzle<'h>,
@@ -381,9 +382,10 @@ impl<'h> Object<'h> {
         Ok(())
     }
 
-    /// An order without some of the sections is one. Those of a process of the core may have to end, or
-    /// to begin, for its own to be in order: before and after its own, as the process asked for them. So a process
-    /// that acquired holds until it asks for the release, however many sections it has.
+    /// An order without some of the sections is one. Those of a process of the core may have to
+    /// end, or to begin, for its own to be in order: before and after its own, as the process asked
+    /// for them. So a process that acquired holds until it asks for the release, however many
+    /// sections it has.
     fn holders(
         &self,
         puzzle: &mut Puzzle<'h>,

@@ -1,21 +1,23 @@
 //! The smallest Δ for which a register is Δ-atomic.
 //!
-//! A history is Δ-atomic if it is linearizable once every read is taken to have been called Δ earlier (Golab, Li and
-//! Shah, "Analyzing consistency properties for fun and profit", PODC 2011). With unique values that is a question of
-//! zones (Gibbons and Korach 1997), and to call reads earlier changes of each value's zone only where it ends:
+//! A history is Δ-atomic if it is linearizable once every read is taken to have been called Δ
+//! earlier (Golab, Li and Shah, "Analyzing consistency properties for fun and profit", PODC 2011).
+//! With unique values that is a question of zones (Gibbons and Korach 1997), and to call reads
+//! earlier changes of each value's zone only where it ends:
 //!
 //! ```text
 //! f: first return of the value's write and reads    s: their last call, where those of reads are Δ earlier
 //! ```
 //!
-//! Two values are in each other's way if each has an operation that precedes one of the other, `f < s'` and `f' < s`, and one
-//! of them is forward, `f < s`. Ends only fall as Δ grows, so what is in nobody's way stays so, and the smallest Δ can
-//! be sought by halves.
+//! Two values are in each other's way if each has an operation that precedes one of the other,
+//! `f < s'` and `f' < s`, and one of them is forward, `f < s`. Ends only fall as Δ grows, so what
+//! is in nobody's way stays so, and the smallest Δ can be sought by halves.
 
 use super::Cluster;
 use crate::{Exhausted, Meter};
 
-/// The smallest Δ, in nanoseconds. Clusters are sorted by their first return, and none was read before it was written.
+/// The smallest Δ, in nanoseconds. Clusters are sorted by their first return, and none was read
+/// before it was written.
 pub fn smallest(clusters: &[Cluster], meter: &mut Meter) -> Result<u64, Exhausted> {
     let mut zones = Zones {
         clusters,
@@ -24,7 +26,8 @@ pub fn smallest(clusters: &[Cluster], meter: &mut Meter) -> Result<u64, Exhauste
     if zones.fit(0, meter)? {
         return Ok(0);
     }
-    // The first is too small, and the second is enough: with all reads at the start no zone is forward.
+    // The first is too small, and the second is enough: with all reads at the start no zone is
+    // forward.
     let last = clusters.iter().filter_map(|cluster| cluster.read).max();
     let (mut short, mut enough) = (0, last.unwrap_or(0));
     while enough - short > 1 {

@@ -1,18 +1,22 @@
-//! The smallest k for which a register is k-atomic: there is an order that agrees with real time, in which every read
-//! returns one of the last k values written before it (Aiyer, Alvisi and Bazzi 2005; Golab, Hurwitz and Li, "On the
-//! k-atomicity-verification problem", ICDCS 2013).
+//! The smallest k for which a register is k-atomic: there is an order that agrees with real time,
+//! in which every read returns one of the last k values written before it (Aiyer, Alvisi and Bazzi
+//! 2005; Golab, Hurwitz and Li, "On the k-atomicity-verification problem", ICDCS 2013).
 //!
-//! Let `f` be the first return among a value's write and reads, `c` the call of its write, and `s` the last call of its
-//! reads. Reads can be put in as early as time allows, so that only writes have to be ordered, and an order is right iff
+//! Let `f` be the first return among a value's write and reads, `c` the call of its write, and `s`
+//! the last call of its reads. Reads can be put in as early as time allows, so that only writes
+//! have to be ordered, and an order is right iff
 //!
 //! - `v` comes before `w` wherever `f(v) < c(w)`, and
-//! - whatever has `f(w) < s(v)` comes at most k - 1 places behind `v`: one read of `v` has to follow it.
+//! - whatever has `f(w) < s(v)` comes at most k - 1 places behind `v`: one read of `v` has to
+//!   follow it.
 //!
-//! Writes are placed one after the other. What has been placed leaves thresholds: in so many places everything that
-//! first returned before such a time has to be there. Once nothing is left that a threshold asks for, what was placed can be forgotten:
-//! the rest of a k-atomic history is k-atomic, and an order of it can stand behind. So the search goes back no further than to
-//! the last such point. For k = 2 each choice at such a point forces all that follow, as in the paper, and no more than a square of
-//! steps is taken; for k > 2 it can be exponential in the number of writes open at once, and has a limit.
+//! Writes are placed one after the other. What has been placed leaves thresholds: in so many places
+//! everything that first returned before such a time has to be there. Once nothing is left that a
+//! threshold asks for, what was placed can be forgotten: the rest of a k-atomic history is
+//! k-atomic, and an order of it can stand behind. So the search goes back no further than to the
+//! last such point. For k = 2 each choice at such a point forces all that follow, as in the paper,
+//! and no more than a square of steps is taken; for k > 2 it can be exponential in the number of
+//! writes open at once, and has a limit.
 
 use rustc_hash::FxHashSet;
 
@@ -47,7 +51,8 @@ impl Versions {
     }
 }
 
-/// The smallest k. Clusters are sorted by their first return, and none was read before it was written.
+/// The smallest k. Clusters are sorted by their first return, and none was read before it was
+/// written.
 pub fn smallest(clusters: &[Cluster], meter: &Meter) -> Result<Versions, Exhausted> {
     let mut steps = meter.with_steps(MOST_STEPS);
     let mut k = 1;

@@ -2,8 +2,8 @@
 //!
 //! Edges of data and of processes make a graph; one pass of Tarjan's algorithm finds its knots
 //! (strongly connected components), and every further search stays within one of them. Real time is
-//! no edge: a cycle that needs it needs it once (proof in `harness/docs/checkers.md`), so it is enough
-//! to know, for each transaction, the latest call of those that must come before it.
+//! no edge: a cycle that needs it needs it once (proof in `harness/docs/checkers.md`), so it is
+//! enough to know, for each transaction, the latest call of those that must come before it.
 
 use std::collections::VecDeque;
 
@@ -106,8 +106,8 @@ impl<'g> Search<'g> {
         Ok(Order { components, latest })
     }
 
-    /// The shortest cycle of each class within a knot; with edges of processes, of classes that are worse
-    /// than all without.
+    /// The shortest cycle of each class within a knot; with edges of processes, of classes that are
+    /// worse than all without.
     fn knot(
         &mut self,
         knot: &[u32],

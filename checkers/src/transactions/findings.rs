@@ -107,7 +107,8 @@ impl Findings {
             return;
         }
         let (class, scope) = (found.class, found.scope);
-        // What was undone is in no cycle of writes; but what was seen and is undone is as bad as the next class.
+        // What was undone is in no cycle of writes; but what was seen and is undone is as bad as
+        // the next class.
         let class = match class {
             Class::DirtyWrite if cycle.iter().any(|step| tell.is_doubtful(step.txn)) => {
                 Class::DirtyRead

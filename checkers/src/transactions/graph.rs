@@ -1,7 +1,8 @@
 //! Transactions as nodes, and what orders them as edges, in two arrays.
 //!
 //! Some nodes are no transactions but helpers: "all readers of this version come before all those
-//! writers" is one edge from each reader and one to each writer by way of a helper, not their product.
+//! writers" is one edge from each reader and one to each writer by way of a helper, not their
+//! product.
 
 use crate::picture::Relation;
 use crate::{Exhausted, Meter};
@@ -186,8 +187,8 @@ impl Group {
     }
 }
 
-/// Helpers with numbers in a row, of which each leads to one of these transactions, and by way of the one
-/// before it to all in front. The first one's number.
+/// Helpers with numbers in a row, of which each leads to one of these transactions, and by way of
+/// the one before it to all in front. The first one's number.
 fn chain<'a>(edges: &mut Edges, to: impl Iterator<Item = &'a (u32, u32)>) -> u32 {
     let first = edges.nodes;
     for (txn, version) in to {
@@ -250,7 +251,8 @@ impl Graph {
     }
 
     /// The part between these nodes, in ascending order, which get the numbers of their places.
-    /// `place` holds a number for every node of the whole, all of them [`NONE`], and does so again afterwards.
+    /// `place` holds a number for every node of the whole, all of them [`NONE`], and does so again
+    /// afterwards.
     pub fn part(&self, nodes: &[u32], place: &mut [u32]) -> Graph {
         for (i, node) in nodes.iter().enumerate() {
             place[*node as usize] = i as u32;

@@ -1,4 +1,5 @@
-//! Which models hold, which are refuted, and of which that is not known; and the verdict on the one that was asked for.
+//! Which models hold, which are refuted, and of which that is not known; and the verdict on the one
+//! that was asked for.
 
 use serde_json::json;
 
@@ -117,7 +118,8 @@ impl Judged<'_> {
     }
 }
 
-/// What the system gives then: the strongest models that hold, and the strongest of which that is not known.
+/// What the system gives then: the strongest models that hold, and the strongest of which that is
+/// not known.
 fn told_of_others(held: &[&'static str], open: &[&'static str]) -> String {
     let open = match strongest(open)[..] {
         [] => None,

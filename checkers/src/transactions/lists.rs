@@ -2,8 +2,8 @@
 //! versions has to be guessed (Kingsbury and Alvaro, "Elle", VLDB 2020).
 //!
 //! Values appended to one key are unique. Every read of a key is a prefix of its longest, whose
-//! appends have their **positions** in it; appends that nobody saw come after all that were seen. A transaction
-//! of unknown outcome takes part iff one of its appends was read.
+//! appends have their **positions** in it; appends that nobody saw come after all that were seen. A
+//! transaction of unknown outcome takes part iff one of its appends was read.
 
 mod anomalies;
 
@@ -92,7 +92,8 @@ struct Key<'h> {
     longest_by: u32,
     /// Appends of the longest read.
     order: Vec<u32>,
-    /// Those of them that belong to transactions which did not fail, with how many stand before each in `order`.
+    /// Those of them that belong to transactions which did not fail, with how many stand before
+    /// each in `order`.
     standing: Vec<u32>,
     /// Appends that happened and that nobody read.
     unseen: Vec<u32>,
@@ -410,8 +411,8 @@ impl<'h> Lists<'h> {
         Ok(edges)
     }
 
-    /// What transactions read of each other and appended. An element without a transaction is nobody's; one list that has no
-    /// order is left out.
+    /// What transactions read of each other and appended. An element without a transaction is
+    /// nobody's; one list that has no order is left out.
     pub fn seen(&self, meter: &mut Meter) -> Result<Seen, Exhausted> {
         let mut seen = Seen::new();
         let mut own: Scratch<u32> = Scratch::new(self.keys.len());
@@ -444,7 +445,8 @@ impl<'h> Lists<'h> {
                             .checked_sub(1)
                             .and_then(|at| key.order.get(at as usize));
                         if shown.is_some_and(|number| self.appends[*number as usize].ambiguous) {
-                            // Whose version it read is not known, and that it is an earlier one neither.
+                            // Whose version it read is not known, and that it is an earlier one
+                            // neither.
                             continue;
                         }
                         let last = self.standing_before(key, others).checked_sub(1);

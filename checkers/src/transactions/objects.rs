@@ -49,8 +49,8 @@ pub trait Objects: Tell {
     /// Why the order of versions is not known, if it is not.
     fn unordered(&self) -> Option<String>;
 
-    /// Whether the verdict on this class of anomalies can depend on that order, although nothing was found, or
-    /// something.
+    /// Whether the verdict on this class of anomalies can depend on that order, although nothing
+    /// was found, or something.
     fn depends(&self, class: Class, found: bool) -> bool;
 
     fn figures(&self, analysis: Analysis) -> Analysis;
@@ -105,8 +105,8 @@ impl Objects for Lists<'_> {
         (n > 0).then(why)
     }
 
-    /// With nothing at all there is a serial order, whatever the order of what nobody read. And dirty and
-    /// fractured reads do not depend on that.
+    /// With nothing at all there is a serial order, whatever the order of what nobody read. And
+    /// dirty and fractured reads do not depend on that.
     fn depends(&self, class: Class, found: bool) -> bool {
         found && class >= Class::Single && class < Class::Item
     }

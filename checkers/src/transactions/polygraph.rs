@@ -1,22 +1,26 @@
 //! Orders of versions that nothing tells: which of them do the strong models leave?
 //!
-//! A **polygraph** (Papadimitriou 1979) has edges that are known, from what was read, sessions and time, and for each
-//! two writers of a key a choice of who was first. To find out whether some choice leaves no cycle is NP-hard, but
-//! most choices are forced (Biswas and Enea, OOPSLA 2019). If `r` read `x` from `w`, and `o` wrote `x` too, then
+//! A **polygraph** (Papadimitriou 1979) has edges that are known, from what was read, sessions and
+//! time, and for each two writers of a key a choice of who was first. To find out whether some
+//! choice leaves no cycle is NP-hard, but most choices are forced (Biswas and Enea, OOPSLA 2019).
+//! If `r` read `x` from `w`, and `o` wrote `x` too, then
 //!
 //! ```text
 //! o before r  =>  o before w        it was overwritten when r read
 //! w before o  =>  r before o        r did not see it
 //! ```
 //!
-//! `saturation` draws these conclusions until there are no more: a cycle refutes, and its edges say why. If there is none,
-//! `schedule` runs the transactions in an order that takes what is open as it comes. Where it gets stuck on two writers,
-//! `search` tries one before the other and then the reverse, with all conclusions, for a limited number of steps.
+//! `saturation` draws these conclusions until there are no more: a cycle refutes, and its edges say
+//! why. If there is none, `schedule` runs the transactions in an order that takes what is open as
+//! it comes. Where it gets stuck on two writers, `search` tries one before the other and then the
+//! reverse, with all conclusions, for a limited number of steps.
 //!
-//! Models differ in what is a point of time. Serializable transactions are one point each; with snapshots they begin at one,
-//! where they read, and commit at another, where they write, and of two that write the same key one commits before the
-//! other begins; with prefixes the same, but two that write a key may run at once. Consistent view and parallel snapshot isolation know no order of all, so there `r before o` is
-//! no conclusion: only a path back from `o` to `r` is forbidden, which is the first rule.
+//! Models differ in what is a point of time. Serializable transactions are one point each; with
+//! snapshots they begin at one, where they read, and commit at another, where they write, and of
+//! two that write the same key one commits before the other begins; with prefixes the same, but two
+//! that write a key may run at once. Consistent view and parallel snapshot isolation know no order
+//! of all, so there `r before o` is no conclusion: only a path back from `o` to `r` is forbidden,
+//! which is the first rule.
 
 mod saturation;
 mod schedule;
@@ -49,9 +53,11 @@ pub enum Why {
     Version(u32),
     Process,
     Time,
-    /// What this read found was overwritten by that transaction, which came before the reader; so it wrote before.
+    /// What this read found was overwritten by that transaction, which came before the reader; so
+    /// it wrote before.
     Older(u32, u32),
-    /// What this read found was overwritten by that transaction later, so the reader did not see it.
+    /// What this read found was overwritten by that transaction later, so the reader did not see
+    /// it.
     Unseen(u32, u32),
     /// Both wrote a key, and the first began before the second committed.
     Conflict(u32),
@@ -100,7 +106,8 @@ pub struct Polygraph<'t> {
 }
 
 impl<'t> Polygraph<'t> {
-    /// What is known by a model that forbids these. `known` has the order of versions where it was read as such.
+    /// What is known by a model that forbids these. `known` has the order of versions where it was
+    /// read as such.
     pub fn new(
         txns: &'t Txns,
         seen: &'t Seen,
@@ -176,8 +183,8 @@ impl<'t> Polygraph<'t> {
         }
     }
 
-    /// Nodes that stand for moments between returns and calls, in a row: what had returned comes before, what was invoked
-    /// afterwards behind.
+    /// Nodes that stand for moments between returns and calls, in a row: what had returned comes
+    /// before, what was invoked afterwards behind.
     fn time(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
         let happened = |txn: &u32| self.txns.happened[*txn as usize];
         let all: Vec<u32> = (0..self.txns.len() as u32).filter(happened).collect();

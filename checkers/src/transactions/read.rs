@@ -63,7 +63,8 @@ impl Txns {
         }
     }
 
-    /// Indices of the invocations of those that happened, of transactions and helpers in some order.
+    /// Indices of the invocations of those that happened, of transactions and helpers in some
+    /// order.
     pub fn in_order(&self, order: impl Iterator<Item = u32>) -> Vec<u64> {
         let happened = order.filter(|n| self.happened.get(*n as usize) == Some(&true));
         happened.map(|txn| self.ops[txn as usize].into()).collect()
@@ -197,9 +198,10 @@ pub fn each<'h>(
     Ok(())
 }
 
-/// Whether an answer has the micro-operations of its question, in their order: each of a name, a key and a value, the
-/// same names and keys, and of all but reads the same values. A question that is nil was not recorded. What verifiers
-/// read is in [`crate::certificate::replay::micros`], and says the same.
+/// Whether an answer has the micro-operations of its question, in their order: each of a name, a
+/// key and a value, the same names and keys, and of all but reads the same values. A question that
+/// is nil was not recorded. What verifiers read is in [`crate::certificate::replay::micros`], and
+/// says the same.
 fn answers(question: Stored, answer: Stored) -> bool {
     if question.is_nil() {
         return true;

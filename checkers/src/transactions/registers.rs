@@ -1,12 +1,13 @@
-//! Registers that are written and read. Values written to one key are unique, so what was read tells who
-//! wrote it; the order of versions is known only in part:
+//! Registers that are written and read. Values written to one key are unique, so what was read
+//! tells who wrote it; the order of versions is known only in part:
 //!
 //! - what a key holds at the start is before everything written to it;
-//! - what a transaction reads and then overwrites is right before what it writes (the mini-transactions
-//!   of Huang et al., "MTC", 2025), since anything else is a cycle of dependencies.
+//! - what a transaction reads and then overwrites is right before what it writes (the
+//!   mini-transactions of Huang et al., "MTC", 2025), since anything else is a cycle of
+//!   dependencies.
 //!
-//! Versions with such a **parent** make chains. Where a key has more than one, written blindly, nothing
-//! says which comes first, and to find out is NP-hard (Biswas and Enea, OOPSLA 2019).
+//! Versions with such a **parent** make chains. Where a key has more than one, written blindly,
+//! nothing says which comes first, and to find out is NP-hard (Biswas and Enea, OOPSLA 2019).
 
 use history::word::Stored;
 use history::{History, Time, Value};
@@ -48,7 +49,8 @@ struct Version<'h> {
     last: bool,
     /// Of a last one: the version that its transaction read before, from another.
     parent: u32,
-    /// Whether several transactions may have written it: then it is nobody's, and to read it says nothing.
+    /// Whether several transactions may have written it: then it is nobody's, and to read it says
+    /// nothing.
     ambiguous: bool,
 }
 
@@ -467,8 +469,8 @@ impl<'h> Registers<'h> {
     /// What orders transactions, real time apart.
     pub fn edges(&self, meter: &mut Meter) -> Result<Edges, Exhausted> {
         let mut edges = Edges::new(self.txns.len());
-        // Who came right after each version: those that read and overwrote it; after the start, also
-        // those that overwrote blindly.
+        // Who came right after each version: those that read and overwrote it; after the start,
+        // also those that overwrote blindly.
         let mut next: FxHashMap<u32, Vec<(u32, u32)>> = FxHashMap::default();
         for (number, version) in self.versions.iter().enumerate() {
             meter.tick(next.capacity() as u64 * 40)?;

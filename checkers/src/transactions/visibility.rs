@@ -1,20 +1,21 @@
 //! Who saw a part of a transaction must see all of it: monotonic atomic view, read atomic and
 //! transactional causal consistency, decided exactly whether or not the order of versions is known.
 //!
-//! What a reader saw forces an order of writers. If it read `x` from `a`, and knew of another writer `b` of
-//! `x`, then `b` wrote before `a`:
+//! What a reader saw forces an order of writers. If it read `x` from `a`, and knew of another
+//! writer `b` of `x`, then `b` wrote before `a`:
 //!
 //! ```text
 //! b  [w x 1] [w y 1]
 //! r           [r y 1]  [r x 0]      b before a, where a wrote x 0; if a was before b anyhow, b vanished
 //! ```
 //!
-//! Models differ in what it is to know of `b`: that it was read before `x` was (monotonic atomic view), that
-//! it was read at all (read atomic), or that it came before by sessions and reads (causal). In none of
-//! them does that depend on the order of versions itself; so a history is right iff what is forced, what was
-//! read and what is known of versions has no cycle: then any order of transactions that agrees with it gives an
-//! order of versions. This is the saturation of Biswas and Enea (OOPSLA 2019); to look from the side that is smaller,
-//! and at the last writer of each session only, is from AWDIT (Møldrup and Pavlogiannis, PLDI 2025).
+//! Models differ in what it is to know of `b`: that it was read before `x` was (monotonic atomic
+//! view), that it was read at all (read atomic), or that it came before by sessions and reads
+//! (causal). In none of them does that depend on the order of versions itself; so a history is
+//! right iff what is forced, what was read and what is known of versions has no cycle: then any
+//! order of transactions that agrees with it gives an order of versions. This is the saturation of
+//! Biswas and Enea (OOPSLA 2019); to look from the side that is smaller, and at the last writer of
+//! each session only, is from AWDIT (Møldrup and Pavlogiannis, PLDI 2025).
 
 use std::collections::VecDeque;
 
@@ -35,8 +36,8 @@ const FARTHEST: usize = 10_000;
 /// As many entries of the clocks of all sessions are made without being asked for them.
 const UNASKED: u64 = 1 << 24;
 
-/// Somebody read `missed` although it knew of `from`, which wrote `newer` to the same key: so `from` is
-/// before whoever wrote what was read.
+/// Somebody read `missed` although it knew of `from`, which wrote `newer` to the same key: so
+/// `from` is before whoever wrote what was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Forced {
     pub reader: u32,
@@ -268,7 +269,8 @@ impl<O: Objects> Visibility<'_, O> {
         way.map(|txn| self.objects.op(*txn)).collect()
     }
 
-    /// The shortest cycle of each knot of what was read, what is known, and what is forced up to a class.
+    /// The shortest cycle of each knot of what was read, what is known, and what is forced up to a
+    /// class.
     fn cycles(&mut self, class: Class, meter: &mut Meter) -> Result<(), Exhausted> {
         if !self.forced.iter().any(|forced| forced.class == class) {
             return Ok(());
@@ -343,8 +345,8 @@ impl<O: Objects> Visibility<'_, O> {
         );
     }
 
-    /// What each transaction knew by sessions and by what others had read. False if those are no order themselves,
-    /// which is told elsewhere.
+    /// What each transaction knew by sessions and by what others had read. False if those are no
+    /// order themselves, which is told elsewhere.
     fn causal(&mut self, sessions: &Sessions, meter: &mut Meter) -> Result<bool, Exhausted> {
         let seen = self.seen;
         let k = sessions.count;

@@ -8,8 +8,8 @@ use history::fault::Loss;
 /// More nodes have too many sets of nodes to be tried; of them it is not known.
 const MOST_NODES: usize = 16;
 
-/// The nodes of every majority that runs and whose nodes all hear each other while all these losses are
-/// in force; none if there is no such majority.
+/// The nodes of every majority that runs and whose nodes all hear each other while all these losses
+/// are in force; none if there is no such majority.
 pub(super) fn whole<'a>(nodes: &'a [Name], losses: &[&Loss]) -> BTreeSet<&'a Name> {
     let n = nodes.len();
     if n == 0 || n > MOST_NODES {

@@ -1,4 +1,5 @@
-//! A run of three nodes and their clients, sound from end to end, and one lie at a time in what it recorded.
+//! A run of three nodes and their clients, sound from end to end, and one lie at a time in what it
+//! recorded.
 
 use checkers::agreement::Agreement;
 use checkers::picture::{Cell, Picture, Row};
@@ -20,8 +21,8 @@ struct Run {
     ops: Vec<(u64, &'static str, Json, Kind, u64, u64)>,
 }
 
-/// n1 leads. A slot is decided every 10 ms and has one write, of client 0 or 1; n3 accepts every other slot and learns
-/// the rest. Client 2 writes once, gets no answer, and its write took effect.
+/// n1 leads. A slot is decided every 10 ms and has one write, of client 0 or 1; n3 accepts every
+/// other slot and learns the rest. Client 2 writes once, gets no answer, and its write took effect.
 fn sound() -> Run {
     let digest = |slot: usize| format!("d{slot}");
     let at = |slot: usize, ms: i64| BEGAN_NS + (10 * slot as i64 + ms) * MS;
@@ -249,7 +250,10 @@ fn what_all_nodes_say_of_a_slot_is_shown() {
     let Some(Picture::Table(table)) = &found.anomalies[0].picture else {
         panic!("{found:?}");
     };
-    assert_eq!((table.of.as_str(), table.untold), ("slot 30", 0));
+    assert_eq!(
+        (table.of.as_str(), table.untold),
+        ("What each node says of slot 30", 0)
+    );
     assert_eq!(table.columns, NODES);
     let last = table.rows.last().unwrap();
     let shown = |cell: &Cell| (cell.text.clone(), cell.value.is_some());

@@ -1,6 +1,7 @@
 //! The bank.
 
 use checkers::bank::Bank;
+use checkers::picture::{Cell, Picture};
 use checkers::{Budget, Checker, Verdict, drawing};
 use history::{Kind, Value};
 
@@ -42,6 +43,36 @@ fn findings_have_their_names() {
         assert_eq!(found.verdict, Verdict::Invalid, "{kind}");
         assert_eq!(found.anomalies[0].kind, kind, "{found:#?}");
     }
+}
+
+#[test]
+fn balances_that_cannot_be_are_shown_beside_the_first() {
+    let history = drawing::history(
+        "
+        P9  |-read [[a 10] [b 10]]-|
+        P0                           |-transfer [a b 5]-| |-read [[a 10] [b 15]]-|",
+    );
+    let found = Bank.check(&history.unwrap(), &Budget::default());
+    let anomaly = &found.anomalies[0];
+    assert_eq!(anomaly.kind, "total changed");
+    let Some(Picture::Table(table)) = &anomaly.picture else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(table.columns, ["account \"a\"", "account \"b\"", "all"]);
+    let shown: Vec<Vec<&str>> = table
+        .rows
+        .iter()
+        .map(|row| row.cells.iter().map(|cell| cell.text.as_str()).collect())
+        .collect();
+    assert_eq!(shown, [["10", "10", "20"], ["10", "15", "25"]]);
+    let wrong = |cell: &&Cell| cell.value.is_some();
+    let wrong: Vec<&str> = table
+        .rows
+        .iter()
+        .flat_map(|row| row.cells.iter().filter(wrong))
+        .map(|cell| cell.text.as_str())
+        .collect();
+    assert_eq!(wrong, ["25"]);
 }
 
 #[test]

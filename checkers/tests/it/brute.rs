@@ -42,8 +42,9 @@ fn linearizable_from(
         let all = kept_of(history, key, kept, |_| Some(true));
         return Brute::new(&all, initial).explains();
     };
-    // What had ended when the last one did must have happened, and what had begun may have. Where stamps are equal
-    // more than one cut is right: as the stamps say, and as the last one's own process saw it.
+    // What had ended when the last one did must have happened, and what had begun may have. Where
+    // stamps are equal more than one cut is right: as the stamps say, and as the last one's own
+    // process saw it.
     let end = last.ret;
     let by_stamps = kept_of(history, key, kept, |op| {
         let (began, ended) = (op.call, op.ret);

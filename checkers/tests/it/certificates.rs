@@ -160,7 +160,8 @@ fn a_text_that_was_never_written_may_be_read_as_nothing() {
 
 #[test]
 fn serial_orders_agree_with_as_much_of_time_as_they_say() {
-    // The read comes after the append, of another process, and does not see it; then its own process does.
+    // The read comes after the append, of another process, and does not see it; then its own
+    // process does.
     let drawn = "
         P0  |-txn [[append x 1]]-|                        |-txn [[r x [1]]]-|
         P1                         |-txn [[r x nil]]-|
@@ -279,8 +280,8 @@ fn what_nobody_judged_is_named() {
     assert_eq!(not_judged, [("delete".to_string(), 1)]);
 }
 
-/// Operations of a table, and what the engine of registers says of them; its proof must hold, and no proof of the
-/// contrary.
+/// Operations of a table, and what the engine of registers says of them; its proof must hold, and
+/// no proof of the contrary.
 fn of_table(rows: &str) -> Verdict {
     let table = format!("process,f,value,call,return\n{rows}");
     let history = foreign::read(Format::Csv, table.as_bytes())

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use checkers::chain::Chain;
 use checkers::{Budget, Checker};
 use history::{Event, History, Kind, Process, Time, Value};
 use serde_json::json;
@@ -10,7 +9,7 @@ use serde_json::json;
 use crate::brute;
 use crate::chains::figure;
 use crate::random::{Random, seeds, show};
-use crate::story::{Asked, Look, NODES, Story};
+use crate::story::{Asked, Look, NODES, Story, chain};
 
 /// Forks, looks that jump between them, and transactions that are in several blocks.
 pub fn random_story(random: &mut Random) -> Story {
@@ -270,8 +269,8 @@ impl Brute<'_> {
         depths.max().unwrap_or(0)
     }
 
-    /// One more than the deepest at which a transaction was seen where it is not in the end, and how
-    /// many there are that are nowhere and elsewhere.
+    /// One more than the deepest at which a transaction was seen where it is not in the end, and
+    /// how many there are that are nowhere and elsewhere.
     fn persistence(&self) -> (usize, usize, usize) {
         let end = self.story.path(self.last().unwrap().tip);
         let (mut deepest, mut vanished, mut moved) = (0, 0, 0);
@@ -455,9 +454,7 @@ fn figures_are_what_the_definitions_say() {
         }
         let stretch = 1 + random.below(4) as usize;
         // Bounds that always hold: they only set the windows.
-        let chain = Chain::new()
-            .with_growth(-1e9, window)
-            .with_quality(0.0, stretch);
+        let chain = chain().with_growth(-1e9, window).with_quality(0.0, stretch);
         let history = story.history();
         let found = chain.check(&history, &Budget::default());
         let say = || format!("seed {seed}\n{story:?}\n{}{found:?}", show(&history));

@@ -1,10 +1,9 @@
-//! What a chain promises its users, against definitions written down as they are read: eventual prefix,
-//! finality, acknowledged writes, and the ledger's answers.
+//! What a chain promises its users, against definitions written down as they are read: eventual
+//! prefix, finality, acknowledged writes, and the ledger's answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use checkers::chain::Chain;
 use checkers::{Budget, Checker, Verdict};
 use history::{Kind, Value};
 use serde_json::json;
@@ -13,7 +12,7 @@ use crate::chain_brute::{Brute, random_story};
 use crate::chain_rules::{Met, expected, found_of, say};
 use crate::chains::figure;
 use crate::random::{Random, seeds};
-use crate::story::{Asked, Look, NODES, Story};
+use crate::story::{Asked, Look, NODES, Story, chain};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -56,7 +55,8 @@ fn branches(random: &mut Random) -> Story {
     story
 }
 
-/// How far the newest looks of the others, taken since `from` and returned before it, are ahead of a look.
+/// How far the newest looks of the others, taken since `from` and returned before it, are ahead of
+/// a look.
 fn ahead(brute: &Brute, look: &Look, from: u64) -> usize {
     let others = NODES.iter().filter(|node| **node != look.node);
     let newest = others.filter_map(|node| {
@@ -80,7 +80,7 @@ fn eventual_prefix_is_what_the_definition_says() {
         }
         let settle = random.below(12) * SECOND / 2;
         let granted = 6 + random.below(3);
-        let chain = Chain::new()
+        let chain = chain()
             .with_nodes(NODES.map(Into::into))
             .with_settle(Duration::from_nanos(settle));
         // Only up to the depth of answers, where it is deeper than what is usual.
@@ -191,7 +191,7 @@ fn finality_is_what_the_definition_says() {
             continue;
         }
         let history = story.history();
-        let found = Chain::new().check(&history, &Budget::default());
+        let found = chain().check(&history, &Budget::default());
 
         let shown = |block: usize| {
             let mut looks = story.looks.iter();
@@ -278,7 +278,7 @@ fn acknowledged_writes_are_judged_as_the_definitions_say() {
         let brute = Brute::new(&story);
         let Some(last) = brute.last() else { continue };
         let promised = 1 + random.below(4) as usize;
-        let chain = Chain::new().with_confirmations(promised as u64);
+        let chain = chain().with_confirmations(promised as u64);
         let history = story.history();
         let found = chain.check(&history, &Budget::default());
         let say = || say(seed, &story, &history, &found);
@@ -367,8 +367,8 @@ fn acknowledged_writes_are_judged_as_the_definitions_say() {
     assert!(late > 30, "{late}");
 }
 
-/// The first look at the node after its answer has the transaction's branch, and less of it than was
-/// promised. A node that was restarted meanwhile is not blamed, nor one whose block nobody saw.
+/// The first look at the node after its answer has the transaction's branch, and less of it than
+/// was promised. A node that was restarted meanwhile is not blamed, nor one whose block nobody saw.
 fn too_early(brute: &Brute, asked: &Asked, told: usize, here: &[usize], promised: usize) -> bool {
     let story = brute.story;
     let seen = story
@@ -449,9 +449,9 @@ fn answer(story: &Story, block: usize, name: &str) -> Answer {
     panic!("{name} is in the block")
 }
 
-/// A tree with a ledger of registers and lists, each transaction in one block or several that are not on one
-/// branch; every one is asked for, and answered, rightly or not. The number of answers that can be
-/// compared, and of those that are wrong.
+/// A tree with a ledger of registers and lists, each transaction in one block or several that are
+/// not on one branch; every one is asked for, and answered, rightly or not. The number of answers
+/// that can be compared, and of those that are wrong.
 fn ledger(random: &mut Random) -> (Story, usize, usize) {
     let mut story = Story::default();
     story.block(None, "");
@@ -589,7 +589,7 @@ fn answers_are_held_against_a_replay_of_their_branch() {
     for seed in seeds(800) {
         let (story, compared, wrong) = ledger(&mut Random::new(seed));
         let history = story.history();
-        let found = Chain::new().check(&history, &Budget::default());
+        let found = chain().check(&history, &Budget::default());
         let say = || say(seed, &story, &history, &found);
         assert_eq!(
             figure(&found, "answers held against the ledger"),

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use checkers::chain::Chain;
 use checkers::{Analysis, Budget, Checker};
 use history::{History, Value};
 
 use crate::chain_brute::{Brute, random_story};
 use crate::random::{Random, seeds, show};
-use crate::story::{Asked, Look, NODES, Story};
+use crate::story::{Asked, Look, NODES, Story, chain};
 
 /// Findings by kind. A checker shows sixteen of a kind at most.
 pub type Kinds = BTreeMap<&'static str, usize>;
@@ -56,8 +55,8 @@ const HEADERS: [&str; 6] = [
     "left for less work",
 ];
 
-/// Times out of order, hashes that may not prove the work, wrong heights, blocks that are shown twice
-/// or never.
+/// Times out of order, hashes that may not prove the work, wrong heights, blocks that are shown
+/// twice or never.
 fn break_headers(random: &mut Random, story: &mut Story) {
     story.asked.clear();
     for (number, block) in story.blocks.iter_mut().enumerate() {
@@ -192,7 +191,7 @@ fn headers_that_break_a_rule_are_found_and_no_others() {
         let mut story = random_story(&mut random);
         break_headers(&mut random, &mut story);
         let history = story.history();
-        let found = Chain::new().check(&history, &Budget::default());
+        let found = chain().check(&history, &Budget::default());
         let kinds = wrong_headers(&story);
         assert_eq!(
             found_of(&found, &HEADERS),
@@ -322,7 +321,7 @@ fn transactions_that_break_a_rule_are_found_and_no_others() {
             continue;
         }
         let history = story.history();
-        let found = Chain::new().check(&history, &Budget::default());
+        let found = chain().check(&history, &Budget::default());
         let kinds = wrong_transactions(&story);
         assert_eq!(
             found_of(&found, &TRANSACTIONS),

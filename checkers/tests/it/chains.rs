@@ -8,7 +8,7 @@ use checkers::{Analysis, Budget, Checker, Verdict};
 use history::{Event, History, Kind, Process, Value};
 use serde_json::{Value as Json, json};
 
-use crate::story::{Asked, NODES, Story};
+use crate::story::{Asked, NODES, Story, chain};
 
 pub fn figure<'a>(found: &'a Analysis, name: &str) -> &'a Json {
     let figure = found.figures.iter().find(|f| f.name == name);
@@ -38,8 +38,8 @@ fn sound() -> Story {
     story
 }
 
-/// `n3` is on its own for the last `own` blocks of a fork, on which the others have `theirs`; then it
-/// joins them, and they go on for eleven seconds.
+/// `n3` is on its own for the last `own` blocks of a fork, on which the others have `theirs`; then
+/// it joins them, and they go on for eleven seconds.
 fn forked(own: usize, theirs: usize) -> Story {
     let mut story = Story::default();
     let first = story.block(None, "");
@@ -64,7 +64,7 @@ fn forked(own: usize, theirs: usize) -> Story {
 }
 
 fn promised(depth: u64) -> Chain {
-    Chain::new().with_confirmations(depth)
+    chain().with_confirmations(depth)
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_chain_that_all_agree_on_is_valid() {
 
 #[test]
 fn nobody_who_looks_is_unknown() {
-    let found = Chain::new().check(&History::default(), &Budget::default());
+    let found = chain().check(&History::default(), &Budget::default());
     assert_eq!(found.verdict, Verdict::Unknown);
     assert!(
         found.summary.contains("no operation head"),
@@ -147,7 +147,8 @@ fn a_fork_violates_what_was_promised_if_it_is_as_deep() {
     }
 }
 
-/// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took effect.
+/// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took
+/// effect.
 fn write(node: &'static str, call: f64, value: i64, at: (usize, &str)) -> Asked {
     let content = Value::pair("x", Value::Int(value));
     Asked {
@@ -241,7 +242,7 @@ fn the_ledger_is_linearizable_from_below_the_deepest_fork() {
         output: nothing,
         ..write("n1", 2.05, 0, (kept, "t1"))
     });
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     let smallest = figure(&found, "ledger linearizable from");
     assert_eq!(
         (&smallest["k"], &smallest["operations"]),
@@ -320,7 +321,7 @@ fn a_hash_that_is_just_small_enough_proves_its_work() {
     let mut story = sound();
     story.blocks[15].hash = format!("{:0<64}", "5555555555555555");
     story.blocks[15].work = 3;
-    assert_eq!(check(Chain::new(), &story).verdict, Verdict::Valid);
+    assert_eq!(check(chain(), &story).verdict, Verdict::Valid);
 }
 
 #[test]
@@ -332,10 +333,10 @@ fn a_node_that_leaves_for_less_work_is_found_unless_it_was_restarted() {
     // n3's four blocks count for more than all that it goes over to.
     let heavy = story.looks[3].tip;
     story.blocks[heavy].work = 10_000;
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     assert_eq!(kinds(&found), ["left for less work"], "{found:?}");
     story.faults[0].2 = "kill";
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
 }
 
@@ -384,7 +385,7 @@ fn work_follows_from_the_blocks_before() {
         }),
         max_future_drift: None,
     };
-    let chain = || Chain::new().with_rules(rules);
+    let chain = || chain().with_rules(rules);
     let mut story = sound();
     for (number, block) in story.blocks.iter_mut().enumerate() {
         // Twice as fast as they should be: twice the work, and twice again.
@@ -410,7 +411,7 @@ fn work_follows_from_the_blocks_before() {
         retarget: rules.retarget.map(|r| Retarget { every: 0, ..r }),
         ..rules
     };
-    let found = check(Chain::new().with_rules(never), &story);
+    let found = check(chain().with_rules(never), &story);
     assert_eq!(found.found(), 2, "{found:?}");
 }
 
@@ -424,7 +425,7 @@ fn a_block_from_the_future_is_found_where_no_clock_was_touched() {
         let mut story = sound();
         story.blocks[15].time_ms += hours * 3_600_000;
         story.faults.extend(faults);
-        let found = check(Chain::new().with_rules(rules), &story);
+        let found = check(chain().with_rules(rules), &story);
         kinds(&found)
             .into_iter()
             .map(String::from)
@@ -477,7 +478,7 @@ fn what_a_look_says_of_itself_is_held_against_what_was_asked() {
     let nowhere = story.block(None, "n1");
     story.blocks[nowhere].hash = "nowhere".to_string();
     story.looks[30].finalised = Some(nowhere);
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     assert_eq!(kinds(&found), ["head off the final chain"], "{found:?}");
 }
 
@@ -488,7 +489,7 @@ fn what_is_final_stays() {
     for (look, tip) in story.looks.iter_mut().zip(tips) {
         look.finalised = tip.checked_sub(2);
     }
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
     assert_eq!(
         figure(&found, "finality"),
@@ -497,14 +498,14 @@ fn what_is_final_stays() {
 
     let mut back = story.clone();
     back.looks[30].finalised = Some(3);
-    let found = check(Chain::new(), &back);
+    let found = check(chain(), &back);
     assert_eq!(kinds(&found), ["final block undone"], "{found:?}");
 
     let mut split = story.clone();
     let fork = split.chain(5, 2, "n2");
     split.looks[58].tip = fork;
     split.looks[58].finalised = Some(fork);
-    let found = check(Chain::new(), &split);
+    let found = check(chain(), &split);
     assert_eq!(
         kinds(&found)[..2],
         ["final block undone", "conflicting final blocks"],
@@ -513,7 +514,7 @@ fn what_is_final_stays() {
 
     let mut left = story;
     left.looks[0].finalised = Some(2);
-    let found = check(Chain::new(), &left);
+    let found = check(chain(), &left);
     assert_eq!(kinds(&found)[0], "head off the final chain", "{found:?}");
 }
 
@@ -530,9 +531,9 @@ fn chains_that_do_not_come_together_are_found_if_they_had_the_time() {
     {
         look.tip = own;
     }
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     assert_eq!(kinds(&found), ["chains do not converge"], "{found:?}");
-    let patient = Chain::new().with_settle(Duration::from_secs(13));
+    let patient = chain().with_settle(Duration::from_secs(13));
     let found = check(patient.clone(), &story);
     assert_eq!(found.verdict, Verdict::Unknown, "{found:?}");
     assert!(
@@ -548,12 +549,12 @@ fn chains_that_do_not_come_together_are_found_if_they_had_the_time() {
             story.looks[look].tip = own;
         }
     }
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     assert_eq!(kinds(&found), ["chains do not converge"], "{found:?}");
 
     // What was never healed is not blamed on the nodes.
     story.faults[0].1 = 16_000_000_000;
-    let found = check(Chain::new(), &story);
+    let found = check(chain(), &story);
     assert_eq!(found.verdict, Verdict::Unknown, "{found:?}");
 }
 
@@ -564,18 +565,18 @@ fn a_chain_that_stands_still_after_the_heal_is_found() {
     for look in story.looks.iter_mut().skip(5) {
         look.tip = tip;
     }
-    assert_eq!(kinds(&check(Chain::new(), &story)), ["common prefix stuck"]);
+    assert_eq!(kinds(&check(chain(), &story)), ["common prefix stuck"]);
 }
 
 #[test]
 fn a_bound_makes_a_verdict_of_a_figure() {
     let slow = Duration::from_secs(10);
-    for (chain, kind) in [
-        (Chain::new().with_common_prefix(2), "common prefix violated"),
-        (Chain::new().with_growth(1.2, slow), "chain growth violated"),
-        (Chain::new().with_quality(0.5, 4), "chain quality violated"),
+    for (judge, kind) in [
+        (chain().with_common_prefix(2), "common prefix violated"),
+        (chain().with_growth(1.2, slow), "chain growth violated"),
+        (chain().with_quality(0.5, 4), "chain quality violated"),
         (
-            Chain::new()
+            chain()
                 .with_confirmations(3)
                 .with_liveness(Duration::from_secs(2)),
             "liveness violated",
@@ -590,9 +591,9 @@ fn a_bound_makes_a_verdict_of_a_figure() {
         story.blocks[4].transactions.push(put("t0", 7));
         story.asked.push(write("n1", 2.5, 7, (4, "t0")));
         story.asked[0].ret = 9_500_000_000;
-        let found = check(chain, &story);
+        let found = check(judge, &story);
         assert_eq!(kinds(&found), [kind], "{found:?}");
-        assert_eq!(check(Chain::new(), &story).verdict, Verdict::Valid);
+        assert_eq!(check(chain(), &story).verdict, Verdict::Valid);
     }
 }
 
@@ -614,7 +615,7 @@ pub fn refusing() -> Story {
 
 #[test]
 fn refusals_are_added_up_over_looks_and_restarts() {
-    let found = check(Chain::new(), &refusing());
+    let found = check(chain(), &refusing());
     assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
     let refused = figure(&found, "blocks refused");
     assert_eq!(refused["count"], json!(8), "{refused}");
@@ -633,7 +634,7 @@ fn refusals_are_added_up_over_looks_and_restarts() {
 
 #[test]
 fn where_no_node_counts_refusals_there_is_no_figure_of_them() {
-    let found = check(Chain::new(), &sound());
+    let found = check(chain(), &sound());
     assert!(found.figures.iter().all(|f| f.name != "blocks refused"));
 }
 
@@ -663,7 +664,7 @@ fn refusals_that_are_told_once_at_the_end_count_too() {
         });
     }
     let history = History::new(events).unwrap();
-    let found = Chain::new().check(&history, &Budget::default());
+    let found = chain().check(&history, &Budget::default());
     assert_eq!(
         figure(&found, "blocks refused")["nodes"],
         json!({"n3": {"time-too-new": 12}})

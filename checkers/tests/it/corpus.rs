@@ -7,7 +7,6 @@ use std::path::Path;
 use checkers::agreement::Agreement;
 use checkers::availability::Availability;
 use checkers::bank::Bank;
-use checkers::chain::Chain;
 use checkers::choice::Model;
 use checkers::linearizable::Registers;
 use checkers::objects::Objects;
@@ -45,7 +44,7 @@ pub fn checkers() -> Vec<Box<dyn Checker>> {
         Box::new(ListAppend::new()),
         Box::new(Bank),
         Box::new(Agreement::new()),
-        Box::new(Chain::new().with_confirmations(6)),
+        Box::new(crate::story::chain().with_confirmations(6)),
         Box::new(Availability::default()),
         Box::new(Vacuity {
             faults: true,

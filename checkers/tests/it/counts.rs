@@ -1,4 +1,5 @@
-//! One wrong answer is one anomaly, every wrong key is named, and what is counted is said with its number.
+//! One wrong answer is one anomaly, every wrong key is named, and what is counted is said with its
+//! number.
 
 use checkers::linearizable::Registers;
 use checkers::objects::Objects;
@@ -57,7 +58,8 @@ fn one_stale_read_is_one_anomaly_however_much_was_written_since() {
     );
 }
 
-/// What was stale does not make what came after it wrong, and each stale read counts, of one value or of many.
+/// What was stale does not make what came after it wrong, and each stale read counts, of one value
+/// or of many.
 #[test]
 fn every_stale_read_counts_once() {
     let ops = [
@@ -134,7 +136,8 @@ fn all_wrong_keys_are_named_earliest_first() {
     );
 }
 
-/// Of more than can be shown, each wrong key is shown before a second of any, and the rest is counted.
+/// Of more than can be shown, each wrong key is shown before a second of any, and the rest is
+/// counted.
 #[test]
 fn what_is_not_shown_is_counted() {
     let mut ops = Vec::new();

@@ -33,7 +33,8 @@ fn elections(traces: &[(&str, i64, &str)], loss: Loss) -> Option<(u64, u64)> {
     Some((figure("elections")?, figure("needless elections")?))
 }
 
-/// `traces`: who, when (from time 0, or before it), and the event. The fault holds from 1000 to 2000.
+/// `traces`: who, when (from time 0, or before it), and the event. The fault holds from 1000 to
+/// 2000.
 pub fn history(traces: &[(&str, i64, &str)], loss: Loss) -> History {
     let mut events = Vec::new();
     let note = |action| {

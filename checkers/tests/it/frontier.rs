@@ -54,8 +54,8 @@ fn histories_that_need_each_condition() {
     }
 }
 
-/// What came between is long, and writes few values, which were lost often: only the count of what was lost
-/// once can tell.
+/// What came between is long, and writes few values, which were lost often: only the count of what
+/// was lost once can tell.
 #[test]
 fn what_was_lost_once_is_not_seen_twice_however_long_ago() {
     let keyed = |value: Value| Value::pair(0, value);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use checkers::agreement::Agreement;
 use checkers::availability::Availability;
 use checkers::bank::Bank;
-use checkers::chain::Chain;
 use checkers::linearizable::Registers;
 use checkers::set::GrowOnlySet;
 use checkers::staleness::Staleness;
@@ -151,9 +150,9 @@ fn no_history_makes_a_checker_panic() {
         Box::new(Agreement::new()),
         Box::new(Availability::default()),
         Box::new(Bank),
-        Box::new(Chain::new()),
+        Box::new(crate::story::chain()),
         Box::new(
-            Chain::new()
+            crate::story::chain()
                 .with_nodes(["n1".into()])
                 .with_confirmations(u64::MAX)
                 .with_common_prefix(0)

@@ -1,5 +1,5 @@
-//! Gauges describe just what is measured: every number is described, and nothing is described that no
-//! history shows.
+//! Gauges describe just what is measured: every number is described, and nothing is described that
+//! no history shows.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,6 @@ use std::path::Path;
 
 use checkers::agreement::Agreement;
 use checkers::availability::Availability;
-use checkers::chain::Chain;
 use checkers::crashes::Crashes;
 use checkers::guarantees::Guarantees;
 use checkers::linearizable::Registers;
@@ -44,7 +43,7 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
         (Box::new(Crashes::default()), history(stale)),
         (Box::new(Availability::default()), not_all_offered()),
         (Box::new(Agreement::new()), elected),
-        (Box::new(Chain::new()), refusing().history()),
+        (Box::new(crate::story::chain()), refusing().history()),
     ]
 }
 

@@ -206,8 +206,8 @@ fn what_nobody_knows_of_and_nobody_saw_is_nothing() {
 
 #[test]
 fn what_no_order_of_unread_appends_explains_is_not_valid() {
-    // A long fork, which consistent view allows; but the two also appended to list 3, in whatever order: with that, the
-    // reader who missed the first is in a cycle with one anti-dependency.
+    // A long fork, which consistent view allows; but the two also appended to list 3, in whatever
+    // order: with that, the reader who missed the first is in a cycle with one anti-dependency.
     let drawn = "
         P0  |-txn [[append 1 1] [append 3 1]]-|
         P1  |-txn [[append 2 2] [append 3 2]]-|
@@ -237,7 +237,8 @@ fn a_wrong_guess_at_unread_appends_refutes_nothing() {
 
 #[test]
 fn what_no_order_of_blind_writes_explains_is_not_valid() {
-    // P2 saw all of P0 only if P1 overwrote its 1 in register 2, P3 all of P1 only if it was the other way round.
+    // P2 saw all of P0 only if P1 overwrote its 1 in register 2, P3 all of P1 only if it was the
+    // other way round.
     let drawn = "
         P0  |-txn [[w 1 1] [w 2 1]]---|
         P1  |-txn [[w 3 3] [w 2 2]]---|

@@ -6,8 +6,8 @@ use checkers::{Analysis, Budget, Checker, Verdict, drawing};
 use history::fault::{Action, Note, Receipt};
 use history::{Event, History, Kind, Process, Time, Value};
 
-/// One second each, from 0: a write that is lost, and a read that does not see it, with a fault from 1 s to
-/// `healed` that was to last until `due`.
+/// One second each, from 0: a write that is lost, and a read that does not see it, with a fault
+/// from 1 s to `healed` that was to last until `due`.
 fn history(lost_at: u64, healed: u64, due: u64) -> History {
     let drawn = "P0 |write 1| |read nil|";
     let mut events = drawing::history(drawn).unwrap().events().to_vec();

@@ -28,6 +28,7 @@ mod run;
 mod sets;
 mod small;
 mod small_objects;
+mod splitmix;
 mod staleness;
 mod story;
 mod subjects;

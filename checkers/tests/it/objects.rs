@@ -490,7 +490,8 @@ fn a_process_that_goes_on_after_a_lost_acquisition_may_have_it() {
     assert!(found.summary.contains("its process went on"), "{found:?}");
 }
 
-/// Process 1 lets go of it; at the same time 0 and 2 take it and let go of it, 2 with the smaller token.
+/// Process 1 lets go of it; at the same time 0 and 2 take it and let go of it, 2 with the smaller
+/// token.
 #[test]
 fn sections_without_length_stand_behind_a_release_and_by_their_tokens() {
     let mut recorder = Recorder::default();

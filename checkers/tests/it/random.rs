@@ -2,34 +2,7 @@
 
 use history::{Event, History, Kind, Op, Outcome, Process, Time, Value};
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a history is named by its seed for ever.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub fn percent(&mut self, n: u64) -> bool {
-        self.below(100) < n
-    }
-
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len() as u64) as usize]
-    }
-}
+pub use crate::splitmix::Random;
 
 /// How many histories a test tries: `SCHISM_FUZZ_HISTORIES`, else `usually`. The first one's seed
 /// is `SCHISM_FUZZ_SEED`, else 0.
@@ -55,8 +28,8 @@ pub fn show(history: &History) -> String {
     history.ops().iter().map(line).collect()
 }
 
-/// What comes before what, written down a second time: whoever has an answer before another asks, and of one process
-/// whoever asked first, whatever the stamps.
+/// What comes before what, written down a second time: whoever has an answer before another asks,
+/// and of one process whoever asked first, whatever the stamps.
 pub fn precedes(a: &Op, b: &Op) -> bool {
     let answered = a.outcome != Outcome::Info;
     let asked_first = a.process == b.process && a.index < b.index;

@@ -134,9 +134,9 @@ fn agrees_with_brute_force() {
     }
 }
 
-/// Going back, the search lost the bit of an operation placed long before, when another had used the
-/// same place since; so it took a new configuration for one that it knew, and called this invalid.
-/// Found by the 246,306th random history.
+/// Going back, the search lost the bit of an operation placed long before, when another had used
+/// the same place since; so it took a new configuration for one that it knew, and called this
+/// invalid. Found by the 246,306th random history.
 #[test]
 fn a_place_that_was_used_again_keeps_its_bit() {
     let drawn = "

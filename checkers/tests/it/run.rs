@@ -121,8 +121,8 @@ fn availability_measures_service_and_recovery() {
     );
 }
 
-/// Nothing was asked from column 23 on, so nobody waited until the last operation was called, though
-/// the one before had failed.
+/// Nothing was asked from column 23 on, so nobody waited until the last operation was called,
+/// though the one before had failed.
 #[test]
 fn a_pause_in_the_asking_is_no_wait() {
     //   0         1         2         3         4         5
@@ -132,7 +132,8 @@ fn a_pause_in_the_asking_is_no_wait() {
     // Columns 4..23 and 46..54.
     assert!(is_about(figure(&found, "time asked"), 2.7));
     assert_eq!(figure(&found, "without success"), &json!([]));
-    // The wait of columns 15..23 began before the heal, and counts whole; it was given up, not answered.
+    // The wait of columns 15..23 began before the heal, and counts whole; it was given up, not
+    // answered.
     assert_eq!(
         figure(&found, "longest wait of a fault"),
         &json!({"p50": 0.8, "max": 0.8, "of": 1, "at least": ["p50", "max"], "unfinished": 1})
@@ -166,7 +167,8 @@ fn a_success_of_any_client_ends_a_wait() {
     );
 }
 
-/// From when the first agent confirmed it, column 12, and not from when all receipts were there, column 18.
+/// From when the first agent confirmed it, column 12, and not from when all receipts were there,
+/// column 18.
 #[test]
 fn a_wait_of_a_fault_counts_from_the_first_agents_word() {
     let drawn = "P0  |write 1|  |write 2!         |write 3|   |write 4?";
@@ -185,7 +187,8 @@ fn a_wait_of_a_fault_counts_from_the_first_agents_word() {
     ));
 }
 
-/// Nothing succeeded after the fault: its wait lasted until nobody asked any more, and would have lasted on.
+/// Nothing succeeded after the fault: its wait lasted until nobody asked any more, and would have
+/// lasted on.
 #[test]
 fn what_had_not_ended_is_at_least_so_long_and_is_not_left_out() {
     //   0         1         2         3         4
@@ -365,8 +368,8 @@ fn each_lack_is_named() {
     );
 }
 
-/// Nobody led when the leader was to be cut off: that alone is no reason to distrust the run, unless
-/// it happened to every fault of the family.
+/// Nobody led when the leader was to be cut off: that alone is no reason to distrust the run,
+/// unless it happened to every fault of the family.
 #[test]
 fn a_fault_that_found_no_target_counts_only_if_none_of_its_family_held() {
     let drawn = "P0 |write 1| |read 1| |write 2| |read 2| |write 3|";

@@ -1,31 +1,23 @@
-//! Small histories of one register, as the engines see them, made and judged in a microsecond or two:
-//! for tests by the million.
+//! Small histories of one register, as the engines see them, made and judged in a microsecond or
+//! two: for tests by the million.
 
 use checkers::linearizable::model::Action;
 use checkers::linearizable::search::{NEVER, Timed};
 
+use crate::splitmix::Random;
+
 pub type Op = Timed<Action>;
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub struct Dice(u64);
+pub struct Dice(Random);
 
 impl Dice {
     pub fn new(seed: u64) -> Dice {
-        let mut dice = Dice(seed);
         // Neighbouring seeds would give shifted sequences.
-        Dice(dice.next())
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Dice(Random(Random(seed).next()))
     }
 
     pub fn below(&mut self, n: u32) -> u32 {
-        (((self.next() >> 32) * u64::from(n)) >> 32) as u32
+        (((self.0.next() >> 32) * u64::from(n)) >> 32) as u32
     }
 
     pub fn percent(&mut self, n: u32) -> bool {

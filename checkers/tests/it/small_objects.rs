@@ -1,5 +1,5 @@
-//! Small random histories of queues, stacks, sets, locks and the like, most of them nearly right; and
-//! what each object is, written down a second time.
+//! Small random histories of queues, stacks, sets, locks and the like, most of them nearly right;
+//! and what each object is, written down a second time.
 
 use std::collections::HashSet;
 
@@ -25,8 +25,8 @@ pub const MODELS: [Model; 8] = [
 pub struct Shape {
     pub ops: u64,
     pub processes: u64,
-    /// Whether values are put in once, additions say whether they found the element and are of one number, and
-    /// processes are gone after a lost operation.
+    /// Whether values are put in once, additions say whether they found the element and are of one
+    /// number, and processes are gone after a lost operation.
     pub plain: bool,
     pub lost_percent: u64,
     /// The same of what takes values out, beside that.
@@ -51,8 +51,8 @@ impl Shape {
         }
     }
 
-    /// Of unique values, many of whose takes are lost, and many others answered wrongly: or nearly all histories
-    /// would be explained.
+    /// Of unique values, many of whose takes are lost, and many others answered wrongly: or nearly
+    /// all histories would be explained.
     pub fn losing_takes(self) -> Shape {
         Shape {
             plain: true,
@@ -88,7 +88,8 @@ struct Asked<'a> {
     told: bool,
 }
 
-/// The object after an operation, and its answer; none if it must wait. Locks answer with the next token.
+/// The object after an operation, and its answer; none if it must wait. Locks answer with the next
+/// token.
 fn step(model: Model, state: &State, asked: &Asked) -> Option<(State, Value)> {
     let mut then = state.clone();
     let held = &mut then.held;

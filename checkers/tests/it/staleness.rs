@@ -90,13 +90,15 @@ fn reads_that_contradict_each_other_are_stale_together() {
 P1 |1:write 2|",
     );
     assert_eq!(figure(&found, "stale reads"), json!(0.0));
-    // One of the two was overwritten by the other from the start. The read of 2 was called 19 columns after write 1 had
-    // returned: called so much earlier, it may come before write 1. For the last read of 1 it would take 32.
+    // One of the two was overwritten by the other from the start. The read of 2 was called 19
+    // columns after write 1 had returned: called so much earlier, it may come before write 1. For
+    // the last read of 1 it would take 32.
     assert_eq!(figure(&found, "staleness")["max"], json!(19.0 / 1e9));
     assert_eq!(figure(&found, "smallest k"), json!(2));
 }
 
-/// A node that is cut off answers with one value while others write: as many versions back as were written.
+/// A node that is cut off answers with one value while others write: as many versions back as were
+/// written.
 #[test]
 fn versions_are_counted_however_many() {
     let writes: String = (2..40).map(|n| format!("|1:write {n}|")).collect();

@@ -1,7 +1,8 @@
 //! Chains and looks at them, told block by block and turned into a history.
 
+use checkers::chain::Chain;
 use history::fault::{Action, Note, Receipt};
-use history::{Event, History, Kind, Process, Time, Value};
+use history::{Event, History, Kind, Name, Process, Time, Value};
 
 pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -43,6 +44,12 @@ pub struct Asked {
     pub told: (Option<i64>, Option<i64>),
 }
 
+/// As runs are judged: which families of faults leave a node's memory as it is, the harness says.
+pub fn chain() -> Chain {
+    let gentle = ["partition", "packet", "clock", "pause"];
+    Chain::new().with_gentle(gentle.map(Name::from))
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     pub blocks: Vec<Block>,
@@ -60,7 +67,8 @@ pub struct Story {
     pub withheld: Vec<usize>,
     /// Looks that show a block once more, as if somebody else had mined it.
     pub forged: Vec<(usize, usize)>,
-    /// From, until, family, target. Times are nanoseconds, as everywhere here; [`u64::MAX`]: never healed.
+    /// From, until, family, target. Times are nanoseconds, as everywhere here; [`u64::MAX`]: never
+    /// healed.
     pub faults: Vec<(u64, u64, &'static str, &'static str)>,
 }
 

@@ -11,8 +11,9 @@ fn agrees_with_brute_force() {
     subjects::run("kv", 1_000).has_at_least(100, &[Verdict::Valid, Verdict::Invalid]);
 }
 
-/// Fifty clients that append and read at once, as Porcupine's tests of a key-value store do, and one read that misses
-/// what another had seen: no search comes to an end with such, and four operations tell it.
+/// Fifty clients that append and read at once, as Porcupine's tests of a key-value store do, and
+/// one read that misses what another had seen: no search comes to an end with such, and four
+/// operations tell it.
 #[test]
 fn many_clients_are_told_apart_by_their_pieces() {
     let clients = 50;

@@ -27,8 +27,8 @@ fn registers_agree_with_brute_force() {
     are_decided(&subjects::run("rw-register", 600));
 }
 
-/// Half of what a transaction appended was read, and so read that it contradicts another read: there is no order of
-/// appends, and nothing proves read uncommitted.
+/// Half of what a transaction appended was read, and so read that it contradicts another read:
+/// there is no order of appends, and nothing proves read uncommitted.
 #[test]
 fn a_read_of_half_a_transaction_hides_no_other_order() {
     let history = drawing::history(
@@ -41,8 +41,9 @@ fn a_read_of_half_a_transaction_hides_no_other_order() {
     assert_ne!(found.verdict, Verdict::Valid, "{}", found.summary);
 }
 
-/// Two appended the same element, so whose version the last one read is not known: nothing says that it
-/// was the version before, half of whose transaction it missed. (Seed 41,003,686,384 of lists.)
+/// Two appended the same element, so whose version the last one read is not known: nothing says
+/// that it was the version before, half of whose transaction it missed. (Seed 41,003,686,384 of
+/// lists.)
 #[test]
 fn a_version_of_nobody_known_is_not_the_version_before_it() {
     let history = drawing::history(
@@ -67,8 +68,8 @@ fn a_version_of_nobody_known_is_not_the_version_before_it() {
     }
 }
 
-/// What a weaker model is held against needs no order of blind writes, and what explains them is another than they
-/// returned in; a certificate has it all the same.
+/// What a weaker model is held against needs no order of blind writes, and what explains them is
+/// another than they returned in; a certificate has it all the same.
 #[test]
 fn a_weaker_model_of_blind_writes_has_a_certificate_that_holds() {
     let history = drawing::history(

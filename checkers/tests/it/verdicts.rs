@@ -1,5 +1,5 @@
-//! What decides whether a run is green, whatever its operations say: crashes, recovery, stops, and what
-//! was asked and answered in the main phase.
+//! What decides whether a run is green, whatever its operations say: crashes, recovery, stops, and
+//! what was asked and answered in the main phase.
 
 use checkers::completeness::Completeness;
 use checkers::crashes::Crashes;
@@ -136,8 +136,9 @@ fn recovery(node: &str, served: bool, after_ms: u64) -> Mark {
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
-/// Ten seconds of reads and writes at all three nodes, then healing, a write and a read at every node.
-/// `kind` says how an operation of the main phase ends that is called at this time at this node.
+/// Ten seconds of reads and writes at all three nodes, then healing, a write and a read at every
+/// node. `kind` says how an operation of the main phase ends that is called at this time at this
+/// node.
 fn run_where(kind: impl Fn(u64, &str) -> Option<Kind>) -> Tape {
     let mut tape = Tape::default();
     tape.phase(0, Phase::Main, Some(10_000));
@@ -474,8 +475,8 @@ fn a_run_that_somebody_stopped_is_unknown_at_best() {
     );
 }
 
-/// Whoever leaves at once leaves faults to the agents' leases. That is no failure of the harness, and
-/// what was asked until then may have been enough.
+/// Whoever leaves at once leaves faults to the agents' leases. That is no failure of the harness,
+/// and what was asked until then may have been enough.
 #[test]
 fn faults_in_force_when_a_run_is_left_at_once_are_nobodys_failure() {
     let stop = |abandoned| {
@@ -620,7 +621,8 @@ fn a_small_share_of_answers_is_too_little() {
     );
 }
 
-/// A system that hangs keeps its clients busy, so that little is offered; what is answered of that may be all.
+/// A system that hangs keeps its clients busy, so that little is offered; what is answered of that
+/// may be all.
 #[test]
 fn what_was_never_offered_was_not_answered() {
     for (left_out, verdict) in [(1_000, Verdict::Valid), (3_000, Verdict::Vacuous)] {

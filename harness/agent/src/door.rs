@@ -5,8 +5,8 @@
 //!                              └──── stdio ────▶ agent ◀┘ own stdin, stdout and stderr
 //! ```
 //!
-//! The helper hands its descriptors over (SCM_RIGHTS) and then only waits, so that sshd believes its
-//! command to be running; not a byte goes through it.
+//! The helper hands its descriptors over (SCM_RIGHTS) and then only waits, so that sshd believes
+//! its command to be running; not a byte goes through it.
 
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};

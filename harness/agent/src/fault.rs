@@ -3,6 +3,7 @@
 pub mod cut;
 pub(crate) mod dial;
 pub mod kill;
+mod looks;
 pub mod packet;
 pub mod pause;
 pub(crate) mod reading;

@@ -1,9 +1,10 @@
-//! The agent's own folder: the journal, the lock, the name and the socket, and nothing of anybody's.
+//! The agent's own folder: the journal, the lock, the name and the socket, and nothing of
+//! anybody's.
 //!
-//! The agent is root on a node. A folder that another user made beforehand, or a link that he put in
-//! the place of one of these files, would have it write where he likes. So nothing is opened by a path
-//! of several steps: the folder is opened once and looked at, and its files are opened in it, without
-//! following a link, and looked at before they are used.
+//! The agent is root on a node. A folder that another user made beforehand, or a link that he put
+//! in the place of one of these files, would have it write where he likes. So nothing is opened by
+//! a path of several steps: the folder is opened once and looked at, and its files are opened in
+//! it, without following a link, and looked at before they are used.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -28,9 +29,9 @@ impl Folder {
     /// Opens DIR, and makes it if it is not there.
     ///
     /// # Errors
-    /// It is a link, belongs to somebody else, or others can write to it. Process 1 of a namespace has
-    /// its whole file system arranged for it and does not ask whose it is: a lab's may lie on a disk
-    /// that knows no owners.
+    /// It is a link, belongs to somebody else, or others can write to it. Process 1 of a namespace
+    /// has its whole file system arranged for it and does not ask whose it is: a lab's may lie on a
+    /// disk that knows no owners.
     pub fn open(dir: &Path) -> Result<Folder> {
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).map_err(io("make the folder", parent))?;
@@ -69,8 +70,8 @@ impl Folder {
         &self.path
     }
 
-    /// Opens one of the folder's files for reading and writing, and makes it if it is not there. What
-    /// is in it stays.
+    /// Opens one of the folder's files for reading and writing, and makes it if it is not there.
+    /// What is in it stays.
     ///
     /// # Errors
     /// It is a link, another kind of file, has a second name, or is somebody else's.
@@ -102,7 +103,8 @@ impl Folder {
         Ok(File::from(fd))
     }
 
-    /// Makes a file with this content in one step: whoever looks sees all of it, or what was before.
+    /// Makes a file with this content in one step: whoever looks sees all of it, or what was
+    /// before.
     pub fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let beside = format!("{name}.new");
         let path = self.path.join(&beside);

@@ -10,12 +10,13 @@
 //!
 //! A reader needs no other memory: [`Left`] is what the records add up to.
 //!
-//! **A write that fails** (a full disk) is cut back to where it began, and what it was to announce is
-//! not done. Where not even that works, nothing more is written until it does. So the only line that
-//! can be torn is the last one, and it is a deed that was not begun, because deeds wait for the sync.
+//! **A write that fails** (a full disk) is cut back to where it began, and what it was to announce
+//! is not done. Where not even that works, nothing more is written until it does. So the only line
+//! that can be torn is the last one, and it is a deed that was not begun, because deeds wait for
+//! the sync.
 //!
-//! **A line that makes no sense** all the same does not hide what comes after it: all others are read
-//! and undone. But what it tells of may be in force, so the file is never cleared then
+//! **A line that makes no sense** all the same does not hide what comes after it: all others are
+//! read and undone. But what it tells of may be in force, so the file is never cleared then
 //! ([`Left::unread`]), and no agent serves on such a node.
 
 use std::collections::BTreeMap;

@@ -263,9 +263,12 @@ pub struct Recovered {
     pub deeds: Vec<String>,
 }
 
-/// How each mechanism undoes what a dead agent did, in this order. The daemons end before the rest is resumed:
-/// what is stopped forks and execs nothing.
-const RECOVERIES: [fn(&Left, &Arc<Nursery>) -> Result<Vec<String>>; 6] = [
+/// Undoes what a dead agent left of one kind. Returns what it did.
+type Recovery = fn(&Left, &Arc<Nursery>) -> Result<Vec<String>>;
+
+/// How each mechanism undoes what a dead agent did, in this order. The daemons end before the rest
+/// is resumed: what is stopped forks and execs nothing.
+const RECOVERIES: [Recovery; 6] = [
     cut::recover,
     packet::recover,
     wallclock::recover,

@@ -1,11 +1,10 @@
 //! The node side: supervises daemons and applies faults through an undo journal.
 //!
 //! [`protocol`] is what controller and agent say to each other, and all that a controller needs.
-//! The rest is the agent itself: [`serve`] the session, `site` the node as it is held, [`fault`] the
-//! mechanisms, [`ledger`] their list, with what is in force and how it is undone, [`service`] who serves in a
-//! daemon's place, [`vdso`] and [`wallclock`] the two ways to be wrong about the time, [`folder`] where all of
-//! it is written down.
-//! `harness/docs/agent.md` describes all of it.
+//! The rest is the agent itself: [`serve`] the session, `site` the node as it is held, [`fault`]
+//! the mechanisms, [`ledger`] their list, with what is in force and how it is undone, [`service`]
+//! who serves in a daemon's place, [`vdso`] and [`wallclock`] the two ways to be wrong about the
+//! time, [`folder`] where all of it is written down. `harness/docs/agent.md` describes all of it.
 
 pub mod door;
 pub mod error;

@@ -111,8 +111,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Adds the folders of `nft` and `tc` to those in which programs are looked for: the PATH of an ordinary
-/// user, or of a session that is no login, often lacks them.
+/// Adds the folders of `nft` and `tc` to those in which programs are looked for: the PATH of an
+/// ordinary user, or of a session that is no login, often lacks them.
 fn look_in_sbin() {
     let own = std::env::var("PATH").unwrap_or_default();
     let all = format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");

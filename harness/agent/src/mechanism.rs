@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::protocol::{Clocks, Evidence, Fault};
 use crate::site::Site;
 
-/// One way to disturb a node, and its inverse. What it needs of the node is in the [`Site`]; what only it
-/// knows it keeps itself. How it undoes what a dead agent did is a function beside it, for that is done
-/// before there is a site.
+/// One way to disturb a node, and its inverse. What it needs of the node is in the [`Site`]; what
+/// only it knows it keeps itself. How it undoes what a dead agent did is a function beside it, for
+/// that is done before there is a site.
 pub(crate) trait Mechanism: Send {
     /// Of its failpoints.
     fn name(&self) -> &'static str;

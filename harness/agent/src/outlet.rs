@@ -1,8 +1,9 @@
 //! What the agent says: lines on their way to the controller, kept until it says that it has them.
 //!
-//! A link that breaks takes with it what was on its way, and nobody knows how much that is. So lines
-//! are counted at both ends; whoever takes the session up on a new link says how many it has, and gets the
-//! rest. Each link has a writer thread of its own, because one may hang in a write that never returns.
+//! A link that breaks takes with it what was on its way, and nobody knows how much that is. So
+//! lines are counted at both ends; whoever takes the session up on a new link says how many it has,
+//! and gets the rest. Each link has a writer thread of its own, because one may hang in a write
+//! that never returns.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;

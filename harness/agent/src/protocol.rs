@@ -98,8 +98,8 @@ pub enum Request {
     Heal { fault: u64 },
     /// Undoes every fault, those of a dead predecessor too. Answer: [`Evidence`].
     HealAll,
-    /// Sends `count` datagrams, numbered with `nonce`, to each peer's probe port. Answer: [`Probed`]
-    /// as soon as all are answered, else after `wait_ms`: which peers answered.
+    /// Sends `count` datagrams, numbered with `nonce`, to each peer's probe port. Answer:
+    /// [`Probed`] as soon as all are answered, else after `wait_ms`: which peers answered.
     Probe {
         peers: Vec<SocketAddr>,
         nonce: u64,
@@ -117,8 +117,8 @@ pub enum Request {
     MakeUp { lost_ns: i64 },
     /// What faults are in force. Answer: list of fault numbers.
     InForce,
-    /// Heals, stops all daemons, answers null, exits. As at the end of input, daemons get SIGTERM and
-    /// two seconds.
+    /// Heals, stops all daemons, answers null, exits. As at the end of input, daemons get SIGTERM
+    /// and two seconds.
     Shutdown,
 }
 
@@ -228,13 +228,15 @@ pub struct Netem {
 pub enum ClockFault {
     /// The wall clock is off by `delta_ns`.
     Jump { delta_ns: i64 },
-    /// The wall clock goes to and fro: off by `delta_ns` for a period, true for a period, and so on.
+    /// The wall clock goes to and fro: off by `delta_ns` for a period, true for a period, and so
+    /// on.
     Strobe { delta_ns: i64, period_us: u64 },
     /// The wall clock runs faster (or slower) by `ppb`, thousand-millionths of a second a second.
     Drift { ppb: i64 },
-    /// A suspended machine: the tree is stopped for `pause_ms`, during which *both* its clocks stand
-    /// still, and then runs on with clocks that lag by that span, until healed. With `kept`, healing
-    /// leaves the lag (the time is never made up); only `heal-all` and a restart take it away.
+    /// A suspended machine: the tree is stopped for `pause_ms`, during which *both* its clocks
+    /// stand still, and then runs on with clocks that lag by that span, until healed. With `kept`,
+    /// healing leaves the lag (the time is never made up); only `heal-all` and a restart take it
+    /// away.
     Freeze { pause_ms: u64, kept: bool },
 }
 
@@ -367,8 +369,8 @@ pub enum Connected {
 }
 
 /// Clock readings. Where the machine's own clock is turned, `realtime_ns` is the truth that its raw
-/// clock keeps, and not what it shows. The node's are taken within `window_ns` of each other; the daemon's offsets are
-/// off by at most that much.
+/// clock keeps, and not what it shows. The node's are taken within `window_ns` of each other; the
+/// daemon's offsets are off by at most that much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {
     pub monotonic_ns: u64,

@@ -11,6 +11,7 @@
 //! command or a controller that does not read its answers cannot keep the lease from running out.
 
 pub mod lines;
+mod requests;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +19,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,22 +26,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
 use serde::Serialize;
-use serde_json::Value;
 
 use self::lines::{Lines, Numbered, parse};
 use crate::door::{Door, Taken, Visitor};
-use crate::error::{Error, Result, doing};
-use crate::files;
+use crate::error::{Result, doing};
 use crate::folder::Folder;
 use crate::ledger::{Ledger, Recovered, Terms};
 use crate::nursery::Nursery;
 use crate::outlet::Outlet;
-use crate::probe::{self, Responder};
-use crate::protocol::{self, Hello, Line, Note, Renewed, Request, State};
-use crate::site::{Event, wait_until};
-use crate::supervise;
+use crate::probe::Responder;
+use crate::protocol::{Line, Note, Renewed, Request};
+use crate::site::Event;
 use crate::watchdog::Leash;
 
 /// How often logs are looked at and trees remembered.
@@ -54,6 +50,8 @@ const VANISH: Duration = Duration::from_secs(5);
 const THREADS_MAX: usize = 256;
 /// Shortest lease that is accepted.
 const LEASE_MIN_MS: u64 = 100;
+
+const IN: PollFlags = PollFlags::IN;
 
 /// What all threads share.
 struct Agent {
@@ -123,6 +121,11 @@ pub fn serve(
     Ok(())
 }
 
+fn in_turn(to: &Sender<Job>, job: impl FnOnce(&Arc<Agent>) + Send + 'static) {
+    to.send(Box::new(job))
+        .expect("workers live as long as the process");
+}
+
 /// Runs jobs one after the other.
 fn worker(agent: &Arc<Agent>) -> Sender<Job> {
     let (jobs, to_do) = mpsc::channel::<Job>();
@@ -188,6 +191,22 @@ struct Session {
     helper: Option<UnixStream>,
 }
 
+/// Waits until there is something to read, or the deadline is over. Which are ready.
+fn wait(fds: &mut [PollFd], deadline: Option<Instant>) -> rustix::io::Result<Vec<bool>> {
+    let timeout = deadline.map(|deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()) as _,
+        }
+    });
+    match poll(fds, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
+}
+
 /// Reads and dispatches until the session is over; says why it is.
 fn read(
     agent: &Arc<Agent>,
@@ -202,31 +221,19 @@ fn read(
     let mut input = Some(stdin);
     let mut heard = Instant::now();
     let mut expired = false;
-    // A fault that was asked for in time may be applied after the lease has run out: so it is looked
-    // again after each further lease.
+    // A fault that was asked for in time may be applied after the lease has run out: so it is
+    // looked again after each further lease.
     let mut looked = heard;
     let mut piece = vec![0; 256 << 10];
     loop {
         let deadline = session.lease.map(|lease| heard.max(looked) + lease);
-        let timeout = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()) as _,
-            }
-        });
-        let mut fds = vec![
-            PollFd::new(signals, PollFlags::IN),
-            PollFd::new(woken, PollFlags::IN),
-        ];
-        fds.extend(input.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        fds.extend(session.door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        if let Err(error) = poll(&mut fds, timeout.as_ref())
-            && error != rustix::io::Errno::INTR
-        {
-            return format!("cannot wait for input: {error}");
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut fds = vec![PollFd::new(signals, IN), PollFd::new(woken, IN)];
+        fds.extend(input.iter().map(|fd| PollFd::new(fd, IN)));
+        fds.extend(session.door.iter().map(|fd| PollFd::new(fd, IN)));
+        let ready = match wait(&mut fds, deadline) {
+            Ok(ready) => ready,
+            Err(error) => return format!("cannot wait for input: {error}"),
+        };
         if ready[0] {
             return "a signal".into();
         }
@@ -246,11 +253,11 @@ fn read(
                 }
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 // Without a lease to wait for, or with nothing left of it, this is the end.
-                lost if session.door.is_none() || expired => {
-                    return match lost {
-                        Err(error) => format!("cannot read from the controller: {error}"),
-                        Ok(_) => "the controller closed its end".into(),
-                    };
+                Err(error) if session.door.is_none() || expired => {
+                    return format!("cannot read from the controller: {error}");
+                }
+                Ok(_) if session.door.is_none() || expired => {
+                    return "the controller closed its end".into();
                 }
                 _ => input = None,
             }
@@ -275,21 +282,8 @@ fn read(
                 return format!("the link was lost, and nobody came back within {span} ms");
             }
             looked = Instant::now();
-            let silent = heard.elapsed();
-            let faults = agent.ledger().in_force();
-            if std::mem::replace(&mut expired, true) && faults.is_empty() {
-                continue;
-            }
-            let healed = agent.ledger().heal_all();
-            let why = format!(
-                "no line from the controller for {} ms; undid faults {faults:?}",
-                silent.as_millis()
-            );
-            agent.note(Note::Healed { why });
-            if !healed.held {
-                let what = healed.evidence.join("; ");
-                agent.note(Note::Trouble { what });
-            }
+            let again = std::mem::replace(&mut expired, true);
+            agent.expire(heard.elapsed(), again);
         }
     }
 }
@@ -300,13 +294,32 @@ impl Agent {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The lease has run out: undoes every fault, and says so. `again`: it had before, and there
+    /// may be nothing new.
+    fn expire(&self, silent: Duration, again: bool) {
+        let faults = self.ledger().in_force();
+        if again && faults.is_empty() {
+            return;
+        }
+        let healed = self.ledger().heal_all();
+        let why = format!(
+            "no line from the controller for {} ms; undid faults {faults:?}",
+            silent.as_millis()
+        );
+        self.note(Note::Healed { why });
+        if !healed.held {
+            let what = healed.evidence.join("; ");
+            self.note(Note::Trouble { what });
+        }
+    }
+
     fn say(&self, line: Line) {
         let line = serde_json::to_vec(&line).expect("lines have string keys only");
         self.outlet.say(line);
     }
 
-    /// Goes on with a session on a new link: says how far it has heard, and again what was not heard
-    /// of it. Returns where to read from now on.
+    /// Goes on with a session on a new link: says how far it has heard, and again what was not
+    /// heard of it. Returns where to read from now on.
     fn resume(&self, taken: Taken, session: &mut Session) -> OwnedFd {
         let resumed = Line::Resumed {
             // A line that was cut off comes again, whole.
@@ -381,9 +394,6 @@ impl Agent {
             Ok(parsed) => parsed,
             Err((id, error)) => return self.say(Line::Refusal { id, error }),
         };
-        let in_turn = |to: &Sender<Job>, job: Job| {
-            to.send(job).expect("workers live as long as the process");
-        };
         match request {
             Request::Hello {
                 version,
@@ -413,171 +423,30 @@ impl Agent {
                 self.answer(id, || Ok(Renewed { received }));
             }
             Request::Seen { nonce } => self.answer(id, || Ok(self.responder.seen(nonce))),
-
-            Request::Run {
-                argv,
-                stdin,
-                timeout_ms,
-            } => self.answer_aside(id, move |agent| {
-                let [program, args @ ..] = argv.as_slice() else {
-                    return Err(Error::Refused("no program to run".into()));
-                };
-                let mut command = Command::new(program);
-                command.args(args);
-                let timeout = Duration::from_millis(timeout_ms);
-                agent
-                    .nursery
-                    .run(command, stdin.into_bytes(), timeout)
-                    .map_err(doing(&format!("run {program:?}")))
-            }),
-            Request::Probe {
-                peers,
-                nonce,
-                count,
-                wait_ms,
-            } => self.answer_aside(id, move |_| {
-                probe::probe(&peers, nonce, count, Duration::from_millis(wait_ms))
-            }),
-            Request::Connect { to, timeout_ms } => self.answer_aside(id, move |_| {
-                probe::connect(to, Duration::from_millis(timeout_ms))
-            }),
-
-            Request::Put {
-                path,
-                mode,
-                append,
-                base64,
-            } => in_turn(
-                file,
-                Box::new(move |agent| {
-                    agent.answer(id, || files::put(&path, mode, append, &base64));
-                }),
-            ),
-            Request::Get {
-                path,
-                offset,
-                limit,
-            } => in_turn(
-                file,
-                Box::new(move |agent| agent.answer(id, || files::get(&path, offset, limit))),
-            ),
-            Request::Remove { path } => in_turn(
-                file,
-                Box::new(move |agent| agent.answer(id, || files::remove(&path, &agent.dir))),
-            ),
-
-            Request::Stop { daemon, grace_ms } => in_turn(
-                hand,
-                Box::new(move |agent| {
-                    let asked = agent.ledger().site.terminate(&daemon);
-                    match asked {
-                        Ok(()) => agent.answer_aside(id, move |agent| {
-                            agent.stopped(&daemon, Duration::from_millis(grace_ms))
-                        }),
-                        Err(error) => agent.answer(id, || Err::<(), _>(error)),
-                    }
-                }),
-            ),
-            Request::Shutdown => in_turn(
-                hand,
-                Box::new(move |agent| {
-                    *agent.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
-                    // One byte fits into an empty pipe; a second request finds it awake.
-                    let _ = rustix::io::write(&agent.wake, b"x");
-                }),
-            ),
-            other => in_turn(
-                hand,
-                Box::new(move |agent| agent.answer(id, || agent.by_hand(other))),
-            ),
-        }
-    }
-
-    fn hello(&self, version: u32, lease_ms: u64) -> Result<Hello> {
-        if version != protocol::VERSION {
-            return Err(Error::Refused(format!(
-                "this agent ({}) speaks version {} of the protocol, the controller version {version}",
-                env!("CARGO_PKG_VERSION"),
-                protocol::VERSION
-            )));
-        }
-        if lease_ms < LEASE_MIN_MS {
-            return Err(Error::Refused(format!(
-                "a lease of {lease_ms} ms is too short (at least {LEASE_MIN_MS} ms)"
-            )));
-        }
-        let system = rustix::system::uname();
-        Ok(Hello {
-            agent: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            hostname: system.nodename().to_string_lossy().into_owned(),
-            arch: system.machine().to_string_lossy().into_owned(),
-            kernel: system.release().to_string_lossy().into_owned(),
-            probe_port: self.responder.port(),
-            offers: self.ledger().offers(),
-            undone: self.recovered.faults.clone(),
-        })
-    }
-
-    /// What is done in the order in which it was sent.
-    fn by_hand(&self, request: Request) -> Result<Value> {
-        let mut ledger = self.ledger();
-        match request {
-            Request::Start { daemon } => value(ledger.site.start(daemon)?),
-            Request::State { daemon } => {
-                drop(ledger);
-                value(self.state(&daemon)?)
+            Request::Run { .. } | Request::Probe { .. } | Request::Connect { .. } => {
+                self.aside(id, request);
             }
-            Request::Tail { daemon, lines } => {
-                let log = ledger.site.daemon(&daemon)?.spec.log.clone();
-                drop(ledger);
-                value(supervise::tail(&log, lines)?)
+            Request::Put { .. } | Request::Get { .. } | Request::Remove { .. } => {
+                in_turn(file, move |agent| agent.by_file(id, request));
             }
-            Request::Inject { fault, kind } => value(ledger.inject(fault, kind)?),
-            Request::Heal { fault } => value(ledger.heal(fault)?),
-            Request::HealAll => value(ledger.heal_all()),
-            Request::Clocks { daemon } => value(ledger.clocks(daemon.as_deref())?),
-            Request::MakeUp { lost_ns } => value(ledger.make_up(lost_ns)?),
-            Request::InForce => value(ledger.in_force()),
-            other => Err(Error::Refused(format!("{other:?} is not for this thread"))),
-        }
-    }
-
-    /// How a daemon is. One whose root is dead, but not told of yet, is waited for: its status would
-    /// be that of before.
-    fn state(&self, name: &str) -> Result<State> {
-        let told = || {
-            let mut ledger = self.ledger();
-            let daemon = ledger.site.daemon(name)?;
-            Ok(daemon.root.is_none() || !daemon.members()?.is_empty())
-        };
-        wait_until(VANISH, told)?;
-        let mut ledger = self.ledger();
-        ledger.site.claim(name)?;
-        ledger.site.daemon(name)?.state()
-    }
-
-    /// Waits for a daemon that was asked to end, and kills it after `grace`.
-    fn stopped(&self, name: &str, grace: Duration) -> Result<State> {
-        let ended = || {
-            let mut ledger = self.ledger();
-            let daemon = ledger.site.daemon(name)?;
-            // The root's end must have been told too, or its status would be that of before.
-            Ok(daemon.root.is_none() && daemon.members()?.is_empty())
-        };
-        if !wait_until(grace, ended)? {
-            let deadline = Instant::now() + VANISH;
-            while !ended()? {
-                if Instant::now() >= deadline {
-                    return Err(Error::Refused(format!(
-                        "daemon {name:?} does not die, not even of SIGKILL"
-                    )));
+            Request::Stop { daemon, grace_ms } => in_turn(hand, move |agent| {
+                let asked = agent.ledger().site.terminate(&daemon);
+                match asked {
+                    Ok(()) => agent.answer_aside(id, move |agent| {
+                        agent.stopped(&daemon, Duration::from_millis(grace_ms))
+                    }),
+                    Err(error) => agent.answer(id, || Err::<(), _>(error)),
                 }
-                self.ledger().site.daemon(name)?.signal(Signal::KILL)?;
-                thread::sleep(Duration::from_millis(2));
-            }
+            }),
+            Request::Shutdown => in_turn(hand, move |agent| {
+                *agent.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+                // One byte fits into an empty pipe; a second request finds it awake.
+                let _ = rustix::io::write(&agent.wake, b"x");
+            }),
+            other => in_turn(hand, move |agent| {
+                agent.answer(id, || agent.by_hand(other));
+            }),
         }
-        self.ledger().site.daemon(name)?.state()
     }
 
     /// Leaves the node whole and empty.
@@ -619,11 +488,6 @@ impl Agent {
         // A controller that does not read is not waited for.
         self.outlet.flush(Duration::from_secs(1));
     }
-}
-
-fn value(what: impl Serialize) -> Result<Value> {
-    serde_json::to_value(what)
-        .map_err(|error| Error::Refused(format!("the answer cannot be written: {error}")))
 }
 
 /// SIGTERM, SIGINT and SIGHUP as a readable descriptor. Call it before any thread is started: they

@@ -1,7 +1,9 @@
-//! A node as the agent holds it: its daemons, the faults in force, and the journal by which they are undone.
+//! A node as the agent holds it: its daemons, the faults in force, and the journal by which they
+//! are undone.
 //!
-//! It knows no mechanism. Whatever a mechanism does, it does to a site: it asks who a daemon's processes are
-//! ([`claim`]), stops them ([`hold`]), starts them ([`launch`]), and writes down first what must be undone.
+//! It knows no mechanism. Whatever a mechanism does, it does to a site: it asks who a daemon's
+//! processes are ([`claim`]), stops them ([`hold`]), starts them ([`launch`]), and writes down
+//! first what must be undone.
 
 mod claim;
 mod hold;

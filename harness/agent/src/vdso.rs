@@ -80,7 +80,8 @@ pub enum ClockError {
     /// A debugger or tracer is attached; a process has only one.
     #[error("process {pid} is traced by process {tracer}; its clocks cannot be changed meanwhile")]
     Traced { pid: u32, tracer: u32 },
-    /// It is this program, or a child of it that shares its memory because it has not called exec yet.
+    /// It is this program, or a child of it that shares its memory because it has not called exec
+    /// yet.
     #[error("process {pid} runs in this program's own memory, whose clocks stay true")]
     Ours { pid: u32 },
     /// No 64-bit vDSO, one that makes no sense, or one without room for the code.

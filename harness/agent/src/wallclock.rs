@@ -2,8 +2,8 @@
 //! administrator, a time server or a worn-out battery sets it.
 //!
 //! It is the whole machine's, so it is touched only where [`may_set`] says that the machine is the
-//! node's alone, and only when the controller asks for it (`--machine-clock`). Everywhere else clock
-//! faults go through [`crate::vdso`], process by process.
+//! node's alone, and only when the controller asks for it (`--machine-clock`). Everywhere else
+//! clock faults go through [`crate::vdso`], process by process.
 //!
 //! ```text
 //!   truth   what the wall clock would show, kept by CLOCK_MONOTONIC_RAW from just before the fault

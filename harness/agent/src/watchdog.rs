@@ -1,4 +1,5 @@
-//! What keeps a node's lease when its agent cannot: a second process that waits for the first one's end.
+//! What keeps a node's lease when its agent cannot: a second process that waits for the first one's
+//! end.
 //!
 //! ```text
 //!   agent ── a pipe: its lease, every second ──▶ watchdog
@@ -7,9 +8,10 @@
 //!               it stands still by /proc          ▶ kills it, and heals
 //! ```
 //!
-//! It has a session of its own and hears no signal but SIGKILL, and what it heals is what the journal
-//! says. An agent that ends by itself has left nothing there. Process 1 of a namespace needs none: the
-//! kernel ends the namespace with it, and who started it looks whether it stands still.
+//! It has a session of its own and hears no signal but SIGKILL, and what it heals is what the
+//! journal says. An agent that ends by itself has left nothing there. Process 1 of a namespace
+//! needs none: the kernel ends the namespace with it, and who started it looks whether it stands
+//! still.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -82,7 +84,8 @@ impl Leash {
     pub fn lease(&self, lease: Duration) {
         let lease_ms = lease.as_millis().try_into().unwrap_or(u64::MAX);
         self.line().1 = lease_ms;
-        // At once: this process may be stopped before the next. If nobody hears it, the next says so.
+        // At once: this process may be stopped before the next. If nobody hears it, the next says
+        // so.
         let _ = self.beat();
     }
 
@@ -98,8 +101,8 @@ impl Leash {
     }
 }
 
-/// The watchdog's wait, its stdin being the pipe: returns when the agent is dead, by its own hand if
-/// need be.
+/// The watchdog's wait, its stdin being the pipe: returns when the agent is dead, by its own hand
+/// if need be.
 ///
 /// # Errors
 /// It was not started by an agent.

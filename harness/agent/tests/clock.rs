@@ -688,8 +688,8 @@ fn no_signal_is_lost() {
     assert_eq!(program.hear(), COUNT.to_string(), "after {rounds} rounds");
 }
 
-/// A relative sleep that is asked in its midst, again and again, goes on with what is left of it. One
-/// that began anew each time would never end.
+/// A relative sleep that is asked in its midst, again and again, goes on with what is left of it.
+/// One that began anew each time would never end.
 #[test]
 fn an_interrupted_sleep_is_not_begun_anew() {
     let mut program = Program::ready(&mut rust());

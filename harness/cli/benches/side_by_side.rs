@@ -1,9 +1,10 @@
 //! paxos-kv beside etcd: the same lab, load and faults, turn and turn about in one run, so that
 //! whatever else the machine does hits both. `make build && cargo bench -p cli`.
 //!
-//! Throughput and latency: as many clients as are said, each asking again as soon as it is answered.
-//! Failover: the leader is killed again and again under a steady load; the longest time without an
-//! answered write while it was dead. `-- throughput` or `-- failover` runs one of the two.
+//! Throughput and latency: as many clients as are said, each asking again as soon as it is
+//! answered. Failover: the leader is killed again and again under a steady load; the longest time
+//! without an answered write while it was dead. `-- throughput` or `-- failover` runs one of the
+//! two.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Many runs of this same program, each as a user would call it and in a lab of its own, some at a
-//! time. Runs that the store already has are not made again, so a batch that was interrupted goes on
-//! where it was.
+//! time. Runs that the store already has are not made again, so a batch that was interrupted goes
+//! on where it was.
 
 use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
@@ -36,8 +36,8 @@ pub fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
 }
 
-/// What earlier batches have left in the store, each job once. `wanted` says whether a run is one of
-/// the batch's.
+/// What earlier batches have left in the store, each job once. `wanted` says whether a run is one
+/// of the batch's.
 pub fn recall_all<J: PartialEq>(
     store: &Store,
     wanted: impl Fn(&Run, &Spec) -> Option<J>,
@@ -51,8 +51,8 @@ pub fn recall_all<J: PartialEq>(
         if made.iter().any(|m| m.job == job) {
             continue;
         }
-        // A run without results was interrupted, one that was wound up early lacks its end: both are
-        // made again.
+        // A run without results was interrupted, one that was wound up early lacks its end: both
+        // are made again.
         if let Ok(outcome) = recall(&run)
             && !outcome.judged.notes.stopped
         {
@@ -144,9 +144,9 @@ fn run_one(program: &Path, spec: &Spec, store: &Path) -> Result<Outcome, String>
     })
 }
 
-/// A run whose batch is gone would go on for nobody. However this program ends, the kernel kills what
-/// it has started, and takes its lab away. The thread that starts it has to outlive it, for the kernel
-/// asks after the thread.
+/// A run whose batch is gone would go on for nobody. However this program ends, the kernel kills
+/// what it has started, and takes its lab away. The thread that starts it has to outlive it, for
+/// the kernel asks after the thread.
 pub fn ends_with_us(command: &mut Command) {
     let us = std::process::id();
     // SAFETY: the closure makes two system calls, and allocates nothing unless it fails.

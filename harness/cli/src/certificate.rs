@@ -1,5 +1,5 @@
-//! Certificates: what shows a verdict, written by `schism check` and believed by nobody before `schism verify` has
-//! held it against the history.
+//! Certificates: what shows a verdict, written by `schism check` and believed by nobody before
+//! `schism verify` has held it against the history.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -44,8 +44,8 @@ pub struct VerifyArgs {
     pub budget: BudgetArgs,
 }
 
-/// Writes what shows the verdict, if there is something that does, and tells what came of it. The verdict stays
-/// what it is.
+/// Writes what shows the verdict, if there is something that does, and tells what came of it. The
+/// verdict stays what it is.
 pub fn write(
     file: &Path,
     choice: &Choice,
@@ -115,7 +115,8 @@ fn write_proof(proof: &Proof, file: &Path, meter: Meter) -> Result<(), String> {
     out.to.keep().map_err(fail)
 }
 
-/// `schism verify`: holds a certificate against the history and against what is asked of it, and nothing else.
+/// `schism verify`: holds a certificate against the history and against what is asked of it, and
+/// nothing else.
 pub fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let unknown = |why: &str| {
         terminal::line(format!("UNKNOWN  {why}"));

@@ -51,8 +51,8 @@ pub enum Clear {
     Seldom,
 }
 
-/// Whether it is clear after `k` of `n`: Wald's sequential probability ratio test, 1945, of a rate of
-/// a half against one of a twentieth, wrong in at most one of twenty cases either way.
+/// Whether it is clear after `k` of `n`: Wald's sequential probability ratio test, 1945, of a rate
+/// of a half against one of a twentieth, wrong in at most one of twenty cases either way.
 pub fn clear(k: u64, n: u64) -> Option<Clear> {
     const OFTEN: f64 = 0.5;
     const SELDOM: f64 = 0.05;

@@ -43,7 +43,8 @@ pub struct CheckArgs {
     pub workload: Option<String>,
     #[command(flatten)]
     pub question: QuestionArgs,
-    /// Write here what shows the verdict: an order that explains the history, or operations that have none
+    /// Write here what shows the verdict: an order that explains the history, or operations that
+    /// have none
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
     /// Write the report here: one page that shows what was found and why
@@ -205,8 +206,8 @@ fn nothing_yet(notes: Notes) -> Judged {
     }
 }
 
-/// What a run that is not over has recorded may show an anomaly, and decides nothing else: faults are
-/// still to be healed, operations still to be asked.
+/// What a run that is not over has recorded may show an anomaly, and decides nothing else: faults
+/// are still to be healed, operations still to be asked.
 fn still_going(judged: &mut Judged) {
     let why = "the run still goes on, and this is what it has recorded so far";
     let early = |a: &Analysis| !matches!(a.verdict, Verdict::Infra | Verdict::Vacuous);

@@ -1,22 +1,31 @@
-//! The command line as a whole: which commands there are. Each has its own arguments in its own file.
+//! The command line as a whole: which commands there are. Each has its own arguments in its own
+//! file.
 
 use clap::{Parser, Subcommand};
 
+use crate::bisect::BisectArgs;
 use crate::certificate::VerifyArgs;
 use crate::check::CheckArgs;
 use crate::client_check::ClientCheckArgs;
 use crate::compare::CompareArgs;
 use crate::convert::ConvertArgs;
 use crate::doctor::DoctorArgs;
+use crate::explain::ExplainArgs;
 use crate::heal::HealArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs};
+use crate::matrix::fingerprint::FingerprintArgs;
 use crate::matrix::{MatrixArgs, MergeArgs};
 use crate::new_system::NewSystemArgs;
+use crate::pack::{PackArgs, UnpackArgs};
 use crate::prove::ProveArgs;
+use crate::prune::PruneArgs;
 use crate::replay::ReplayArgs;
 use crate::report::ReportArgs;
 use crate::run::RunArgs;
+use crate::schema::SchemaArgs;
+use crate::serve::ServeArgs;
+use crate::shrink::ShrinkArgs;
 use crate::sweep::SweepArgs;
 use crate::vagrant::VagrantArgs;
 
@@ -52,8 +61,24 @@ pub enum Command {
     Report(ReportArgs),
     /// Run a recorded run again, several times: how often does it end as it did?
     Replay(ReplayArgs),
+    /// Tell what happened around an anomaly, on one clock
+    Explain(ExplainArgs),
+    /// Find the least that still goes wrong as a run did: fewest faults, shortest, least load
+    Shrink(ShrinkArgs),
+    /// Find the first of several versions in which a run goes wrong
+    Bisect(BisectArgs),
+    /// Print by what a run's anomaly is known again, for known.toml
+    Fingerprint(FingerprintArgs),
     /// List the recorded runs
     List(ListArgs),
+    /// Show a store in the browser: runs, reports, two side by side, and what was decided of them
+    Serve(ServeArgs),
+    /// Put a run into one file, without the nodes' data
+    Pack(PackArgs),
+    /// Put packed runs into the store
+    Unpack(UnpackArgs),
+    /// Remove old runs from the store
+    Prune(PruneArgs),
     /// List the systems that can be tested, with their parameters
     Systems(ListingArgs),
     /// Write the folder of a new system, to be filled in
@@ -84,6 +109,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Undo what a dead agent left on this machine
     Heal(HealArgs),
+    /// Print the JSON schema of what --json prints, or list them
+    Schema(SchemaArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }

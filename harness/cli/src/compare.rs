@@ -29,8 +29,8 @@ pub struct CompareArgs {
     pub system_a: String,
     /// The second system; the same one, if the parameters differ
     pub system_b: String,
-    /// Faults, as for `schism run`, but each between commas is a group of runs of its own. Every group
-    /// with `clock` is also run without the clock's faults, everything else alike
+    /// Faults, as for `schism run`, but each between commas is a group of runs of its own. Every
+    /// group with `clock` is also run without the clock's faults, everything else alike
     #[arg(
         help_heading = "Faults",
         long,
@@ -38,7 +38,8 @@ pub struct CompareArgs {
         default_value = "none,clock,pause,partition,kill"
     )]
     pub nemesis: String,
-    /// Set a parameter of both, `name=value`, or of one, `SYSTEM.name=value`; may be given several times
+    /// Set a parameter of both, `name=value`, or of one, `SYSTEM.name=value`; may be given several
+    /// times
     #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
     pub param: Vec<(String, String)>,
     /// Set a parameter of the first system; may be given several times
@@ -243,8 +244,8 @@ fn ask(
     Question::new(title, wanted)
 }
 
-/// The schedule is drawn from the seed, the nodes and the times, which are the same for both; if that
-/// ever ceases to be so, nothing that is said here would be true.
+/// The schedule is drawn from the seed, the nodes and the times, which are the same for both; if
+/// that ever ceases to be so, nothing that is said here would be true.
 fn same_faults(questions: &[Question], seeds: &[u64], family: &str) -> Result<(), Failure> {
     let (first, second) = questions.split_at(seeds.len());
     match first
@@ -265,7 +266,8 @@ fn has_clock(schedule: &Schedule) -> bool {
     entries.any(|e| e.what.family.on_clocks())
 }
 
-/// The same faults at the same times, but for the clock's. Left with none, it is a run under `none`.
+/// The same faults at the same times, but for the clock's. Left with none, it is a run under
+/// `none`.
 fn without_clock(
     experiment: &ExperimentArgs,
     side: &Side,

@@ -2,8 +2,8 @@
 //! measured in those.
 //!
 //! A question is the specification of a run. It is planned, as `schism run` would, before anything
-//! starts: so everything that is wrong is said at once, and runs that the store already has are known
-//! by what was asked and by their schedule.
+//! starts: so everything that is wrong is said at once, and runs that the store already has are
+//! known by what was asked and by their schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,6 @@ use std::time::Duration;
 
 use checkers::Verdict;
 use clap::Args;
-use harness::generator::Shape;
-use harness::scheduler::Clients;
 use history::store::{Run, Store};
 use history::wording::{counted, either};
 use nemeses::schedule::Schedule;
@@ -24,6 +22,7 @@ use crate::batch;
 use crate::exit::Failure;
 use crate::flags::{self, StoreArgs};
 use crate::judged::Outcome;
+use crate::load::LoadArgs;
 use crate::measures;
 use crate::output;
 use crate::plan::Plan;
@@ -51,23 +50,8 @@ pub struct ExperimentArgs {
     /// Length of each run's main phase
     #[arg(long, short, value_parser = flags::duration, default_value = "30s", value_name = "DURATION")]
     pub time_limit: Duration,
-    /// Operations offered a second, on average [default: 200]
-    #[arg(help_heading = "Load", long, short, allow_negative_numbers = true)]
-    pub rate: Option<f64>,
-    /// Operations open at once: number of clients [default: 10, at least one a node]
-    #[arg(help_heading = "Load", long, short)]
-    pub concurrency: Option<usize>,
-    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
-    /// may be at another node [default: sticky]
-    #[arg(help_heading = "Load", long, value_name = "HOW")]
-    pub clients: Option<Clients>,
-    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
-    /// same mean rate [default: varied]
-    #[arg(help_heading = "Load", long, value_name = "SHAPE")]
-    pub load: Option<Shape>,
-    /// After this an operation is given up, its outcome unknown [default: 3s]
-    #[arg(help_heading = "Load", long, value_parser = flags::duration)]
-    pub op_timeout: Option<Duration>,
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// Runs at a time, each in a lab of its own [default: one for every two cores]
     #[arg(long, short)]
     pub jobs: Option<usize>,
@@ -173,20 +157,15 @@ impl ExperimentArgs {
 
     /// What all runs share.
     pub fn wanted(&self, system: &str, faults: Faults, seed: u64) -> Wanted {
-        Wanted {
+        self.load.on(Wanted {
             system: Some(system.to_string()),
             workload: self.workload.clone(),
             faults: Some(faults),
             nodes: self.nodes,
             time_limit: Some(self.time_limit),
-            rate: self.rate,
-            concurrency: self.concurrency,
-            clients: self.clients,
-            load: self.load,
-            op_timeout: self.op_timeout,
             seed: Some(seed),
             ..Wanted::default()
-        }
+        })
     }
 
     /// What was asked, for the head of a page.
@@ -223,7 +202,8 @@ impl ExperimentArgs {
         asked
     }
 
-    /// Makes the runs that the store does not have yet. The trials are in the order of the questions.
+    /// Makes the runs that the store does not have yet. The trials are in the order of the
+    /// questions.
     pub fn answer(&self, questions: &[Question]) -> Result<Answers, Failure> {
         let store = Store::new(&self.store.store);
         let at_once = self.jobs.unwrap_or_else(batch::default_jobs).max(1);
@@ -326,8 +306,8 @@ fn trial(seed: u64, outcome: &Result<Outcome, String>) -> Trial {
     }
 }
 
-/// Writes the page, prints text or JSON, says where the page is. The exit code speaks of the harness
-/// and not of the systems: infra if any run has no result.
+/// Writes the page, prints text or JSON, says where the page is. The exit code speaks of the
+/// harness and not of the systems: infra if any run has no result.
 pub fn conclude<'a>(
     page: &Path,
     html: &str,

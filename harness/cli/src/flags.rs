@@ -39,7 +39,8 @@ impl BudgetArgs {
 
 #[derive(Debug, Args)]
 pub struct InputArgs {
-    /// How the file is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its beginning]
+    /// How the file is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its
+    /// beginning]
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     pub format: Option<Format>,
 }
@@ -47,7 +48,7 @@ pub struct InputArgs {
 /// A span of time as people write it.
 pub fn duration(text: &str) -> Result<Duration, String> {
     workloads::params::parse_duration(text)
-        .ok_or_else(|| "write it like `500ms`, `90s` or `2m`".into())
+        .ok_or_else(|| "write it like `500ms`, `90s` or `1h30m`".into())
 }
 
 /// A format of histories by its name.

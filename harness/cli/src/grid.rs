@@ -43,8 +43,8 @@ impl Grid {
     }
 }
 
-/// `1.23 [1.10, 1.31]`, or that there is no such thing; of how many values, where that is fewer than
-/// the seeds.
+/// `1.23 [1.10, 1.31]`, or that there is no such thing; of how many values, where that is fewer
+/// than the seeds.
 pub fn interval(arm: &Arm, measure: &Measure, seeds: usize) -> String {
     match arm.spread(&measure.id) {
         None => "not applicable".into(),

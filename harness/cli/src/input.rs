@@ -27,8 +27,8 @@ pub fn load(
     }
 }
 
-/// The history in a folder that another tool left, such as Jepsen's `store/NAME/TIME`; none if there is none, or if it is
-/// a run of ours.
+/// The history in a folder that another tool left, such as Jepsen's `store/NAME/TIME`; none if
+/// there is none, or if it is a run of ours.
 pub fn in_folder(folder: &Path) -> Option<PathBuf> {
     const HISTORIES: [&str; 9] = [
         "history.edn",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use checkers::Verdict;
 use harness::run::Judged;
 use history::store::Run;
+use history::wording::counted;
 use history::{History, file};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,46 @@ use crate::spec::Spec;
 use crate::summary::{self, Rest};
 use crate::terminal;
 
+/// How often a run ended alike when it was repeated with the same programs: `repeats.json`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Repeats {
+    pub alike: u64,
+    pub of: u64,
+    /// Holds the true rate with 95 %.
+    pub interval: (f64, f64),
+}
+
+impl Repeats {
+    /// `in 4 of 10 repeats (12 to 74 % with 95 % confidence)`.
+    pub fn words(self) -> String {
+        let percent = |part: f64| (100.0 * part).round();
+        format!(
+            "in {} of {} ({} to {} % with 95 % confidence)",
+            self.alike,
+            counted(self.of as usize, "repeat"),
+            percent(self.interval.0),
+            percent(self.interval.1)
+        )
+    }
+
+    pub fn load(run: &Run) -> Option<Repeats> {
+        let text = file::read(&run.repeats(), MOST_REPEATS).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Keeps them with the run, and shows them in its report.
+    pub fn keep(self, run: &Run, spec: &Spec) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(&self).map_err(Failure::infra)?;
+        run.write(&run.repeats(), &text).map_err(Failure::infra)?;
+        let history = run.load().map_err(Failure::infra)?.history;
+        let page = page(run, spec, &history, &load_results(run)?)?;
+        run.write(&run.report(), page.as_bytes())
+            .map_err(Failure::infra)
+    }
+}
+
 /// Bytes of a run's files, of whosever run it is.
+const MOST_REPEATS: u64 = 1 << 16;
 const MOST_RESULTS: u64 = 1 << 30;
 const MOST_SCHEDULE: u64 = 64 << 20;
 
@@ -52,6 +92,7 @@ pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Resul
     })
     .map_err(Failure::infra)?;
     shown["versions"] = judged.notes.versions.clone().into();
+    shown["programs"] = serde_json::to_value(&judged.notes.programs).map_err(Failure::infra)?;
     if let Some(delay) = judged.notes.recorder_delay {
         shown["recorder_delay"] = serde_json::to_value(delay).map_err(Failure::infra)?;
     }
@@ -62,6 +103,7 @@ pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Resul
         workload: &spec.workload,
         origin: report::Origin::Run,
         command: &command_line(run, spec),
+        repeated: Repeats::load(run).map(Repeats::words).as_deref(),
         spec: &shown,
         schedule: schedule.as_deref(),
         nodes: &spec.node_names(),

@@ -64,6 +64,11 @@ pub fn judges(
                 confirmations: entry.confirmations(&params),
                 chain_rules: entry.chain_rules(&params),
                 may_crash: spec.may_crash || entry.may_crash,
+                gentle: nemeses::FAMILIES
+                    .iter()
+                    .filter(|family| family.keeps_memory())
+                    .map(|family| family.name.into())
+                    .collect(),
                 ..of(spec)
             }
         }

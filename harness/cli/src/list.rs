@@ -1,13 +1,16 @@
 //! `schism list`: the recorded runs.
 
+mod index;
+
 use std::process::ExitCode;
 
 use checkers::Verdict;
 use clap::Args;
 use harness::run::Judged;
 use history::store::{Run, Store};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use self::index::Index;
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::load_results;
@@ -26,39 +29,47 @@ pub struct ListArgs {
 /// A reason that is longer is read elsewhere.
 const MOST_CHARS: usize = 120;
 
-#[derive(Serialize)]
-struct Row {
-    run: String,
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Row {
+    pub run: String,
     /// None: the run was cut short before it was judged.
-    verdict: Option<Verdict>,
+    pub verdict: Option<Verdict>,
     /// It still goes on.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    live: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
     /// Why it is not valid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    title: String,
-    nemesis: String,
-    seed: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    pub title: String,
+    pub nemesis: String,
+    pub seed: Option<u64>,
     /// What is wrong with its folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
-    let runs = store.list().map_err(Failure::infra)?;
-    for run in &runs {
-        let row = row(run);
+    let rows = rows(&store)?;
+    for row in &rows {
         match args.json {
-            true => terminal::json(&row),
-            false => terminal::line(text(&row)),
+            true => terminal::json(row),
+            false => terminal::line(text(row)),
         }
     }
-    if runs.is_empty() && !args.json {
+    if rows.is_empty() && !args.json {
         terminal::tell(format!("no runs in {}", store.root().display()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every run of a store, oldest first.
+pub fn rows(store: &Store) -> Result<Vec<Row>, Failure> {
+    let runs = store.list().map_err(Failure::infra)?;
+    let mut index = Index::read(store);
+    let rows = runs.iter().map(|run| index.row(run, row)).collect();
+    index.keep();
+    Ok(rows)
 }
 
 /// One run that is broken hides no other.

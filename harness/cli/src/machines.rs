@@ -39,7 +39,8 @@ pub struct ClusterArgs {
     /// What the nodes are [default: lab]
     #[arg(help_heading = "Machines", long, value_enum)]
     pub cluster: Option<Kind>,
-    /// Number of nodes, 1 to 9 [default: 5]; with `--cluster ssh` the hosts, by comma: `HOST`, `USER@HOST`, or `HOST=ADDRESS` where peers reach it elsewhere than SSH does
+    /// Number of nodes, 1 to 9 [default: 5]; with `--cluster ssh` the hosts, by comma: `HOST`,
+    /// `USER@HOST`, or `HOST=ADDRESS` where peers reach it elsewhere than SSH does
     #[arg(help_heading = "Machines", long, short)]
     pub nodes: Option<String>,
     /// Hosts from a file, one a line
@@ -86,7 +87,8 @@ pub struct AccessArgs {
     #[arg(help_heading = "SSH", long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_dir: Option<PathBuf>,
-    /// Whose clocks clock faults shift: the machine's own, each process's, or the machine's where it has one that may be set [default: auto]
+    /// Whose clocks clock faults shift: the machine's own, each process's, or the machine's where
+    /// it has one that may be set [default: auto]
     #[arg(help_heading = "SSH", long, value_name = "WHOSE", value_parser = ["auto", "machine", "process"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clocks: Option<String>,

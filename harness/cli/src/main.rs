@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod batch;
+mod bisect;
 mod certificate;
 mod chance;
 mod check;
@@ -17,6 +18,7 @@ mod doctor;
 mod domain;
 mod exit;
 mod experiment;
+mod explain;
 mod flags;
 mod grid;
 mod heal;
@@ -25,19 +27,25 @@ mod judged;
 mod judges;
 mod list;
 mod listings;
+mod load;
 mod machines;
 mod matrix;
 mod measures;
 mod new_system;
 mod output;
+mod pack;
 mod packed;
 mod plan;
 mod prompt;
 mod prove;
+mod prune;
 mod question;
 mod replay;
 mod report;
 mod run;
+mod schema;
+mod serve;
+mod shrink;
 mod spec;
 mod stream;
 mod summary;
@@ -77,7 +85,15 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::command(&args),
         Command::Report(args) => report::command(args),
         Command::Replay(args) => replay::command(args),
+        Command::Explain(args) => explain::command(&args),
+        Command::Shrink(args) => shrink::command(&args),
+        Command::Bisect(args) => bisect::command(&args),
+        Command::Fingerprint(args) => matrix::fingerprint::command(&args),
         Command::List(args) => list::command(args),
+        Command::Serve(args) => serve::command(&args),
+        Command::Pack(args) => pack::pack(&args),
+        Command::Unpack(args) => pack::unpack(&args),
+        Command::Prune(args) => prune::command(&args),
         Command::Systems(args) => listings::systems(args.json),
         Command::NewSystem(args) => new_system::command(&args),
         Command::ClientCheck(args) => client_check::command(&args),
@@ -93,6 +109,7 @@ fn main() -> ExitCode {
         Command::Cluster(args) => vagrant::command(&args),
         Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => heal::command(&args),
+        Command::Schema(args) => schema::command(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "schism", &mut script);

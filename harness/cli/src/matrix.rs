@@ -1,17 +1,18 @@
 //! `schism matrix`: a night of runs that CI can trust.
 //!
-//! [`cells`] makes a night of a file, [`here`] says what this machine cannot do of it, [`deal`] which cells are
-//! whose; [`night`] runs them and [`record`] keeps what came of each run; [`state`] makes a cell's result of
-//! its runs, [`gate`] a night's of its cells; [`output`] tells it.
+//! [`cells`] makes a night of a file, [`here`] says what this machine cannot do of it, [`deal`]
+//! which cells are whose; [`night`] runs them and [`record`] keeps what came of each run; [`state`]
+//! makes a cell's result of its runs, [`gate`] a night's of its cells; [`output`] tells it.
 
 mod cells;
-mod child;
+pub mod child;
 mod deal;
 mod file;
 pub mod fingerprint;
 pub mod gate;
 mod here;
-mod known;
+mod init;
+pub mod known;
 mod merge;
 mod night;
 mod output;
@@ -56,6 +57,8 @@ pub struct MatrixArgs {
 enum What {
     /// Say what a night would be: its cells, what is left out and why, how long it takes
     Plan(plan::PlanArgs),
+    /// Write a matrix to begin with, known.toml, and the file of a CI or scheduler
+    Init(init::InitArgs),
 }
 
 #[derive(Debug, Args)]
@@ -70,10 +73,12 @@ struct NightArgs {
     /// Runs at a time, each in a lab of its own [default: the file's, or as cores and memory allow]
     #[arg(long, short)]
     jobs: Option<usize>,
-    /// Which night this is: a name. One that is there goes on [default: the latest that is not at its end, else the time]
+    /// Which night this is: a name. One that is there goes on [default: the latest that is not at
+    /// its end, else the time]
     #[arg(long, env = "SCHISM_NIGHT", value_name = "NAME", value_parser = plain_name)]
     night: Option<String>,
-    /// Nights to hold the figures against: folders in which some are, anywhere; may be given several times
+    /// Nights to hold the figures against: folders in which some are, anywhere; may be given
+    /// several times
     #[arg(long, value_name = "DIR")]
     baseline: Vec<PathBuf>,
     /// MiB that have to be free in the store for a run to begin
@@ -98,6 +103,7 @@ fn plain_name(text: &str) -> Result<String, String> {
 pub fn command(args: MatrixArgs) -> Result<ExitCode, Failure> {
     match args.what {
         Some(What::Plan(args)) => plan::command(&args),
+        Some(What::Init(args)) => init::command(&args),
         None => run(&args.night),
     }
 }

@@ -1,6 +1,6 @@
-//! What is measured in a run: every number that a checker gives, by its name. A system whose checkers
-//! do not give a figure does not have it, which is another thing than nought. What the numbers mean, the
-//! checkers' gauges say; nothing here knows one by name.
+//! What is measured in a run: every number that a checker gives, by its name. A system whose
+//! checkers do not give a figure does not have it, which is another thing than nought. What the
+//! numbers mean, the checkers' gauges say; nothing here knows one by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,8 @@ use checkers::gauges::{self, Described};
 use checkers::{Analysis, Better, Figure};
 use report::experiment::Measure;
 
-/// Every number of a judged run by which runs are compared: `checker/figure`, and further names where a
-/// figure has parts.
+/// Every number of a judged run by which runs are compared: `checker/figure`, and further names
+/// where a figure has parts.
 pub fn figures(analyses: &[Analysis]) -> BTreeMap<String, f64> {
     let numbers = all(analyses).map(|number| (number.path, number.value));
     numbers.collect()
@@ -70,8 +70,8 @@ pub fn units(analyses: &[Analysis]) -> BTreeMap<String, String> {
     all(analyses).map(unit).collect()
 }
 
-/// Measures for these figures, with their units: those that have a label first and in the order of the
-/// gauges, the others under their own names.
+/// Measures for these figures, with their units: those that have a label first and in the order of
+/// the gauges, the others under their own names.
 pub fn measures(units: &BTreeMap<String, String>) -> Vec<Measure> {
     let mut measures: Vec<(usize, Measure)> = units
         .iter()

@@ -1,8 +1,8 @@
 //! Files that a person asked for, by whatever name.
 //!
-//! The name may be that of a file, of a link to one, of a device or of a pipe, such as `/dev/stdout`.
-//! A file is replaced when all is written, and stays as it was if that fails; whatever else is there
-//! is written into and never replaced.
+//! The name may be that of a file, of a link to one, of a device or of a pipe, such as
+//! `/dev/stdout`. A file is replaced when all is written, and stays as it was if that fails;
+//! whatever else is there is written into and never replaced.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

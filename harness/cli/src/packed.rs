@@ -73,8 +73,9 @@ fn peek<'a>(mut from: Box<dyn Read + Send + 'a>, bytes: u64) -> io::Result<Peeke
     Ok((beginning, Box::new(again.chain(from))))
 }
 
-/// Frames of zstd one after another, as its tools write them and join them. The decoder knows of one.
-struct Zstd<R> {
+/// Frames of zstd one after another, as its tools write them and join them. The decoder knows of
+/// one.
+pub struct Zstd<R> {
     from: BufReader<R>,
     decoder: FrameDecoder,
     /// Whether a frame has begun whose checksum has not been looked at.
@@ -82,7 +83,7 @@ struct Zstd<R> {
 }
 
 impl<R: Read> Zstd<R> {
-    fn new(from: R) -> Zstd<R> {
+    pub fn new(from: R) -> Zstd<R> {
         Zstd {
             from: BufReader::with_capacity(1 << 16, from),
             decoder: FrameDecoder::new(),

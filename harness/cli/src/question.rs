@@ -12,13 +12,15 @@ pub struct QuestionArgs {
     /// What a file's operations are done to [default: told by their names and values]
     #[arg(long, short, value_name = "MODEL", value_parser = model)]
     pub model: Option<Model>,
-    /// What a file's transactions or registers are held against [default: strict-serializable, linearizable]
+    /// What a file's transactions or registers are held against [default: strict-serializable,
+    /// linearizable]
     #[arg(long, value_name = "MODEL", value_parser = consistency)]
     pub consistency_model: Option<Against>,
     /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = value)]
     pub initial: Option<Value>,
-    /// Pass over a file's operations of this name, which can have changed anything; may be given again
+    /// Pass over a file's operations of this name, which can have changed anything; may be given
+    /// again
     #[arg(long, value_name = "OPERATION")]
     pub ignore: Vec<String>,
     /// What it means that a register is read as nil: it was unwritten, or nobody knows

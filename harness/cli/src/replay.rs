@@ -1,5 +1,5 @@
-//! `schism replay`: a run once more, with the same faults at the same times, to see how often it ends
-//! as it did.
+//! `schism replay`: a run once more, with the same faults at the same times, to see how often it
+//! ends as it did.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::batch::{self, Made, default_jobs};
 use crate::chance::{self, Clear};
 use crate::exit::{Failure, code};
 use crate::flags::StoreArgs;
-use crate::judged::{Outcome, recall};
+use crate::judged::{Outcome, Repeats, recall};
 use crate::machines::Kind;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
@@ -120,6 +120,15 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
     };
     let made = batch::run_all(jobs.collect(), at_once, store.root(), enough)?;
     let replayed = told(&run, &first, &made);
+    if replayed.of > 0 && replayed.changed.is_empty() && store.holds(&run) {
+        let (alike, of, interval) = (replayed.alike, replayed.of, replayed.interval);
+        Repeats {
+            alike,
+            of,
+            interval,
+        }
+        .keep(&run, &Spec::load(&run)?)?;
+    }
     match args.json {
         true => terminal::json(&replayed),
         false => terminal::print(&text(&replayed, args.runs)),
@@ -133,7 +142,7 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
 }
 
 /// What the run was, with the faults that it had: another version might draw others.
-fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
+pub fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
     let spec = Spec::load(run)?;
     if spec.nemesis.as_deref() == Some("none") {
         return Ok(spec);
@@ -150,8 +159,8 @@ fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
     })
 }
 
-/// How many ended as the run did, of how many that ended so or have a verdict on the system: what the
-/// machine was too late for, or nobody could decide, counts neither way.
+/// How many ended as the run did, of how many that ended so or have a verdict on the system: what
+/// the machine was too late for, or nobody could decide, counts neither way.
 fn alike(first: &Outcome, made: &[Made<Again>]) -> (u64, u64) {
     let outcomes = made.iter().filter_map(|m| m.outcome.as_ref().ok());
     let tells = |verdict| matches!(verdict, Verdict::Valid | Verdict::Invalid);
@@ -164,7 +173,7 @@ fn alike(first: &Outcome, made: &[Made<Again>]) -> (u64, u64) {
     (k, n)
 }
 
-fn is_alike(first: &Outcome, other: &Outcome) -> bool {
+pub fn is_alike(first: &Outcome, other: &Outcome) -> bool {
     let shares = |kind: &String| first.anomalies.contains(kind);
     first.verdict == other.verdict
         && (first.verdict != Verdict::Invalid || other.anomalies.iter().any(shares))

@@ -1,16 +1,19 @@
 //! `schism report`: the page of a judged run, written again.
 
-use std::path::PathBuf;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use history::History;
 use history::store::Store;
 
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::{load_results, page};
+use crate::output::{self, Output};
 use crate::spec::Spec;
-use crate::{output, terminal};
+use crate::terminal;
 
 #[derive(Debug, Args)]
 pub struct ReportArgs {
@@ -20,6 +23,9 @@ pub struct ReportArgs {
     /// Write it here instead of into the run's folder
     #[arg(long, short)]
     pub output: Option<PathBuf>,
+    /// Write the run as a trace here instead, for ui.perfetto.dev
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    pub perfetto: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArgs,
 }
@@ -28,6 +34,13 @@ pub struct ReportArgs {
 pub fn command(args: ReportArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
+    if let Some(path) = args.perfetto {
+        let history = run.load().map_err(Failure::usage)?.history;
+        let fail = |e| Failure::Infra(format!("cannot write {}: {e}", path.display()));
+        trace(&path, &history).map_err(fail)?;
+        terminal::line(path.display().to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
     let spec = Spec::load(&run)?;
     let judged = load_results(&run)?;
     let history = run.load().map_err(Failure::usage)?.history;
@@ -46,4 +59,10 @@ pub fn command(args: ReportArgs) -> Result<ExitCode, Failure> {
     };
     terminal::line(path.display().to_string());
     Ok(ExitCode::SUCCESS)
+}
+
+fn trace(path: &Path, history: &History) -> io::Result<()> {
+    let mut out = BufWriter::new(Output::to(path)?);
+    report::perfetto::write(&mut out, history)?;
+    out.into_inner().map_err(|e| e.into_error())?.keep()
 }

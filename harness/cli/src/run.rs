@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::{Analysis, Budget, Checker, Verdict};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use harness::cluster::lab::{self, Entered};
-use harness::generator::Shape;
 use harness::progress::{Progress, Stop, Wish, unless, wish};
 use harness::run::{Judged, RunError, judge, record};
-use harness::scheduler::Clients;
 use harness::test::Notes;
 use history::History;
 use history::store::{Run, Store};
+use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 use workloads::scenario::{Expect, Scenario};
 
@@ -24,6 +23,7 @@ use crate::doctor;
 use crate::exit::{Failure, code};
 use crate::flags::{self, BudgetArgs, StoreArgs};
 use crate::judged::{Outcome, command_line, conclude, outcome, print};
+use crate::load::LoadArgs;
 use crate::machines::{ClusterArgs, Kind};
 use crate::plan::Plan;
 use crate::spec::{Drawing, Spec};
@@ -55,13 +55,15 @@ pub struct RunArgs {
     /// Leave out the flaw that the scenario plants
     #[arg(long, requires = "scenario")]
     pub clean: bool,
-    /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict; else the verdict's, and 1 in place of 0
+    /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict;
+    /// else the verdict's, and 1 in place of 0
     #[arg(help_heading = "Judging", long, requires = "scenario")]
     pub expect: bool,
     /// What to ask of it: see `schism workloads` [default: the system's]
     #[arg(long, short)]
     pub workload: Option<String>,
-    /// Faults: families by comma, together by plus, shapes after a colon: `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]
+    /// Faults: families by comma, together by plus, shapes after a colon:
+    /// `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]
     #[arg(help_heading = "Faults", long, short = 'f')]
     pub nemesis: Option<String>,
     /// Run exactly these faults instead of drawing some
@@ -72,7 +74,8 @@ pub struct RunArgs {
     /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
     #[arg(help_heading = "Faults", long, value_name = "NAME")]
     pub flaw: Vec<String>,
-    /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several times
+    /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several
+    /// times
     #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
     pub param: Vec<(String, String)>,
     #[command(flatten)]
@@ -80,26 +83,15 @@ pub struct RunArgs {
     /// Length of the main phase [default: 60s]
     #[arg(long, short, value_parser = flags::duration)]
     pub time_limit: Option<Duration>,
-    /// Operations offered a second, on average [default: the system's, 200 for most]
-    #[arg(help_heading = "Load", long, short, allow_negative_numbers = true)]
-    pub rate: Option<f64>,
-    /// Operations open at once: number of clients [default: the system's, 10 for most; at least one a node]
-    #[arg(help_heading = "Load", long, short)]
-    pub concurrency: Option<usize>,
-    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each operation
-    /// may be at another node [default: sticky]
-    #[arg(help_heading = "Load", long, value_name = "HOW")]
-    pub clients: Option<Clients>,
-    /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy stretches, at the
-    /// same mean rate [default: varied]
-    #[arg(help_heading = "Load", long, value_name = "SHAPE")]
-    pub load: Option<Shape>,
-    /// After this an operation is given up, its outcome unknown [default: the system's, 3s for most]
-    #[arg(help_heading = "Load", long, value_parser = flags::duration)]
-    pub op_timeout: Option<Duration>,
-    /// Once everything is healed, every node must serve again within this, and then take a write [default: the system's, 30s for most]
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Once everything is healed, every node must serve again within this, and then take a write
+    /// [default: the system's, 30s for most]
     #[arg(help_heading = "Judging", long, value_parser = flags::duration)]
     pub recovery_time: Option<Duration>,
+    /// What stays of the nodes' disks: `logs`; `data` too, if the run is not valid; `all`
+    #[arg(long, value_name = "WHAT", default_value = "logs")]
+    pub keep: Keep,
     /// Let daemons end by themselves: else a run in which one did is invalid
     #[arg(help_heading = "Judging", long)]
     pub may_crash: bool,
@@ -113,6 +105,37 @@ pub struct RunArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What stays of the nodes' disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    #[default]
+    Logs,
+    Data,
+    All,
+}
+
+impl Keep {
+    /// Whether the nodes' data folders stay. Those of a run that is valid are evidence of nothing,
+    /// and large.
+    fn data(self, verdict: Verdict) -> bool {
+        match self {
+            Keep::Logs => false,
+            Keep::Data => verdict != Verdict::Valid,
+            Keep::All => true,
+        }
+    }
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Keep::Logs => "logs",
+            Keep::Data => "data",
+            Keep::All => "all",
+        }
+    }
 }
 
 /// How long a node may be without a word from the controller before it heals itself.
@@ -162,8 +185,7 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
     // From here on there is a verdict, and nothing that goes wrong keeps it from being said.
     let mut troubles = Vec::new();
     troubles.extend(conclude(&run, &spec, &history, &judged).err());
-    if judged.verdict == Verdict::Valid {
-        // Evidence of nothing, and large.
+    if !args.keep.data(judged.verdict) {
         let discarded = lab::discard_data(&run.path().join("nodes"));
         troubles.extend(discarded.map_err(Failure::infra).err());
     }
@@ -273,7 +295,7 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
             (kind, chosen.hosts, machines.access, Some(chosen.count))
         }
     };
-    Ok(Wanted {
+    Ok(args.load.on(Wanted {
         system: args.system.clone(),
         folder: None,
         workload: args.workload.clone(),
@@ -283,11 +305,6 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
         hosts,
         access,
         time_limit: args.time_limit,
-        op_timeout: args.op_timeout,
-        rate: args.rate,
-        concurrency: args.concurrency,
-        clients: args.clients,
-        load: args.load,
         recovery_time: args.recovery_time,
         may_crash: args.may_crash,
         seed: args.seed,
@@ -295,7 +312,8 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
         flaws: args.flaw.clone(),
         scenario: None,
         clean: args.clean,
-    })
+        ..Wanted::default()
+    }))
 }
 
 /// The exit code under `--expect`. A verdict that says nothing of the system keeps its own.
@@ -316,8 +334,8 @@ struct Judging {
 }
 
 impl Judging {
-    /// Judges the run, unless the next wish to stop comes first: then it is not judged, and the run's
-    /// results say so.
+    /// Judges the run, unless the next wish to stop comes first: then it is not judged, and the
+    /// run's results say so.
     async fn unless_stopped(self, stop: &Stop) -> Result<(History, Judged), Failure> {
         let notes = Notes {
             stopped: true,

@@ -1,7 +1,8 @@
 //! `spec.json`: what was asked for, whole, so that a run can be judged, reported and repeated.
 //!
-//! Whatever starts a run starts it from a [`Spec`]: flags, scenarios and experiments are settled into
-//! one ([`crate::wanted`]), `run --spec FILE` takes one, and nothing else prints a command line.
+//! Whatever starts a run starts it from a [`Spec`]: flags, scenarios and experiments are settled
+//! into one ([`crate::wanted`]), `run --spec FILE` takes one, and nothing else prints a command
+//! line.
 
 use std::collections::BTreeMap;
 use std::fmt;

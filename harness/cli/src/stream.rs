@@ -8,8 +8,8 @@ use std::thread;
 
 use checkers::{Exhausted, Meter};
 
-/// Opens what a person named, `-` for standard input. Nothing is waited for beyond the meter's time:
-/// neither what comes through a pipe, nor its other end.
+/// Opens what a person named, `-` for standard input. Nothing is waited for beyond the meter's
+/// time: neither what comes through a pipe, nor its other end.
 pub fn open(path: &Path, meter: &Meter) -> io::Result<Box<dyn Read + Send>> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(Waiting::on(|| Ok(io::stdin()), meter)));

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use harness::units::write_duration;
 use nemeses::schedule::NemesisSpec;
-use nemeses::units::write_duration;
 use report::experiment::{Arm, Measure, Point, Sweep, Valley};
 use serde_json::{Value as Json, json};
 use workloads::params::{Kind, Param, ParamError, Params, parse_duration};
@@ -30,7 +30,8 @@ Runs that the store already has are not made again, so a sweep that was interrup
 pub struct SweepArgs {
     /// What to test: see `schism systems`
     pub system: String,
-    /// The parameter, of the system or the workload, with the first and the last of its values: `NAME=LO..HI`
+    /// The parameter, of the system or the workload, with the first and the last of its values:
+    /// `NAME=LO..HI`
     #[arg(long, short, value_name = "NAME=LO..HI", value_parser = flags::pair)]
     pub param: (String, String),
     /// How many values, both ends included

@@ -1,10 +1,10 @@
 //! The one place that prints.
 //!
 //! Much of what this program says was written by others: by daemons into their logs, by nodes, by
-//! whoever made a history or a run's folder, or gave a file its name. A terminal obeys some of what it
-//! is sent: it can be made to hide lines, to show words backwards, to rename its window, to answer as
-//! if somebody had typed. So whatever goes to stdout or stderr goes through here, where such
-//! characters are written as what they are, and where too long a text is cut in its middle.
+//! whoever made a history or a run's folder, or gave a file its name. A terminal obeys some of what
+//! it is sent: it can be made to hide lines, to show words backwards, to rename its window, to
+//! answer as if somebody had typed. So whatever goes to stdout or stderr goes through here, where
+//! such characters are written as what they are, and where too long a text is cut in its middle.
 //!
 //! A reader that has gone and a disk that is full are no reason to lose a verdict: what cannot be
 //! printed is not, and the exit code says it all the same.
@@ -85,7 +85,8 @@ fn harmless(text: &str, breaks: Breaks) -> String {
     out
 }
 
-/// Outside of its texts JSON has no such characters, and inside they may be written by their numbers.
+/// Outside of its texts JSON has no such characters, and inside they may be written by their
+/// numbers.
 fn harmless_json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -102,8 +103,8 @@ fn harmless_json(text: &str) -> String {
     out
 }
 
-/// Whether a terminal does something about the character instead of showing it: controls, marks that
-/// change the direction of writing, and what takes no room and so could not be seen.
+/// Whether a terminal does something about the character instead of showing it: controls, marks
+/// that change the direction of writing, and what takes no room and so could not be seen.
 fn obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c,

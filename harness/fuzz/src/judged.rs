@@ -63,7 +63,8 @@ pub fn judged(history: &History) {
     }
 }
 
-/// Histories with an order and without, one or two for each object, that certificates are held against.
+/// Histories with an order and without, one or two for each object, that certificates are held
+/// against.
 static HISTORIES: LazyLock<Vec<History>> = LazyLock::new(|| {
     macro_rules! texts {
         ($($name:literal)*) => {
@@ -80,8 +81,8 @@ static HISTORIES: LazyLock<Vec<History>> = LazyLock::new(|| {
     texts.iter().map(|text| read(text).history).collect()
 });
 
-/// A certificate, after a byte that says for which history. What is accepted has an order, so no engine
-/// may find that it has none; what is confirmed to have none may not be found valid.
+/// A certificate, after a byte that says for which history. What is accepted has an order, so no
+/// engine may find that it has none; what is confirmed to have none may not be found valid.
 pub fn certifies(text: &[u8]) {
     let Some((which, text)) = text.split_first() else {
         return;
@@ -104,7 +105,8 @@ pub fn certifies(text: &[u8]) {
 
 fn accepted(history: &History, certificate: Certificate) {
     let found = verify(history, &certificate);
-    // Texts are written only where something is appended: here an engine for registers would judge them.
+    // Texts are written only where something is appended: here an engine for registers would judge
+    // them.
     if found.is_ok() && certificate.model != Model::Kv {
         contradicts(
             history,
@@ -118,7 +120,8 @@ fn accepted(history: &History, certificate: Certificate) {
 
 fn impossible(history: &History, refutation: Refutation) {
     let found = refute(history, &refutation, &BUDGET);
-    // Transactions may be ordered by less than the engine asks for, which finds more wrong: no contradiction.
+    // Transactions may be ordered by less than the engine asks for, which finds more wrong: no
+    // contradiction.
     if found.is_ok() && refutation.model != Model::Kv {
         contradicts(
             history,

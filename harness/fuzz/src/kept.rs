@@ -31,7 +31,8 @@ pub fn as_json_can_say(history: &History) -> Vec<Event> {
     history.events().iter().map(event).collect()
 }
 
-/// Numbers of EDN are read as 64 bits with a sign, and events in their places: of two no time is the same.
+/// Numbers of EDN are read as 64 bits with a sign, and events in their places: of two no time is
+/// the same.
 fn edn_can_say(history: &History) -> bool {
     let fits = |n: u64| i64::try_from(n).is_ok();
     let events = history.events();

@@ -1,8 +1,8 @@
 //! What holds of every text that a reader is given, however it came about.
 //!
-//! Each target under `targets/` is one reader and calls one function from here. A text is refused with
-//! a reason, or what came of it is as the library promises; and a budget ends the reading, but changes
-//! nothing else.
+//! Each target under `targets/` is one reader and calls one function from here. A text is refused
+//! with a reason, or what came of it is as the library promises; and a budget ends the reading, but
+//! changes nothing else.
 
 mod counting;
 #[cfg(feature = "files")]
@@ -78,7 +78,8 @@ const NO_TIME: Budget = Budget {
 fn limited(format: Format, text: &[u8], found: &Result<Loaded, ReadError>) {
     let budget = some_memory(text);
     let (within, most) = counting::most(|| read_within(format, text, &budget.start()));
-    // Readers have buffers, and look at the budget now and then; that of `jsonl` reads a megabyte at once.
+    // Readers have buffers, and look at the budget now and then; that of `jsonl` reads a megabyte
+    // at once.
     let spare = if format == Format::Jsonl {
         1280 << 10
     } else {

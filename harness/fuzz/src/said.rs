@@ -1,4 +1,5 @@
-//! What controller and agent say to each other, read at both ends, and what an agent leaves on a disk.
+//! What controller and agent say to each other, read at both ends, and what an agent leaves on a
+//! disk.
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-/// A controller's lines, as the agent reads them: the same wherever the pieces end, and each refused
-/// with a reason or a request that can be said again.
+/// A controller's lines, as the agent reads them: the same wherever the pieces end, and each
+/// refused with a reason or a request that can be said again.
 pub fn requests(text: &[u8]) {
     let whole = Lines::default().feed(text);
     let size = 1 + crate::number(text) as usize % 64;
@@ -41,8 +42,8 @@ pub fn requests(text: &[u8]) {
     }
 }
 
-/// A journal that somebody left: each of its whole lines is understood or said to be none, and what is
-/// torn at its end does not count.
+/// A journal that somebody left: each of its whole lines is understood or said to be none, and what
+/// is torn at its end does not count.
 pub fn undo(text: &[u8]) {
     let left = journal::read(text, "boot");
     let lines = text.iter().filter(|byte| **byte == b'\n').count();
@@ -79,7 +80,8 @@ thread_local! {
         .expect("nothing is needed for it");
 }
 
-/// An agent's lines, as the controller hears them: whoever asks has an answer or a reason, in short.
+/// An agent's lines, as the controller hears them: whoever asks has an answer or a reason, in
+/// short.
 pub fn agent(text: &[u8]) {
     RUNTIME.with(|runtime| runtime.block_on(hear(text.to_vec())));
 }

@@ -27,8 +27,8 @@ pub fn spec(text: &[u8]) {
     }
 }
 
-/// Whether everything outside of single quotes is a letter, a digit, a harmless sign, or a quote behind
-/// a backslash.
+/// Whether everything outside of single quotes is a letter, a digit, a harmless sign, or a quote
+/// behind a backslash.
 fn plain(command: &str) -> bool {
     let mut quoted = false;
     let mut letters = command.chars();

@@ -51,8 +51,8 @@ pub fn compressed(text: &[u8]) {
     }
 }
 
-/// The stored form has two readers: a quick one for lines as they are written, and serde for all others.
-/// A blank in each line leaves all to the second.
+/// The stored form has two readers: a quick one for lines as they are written, and serde for all
+/// others. A blank in each line leaves all to the second.
 pub fn slowly(text: &[u8]) {
     let lines = text.split_inclusive(|b| *b == b'\n').enumerate();
     let slow: Vec<u8> = lines

@@ -116,7 +116,8 @@ impl Meter {
         }
     }
 
-    /// The same, and the clock is read: for work in pieces that are not longer than some milliseconds.
+    /// The same, and the clock is read: for work in pieces that are not longer than some
+    /// milliseconds.
     pub fn look(&self, bytes: u64) -> Result<(), Exhausted> {
         if bytes > self.memory_bytes {
             return Err(Exhausted::Memory);

@@ -422,8 +422,8 @@ impl Columns {
         self.times().zip(after).any(|(a, b)| a == b)
     }
 
-    /// Brings rows near: memory is quick at what it gives in order, and they will be asked for here and
-    /// there. It takes less than it saves from some hundred rows on.
+    /// Brings rows near: memory is quick at what it gives in order, and they will be asked for here
+    /// and there. It takes less than it saves from some hundred rows on.
     pub fn fetch(&self, rows: Range<u32>) {
         const LINE: usize = 64;
         fn touch<T>(of: &[T], rows: &Range<usize>, number: impl Fn(&T) -> u64) -> u64 {

@@ -1,8 +1,8 @@
 //! EDN, as Clojure's programs print it: Jepsen's, Knossos's and Elle's histories are written so.
 //!
-//! Only what a [`Value`] can hold is kept: keywords, symbols, characters and floats become text, sets
-//! and sequences become lists, and a tag is passed over for what it stands before. Maps whose keys
-//! are keywords, among them Jepsen's records (`#jepsen.history.Op{...}`), become maps of text.
+//! Only what a [`Value`] can hold is kept: keywords, symbols, characters and floats become text,
+//! sets and sequences become lists, and a tag is passed over for what it stands before. Maps whose
+//! keys are keywords, among them Jepsen's records (`#jepsen.history.Op{...}`), become maps of text.
 //!
 //! JSON is read by the same reader: [`Reader::json`] passes over colons as it does over commas, and
 //! calls nil `null`.
@@ -30,15 +30,15 @@ pub struct Wrong {
     pub exhausted: Option<Exhausted>,
 }
 
-/// Deeper than anything that a history means, and as deep as the stored form can say: its parser takes
-/// 127 levels, of which the event is one, and a key may add another.
+/// Deeper than anything that a history means, and as deep as the stored form can say: its parser
+/// takes 127 levels, of which the event is one, and a key may add another.
 pub const DEEPEST: usize = 124;
 
 /// A symbol, keyword or number is shorter, in characters.
 const LONGEST_TOKEN: usize = 1 << 16;
 
-/// What a value may take: a list has up to twice the room that it needs, and more while it grows; then
-/// it is made into words.
+/// What a value may take: a list has up to twice the room that it needs, and more while it grows;
+/// then it is made into words.
 const VALUE_BYTES: u64 = 5 * size_of::<Value>() as u64;
 
 /// What a word may take on the stack and in the arena, both of which grow by doubling.

@@ -139,8 +139,8 @@ pub struct Event {
     /// read was true: a log slot, a revision, for a chain `[height, position, block, tx]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Value>,
-    /// When the plan had it begin, of an invocation: later operations of a system that hangs are late,
-    /// and what they waited before they were called is part of what they took.
+    /// When the plan had it begin, of an invocation: later operations of a system that hangs are
+    /// late, and what they waited before they were called is part of what they took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Time>,
 }

@@ -9,9 +9,10 @@
 //! ok     f=partition {fault 3, action "heal", receipt {..}}            it is undone
 //! ```
 //!
-//! `fail` in place of `ok` means that it could not be done (or undone); `info` that it was passed over,
-//! because there was nobody to do it to, such as no leader, or because its time was over before it could begin. A fault with no span of its own (kill and restart of a daemon) is the time
-//! from kill to restart.
+//! `fail` in place of `ok` means that it could not be done (or undone); `info` that it was passed
+//! over, because there was nobody to do it to, such as no leader, or because its time was over
+//! before it could begin. A fault with no span of its own (kill and restart of a daemon) is the
+//! time from kill to restart.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,8 +43,8 @@ pub struct Note {
     /// Evidence by a second path that it took hold, or that it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
-    /// When the first agent said that it had done its part, in nanoseconds of the history. The event
-    /// itself is later: it waits for all agents, and for the receipt.
+    /// When the first agent said that it had done its part, in nanoseconds of the history. The
+    /// event itself is later: it waits for all agents, and for the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_force_ns: Option<u64>,
 }
@@ -126,7 +127,8 @@ impl Span {
         self.until != Time::MAX
     }
 
-    /// `kill n1`, `partition: n1 | n2 n3`: the label, behind its family where it does not begin with it.
+    /// `kill n1`, `partition: n1 | n2 n3`: the label, behind its family where it does not begin
+    /// with it.
     pub fn told(&self) -> String {
         match self.label.starts_with(self.family.as_str()) {
             true => self.label.clone(),

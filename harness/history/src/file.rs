@@ -1,8 +1,8 @@
 //! Files that are there whole or not at all, and files that are what they are taken for.
 //!
-//! A run's folder may be somebody else's, and whoever prepared it may have put links and pipes where
-//! files are expected. So what is written gets a name of its own that nobody can foresee, is created
-//! by us alone, and takes its place by rename; and what is read has to be a file.
+//! A run's folder may be somebody else's, and whoever prepared it may have put links and pipes
+//! where files are expected. So what is written gets a name of its own that nobody can foresee, is
+//! created by us alone, and takes its place by rename; and what is read has to be a file.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::{Exhausted, Meter, Value};
 
-/// At most so many bytes of memory for one of the text: `[1,1,...]` becomes a list with a [`Value`] for
-/// each two, which is copied when it grows.
+/// At most so many bytes of memory for one of the text: `[1,1,...]` becomes a list with a [`Value`]
+/// for each two, which is copied when it grows.
 const BYTES_FOR_ONE: u64 = 3 * size_of::<Value>() as u64 / 2;
 
-/// The same told by what is seen: values stand behind these, and each is in a list that is copied when it grows; what
-/// a text or a number has is held once, and perhaps copied. So many short entries take less than the most that as
-/// many bytes can.
+/// The same told by what is seen: values stand behind these, and each is in a list that is copied
+/// when it grows; what a text or a number has is held once, and perhaps copied. So many short
+/// entries take less than the most that as many bytes can.
 fn bytes_for(seen: &[u8]) -> u64 {
     let begins = |b: &&u8| matches!(b, b',' | b':' | b'[' | b'{');
     let values = seen.iter().filter(begins).count() as u64;
@@ -86,7 +86,8 @@ impl<R: Read> Read for Ticking<'_, R> {
     }
 }
 
-/// serde_json says "at line 1 column 5", counting within our one line; the caller knows the real line.
+/// serde_json says "at line 1 column 5", counting within our one line; the caller knows the real
+/// line.
 pub(crate) fn reason(e: &serde_json::Error) -> String {
     let text = e.to_string();
     match text.rfind(" at line ") {
@@ -105,8 +106,8 @@ mod tests {
     fn a_million_short_entries_are_no_more_than_they_take() {
         let entry = r#"{"key":1234567,"ops":[12345678]},"#;
         let text = format!("[{}null]", entry.repeat(20_000));
-        // A million of them within two thirds of what a budget has by default: seven values each, for which lists have
-        // up to three times the room while they grow.
+        // A million of them within two thirds of what a budget has by default: seven values each,
+        // for which lists have up to three times the room while they grow.
         let memory_bytes = Budget::default().memory_bytes * 2 / 3 / 50;
         let budget = Budget {
             memory_bytes,

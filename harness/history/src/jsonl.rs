@@ -6,11 +6,13 @@
 //! {"index":1,"time":9731,"process":0,"type":"ok","f":"write","value":[3,17],"node":"n1"}
 //! ```
 //!
-//! `began_ns` is what the monotonic clock of the controller's machine showed at time 0, so that what
-//! nodes on the same machine recorded by that clock can be put beside the events. It may be missing.
+//! `began_ns` is what the monotonic clock of the controller's machine showed at time 0, so that
+//! what nodes on the same machine recorded by that clock can be put beside the events. It may be
+//! missing.
 //!
-//! The place of an event is its order (see [`crate::order`]), unless the header says `"equal_times":"overlap"`:
-//! what was made of a file of operations, of which only times are known, says so.
+//! The place of an event is its order (see [`crate::order`]), unless the header says
+//! `"equal_times":"overlap"`: what was made of a file of operations, of which only times are known,
+//! says so.
 //!
 //! A controller that is killed can tear at most the last line. [`read`] drops a torn last line and
 //! says so; anything else that is not as above is an error with its line and column.

@@ -1,10 +1,9 @@
 //! A run at rest: what happened, in the order in which it was seen, and where it is kept.
 //!
 //! Start with [`Event`] and [`History`]; [`Op`] is an invocation joined to its completion;
-//! [`fault`] and [`mark`] read back what the harness itself has to say; [`jsonl`] is the stored form
-//! and [`store`] the folder of a run. A [`Budget`] limits what reading may cost, and then what
-//! judging may.
-//! Nothing here is asynchronous, and nothing judges.
+//! [`fault`] and [`mark`] read back what the harness itself has to say; [`jsonl`] is the stored
+//! form and [`store`] the folder of a run. A [`Budget`] limits what reading may cost, and then what
+//! judging may. Nothing here is asynchronous, and nothing judges.
 
 mod budget;
 pub mod columns;

@@ -1,6 +1,6 @@
-//! What the harness itself has to say of a run, beside its faults: which part of the run begins, that
-//! a daemon ended by itself, whether a node came back, what of the plan was never offered, that the machine
-//! was late, that somebody stopped the run.
+//! What the harness itself has to say of a run, beside its faults: which part of the run begins,
+//! that a daemon ended by itself, whether a node came back, what of the plan was never offered,
+//! that the machine was late, that somebody stopped the run.
 //!
 //! Each is one event of process `nemesis`, type `info`, and no operation:
 //!
@@ -214,8 +214,8 @@ pub fn limit(marks: &[Placed]) -> Option<Duration> {
     })
 }
 
-/// The main phase from its beginning to its end, which is the history's where nothing came after it;
-/// none if the history does not say when it began.
+/// The main phase from its beginning to its end, which is the history's where nothing came after
+/// it; none if the history does not say when it began.
 pub fn main_phase(history: &History) -> Option<(Time, Time)> {
     let marks = marks(history);
     let from = began(&marks, Phase::Main)?;

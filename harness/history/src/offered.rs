@@ -1,7 +1,9 @@
-//! What became of the plan of operations: how many were due, and how many of them nobody was free to ask.
+//! What became of the plan of operations: how many were due, and how many of them nobody was free
+//! to ask.
 //!
-//! It is said by a [mark](crate::mark): now and then while anything is left out, so that it is known of a run
-//! that was cut short too, and at the end of the phase. Numbers are those since the phase began.
+//! It is said by a [mark](crate::mark): now and then while anything is left out, so that it is
+//! known of a run that was cut short too, and at the end of the phase. Numbers are those since the
+//! phase began.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,8 @@ pub struct Offered {
     pub due: u64,
     /// Those that were invoked.
     pub offered: u64,
-    /// Not offered, because no client was free at their node in time. Nodes without any are left out.
+    /// Not offered, because no client was free at their node in time. Nodes without any are left
+    /// out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub busy: BTreeMap<Name, u64>,
     /// Not offered, because the harness itself was late.

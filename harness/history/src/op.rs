@@ -20,8 +20,9 @@ pub enum Outcome {
     Info,
 }
 
-/// Operations by which the harness looks at a system, and asks nothing of it: decided logs and traces
-/// and counts of refused blocks at the end, heads of chains all along. They are no service, and no client's.
+/// Operations by which the harness looks at a system, and asks nothing of it: decided logs and
+/// traces and counts of refused blocks at the end, heads of chains all along. They are no service,
+/// and no client's.
 pub const OBSERVATIONS: [&str; 4] = ["log", "trace", "head", "refused"];
 
 /// An invocation with its completion.
@@ -44,7 +45,8 @@ pub struct Op {
     /// still take effect at any later time.
     pub ret: Time,
     pub error: Option<String>,
-    /// Where in the system's own order it took effect, if the answer said; none unless `outcome` is ok.
+    /// Where in the system's own order it took effect, if the answer said; none unless `outcome` is
+    /// ok.
     pub version: Option<Value>,
     /// When it was to be called by the plan, if there was one.
     pub due: Option<Time>,
@@ -61,9 +63,10 @@ impl Op {
         self.outcome != Outcome::Info
     }
 
-    /// Whether it had surely ended when `later` began: the one definition of order that engines, certificates and
-    /// their verifiers share. Equal stamps of two clients overlap, since nobody knows which came first; but a client
-    /// asks one thing after the other, whatever the grain of the stamps.
+    /// Whether it had surely ended when `later` began: the one definition of order that engines,
+    /// certificates and their verifiers share. Equal stamps of two clients overlap, since nobody
+    /// knows which came first; but a client asks one thing after the other, whatever the grain of
+    /// the stamps.
     ///
     /// ```text
     /// P0  |-write 1-|-write 2-|      write 1 precedes write 2; the read of that very moment overlaps both,
@@ -221,7 +224,8 @@ impl History {
         self
     }
 
-    /// A history for each key of its operations, of the same events; operations without a key are of none.
+    /// A history for each key of its operations, of the same events; operations without a key are
+    /// of none.
     pub fn by_key<K: Eq + Hash + Clone>(
         &self,
         key: impl Fn(Row) -> Option<K>,
@@ -292,8 +296,8 @@ impl History {
         self
     }
 
-    /// When a reading of that clock, taken on that machine, was; none if the history does not tell, or
-    /// it was before time 0.
+    /// When a reading of that clock, taken on that machine, was; none if the history does not tell,
+    /// or it was before time 0.
     pub fn time_of(&self, monotonic_ns: u64) -> Option<Time> {
         Some(Time(monotonic_ns.checked_sub(self.began_ns?)?))
     }
@@ -354,7 +358,8 @@ impl History {
         there.then(|| self.columns.event(self.columns.cursor().row(index)))
     }
 
-    /// The operation whose invocation is event `index`, made by itself: for who needs a few of many.
+    /// The operation whose invocation is event `index`, made by itself: for who needs a few of
+    /// many.
     pub fn find(&self, index: u64) -> Option<Op> {
         let pair = |pair: &Pair| u64::from(pair.invocation).cmp(&index);
         let pair = self.pairs[self.pairs.binary_search_by(pair).ok()?];

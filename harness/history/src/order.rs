@@ -1,8 +1,9 @@
 //! The place in a file of events is their order.
 //!
-//! Jepsen, Knossos and Elle order events by their index, whatever the times say: clocks are coarse, and
-//! some recorders stamp an event before they queue for the place where it is written. So a time that is
-//! not later than the one before is raised to just behind it, and no two events share a time.
+//! Jepsen, Knossos and Elle order events by their index, whatever the times say: clocks are coarse,
+//! and some recorders stamp an event before they queue for the place where it is written. So a time
+//! that is not later than the one before is raised to just behind it, and no two events share a
+//! time.
 //!
 //! Files of operations, with call and return, have no such order: there, equal times overlap.
 

@@ -1,8 +1,9 @@
 //! Sorting what is nearly in order, under a budget.
 //!
-//! Histories are recorded as time goes by, so what is made of them is out of order only locally: runs
-//! that fit into a cache are sorted by themselves, and then merged two by two, where they overlap.
-//! Between runs, and within merges, the budget is asked, which it cannot be while the standard library sorts.
+//! Histories are recorded as time goes by, so what is made of them is out of order only locally:
+//! runs that fit into a cache are sorted by themselves, and then merged two by two, where they
+//! overlap. Between runs, and within merges, the budget is asked, which it cannot be while the
+//! standard library sorts.
 
 use crate::{Exhausted, Meter};
 
@@ -29,8 +30,9 @@ pub fn sort_within<T: Copy, K: Ord>(
     Ok(())
 }
 
-/// Sorts by `key` what is spread evenly: by `number`, which must not fall where the key rises. Items are
-/// dealt out by number, and then only those that came together are sorted. What is equal keeps its order.
+/// Sorts by `key` what is spread evenly: by `number`, which must not fall where the key rises.
+/// Items are dealt out by number, and then only those that came together are sorted. What is equal
+/// keeps its order.
 pub fn sort_spread_within<T: Copy, K: Ord>(
     mut items: Vec<T>,
     number: impl Fn(&T) -> u64,

@@ -33,6 +33,16 @@ pub enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("no run {name:?} in {store}: `schism list` shows what is there")]
     NoSuchRun { name: String, store: PathBuf },
+    #[error("there is no run in {store} yet, so none is the latest: `schism run` makes one")]
+    NoRunYet { store: PathBuf },
+    #[error("there is no file or folder {name}, and no run of that name in {store}")]
+    NoSuchPath { name: String, store: PathBuf },
+    #[error("{path} is a store and no run: name one of its runs, such as {path}/{run}")]
+    IsStore { path: PathBuf, run: String },
+    #[error(
+        "{path} is no run: it has no spec.json, and no history of a name that tools give theirs"
+    )]
+    NoRun { path: PathBuf },
     #[error("{path}: {source}")]
     History {
         path: PathBuf,
@@ -53,6 +63,20 @@ pub struct Store {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     path: PathBuf,
+}
+
+/// A folder as a run, if it is one: what was asked is written before anything else.
+fn is_run(path: PathBuf) -> Result<Run, StoreError> {
+    if path.join("spec.json").exists() {
+        return Ok(Run { path });
+    }
+    match Store::new(&path).list()?.pop() {
+        Some(run) => Err(StoreError::IsStore {
+            run: run.name(),
+            path,
+        }),
+        None => Err(StoreError::NoRun { path }),
+    }
 }
 
 impl Store {
@@ -97,8 +121,8 @@ impl Store {
         unreachable!("the loop ends by returning")
     }
 
-    /// Replaced by rename, so that a reader never finds it missing. Where somebody has put something
-    /// else under that name, it stays; see [`Store::open`].
+    /// Replaced by rename, so that a reader never finds it missing. Where somebody has put
+    /// something else under that name, it stays; see [`Store::open`].
     fn point_latest(&self, name: &str) -> io::Result<()> {
         if self.latest_is_foreign() {
             return Ok(());
@@ -118,8 +142,8 @@ impl Store {
         there.is_ok_and(|there| !there.is_symlink())
     }
 
-    /// A run by its name, `latest`, or the path of its folder. Where `latest` is not the link that it
-    /// should be, the names say which run is the latest.
+    /// A run by its name, `latest`, or the path of its folder. Where `latest` is not the link that
+    /// it should be, the names say which run is the latest.
     pub fn open(&self, name: &str) -> Result<Run, StoreError> {
         if name == LATEST && self.latest_is_foreign() {
             let mut runs = self.list()?;
@@ -134,12 +158,16 @@ impl Store {
                     path: candidate,
                     source,
                 })?;
-                return Ok(Run { path });
+                return is_run(path);
             }
         }
-        Err(StoreError::NoSuchRun {
-            name: name.to_string(),
-            store: self.root.clone(),
+        let (name, store) = (name.to_string(), self.root.clone());
+        Err(match name.as_str() {
+            LATEST if self.list()?.is_empty() => StoreError::NoRunYet { store },
+            path if path.contains('/') || Path::new(path).extension().is_some() => {
+                StoreError::NoSuchPath { name, store }
+            }
+            _ => StoreError::NoSuchRun { name, store },
         })
     }
 
@@ -214,6 +242,11 @@ impl Run {
 
     pub fn report(&self) -> PathBuf {
         self.path.join("report.html")
+    }
+
+    /// How often the run came out the same when it was repeated.
+    pub fn repeats(&self) -> PathBuf {
+        self.path.join("repeats.json")
     }
 
     pub fn node(&self, name: &str) -> PathBuf {

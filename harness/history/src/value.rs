@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Name;
 
-/// A value of a history. JSON's and EDN's common ground: maps keep their order and may have any key.
+/// A value of a history. JSON's and EDN's common ground: maps keep their order and may have any
+/// key.
 ///
 /// A keyed operation (one register of many) carries `[key, value]`, as Jepsen's `independent` does;
 /// a compare-and-set carries `[from, to]`.
@@ -112,7 +113,8 @@ impl Value {
         }
     }
 
-    /// Any serialisable thing as a value, by way of JSON. Floats, which no checker compares, become text.
+    /// Any serialisable thing as a value, by way of JSON. Floats, which no checker compares, become
+    /// text.
     pub fn from_serde<T: Serialize>(thing: &T) -> Result<Value, serde_json::Error> {
         Ok(serde_json::to_value(thing)?.into())
     }

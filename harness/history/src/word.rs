@@ -10,8 +10,8 @@
 //! place in the arena                         SPILT   everything else
 //! ```
 //!
-//! What is not spilt is equal iff its words are equal. What is spilt begins, in the arena, with a word
-//! that tells its kind and length; then come its parts.
+//! What is not spilt is equal iff its words are equal. What is spilt begins, in the arena, with a
+//! word that tells its kind and length; then come its parts.
 
 use crate::{Name, Value};
 
@@ -447,7 +447,8 @@ mod tests {
             let pair = arena.get(x).as_pair().map(|(p, q)| (p.to_value(), q.to_value()));
             prop_assert_eq!(pair, a.as_pair().map(|(p, q)| (p.clone(), q.clone())));
             prop_assert_eq!(arena.get(x).items().map(|i| i.len()), a.as_list().map(<[Value]>::len));
-            // Equal values, stored apart, have equal words unless they are spilt, and then both are.
+            // Equal values, stored apart, have equal words unless they are spilt, and then both
+            // are.
             let mut other = Arena::default();
             other.text("something in front");
             let again = other.value(&a);

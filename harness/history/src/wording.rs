@@ -1,10 +1,11 @@
-//! Sentences with counts and times in them: what every text for people is made with, so that none says
-//! `1 keys`, `a order inverted` or `-0.0 s`.
+//! Sentences with counts and times in them: what every text for people is made with, so that none
+//! says `1 keys`, `a order inverted` or `-0.0 s`.
 
 use std::fmt::Display;
 use std::time::Duration;
 
-/// `0 keys`, `1 key`, `2 keys`, `1 history`, `2 histories`: a count with its noun, of which one is given.
+/// `0 keys`, `1 key`, `2 keys`, `1 history`, `2 histories`: a count with its noun, of which one is
+/// given.
 pub fn counted(n: impl Into<Count>, one: &str) -> String {
     let n = n.into().0;
     format!("{n} {}", noun(n, one))
@@ -36,8 +37,9 @@ pub fn times(n: impl Into<Count>) -> String {
     }
 }
 
-/// `1 anomaly: stale read`, `3 anomalies, the first: stale read`. What things are called is put behind a colon,
-/// for not every name goes with an article: `order inverted`, `two values in one slot`.
+/// `1 anomaly: stale read`, `3 anomalies, the first: stale read`. What things are called is put
+/// behind a colon, for not every name goes with an article: `order inverted`,
+/// `two values in one slot`.
 pub fn with_first(n: impl Into<Count> + Copy, one: &str, first: &str) -> String {
     match n.into().0 {
         0 => counted(n, one),

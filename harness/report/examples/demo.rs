@@ -1,4 +1,5 @@
-//! Writes the report of a made-up run, to look at: `cargo run -p report --example demo -- out.html [valid]`.
+//! Writes the report of a made-up run, to look at:
+//! `cargo run -p report --example demo -- out.html [valid]`.
 
 #[path = "../tests/it/fabricated.rs"]
 mod fabricated;

@@ -13,14 +13,15 @@
 //!
 //! [`experiment`] has the pages of many runs: two systems side by side, one along a parameter.
 //!
-//! Read `page` for the order of things, `reading`, `scene` and `timeline` for the drawing of an anomaly, `charts` for the
-//! run at a glance.
+//! Read `page` for the order of things, `reading`, `scene` and `timeline` for the drawing of an
+//! anomaly, `charts` for the run at a glance.
 
 mod arrow;
 mod charts;
 pub mod experiment;
 mod page;
 mod palette;
+pub mod perfetto;
 mod picture;
 mod reading;
 mod sample;
@@ -49,6 +50,8 @@ pub struct Input<'a> {
     pub origin: Origin,
     /// The command line that repeats the run, or judges the file again; empty if there is none.
     pub command: &'a str,
+    /// How often it ended alike when it was run again, where somebody tried.
+    pub repeated: Option<&'a str>,
     /// What was asked, as the run's folder keeps it: seed, versions, parameters, nemeses, flaws.
     /// Any shape; an object is shown as a table of dotted names.
     pub spec: &'a Json,

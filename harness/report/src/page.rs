@@ -1,4 +1,5 @@
-//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was asked, operations.
+//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was
+//! asked, operations.
 
 use std::fmt::{self, Write};
 
@@ -94,7 +95,8 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     )
 }
 
-/// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take these for its own.
+/// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take
+/// these for its own.
 fn title(input: &crate::Input) -> String {
     let mut title = match (input.system, input.workload) {
         (system, "") => clip(system, 80),
@@ -113,8 +115,8 @@ fn title(input: &crate::Input) -> String {
     title
 }
 
-/// Everything up to the body. The policy forbids every request: whatever a hostile history slips in,
-/// nothing leaves the page.
+/// Everything up to the body. The policy forbids every request: whatever a hostile history slips
+/// in, nothing leaves the page.
 pub fn head(
     out: &mut String,
     class: &str,
@@ -203,6 +205,7 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
         Esc(capital(input.verdict.meaning())),
     )?;
     because(out, run)?;
+    provenance(out, input.spec)?;
     let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
     let tally = run.stats.tally;
     let faults = match run.spans.len() {
@@ -266,7 +269,49 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
             Esc(clip(input.command, 4000))
         )?;
     }
+    if let Some(repeated) = input.repeated {
+        writeln!(
+            out,
+            "<p class=\"repeated\">It ended so again {}.</p>",
+            Esc(clip(repeated, 200))
+        )?;
+    }
     writeln!(out, "</header>")
+}
+
+/// What exactly was tested, where and when, as far as it is known.
+fn provenance(out: &mut String, spec: &Json) -> fmt::Result {
+    let text = |value: &Json| match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(n) => Some(n.to_string()),
+        _ => None,
+    };
+    let at = |path: &str| spec.pointer(path).and_then(text);
+    let mut parts = Vec::new();
+    let versions = spec.get("versions").and_then(Json::as_array);
+    parts.extend(versions.into_iter().flatten().filter_map(text));
+    let programs = spec.get("programs").and_then(Json::as_object);
+    for (name, hash) in programs.into_iter().flatten() {
+        let hash = text(hash).unwrap_or_default();
+        let start: String = hash.chars().take(12).collect();
+        parts.push(format!("{name} SHA-256 {start}"));
+    }
+    parts.extend(at("/seed").map(|seed| format!("seed {seed}")));
+    parts.extend(at("/cluster").map(|cluster| format!("on {cluster}")));
+    let machine = ["/machine/arch", "/machine/kernel"].map(at);
+    parts.extend(machine.into_iter().flatten());
+    // To the second.
+    let created = at("/created").map(|text| text.chars().take(19).collect::<String>());
+    parts.extend(created.map(|time| format!("{} UTC", time.replace('T', " "))));
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let parts = parts.iter().take(16).map(|part| clip(part, 100));
+    writeln!(
+        out,
+        "<p class=\"provenance\">{}</p>",
+        Esc(parts.collect::<Vec<_>>().join(" · "))
+    )
 }
 
 fn no_fault(run: &Run) -> &'static str {
@@ -385,8 +430,8 @@ fn capital(text: &str) -> String {
     }
 }
 
-/// The checker, and what tells an anomaly apart from others of its kind: where and when it was there
-/// to be seen.
+/// The checker, and what tells an anomaly apart from others of its kind: where and when it was
+/// there to be seen.
 fn found_by(run: &Run, analysis: &Analysis, anomaly: &Anomaly) -> String {
     let mut text = clip(&analysis.checker, 60);
     let named = timeline::named(run, anomaly);

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use history::fault::Span;
 
-/// How many colours there are, `--fam0` and so on in the style sheet; later families share `--other`.
+/// How many colours there are, `--fam0` and so on in the style sheet; later families share
+/// `--other`.
 const COLOURS: usize = 7;
 
 /// The class of everything that belongs to a family. Of its name only what a class can have.

@@ -1,5 +1,5 @@
-//! Pictures of what operations on a time axis do not show: circles of transactions, what nodes say of
-//! one slot, branches of a chain, and how long a value was there.
+//! Pictures of what operations on a time axis do not show: circles of transactions, what nodes say
+//! of one slot, branches of a chain, and how long a value was there.
 
 mod cycle;
 mod lives;

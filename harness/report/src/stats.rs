@@ -1,4 +1,5 @@
-//! What a run comes to in numbers: totals, latencies by f, errors by code, and everything in bins of time.
+//! What a run comes to in numbers: totals, latencies by f, errors by code, and everything in bins
+//! of time.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -18,7 +18,8 @@ const BAR_PX: f64 = 19.0;
 /// Most bars on top of each other within one family: beyond, they share the last place.
 const MAX_DEEP: usize = 6;
 
-/// When a fault was in force, for drawing: from where it held (or was tried) to where it was healed.
+/// When a fault was in force, for drawing: from where it held (or was tried) to where it was
+/// healed.
 pub fn in_force(span: &Span) -> (Time, Time) {
     (span.held_from.unwrap_or(span.from), span.until)
 }

@@ -1,4 +1,5 @@
-//! Text on its way into the page: escaped, cut to a bearable length, and numbers as people read them.
+//! Text on its way into the page: escaped, cut to a bearable length, and numbers as people read
+//! them.
 
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
@@ -39,7 +40,8 @@ fn is_disruptive(c: char) -> bool {
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// JSON that can stand inside a `<script>` element: nothing in it ends the element or opens a comment.
+/// JSON that can stand inside a `<script>` element: nothing in it ends the element or opens a
+/// comment.
 pub fn script_json(json: &serde_json::Value) -> String {
     let mut out = String::new();
     for c in json.to_string().chars() {

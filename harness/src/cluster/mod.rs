@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use history::Name;
 use thiserror::Error;
 
+use crate::at_once::at_once;
 use crate::control::Agent;
 
 /// A machine of the cluster.
@@ -104,4 +105,26 @@ pub enum ClusterError {
     Nodes(Vec<(Name, String)>),
     #[error("{0}")]
     Whole(String),
+}
+
+/// Runs one future for each node, all at once, and returns their results in the nodes' order, or
+/// every node's failure.
+async fn on_all<T, F>(work: impl Iterator<Item = (Name, F)>) -> Result<Vec<T>, ClusterError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, String>> + Send + 'static,
+{
+    let named = work.map(|(name, work)| async move { (name, work.await) });
+    let mut failed = Vec::new();
+    let mut done = Vec::new();
+    for (name, result) in at_once(named).await {
+        match result {
+            Ok(value) => done.push(value),
+            Err(why) => failed.push((name, why)),
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(done),
+        false => Err(ClusterError::Nodes(failed)),
+    }
 }

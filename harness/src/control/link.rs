@@ -1,8 +1,9 @@
 //! What carries a session: a link after the other, and what has to be said again on the next.
 //!
-//! Lines are counted at both ends. When a link is lost, each side tells the other on the next one how many
-//! lines it has, and goes on behind them: no request is ever handed to the agent twice, and no
-//! answer is missed. Whether the node has given up meanwhile is the agent's to say, never assumed.
+//! Lines are counted at both ends. When a link is lost, each side tells the other on the next one
+//! how many lines it has, and goes on behind them: no request is ever handed to the agent twice,
+//! and no answer is missed. Whether the node has given up meanwhile is the agent's to say, never
+//! assumed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -347,7 +348,8 @@ async fn listen(from: &mut (impl AsyncBufRead + Unpin), counts: &Counts, ear: &i
     }
 }
 
-/// Writes lines until it is dropped. When nobody can send any more it takes its leave and closes; `over` then.
+/// Writes lines until it is dropped. When nobody can send any more it takes its leave and closes;
+/// `over` then.
 async fn speak(
     to: &mut Option<Box<dyn AsyncWrite + Send + Unpin>>,
     lines: &mut UnboundedReceiver<Vec<u8>>,

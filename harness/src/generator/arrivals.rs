@@ -1,8 +1,8 @@
 //! When operations are due: a plan that depends on the seed alone, and not on how fast anybody
 //! answers.
 //!
-//! Load that never varies meets few bugs: operations rarely overlap, and nothing ever queues. So the
-//! plan goes through stretches of a second or more, in turn, and keeps its mean rate over them:
+//! Load that never varies meets few bugs: operations rarely overlap, and nothing ever queues. So
+//! the plan goes through stretches of a second or more, in turn, and keeps its mean rate over them:
 //!
 //! ```text
 //! even    .  . .   .  .. .  .  .    gaps between nothing and twice the mean
@@ -76,9 +76,9 @@ pub struct Arrival {
 
 /// Operations that are due one after the other, for ever.
 ///
-/// They are drawn as if the rate never varied, a place for each on a line of operations, and the line is
-/// then laid along the time, which passes more slowly in quiet stretches: so the mean is kept however
-/// short a stretch is.
+/// They are drawn as if the rate never varied, a place for each on a line of operations, and the
+/// line is then laid along the time, which passes more slowly in quiet stretches: so the mean is
+/// kept however short a stretch is.
 pub struct Arrivals {
     rng: ChaCha8Rng,
     /// Mean time between two.

@@ -1,5 +1,5 @@
-//! Generators: what to ask next. Pure: time, free processes and randomness come in. When it is asked is
-//! not theirs to say: see [`Arrivals`].
+//! Generators: what to ask next. Pure: time, free processes and randomness come in. When it is
+//! asked is not theirs to say: see [`Arrivals`].
 
 mod arrivals;
 mod combinators;

@@ -40,8 +40,8 @@ pub fn simulate(
     run(scheduler, world).0
 }
 
-/// The same at a pace, until `end`, by `workers` workers at `nodes` nodes, which are called n1, n2 and so
-/// on; with what became of the plan.
+/// The same at a pace, until `end`, by `workers` workers at `nodes` nodes, which are called n1, n2
+/// and so on; with what became of the plan.
 pub fn paced(
     generator: impl Generator + 'static,
     pace: Pace,
@@ -164,7 +164,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// One of five nodes refuses at once, the others take their time: it is asked as often as they are.
+    /// One of five nodes refuses at once, the others take their time: it is asked as often as they
+    /// are.
     #[test]
     fn a_node_that_refuses_at_once_is_asked_no_more_often_than_others() {
         for clients in Clients::ALL {
@@ -187,7 +188,8 @@ mod tests {
         }
     }
 
-    /// Its clients all wait: what else was due at it is counted there, and no other node is asked instead.
+    /// Its clients all wait: what else was due at it is counted there, and no other node is asked
+    /// instead.
     #[test]
     fn what_finds_no_client_at_its_node_is_counted_there_and_goes_nowhere_else() {
         let pace = pace(100.0, Clients::Sticky);

@@ -292,7 +292,8 @@ async fn from_the_main_phase_on_what_was_recorded_is_kept_and_says_who_stopped_i
             let found = Completeness::default().check(&history, &Budget::default());
             assert_eq!(found.verdict, Verdict::Unknown);
             assert!(found.summary.starts_with("stopped "), "{}", found.summary);
-            // Once only: what comes after the main phase is there, as far as it was not stopped too.
+            // Once only: what comes after the main phase is there, as far as it was not stopped
+            // too.
             if hangs == Hangs::Main {
                 let last = history.ops().iter().any(|op| op.f == "last read");
                 assert_eq!(last, times == 1);

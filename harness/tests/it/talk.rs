@@ -131,8 +131,8 @@ fn find(folder: &Path, which: &dyn Fn(&fs::Metadata) -> bool, found: &mut Vec<Pa
     }
 }
 
-/// The programs of a lab, in the folder that this test was built into: building the whole workspace's
-/// tests builds them too.
+/// The programs of a lab, in the folder that this test was built into: building the whole
+/// workspace's tests builds them too.
 fn programs() -> [PathBuf; 2] {
     let test = std::env::current_exe().expect("this program has a path");
     let profile = test.ancestors().nth(2).expect("it lies in PROFILE/deps");

@@ -1,5 +1,5 @@
-//! How far a daemon's wall clock is off, as it is seen from outside: by the agent, and by asking the
-//! system itself.
+//! How far a daemon's wall clock is off, as it is seen from outside: by the agent, and by asking
+//! the system itself.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,10 +9,10 @@ use agent::protocol::{Clocks, Request};
 use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nemesis::World;
+use harness::units::write_delta;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::sights::Sights;
-use crate::units::write_delta;
 
 /// For the system to say what time it is: it may be stopped by another fault.
 const ASK_PATIENCE: Duration = Duration::from_millis(1_000);

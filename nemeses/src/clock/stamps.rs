@@ -1,5 +1,5 @@
-//! Time stamps in a daemon's log: what the daemon itself believes the time to be, where it cannot be
-//! asked.
+//! Time stamps in a daemon's log: what the daemon itself believes the time to be, where it cannot
+//! be asked.
 //!
 //! Read is what RFC 3339 describes, wherever it stands in a line, if it says its zone:
 //!
@@ -8,18 +8,18 @@
 //! 2026-03-01T11:00:00.123456Z UpdateTip: new best=...                    litecoind
 //! ```
 //!
-//! A line was written between two looks at the log, so its stamp tells how far the clock was off up to
-//! the time between them. That is seconds, so small shifts are too little to be told by it.
+//! A line was written between two looks at the log, so its stamp tells how far the clock was off up
+//! to the time between them. That is seconds, so small shifts are too little to be told by it.
 
 use std::collections::BTreeMap;
 
 use agent::protocol::{Clocks, Request};
 use harness::cluster::Node;
 use harness::control::ControlError;
+use harness::units::write_delta;
 use history::Name;
 
 use crate::sights::Sights;
-use crate::units::write_delta;
 
 /// How much of a log is looked through.
 const LINES: u32 = 2_000;

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use harness::seed::Seed;
+use harness::units::write_duration;
 use history::Name;
 use thiserror::Error;
 
@@ -23,7 +24,6 @@ use crate::aim::Who;
 use crate::dice::Dice;
 use crate::family::{Family, Shape, What};
 use crate::targets::Targets;
-use crate::units::write_duration;
 
 /// From the beginning of one round to the next, on average, in milliseconds.
 const INTERVAL_MS: u64 = 6_500;
@@ -40,11 +40,11 @@ const RAGGED_PERCENT: RangeInclusive<u64> = 0..=25;
 /// How a schedule is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tuning {
-    /// Mean time from the beginning of one round to that of the next; faults and gaps scale with it.
-    /// None: 6.5 s, and less in a run so short that it would have fewer than four rounds.
+    /// Mean time from the beginning of one round to that of the next; faults and gaps scale with
+    /// it. None: 6.5 s, and less in a run so short that it would have fewer than four rounds.
     pub interval: Option<Duration>,
-    /// How long faults last. None: 31 to 92 % of the interval. Faults of one round that is given its
-    /// length begin and end together.
+    /// How long faults last. None: 31 to 92 % of the interval. Faults of one round that is given
+    /// its length begin and end together.
     pub lasts: Option<Length>,
     /// Quiet before the first round and between rounds. None: 16 to 61 % of the interval.
     pub gap: Option<Length>,
@@ -77,7 +77,8 @@ pub enum DrawError {
     Impossible { round: String, why: String },
 }
 
-/// Draws the faults of a run of so much time. The same arguments give the same schedule, everywhere.
+/// Draws the faults of a run of so much time. The same arguments give the same schedule,
+/// everywhere.
 pub fn draw(
     seed: Seed,
     spec: &NemesisSpec,
@@ -175,7 +176,8 @@ struct Round<'a> {
     faults: &'a [FaultSpec],
     at_ms: u64,
     lasts_ms: u64,
-    /// Several of its faults hold daemons at once: a node each, so that they do not undo each other.
+    /// Several of its faults hold daemons at once: a node each, so that they do not undo each
+    /// other.
     crowded: bool,
     /// The nodes in the order in which they are taken as targets.
     line: Vec<Name>,
@@ -260,8 +262,8 @@ impl Round<'_> {
         };
         let targets = who.take(&self.line);
         if let (Targets::Nodes(names), true) = (&targets, own) {
-            // Taken to the end of the line, not away: where there are not enough for all, the rules of
-            // a schedule say who is in whose way.
+            // Taken to the end of the line, not away: where there are not enough for all, the rules
+            // of a schedule say who is in whose way.
             self.line.sort_by_key(|n| names.contains(n));
         }
         targets

@@ -4,9 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use harness::units::{read_duration, write_duration};
 use serde::{Deserialize, Serialize};
-
-use crate::units::{read_duration, write_duration};
 
 /// From `least` to `most`, both included; in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

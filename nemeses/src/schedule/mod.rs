@@ -13,8 +13,8 @@
 //! ```
 //!
 //! A schedule is drawn from a seed ([`draw`]) or written by a person, and it is settled either way:
-//! every target is a name, save `leader`, which is decided when the fault begins. So a saved schedule
-//! is the same run again. Times count from the start of the main phase.
+//! every target is a name, save `leader`, which is decided when the fault begins. So a saved
+//! schedule is the same run again. Times count from the start of the main phase.
 
 mod draw;
 mod length;

@@ -1,9 +1,10 @@
 //! When a quorum was whole and connected, going by the schedule: liveness is owed only then.
 //!
-//! A set of nodes is whole when none of them is stopped, killed, cut off from its clients, or has its
-//! clock or its packets disturbed; it is connected when all of them hear each other. If a majority is
-//! both, a system that tolerates failures of a minority has to make progress, whatever the others do.
-//! This errs on the side of asking too little: where the target is "the leader", every node may be it.
+//! A set of nodes is whole when none of them is stopped, killed, cut off from its clients, or has
+//! its clock or its packets disturbed; it is connected when all of them hear each other. If a
+//! majority is both, a system that tolerates failures of a minority has to make progress, whatever
+//! the others do. This errs on the side of asking too little: where the target is "the leader",
+//! every node may be it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

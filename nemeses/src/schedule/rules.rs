@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
+use harness::units::write_duration;
 use history::Name;
 
 use super::{Entry, Schedule};
 use crate::family::{Grip, What};
 use crate::figure::Wrong;
 use crate::targets::{Targets, join};
-use crate::units::write_duration;
 
-/// To look whether a fault took hold takes about so long, on an idle machine. What is shorter cannot be
-/// known to have been there for the time that it says.
+/// To look whether a fault took hold takes about so long, on an idle machine. What is shorter
+/// cannot be known to have been there for the time that it says.
 pub const LEAST_LENGTH: Duration = Duration::from_millis(100);
 /// Nobody reads more complaints than these.
 pub const ENOUGH: usize = 100;
@@ -29,8 +29,8 @@ pub struct Complaint {
 }
 
 impl Schedule {
-    /// What is wrong with it on these nodes, and of very much the first. A drawn schedule has nothing
-    /// wrong.
+    /// What is wrong with it on these nodes, and of very much the first. A drawn schedule has
+    /// nothing wrong.
     pub fn check(&self, nodes: &[Name]) -> Vec<Complaint> {
         let mut complaints = Vec::new();
         for (i, entry) in self.entries.iter().enumerate() {
@@ -67,8 +67,8 @@ impl Schedule {
         complaints
     }
 
-    /// Faults that cannot be in force together. Of a long schedule only those are compared that are:
-    /// it is walked in the order of its times, with what is in force then.
+    /// Faults that cannot be in force together. Of a long schedule only those are compared that
+    /// are: it is walked in the order of its times, with what is in force then.
     fn overlaps<'a>(&'a self, nodes: &'a [Name]) -> impl Iterator<Item = Complaint> + 'a {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|i| self.entries[*i].at);

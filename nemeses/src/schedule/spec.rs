@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use harness::nearest::nearest;
 use thiserror::Error;
 
 use crate::aim::{WHO, Who};
 use crate::catalogue::{self, FAMILIES};
 use crate::family::{Family, Need, Shape};
-use crate::nearest::nearest;
 
 /// Rounds of faults, repeated in turn until the time is over. No round: no faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

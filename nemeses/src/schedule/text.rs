@@ -1,7 +1,7 @@
 //! A schedule as text: TOML that a person can read and edit.
 //!
-//! Everything wrong with a file is said at once, each with its line, the fault it belongs to and what
-//! to write instead. Unknown keys are errors: a misspelt `lasts` would silently last for ever.
+//! Everything wrong with a file is said at once, each with its line, the fault it belongs to and
+//! what to write instead. Unknown keys are errors: a misspelt `lasts` would silently last for ever.
 
 mod fields;
 mod read;
@@ -72,37 +72,8 @@ impl Schedule {
         })?;
         let mut problems = Vec::new();
         let mut head = Fields::new(text, root.get_ref(), 0..0, None);
-        let version = head.integer("version");
-        if version.is_none() && head.problems.is_empty() {
-            head.complain(
-                0..0,
-                "has no version",
-                Some(format!("begin with version = {VERSION}")),
-            );
-        }
-        if let Some((version, at)) = version
-            && version != i128::from(VERSION)
-        {
-            let message =
-                format!("is of version {version}, and this program reads version {VERSION}");
-            head.complain(at, message, None);
-        }
-        let seed = match head.value("seed") {
-            None => 0,
-            Some(value) => {
-                let at = value.span();
-                // TOML's whole numbers end at 2^63; a seed beyond stands in quotes.
-                let seed = match value.get_ref() {
-                    DeValue::String(s) => s.parse().ok(),
-                    DeValue::Integer(n) => u64::from_str_radix(n.as_str(), n.radix()).ok(),
-                    _ => None,
-                };
-                seed.unwrap_or_else(|| {
-                    head.complain(at, "seed is no whole number from 0 to 2^64 - 1", None);
-                    0
-                })
-            }
-        };
+        check_version(&mut head);
+        let seed = read_seed(&mut head);
         let faults = match head.value("fault").map(|v| (v.span(), v.get_ref())) {
             None => Vec::new(),
             Some((_, DeValue::Array(faults))) => faults.iter().collect(),
@@ -165,6 +136,43 @@ impl Schedule {
                 problems.sort_by_key(|p| (p.at.start, p.at.end));
                 Err(problems)
             }
+        }
+    }
+}
+
+/// Complains of a schedule without a version, and of one of another.
+fn check_version(head: &mut Fields) {
+    let version = head.integer("version");
+    if version.is_none() && head.problems.is_empty() {
+        head.complain(
+            0..0,
+            "has no version",
+            Some(format!("begin with version = {VERSION}")),
+        );
+    }
+    if let Some((version, at)) = version
+        && version != i128::from(VERSION)
+    {
+        let message = format!("is of version {version}, and this program reads version {VERSION}");
+        head.complain(at, message, None);
+    }
+}
+
+fn read_seed(head: &mut Fields) -> u64 {
+    match head.value("seed") {
+        None => 0,
+        Some(value) => {
+            let at = value.span();
+            // TOML's whole numbers end at 2^63; a seed beyond stands in quotes.
+            let seed = match value.get_ref() {
+                DeValue::String(s) => s.parse().ok(),
+                DeValue::Integer(n) => u64::from_str_radix(n.as_str(), n.radix()).ok(),
+                _ => None,
+            };
+            seed.unwrap_or_else(|| {
+                head.complain(at, "seed is no whole number from 0 to 2^64 - 1", None);
+                0
+            })
         }
     }
 }

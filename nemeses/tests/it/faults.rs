@@ -1,5 +1,5 @@
-//! Policy against scripted agents: who is told what, that it is taken back, and that no receipt holds
-//! against the evidence.
+//! Policy against scripted agents: who is told what, that it is taken back, and that no receipt
+//! holds against the evidence.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -113,8 +113,8 @@ async fn no_rule_can_match_the_control_path() {
     }
 }
 
-/// The rules that the agents get are the topology, on every size of cluster: the scripted agents let
-/// probes through as the rules say, and the receipt compares that with the topology.
+/// The rules that the agents get are the topology, on every size of cluster: the scripted agents
+/// let probes through as the rules say, and the receipt compares that with the topology.
 #[tokio::test]
 async fn probes_agree_with_every_topology_of_three_to_nine_nodes() {
     for nodes in 3..=9 {

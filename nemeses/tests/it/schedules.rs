@@ -253,7 +253,8 @@ fn every_cluster_has_the_faults_that_make_sense_on_it() {
 }
 
 /// What seed 7 draws, on every machine and in every later version: a saved seed is a saved run. Its
-/// properties are those checked above; that it is this one and no other is all that is checked here.
+/// properties are those checked above; that it is this one and no other is all that is checked
+/// here.
 #[test]
 fn seed_seven_is_still_seed_seven() {
     let schedule = drawn(7, "partition+clock,kill", 5, Duration::from_secs(20)).unwrap();

@@ -1,5 +1,5 @@
-//! A cluster of agents that exist on paper: they speak the protocol over pipes, keep the faults that
-//! they are told, and let probes and clocks be as those faults say, unless told to lie.
+//! A cluster of agents that exist on paper: they speak the protocol over pipes, keep the faults
+//! that they are told, and let probes and clocks be as those faults say, unless told to lie.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

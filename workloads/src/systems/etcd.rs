@@ -1,7 +1,8 @@
 //! etcd, from the distribution's package, over its JSON gateway.
 //!
-//! The gateway (`/v3/kv/range`, `/v3/kv/put`, `/v3/kv/txn`) is etcd's gRPC interface spoken in JSON:
-//! keys and values are base64, 64-bit numbers are text, and what is false, zero or empty is left out.
+//! The gateway (`/v3/kv/range`, `/v3/kv/put`, `/v3/kv/txn`) is etcd's gRPC interface spoken in
+//! JSON: keys and values are base64, 64-bit numbers are text, and what is false, zero or empty is
+//! left out.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! litecoind, from the distribution's package: Bitcoin Core's code, a proof-of-work chain that nobody
-//! here wrote, as a private network in regtest mode. What is done by the network's operator, mining
-//! above all, is in [`operator`]; see also `harness/docs/litecoind.md`.
+//! litecoind, from the distribution's package: Bitcoin Core's code, a proof-of-work chain that
+//! nobody here wrote, as a private network in regtest mode. What is done by the network's operator,
+//! mining above all, is in [`operator`]; see also `harness/docs/litecoind.md`.
 
 mod operator;
 mod refused;
@@ -83,7 +83,8 @@ fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
 }
 
 /// The program: where `SCHISM_LITECOIND` says, else where packages and people put it. Debian's
-/// `/usr/bin/litecoind` is a script that writes into the home folder, so the program itself comes first.
+/// `/usr/bin/litecoind` is a script that writes into the home folder, so the program itself comes
+/// first.
 ///
 /// # Errors
 /// If it is in none of these places.
@@ -118,8 +119,8 @@ struct Network {
     wallets: Mutex<BTreeMap<Name, Wallet>>,
 }
 
-/// Held while the wallet makes a transaction: it would give two at once the same coins (`send` lets go
-/// of the wallet between choosing coins and spending them), and the second would wait for ever.
+/// Held while the wallet makes a transaction: it would give two at once the same coins (`send` lets
+/// go of the wallet between choosing coins and spending them), and the second would wait for ever.
 type Wallet = Arc<tokio::sync::Mutex<()>>;
 
 /// Name and password of the RPC, and of the wallet. Regtest's coins are worth nothing.
@@ -187,7 +188,8 @@ impl System for Litecoind {
         set("rpcallowip", "::/0".into());
         set("rpcuser", LOGIN.into());
         set("rpcpassword", LOGIN.into());
-        // One connection a pair: to those that come behind it. They are tried again every few seconds.
+        // One connection a pair: to those that come behind it. They are tried again every few
+        // seconds.
         let behind = all
             .iter()
             .skip_while(|other| other.name != node.name)
@@ -243,8 +245,8 @@ impl System for Litecoind {
         Ok(())
     }
 
-    /// There are coins, and the node has every block from which any that answers gives answers, deep
-    /// enough to give the same.
+    /// There are coins, and the node has every block from which any that answers gives answers,
+    /// deep enough to give the same.
     async fn ready(&self, node: &Node) -> bool {
         let Some(all) = self.network.nodes.get() else {
             return false;
@@ -257,8 +259,8 @@ impl System for Litecoind {
         Duration::from_secs(60)
     }
 
-    /// Connections that a partition broke are tried again after up to as long as it lasted; then blocks
-    /// have to become as deep as answers need them.
+    /// Connections that a partition broke are tried again after up to as long as it lasted; then
+    /// blocks have to become as deep as answers need them.
     fn recovery_time(&self) -> Duration {
         let pace = (ENTRY.pace)(&self.setup.params);
         Duration::from_secs(60) + pace.op_timeout
@@ -342,8 +344,8 @@ async fn ancestry(rpc: &mut Rpc, tip: &str, most: usize) -> Result<Vec<FullBlock
     let first: FullBlock = rpc
         .call("getblock", json!([tip, WITH_TRANSACTIONS]))
         .await?;
-    // Those behind it are asked for by height and at once. If it is on a fork they are others; then the
-    // list ends with it, and whoever wants more asks again.
+    // Those behind it are asked for by height and at once. If it is on a fork they are others; then
+    // the list ends with it, and whoever wants more asks again.
     let lowest = (first.height + 1 - most as i64).max(0);
     let heights = (lowest..first.height).rev().map(|height| json!([height]));
     let hashes: Vec<String> = rpc.call_all("getblockhash", heights).await?;
@@ -370,8 +372,8 @@ impl Network {
         connect(at(node, self.ports.rpc), patience)
     }
 
-    /// Whether the node has caught up with every other that answers: a node that lags by a block gives
-    /// older answers than the others did, and its reads would look as if something were lost.
+    /// Whether the node has caught up with every other that answers: a node that lags by a block
+    /// gives older answers than the others did, and its reads would look as if something were lost.
     async fn settled(&self, node: &Node, all: &[Node]) -> bool {
         // The others first: what they had by then, this node has to have now.
         let theirs = super::ask_all(all, |other| {
@@ -603,50 +605,4 @@ fn entry_in(script: &str) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use serde_json::Value as Json;
-
-    use super::*;
-    use crate::fake::{Act, Fake};
-    use crate::params::Params;
-
-    /// A node that has so many blocks, and this one where it gives answers from; it is asked for it as
-    /// one of all, then for itself, and then for what the others have.
-    fn node(blocks: i64, deep: &str) -> Vec<Act> {
-        let answer = |result: Json| {
-            let reply = json!({"result": result, "error": null, "id": 1});
-            Act::Answer(200, reply.to_string())
-        };
-        let info = || answer(json!({"blocks": blocks, "bestblockhash": "best"}));
-        let hash = || answer(json!(deep));
-        vec![info(), hash(), info(), hash(), hash(), hash()]
-    }
-
-    async fn first_is_settled(first: Vec<Act>, second: Vec<Act>) -> bool {
-        let mut nodes = harness::dummy::nodes(2);
-        let (here, beside) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
-        let first = Fake::start(first).await;
-        let rpc = first.address.port();
-        let _second = Fake::start_at((beside, rpc).into(), second).await;
-        nodes[0].address = here.into();
-        nodes[1].address = beside.into();
-        let setup = Setup {
-            params: Params::resolve(PARAMS, []).unwrap(),
-            ..Setup::default()
-        };
-        let system = Litecoind::new("/nonexistent".into(), setup, Ports { rpc, peer: 0 });
-        system.network.settled(&nodes[0], &nodes).await
-    }
-
-    #[tokio::test]
-    async fn a_node_that_lags_by_one_block_has_not_caught_up() {
-        assert!(first_is_settled(node(20, "a"), node(20, "a")).await);
-        // The other lags: that is for the other to mend.
-        assert!(first_is_settled(node(21, "a"), node(20, "a")).await);
-        // Its reads would lack the block that makes the other's answers one deeper.
-        assert!(!first_is_settled(node(20, "a"), node(21, "a")).await);
-        assert!(!first_is_settled(node(20, "a"), node(20, "b")).await);
-    }
-}
+mod tests;

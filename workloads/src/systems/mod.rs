@@ -15,17 +15,17 @@ use std::time::Duration;
 
 use agent::protocol::{Ran, Request};
 use checkers::chain::{Retarget, Rules};
+use harness::at_once::at_once;
 use harness::client::{MALFORMED, OpError};
 use harness::cluster::Node;
 use harness::control::ControlError;
+use harness::nearest::nearest;
 use harness::system::System;
 use history::Name;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::task::JoinSet;
 
 use crate::interface::{Call, Interface, Offers};
-use crate::nearest::nearest;
 use crate::params::{Kind, Param, ParamError, Params, hint};
 use crate::workload::{Lacking, Need, Workload};
 
@@ -43,7 +43,8 @@ pub struct Entry {
     pub params: &'static [Param],
     /// What is asked of it where nobody says: a workload by name.
     pub workload: &'static str,
-    /// The environment variable that says where its program is, if it is not where it is looked for.
+    /// The environment variable that says where its program is, if it is not where it is looked
+    /// for.
     pub variable: &'static str,
     /// Whether one node leads the others, so that faults can be aimed at it.
     pub leads: bool,
@@ -63,8 +64,8 @@ pub struct TimeRule {
     pub figure: &'static str,
     /// One sentence for people: what is decided by which clock.
     pub rule: &'static str,
-    /// The figure that counts how often the rule decided, if anybody counts it: what shows in `figure`
-    /// may have other causes too.
+    /// The figure that counts how often the rule decided, if anybody counts it: what shows in
+    /// `figure` may have other causes too.
     pub uses: Option<&'static str>,
 }
 
@@ -177,7 +178,7 @@ pub fn find(name: &str) -> Result<&'static Entry, SetupError> {
         let names = names();
         SetupError::NoSystem {
             name: name.into(),
-            nearest: nearest(name, names.iter().map(String::as_str)),
+            nearest: nearest(name, names.iter().map(String::as_str)).map(str::to_string),
         }
     })
 }
@@ -206,8 +207,9 @@ impl Pace {
         op_timeout: Duration::from_secs(3),
     };
 
-    /// For chains, which answer when a block is deep enough: so many operations are open at a time that
-    /// this bounds them rarely, and an operation may take three times as long as it does on average.
+    /// For chains, which answer when a block is deep enough: so many operations are open at a time
+    /// that this bounds them rarely, and an operation may take three times as long as it does on
+    /// average.
     fn of_chain(params: &Params, block_interval: Duration, rate: f64) -> Pace {
         // One block is waited for until the operation is in one at all.
         let waits = params.count(CONFIRMATIONS.name) as u32 + 1;
@@ -247,8 +249,8 @@ impl Entry {
         is_chain.then(|| params.count(CONFIRMATIONS.name))
     }
 
-    /// What its rules say of blocks, set up so, if it is a chain. Where how far ahead a block may be is not to be chosen,
-    /// it is as in Bitcoin.
+    /// What its rules say of blocks, set up so, if it is a chain. Where how far ahead a block may
+    /// be is not to be chosen, it is as in Bitcoin.
     pub fn chain_rules(&self, params: &Params) -> Rules {
         let has = |name: &str| self.params.iter().any(|param| param.name == name);
         let is_chain = self.params.contains(&CONFIRMATIONS);
@@ -309,7 +311,8 @@ impl Entry {
                     return Err(SetupError::NoFlaw {
                         system: self.name,
                         name: name.clone(),
-                        nearest: nearest(name, known.iter().map(|flaw| flaw.name.as_str())),
+                        nearest: nearest(name, known.iter().map(|flaw| flaw.name.as_str()))
+                            .map(str::to_string),
                     });
                 }
             }
@@ -390,13 +393,9 @@ async fn ask_all<T: Send + 'static, F>(nodes: &[Node], ask: impl Fn(&Node) -> F)
 where
     F: Future<Output = Option<T>> + Send + 'static,
 {
-    let mut asking = JoinSet::new();
-    for node in nodes {
-        let name = node.name.clone();
-        let answer = ask(node);
-        asking.spawn(async move { Some((name, answer.await?)) });
-    }
-    asking.join_all().await.into_iter().flatten().collect()
+    let asked = nodes.iter().map(|node| (node.name.clone(), ask(node)));
+    let answers = at_once(asked.map(|(name, answer)| async move { Some((name, answer.await?)) }));
+    answers.await.into_iter().flatten().collect()
 }
 
 /// What more than half of `all` say, if they do.

@@ -19,8 +19,8 @@ pub(super) use client::Client;
 use super::{Flaw, SetupError, locate};
 use crate::http::Answer;
 
-/// A node's program: where `variable` says, else beside the running program (where cargo puts it, for
-/// tests one folder up).
+/// A node's program: where `variable` says, else beside the running program (where cargo puts it,
+/// for tests one folder up).
 pub(super) fn program(
     name: &'static str,
     variable: &str,
@@ -72,7 +72,8 @@ struct Refusal {
     message: Json,
 }
 
-/// What an answer other than 200 says. The status decides; the body can only take definiteness away.
+/// What an answer other than 200 says. The status decides; the body can only take definiteness
+/// away.
 pub(super) fn error_of(answer: &Answer) -> OpError {
     let status = answer.status;
     let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();

@@ -32,9 +32,9 @@ struct State {
     before: u32,
 }
 
-/// From each configuration a beam tries so many states, the nearest first, by its width: what takes effect
-/// long before it must seldom stays in a beam. Where operations are lost the ways are longer, and a narrow
-/// beam that follows them so far gets further than a wide one.
+/// From each configuration a beam tries so many states, the nearest first, by its width: what takes
+/// effect long before it must seldom stays in a beam. Where operations are lost the ways are
+/// longer, and a narrow beam that follows them so far gets further than a wide one.
 fn most_states(width: usize, is_lost: bool) -> usize {
     match is_lost {
         false => width.div_ceil(8),
@@ -63,8 +63,8 @@ struct Scene<'a> {
     lost: &'a mut Lost,
     front: &'a mut Front,
     trail: Option<&'a mut Trail>,
-    /// Leaves out what cannot succeed later: right for the verdict, but then the place where nothing
-    /// survives may be too early.
+    /// Leaves out what cannot succeed later: right for the verdict, but then the place where
+    /// nothing survives may be too early.
     foresee: bool,
     /// Writes whose value no operation needs that is called later.
     fading: Mask,

@@ -57,8 +57,8 @@ impl Entry {
     }
 }
 
-/// Positions by hash. It is emptied without touching it, and then not much larger than it was filled:
-/// what lies together stays in the cache.
+/// Positions by hash. It is emptied without touching it, and then not much larger than it was
+/// filled: what lies together stays in the cache.
 #[derive(Default)]
 pub struct Index {
     places: Vec<Place>,
@@ -93,7 +93,8 @@ impl Index {
         }
     }
 
-    /// The position kept under this hash for which `is` holds; [`NONE`], to be replaced, if it is new.
+    /// The position kept under this hash for which `is` holds; [`NONE`], to be replaced, if it is
+    /// new.
     pub fn get(&mut self, hash: u64, is: impl Fn(u32) -> bool) -> &mut u32 {
         if 2 * (self.filled + 1) > self.size {
             self.grow();
@@ -152,7 +153,8 @@ impl Index {
 pub struct Front {
     pub entries: Vec<Entry>,
     next: Vec<Entry>,
-    /// Within `next`: the one before of equal value and compare-and-sets, the only ones to compare with.
+    /// Within `next`: the one before of equal value and compare-and-sets, the only ones to compare
+    /// with.
     before: Vec<u32>,
     index: Index,
     /// Comparisons that nobody has asked for yet.

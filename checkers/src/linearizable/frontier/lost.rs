@@ -18,7 +18,8 @@ pub struct Class {
     called: u32,
     /// The last return of an operation that it can help, perhaps through other lost ones.
     until: u32,
-    /// If not, it can be used as often as wanted once one was called, which allows more than there is.
+    /// If not, it can be used as often as wanted once one was called, which allows more than there
+    /// is.
     counted: bool,
 }
 
@@ -36,8 +37,9 @@ pub struct Lost {
     more: FxHashMap<(u32, u32), u32>,
 }
 
-/// How many of which classes are used, by class, numbered; number 0 is none of any. All lie in one piece: there can
-/// be millions, and to let go of each by itself takes longer than a time limit may be passed by.
+/// How many of which classes are used, by class, numbered; number 0 is none of any. All lie in one
+/// piece: there can be millions, and to let go of each by itself takes longer than a time limit may
+/// be passed by.
 struct Usages {
     counts: Vec<(u32, u32)>,
     /// Where each ends.

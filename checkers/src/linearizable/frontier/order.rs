@@ -80,8 +80,8 @@ impl Trail {
     }
 }
 
-/// Puts the operations that were settled without a step between the steps: reads where their value is,
-/// writes that nobody saw in front of the next write.
+/// Puts the operations that were settled without a step between the steps: reads where their value
+/// is, writes that nobody saw in front of the next write.
 pub fn order(ops: &[Timed<Action>], start: Start, steps: &[Step]) -> Vec<u32> {
     let mut placed = vec![false; ops.len()];
     // What stands behind so many steps: reads and then unseen writes, each by call.

@@ -35,8 +35,8 @@ pub struct Share<'h> {
     initial: u64,
 }
 
-/// So many events, and at most twice as many, are fetched ahead: invocations are asked for in order, but
-/// completions as clients took their time.
+/// So many events, and at most twice as many, are fetched ahead: invocations are asked for in
+/// order, but completions as clients took their time.
 const NEAR: u32 = 1024;
 
 const NOT_OWN: u32 = u32::MAX;
@@ -234,7 +234,8 @@ impl<'h> Share<'h> {
             + self.part_of.capacity() * size_of::<u32>()
     }
 
-    /// Key and content of a value, as [`Registers::unwrap`], and nil for the key of the only register.
+    /// Key and content of a value, as [`Registers::unwrap`], and nil for the key of the only
+    /// register.
     #[inline]
     fn unwrap(&self, value: Stored<'h>) -> Option<(Stored<'h>, Stored<'h>)> {
         match self.registers.keyed {

@@ -1,16 +1,17 @@
 //! Texts of which every piece is told apart: linear, as registers of unique values are.
 //!
-//! Where each text that is put or appended is another, and none begins with another, what was read falls into pieces in
-//! one way, and tells which text each piece was appended to:
+//! Where each text that is put or appended is another, and none begins with another, what was read
+//! falls into pieces in one way, and tells which text each piece was appended to:
 //!
 //! ```text
 //! get "x1 y" + "x2 y" + "x4 y"      x1 was put (or appended to nothing), x2 to x1, x4 to x1 x2
 //! ```
 //!
-//! So an append that was seen is a compare-and-set, from the text before it to one that has it at its end, and one
-//! that nobody saw is a write that nobody saw: had anything been read behind it, it would have had it. That is a
-//! register of unique values, which [`zones`] decides. What is found wrong is made small by the same engine: every
-//! operation that can be at any time, or never, without there being an order, is left out.
+//! So an append that was seen is a compare-and-set, from the text before it to one that has it at
+//! its end, and one that nobody saw is a write that nobody saw: had anything been read behind it,
+//! it would have had it. That is a register of unique values, which [`zones`] decides. What is
+//! found wrong is made small by the same engine: every operation that can be at any time, or never,
+//! without there being an order, is left out.
 
 use history::Name;
 use rustc_hash::FxHashMap;
@@ -87,7 +88,8 @@ enum Judged {
 /// The operations as those of a register of unique values.
 struct Pieces<'a> {
     ops: &'a [Timed<Action>],
-    /// Of each operation the text it puts, appends or returns last; [`NONE`] for a read of what nobody wrote.
+    /// Of each operation the text it puts, appends or returns last; [`NONE`] for a read of what
+    /// nobody wrote.
     numbers: Vec<u32>,
     /// Of each read the pieces that it falls into, by number.
     read: Vec<Vec<u32>>,

@@ -68,8 +68,8 @@ pub(super) struct Ends {
 pub(super) struct Table<'a> {
     pub ops: &'a [Op],
     pub values: Vec<Value>,
-    /// When the first operation on each returns, and when the last one is called. They are as well to be
-    /// had from the operations, but those are far away by then.
+    /// When the first operation on each returns, and when the last one is called. They are as well
+    /// to be had from the operations, but those are far away by then.
     zones: Vec<Zone>,
     /// Whether a value was seen before it was written.
     foreseen: bool,
@@ -169,7 +169,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// An operation that has seen a value, which proves that it was written; the reader if there is one.
+    /// An operation that has seen a value, which proves that it was written; the reader if there is
+    /// one.
     fn seen_by(&self, value: u32) -> u32 {
         match self.values[value as usize].last_read {
             NONE => self.links.get(value as usize).map_or(NONE, |l| l.seen_by),
@@ -292,7 +293,8 @@ impl<'a> Table<'a> {
         Ok(blocks)
     }
 
-    /// Walks the chain of `root`. Pairs of operations that time has inverted are told to `inverted`.
+    /// Walks the chain of `root`. Pairs of operations that time has inverted are told to
+    /// `inverted`.
     fn block(&self, root: u32, mut inverted: impl FnMut(u32, u32)) -> (Block, Ends) {
         let f = if root == INITIAL { 0 } else { NEVER };
         let mut block = Block { root, f, s: 0 };
@@ -381,8 +383,8 @@ impl<'a> Table<'a> {
     pub fn zones(&self, blocks: &[Block]) -> Vec<Violation> {
         let mut crossed = Vec::new();
         let mut within = Vec::new();
-        // Of the forward blocks that began, the one whose zone reaches furthest: it covers whatever an
-        // earlier one does.
+        // Of the forward blocks that began, the one whose zone reaches furthest: it covers whatever
+        // an earlier one does.
         let mut zone: Option<&Block> = None;
         for block in blocks {
             let covers = zone.filter(|zone| block.begin() < zone.s);

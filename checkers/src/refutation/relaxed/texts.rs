@@ -10,7 +10,8 @@ use super::{Object, alike};
 use crate::Meter;
 use crate::certificate::replay;
 
-/// What is no part of a text that was read can be left out: until the text is set anew, nobody reads it.
+/// What is no part of a text that was read can be left out: until the text is set anew, nobody
+/// reads it.
 pub fn relax<'h>(
     object: &Object<'h>,
     puzzle: &mut Puzzle<'h>,

@@ -1,4 +1,5 @@
-//! Transactions. What is not looked at is taken out of all of them, and out of what they read: an order stays one.
+//! Transactions. What is not looked at is taken out of all of them, and out of what they read: an
+//! order stays one.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +39,9 @@ fn piece<'h>(op: &'h Op, micros: &[(&Micro<'h>, Option<Value>)], answered: bool)
     }
 }
 
-/// Elements of lists have nothing to do with each other but where they stand. Those that the core appended are looked at, and what it
-/// read that nobody else appended, or twice; then more of what it read.
+/// Elements of lists have nothing to do with each other but where they stand. Those that the core
+/// appended are looked at, and what it read that nobody else appended, or twice; then more of what
+/// it read.
 pub fn lists<'h>(
     puzzle: &mut Puzzle<'h>,
     others: &[&'h Op],
@@ -120,8 +122,9 @@ fn sees(op: &Op, elements: &BTreeSet<(&Value, &Value)>) -> Result<bool, String> 
     }))
 }
 
-/// Who reads a value follows its write with no other between, so values have nothing to do with each
-/// other either. Those that the core wrote or read are looked at; then those that their other readers and writers read, and so on.
+/// Who reads a value follows its write with no other between, so values have nothing to do with
+/// each other either. Those that the core wrote or read are looked at; then those that their other
+/// readers and writers read, and so on.
 pub fn registers<'h>(
     puzzle: &mut Puzzle<'h>,
     others: &[&'h Op],

@@ -4,20 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::Budget;
+use crate::splitmix::Random;
 use crate::transactions::graph::{Edges, Group};
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 /// A graph, and all its edges one by one, those of real time too.
 struct Drawn {

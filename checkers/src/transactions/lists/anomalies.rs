@@ -100,7 +100,8 @@ impl Lists<'_> {
                     );
                 }
             }
-            // Appends of one transaction stand in the order in which it made them, and none is left out.
+            // Appends of one transaction stand in the order in which it made them, and none is left
+            // out.
             for number in &key.standing {
                 meter.tick(0)?;
                 let append = &self.appends[*number as usize];
@@ -190,8 +191,8 @@ impl Lists<'_> {
         Ok(())
     }
 
-    /// Cycles of appends among transactions that are known to have happened. One that may have been undone is in none, if only
-    /// dirty reads are allowed, and could hide them.
+    /// Cycles of appends among transactions that are known to have happened. One that may have been
+    /// undone is in none, if only dirty reads are allowed, and could hide them.
     fn dirty_writes(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
         let is_known = |txn: u32| self.txns.rets[txn as usize] != Time::MAX;
         if (0..self.txns.len() as u32).all(|txn| is_known(txn) || !self.happened(txn)) {

@@ -1,9 +1,10 @@
 //! All conclusions, and why there is no order if they have a cycle.
 //!
-//! To know who comes before whom, the points are laid out in **chains**, few if there are few sessions. What comes before
-//! a point is then a number for each chain: how many of its points do. With those numbers a rule looks at the
-//! last writer of each chain that comes before a reader, and the first that comes after a writer: others follow from
-//! them. Each round draws all conclusions from what is known, and takes time by points and chains.
+//! To know who comes before whom, the points are laid out in **chains**, few if there are few
+//! sessions. What comes before a point is then a number for each chain: how many of its points do.
+//! With those numbers a rule looks at the last writer of each chain that comes before a reader, and
+//! the first that comes after a writer: others follow from them. Each round draws all conclusions
+//! from what is known, and takes time by points and chains.
 
 use std::collections::BTreeSet;
 
@@ -149,8 +150,8 @@ impl Polygraph<'_> {
         Ok((order.len() == self.nodes).then_some(order))
     }
 
-    /// Lays out the points in chains: each goes on from one that comes before it, if that is the end of its chain;
-    /// or, by time, from one that had returned.
+    /// Lays out the points in chains: each goes on from one that comes before it, if that is the
+    /// end of its chain; or, by time, from one that had returned.
     fn chain(&mut self, order: &[u32], clocks: &mut Clocks) {
         clocks.at = vec![(NONE, 0); self.nodes];
         let mut ends: Vec<u32> = Vec::new();

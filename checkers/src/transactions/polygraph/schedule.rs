@@ -1,5 +1,5 @@
-//! Transactions run one after another, by what is known, and by return where nothing is: a writer waits while somebody still
-//! has to read what it would overwrite.
+//! Transactions run one after another, by what is known, and by return where nothing is: a writer
+//! waits while somebody still has to read what it would overwrite.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -39,7 +39,8 @@ struct Run<'p> {
 }
 
 impl Polygraph<'_> {
-    /// An order of the transactions, by their commits, that gives every read; or two of which it does not know who was first.
+    /// An order of the transactions, by their commits, that gives every read; or two of which it
+    /// does not know who was first.
     pub fn schedule(&self, meter: &mut Meter) -> Result<Result<Vec<u32>, Vec<Stuck>>, Exhausted> {
         let mut before = vec![0u32; self.nodes];
         for edge in &self.edges {

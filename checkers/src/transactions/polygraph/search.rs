@@ -115,8 +115,8 @@ impl Polygraph<'_> {
         Ok(places)
     }
 
-    /// Takes the writers of every key as an order of all has them; if that goes wrong, those pairs that it
-    /// went wrong for.
+    /// Takes the writers of every key as an order of all has them; if that goes wrong, those pairs
+    /// that it went wrong for.
     fn complete(
         &mut self,
         clocks: &mut Clocks,
@@ -156,7 +156,8 @@ impl Polygraph<'_> {
             .cycle
             .iter()
             .filter(|e| matches!(e.why, Why::Unseen(..)));
-        // One anti-dependency closes a cycle of the weakest kind; concluded from, it needs an order of all.
+        // One anti-dependency closes a cycle of the weakest kind; concluded from, it needs an order
+        // of all.
         let unseen = edges
             .iter()
             .filter(|e| matches!(e.why, Why::Unseen(..)))

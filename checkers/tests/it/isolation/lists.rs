@@ -265,7 +265,8 @@ pub fn cases() -> Vec<Case> {
             P0  |-txn [[r 1 []] [append 1 1]]-|
             P1  |-txn [[r 1 []] [append 2 2]]-|",
         },
-        // P2 and P3 lose an update, while a shorter way round leads over the write skew of P0 and P1.
+        // P2 and P3 lose an update, while a shorter way round leads over the write skew of P0 and
+        // P1.
         Case {
             kind: "lost update",
             allowed: &[Prefix],

@@ -69,7 +69,8 @@ fn overlap(history: &History) -> bool {
     !leases.iter().all(others)
 }
 
-/// Judges the history of a seed, and panics where every two leases say something else, or two are told of twice.
+/// Judges the history of a seed, and panics where every two leases say something else, or two are
+/// told of twice.
 pub fn judge_leases(seed: u64, counts: &mut Counts) {
     let history = leases(&mut Random::new(seed));
     let found = Objects::single(Model::Lease).check(&history, &Budget::default());
@@ -141,8 +142,8 @@ pub fn bag(random: &mut Random) -> History {
     recorder.history()
 }
 
-/// What a total queue promises: what comes out went in, and what was acknowledged before it was found empty came
-/// out, whichever values the takes without an answer took.
+/// What a total queue promises: what comes out went in, and what was acknowledged before it was
+/// found empty came out, whichever values the takes without an answer took.
 fn promised(history: &History) -> Verdict {
     let ops: Vec<&Op> = history
         .ops()

@@ -1,10 +1,13 @@
-//! Isolation by its definitions: every set of transactions that may have committed, every order of versions.
+//! Isolation by its definitions: every set of transactions that may have committed, every order of
+//! versions.
 //!
-//! The phenomena are those of Adya (1999): G0, G1a, G1b, G1c, G-single, G2-item, with edges of sessions or of real time
-//! where a model has them; observed transactions that vanish and fractured reads of Bailis et al. (VLDB 2014, SIGMOD 2014); a
-//! cycle without two anti-dependencies in a row of Cerone and Gotsman (PODC 2016); causality and prefixes of Biswas and Enea (OOPSLA
-//! 2019), the latter as cycles of what a transaction comes after, then perhaps an anti-dependency, and overwriting, as Cerone, Gotsman and
-//! Yang have them (CONCUR 2017). A history is allowed by a model iff some choice of both shows none of what the model forbids.
+//! The phenomena are those of Adya (1999): G0, G1a, G1b, G1c, G-single, G2-item, with edges of
+//! sessions or of real time where a model has them; observed transactions that vanish and fractured
+//! reads of Bailis et al. (VLDB 2014, SIGMOD 2014); a cycle without two anti-dependencies in a row
+//! of Cerone and Gotsman (PODC 2016); causality and prefixes of Biswas and Enea (OOPSLA 2019), the
+//! latter as cycles of what a transaction comes after, then perhaps an anti-dependency, and
+//! overwriting, as Cerone, Gotsman and Yang have them (CONCUR 2017). A history is allowed by a
+//! model iff some choice of both shows none of what the model forbids.
 
 use checkers::transactions::Consistency;
 use history::{History, Op, Outcome, Value};
@@ -334,8 +337,8 @@ impl Defined<'_> {
         read.standing.iter().zip(appended).all(|(a, b)| *a == b)
     }
 
-    /// Whether every read of a list is the beginning of what is appended in this order, what was undone left out; and whether any
-    /// ends in the midst of a transaction or has something undone.
+    /// Whether every read of a list is the beginning of what is appended in this order, what was
+    /// undone left out; and whether any ends in the midst of a transaction or has something undone.
     fn explains(&self, key: i64, order: &[usize], reads: &[ListRead]) -> Option<bool> {
         let whole: Vec<usize> = order
             .iter()

@@ -108,8 +108,9 @@ pub fn random_history(random: &mut Random) -> History {
     recorder.history()
 }
 
-/// The checker's definition, written down: every read is what the accounts had at first, all transfers
-/// that had returned before it, and some choice among those that may have happened by then.
+/// The checker's definition, written down: every read is what the accounts had at first, all
+/// transfers that had returned before it, and some choice among those that may have happened by
+/// then.
 fn explained(ops: &[&Op]) -> bool {
     let transfers: Vec<&&Op> = ops.iter().filter(|op| op.f == "transfer").collect();
     let apply = |balances: &mut Balances, op: &Op| {
@@ -178,8 +179,8 @@ fn linearizable(
     })
 }
 
-/// Judges the history of a seed, and panics where the definition says something else, or a history is accused that
-/// has an order.
+/// Judges the history of a seed, and panics where the definition says something else, or a history
+/// is accused that has an order.
 pub fn judge(seed: u64, counts: &mut Counts) {
     let history = random_history(&mut Random::new(seed));
     let found = Bank.check(&history, &Budget::default());

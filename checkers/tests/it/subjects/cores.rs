@@ -1,4 +1,5 @@
-//! What is called impossible is confirmed by trying every order of few operations; what is possible never is.
+//! What is called impossible is confirmed by trying every order of few operations; what is possible
+//! never is.
 
 use checkers::choice::{Choice, Model};
 use checkers::transactions::Consistency;
@@ -47,7 +48,8 @@ pub fn any(seed: u64, random: &mut Random) -> (History, Model, Choice) {
     (history, model, choice)
 }
 
-/// Holds every anomaly of what is invalid, and arbitrary operations of what is valid, against the verifier.
+/// Holds every anomaly of what is invalid, and arbitrary operations of what is valid, against the
+/// verifier.
 pub fn judge(seed: u64, counts: &mut Counts) {
     let mut random = Random::new(seed);
     let (history, model, choice) = any(seed, &mut random);

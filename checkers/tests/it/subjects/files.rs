@@ -1,9 +1,10 @@
-//! Histories as a file has them: written in some format, by clients of any name, with nil, keys, operations that no model
-//! knows and such that nobody can judge; read, put into the words of a model, and judged. What is right is told by the
-//! rules of `harness/docs/checkers.md`, with every order tried.
+//! Histories as a file has them: written in some format, by clients of any name, with nil, keys,
+//! operations that no model knows and such that nobody can judge; read, put into the words of a
+//! model, and judged. What is right is told by the rules of `harness/docs/checkers.md`, with every
+//! order tried.
 //!
-//! Each rule can be taken out of what is held to be right: then some history must go wrong, or the histories would not
-//! show that the rule is kept.
+//! Each rule can be taken out of what is held to be right: then some history must go wrong, or the
+//! histories would not show that the rule is kept.
 
 use std::collections::HashSet;
 
@@ -89,7 +90,8 @@ enum Right {
     Judged(Verdict),
 }
 
-/// Judges the history of a seed as `schism check` does, and panics where the rules say something else.
+/// Judges the history of a seed as `schism check` does, and panics where the rules say something
+/// else.
 pub fn judge(seed: u64, counts: &mut Counts) {
     match agree(seed, None) {
         Ok((model, Some(verdict))) => counts.add(model.name(), verdict),

@@ -132,7 +132,8 @@ impl Brute<'_> {
         }
     }
 
-    /// Whether some order of all writes has what is ordered, and every read returns the last that it must know of.
+    /// Whether some order of all writes has what is ordered, and every read returns the last that
+    /// it must know of.
     fn ordered(
         &self,
         before: impl Fn(usize, usize) -> bool,
@@ -205,7 +206,8 @@ fn permuted(items: &mut Vec<usize>, from: usize, right: &dyn Fn(&[usize]) -> boo
     false
 }
 
-/// Up to nine operations by up to three sessions, of up to three keys; reads return what was asked to be written, mostly of late.
+/// Up to nine operations by up to three sessions, of up to three keys; reads return what was asked
+/// to be written, mostly of late.
 fn history(random: &mut Random) -> History {
     let mut recorder = Recorder::default();
     let (processes, keys) = (1 + random.below(3), 1 + random.below(3));

@@ -1,5 +1,6 @@
-//! What is held against brute force, by name: by tests on some thousands of random histories, by `examples/fuzz.rs`
-//! on millions. Everything that is promised of one history is in the subject's `judge`.
+//! What is held against brute force, by name: by tests on some thousands of random histories, by
+//! `examples/fuzz.rs` on millions. Everything that is promised of one history is in the subject's
+//! `judge`.
 
 pub mod accounts;
 pub mod adya;

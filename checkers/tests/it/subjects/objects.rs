@@ -30,8 +30,9 @@ pub fn verdict(model: Model, history: &History, say: &dyn Fn() -> String) -> Ver
     found.verdict
 }
 
-/// The operations of each anomaly, with lost ones beside them, have no order. Where none is lost, and values are
-/// told apart, one value less would have. Not so of counters: their anomalies name reads, and tell how many additions there were.
+/// The operations of each anomaly, with lost ones beside them, have no order. Where none is lost,
+/// and values are told apart, one value less would have. Not so of counters: their anomalies name
+/// reads, and tell how many additions there were.
 fn core_is_impossible(model: Model, history: &History, say: &dyn Fn() -> String) {
     let objects = Objects::single(model).with_initial(initial(model));
     let found = objects.check(history, &Budget::default());
@@ -76,8 +77,8 @@ fn core_is_impossible(model: Model, history: &History, say: &dyn Fn() -> String)
     }
 }
 
-/// Judges the history of a seed, of up to so many operations, by both engines, replays the orders that explain it, and
-/// panics where brute force says something else.
+/// Judges the history of a seed, of up to so many operations, by both engines, replays the orders
+/// that explain it, and panics where brute force says something else.
 pub fn judge(model: Model, seed: u64, most: u64, lost_takes: bool, counts: &mut Counts) {
     let mut random = Random::new(seed);
     let shape = Shape::random(&mut random, most);

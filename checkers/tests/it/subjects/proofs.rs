@@ -1,4 +1,5 @@
-//! What is proved is believed only of the history and of the question: proofs of every model, and false ones.
+//! What is proved is believed only of the history and of the question: proofs of every model, and
+//! false ones.
 
 use checkers::choice::{Choice, Model};
 use checkers::transactions::Scope;
@@ -23,7 +24,8 @@ fn any(seed: u64, random: &mut Random) -> (History, Choice) {
     (history, choice)
 }
 
-/// Judges the history of a seed, proves it, and panics where the proof does not hold, or a false one does.
+/// Judges the history of a seed, proves it, and panics where the proof does not hold, or a false
+/// one does.
 pub fn judge(seed: u64, counts: &mut Counts) {
     let mut random = Random::new(seed);
     let (history, choice) = any(seed, &mut random);

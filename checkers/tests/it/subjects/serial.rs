@@ -1,7 +1,8 @@
 //! Serializability and snapshot isolation by trying everything: the definitions, written down.
 //!
-//! A transaction begins, and reads; it commits, and writes. In a serial order nothing is between the two. With
-//! snapshots (Berenson et al. 1995) others may be, but nobody who writes what it writes commits there.
+//! A transaction begins, and reads; it commits, and writes. In a serial order nothing is between
+//! the two. With snapshots (Berenson et al. 1995) others may be, but nobody who writes what it
+//! writes commits there.
 
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashSet;
@@ -87,7 +88,8 @@ impl Brute {
             by_snapshots: [false; 3],
         };
         for by in (0..3).rev() {
-            // What agrees with more of time agrees with less, and a serial order is one of snapshots.
+            // What agrees with more of time agrees with less, and a serial order is one of
+            // snapshots.
             let narrower = explained.serially.get(by + 1) == Some(&true);
             explained.serially[by] = narrower || self.search(by, false);
             let narrower = explained.by_snapshots.get(by + 1) == Some(&true);

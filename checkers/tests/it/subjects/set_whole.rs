@@ -102,8 +102,8 @@ fn explained(
     })
 }
 
-/// Judges the history of a seed, replays the order that explains it, and panics where brute force says something
-/// else.
+/// Judges the history of a seed, replays the order that explains it, and panics where brute force
+/// says something else.
 pub fn judge(seed: u64, counts: &mut Counts) {
     let history = random_history(&mut Random::new(seed));
     let found = GrowOnlySet.check(&history, &Budget::default());

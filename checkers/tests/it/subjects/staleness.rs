@@ -1,4 +1,5 @@
-//! Staleness by its definitions: every order that agrees with time, for every Δ that can make a difference.
+//! Staleness by its definitions: every order that agrees with time, for every Δ that can make a
+//! difference.
 
 use checkers::staleness::Staleness;
 use checkers::{Budget, Checker};
@@ -17,7 +18,8 @@ struct Timed {
     lost: bool,
 }
 
-/// The smallest k with reads called so much earlier, at most `most`; every order of writes and reads is tried.
+/// The smallest k with reads called so much earlier, at most `most`; every order of writes and
+/// reads is tried.
 fn smallest_k(ops: &[Timed], earlier: i64, most: usize) -> Option<usize> {
     let call = |op: &Timed| op.call - if op.is_read { earlier } else { 0 };
     let precedes = |a: &Timed, b: &Timed| a.ret < call(b);
@@ -92,7 +94,8 @@ fn timed(op: &Op) -> Option<Timed> {
     })
 }
 
-/// Up to seven operations by up to four processes, of one key; reads return anything that was asked to be written so far.
+/// Up to seven operations by up to four processes, of one key; reads return anything that was asked
+/// to be written so far.
 fn history(random: &mut Random) -> History {
     let mut recorder = Recorder::default();
     let processes = 1 + random.below(4);

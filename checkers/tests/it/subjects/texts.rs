@@ -71,8 +71,8 @@ pub fn history(random: &mut Random) -> History {
     recorder.history()
 }
 
-/// Judges the history of a seed, replays the order that explains it, and panics where brute force says something
-/// else, or finds an order of the operations that an anomaly names.
+/// Judges the history of a seed, replays the order that explains it, and panics where brute force
+/// says something else, or finds an order of the operations that an anomaly names.
 pub fn judge(seed: u64, counts: &mut Counts) {
     let history = history(&mut Random::new(seed));
     let say = || show(&history);

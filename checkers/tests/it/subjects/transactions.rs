@@ -1,4 +1,5 @@
-//! Transactions on lists and on registers, most of them nearly right, judged by the engine and by brute force.
+//! Transactions on lists and on registers, most of them nearly right, judged by the engine and by
+//! brute force.
 
 use std::collections::BTreeMap;
 
@@ -171,8 +172,8 @@ fn recorded(objects: Objects, random: &mut Random) -> Recorder {
 }
 
 #[allow(dead_code, reason = "only the fuzzer times it")]
-/// Registers written blindly, as a serializable database answers: of eight micro-operations a transaction half are
-/// reads.
+/// Registers written blindly, as a serializable database answers: of eight micro-operations a
+/// transaction half are reads.
 pub fn blind_writes(random: &mut Random, txns: u64, sessions: u64, keys: u64) -> History {
     let mut recorder = Recorder::default();
     let mut state = State::new();
@@ -310,9 +311,10 @@ impl Right {
     }
 }
 
-/// Judges the history of a seed, replays the orders that explain it, and panics where a definition says something else. Of
-/// every 16th each model is asked, of the others strict serializability and one more in turn: what is said of other models
-/// is held against their definitions too, so that each history is judged by all.
+/// Judges the history of a seed, replays the orders that explain it, and panics where a definition
+/// says something else. Of every 16th each model is asked, of the others strict serializability and
+/// one more in turn: what is said of other models is held against their definitions too, so that
+/// each history is judged by all.
 pub fn judge(objects: Objects, seed: u64, brute: &mut Brute, counts: &mut Counts) {
     let recorder = recorded(objects, &mut Random::new(seed));
     let history = recorder.clone().history();
@@ -424,8 +426,9 @@ fn certified(
     }
 }
 
-/// Judges it once more with an operation at its end that cannot be judged: one that is no transaction, and one that writes
-/// what another wrote. What speaks against the history still does, and nothing else.
+/// Judges it once more with an operation at its end that cannot be judged: one that is no
+/// transaction, and one that writes what another wrote. What speaks against the history still does,
+/// and nothing else.
 fn beside_unjudged(objects: Objects, model: Consistency, history: &History, recorder: Recorder) {
     let found = objects.check(model, history);
     let writes = |op: &history::Op| {

@@ -20,8 +20,9 @@ pub fn shape(random: &mut Random, unique: bool) -> Shape {
     }
 }
 
-/// Judges the history of a seed by its versions, and by all engines, replays the order, and panics where brute force
-/// says something else, or versions deny a history in which nothing is wrong or lost. Odd seeds have repeated values.
+/// Judges the history of a seed by its versions, and by all engines, replays the order, and panics
+/// where brute force says something else, or versions deny a history in which nothing is wrong or
+/// lost. Odd seeds have repeated values.
 pub fn judge(seed: u64, counts: &mut Counts) {
     let mut random = Random::new(seed);
     let shape = Shape {
@@ -47,7 +48,8 @@ pub fn judge(seed: u64, counts: &mut Counts) {
             let answered = history.columns().has_versions();
             assert!(!sound || !answered, "{found:?}\n{}", say());
         }
-        // Where stamps are equal, the order that versions tell may not be the order of each process.
+        // Where stamps are equal, the order that versions tell may not be the order of each
+        // process.
         Verdict::Invalid => assert!(!right, "{found:?}\n{}", say()),
         verdict => panic!("{verdict:?}: {}", say()),
     }

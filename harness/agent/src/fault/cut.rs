@@ -6,8 +6,8 @@
 //! local congestion: it tries again every half second and does not back off. No network tells a
 //! sender that it lost a packet. So outgoing packets are not dropped but *misdirected* on egress,
 //! by a link-layer address that nobody has; the sender sees a packet sent, and TCP backs off as it
-//! would (measured: retransmission timeout 3.3 s after 5 s, against 0.2 s with a drop). Only devices
-//! that have no such addresses, and the loopback device, drop them.
+//! would (measured: retransmission timeout 3.3 s after 5 s, against 0.2 s with a drop). Only
+//! devices that have no such addresses, and the loopback device, drop them.
 //!
 //! ```text
 //! table inet schism   { chain in  { type filter hook input priority raw;
@@ -16,12 +16,12 @@
 //!     ip daddr 10.1.0.2 counter ether daddr set 02:53:43:48:49:53 accept comment "fault 7" } }
 //! ```
 //!
-//! Each table has an empty chain besides, by which it is known to be ours: one of somebody else's that
-//! has the same name is neither replaced nor deleted, and cuts are refused while it is there.
+//! Each table has an empty chain besides, by which it is known to be ours: one of somebody else's
+//! that has the same name is neither replaced nor deleted, and cuts are refused while it is there.
 //!
 //! Every rule names a peer or a local port, so none can match the control path of a controller that
-//! is neither. Where the controller may be a peer, or its port a service's, it says how it speaks to
-//! the node ([`Control`]), and the first rule of every chain accepts that.
+//! is neither. Where the controller may be a peer, or its port a service's, it says how it speaks
+//! to the node ([`Control`]), and the first rule of every chain accepts that.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -157,8 +157,8 @@ impl Cuts {
         })
     }
 
-    /// Brings the kernel's tables in line with the faults in force; what the counters said is kept. Returns what
-    /// was there before, and the transaction.
+    /// Brings the kernel's tables in line with the faults in force; what the counters said is kept.
+    /// Returns what was there before, and the transaction.
     fn replace(&mut self, site: &Site) -> Result<(BTreeMap<u64, Count>, String)> {
         let before = counters(&site.nursery)?;
         for (fault, count) in &before {

@@ -53,8 +53,8 @@ impl Dial {
                 && !self.uncountable.contains(ident)
                 && tree::stopped(*ident) == Some(false)
             {
-                // It may have been stopped since; whoever cannot be made to count for another reason
-                // is not held up again and again.
+                // It may have been stopped since; whoever cannot be made to count for another
+                // reason is not held up again and again.
                 match patch.count() {
                     Ok(()) | Err(ClockError::Stopped { .. }) => {}
                     Err(_) => drop(self.uncountable.insert(*ident)),

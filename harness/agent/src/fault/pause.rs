@@ -62,8 +62,8 @@ pub(crate) fn recover(left: &Left, _: &Arc<Nursery>) -> Result<Vec<String>> {
     Ok(deeds)
 }
 
-/// Stops the tree, and whoever serves in its place. Evidence: `/proc` says of every thread that it is
-/// stopped, and of whoever is at the daemon's ports.
+/// Stops the tree, and whoever serves in its place. Evidence: `/proc` says of every thread that it
+/// is stopped, and of whoever is at the daemon's ports.
 pub(crate) fn inject(site: &mut Site, name: &str) -> Result<Evidence> {
     let (members, _) = site.claim(name)?;
     let others_doing = {
@@ -151,7 +151,8 @@ fn heal(site: &mut Site, name: &str) -> Result<Evidence> {
     })
 }
 
-/// Who runs although the daemon is to be stopped: somebody may have let it go on, or have come since.
+/// Who runs although the daemon is to be stopped: somebody may have let it go on, or have come
+/// since.
 fn awake(site: &mut Site, name: &str) -> Result<Vec<String>> {
     let (members, _) = site.claim(name)?;
     let mut lines = Vec::new();

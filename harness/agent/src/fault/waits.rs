@@ -9,8 +9,8 @@
 //!   it is taken back   when it would have ended by the clock by which it was begun
 //! ```
 //!
-//! The last is not what a clock does that is set back: there, a wait of half a second that was begun
-//! an hour ahead takes an hour more. But the fault is over then, and leaves nothing behind.
+//! The last is not what a clock does that is set back: there, a wait of half a second that was
+//! begun an hour ahead takes an hour more. But the fault is over then, and leaves nothing behind.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -179,9 +179,9 @@ fn truth_of(line: Line, shown_ns: i64) -> Option<i64> {
     i64::try_from(scaled.div_euclid(pace)).ok()
 }
 
-/// Whether a wait that is seen first when its clock has been set right was begun before that. One by
-/// a clock that was ahead ends that much later than any other would. One by a clock that lagged had
-/// its end before it began, and is over.
+/// Whether a wait that is seen first when its clock has been set right was begun before that. One
+/// by a clock that was ahead ends that much later than any other would. One by a clock that lagged
+/// had its end before it began, and is over.
 fn was_begun_by(old: Line, new: Line, wait: &Wait, now_ns: i64) -> bool {
     let ahead = i128::from(old.show(now_ns)) - i128::from(new.show(now_ns));
     ahead > 0 && i128::from(wait.until_ns) - i128::from(now_ns) > ahead / 2

@@ -1,4 +1,5 @@
-//! Clock faults on the machine's own clock, where it has one that may be set ([`crate::wallclock`]).
+//! Clock faults on the machine's own clock, where it has one that may be set
+//! ([`crate::wallclock`]).
 //!
 //! ```text
 //!   inject: stop those who keep the clock right ─▶ write the truth down ─▶ set, bend ─▶ look
@@ -218,7 +219,8 @@ impl Mechanism for Turned {
         vec!["set-clock"]
     }
 
-    /// All but a freeze, which is a daemon that stands still: nothing of it can be seen in the machine's clock.
+    /// All but a freeze, which is a daemon that stands still: nothing of it can be seen in the
+    /// machine's clock.
     fn takes(&self, kind: &Fault) -> bool {
         matches!(kind, Fault::Clock { how, .. } if !matches!(how, ClockFault::Freeze { .. }))
     }
@@ -241,7 +243,8 @@ impl Mechanism for Turned {
         self.turn_back(site, fault)
     }
 
-    /// The truth in the node's place, and beyond it, for the daemon, what the machine's clock shows.
+    /// The truth in the node's place, and beyond it, for the daemon, what the machine's clock
+    /// shows.
     fn correct(&self, clocks: &mut Clocks) {
         let wall = lock(&self.wall);
         let (true_ns, error_ns) = wall.true_ns();

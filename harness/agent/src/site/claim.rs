@@ -1,8 +1,8 @@
 //! Who else counts as a daemon: processes that left its tree and serve in its place.
 //!
 //! Two ways to know them. Whoever holds a socket at one of the daemon's ports serves for it
-//! ([`crate::service`]). And where the agent is process 1 of a namespace, everything below it that is
-//! not its own is the daemon's, whatever it does: nobody else could have started it.
+//! ([`crate::service`]). And where the agent is process 1 of a namespace, everything below it that
+//! is not its own is the daemon's, whatever it does: nobody else could have started it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,8 +22,8 @@ pub struct Served {
 }
 
 impl Site {
-    /// The daemon's living processes, those that left its tree included; and of each of the latter why
-    /// it counts.
+    /// The daemon's living processes, those that left its tree included; and of each of the latter
+    /// why it counts.
     pub fn claim(&mut self, name: &str) -> Result<(Vec<Ident>, Vec<String>)> {
         let read = || io("list", Path::new("/proc"));
         let members = self.daemon(name)?.members()?;

@@ -24,9 +24,9 @@ impl Site {
         faults
     }
 
-    /// Stops the tree until nobody is left in it who runs and could fork. Processes that were stopped
-    /// by somebody else before are not ours to resume, and are left out. Gives why those count that were
-    /// found outside of the tree.
+    /// Stops the tree until nobody is left in it who runs and could fork. Processes that were
+    /// stopped by somebody else before are not ours to resume, and are left out. Gives why those
+    /// count that were found outside of the tree.
     pub fn hold(&mut self, name: &str) -> Result<Vec<String>> {
         let mut sent = false;
         let mut claimed = Vec::new();

@@ -166,8 +166,8 @@ impl Patch {
     /// Lets the thread run until it has come back from the call; gives what this wrote.
     ///
     /// It is interrupted only when there is an answer, or none for long. It may stop by itself: an
-    /// interruption of before that a signal forestalled is still due, and takes effect as soon as the
-    /// thread runs. One more would be due after that, and so on for ever.
+    /// interruption of before that a signal forestalled is still due, and takes effect as soon as
+    /// the thread runs. One more would be due after that, and so on for ever.
     fn run_to_park(&self, thread: &mut Held, result_at: u64) -> Result<[u8; 16]> {
         let pid = self.pid();
         let park = self.address(payload::park_at());

@@ -45,7 +45,8 @@ pub enum Clock {
 pub struct Line {
     /// Added to the true time, in ns.
     pub offset_ns: i64,
-    /// Drift in parts per 10^9 of true time: 0 keeps pace, -10^9 stands still, 10^9 runs twice as fast.
+    /// Drift in parts per 10^9 of true time: 0 keeps pace, -10^9 stands still, 10^9 runs twice as
+    /// fast.
     pub rate_ppb: i64,
     /// The true time at which the drift has contributed nothing yet, in ns.
     pub base_ns: i64,
@@ -166,7 +167,8 @@ impl Line {
     /// Both deviations at once, within 2 ns: offsets and rates add up.
     #[must_use]
     pub fn plus(self, other: Line) -> Line {
-        // other's drift between its base and ours becomes part of the offset, so that one base does.
+        // other's drift between its base and ours becomes part of the offset, so that one base
+        // does.
         let base_ns = if self.rate_ppb == 0 {
             other.base_ns
         } else {

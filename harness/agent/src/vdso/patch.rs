@@ -128,8 +128,8 @@ impl Patch {
         target.into_patch(found)
     }
 
-    /// Sees to it that the process counts from now on how often it asks. Its threads are stopped for
-    /// that, and one of them maps the page. Does nothing where it counts already.
+    /// Sees to it that the process counts from now on how often it asks. Its threads are stopped
+    /// for that, and one of them maps the page. Does nothing where it counts already.
     ///
     /// # Errors
     /// [`ClockError::Stopped`] when the process is stopped by a signal: its threads cannot run.
@@ -451,8 +451,8 @@ impl Target {
         Ok(Found { at })
     }
 
-    /// Writes back what the jumps displaced and, where possible, zeros over the payload; the page of
-    /// its counters goes with it.
+    /// Writes back what the jumps displaced and, where possible, zeros over the payload; the page
+    /// of its counters goes with it.
     fn restore(
         &self,
         threads: &mut [Held],

@@ -15,11 +15,11 @@
 //!   192  slot 1
 //! ```
 //!
-//! The vDSO is not writable for the process itself, so what it counts lies in a page of its own that
-//! it was made to map: how often the real-time line was applied, and 32 bytes behind that how often
-//! the monotonic line was, u64 each. Counting is one plain addition. Threads that ask in the same
-//! instant may be counted as one, and a locked addition would cost each of them more than the reading
-//! itself. So a count is a lower bound; what matters is whether it has moved.
+//! The vDSO is not writable for the process itself, so what it counts lies in a page of its own
+//! that it was made to map: how often the real-time line was applied, and 32 bytes behind that how
+//! often the monotonic line was, u64 each. Counting is one plain addition. Threads that ask in the
+//! same instant may be counted as one, and a locked addition would cost each of them more than the
+//! reading itself. So a count is a lower bound; what matters is whether it has moved.
 //!
 //! The displaced bytes live in the process itself, so that whoever finds the patch, also an agent
 //! that was started later, can take it away again.

@@ -56,7 +56,8 @@ pub fn support() -> Result<Layout> {
     })
 }
 
-/// Works out payload and jumps for an unpatched image at address `base`. The error is half a sentence.
+/// Works out payload and jumps for an unpatched image at address `base`. The error is half a
+/// sentence.
 pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
     let at = image.end().next_multiple_of(payload::ALIGN);
     let free_len = image.bytes.len().saturating_sub(at);

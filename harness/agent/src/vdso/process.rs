@@ -14,7 +14,8 @@ pub fn start_time(pid: u32) -> Option<u64> {
     Stat::of(pid, pid).map(|stat| stat.start_time)
 }
 
-/// The process and all its descendants that live now, parents before children. Zombies are left out.
+/// The process and all its descendants that live now, parents before children. Zombies are left
+/// out.
 ///
 /// A descendant whose parent died belongs to the nearest subreaper (an agent that is pid 1 of its
 /// namespace, say) and is found only from there.
@@ -173,7 +174,8 @@ impl Memory {
             .map_err(|error| self.failed("read its memory", error))
     }
 
-    /// Writes also where the process itself may not: the kernel gives it a private copy of the page.
+    /// Writes also where the process itself may not: the kernel gives it a private copy of the
+    /// page.
     ///
     /// # Errors
     /// [`Forbidden`](io::ErrorKind::PermissionDenied)-like refusals where the kernel was built or

@@ -15,8 +15,8 @@ pub(super) struct Moved {
 /// The bytes of a function that its jump takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Offset in the function: behind a landing pad for indirect branches (ENDBR64, BTI), which must
-    /// stay where it is.
+    /// Offset in the function: behind a landing pad for indirect branches (ENDBR64, BTI), which
+    /// must stay where it is.
     pub at: usize,
     pub len: usize,
 }
@@ -141,15 +141,15 @@ mod aarch64 {
     pub fn head(function: &[u8]) -> Head {
         match function.get(..4).map(read) {
             Some(BTI_C) => Head { at: 4, len: 4 },
-            // It is a landing pad and signs the return address in one: it is moved, so that the hook
-            // gets the address as it was, and a landing pad takes its place.
+            // It is a landing pad and signs the return address in one: it is moved, so that the
+            // hook gets the address as it was, and a landing pad takes its place.
             Some(PACIASP | PACIBSP) => Head { at: 0, len: 8 },
             _ => Head { at: 0, len: 4 },
         }
     }
 
-    /// What stands in the `len` bytes of a head at `from`: a branch to `to`, behind a landing pad if
-    /// there is room for one.
+    /// What stands in the `len` bytes of a head at `from`: a branch to `to`, behind a landing pad
+    /// if there is room for one.
     pub fn jump(from: u64, len: usize, to: u64) -> Option<Vec<u8>> {
         let pad = if len == 8 { &[BTI_C][..] } else { &[] };
         let branch = branch(from + 4 * pad.len() as u64, to)?;
@@ -284,8 +284,8 @@ mod aarch64 {
     mod tests {
         use super::*;
 
-        /// Both columns as GNU as 2.40 assembled them, the second one 0x100 bytes further on with the
-        /// same target.
+        /// Both columns as GNU as 2.40 assembled them, the second one 0x100 bytes further on with
+        /// the same target.
         #[test]
         fn relative_instructions_keep_their_targets() {
             let (from, to) = (0x1000, 0x1100);

@@ -1,7 +1,7 @@
 //! A system call made in another process, by one of its threads that is held.
 //!
-//! The payload has the instruction and the loop behind it. As in ask.rs the thread cannot notice: its
-//! registers are put back with the mark of an interrupted system call, its signals are blocked
+//! The payload has the instruction and the loop behind it. As in ask.rs the thread cannot notice:
+//! its registers are put back with the mark of an interrupted system call, its signals are blocked
 //! meanwhile, and neither its stack nor any memory of its program is used.
 
 use std::time::{Duration, Instant};

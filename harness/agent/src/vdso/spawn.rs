@@ -33,8 +33,8 @@ pub fn spawn(command: &mut Command, shift: &Shift) -> Result<(Child, Patch)> {
     match prepare(&mut thread, shift) {
         Ok(patch) => Ok((child, patch)),
         Err(error) => {
-            // While it is still held, so that it never runs with the true time. Both fail only if it
-            // is dead and reaped already.
+            // While it is still held, so that it never runs with the true time. Both fail only if
+            // it is dead and reaped already.
             let _ = child.kill();
             let _ = child.wait();
             Err(error)

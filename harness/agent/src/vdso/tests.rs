@@ -11,7 +11,8 @@ use super::line::{Line, Shift};
 use super::payload::{self, Header};
 
 thread_local! {
-    /// What the "original" clock_gettime answers: result, seconds, nanoseconds; and whom it was asked for.
+    /// What the "original" clock_gettime answers: result, seconds, nanoseconds; and whom it was
+    /// asked for.
     static TRUTH: Cell<(i32, i64, i64)> = const { Cell::new((0, 0, 0)) };
     static ASKED: Cell<i32> = const { Cell::new(-1) };
 }
@@ -261,7 +262,8 @@ fn other_clocks_and_failures_pass_untouched() {
     assert_eq!(page.time(ptr::null_mut()), i64::from(-libc::EINVAL));
 }
 
-/// Each clock has its counter, every way of asking is counted, and what fails or is passed on is not.
+/// Each clock has its counter, every way of asking is counted, and what fails or is passed on is
+/// not.
 #[test]
 fn what_is_asked_is_counted_by_clock() {
     let page = Page::new(&Shift::IDENTITY, 0);

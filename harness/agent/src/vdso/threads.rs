@@ -167,9 +167,9 @@ impl Held {
 
     /// A wait until a time is made again as the very call that it was.
     ///
-    /// The kernel would let it go on as restart_syscall(2), by a copy of the time that it has kept. So
-    /// nobody could see any more what the thread waits in, nor set it another time. Such a wait does
-    /// not grow longer by being begun anew.
+    /// The kernel would let it go on as restart_syscall(2), by a copy of the time that it has kept.
+    /// So nobody could see any more what the thread waits in, nor set it another time. Such a wait
+    /// does not grow longer by being begun anew.
     fn restart_as_itself(&mut self) -> io::Result<()> {
         #[cfg(target_arch = "x86_64")]
         {
@@ -233,12 +233,13 @@ impl Held {
         )
     }
 
-    /// Makes the registers whole where the thread was stopped in a system call that is to be made again.
+    /// Makes the registers whole where the thread was stopped in a system call that is to be made
+    /// again.
     ///
     /// On x86-64 they say so themselves. Here the kernel has set the pc back to the `svc` before it
     /// shows them, and only as the thread goes on it exchanges the number of a call that has slept
-    /// a part of its time for that of restart_syscall(2), which sleeps the rest. Other code in between
-    /// would keep it from that. So the thread goes on to the `svc`, but not through it.
+    /// a part of its time for that of restart_syscall(2), which sleeps the rest. Other code in
+    /// between would keep it from that. So the thread goes on to the `svc`, but not through it.
     ///
     /// The thread must be bound to us and get no signals.
     #[cfg(target_arch = "aarch64")]
@@ -377,7 +378,8 @@ mod interrupted {
     pub const PC: usize = 0;
 
     pub fn is_context(words: &[u64]) -> bool {
-        // Bit 1 of the flags is always set, none above 21 is; 0x33 is the code segment of user mode.
+        // Bit 1 of the flags is always set, none above 21 is; 0x33 is the code segment of user
+        // mode.
         words[1] & 2 != 0 && words[1] >> 22 == 0 && words[2] & 0xffff == 0x33
     }
 }

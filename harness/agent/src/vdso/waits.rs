@@ -1,8 +1,9 @@
 //! Threads that wait in the kernel until a time, and setting them another one.
 //!
-//! Who waits for a span is not concerned by clocks. Who waits *until* a time has worked it out by what
-//! the clock showed, and the kernel takes it for the truth: with a clock that is an hour ahead, half a
-//! second becomes an hour and a half second. What a thread waits for is seen from outside:
+//! Who waits for a span is not concerned by clocks. Who waits *until* a time has worked it out by
+//! what the clock showed, and the kernel takes it for the truth: with a clock that is an hour
+//! ahead, half a second becomes an hour and a half second. What a thread waits for is seen from
+//! outside:
 //!
 //! ```text
 //!   /proc/PID/task/TID/syscall   202 0x7f.. 0x189 0x0 0x7ffd.. 0x0 ...     futex, until, real time
@@ -12,8 +13,9 @@
 //! ```
 //!
 //! To set another time, the thread is stopped, which interrupts its call, the time in its memory is
-//! changed, and it goes on, upon which the kernel makes the same call again. The program cannot notice,
-//! unless it compares the time that it passed to the kernel with that in its memory afterwards.
+//! changed, and it goes on, upon which the kernel makes the same call again. The program cannot
+//! notice, unless it compares the time that it passed to the kernel with that in its memory
+//! afterwards.
 
 use std::fs;
 

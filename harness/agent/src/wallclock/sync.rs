@@ -1,8 +1,8 @@
 //! Programs that keep the machine's clock right, and would undo a fault: found, stopped, set going
 //! again.
 //!
-//! One that systemd runs is stopped as a unit, for systemd would start it again; any other is stopped
-//! by SIGSTOP. Both are in the journal first.
+//! One that systemd runs is stopped as a unit, for systemd would start it again; any other is
+//! stopped by SIGSTOP. Both are in the journal first.
 
 use std::fs;
 use std::process::Command;

@@ -1,8 +1,8 @@
 //! What the wall clock is to show, and how it is made to.
 //!
 //! CLOCK_MONOTONIC_RAW runs as the machine's oscillator does and is touched by nothing, while
-//! `adjtimex` bends CLOCK_MONOTONIC too. With the correction that the kernel applied before the fault
-//! it keeps the truth: a time server's last word carried on, for as long as the fault lasts.
+//! `adjtimex` bends CLOCK_MONOTONIC too. With the correction that the kernel applied before the
+//! fault it keeps the truth: a time server's last word carried on, for as long as the fault lasts.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -125,7 +125,8 @@ fn killed_at_any_step_of_any_fault_the_next_agent_undoes_it() {
                 until("the daemon is dead", || {
                     sight::sleepers("7902").is_empty().then_some(())
                 });
-                // A stopped thread that the agent held at its death runs for a moment, until it stops again.
+                // A stopped thread that the agent held at its death runs for a moment, until it
+                // stops again.
                 until("nothing runs any more", || {
                     (sight::state(stray) != Some('R')).then_some(())
                 });
@@ -185,8 +186,8 @@ fn killed_at_random_moments_the_next_agent_undoes_it_all() {
             for round in 0..12 {
                 let dir = tempfile::tempdir().expect("a folder");
                 let mut agent = Session::open(dir.path());
-                // Both carry the daemon's marker. One without would live on, and be spoilt for good if
-                // the agent dies in the midst of running its code to ask it for the time.
+                // Both carry the daemon's marker. One without would live on, and be spoilt for good
+                // if the agent dies in the midst of running its code to ask it for the time.
                 agent.start("d", "(setsid sleep 7901 &); exec sleep 7902", dir.path());
                 let stray = until("it runs", || sight::sleepers("7901").pop());
                 let mut sent = Vec::new();

@@ -334,7 +334,8 @@ fn in_half_a_second(clock: libc::clockid_t) -> libc::timespec {
 }
 
 /// Waits until a time, half a second ahead by its wall clock, and says that it is over; again and
-/// again, in one thread by a condition variable, in another asleep. And holds two timers that are set.
+/// again, in one thread by a condition variable, in another asleep. And holds two timers that are
+/// set.
 #[test]
 #[ignore = "a double, run by other tests"]
 fn waits_until_a_time() {

@@ -447,7 +447,8 @@ fn a_frozen_daemon_misses_time_on_both_clocks_and_makes_it_up_or_not() {
             lags(&mut agent, 200_000_000);
             agent.heal(1);
             assert_eq!(sight::clocks_untouched(root), Some(true));
-            // Kept: healing leaves the lag, and the journal remembers that there is something to undo.
+            // Kept: healing leaves the lag, and the journal remembers that there is something to
+            // undo.
             agent.inject(2, &freeze(true));
             until("it runs on", || {
                 (sight::state(root) == Some('S')).then_some(())

@@ -101,8 +101,8 @@ fn any_sequence_of_faults_leaves_nothing_behind() {
             }
             let next = 0_u64;
             let steps = proptest::collection::vec(step(), 1..12);
-            // The agent outlives a case, so shrinking would compare different pasts; the failing case
-            // is printed whole.
+            // The agent outlives a case, so shrinking would compare different pasts; the failing
+            // case is printed whole.
             let config = Config {
                 cases: 24,
                 max_shrink_iters: 0,

@@ -65,6 +65,7 @@ pub fn of_file(file: &str, asked: &Asked, judged: &Judged, history: &History) ->
         workload: &asked.words,
         origin: report::Origin::File,
         command: &command,
+        repeated: None,
         spec: &spec,
         schedule: None,
         nodes: &[],

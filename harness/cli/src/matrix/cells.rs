@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::nearest::nearest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -16,9 +17,11 @@ use self::combine::Combining;
 use super::file::{self, Gate, Matrix, Pattern, VERSION, Wrong, wrong};
 use super::known::{self, Issue};
 use crate::exit::Failure;
+use crate::run::Keep;
 use crate::spec::{Machine, Spec};
 
-/// From a run's start to its main phase, and from there to its verdict, where nobody has measured it.
+/// From a run's start to its main phase, and from there to its verdict, where nobody has measured
+/// it.
 const AROUND: Duration = Duration::from_secs(8);
 
 /// A night's work.
@@ -33,6 +36,7 @@ pub struct Night {
     pub gate: Gate,
     pub known: Vec<Issue>,
     pub jobs: Option<usize>,
+    pub keep: Keep,
     /// How long a shard may take.
     pub budget: Option<Duration>,
 }
@@ -137,6 +141,7 @@ impl Night {
             gate: matrix.gate,
             known,
             jobs: matrix.jobs.map(|jobs| jobs.into_inner()),
+            keep: matrix.keep,
             budget: matrix.budget.map(|budget| budget.0),
         };
         night.keep_within_budget(shards);
@@ -177,7 +182,11 @@ impl Night {
                 },
                 ..combo.spec.clone()
             };
-            let whole = (combo.id(), spec, &combo.expect, &combo.program);
+            // As the file has it: machines may keep the file in different folders.
+            let folder = self.path.parent().unwrap_or(Path::new(""));
+            let program = combo.program.as_deref();
+            let program = program.map(|path| path.strip_prefix(folder).unwrap_or(path));
+            let whole = (combo.id(), spec, &combo.expect, program);
             let whole = serde_json::to_vec(&whole).expect("it has only text keys");
             hash.update(whole);
         }
@@ -326,7 +335,7 @@ impl Pattern {
             let known = combos.iter().map(is);
             match known.clone().any(|k| k == name) {
                 true => None,
-                false => workloads::nearest(name, known),
+                false => nearest(name, known).map(str::to_string),
             }
         };
         let system = of(&self.system, |c| &c.label);

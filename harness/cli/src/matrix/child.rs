@@ -1,5 +1,5 @@
-//! One run, as a program of its own: ended by a watchdog if need be, and told from one that the kernel
-//! killed for memory.
+//! One run, as a program of its own: ended by a watchdog if need be, and told from one that the
+//! kernel killed for memory.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -15,6 +15,7 @@ use super::record::Ending;
 use crate::batch;
 use crate::exit::USAGE;
 use crate::judged::Outcome;
+use crate::run::Keep;
 use crate::spec::Spec;
 
 /// From the wish that a run wind up to its end.
@@ -29,6 +30,8 @@ pub struct Run<'a> {
     pub spec: &'a Spec,
     /// Which program the system is, by the variable that says so.
     pub system: Option<(&'a str, &'a Path)>,
+    /// What stays of the nodes' disks.
+    pub keep: Keep,
     /// When the watchdog ends it.
     pub limit: Duration,
 }
@@ -89,6 +92,7 @@ fn end(run: &Run) -> Result<Ended, String> {
         .arg(file.path())
         .arg("--store")
         .arg(run.store)
+        .args(["--keep", run.keep.word()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,7 +1,8 @@
 //! Which cells are whose, where a night is split over several machines.
 //!
-//! Every machine deals for itself, from the same file, and comes to the same: whoever has the least to
-//! do gets the longest cell that is left (Graham, "Bounds on multiprocessing timing anomalies", 1969).
+//! Every machine deals for itself, from the same file, and comes to the same: whoever has the least
+//! to do gets the longest cell that is left (Graham, "Bounds on multiprocessing timing anomalies",
+//! 1969).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use crate::exit::Failure;
 
-/// The variables that schedulers set, with who does: its number, the first number there is, how many.
+/// The variables that schedulers set, with who does: its number, the first number there is, how
+/// many.
 const SCHEDULERS: &[(&str, &str, First, &str)] = &[
     ("GitLab", "CI_NODE_INDEX", First::Is(1), "CI_NODE_TOTAL"),
     (

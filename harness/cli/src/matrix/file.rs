@@ -1,4 +1,5 @@
-//! A matrix as a person writes it: TOML, read as a whole; what is wrong is said with line and column.
+//! A matrix as a person writes it: TOML, read as a whole; what is wrong is said with line and
+//! column.
 //!
 //! ```toml
 //! version = 1
@@ -36,6 +37,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::flags;
+use crate::run::Keep;
 
 /// Version of the format. A file of another version is refused.
 pub const VERSION: u32 = 1;
@@ -63,6 +65,9 @@ pub struct Matrix {
     pub budget: Option<Span>,
     #[serde(default)]
     pub jobs: Option<Spanned<usize>>,
+    /// What stays of the nodes' disks.
+    #[serde(default)]
+    pub keep: Keep,
     /// Known issues, beside this file.
     #[serde(default)]
     pub known: Option<Spanned<PathBuf>>,

@@ -1,13 +1,13 @@
 //! What a night has come to: a colour for every cell, and whether the night is green.
 //!
-//! It is made of nothing but the night's file, so a shard, a night that still goes on and a merged one
-//! are judged alike.
+//! It is made of nothing but the night's file, so a shard, a night that still goes on and a merged
+//! one are judged alike.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 
 use chrono::NaiveDate;
-use history::wording::counted;
+use history::wording::{counted, either};
 use serde::Serialize;
 
 use super::cells::Expected;
@@ -254,8 +254,8 @@ fn shown<'a>(
     }
 }
 
-/// A canary is one combination: where no seed of it found anything, those that looked are silent. What
-/// was not run may still find it.
+/// A canary is one combination: where no seed of it found anything, those that looked are silent.
+/// What was not run may still find it.
 fn judge_canaries(cells: &mut [Shown]) {
     let mut found: BTreeMap<(String, String, String), bool> = BTreeMap::new();
     let key = |cell: &Planned| {
@@ -346,7 +346,8 @@ impl Judged<'_> {
         // What was killed for memory counts neither way.
         let counted_in = all - self.ended(Ending::OutOfMemory);
         let share = 100.0 * told as f64 / counted_in.max(1) as f64;
-        if left == 0 && (share < self.head.gate.verdicts || told == 0) {
+        // A shard may have nothing to do.
+        if all > 0 && left == 0 && (share < self.head.gate.verdicts || told == 0) {
             let wanted = self.head.gate.verdicts;
             let text = format!(
                 "a verdict in {told} of {}, {share:.0} %: {wanted} % are wanted",
@@ -404,10 +405,13 @@ impl Judged<'_> {
                     "known issue {print} ({link}) was excused until {}, and is still there",
                     issue.until
                 )),
+                (true, false) if !self.is_whole() => {}
                 (true, false) => notes.push(format!(
                     "known issue {print} ({link}) was excused until {}, and was not seen: take it out",
                     issue.until
                 )),
+                // Another shard may have seen it.
+                (false, false) if !self.is_whole() => {}
                 (false, false) => {
                     notes.push(format!("known issue {print} ({link}) was not seen in this night"));
                 }
@@ -416,11 +420,17 @@ impl Judged<'_> {
         }
         if self.head.left_out > 0 {
             let left = counted(self.head.left_out, "cell");
+            let are = either(self.head.left_out, "is", "are");
             notes.push(format!(
-                "{left} of the matrix are not in the night: `schism matrix plan` says why"
+                "{left} of the matrix {are} not in the night: `schism matrix plan` says why"
             ));
         }
         self.notes.extend(notes);
+    }
+
+    /// Whether it is a night and not a shard of one.
+    fn is_whole(&self) -> bool {
+        self.head.shard.1 == 1 || self.head.shard.0 == 0
     }
 
     pub fn is_green(&self) -> bool {

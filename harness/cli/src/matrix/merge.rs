@@ -1,4 +1,5 @@
-//! `schism merge`: the shards of a night, from wherever they were run, put together and judged as one.
+//! `schism merge`: the shards of a night, from wherever they were run, put together and judged as
+//! one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,7 +25,8 @@ pub struct MergeArgs {
     /// Known issues, if others than those that the shards had
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
-    /// Nights to hold the figures against: folders in which some are, anywhere; may be given several times
+    /// Nights to hold the figures against: folders in which some are, anywhere; may be given
+    /// several times
     #[arg(long, value_name = "DIR")]
     baseline: Vec<PathBuf>,
     /// Print the result as JSON

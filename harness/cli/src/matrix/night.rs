@@ -1,5 +1,5 @@
-//! A night goes on: cells are run, several at a time, until all are done, the budget is used up, or the
-//! harness cannot go on. Whatever ends it, what was finished is in the night's file.
+//! A night goes on: cells are run, several at a time, until all are done, the budget is used up, or
+//! the harness cannot go on. Whatever ends it, what was finished is in the night's file.
 
 mod board;
 
@@ -192,6 +192,7 @@ fn make(
         store: desk.store,
         spec: &spec,
         system,
+        keep: desk.night.keep,
         limit: spec.time_limit() + desk.night.gate.watchdog.0,
     });
     // What failed for want of space says nothing, and is not recorded as if it did.

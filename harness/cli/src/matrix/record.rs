@@ -5,9 +5,9 @@
 //! {"type":"run", ...}      for every run that ended
 //! ```
 //!
-//! What a cell has come to follows from its runs ([`super::state`]), so a night that was killed goes on from
-//! the lines that are there. Only the last line can be torn; it is left out and said. A file of
-//! another version is refused.
+//! What a cell has come to follows from its runs ([`super::state`]), so a night that was killed
+//! goes on from the lines that are there. Only the last line can be torn; it is left out and said.
+//! A file of another version is refused.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -313,8 +313,8 @@ impl Journal {
         self.write(&Line::Run(Box::new(ran.clone())))
     }
 
-    /// A line at once, and on the disk before anybody relies on it. One that did not come to its end is
-    /// taken back, so that what comes behind it can be read.
+    /// A line at once, and on the disk before anybody relies on it. One that did not come to its
+    /// end is taken back, so that what comes behind it can be read.
     fn write(&mut self, line: &Line) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');

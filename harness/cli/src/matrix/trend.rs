@@ -1,9 +1,10 @@
 //! Is anything slower than it was? This night's figures against those of nights before.
 //!
-//! Two groups of runs are compared by the ranks of their figures (Mann and Whitney, "On a test of whether one of two random
-//! variables is stochastically larger than the other", 1947), so it needs no threshold and no shape
-//! of distribution. Many figures of many combinations are looked at, so the levels are divided among them (Holm,
-//! "A simple sequentially rejective multiple test procedure", 1979).
+//! Two groups of runs are compared by the ranks of their figures (Mann and Whitney, "On a test of
+//! whether one of two random variables is stochastically larger than the other", 1947), so it needs
+//! no threshold and no shape of distribution. Many figures of many combinations are looked at, so
+//! the levels are divided among them (Holm, "A simple sequentially rejective multiple test
+//! procedure", 1979).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -203,9 +204,9 @@ fn least_p(n: usize, m: usize) -> f64 {
     2.0 / orders
 }
 
-/// How probable it is that ranks of two samples are as far apart as these or farther, if both are of
-/// the same population: exact by counting where nothing is tied and there are few, else by the normal
-/// distribution with the correction for ties.
+/// How probable it is that ranks of two samples are as far apart as these or farther, if both are
+/// of the same population: exact by counting where nothing is tied and there are few, else by the
+/// normal distribution with the correction for ties.
 fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     const FEW: usize = 400;
     let (n, m) = (a.len(), b.len());
@@ -230,8 +231,8 @@ fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
 
 /// P(U >= far or U <= nm - far).
 fn exact(n: usize, m: usize, far: usize) -> f64 {
-    // ways[j][u]: of i values of a and j of b, how many orders have this u; the recurrence takes the
-    // greatest value away, which is above all j of b or adds nothing.
+    // ways[j][u]: of i values of a and j of b, how many orders have this u; the recurrence takes
+    // the greatest value away, which is above all j of b or adds nothing.
     let most = n * m;
     let mut ways = vec![vec![0.0f64; most + 1]; m + 1];
     for row in &mut ways {
@@ -324,8 +325,8 @@ mod tests {
         assert!((exact - normal).abs() < 0.01, "{exact} {normal}");
     }
 
-    /// Of a thousand nights in which nothing changed, so many report a change; and one that is there is
-    /// reported.
+    /// Of a thousand nights in which nothing changed, so many report a change; and one that is
+    /// there is reported.
     #[test]
     fn changes_are_seldom_reported_where_there_are_none_and_always_where_they_are_clear() {
         use rand::{RngExt, SeedableRng};

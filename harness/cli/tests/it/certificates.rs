@@ -1,5 +1,5 @@
-//! Certificates of runs, and of models weaker than serializability: what is written is believed by `verify`, and what is
-//! changed is not.
+//! Certificates of runs, and of models weaker than serializability: what is written is believed by
+//! `verify`, and what is changed is not.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Systems that lie to the run as a whole: all their answers are right, and yet they fail. Each is a
-//! double of paxos-kv, with the verdict that is due.
+//! Systems that lie to the run as a whole: all their answers are right, and yet they fail. Each is
+//! a double of paxos-kv, with the verdict that is due.
 
 use crate::support::{Ended, Place};
 

@@ -1,4 +1,5 @@
-//! `compare` and `sweep`: what they refuse before anything starts, and that they go on where they were.
+//! `compare` and `sweep`: what they refuse before anything starts, and that they go on where they
+//! were.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Another user of a node, and somebody's own folder in the place that is named: what Schism does as
-//! root there touches neither.
+//! Another user of a node, and somebody's own folder in the place that is named: what Schism does
+//! as root there touches neither.
 
 use crate::hostile::{BRIEF, instead_of};
 use crate::machines::World;

@@ -71,7 +71,8 @@ fn lines<'a>(receipt: &'a Value, field: &str) -> Vec<&'a str> {
     lines.filter_map(Value::as_str).collect()
 }
 
-/// Its server has another session, no environment and no parent; what the agent started only sleeps.
+/// Its server has another session, no environment and no parent; what the agent started only
+/// sleeps.
 #[test]
 fn a_system_that_forks_away_is_killed_all_the_same() {
     let place = Place::new();
@@ -81,7 +82,8 @@ fn a_system_that_forks_away_is_killed_all_the_same() {
     run(&place, &program, "family = \"kill\"\ntargets = [\"n2\"]\n").exits(0);
     let [injected, healed] = receipts(&place);
     assert_eq!(injected["held"], true, "{injected}");
-    // Whether the server is known from its birth or by its sockets depends on how soon its parent ended.
+    // Whether the server is known from its birth or by its sockets depends on how soon its parent
+    // ended.
     for part in ["nobody is at ports", "n1 -> n2 port"] {
         let seen = lines(&injected, "evidence");
         assert!(

@@ -21,8 +21,8 @@ fn check_all(cases: &[Case]) {
     }
 }
 
-/// In files of events the place is the order; in files of operations times are, and a client's operations follow each
-/// other.
+/// In files of events the place is the order; in files of operations times are, and a client's
+/// operations follow each other.
 #[test]
 fn the_order_of_a_file() {
     let stale = "
@@ -223,7 +223,8 @@ fn each_key_is_an_object() {
     ]);
 }
 
-/// What only read is passed over; what may have changed a key leaves that open, and the others as they are.
+/// What only read is passed over; what may have changed a key leaves that open, and the others as
+/// they are.
 #[test]
 fn what_cannot_be_judged_hides_nothing_and_shows_nothing() {
     let odd = "
@@ -259,7 +260,8 @@ fn what_cannot_be_judged_hides_nothing_and_shows_nothing() {
         ("counter.edn", &counter("1"), &[], 2, &[read_of]),
         ("more.edn", &counter("2"), &[], 1, &["out of bounds of 8"]),
         ("bank.edn", bank, &[], 1, &["total changed of 7"]),
-        // A compare-and-set of one value is none of a register that holds pairs, where reads have keys.
+        // A compare-and-set of one value is none of a register that holds pairs, where reads have
+        // keys.
         (
             "swap.edn",
             "{:process 0 :type :invoke :f :cas :value [7 1]}\n{:process 0 :type :ok :f :cas :value [7 1]}

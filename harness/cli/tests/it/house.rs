@@ -194,8 +194,8 @@ fn given_out(package: &str) -> BTreeMap<String, String> {
     from
 }
 
-/// Nobody has to believe the engines, since others check what they found: these know nothing of engines, by
-/// whatever way.
+/// Nobody has to believe the engines, since others check what they found: these know nothing of
+/// engines, by whatever way.
 #[test]
 fn those_who_check_what_engines_found_import_none() {
     let verifiers = ["certificate", "accounts", "refutation", "proof"];

@@ -1,8 +1,9 @@
 //! Bad input, one test each: a clear message, the right exit code, nothing left behind.
 
+use std::fs;
 use std::process::Command;
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, spec};
 
 const USAGE: i32 = 64;
 const INFRA: i32 = 4;
@@ -237,6 +238,28 @@ fn histories_that_are_none() {
         .schism(&["check", "no-such-run"])
         .exits(USAGE)
         .says(&["no-such-run", "schism list"]);
+    place.schism(&["check", "latest"]).exits(64).says(&[
+        "no run in",
+        "yet",
+        "`schism run` makes one",
+    ]);
+    let missing = place.path().join("history.edn");
+    place
+        .schism(&["check", missing.to_str().unwrap()])
+        .exits(64)
+        .says(&["no file or folder", "history.edn"]);
+    let store = place.path().join("elsewhere");
+    fs::create_dir_all(store.join("one")).unwrap();
+    let folder = store.to_str().unwrap();
+    place
+        .schism(&["check", folder])
+        .exits(64)
+        .says(&["elsewhere is no run", "no spec.json"]);
+    fs::write(store.join("one/spec.json"), spec(3)).unwrap();
+    place
+        .schism(&["check", folder])
+        .exits(64)
+        .says(&["elsewhere is a store and no run", "elsewhere/one"]);
 }
 
 /// Recorded by other tools: judged, certified, verified, converted, compressed.
@@ -291,7 +314,7 @@ fn histories_of_other_tools_are_judged() {
         .schism(&["verify", &file, &order])
         .exits(2)
         .prints(&["the certificate does not hold: ops [5] have an order"]);
-    std::fs::write(
+    fs::write(
         &order,
         "{\"model\":\"register\",\"keyed\":false,\"initial\":null}",
     )
@@ -375,7 +398,7 @@ fn transactions_of_other_tools_are_held_against_a_model() {
         .exits(1)
         .prints(&["nothing explains ops 0, 1"]);
     let path = std::path::Path::new(&order);
-    std::fs::remove_file(path).unwrap();
+    fs::remove_file(path).unwrap();
     place
         .schism(&["check", &skew, model, "snapshot-isolation"])
         .exits(0);
@@ -658,7 +681,7 @@ fn a_daemon_that_will_not_start_shows_its_last_words() {
         "#!/bin/sh\necho 'the disk has eaten the configuration' >&2\nexit 3\n",
     );
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = place.command(&["run", "paxos-kv", "--nodes", "3", "--time-limit", "5s"]);
     Ended::of(command.env("SCHISM_PAXOS_KV", &script).output().unwrap())
         .exits(INFRA)
@@ -685,7 +708,7 @@ fn a_store_that_cannot_be_written_is_said_before_anything_starts() {
 #[test]
 fn a_full_disk_ends_the_run_and_what_was_recorded_is_judged() {
     let place = Place::new();
-    std::fs::create_dir(place.store()).unwrap();
+    fs::create_dir(place.store()).unwrap();
     let script = format!(
         "mount -t tmpfs -o size=1m none {store} && \"$@\"; code=$?; \
          echo; ls {store}/latest/; exit $code",

@@ -7,8 +7,8 @@
 //!     └─ n2 ...
 //! ```
 //!
-//! They share this machine's kernel, and so its clock: nothing here may ever set it, and the program
-//! finds that out by itself.
+//! They share this machine's kernel, and so its clock: nothing here may ever set it, and the
+//! program finds that out by itself.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -158,8 +158,9 @@ impl World {
         )
     }
 
-    /// Writes the ssh_config by which the nodes are reached: `n1` and so on, as root. What stands in
-    /// `first` comes first, and so wins. Those that are `locked_out` are not given the right key.
+    /// Writes the ssh_config by which the nodes are reached: `n1` and so on, as root. What stands
+    /// in `first` comes first, and so wins. Those that are `locked_out` are not given the right
+    /// key.
     pub fn config(&self, first: &str, locked_out: &[usize]) -> PathBuf {
         let dir = self.dir().display();
         let mut text = format!("{first}\n");

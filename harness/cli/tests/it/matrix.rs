@@ -1,5 +1,6 @@
 //! Nights: what is planned, run, gone on with, judged and put together.
 
+mod files;
 mod merging;
 mod planning;
 mod running;

@@ -1,5 +1,5 @@
-//! The user's own files, and folders that somebody else has made: what is named is read within limits
-//! and written with care.
+//! The user's own files, and folders that somebody else has made: what is named is read within
+//! limits and written with care.
 
 use std::fs;
 use std::io::Read;

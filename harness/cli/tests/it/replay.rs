@@ -35,6 +35,10 @@ fn a_run_that_always_fails_is_soon_known_to_and_one_that_was_mended_too() {
     assert_eq!(often["clear"], "often");
     assert_eq!(often["runs"].as_array().map(Vec::len), Some(2));
     assert_eq!(often["changed"].as_array().map(Vec::len), Some(0));
+    // Its own report says so from now on.
+    let report = std::fs::read_to_string(place.store().join(first).join("report.html")).unwrap();
+    let said = "It ended so again in 2 of 2 repeats (16 to 100 % with 95 % confidence).";
+    assert!(report.contains(said), "{first}");
 
     assert_eq!(
         often["anomalies"],

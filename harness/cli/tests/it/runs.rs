@@ -112,8 +112,8 @@ fn same_seed_same_schedule_and_same_operations() {
     two.schism(&args).exits(0);
     let schedule = |p: &Place| std::fs::read_to_string(p.latest().join("schedule.toml")).unwrap();
     assert_eq!(schedule(&one), schedule(&two));
-    // A write that finds no free client is left out, so of each run some may be missing: how many is
-    // the machine's doing, and which key is written with which value is the seed's.
+    // A write that finds no free client is left out, so of each run some may be missing: how many
+    // is the machine's doing, and which key is written with which value is the seed's.
     let (a, b) = (written(&one), written(&two));
     let agree = |a: &BTreeMap<u64, u64>, b: &BTreeMap<u64, u64>| {
         let common = a.iter().filter(|(value, _)| b.contains_key(value));

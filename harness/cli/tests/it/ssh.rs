@@ -366,8 +366,8 @@ fn a_lost_link_is_taken_up_again_and_nothing_is_repeated_or_forgotten() {
         return;
     };
     let (child, said) = in_mid_run(&world);
-    // One node's connections are reset by its network, and it cannot be reached for a while: its own
-    // end does not know.
+    // One node's connections are reset by its network, and it cannot be reached for a while: its
+    // own end does not know.
     let filter = "table inet shut { chain in { type filter hook input priority -300; \
                   tcp dport 22 reject with tcp reset; }; }";
     let filter = world.place.file("shut.nft", filter);

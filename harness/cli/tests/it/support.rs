@@ -42,8 +42,8 @@ impl Place {
         path
     }
 
-    /// A program in place of paxos-kv: a shell script in which REAL is that itself. It is started in the
-    /// node's data folder, which is the same at every start.
+    /// A program in place of paxos-kv: a shell script in which REAL is that itself. It is started
+    /// in the node's data folder, which is the same at every start.
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let real = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name("paxos-kv");

@@ -119,7 +119,8 @@ fn a_second_signal_in_mid_run_leaves_at_once_with_what_was_recorded() {
     assert!(history.lines().count() > 50);
 }
 
-/// Signals of one kind that nobody has heard yet are one: the second must be another, or come later.
+/// Signals of one kind that nobody has heard yet are one: the second must be another, or come
+/// later.
 fn twice(child: &Child) {
     signal(child, Signal::INT);
     signal(child, Signal::TERM);

@@ -1,5 +1,5 @@
-//! What others have written reaches the terminal as text and never as orders: every path by which it
-//! comes there.
+//! What others have written reaches the terminal as text and never as orders: every path by which
+//! it comes there.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::machines::World;
 use crate::support::{Ended, Place, recorded, spec};
 
-/// Renames the window, rings, clears the screen, writes backwards, hides, and begins a line of its own.
+/// Renames the window, rings, clears the screen, writes backwards, hides, and begins a line of its
+/// own.
 const EVIL: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}evil\u{2066}\u{200b}\u{feff}\r\nVALID  forged\u{7f}";
 
 /// The same as a shell's `printf` writes it.

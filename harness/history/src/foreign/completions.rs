@@ -1,8 +1,9 @@
-//! Completions that nothing invoked: Elle's own examples are histories of them, and a recorder that began late
-//! has some.
+//! Completions that nothing invoked: Elle's own examples are histories of them, and a recorder that
+//! began late has some.
 //!
-//! Nobody knows when such an operation began. One process's operations follow each other, so it began after the one
-//! before of its process had ended; if that is all that is known, it overlaps everything of others until it ends:
+//! Nobody knows when such an operation began. One process's operations follow each other, so it
+//! began after the one before of its process had ended; if that is all that is known, it overlaps
+//! everything of others until it ends:
 //!
 //! ```text
 //! only completions         every operation overlaps all of other processes: all have one time
@@ -64,7 +65,8 @@ impl Completed {
             }
             placed.push((behind, row.index(), false));
         }
-        // An event stands before the invocations that wait for its end; those of one place as in the file.
+        // An event stands before the invocations that wait for its end; those of one place as in
+        // the file.
         placed.sort_by_key(|(behind, _, invoked)| (*behind, alone != *invoked));
         let mut completed = Completed {
             chunk: Chunk::default(),

@@ -1,4 +1,5 @@
-//! What readers say of files that were damaged: a history, or what is wrong, and never more than a budget.
+//! What readers say of files that were damaged: a history, or what is wrong, and never more than a
+//! budget.
 
 use proptest::prelude::*;
 

@@ -1,8 +1,9 @@
-//! What readers of other tools' files have in common: events being collected, and what is made of them.
+//! What readers of other tools' files have in common: events being collected, and what is made of
+//! them.
 //!
-//! Readers tell what is written; here it becomes a history. Processes of any name get numbers, times are
-//! raised to the order of the file where that is the order, and a completion that nothing invoked gets an
-//! invocation (see [`super::completions`]). What was done so is said in notes.
+//! Readers tell what is written; here it becomes a history. Processes of any name get numbers,
+//! times are raised to the order of the file where that is the order, and a completion that nothing
+//! invoked gets an invocation (see [`super::completions`]). What was done so is said in notes.
 
 use std::collections::HashMap;
 

@@ -71,7 +71,8 @@ impl Format {
 fn json(text: &str) -> Option<Format> {
     let has = |name: &str| text.contains(&format!("\"{name}\""));
     match () {
-        // Within its first kilobytes: sessions are lists of transactions, which are lists of events.
+        // Within its first kilobytes: sessions are lists of transactions, which are lists of
+        // events.
         () if has("events") && (has("variable") || has("data")) => Some(Format::Dbcop),
         () if has("params") && has("data") => Some(Format::Dbcop),
         () if has("call") && !has("type") => Some(Format::Operations),

@@ -7,8 +7,8 @@
 //! 4\t:invoke\t:read\tnil                                                                      in history.txt
 //! ```
 //!
-//! A line is an event if a process, a type and a function stand in it one after another, behind the name of a
-//! logger or at its beginning. Other lines are passed over.
+//! A line is an event if a process, a type and a function stand in it one after another, behind the
+//! name of a logger or at its beginning. Other lines are passed over.
 
 use super::events::{Events, Told, Who};
 use super::{kind_of, wrong};

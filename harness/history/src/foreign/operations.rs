@@ -297,11 +297,13 @@ impl Operations {
 /// calls of those who had nothing open | returns, and what the same clients called then | returns of all others
 /// ```
 ///
-/// So operations of different clients that touch overlap by their places too, as far as places can say it.
+/// So operations of different clients that touch overlap by their places too, as far as places can
+/// say it.
 #[derive(Clone, Copy)]
 struct Moment {
     time: u64,
-    /// Which of the three; then, among them, clients one after another in the order of their operations.
+    /// Which of the three; then, among them, clients one after another in the order of their
+    /// operations.
     stage: u8,
     is_ret: bool,
     client: u32,
@@ -309,10 +311,12 @@ struct Moment {
     op: u32,
 }
 
-/// For an operation: its moments in a vector that has grown, a buffer to sort them, and its place among its client's.
+/// For an operation: its moments in a vector that has grown, a buffer to sort them, and its place
+/// among its client's.
 const BYTES_WHEN_SORTED: u64 = 5 * size_of::<Moment>() as u64 + 96;
 
-/// Calls and returns by time. Those of one time overlap; but a client's operations follow each other.
+/// Calls and returns by time. Those of one time overlap; but a client's operations follow each
+/// other.
 pub fn history(operations: Operations, mut events: Events) -> Result<Loaded, ReadError> {
     let names = operations.names;
     let operations = operations.list;
@@ -321,7 +325,8 @@ pub fn history(operations: Operations, mut events: Events) -> Result<Loaded, Rea
     events.hold(bytes + events.chunk.arena.bytes() as u64)?;
     let moments = moments(&operations, &mut events)?;
     events.chunk.reserve(moments.len());
-    // What follows an operation that never returned is of another process: it cannot have the first one's number.
+    // What follows an operation that never returned is of another process: it cannot have the first
+    // one's number.
     let mut retired: BTreeMap<u64, u64> = BTreeMap::new();
     let mut named = events.first_free();
     let mut processes: Vec<u64> = vec![0; operations.len()];

@@ -1,4 +1,5 @@
-//! Transactions by session, of which nothing is known but their order within it: what checkers of isolation read.
+//! Transactions by session, of which nothing is known but their order within it: what checkers of
+//! isolation read.
 //!
 //! ```text
 //! w(1,5,0,3)                                        PolySI and IsoVista: key, value, session, transaction
@@ -7,8 +8,8 @@
 //! {"params":{...},"data":[[{"events":[{"write":true,"variable":1,"value":5}],"success":true}], ...]}   before
 //! ```
 //!
-//! Transactions of different sessions overlap, since no time is told: all have the same. What was never written
-//! begins as 0, and a read of it is a read of nothing.
+//! Transactions of different sessions overlap, since no time is told: all have the same. What was
+//! never written begins as 0, and a read of it is a read of nothing.
 
 use std::collections::HashSet;
 

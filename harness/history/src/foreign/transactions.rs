@@ -64,7 +64,8 @@ const FIRST: usize = 1000;
 pub fn named(history: History) -> (History, Option<String>) {
     let columns = history.columns();
     let clients = |row: &Row| row.process() != Process::Nemesis;
-    // An operation is a transaction if what is asked first of it is one; else, if that says nothing, its answer.
+    // An operation is a transaction if what is asked first of it is one; else, if that says
+    // nothing, its answer.
     let mut told: Vec<Option<bool>> = vec![None; columns.names().iter().count()];
     let mut untold = told.len();
     for row in columns.rows().filter(clients) {

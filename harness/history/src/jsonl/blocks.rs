@@ -25,8 +25,8 @@ pub enum Failed {
 pub const BLOCK_BYTES: usize = 1 << 20;
 
 impl<R: Read> Blocks<R> {
-    /// The next whole lines; the last has no newline if the file has none at its end. None at the end.
-    /// `held` are the bytes that are taken by what was read before.
+    /// The next whole lines; the last has no newline if the file has none at its end. None at the
+    /// end. `held` are the bytes that are taken by what was read before.
     pub fn next(&mut self, held: u64, meter: &Meter) -> Result<Option<Vec<u8>>, Failed> {
         let mut block = Vec::with_capacity(self.rest.len() + BLOCK_BYTES);
         block.append(&mut self.rest);

@@ -1,7 +1,7 @@
 //! The quick way to read a line: the one form that [`super::write_event`] writes, byte by byte.
 //!
-//! It reads nothing that serde would read otherwise, and gives up at the first byte that it does not
-//! expect: then serde reads the line, and its errors are those that people see.
+//! It reads nothing that serde would read otherwise, and gives up at the first byte that it does
+//! not expect: then serde reads the line, and its errors are those that people see.
 
 use crate::columns::{Chunk, Parts};
 use crate::word::{Arena, Word};
@@ -64,7 +64,8 @@ struct Line<'a, 'm> {
     exhausted: Option<Exhausted>,
 }
 
-/// Lists that are longer ask the budget after each so many items; texts that are longer are read by serde.
+/// Lists that are longer ask the budget after each so many items; texts that are longer are read by
+/// serde.
 const MANY: usize = 1 << 12;
 
 impl<'a> Line<'a, '_> {

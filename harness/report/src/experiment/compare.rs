@@ -197,7 +197,6 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
         Esc(&test.without.name),
         Esc(&test.with.name)
     )?;
-    let flips = test.flips();
     let sure: Vec<&Measure> = c
         .measures
         .iter()
@@ -206,6 +205,27 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
             above.is_some_and(|s| s.differs())
         })
         .collect();
+    clock_in_words(out, c, test, sure.len())?;
+    let shown = worth_showing(c, test, &sure);
+    clock_table(out, c, test, &sure, &shown)?;
+    writeln!(out, "<p class=\"caption\"></p><div class=\"panels\">")?;
+    for measure in shown.iter().take(6) {
+        panel_head(out, measure)?;
+        panel::pairs(
+            out,
+            measure,
+            (&test.without.name, &test.without),
+            (&test.with.name, &test.with),
+            colour.unwrap_or(0),
+        )?;
+        writeln!(out, "</div>")?;
+    }
+    writeln!(out, "</div>")
+}
+
+/// What changed with the clock's faults, and by which rules: verdicts, and so many figures surely.
+fn clock_in_words(out: &mut String, c: &Comparison, test: &ClockTest, sure: usize) -> fmt::Result {
+    let flips = test.flips();
     writeln!(out, "<ul class=\"plain\">")?;
     match flips.is_empty() {
         true => writeln!(out, "<li>No verdict changed.</li>")?,
@@ -220,7 +240,7 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
         }
     }
     let paired = test.with.trials.len().min(test.without.trials.len());
-    match (sure.len(), paired) {
+    match (sure, paired) {
         (_, 0..6) => writeln!(
             out,
             "<li>{} are too few to call any change sure.</li>",
@@ -258,8 +278,12 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
             )?,
         }
     }
-    writeln!(out, "</ul>")?;
+    writeln!(out, "</ul>")
+}
 
+/// Of the measures that both arms have those that surely changed, headlines, and those that a rule
+/// names. What changed comes first, the rest keeps its order.
+fn worth_showing<'a>(c: &'a Comparison, test: &ClockTest, sure: &[&Measure]) -> Vec<&'a Measure> {
     let ruled = |m: &&Measure| test.rule(&m.id).is_some();
     let mut shown: Vec<&Measure> = c
         .measures
@@ -270,14 +294,23 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
             has(&test.with) && has(&test.without)
         })
         .collect();
-    // What changed comes first, the rest keeps its order.
     shown.sort_by_key(|m| !sure.contains(m));
+    shown
+}
+
+fn clock_table(
+    out: &mut String,
+    c: &Comparison,
+    test: &ClockTest,
+    sure: &[&Measure],
+    shown: &[&Measure],
+) -> fmt::Result {
     writeln!(
         out,
         "<div class=\"scroll\"><table class=\"figures-of\"><thead><tr><th>figure</th><th>without</th><th>with the \
          clock's faults</th><th>difference within each seed</th><th>by which rule</th></tr></thead><tbody>"
     )?;
-    for measure in &shown {
+    for measure in shown {
         write!(out, "<tr><td>")?;
         sheet::name(out, measure)?;
         let rule = match (test.rule(&measure.id), sure.contains(measure)) {
@@ -301,20 +334,5 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
             ),
         )?;
     }
-    writeln!(
-        out,
-        "</tbody></table></div><p class=\"caption\"></p><div class=\"panels\">"
-    )?;
-    for measure in shown.iter().take(6) {
-        panel_head(out, measure)?;
-        panel::pairs(
-            out,
-            measure,
-            (&test.without.name, &test.without),
-            (&test.with.name, &test.with),
-            colour.unwrap_or(0),
-        )?;
-        writeln!(out, "</div>")?;
-    }
-    writeln!(out, "</div>")
+    writeln!(out, "</tbody></table></div>")
 }

@@ -162,8 +162,8 @@ pub struct Valley {
     pub best: usize,
     /// The points around the best, without a gap, whose medians are within 10 % of the best one's.
     pub near: (usize, usize),
-    /// The points around the best, without a gap, that are not surely worse than it, seed by seed. None
-    /// if there are too few seeds to be sure of anything.
+    /// The points around the best, without a gap, that are not surely worse than it, seed by seed.
+    /// None if there are too few seeds to be sure of anything.
     pub noise: Option<(usize, usize)>,
 }
 
@@ -296,17 +296,19 @@ impl ClockTest {
         })
     }
 
-    /// Whether the rule that is named for a measure is ruled out by its own count: it decided no more
-    /// often with the clock's faults.
+    /// Whether the rule that is named for a measure is ruled out by its own count: it decided no
+    /// more often with the clock's faults.
     pub fn ruled_out(&self, rule: &Rule) -> bool {
         self.uses_of(rule).is_some_and(|uses| uses.rose == 0)
     }
 }
 
 impl Valley {
-    /// Of the medians along the sweep. None if no point has the measure, or none is better than another.
+    /// Of the medians along the sweep. None if no point has the measure, or none is better than
+    /// another.
     pub fn of(points: &[Point], measure: &Measure) -> Option<Valley> {
-        // A median that is known in part counts as the worst that it may be: what never ended is not best.
+        // A median that is known in part counts as the worst that it may be: what never ended is
+        // not best.
         let (sign, worst): (f64, fn(&Reading) -> f64) = match measure.better {
             Better::Lower => (1.0, |median| median.most),
             Better::Higher => (-1.0, |median| median.least),
@@ -480,7 +482,8 @@ mod tests {
         } = uses[0];
         assert_eq!((rose, seeds, without, with), (2, 3, 5.0, 9.0));
         assert!(!test.ruled_out(test.rule("forks").unwrap()));
-        // In all it decided more often, but under no seed because of the clock: seeds 3 are not compared.
+        // In all it decided more often, but under no seed because of the clock: seeds 3 are not
+        // compared.
         let test = of(&[4.0, 4.0], &[3.0, 4.0, 2.0]);
         assert!(test.ruled_out(test.rule("depth").unwrap()));
         // What nobody counts is not ruled out, and no seed that tells is no count of nought.

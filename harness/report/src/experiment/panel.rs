@@ -29,8 +29,8 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Covers the values, from nought where it is straight, unless they are all far from it and close
-    /// to each other. Logarithmic where they are all above nought and far apart.
+    /// Covers the values, from nought where it is straight, unless they are all far from it and
+    /// close to each other. Logarithmic where they are all above nought and far apart.
     pub fn over(values: impl IntoIterator<Item = f64>, from: f64, to: f64) -> Scale {
         let (mut lo, mut hi) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {

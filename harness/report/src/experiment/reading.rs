@@ -1,5 +1,5 @@
-//! A value that may be known in part: what was still going on when nobody looked any more lasted at least
-//! so long, and a difference of two such values may be anything.
+//! A value that may be known in part: what was still going on when nobody looked any more lasted at
+//! least so long, and a difference of two such values may be anything.
 
 use std::fmt;
 use std::ops::Sub;

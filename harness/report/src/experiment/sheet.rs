@@ -75,8 +75,8 @@ pub fn caution(seeds: usize) -> String {
     }
 }
 
-/// `1.23 [1.10, 1.31]`, with how many values it is of where that is fewer than the seeds, and how much was
-/// left out of it.
+/// `1.23 [1.10, 1.31]`, with how many values it is of where that is fewer than the seeds, and how
+/// much was left out of it.
 pub struct Interval {
     spread: Option<Spread>,
     seeds: usize,

@@ -1,11 +1,11 @@
 //! What many runs say of one figure: the median, and an interval that holds it.
 //!
-//! The interval is between two order statistics, `x(k)` and `x(n+1-k)` of n sorted values: it misses
-//! the true median only if fewer than k of n values fell on one side of it, and each falls there with
-//! probability 1/2, whatever the distribution (Thompson 1936; Hahn and Meeker, "Statistical
-//! Intervals", 1991, 5.2). k is the largest for which the interval still holds the median with 95 %.
-//! Of fewer than six values not even the smallest and largest do: then those two are given, with
-//! what they come to.
+//! The interval is between two order statistics, `x(k)` and `x(n+1-k)` of n sorted values: it
+//! misses the true median only if fewer than k of n values fell on one side of it, and each falls
+//! there with probability 1/2, whatever the distribution (Thompson 1936; Hahn and Meeker,
+//! "Statistical Intervals", 1991, 5.2). k is the largest for which the interval still holds the
+//! median with 95 %. Of fewer than six values not even the smallest and largest do: then those two
+//! are given, with what they come to.
 
 use serde::Serialize;
 
@@ -25,8 +25,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// None of no values. Of values that are known in part the order statistics are so too: the k-th
-    /// smallest is at least the k-th smallest of what they are at least, and at most that of the others.
+    /// None of no values. Of values that are known in part the order statistics are so too: the
+    /// k-th smallest is at least the k-th smallest of what they are at least, and at most that of
+    /// the others.
     pub fn of<V: Into<Reading>>(values: impl IntoIterator<Item = V>) -> Option<Spread> {
         let values: Vec<Reading> = values.into_iter().map(Into::into).collect();
         let sorted_by = |end: fn(&Reading) -> f64| {

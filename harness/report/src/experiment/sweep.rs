@@ -119,39 +119,7 @@ fn curve(out: &mut String, s: &Sweep, measure: &Measure) -> fmt::Result {
     if let Some(valley) = s.valleys.iter().find(|v| v.measure == measure.id) {
         shade(out, s, &across, valley)?;
     }
-    for (value, label) in up.ticks(4) {
-        let y = up.at(value);
-        writeln!(
-            out,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
-            WIDTH - RIGHT,
-            LEFT - 8.0,
-            y + 4.0
-        )?;
-    }
-    for (value, label) in across.ticks(6) {
-        let x = across.at(value);
-        writeln!(
-            out,
-            "<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{HEIGHT}\" y2=\"{:.1}\"/>\
-             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
-            HEIGHT + 5.0,
-            HEIGHT + 19.0
-        )?;
-    }
-    writeln!(
-        out,
-        "<text class=\"heading\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}{}</text>",
-        WIDTH - RIGHT,
-        HEIGHT + 36.0,
-        Esc(clip(&s.parameter, 60)),
-        match s.unit.is_empty() {
-            true => String::new(),
-            false => format!(", {}", s.unit),
-        }
-    )?;
-
+    axes(out, s, &across, &up)?;
     let spreads: Vec<_> = s
         .points
         .iter()
@@ -186,6 +154,41 @@ fn curve(out: &mut String, s: &Sweep, measure: &Measure) -> fmt::Result {
         )?;
     }
     writeln!(out, "</g></svg></div>")
+}
+
+fn axes(out: &mut String, s: &Sweep, across: &Scale, up: &Scale) -> fmt::Result {
+    for (value, label) in up.ticks(4) {
+        let y = up.at(value);
+        writeln!(
+            out,
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+            WIDTH - RIGHT,
+            LEFT - 8.0,
+            y + 4.0
+        )?;
+    }
+    for (value, label) in across.ticks(6) {
+        let x = across.at(value);
+        writeln!(
+            out,
+            "<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{HEIGHT}\" y2=\"{:.1}\"/>\
+             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
+            HEIGHT + 5.0,
+            HEIGHT + 19.0
+        )?;
+    }
+    writeln!(
+        out,
+        "<text class=\"heading\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}{}</text>",
+        WIDTH - RIGHT,
+        HEIGHT + 36.0,
+        Esc(clip(&s.parameter, 60)),
+        match s.unit.is_empty() {
+            true => String::new(),
+            false => format!(", {}", s.unit),
+        }
+    )
 }
 
 fn path<'a>(

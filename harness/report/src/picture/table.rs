@@ -1,4 +1,5 @@
-//! What several nodes say of one thing, a column a node and a row a moment.
+//! What was said of the same things at several moments: a column a node or an account, a row a
+//! moment.
 
 use std::fmt::{self, Write};
 
@@ -16,8 +17,8 @@ const MOST_ROWS: usize = 100;
 pub fn draw(out: &mut String, table: &Table) -> fmt::Result {
     write!(
         out,
-        "<div class=\"scroll\"><table class=\"nodes\"><caption>What each node says of {}. The same value \
-         has the same colour.</caption><thead><tr><th></th>",
+        "<div class=\"scroll\"><table class=\"nodes\"><caption>{}. The same value has the same \
+         colour.</caption><thead><tr><th></th>",
         Esc(clip(&table.of, 80))
     )?;
     let columns = &table.columns[..table.columns.len().min(MOST_COLUMNS)];

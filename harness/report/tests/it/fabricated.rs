@@ -1,5 +1,5 @@
-//! A run made up from a few lines of arithmetic: a replicated register under four overlapping faults,
-//! the same at every call. It looks like a real one; nothing in it was measured.
+//! A run made up from a few lines of arithmetic: a replicated register under four overlapping
+//! faults, the same at every call. It looks like a real one; nothing in it was measured.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -27,6 +27,7 @@ impl Made {
             system: "paxos-kv",
             workload: "register",
             origin: report::Origin::Run,
+            repeated: None,
             command: "schism run paxos-kv --workload register --nemesis partition+pause+clock+kill \
                       --time-limit 60s --seed 7 --flaw lease-by-wall-clock",
             spec: &self.spec,

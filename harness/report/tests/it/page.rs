@@ -15,6 +15,7 @@ fn bare<'a>(history: &'a History, analyses: &'a [Analysis], verdict: Verdict) ->
         system: "s",
         workload: "w",
         origin: report::Origin::Run,
+        repeated: None,
         command: "",
         spec: &serde_json::Value::Null,
         schedule: None,
@@ -103,7 +104,8 @@ fn a_planted_flaw_stands_in_the_title_and_in_the_header() {
     assert_eq!(places(&render(&made.input())), (false, false));
 }
 
-/// Anomalies that are counted and not shown count at the top of the page, and what is shown of them is said.
+/// Anomalies that are counted and not shown count at the top of the page, and what is shown of them
+/// is said.
 #[test]
 fn anomalies_that_are_not_shown_are_counted() {
     let mut made = fabricated::run(60, 100, 4);
@@ -313,6 +315,7 @@ fn hostile_text_stays_text() {
         system: evil,
         workload: evil,
         origin: report::Origin::Run,
+        repeated: None,
         command: evil,
         spec: &spec,
         schedule: Some(evil),

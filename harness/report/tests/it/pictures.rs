@@ -5,6 +5,7 @@ use checkers::picture::{Block, Cell, Picture, Row, Table};
 use checkers::{Analysis, Anomaly, Budget, Verdict, compose, drawing};
 use history::History;
 use report::{Input, Origin, render};
+use serde_json::Value as Json;
 
 use crate::wellformed::check;
 
@@ -13,6 +14,7 @@ fn page_of(history: &History, analyses: &[Analysis]) -> String {
         system: "history.txt",
         workload: "as it is",
         origin: Origin::File,
+        repeated: None,
         command: "schism check history.txt",
         spec: &serde_json::Value::Null,
         schedule: None,
@@ -163,4 +165,35 @@ fn branches_stand_below_each_other() {
         "class=\"edge\"",
     ];
     assert_eq!(counts(&page, "tree", parts), [3, 1, 1, 3]);
+}
+
+#[test]
+fn a_history_as_a_trace() {
+    let drawn = "
+        P0  |--write 1--|   |-read 1-|
+        P1     |--write 2--?";
+    let history = drawing::history(drawn).unwrap();
+    let mut out = Vec::new();
+    report::perfetto::write(&mut out, &history).unwrap();
+    let trace: Json = serde_json::from_slice(&out).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let ops: Vec<&Json> = events.iter().filter(|event| event["ph"] == "X").collect();
+    let shown: Vec<_> = ops
+        .iter()
+        .map(|op| {
+            (
+                op["name"].as_str().unwrap(),
+                op["args"]["outcome"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [("write 1", "ok"), ("write 2", "info"), ("read nil", "ok")]
+    );
+    // Microseconds; what was never answered lasts to the end.
+    let drawn = history.ops();
+    let ends = |i: usize| ops[i]["ts"].as_f64().unwrap() + ops[i]["dur"].as_f64().unwrap();
+    assert_eq!(ends(0), drawn[0].ret.0 as f64 / 1000.0);
+    assert_eq!(ends(1), history.end().0 as f64 / 1000.0);
 }

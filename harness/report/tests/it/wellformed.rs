@@ -84,7 +84,8 @@ fn text(text: &str) {
     }
 }
 
-/// The contents of every element `<name ..>..</name>` without markup inside of it, unescaped enough to compare.
+/// The contents of every element `<name ..>..</name>` without markup inside of it, unescaped enough
+/// to compare.
 pub fn json<'a>(page: &'a str, id: &str) -> serde_json::Value {
     let start = format!("<script type=\"application/json\" id=\"{id}\">");
     let from = page.find(&start).unwrap_or_else(|| panic!("no data {id}")) + start.len();

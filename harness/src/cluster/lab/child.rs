@@ -1,4 +1,5 @@
-//! A process that only waits for its one child: how it hears of signals, and what it does with them.
+//! A process that only waits for its one child: how it hears of signals, and what it does with
+//! them.
 //!
 //! Signals are taken by `sigwaitinfo` from a blocked set, never by handlers, so nothing is missed
 //! between two looks and there is nothing to do in a handler's narrow world.
@@ -88,8 +89,8 @@ impl Signals {
                 tv_nsec: left.subsec_nanos() as _,
             });
             let left = left.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-            // SAFETY: a plain system call; no information beyond the number is asked for, and a null
-            // pointer in place of the time means that there is no limit to it.
+            // SAFETY: a plain system call; no information beyond the number is asked for, and a
+            // null pointer in place of the time means that there is no limit to it.
             let signal = unsafe { libc::sigtimedwait(&self.awaited, std::ptr::null_mut(), left) };
             match signal {
                 1.. => return Some(signal),
@@ -102,8 +103,8 @@ impl Signals {
 
 /// Waits until the child ends, passing on what arrives meanwhile as `pass` says.
 ///
-/// A child that had to be killed in place of a signal counts as ended by that signal. One that stands
-/// still, because somebody stopped it, is killed after `stopped`, if that is given.
+/// A child that had to be killed in place of a signal counts as ended by that signal. One that
+/// stands still, because somebody stopped it, is killed after `stopped`, if that is given.
 pub(super) fn wait(
     child: pid_t,
     signals: &Signals,

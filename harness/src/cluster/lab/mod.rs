@@ -25,9 +25,8 @@ use history::Name;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinSet;
 
-use super::{Cluster, ClusterError, Node, Program};
+use super::{Cluster, ClusterError, Node, Program, on_all};
 use crate::control::Agent;
 
 pub use enter::{Entered, LabError, enter, inside, step};
@@ -133,21 +132,19 @@ impl Lab {
         let folder = std::path::absolute(&self.folder)
             .map_err(|e| ClusterError::Whole(format!("{}: {e}", self.folder.display())))?;
         let programs = all_programs(programs)?;
-        let numbered = || (1u8..).zip(&self.names);
-
-        let mut keepers = each(numbered().map(|(number, name)| {
+        let keepers = self.names.iter().map(|name| {
             let folder = folder.join(name.as_str());
-            (number, name.clone(), keeper(folder))
-        }))
-        .await?;
-
-        let cables: String = keepers
-            .iter()
-            .map(|(number, _, (keeper, _))| net::cable(*number, keeper.id().unwrap_or_default()))
+            (name.clone(), keeper(folder))
+        });
+        let keepers = on_all(keepers).await?;
+        let cables: String = (1u8..)
+            .zip(&keepers)
+            .map(|(number, (keeper, _))| net::cable(number, keeper.id().unwrap_or_default()))
             .collect();
         batch(cables).await.map_err(ClusterError::Whole)?;
 
-        each(keepers.drain(..).map(|(number, name, (keeper, said))| {
+        let numbered = (1u8..).zip(&self.names).zip(keepers);
+        let greeted = numbered.map(|((number, name), (keeper, said))| {
             let plan = node::Plan {
                 name: name.to_string(),
                 number,
@@ -164,10 +161,9 @@ impl Lab {
                 self.lease,
                 self.notes.clone(),
             );
-            (number, name, greet)
-        }))
-        .await
-        .map(|all| all.into_iter().map(|(_, _, up)| up).collect())
+            (name.clone(), greet)
+        });
+        on_all(greeted).await
     }
 
     /// Removes the bridge's ends of the cables. With a namespace its end goes too, but later.
@@ -213,47 +209,9 @@ impl Cluster for Lab {
 
     async fn down(&mut self) -> Result<(), ClusterError> {
         let up = std::mem::take(&mut self.up);
-        let ended = each(
-            up.into_iter()
-                .map(|up| (0, up.node.name.clone(), lower(up))),
-        )
-        .await;
+        let ended = on_all(up.into_iter().map(|up| (up.node.name.clone(), lower(up)))).await;
         self.uncable().await?;
         ended.map(|_| ())
-    }
-}
-
-/// Runs one future for each node, all at once, and returns their results in the nodes' order, or
-/// every node's failure.
-async fn each<T, F>(
-    work: impl Iterator<Item = (u8, Name, F)>,
-) -> Result<Vec<(u8, Name, T)>, ClusterError>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, String>> + Send + 'static,
-{
-    let mut set = JoinSet::new();
-    let mut names = Vec::new();
-    for (index, (number, name, future)) in work.enumerate() {
-        names.push((number, name));
-        set.spawn(async move { (index, future.await) });
-    }
-    let mut done = Vec::new();
-    let mut failed = Vec::new();
-    for (index, result) in set.join_all().await {
-        let (number, name) = names[index].clone();
-        match result {
-            Ok(value) => done.push((index, (number, name, value))),
-            Err(why) => failed.push((index, (name, why))),
-        }
-    }
-    done.sort_by_key(|(index, _)| *index);
-    failed.sort_by_key(|(index, _)| *index);
-    match failed.is_empty() {
-        true => Ok(done.into_iter().map(|(_, value)| value).collect()),
-        false => Err(ClusterError::Nodes(
-            failed.into_iter().map(|(_, f)| f).collect(),
-        )),
     }
 }
 

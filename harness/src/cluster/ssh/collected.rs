@@ -1,8 +1,8 @@
 //! Where what a node calls its logs comes to lie here.
 //!
 //! A node may call its files as it likes, and may not be the node that it was. So a name is made of
-//! plain parts or refused; each folder on the way is opened by itself, below the run's own and never
-//! through a link; and a file is made anew or not at all.
+//! plain parts or refused; each folder on the way is opened by itself, below the run's own and
+//! never through a link; and a file is made anew or not at all.
 
 use std::fs::File;
 use std::io;
@@ -21,8 +21,8 @@ const LONGEST: usize = 255;
 /// Logs of one node that are fetched.
 const MOST: usize = 1_000;
 
-/// Fetches each of a node's logs, as many as there may be, within this time; says what went wrong. One
-/// that cannot be fetched does not keep the others.
+/// Fetches each of a node's logs, as many as there may be, within this time; says what went wrong.
+/// One that cannot be fetched does not keep the others.
 pub(super) fn each(
     logs: &[String],
     time: Duration,

@@ -1,13 +1,13 @@
-//! For `harness/fuzz`: everything that is read of what somebody else has printed, and what must hold of
-//! it whatever that was.
+//! For `harness/fuzz`: everything that is read of what somebody else has printed, and what must
+//! hold of it whatever that was.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::host::Access;
 use super::{collected, host, known, node};
 
-/// Reads this as each reader here would: as a node's first words, as its list of logs, as what `ssh -G`
-/// says, and as what `ssh-keygen -F` finds.
+/// Reads this as each reader here would: as a node's first words, as its list of logs, as what
+/// `ssh -G` says, and as what `ssh-keygen -F` finds.
 pub fn printed(said: &str) {
     match node::read(said) {
         Ok((_, found)) => {

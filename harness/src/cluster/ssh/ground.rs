@@ -1,8 +1,10 @@
-//! Whether the folder on a node may be used: what the node's shell asks before it does anything there.
+//! Whether the folder on a node may be used: what the node's shell asks before it does anything
+//! there.
 //!
 //! Everything is done as root there, so whoever can put a folder, a link or a file in the way of
-//! [`Place::dir`](super::node::Place) can have root write and run what he likes. So the path is walked
-//! from `/` down, and each step is decided by one `stat` of what is really there, no link followed:
+//! [`Place::dir`](super::node::Place) can have root write and run what he likes. So the path is
+//! walked from `/` down, and each step is decided by one `stat` of what is really there, no link
+//! followed:
 //!
 //! ```text
 //!   /, /var, /var/lib    folders of root's that nobody else can write to. Where everybody can, as in
@@ -11,9 +13,10 @@
 //!   /var/lib/schism      root's, mode 0700; empty, or with the file `made-by-schism` in it
 //! ```
 //!
-//! Nobody but root can exchange what has passed. So it holds while the command runs, and for all that
-//! was ever put there: programs are run from where they were compared. A machine that has started anew
-//! may have lost the folder, and somebody may have made another: so it is asked before every command.
+//! Nobody but root can exchange what has passed. So it holds while the command runs, and for all
+//! that was ever put there: programs are run from where they were compared. A machine that has
+//! started anew may have lost the folder, and somebody may have made another: so it is asked before
+//! every command.
 
 use std::path::Path;
 

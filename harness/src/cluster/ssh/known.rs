@@ -1,7 +1,7 @@
 //! Whether the key that a host shows is the one that it has always had.
 //!
-//! `ssh-keygen -F` finds a host in known_hosts, hashed names and patterns included; what it finds is
-//! compared here.
+//! `ssh-keygen -F` finds a host in known_hosts, hashed names and patterns included; what it finds
+//! is compared here.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -62,7 +62,8 @@ pub(super) fn read(text: &str) -> impl Iterator<Item = Known> {
     })
 }
 
-/// What to ask the server for, so that it shows a key that can be compared: the kinds that are known.
+/// What to ask the server for, so that it shows a key that can be compared: the kinds that are
+/// known.
 pub(super) fn preference(known: &[Known]) -> Option<String> {
     let mut kinds: Vec<&str> = Vec::new();
     for key in known.iter().filter(|key| !key.revoked) {

@@ -1,8 +1,8 @@
 //! One SSH connection: made, checked, and used for commands.
 //!
-//! libssh2 lets one call at a time into a connection, and a call that waits keeps all others out. So
-//! each node has two connections, each owned by one plain thread: the agent's ([`super::pump`]) and
-//! the one for commands and files (here).
+//! libssh2 lets one call at a time into a connection, and a call that waits keeps all others out.
+//! So each node has two connections, each owned by one plain thread: the agent's ([`super::pump`])
+//! and the one for commands and files (here).
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -28,8 +28,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const TRY: Duration = Duration::from_secs(8);
 /// For one step of the SSH protocol: a small machine's key exchange may take seconds.
 const STEP: Duration = Duration::from_secs(30);
-/// After so long without a sign of life the other end is gone. Longer than a lease, which has run out
-/// then in any case; shorter, and a busy machine would be taken for a lost one.
+/// After so long without a sign of life the other end is gone. Longer than a lease, which has run
+/// out then in any case; shorter, and a busy machine would be taken for a lost one.
 pub(super) const LOST: Duration = Duration::from_secs(12);
 /// Between two tries, at first; doubled each time.
 const BACK_OFF: Duration = Duration::from_millis(250);

@@ -1,9 +1,9 @@
 //! Real machines, reached over SSH. A node needs sshd and nothing else: the agent is uploaded.
 //!
-//! Read `node.rs` for a node's way up and what is where on it, `ground.rs` for whose that place may be,
-//! `link.rs` and `pump.rs` for its two connections, `dial.rs` for how a session gets over the loss of
-//! one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come up
-//! together, and `collected.rs` for what comes back from them. What it is like to use:
+//! Read `node.rs` for a node's way up and what is where on it, `ground.rs` for whose that place may
+//! be, `link.rs` and `pump.rs` for its two connections, `dial.rs` for how a session gets over the
+//! loss of one, `host.rs`, `known.rs` and `auth.rs` for how one gets in. Here is how all nodes come
+//! up together, and `collected.rs` for what comes back from them. What it is like to use:
 //! docs/machines.md.
 
 mod auth;
@@ -30,15 +30,14 @@ use agent::protocol::{Note, Ran, Request};
 use async_trait::async_trait;
 use history::Name;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinSet;
 
 use self::auth::Passphrases;
 use self::collected::Folder;
 use self::dial::{Dial, Known};
 use self::link::{Files, PATIENCE, Way};
 use self::node::{AGENT, Found, Place, Provided};
-use super::{Cluster, ClusterError, Machine, Node, Program, lab};
-use crate::control::{Agent, Resumption};
+use super::{Cluster, ClusterError, Machine, Node, Program, lab, on_all};
+use crate::control::{Agent, ControlError, Resumption};
 
 pub use auth::Ask;
 pub use host::Access;
@@ -150,7 +149,7 @@ impl Ssh {
     async fn raise(&self, programs: &[Program]) -> Result<Vec<Up>, ClusterError> {
         let programs = load_all(programs)?;
         let passphrases = Arc::new(Passphrases::new(self.options.ask.clone()));
-        let reached = each(self.options.targets.iter().map(|target| {
+        let reached = on_all(self.options.targets.iter().map(|target| {
             let (target, access) = (target.clone(), self.options.access.clone());
             let passphrases = passphrases.clone();
             (target.name.clone(), reach(target, access, passphrases))
@@ -160,7 +159,7 @@ impl Ssh {
         let shared = shared_kernels(&reached);
 
         let uploads = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let up = each(reached.into_iter().map(|reached| {
+        let up = on_all(reached.into_iter().map(|reached| {
             let name = reached.target.name.clone();
             let clock = match (self.options.clocks, shared.get(&name)) {
                 (Clocks::Process, _) => Err(None),
@@ -203,7 +202,7 @@ impl Cluster for Ssh {
     }
 
     async fn collect(&mut self) -> Result<(), ClusterError> {
-        each(self.up.iter().map(|up| {
+        on_all(self.up.iter().map(|up| {
             let (files, place) = (up.files.clone(), up.place.clone());
             let to = self.options.folder.join(up.node.name.as_str()).join("log");
             let fetch = async move { files.ask(move |hand| collect(hand, &place, &to)).await };
@@ -215,38 +214,9 @@ impl Cluster for Ssh {
 
     async fn down(&mut self) -> Result<(), ClusterError> {
         let up = std::mem::take(&mut self.up);
-        each(up.into_iter().map(|up| (up.node.name.clone(), lower(up))))
+        on_all(up.into_iter().map(|up| (up.node.name.clone(), lower(up))))
             .await
             .map(|_| ())
-    }
-}
-
-/// Runs one future for each node, all at once, and returns their results in the nodes' order, or
-/// every node's failure.
-async fn each<T, F>(work: impl Iterator<Item = (Name, F)>) -> Result<Vec<T>, ClusterError>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, String>> + Send + 'static,
-{
-    let mut set = JoinSet::new();
-    let mut names = Vec::new();
-    for (index, (name, future)) in work.enumerate() {
-        names.push(name);
-        set.spawn(async move { (index, future.await) });
-    }
-    let mut results = set.join_all().await;
-    results.sort_by_key(|(index, _)| *index);
-    let mut failed = Vec::new();
-    let mut done = Vec::new();
-    for (index, result) in results {
-        match result {
-            Ok(value) => done.push(value),
-            Err(why) => failed.push((names[index].clone(), why)),
-        }
-    }
-    match failed.is_empty() {
-        true => Ok(done),
-        false => Err(ClusterError::Nodes(failed)),
     }
 }
 
@@ -384,19 +354,12 @@ async fn greet_inner(
         found,
     } = reached;
     let name = target.name.clone();
-    let builds = programs.iter().map(|p| node::build_for(p, &found.arch));
-    let (builds, wrong): (Vec<_>, Vec<_>) = builds.partition(Result::is_ok);
-    if !wrong.is_empty() {
-        let wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
-        return Err(wrong.join("; "));
-    }
-    let builds: Vec<Provided> = builds.into_iter().flatten().collect();
+    let builds = builds_for(&programs, &found.arch)?;
     let agent = builds[0].clone();
     let place = Place {
         dir: options.dir.clone(),
         root: found.root,
     };
-
     let (there, wanted, first) = (place.clone(), builds.clone(), agent.clone());
     let sent = files
         .ask(move |hand| {
@@ -421,23 +384,8 @@ async fn greet_inner(
             may.await.map(|()| boot).map_err(Some)
         }
     };
-    match (&clock, options.clocks) {
-        (Err(Some(why)), Clocks::Machine) => {
-            return Err(format!(
-                "its clock cannot be set: {why}; --clocks process shifts those of the processes"
-            ));
-        }
-        (Err(Some(why)), _) => (options.say)(format!(
-            "{name}: clock faults shift the clocks of its processes, not the machine's: {why}"
-        )),
-        _ => {}
-    }
-
-    let log = options.folder.join(name.as_str()).join("log");
-    fs::create_dir_all(&log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let log = log.join("agent.log");
-    // Of this run alone; what follows is appended.
-    File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    say_whose_clock(&name, &clock, &options)?;
+    let log = fresh_log(&options.folder, &name)?;
     let files = Arc::new(files);
     let dial = Arc::new(Dial::new(Known {
         way,
@@ -454,32 +402,9 @@ async fn greet_inner(
         patience: options.lease,
     };
     let session_agent = Agent::over(name.clone(), link, Some(resumption), options.notes);
-    if let Err(e) = session_agent.hello(options.lease).await {
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        return Err(
-            match said.lines().rev().find(|line| !line.trim().is_empty()) {
-                Some(last) => format!("{e}; the last line of its log: {last}"),
-                None => e.to_string(),
-            },
-        );
-    }
-    let mut furnish = place.furnish(&builds);
-    if target.machine.is_some() {
-        // What is here before the run begins is not to be lost by its faults.
-        furnish += "; sync";
-    }
-    let ran: Ran = session_agent
-        .call(Request::Run {
-            argv: vec!["/bin/sh".into(), "-c".into(), furnish],
-            stdin: String::new(),
-            timeout_ms: FURNISH.as_millis() as u64,
-        })
-        .await
-        .map_err(|e| e.to_string())?;
-    if !ran.success {
-        let why = ran.stderr.trim().to_string();
-        return Err(format!("{}: {why}", place.run().display()));
-    }
+    let greeted = session_agent.hello(options.lease).await;
+    greeted.map_err(|why| with_last_line(&why, &log))?;
+    furnish(&session_agent, &place, &builds, target.machine.is_some()).await?;
     Ok(Up {
         node: Node {
             name,
@@ -493,6 +418,81 @@ async fn greet_inner(
         agent,
         dial,
     })
+}
+
+/// Every program as it is built for a machine of this kind, or of which there is no such build.
+fn builds_for(programs: &[Provided], arch: &str) -> Result<Vec<Provided>, String> {
+    let builds = programs.iter().map(|p| node::build_for(p, arch));
+    let (builds, wrong): (Vec<_>, Vec<_>) = builds.partition(Result::is_ok);
+    let wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
+    match wrong.is_empty() {
+        true => Ok(builds.into_iter().flatten().collect()),
+        false => Err(wrong.join("; ")),
+    }
+}
+
+/// Where the machine's clock cannot be set, that is an error if it was asked for, and said if not.
+fn say_whose_clock(
+    name: &Name,
+    clock: &Result<String, Option<String>>,
+    options: &Options,
+) -> Result<(), String> {
+    let Err(Some(why)) = clock else {
+        return Ok(());
+    };
+    if options.clocks == Clocks::Machine {
+        return Err(format!(
+            "its clock cannot be set: {why}; --clocks process shifts those of the processes"
+        ));
+    }
+    (options.say)(format!(
+        "{name}: clock faults shift the clocks of its processes, not the machine's: {why}"
+    ));
+    Ok(())
+}
+
+/// The agent's log in the run's folder: of this run alone, what follows is appended.
+fn fresh_log(folder: &Path, name: &Name) -> Result<PathBuf, String> {
+    let log = folder.join(name.as_str()).join("log");
+    fs::create_dir_all(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let log = log.join("agent.log");
+    File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    Ok(log)
+}
+
+/// Why the agent did not greet back, and what it wrote last.
+fn with_last_line(why: &ControlError, log: &Path) -> String {
+    let said = fs::read_to_string(log).unwrap_or_default();
+    match said.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(last) => format!("{why}; the last line of its log: {last}"),
+        None => why.to_string(),
+    }
+}
+
+/// The node's folders, and links to its programs.
+async fn furnish(
+    agent: &Agent,
+    place: &Place,
+    builds: &[Provided],
+    is_machine: bool,
+) -> Result<(), String> {
+    let mut furnish = place.furnish(builds);
+    if is_machine {
+        // What is here before the run begins is not to be lost by its faults.
+        furnish += "; sync";
+    }
+    let ran: Ran = agent
+        .call(Request::Run {
+            argv: vec!["/bin/sh".into(), "-c".into(), furnish],
+            stdin: String::new(),
+            timeout_ms: FURNISH.as_millis() as u64,
+        })
+        .await
+        .map_err(|e| e.to_string())?;
+    match ran.success {
+        true => Ok(()),
+        false => Err(format!("{}: {}", place.run().display(), ran.stderr.trim())),
+    }
 }
 
 /// Brings a node's logs into the run's folder. One that cannot be read does not keep the others.

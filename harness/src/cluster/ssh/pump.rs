@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Nothing here waits but `poll`, so neither direction can hold the other up. When the controller
-//! drops its end the agent's input ends; when the link is lost the controller sees the agent's output
-//! end. What becomes of the session then is decided above (`control/link.rs`): nothing is sent twice here.
+//! drops its end the agent's input ends; when the link is lost the controller sees the agent's
+//! output end. What becomes of the session then is decided above (`control/link.rs`): nothing is
+//! sent twice here.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

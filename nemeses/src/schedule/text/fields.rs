@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use harness::nearest::nearest;
 use history::Name;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::aim::{WHO, Who};
 use crate::catalogue::FAMILIES;
-use crate::nearest::nearest;
 use crate::targets::Targets;
 
 /// Every key that some fault has, in the order in which a file has them.

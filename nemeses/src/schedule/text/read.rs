@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::units::{read_delta, read_duration, read_share};
 use history::Name;
 
 use super::fields::{Fields, keys, unknown};
@@ -11,7 +12,6 @@ use crate::family::{Family, Shape, What};
 use crate::figure::{Figure, Unit};
 use crate::schedule::Entry;
 use crate::targets::Targets;
-use crate::units::{read_delta, read_duration, read_share};
 
 /// One fault. None: something is wrong with it, and the fields know what.
 pub fn read_entry(fields: &mut Fields, seed: u64, number: usize, nodes: &[Name]) -> Option<Entry> {

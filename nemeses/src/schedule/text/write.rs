@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Write};
 
+use harness::units::write_duration;
 use history::Name;
 
 use crate::aim::Aim;
 use crate::family::What;
 use crate::schedule::{Schedule, VERSION};
 use crate::targets::Targets;
-use crate::units::write_duration;
 
 /// The file's text.
 impl fmt::Display for Schedule {

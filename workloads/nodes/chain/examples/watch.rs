@@ -1,7 +1,8 @@
-//! Watches a network of running nodes and says how often blocks came and how long each took to reach every node.
+//! Watches a network of running nodes and says how often blocks came and how long each took to
+//! reach every node.
 //!
-//! `watch SECONDS CLIENT_ADDRESS...`: asks every node for its head every two milliseconds, which the nodes' own work
-//! pays for; what is measured is no finer than that.
+//! `watch SECONDS CLIENT_ADDRESS...`: asks every node for its head every two milliseconds, which
+//! the nodes' own work pays for; what is measured is no finer than that.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

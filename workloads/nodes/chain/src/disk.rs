@@ -47,7 +47,8 @@ impl Disk {
         let _ = self.0.send(Job { number, blocks });
     }
 
-    /// Writes these after a while, which a planted bug wants. The sleep is the kernel's: no clock fault touches it.
+    /// Writes these after a while, which a planted bug wants. The sleep is the kernel's: no clock
+    /// fault touches it.
     ///
     /// # Errors
     /// The operating system's, when it gives no thread.

@@ -1,7 +1,8 @@
 //! The bugs this node can be told to have, so that a test harness can prove that it finds them.
 //!
-//! Each is a bug that real systems have had, or that the literature warns of; is off by default; and is a small
-//! marked branch in the code (`flaws.has(Flaw::X)`). The catalogue below says which family of faults brings each to light.
+//! Each is a bug that real systems have had, or that the literature warns of; is off by default;
+//! and is a small marked branch in the code (`flaws.has(Flaw::X)`). The catalogue below says which
+//! family of faults brings each to light.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,58 +13,65 @@ use serde::Serialize;
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flaw {
-    /// A node stays on the branch that it saw first, however much work others have. Fork choice taken for
-    /// first-come-first-served.
+    /// A node stays on the branch that it saw first, however much work others have. Fork choice
+    /// taken for first-come-first-served.
     FirstSeen,
-    /// Of two branches the one with the later block wins. Ordering by timestamps, as in last-write-wins stores.
+    /// Of two branches the one with the later block wins. Ordering by timestamps, as in
+    /// last-write-wins stores.
     TimestampForkChoice,
-    /// A node that was connected before takes itself to be up to date: it neither asks for what it missed nor for
-    /// the parents of blocks that it cannot place. As when initial download is a state that is left for good.
+    /// A node that was connected before takes itself to be up to date: it neither asks for what it
+    /// missed nor for the parents of blocks that it cannot place. As when initial download is a
+    /// state that is left for good.
     NoRelayAfterHeal,
-    /// Requests are answered from the mempool whatever depth was asked. Zero-confirmation acceptance, which
-    /// merchants lost money to (Karame, Androulaki and Capkun 2012).
+    /// Requests are answered from the mempool whatever depth was asked. Zero-confirmation
+    /// acceptance, which merchants lost money to (Karame, Androulaki and Capkun 2012).
     AckUnconfirmed,
     /// A reorganisation applies the new branch on top of the state that the old one left.
     NoRollback,
-    /// Transactions of an abandoned branch are put into blocks again even if the new branch has them, and nothing
-    /// recognises them. A replay without replay protection.
+    /// Transactions of an abandoned branch are put into blocks again even if the new branch has
+    /// them, and nothing recognises them. A replay without replay protection.
     ReapplyAfterReorg,
-    /// The limit on future drift is nothing, and a block that was too early is refused for ever. As with monerod,
-    /// which stays split after the clock is right again because it bans the peer.
+    /// The limit on future drift is nothing, and a block that was too early is refused for ever. As
+    /// with monerod, which stays split after the clock is right again because it bans the peer.
     StrictDrift,
-    /// Blocks are said to be on the disk long before they are. As in bitcoind and its like, which flush their
-    /// block index and coins on a timer.
+    /// Blocks are said to be on the disk long before they are. As in bitcoind and its like, which
+    /// flush their block index and coins on a timer.
     UnsyncedStore,
-    /// Nobody checks that a block's hash proves its work, and a miner that was restarted takes the nonce of its
-    /// first template for solved. Validation left to the miner: the forks of July 2015 ("SPV mining", BIP 66).
+    /// Nobody checks that a block's hash proves its work, and a miner that was restarted takes the
+    /// nonce of its first template for solved. Validation left to the miner: the forks of July 2015
+    /// ("SPV mining", BIP 66).
     UncheckedWork,
-    /// Depth is counted to the highest header heard of rather than to the head of the active chain. Confirmations
-    /// taken from a peer's height, as thin wallets do.
+    /// Depth is counted to the highest header heard of rather than to the head of the active chain.
+    /// Confirmations taken from a peer's height, as thin wallets do.
     ConfirmByHeight,
-    /// The rule that a block's time is later than the median of the eleven before it is not there, for miner
-    /// or checker. The rule whose gaps the time warp attack uses.
+    /// The rule that a block's time is later than the median of the eleven before it is not there,
+    /// for miner or checker. The rule whose gaps the time warp attack uses.
     MedianUnchecked,
     /// While a restarted node reads its store it forgets branches that are too long, among them one
     /// that is about to become the active chain. So it comes back on a branch that it had left.
     PruneOnReplay,
-    /// A transaction that is long in coming is sent again under another name. As exchanges did that took a changed
-    /// transaction id for a lost payment and paid twice (Decker and Wattenhofer 2014).
+    /// A transaction that is long in coming is sent again under another name. As exchanges did that
+    /// took a changed transaction id for a lost payment and paid twice (Decker and Wattenhofer
+    /// 2014).
     ResendRenamed,
-    /// The longest chain wins, whatever work is in it. The words of the first paper, and the rule of the first
-    /// releases of Bitcoin until July 2010.
+    /// The longest chain wins, whatever work is in it. The words of the first paper, and the rule
+    /// of the first releases of Bitcoin until July 2010.
     LongestChain,
-    /// A node never leaves a branch for one that parts from it more than a few blocks ago. As Bitcoin ABC 0.18.5,
-    /// which takes a block for final when it is ten deep; after a longer partition nobody agrees any more.
+    /// A node never leaves a branch for one that parts from it more than a few blocks ago. As
+    /// Bitcoin ABC 0.18.5, which takes a block for final when it is ten deep; after a longer
+    /// partition nobody agrees any more.
     LocalFinality,
-    /// Some nodes take fewer transactions in one block than others. As in March 2013, when Bitcoin's older
-    /// versions could not take a block that needed more locks than their data base had (BIP 50).
+    /// Some nodes take fewer transactions in one block than others. As in March 2013, when
+    /// Bitcoin's older versions could not take a block that needed more locks than their data base
+    /// had (BIP 50).
     UnevenLimit,
-    /// Confirmations are counted from the block in which a transaction was first seen, which a reorganisation may
-    /// have abandoned. As wallets that note a height and never look again.
+    /// Confirmations are counted from the block in which a transaction was first seen, which a
+    /// reorganisation may have abandoned. As wallets that note a height and never look again.
     ConfirmAbandoned,
     /// A transaction that is twice in one block is applied twice. CVE-2018-17144.
     TwiceInBlock,
-    /// A block is marked as bad for ever when a copy of it with other transactions is refused. CVE-2012-2459.
+    /// A block is marked as bad for ever when a copy of it with other transactions is refused.
+    /// CVE-2012-2459.
     MutatedCopyBans,
 }
 
@@ -74,14 +82,15 @@ pub struct Entry {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`; `hostile` is a peer that means ill.
+    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`; `hostile` is a
+    /// peer that means ill.
     pub fault: &'static str,
     /// The mode for `--reads` that it needs, if any.
     pub reads: Option<&'static str>,
     /// Other flags of this program that make it likely to be seen, without the dashes.
     pub params: BTreeMap<&'static str, &'static str>,
-    /// What shows it: `linearizability`, `prefix` (nodes agree again after the heal), `persistence` (what was deep
-    /// stays), `validity` (the rules for blocks), `growth`.
+    /// What shows it: `linearizability`, `prefix` (nodes agree again after the heal), `persistence`
+    /// (what was deep stays), `validity` (the rules for blocks), `growth`.
     pub evidence: &'static [&'static str],
 }
 

@@ -1,7 +1,7 @@
 //! A proof-of-work blockchain node with a key-value ledger.
 //!
-//! [`core`] is the protocol, without clock, disk or network; [`node`] drives it. The wire protocol for clients is
-//! described in `harness/docs/chain.md`.
+//! [`core`] is the protocol, without clock, disk or network; [`node`] drives it. The wire protocol
+//! for clients is described in `harness/docs/chain.md`.
 
 pub mod core;
 mod disk;

@@ -1,9 +1,9 @@
 //! The thread that proves work: it really hashes, but no more than so many hashes a second.
 //!
-//! It hashes in slices of some milliseconds and sleeps between them, so that several nodes share a processor and a
-//! new template takes the place of the old one at once. How many hashes are due is told by the kernel's clock, not by
-//! the process's: a harness that shifts the latter must not make a node mine faster or slower. What was missed while
-//! the process was stopped is lost.
+//! It hashes in slices of some milliseconds and sleeps between them, so that several nodes share a
+//! processor and a new template takes the place of the old one at once. How many hashes are due is
+//! told by the kernel's clock, not by the process's: a harness that shifts the latter must not make
+//! a node mine faster or slower. What was missed while the process was stopped is lost.
 
 use std::io;
 use std::sync::mpsc as blocking;
@@ -18,7 +18,8 @@ use crate::node::Event;
 
 /// Between slices.
 const SLICE: Duration = Duration::from_millis(10);
-/// A gap between slices counts for so much at most: what a busy machine takes a while for is made up, a stop is not.
+/// A gap between slices counts for so much at most: what a busy machine takes a while for is made
+/// up, a stop is not.
 const GAP_MAX: Duration = Duration::from_millis(250);
 
 /// What to look for a nonce for.

@@ -1,8 +1,9 @@
-//! Drives the protocol: gives it time, messages and requests, and carries out what it wants done, in order.
+//! Drives the protocol: gives it time, messages and requests, and carries out what it wants done,
+//! in order.
 //!
-//! One task owns the core. Network and clients are tasks of the same thread; the block store (`disk.rs`) and the miner
-//! (`miner.rs`) have threads of their own. Ticks come from a thread that sleeps in the kernel: were the process's view
-//! of the clock to jump, they would still come.
+//! One task owns the core. Network and clients are tasks of the same thread; the block store
+//! (`disk.rs`) and the miner (`miner.rs`) have threads of their own. Ticks come from a thread that
+//! sleeps in the kernel: were the process's view of the clock to jump, they would still come.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -145,7 +146,8 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
     runtime.block_on(drive(params, core, store, clocks, names, seed))
 }
 
-/// Every client that waits for confirmations holds a file descriptor. More than allowed is not asked for, and fewer do.
+/// Every client that waits for confirmations holds a file descriptor. More than allowed is not
+/// asked for, and fewer do.
 fn raise_file_limit() {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -374,8 +376,8 @@ impl Node<'_> {
         }
     }
 
-    /// Closes the connection to a peer that misbehaved, and all others to the same address, and talks to it no more for
-    /// a while.
+    /// Closes the connection to a peer that misbehaved, and all others to the same address, and
+    /// talks to it no more for a while.
     fn drop_peer(&mut self, peer: PeerId, reason: &str) {
         let Some(link) = self.links.remove(&peer) else {
             return;
@@ -411,7 +413,8 @@ fn name(link: &Link) -> String {
     }
 }
 
-/// Logs how a connection ended. Strangers come and go as they please; whom this node dials it dials with a back-off.
+/// Logs how a connection ended. Strangers come and go as they please; whom this node dials it dials
+/// with a back-off.
 fn tell_end(link: &Link, text: &str) {
     match link.direction {
         Direction::In => log_seldom(text),

@@ -43,7 +43,8 @@ pub struct Params {
     /// Hashes a second that this node tries at most.
     #[arg(long, value_name = "HASHES", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub hash_rate: u64,
-    /// Nodes that are expected to mine; by default all of --peers. The first difficulty is block interval x hash rate x miners.
+    /// Nodes that are expected to mine; by default all of --peers. The first difficulty is block
+    /// interval x hash rate x miners.
     #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub miners: Option<u64>,
     /// Blocks between changes of the difficulty; 0: never.
@@ -52,7 +53,8 @@ pub struct Params {
     /// A block whose time is further ahead of this node's clock is refused.
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = parse_duration)]
     pub max_future_drift: Duration,
-    /// Depth at which answers are given unless the request says ?confirmations=N: 1 is the head, 0 the mempool.
+    /// Depth at which answers are given unless the request says ?confirmations=N: 1 is the head, 0
+    /// the mempool.
     #[arg(long, value_name = "BLOCKS", default_value_t = 6)]
     pub confirmations: u64,
     /// How reads are served unless the request says ?read=MODE.

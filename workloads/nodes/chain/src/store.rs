@@ -1,9 +1,11 @@
-//! The block store: every block that this node took in, on disk before anybody hears that it has it.
+//! The block store: every block that this node took in, on disk before anybody hears that it has
+//! it.
 //!
-//! One file, `blocks`, which only grows: a row of frames (`nodekit::frame`). The first names the format and the
-//! network's genesis; every other holds one block, in the order in which they came. A frame that is torn or does not have
-//! its checksum ends what can be believed: the file is cut off there, which is reported, for whatever is missing then
-//! the other nodes have. A file of another network is refused and not touched.
+//! One file, `blocks`, which only grows: a row of frames (`nodekit::frame`). The first names the
+//! format and the network's genesis; every other holds one block, in the order in which they came.
+//! A frame that is torn or does not have its checksum ends what can be believed: the file is cut
+//! off there, which is reported, for whatever is missing then the other nodes have. A file of
+//! another network is refused and not touched.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -141,7 +143,8 @@ impl Store {
     /// Writes the blocks and waits until the disk has them.
     ///
     /// # Errors
-    /// The operating system's; after one the store must not be used any more, for nobody knows what is on the disk.
+    /// The operating system's; after one the store must not be used any more, for nobody knows what
+    /// is on the disk.
     pub fn append(&mut self, blocks: &[Arc<Block>]) -> Result<(), StoreError> {
         let mut bytes = Vec::new();
         for block in blocks {
@@ -160,8 +163,8 @@ fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Reads one frame into the buffer, which only grows with bytes that are there, and returns its payload or why it is
-/// none.
+/// Reads one frame into the buffer, which only grows with bytes that are there, and returns its
+/// payload or why it is none.
 fn read_frame<'a>(
     reader: &mut impl Read,
     buffer: &'a mut Vec<u8>,

@@ -1,10 +1,11 @@
-//! Connections between nodes: each dials those that it was told of and takes in whoever dials it; either way a
-//! connection carries messages in both directions.
+//! Connections between nodes: each dials those that it was told of and takes in whoever dials it;
+//! either way a connection carries messages in both directions.
 //!
-//! A connection is nothing but frames (`nodekit::frame`), each a message; the protocol says hello, asks for signs of
-//! life and decides who misbehaves. Here are the limits that keep strangers from costing more than their connection:
-//! how many there may be, how long the first word and a long frame may take, how much may wait to be understood or sent.
-//! What waits here waits by the kernel's clock (`nodekit::clocks`). Who misbehaved is not talked to for a while.
+//! A connection is nothing but frames (`nodekit::frame`), each a message; the protocol says hello,
+//! asks for signs of life and decides who misbehaves. Here are the limits that keep strangers from
+//! costing more than their connection: how many there may be, how long the first word and a long
+//! frame may take, how much may wait to be understood or sent. What waits here waits by the
+//! kernel's clock (`nodekit::clocks`). Who misbehaved is not talked to for a while.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -35,19 +36,22 @@ const HELLO_MAX: usize = 1 << 10;
 const GREETING: Duration = Duration::from_secs(5);
 /// The bytes of a frame that say how long it is.
 const LENGTH: usize = 4;
-/// Frames up to this length are short. So many of a connection wait to be understood; then its bytes stay in the kernel.
+/// Frames up to this length are short. So many of a connection wait to be understood; then its
+/// bytes stay in the kernel.
 const SHORT: usize = 64 << 10;
 const WAITING: usize = 4;
-/// What long frames may take together, of all connections, from their first byte until they are understood; and the time that
-/// one may take to come.
+/// What long frames may take together, of all connections, from their first byte until they are
+/// understood; and the time that one may take to come.
 const LONG_TOGETHER: usize = 4 * MESSAGE_MAX;
 const LONG_TIME: Duration = Duration::from_secs(20);
 /// Bytes that wait to be sent to a peer; one that reads so slowly is hung up on.
 const UNSENT_MAX: usize = 4 * MESSAGE_MAX;
-/// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like this.
+/// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like
+/// this.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(2);
-/// Between attempts; doubled each time, and back to the first after a connection that held for a while.
+/// Between attempts; doubled each time, and back to the first after a connection that held for a
+/// while.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 const HELD: Duration = Duration::from_secs(5);
@@ -61,8 +65,8 @@ pub enum Direction {
     Out,
 }
 
-/// Whom a refusal concerns. Nodes that share an IP, as on one machine, must not answer for one another: there only the
-/// port that this node dials stands for one of them.
+/// Whom a refusal concerns. Nodes that share an IP, as on one machine, must not answer for one
+/// another: there only the port that this node dials stands for one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Whom {
     Ip(IpAddr),

@@ -1,8 +1,9 @@
-//! Offers a cluster of our own nodes as many writes as it takes and says how many those were, and how long each took.
+//! Offers a cluster of our own nodes as many writes as it takes and says how many those were, and
+//! how long each took.
 //!
-//! `load SECONDS CONNECTIONS KEYS ADDRESS...`: connections are dealt to the addresses in turn; each has one request
-//! at a time. `load failover ADDRESS...` writes to one address at a time and prints every gap longer than 100 ms
-//! between two acknowledged writes, until it is stopped.
+//! `load SECONDS CONNECTIONS KEYS ADDRESS...`: connections are dealt to the addresses in turn; each
+//! has one request at a time. `load failover ADDRESS...` writes to one address at a time and prints
+//! every gap longer than 100 ms between two acknowledged writes, until it is stopped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

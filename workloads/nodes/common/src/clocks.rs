@@ -1,8 +1,9 @@
 //! The clocks of a process, and of the kernel.
 //!
-//! A process usually reads the time through the vDSO, and a harness may shift what is read there. A protocol's
-//! timers and leases are meant to feel that. What is only plumbing waits in the kernel instead, so that a shifted
-//! clock changes what the protocol does and not whether connections can be made.
+//! A process usually reads the time through the vDSO, and a harness may shift what is read there. A
+//! protocol's timers and leases are meant to feel that. What is only plumbing waits in the kernel
+//! instead, so that a shifted clock changes what the protocol does and not whether connections can
+//! be made.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -36,7 +37,8 @@ impl Clocks {
 
     /// What they show.
     pub fn read(&self) -> Reading {
-        // A monotonic clock that was shifted back may be before the start. The offset keeps that visible.
+        // A monotonic clock that was shifted back may be before the start. The offset keeps that
+        // visible.
         const OFFSET: Duration = Duration::from_secs(1 << 32);
         let now = Instant::now();
         let monotonic = match now.checked_duration_since(self.start) {
@@ -90,7 +92,8 @@ pub fn process_monotonic_ns() -> u64 {
 pub async fn pause(span: Duration) {
     match timer(span) {
         Ok(timer) => {
-            // Readable is what a timer becomes when its time has come; no other error than a closed runtime is known.
+            // Readable is what a timer becomes when its time has come; no other error than a closed
+            // runtime is known.
             let _ = timer.readable().await;
         }
         Err(_) => {
@@ -126,7 +129,8 @@ fn timer(span: Duration) -> io::Result<AsyncFd<OwnedFd>> {
     }
     // SAFETY: the descriptor is new and nobody else's.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the pointer is to an itimerspec that lives through the call, and the old one is not asked for.
+    // SAFETY: the pointer is to an itimerspec that lives through the call, and the old one is not
+    // asked for.
     if unsafe { libc::timerfd_settime(fd.as_raw_fd(), 0, &raw const once, std::ptr::null_mut()) }
         < 0
     {
@@ -144,7 +148,8 @@ pub async fn within<T>(span: Duration, future: impl Future<Output = T>) -> Optio
     }
 }
 
-/// Starts the thread that makes time pass. `thread::sleep` waits in the kernel, whatever the process's clocks show.
+/// Starts the thread that makes time pass. `thread::sleep` waits in the kernel, whatever the
+/// process's clocks show.
 ///
 /// # Errors
 /// The operating system's, when it gives no thread.

@@ -62,7 +62,8 @@ pub fn parse_peer(text: &str) -> Result<Peer, String> {
     })
 }
 
-/// Sorts the peers by name and adds a sentence for each mistake in them: names given twice, and `id` not among them.
+/// Sorts the peers by name and adds a sentence for each mistake in them: names given twice, and
+/// `id` not among them.
 pub fn check_peers(id: &str, peers: &mut [Peer], mistakes: &mut Vec<String>) {
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     for pair in peers.windows(2) {
@@ -82,6 +83,21 @@ pub fn check_peers(id: &str, peers: &mut [Peer], mistakes: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Harness and nodes share no code: what both accept must mean the same all the same.
+    #[test]
+    fn durations_mean_what_they_mean_to_the_harness() {
+        let table = include_str!("../../../../harness/tests/durations.tsv");
+        let mut read = 0;
+        for row in table.lines().filter(|line| !line.starts_with('#')) {
+            let (text, nanos) = row.split_once('\t').unwrap();
+            if let Ok(span) = parse_duration(text) {
+                assert_eq!(span, Duration::from_nanos(nanos.parse().unwrap()), "{text}");
+                read += 1;
+            }
+        }
+        assert!(read >= 6, "{read}");
+    }
 
     #[test]
     fn durations_have_units() {

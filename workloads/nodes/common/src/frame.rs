@@ -66,7 +66,8 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     out
 }
 
-/// The first frame's payload and how many bytes the frame takes, or `None` if it is not all there yet.
+/// The first frame's payload and how many bytes the frame takes, or `None` if it is not all there
+/// yet.
 ///
 /// # Errors
 /// When the bytes cannot be the beginning of a frame of at most `limit` bytes.

@@ -1,4 +1,5 @@
-//! The clients' side: a small HTTP/1.1 server with keep-alive, and nothing in it that the nodes do not need.
+//! The clients' side: a small HTTP/1.1 server with keep-alive, and nothing in it that the nodes do
+//! not need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -302,7 +303,8 @@ pub fn decode_key(text: &str) -> Result<String, Response> {
     }
 }
 
-/// The one text that stands for a JSON value: no spaces, object keys sorted. Comparisons compare these texts.
+/// The one text that stands for a JSON value: no spaces, object keys sorted. Comparisons compare
+/// these texts.
 ///
 /// # Errors
 /// The parser's message, when `bytes` are not JSON.

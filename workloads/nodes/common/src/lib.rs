@@ -1,5 +1,5 @@
-//! What the nodes of our own have in common, below any protocol: how bytes are framed, which clocks there are, the
-//! clients' HTTP, the data folder, flags and the log line.
+//! What the nodes of our own have in common, below any protocol: how bytes are framed, which clocks
+//! there are, the clients' HTTP, the data folder, flags and the log line.
 
 pub mod clocks;
 pub mod flags;
@@ -7,6 +7,7 @@ pub mod folder;
 pub mod frame;
 pub mod http;
 pub mod log;
+pub mod random;
 pub mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;

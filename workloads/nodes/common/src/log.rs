@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use crate::clocks::kernel_monotonic_ns;
 
-/// Writes a line to the log: time, level, text. Strangers may have a say in the text; it stays one line all the same.
+/// Writes a line to the log: time, level, text. Strangers may have a say in the text; it stays one
+/// line all the same.
 pub fn log(level: &str, text: &str) {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

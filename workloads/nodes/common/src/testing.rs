@@ -1,4 +1,5 @@
-//! For the nodes' own tests: processes that die with the test, ports of the kernel's choice, a client.
+//! For the nodes' own tests: processes that die with the test, ports of the kernel's choice, a
+//! client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -41,8 +42,8 @@ pub fn program(path: &str) -> Command {
     command
 }
 
-/// An address on each of these loopback hosts, with a port that nobody has. The ports are reserved by listening on all of
-/// them at once.
+/// An address on each of these loopback hosts, with a port that nobody has. The ports are reserved
+/// by listening on all of them at once.
 pub fn free_addresses(hosts: impl IntoIterator<Item = Ipv4Addr>) -> Vec<SocketAddr> {
     let listeners: Vec<_> = hosts
         .into_iter()

@@ -117,7 +117,8 @@ impl Births {
         self.own
     }
 
-    /// Whether a peer is who it was. Who comes for the first time is written down before it is let in.
+    /// Whether a peer is who it was. Who comes for the first time is written down before it is let
+    /// in.
     ///
     /// # Errors
     /// Why it must not be listened to.

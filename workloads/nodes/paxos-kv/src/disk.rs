@@ -1,7 +1,8 @@
-//! The threads that write the log and the snapshots, so that a slow disk delays only what must wait for it.
+//! The threads that write the log and the snapshots, so that a slow disk delays only what must wait
+//! for it.
 //!
-//! All that waits when a sync of the log is done is the next frame and one sync: group commit. Snapshots are
-//! saved one after the other, and of those that wait only the newest.
+//! All that waits when a sync of the log is done is the next frame and one sync: group commit.
+//! Snapshots are saved one after the other, and of those that wait only the newest.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,7 +1,8 @@
 //! The bugs this node can be told to have, so that a test harness can prove that it finds them.
 //!
-//! Each is a bug that real systems have had, is off by default, and is one small marked branch in the code
-//! (`flaws.has(Flaw::X)`). The catalogue below says which family of faults brings each to light.
+//! Each is a bug that real systems have had, is off by default, and is one small marked branch in
+//! the code (`flaws.has(Flaw::X)`). The catalogue below says which family of faults brings each to
+//! light.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,91 +13,101 @@ use serde::Serialize;
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flaw {
-    /// A leader answers reads from its own state without asking a quorum whether it still leads, and does not
-    /// step down when it loses the quorum. As in the first Consul and etcd, which Jepsen found in 2014.
+    /// A leader answers reads from its own state without asking a quorum whether it still leads,
+    /// and does not step down when it loses the quorum. As in the first Consul and etcd, which
+    /// Jepsen found in 2014.
     StaleReadLeader,
-    /// Followers answer reads from their own state. As with `serializable` reads in etcd or reads from a
-    /// ZooKeeper follower without `sync`, sold as linearizable.
+    /// Followers answer reads from their own state. As with `serializable` reads in etcd or reads
+    /// from a ZooKeeper follower without `sync`, sold as linearizable.
     StaleReadFollower,
-    /// Leases and timers are measured with the wall clock, and a leader that trusts its lease takes no notice of
-    /// others. As in ceph-mon, whose leases follow the wall clock.
+    /// Leases and timers are measured with the wall clock, and a leader that trusts its lease takes
+    /// no notice of others. As in ceph-mon, whose leases follow the wall clock.
     WallClockLease,
-    /// The lease is checked against a count of timer ticks, which stands still while the process is stopped, and
-    /// is used after the pause. As in `ReadOnlyLeaseBased` of etcd's raft, whose clock is a count of ticks.
+    /// The lease is checked against a count of timer ticks, which stands still while the process is
+    /// stopped, and is used after the pause. As in `ReadOnlyLeaseBased` of etcd's raft, whose clock
+    /// is a count of ticks.
     LeaseCheckedEarly,
-    /// A promise is answered before it is on the disk, and reaches it much later. As in systems that flush their
-    /// "hard state" in the background.
+    /// A promise is answered before it is on the disk, and reaches it much later. As in systems
+    /// that flush their "hard state" in the background.
     UnsyncedPromise,
-    /// An accept is answered before it is on the disk. As in any database with `fsync` off or a write-behind log.
+    /// An accept is answered before it is on the disk. As in any database with `fsync` off or a
+    /// write-behind log.
     UnsyncedAccept,
     /// The promised ballot is not restored after a restart, so ballots are used twice.
     BallotReuse,
-    /// A new leader does not carry on the values which the promises of phase 1 report. The classic error in
-    /// home-made Paxos: phase 1 taken for a mere election.
+    /// A new leader does not carry on the values which the promises of phase 1 report. The classic
+    /// error in home-made Paxos: phase 1 taken for a mere election.
     IgnoreAccepted,
-    /// The leader counts its own accept as enough and answers before a quorum has accepted. As with MongoDB's
-    /// `w: 1` or asynchronous replication sold as durable.
+    /// The leader counts its own accept as enough and answers before a quorum has accepted. As with
+    /// MongoDB's `w: 1` or asynchronous replication sold as durable.
     EarlyAck,
     /// A majority is taken to be n/2 (rounded down), so that two halves can both lead and decide.
     HalfQuorum,
-    /// What was sent before a connection broke is sent again when it is back, and nothing recognises it: a retried
-    /// request is applied twice. At-least-once delivery taken for exactly-once.
+    /// What was sent before a connection broke is sent again when it is back, and nothing
+    /// recognises it: a retried request is applied twice. At-least-once delivery taken for
+    /// exactly-once.
     DuplicateApply,
-    /// A snapshot holds the state of some slots ago under the label of the current one, so entries between them
-    /// are lost on restart or transfer. As in snapshots captured before, and labelled after, a write goes through.
+    /// A snapshot holds the state of some slots ago under the label of the current one, so entries
+    /// between them are lost on restart or transfer. As in snapshots captured before, and labelled
+    /// after, a write goes through.
     SnapshotLosesTail,
-    /// Compare-and-set compares when it is proposed, against the leader's state, and swaps without comparing when
-    /// it is applied.
+    /// Compare-and-set compares when it is proposed, against the leader's state, and swaps without
+    /// comparing when it is applied.
     CasNotAtomic,
-    /// A follower takes the leader's commit index for its own log, without regard to whether its entries are of
-    /// that leader's ballot. The mistake which the figure 8 of the Raft paper warns of, on the follower's side.
+    /// A follower takes the leader's commit index for its own log, without regard to whether its
+    /// entries are of that leader's ballot. The mistake which the figure 8 of the Raft paper warns
+    /// of, on the follower's side.
     CommitAnyBallot,
-    /// A new leader takes its time to decide what phase 1 told it and serves reads meanwhile, so it may not know
-    /// the last acknowledged writes. Raft, section 8: the no-op at the start of a term.
+    /// A new leader takes its time to decide what phase 1 told it and serves reads meanwhile, so it
+    /// may not know the last acknowledged writes. Raft, section 8: the no-op at the start of a
+    /// term.
     ReadBeforeRecovery,
-    /// A node that installs a snapshot writes down that its slots are decided before the snapshot is on the disk.
-    /// Killed in between, it takes what its log holds in these slots for decided, though others were chosen.
+    /// A node that installs a snapshot writes down that its slots are decided before the snapshot
+    /// is on the disk. Killed in between, it takes what its log holds in these slots for decided,
+    /// though others were chosen.
     SnapshotDecidedEarly,
-    /// A leader that learns of slots decided in a higher ballot goes on leading and announces them in its own, so
-    /// that followers take what they accepted from it there for chosen.
+    /// A leader that learns of slots decided in a higher ballot goes on leading and announces them
+    /// in its own, so that followers take what they accepted from it there for chosen.
     StaleBallotDecides,
-    /// Of several values that phase 1 reports for a slot a new leader carries on any, not that of the highest
-    /// ballot. The condition of "Paxos Made Simple" that implementations most often leave out.
+    /// Of several values that phase 1 reports for a slot a new leader carries on any, not that of
+    /// the highest ballot. The condition of "Paxos Made Simple" that implementations most often
+    /// leave out.
     AnyReportedValue,
-    /// An acceptor checks its promise in phase 1 only, and accepts whatever it is sent in phase 2. As when a
-    /// leader, once elected, is taken for the leader until it says otherwise.
+    /// An acceptor checks its promise in phase 1 only, and accepts whatever it is sent in phase 2.
+    /// As when a leader, once elected, is taken for the leader until it says otherwise.
     AcceptBelowPromise,
     /// Accepts are counted by message and not by acceptor, so one that is asked again counts twice.
     AcksCountedTwice,
-    /// Commands of one slot are applied at the same time, in an order that chance decides, so states differ though
-    /// logs do not. A state machine must be deterministic (Schneider, "Implementing Fault-Tolerant Services Using
-    /// the State Machine Approach", 1990).
+    /// Commands of one slot are applied at the same time, in an order that chance decides, so
+    /// states differ though logs do not. A state machine must be deterministic (Schneider,
+    /// "Implementing Fault-Tolerant Services Using the State Machine Approach", 1990).
     ParallelApply,
-    /// The leader answers reads from what it has proposed, decided or not. Dirty reads, as in VoltDB 6.3, which
-    /// Jepsen found in 2016.
+    /// The leader answers reads from what it has proposed, decided or not. Dirty reads, as in
+    /// VoltDB 6.3, which Jepsen found in 2016.
     DirtyRead,
-    /// A leader counts its lease from the moment when the answers to its heartbeat came, not from when it sent
-    /// it. What lies between may be longer than the lease.
+    /// A leader counts its lease from the moment when the answers to its heartbeat came, not from
+    /// when it sent it. What lies between may be longer than the lease.
     LeaseFromReply,
-    /// A request that was not answered in time is said to have failed, though it may still happen. As with
-    /// clients that map every error to "aborted".
+    /// A request that was not answered in time is said to have failed, though it may still happen.
+    /// As with clients that map every error to "aborted".
     TimeoutIsFailure,
-    /// A node that starts again begins with nothing, under its old name. As one whose disk was replaced, and that
-    /// joins again as if it had never promised anything.
+    /// A node that starts again begins with nothing, under its old name. As one whose disk was
+    /// replaced, and that joins again as if it had never promised anything.
     RejoinEmpty,
-    /// A node that starts again promises at once, without waiting until a lease that it may have granted before
-    /// is over.
+    /// A node that starts again promises at once, without waiting until a lease that it may have
+    /// granted before is over.
     NoGraceAfterRestart,
     /// The log is cut when a snapshot is begun, not when it is on the disk.
     LogCutEarly,
-    /// A long range is read page by page and given out as one answer, so it mixes several moments. Scans without a
-    /// snapshot, as by cursors of many stores.
+    /// A long range is read page by page and given out as one answer, so it mixes several moments.
+    /// Scans without a snapshot, as by cursors of many stores.
     TornRange,
-    /// A snapshot holds the values and not the sessions, so whoever starts from it applies a repeated request again.
-    /// The thesis on Raft (Ongaro 2014, section 6.3) warns of it: both are the state.
+    /// A snapshot holds the values and not the sessions, so whoever starts from it applies a
+    /// repeated request again. The thesis on Raft (Ongaro 2014, section 6.3) warns of it: both are
+    /// the state.
     SessionsNotInSnapshot,
-    /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is applied, as the
-    /// last rule of Raft's InstallSnapshot says for its log.
+    /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is
+    /// applied, as the last rule of Raft's InstallSnapshot says for its log.
     OlderSnapshotInstalls,
 }
 
@@ -113,7 +124,8 @@ pub struct Entry {
     pub reads: Option<&'static str>,
     /// Other flags of this program that make it likely to be seen, without the dashes.
     pub params: BTreeMap<&'static str, &'static str>,
-    /// What shows it: `linearizability`, `ballots` (the trace's promises never sink), `agreement` (decided logs).
+    /// What shows it: `linearizability`, `ballots` (the trace's promises never sink), `agreement`
+    /// (decided logs).
     pub evidence: &'static [&'static str],
 }
 

@@ -1,7 +1,7 @@
 //! A replicated key-value node: Multi-Paxos over real sockets and a real disk.
 //!
-//! [`core`] is the protocol without clock, disk or network; [`node`] drives it. The wire protocol for clients is
-//! described in `harness/docs/paxos-kv.md`.
+//! [`core`] is the protocol without clock, disk or network; [`node`] drives it. The wire protocol
+//! for clients is described in `harness/docs/paxos-kv.md`.
 
 pub mod birth;
 pub mod core;

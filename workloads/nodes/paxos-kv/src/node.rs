@@ -1,8 +1,8 @@
 //! Drives the protocol: gives it time, messages and requests, and carries out what it wants done.
 //!
-//! One task owns the core. Network and clients are tasks of the same thread; the log has a thread of its own
-//! (`disk.rs`). Ticks come from a thread that sleeps in the kernel: were the process's view of the clock to jump,
-//! they would still come.
+//! One task owns the core. Network and clients are tasks of the same thread; the log has a thread
+//! of its own (`disk.rs`). Ticks come from a thread that sleeps in the kernel: were the process's
+//! view of the clock to jump, they would still come.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -300,8 +300,8 @@ impl Node<'_> {
         self.core.step(self.clocks.read().into(), input);
     }
 
-    /// Does what the protocol wants. The trace goes first: what it says is true already, and nobody may act upon it
-    /// before it is written.
+    /// Does what the protocol wants. The trace goes first: what it says is true already, and nobody
+    /// may act upon it before it is written.
     fn carry_out(&mut self) -> Result<(), NodeError> {
         let effects = self.core.effects();
         if let Some(trace) = &mut self.trace {
@@ -364,7 +364,8 @@ impl Node<'_> {
         }
     }
 
-    /// Now and then sends an empty frame to all, so that a connection on which nothing comes is known to be broken.
+    /// Now and then sends an empty frame to all, so that a connection on which nothing comes is
+    /// known to be broken.
     fn show_life(&mut self) {
         self.quiet += self.params.tick();
         if self.quiet >= transport::SIGN_OF_LIFE {

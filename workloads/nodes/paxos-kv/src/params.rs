@@ -50,7 +50,8 @@ pub struct Params {
     /// Where the other nodes connect.
     #[arg(long, value_name = "IP:PORT")]
     pub peer_addr: SocketAddr,
-    /// All nodes with their peer addresses, this one included: n1=10.0.0.1:7000,n2=10.0.0.2:7000,...
+    /// All nodes with their peer addresses, this one included:
+    /// n1=10.0.0.1:7000,n2=10.0.0.2:7000,...
     #[arg(long, value_name = "NAME=IP:PORT,...", value_delimiter = ',', value_parser = parse_peer, required = true)]
     pub peers: Vec<Peer>,
     /// A follower stands for election after 1 to 1.5 times this without a heartbeat.

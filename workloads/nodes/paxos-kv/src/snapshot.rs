@@ -1,7 +1,8 @@
-//! Snapshots on disk: `snapshot-SLOT.bin`, written beside, synced and renamed, so that a name always stands for a
-//! whole file.
+//! Snapshots on disk: `snapshot-SLOT.bin`, written beside, synced and renamed, so that a name
+//! always stands for a whole file.
 //!
-//! A file is one magic line and then frames (`nodekit::frame`) of at most a few megabytes, the last one empty.
+//! A file is one magic line and then frames (`nodekit::frame`) of at most a few megabytes, the last
+//! one empty.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,8 +1,8 @@
 //! The safety-relevant events of a node, one JSON line each, for whoever judges it.
 //!
-//! The times are those of the kernel's monotonic clock, fetched by a direct system call. The ordinary way goes
-//! through the vDSO, which a harness may have shifted for this process; the node's own timers are meant to feel
-//! that, this record is not.
+//! The times are those of the kernel's monotonic clock, fetched by a direct system call. The
+//! ordinary way goes through the vDSO, which a harness may have shifted for this process; the
+//! node's own timers are meant to feel that, this record is not.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -14,8 +14,8 @@ use crate::core::Event;
 use crate::core::message::Ballot;
 use nodekit::clocks::kernel_monotonic_ns;
 
-/// The file that events go to. Each batch of events is one `write`, so that a killed process loses nothing that it
-/// had begun to act upon.
+/// The file that events go to. Each batch of events is one `write`, so that a killed process loses
+/// nothing that it had begun to act upon.
 pub struct Trace {
     file: File,
     node: String,

@@ -1,8 +1,9 @@
 //! Connections between nodes: one each way, so that each side only writes to those it dialled.
 //!
-//! A connection begins with a [`Hello`] frame; then come messages, and now and then an empty frame as a sign of life.
-//! What waits here waits by the kernel's clock (`nodekit::clocks`). Frames may be lost when a connection breaks or a queue is full: the protocol sends again.
-//! A peer that sends anything else is dropped, with a reason in the log.
+//! A connection begins with a [`Hello`] frame; then come messages, and now and then an empty frame
+//! as a sign of life. What waits here waits by the kernel's clock (`nodekit::clocks`). Frames may
+//! be lost when a connection breaks or a queue is full: the protocol sends again. A peer that sends
+//! anything else is dropped, with a reason in the log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,15 +29,16 @@ const QUEUE: usize = 4096;
 const QUEUE_BYTES: usize = 64 << 20;
 /// A sign of life goes out this often.
 pub const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
-/// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like this.
+/// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like
+/// this.
 const UNACKNOWLEDGED: Duration = Duration::from_millis(1000);
 /// A stranger has so long to say who it is.
 const GREETING: Duration = Duration::from_secs(2);
 /// The kernel asks a silent connection whether it is still there: after so long, so often.
 const SILENCE: Duration = Duration::from_secs(1);
 const SILENT_QUESTIONS: u32 = 3;
-/// A connection may take so long to come about, over a slow network. Meanwhile others are tried, for
-/// a first packet that was lost is sent again only after a second.
+/// A connection may take so long to come about, over a slow network. Meanwhile others are tried,
+/// for a first packet that was lost is sent again only after a second.
 const CONNECT: Duration = Duration::from_secs(3);
 const ANOTHER: Duration = Duration::from_millis(300);
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -307,7 +309,8 @@ async fn hear(
     Ok(())
 }
 
-/// The next frame's payload, or `None` at the end of the connection. The buffer only grows with bytes that came.
+/// The next frame's payload, or `None` at the end of the connection. The buffer only grows with
+/// bytes that came.
 async fn next_frame(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,

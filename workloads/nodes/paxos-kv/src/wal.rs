@@ -1,10 +1,11 @@
 //! The write-ahead log: what the acceptor must not forget, on disk before anybody hears of it.
 //!
-//! A folder of segments `wal-0000000001.log`, `wal-0000000002.log`, ... Each is a row of frames (`nodekit::frame`). The
-//! first frame of a segment names its cluster, node and number; every other holds the records of one group commit,
-//! and is written and synced before the next one begins. So after a crash only the last frame of the last segment
-//! can be incomplete: it is cut off, and the cut is reported. Damage anywhere else is not repaired but refused,
-//! for a node that guesses what it promised is worse than one that is down.
+//! A folder of segments `wal-0000000001.log`, `wal-0000000002.log`, ... Each is a row of frames
+//! (`nodekit::frame`). The first frame of a segment names its cluster, node and number; every other
+//! holds the records of one group commit, and is written and synced before the next one begins. So
+//! after a crash only the last frame of the last segment can be incomplete: it is cut off, and the
+//! cut is reported. Damage anywhere else is not repaired but refused, for a node that guesses what
+//! it promised is worse than one that is down.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -119,7 +120,8 @@ fn segment_path(folder: &Path, number: u64) -> PathBuf {
 }
 
 impl Wal {
-    /// Reads the log in `folder` and opens it for appending, in a new segment. `owner` names node and cluster.
+    /// Reads the log in `folder` and opens it for appending, in a new segment. `owner` names node
+    /// and cluster.
     ///
     /// # Errors
     /// When the log cannot be read, is damaged, or is another node's.
@@ -156,8 +158,8 @@ impl Wal {
                 fs::remove_file(&path).map_err(io_error(&path))?;
             }
         }
-        // A process that died between a write and its sync leaves bytes that the next one reads, but
-        // that a loss of power would take away. They count from now on, so they are synced now.
+        // A process that died between a write and its sync leaves bytes that the next one reads,
+        // but that a loss of power would take away. They count from now on, so they are synced now.
         for segment in &segments {
             sync(&segment_path(folder, segment.number))?;
         }
@@ -185,7 +187,8 @@ impl Wal {
     /// Writes the records as one frame and waits until the disk has them.
     ///
     /// # Errors
-    /// The operating system's; after one the log must not be used any more, for nobody knows what is on the disk.
+    /// The operating system's; after one the log must not be used any more, for nobody knows what
+    /// is on the disk.
     pub fn append(&mut self, records: &[Record]) -> Result<(), WalError> {
         let frame = frame::encode(&records);
         self.file
@@ -204,7 +207,8 @@ impl Wal {
         Ok(())
     }
 
-    /// Records of slots up to `slot` are not needed any more: removes the segments that hold nothing else.
+    /// Records of slots up to `slot` are not needed any more: removes the segments that hold
+    /// nothing else.
     ///
     /// # Errors
     /// The operating system's.
@@ -378,8 +382,8 @@ fn check_head(path: &Path, head: Head, owner: &str, number: u64) -> Result<(), W
     })
 }
 
-/// Whether a whole frame begins anywhere from `start` on. A frame is only begun when the one before it is on the
-/// disk, so then the damage before it is not a torn write.
+/// Whether a whole frame begins anywhere from `start` on. A frame is only begun when the one before
+/// it is on the disk, so then the damage before it is not a torn write.
 fn whole_frame_after(bytes: &[u8], start: usize) -> bool {
     (start..bytes.len()).any(|offset| {
         matches!(frame::split_frame(&bytes[offset..], frame::PAYLOAD_MAX), Ok(Some((payload, _))) if !payload.is_empty())

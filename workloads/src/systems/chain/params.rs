@@ -108,9 +108,9 @@ const fn by_retarget(figure: &'static str) -> TimeRule {
     }
 }
 
-/// A block's time is its miner's wall clock, and that is all that the rules of a chain have of time.
-/// A miner whose clock is behind the median writes down the median's next millisecond, so blocks that
-/// are too old come from nodes that break the rule.
+/// A block's time is its miner's wall clock, and that is all that the rules of a chain have of
+/// time. A miner whose clock is behind the median writes down the median's next millisecond, so
+/// blocks that are too old come from nodes that break the rule.
 pub(super) const TIME_RULES: &[TimeRule] = &[
     by_drift(TOO_NEW),
     TimeRule {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::nearest::nearest;
 use crate::params::hint;
+use harness::nearest::nearest;
 
 /// Something is wrong in a system's folder.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -42,7 +42,10 @@ impl FolderError {
         // "unknown field `recvery-time`, expected one of `about`, `port`": the rest are known.
         let mut names = message.split('`').skip(1).step_by(2);
         let near = match message.starts_with("unknown ") {
-            true => names.next().and_then(|name| nearest(name, names)),
+            true => names
+                .next()
+                .and_then(|name| nearest(name, names))
+                .map(str::to_string),
             false => None,
         };
         FolderError::at(path, text, at, format!("{message}{}", hint(&near)))

@@ -4,8 +4,8 @@
 //! other brace is a brace, so that JSON and most configuration files need no escapes; where a brace
 //! before a name is meant, it is written twice.
 
-use crate::nearest::nearest;
 use crate::params::hint;
+use harness::nearest::nearest;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -83,7 +83,7 @@ fn name(rest: &str) -> Option<&str> {
 }
 
 fn unknown(at: usize, name: &str, known: &[String]) -> Wrong {
-    let near = nearest(name, known.iter().map(String::as_str));
+    let near = nearest(name, known.iter().map(String::as_str)).map(str::to_string);
     let listed: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
     Wrong {
         at,

@@ -1,10 +1,10 @@
 //! Whoever runs the network: makes wallets, puts coins into them, and mines.
 //!
-//! Regtest asks for no work: a block is made whenever somebody asks for one. So the hash rate is here,
-//! outside the nodes: each has a miner, which asks it for a block after times that are drawn as those
-//! of real mining are (a Poisson process of the same rate for every node), for as long as the system is
-//! set up. Miners ask over the path on which the controller reaches the nodes, which no partition cuts,
-//! so both sides of one go on mining.
+//! Regtest asks for no work: a block is made whenever somebody asks for one. So the hash rate is
+//! here, outside the nodes: each has a miner, which asks it for a block after times that are drawn
+//! as those of real mining are (a Poisson process of the same rate for every node), for as long as
+//! the system is set up. Miners ask over the path on which the controller reaches the nodes, which
+//! no partition cuts, so both sides of one go on mining.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,15 +22,15 @@ use super::rpc::{Rpc, RpcError};
 use super::{LOGIN, connect};
 use crate::http::Patience;
 
-/// Coins of a node, one for each block that is mined for it at first. Every transaction spends one and
-/// makes change of it, and a chain of unconfirmed change is 25 long at most.
+/// Coins of a node, one for each block that is mined for it at first. Every transaction spends one
+/// and makes change of it, and a chain of unconfirmed change is 25 long at most.
 const COINS: u32 = 10;
 
 /// Blocks on top of a coin before it can be spent (Bitcoin's COINBASE_MATURITY).
 const MATURITY: u32 = 100;
 
-/// A node that is paused answers when it goes on, and then makes the block that it was asked for. Were it
-/// given up on sooner, the questions would add up.
+/// A node that is paused answers when it goes on, and then makes the block that it was asked for.
+/// Were it given up on sooner, the questions would add up.
 const MINER: Patience = Patience {
     connect: Duration::from_secs(1),
     answer: Duration::from_secs(10),

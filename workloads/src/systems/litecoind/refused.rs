@@ -1,12 +1,13 @@
-//! Blocks that a node refused, from its log, which says so whatever its level (validation.cpp of 0.21):
+//! Blocks that a node refused, from its log, which says so whatever its level (validation.cpp of
+//! 0.21):
 //!
 //! ```text
 //! ERROR: AcceptBlockHeader: Consensus::ContextualCheckBlockHeader: HASH, time-too-new, block timestamp ...
 //! ERROR: TestBlockValidity: Consensus::ContextualCheckBlockHeader: time-too-new, block timestamp ...
 //! ```
 //!
-//! The first is another node's block, which may be offered again and again; the second one that the node
-//! was asked to mine, and could not.
+//! The first is another node's block, which may be offered again and again; the second one that the
+//! node was asked to mine, and could not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -31,8 +32,8 @@ const TOO_NEW: &str = "time-too-new";
 /// What the node could not mine is apart: nobody else has seen it.
 const OF_ITS_OWN: &str = " of its own";
 
-/// Blocks by the rule that they broke, each counted once, and how often the node could not make one; as
-/// the event `refused` has it.
+/// Blocks by the rule that they broke, each counted once, and how often the node could not make
+/// one; as the event `refused` has it.
 pub fn counted(node: &Name, printed: &str) -> Value {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut counts: BTreeMap<String, i64> = ["", OF_ITS_OWN]

@@ -104,8 +104,8 @@ impl Client {
         }
     }
 
-    /// Asks for a change under a condition. The status says whether it held, 200 or 409, and so does the body, as `held`
-    /// finds it there.
+    /// Asks for a change under a condition. The status says whether it held, 200 or 409, and so
+    /// does the body, as `held` finds it there.
     pub async fn decide<T: DeserializeOwned>(
         &mut self,
         path: &str,

@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use checkers::Verdict;
+use harness::nearest::nearest;
 use nemeses::schedule::NemesisSpec;
 use toml::Spanned;
+use workloads::catalogue;
 use workloads::scenario::Scenario;
 use workloads::systems::{self, Entry};
 use workloads::workload::Workload;
-use workloads::{catalogue, nearest};
 
 use super::{Combo, Expected, LeftOut, takes};
 use crate::exit::Failure;

@@ -1,5 +1,5 @@
-//! How far a night has come, for who watches: cells done, running and left, what they came to, and how
-//! long it will take.
+//! How far a night has come, for who watches: cells done, running and left, what they came to, and
+//! how long it will take.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,7 +19,8 @@ pub struct Board<'a> {
     tally: BTreeMap<Ending, usize>,
     retried: usize,
     done: usize,
-    /// Seconds that were expected of the cells that this program has done, and of those that are left.
+    /// Seconds that were expected of the cells that this program has done, and of those that are
+    /// left.
     expected_done: f64,
     expected_left: f64,
     expected: BTreeMap<&'a str, f64>,

@@ -1,5 +1,5 @@
-//! `junit.xml`: what GitLab, Jenkins and most others show. Failures are what a person has to look at,
-//! and nothing else.
+//! `junit.xml`: what GitLab, Jenkins and most others show. Failures are what a person has to look
+//! at, and nothing else.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -227,7 +227,8 @@ pub fn text(judged: &Judged, trend: &Trend) -> String {
     out
 }
 
-/// GitHub's commands, one a line: <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>.
+/// GitHub's commands, one a line:
+/// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>.
 pub fn annotations(judged: &Judged) -> Vec<String> {
     let escaped = |text: &str| {
         text.replace('%', "%25")

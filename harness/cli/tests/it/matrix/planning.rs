@@ -134,6 +134,32 @@ fn what_this_machine_cannot_do_is_said_when_it_is_planned() {
 }
 
 #[test]
+fn machines_that_keep_the_file_elsewhere_have_the_same_night_and_other_questions_have_another() {
+    let place = Place::new();
+    let text = "version = 1\nnemeses = [\"none\"]\n[[system]]\nname = \"paxos-kv\"\n\
+        versions = { old = \"bin/old\", new = \"bin/new\" }\n";
+    let matrix = |folder: &str, text: &str| {
+        std::fs::create_dir_all(place.path().join(folder)).expect("ours");
+        place.file(&format!("{folder}/m.toml"), text);
+        let file = format!("{folder}/m.toml");
+        let ended = place
+            .schism(&["matrix", "plan", &file, "--json"])
+            .exits(GREEN);
+        let plan: Value = serde_json::from_str(&ended.stdout).expect("it is JSON");
+        plan["matrix"].as_str().expect("it has one").to_string()
+    };
+    let one = matrix("here", text);
+    assert_eq!(one, matrix("elsewhere/deep", text));
+    for (from, to) in [
+        ("bin/new", "bin/newer"),
+        ("\"none\"", "\"kill\""),
+        ("version = 1", "version = 1\nseeds = 2"),
+    ] {
+        assert_ne!(one, matrix("here", &text.replace(from, to)), "{to}");
+    }
+}
+
+#[test]
 fn a_matrix_that_is_wrong_is_said_with_its_place() {
     let place = Place::new();
     place.file("known.toml", "[[issue]]\nfingerprnt = \"x\"\n");

@@ -1,4 +1,5 @@
-//! Nights that are run: with doubles in place of a system, so that it is known what must come of them.
+//! Nights that are run: with doubles in place of a system, so that it is known what must come of
+//! them.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

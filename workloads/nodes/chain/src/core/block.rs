@@ -59,7 +59,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// The bytes that are hashed. The nonce is the last eight, little-endian, for a miner to count up in place.
+    /// The bytes that are hashed. The nonce is the last eight, little-endian, for a miner to count
+    /// up in place.
     pub fn preimage(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(128);
         bytes.extend(self.parent.0);
@@ -120,7 +121,8 @@ pub enum Op {
     Get {
         key: String,
     },
-    /// Entries in key order, from the first after `after` on, if it is given, as far as one answer goes.
+    /// Entries in key order, from the first after `after` on, if it is given, as far as one answer
+    /// goes.
     Range {
         prefix: String,
         after: Option<String>,
@@ -135,8 +137,9 @@ pub enum Op {
 }
 
 impl Block {
-    /// The hash that the header must have of the transactions. All of them are hashed at once: a tree as Bitcoin's,
-    /// which repeats the last of an odd number, gives two lists one hash (CVE-2012-2459).
+    /// The hash that the header must have of the transactions. All of them are hashed at once: a
+    /// tree as Bitcoin's, which repeats the last of an odd number, gives two lists one hash
+    /// (CVE-2012-2459).
     pub fn transactions_hash(transactions: &[Arc<Transaction>]) -> Hash {
         let mut bytes = Vec::new();
         for transaction in transactions {

@@ -1,7 +1,7 @@
 //! Blocks are taken in, stored, and the branch of most work becomes the active chain.
 //!
-//! A block goes through: header checked, body checked, in the tree, on the disk. Only then it may become the head, be
-//! told to others, be built upon and count as a confirmation.
+//! A block goes through: header checked, body checked, in the tree, on the disk. Only then it may
+//! become the head, be told to others, be built upon and count as a confirmation.
 
 use super::*;
 use rules::median_time_past;
@@ -86,7 +86,8 @@ impl Core {
         rules
             .check_header(&self.tree, header, hash, latest_ms, flaws)
             .inspect_err(|reason| {
-                // FLAW strict-drift: what was early once is refused for ever, and all that is built upon it.
+                // FLAW strict-drift: what was early once is refused for ever, and all that is built
+                // upon it.
                 let early = matches!(reason, Reason::TimeTooNew { .. });
                 let room = self.chain.banned.len() < BANNED;
                 if early && room && flaws.has(Flaw::StrictDrift) {
@@ -129,7 +130,8 @@ impl Core {
         self.schedule();
     }
 
-    /// Takes in a block whose parent's header is known. False if the parent's block is not there yet.
+    /// Takes in a block whose parent's header is known. False if the parent's block is not there
+    /// yet.
     pub(super) fn take_block(
         &mut self,
         hash: Hash,
@@ -157,7 +159,8 @@ impl Core {
     }
 
     fn check_body(&mut self, hash: Hash, block: &Block) -> Result<(), Reason> {
-        // FLAW mutated-copy-bans: the header's hash stands for the block, whatever else came with it.
+        // FLAW mutated-copy-bans: the header's hash stands for the block, whatever else came with
+        // it.
         let marks = self.flawed(Flaw::MutatedCopyBans);
         if marks && self.chain.banned.contains(&hash) {
             return Err(Reason::Malformed("it was refused before".to_owned()));
@@ -358,7 +361,8 @@ impl Core {
         self.settle_requests();
     }
 
-    /// Transactions of abandoned blocks, newest block first, wait again unless the new branch has them.
+    /// Transactions of abandoned blocks, newest block first, wait again unless the new branch has
+    /// them.
     fn give_back(&mut self, abandoned: &[Hash]) {
         let head = self.tree.head();
         let mut back = Vec::new();
@@ -380,7 +384,8 @@ impl Core {
         self.mempool.put_back(back);
     }
 
-    /// The blocks of the store, in their order. Time has passed, so only the rule on future drift is left out.
+    /// The blocks of the store, in their order. Time has passed, so only the rule on future drift
+    /// is left out.
     pub(super) fn recover(&mut self, blocks: Vec<Arc<Block>>) {
         let mut refused = 0;
         for block in blocks {
@@ -408,8 +413,8 @@ impl Core {
             self.note(format!("{refused} blocks of the store are not valid here"));
         }
         (self.counters.reorgs, self.counters.deepest_reorg) = (0, 0);
-        // Nobody is there to hear of it, and what was abandoned long ago is not to be mined now: those who want it
-        // have sent it elsewhere, or get no answer.
+        // Nobody is there to hear of it, and what was abandoned long ago is not to be mined now:
+        // those who want it have sent it elsewhere, or get no answer.
         self.effects
             .retain(|effect| matches!(effect, Effect::Note(text) if !text.starts_with("reorg")));
         self.mempool = Mempool::default();
@@ -428,8 +433,9 @@ impl Core {
         if !matches!(reason, Reason::TimeTooNew { .. }) {
             return self.drop_peer(from, reason.to_string());
         }
-        // Clocks are set right again, and then the block is welcome. Until then what is built upon it cannot be
-        // placed, and its sender is not to blame for that: dropping it would make the split outlast its cause.
+        // Clocks are set right again, and then the block is welcome. Until then what is built upon
+        // it cannot be placed, and its sender is not to blame for that: dropping it would make the
+        // split outlast its cause.
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.unplaced = 0;
         }

@@ -1,4 +1,5 @@
-//! The state of the active chain: a map of JSON values and accounts, with what it takes to undo each block.
+//! The state of the active chain: a map of JSON values and accounts, with what it takes to undo
+//! each block.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -26,7 +27,8 @@ enum Undo {
         key: String,
         before: Option<Item>,
     },
-    /// An append is undone by cutting the text, so that a long list does not cost its length for every element.
+    /// An append is undone by cutting the text, so that a long list does not cost its length for
+    /// every element.
     Append {
         key: String,
         bytes: usize,
@@ -309,7 +311,8 @@ impl Ledger {
     }
 }
 
-/// What would become of a ledger: its own copy of what was touched, and the rest of the ledger that it is about.
+/// What would become of a ledger: its own copy of what was touched, and the rest of the ledger that
+/// it is about.
 #[derive(Debug)]
 pub(super) struct Draft {
     ledger: Ledger,
@@ -328,7 +331,8 @@ impl Draft {
         }
     }
 
-    /// Runs an operation on the draft, and leaves the ledger, which is that of the beginning, as it is.
+    /// Runs an operation on the draft, and leaves the ledger, which is that of the beginning, as it
+    /// is.
     pub(super) fn run(&mut self, of: &Ledger, op: &Op) -> Answer {
         match op {
             Op::Put { key, .. }

@@ -68,8 +68,8 @@ impl Mempool {
         true
     }
 
-    /// Takes back transactions of an abandoned branch, oldest first, before all others: they have waited longest.
-    /// Where there is no room the newest go.
+    /// Takes back transactions of an abandoned branch, oldest first, before all others: they have
+    /// waited longest. Where there is no room the newest go.
     pub(super) fn put_back(&mut self, transactions: Vec<Arc<Transaction>>) {
         self.disturbed += 1;
         for transaction in transactions.into_iter().rev() {

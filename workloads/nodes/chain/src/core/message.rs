@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{Block, Hash, Header, Transaction};
 
-/// What one message takes at most, as it is sent; a longer one is misbehaviour. The core keeps well below it.
+/// What one message takes at most, as it is sent; a longer one is misbehaviour. The core keeps well
+/// below it.
 pub const MESSAGE_MAX: usize = 8 << 20;
-/// What a client's transaction may take, in about that many bytes of text; see [`Transaction::size`].
+/// What a client's transaction may take, in about that many bytes of text; see
+/// [`Transaction::size`].
 pub const TRANSACTION_MAX: usize = (1 << 20) + (8 << 10);
 /// Bytes of a transaction's id.
 pub const ID_MAX: usize = 128;
@@ -40,8 +42,8 @@ pub enum Message {
     HaveBlocks(Vec<Hash>),
     /// These transactions are here.
     HaveTransactions(Vec<String>),
-    /// The headers that follow the last of `locator` that is on the peer's chain; the locator begins at the asker's
-    /// head and goes back in growing steps.
+    /// The headers that follow the last of `locator` that is on the peer's chain; the locator
+    /// begins at the asker's head and goes back in growing steps.
     GetHeaders {
         locator: Vec<Hash>,
     },
@@ -58,13 +60,14 @@ pub enum Message {
 /// A client's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Put the transaction into a block and answer when that is `confirmations` deep: 1 is the head itself, 0 is
-    /// the mempool.
+    /// Put the transaction into a block and answer when that is `confirmations` deep: 1 is the head
+    /// itself, 0 is the mempool.
     Submit {
         transaction: Transaction,
         confirmations: u64,
     },
-    /// Answer at once, from this node's own chain without its newest `confirmations - 1` blocks; 0 or 1: from the head.
+    /// Answer at once, from this node's own chain without its newest `confirmations - 1` blocks; 0
+    /// or 1: from the head.
     Look {
         question: Question,
         confirmations: u64,
@@ -145,19 +148,20 @@ pub enum Input {
 /// What a node wants done, in order.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Append to the block store, then answer [`Input::Durable`] with the number. A block is announced, built upon and
-    /// counted as confirmation only when it is durable. `delay`: a flaw keeps it in memory for so long first, and says
-    /// durable at once.
+    /// Append to the block store, then answer [`Input::Durable`] with the number. A block is
+    /// announced, built upon and counted as confirmation only when it is durable. `delay`: a flaw
+    /// keeps it in memory for so long first, and says durable at once.
     Persist {
         number: u64,
         blocks: Vec<Arc<Block>>,
         delay: Option<Duration>,
     },
     Send(PeerId, Message),
-    /// Misbehaviour, with the reason for the log: close the connection and do not talk to this address for a while.
+    /// Misbehaviour, with the reason for the log: close the connection and do not talk to this
+    /// address for a while.
     Drop(PeerId, String),
-    /// The peer is silent: close the connection, and connect again as usual. Like [`Effect::Drop`], the core takes
-    /// the peer to be gone; a [`Input::PeerDown`] after it does no harm.
+    /// The peer is silent: close the connection, and connect again as usual. Like [`Effect::Drop`],
+    /// the core takes the peer to be gone; a [`Input::PeerDown`] after it does no harm.
     Close(PeerId, String),
     Reply(RequestId, Reply),
     /// Look for a nonce from now on; replaces the template before.

@@ -4,7 +4,8 @@ use super::*;
 use block::Header;
 use rules::median_time_past;
 
-/// A template with new transactions is made after this, one with a new time only after the longer span.
+/// A template with new transactions is made after this, one with a new time only after the longer
+/// span.
 const NEW_TRANSACTIONS: u64 = SECOND / 10;
 const NEW_TIME: u64 = SECOND;
 /// Templates of the same parent that may still be solved.
@@ -24,7 +25,8 @@ pub(super) struct Miner {
     made: u64,
     mempool_version: u64,
     outdated: bool,
-    /// A block of this node is on its way to the disk; a second one upon the same parent would be for nothing.
+    /// A block of this node is on its way to the disk; a second one upon the same parent would be
+    /// for nothing.
     storing: Option<Hash>,
     /// Blocks of this node.
     pub(super) own: Vec<Hash>,
@@ -110,7 +112,7 @@ impl Core {
             work: self.config.rules.next_work(&self.tree, parent),
             miner: self.config.name.clone(),
             transactions: Block::transactions_hash(&transactions),
-            nonce: self.random.next(),
+            nonce: self.random.draw(),
         };
         Block {
             header,

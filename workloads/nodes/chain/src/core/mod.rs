@@ -1,13 +1,15 @@
 //! The protocol, without clock, disk or network: inputs and the time come in, effects come out.
 //!
-//! Nakamoto consensus ("Bitcoin: A Peer-to-Peer Electronic Cash System", 2008). `block.rs` is what is hashed,
-//! `rules.rs` what a valid block is, `tree.rs` the blocks and headers that are known, `ledger.rs` the state of the
-//! active chain, `chain.rs` takes blocks in and chooses the branch, `mempool.rs` holds what waits for a block,
-//! `peer.rs` is one conversation, `sync.rs` fetches what is missing, `relay.rs` spreads transactions, `mining.rs` makes
-//! templates, `request.rs` keeps clients' requests until they have an answer, `view.rs` is for looking.
+//! Nakamoto consensus ("Bitcoin: A Peer-to-Peer Electronic Cash System", 2008). `block.rs` is what
+//! is hashed, `rules.rs` what a valid block is, `tree.rs` the blocks and headers that are known,
+//! `ledger.rs` the state of the active chain, `chain.rs` takes blocks in and chooses the branch,
+//! `mempool.rs` holds what waits for a block, `peer.rs` is one conversation, `sync.rs` fetches what
+//! is missing, `relay.rs` spreads transactions, `mining.rs` makes templates, `request.rs` keeps
+//! clients' requests until they have an answer, `view.rs` is for looking.
 //!
-//! The caller calls [`Core::step`] for each input and then [`Core::effects`], and carries the effects out **in
-//! order**: what must not be said before it is on the disk is held back here, until [`Input::Durable`].
+//! The caller calls [`Core::step`] for each input and then [`Core::effects`], and carries the
+//! effects out **in order**: what must not be said before it is on the disk is held back here,
+//! until [`Input::Durable`].
 
 pub mod block;
 mod chain;
@@ -26,6 +28,8 @@ mod view;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use nodekit::random::Random;
 
 use crate::flaws::{Flaw, Flaws};
 use block::{Block, Hash};
@@ -54,7 +58,8 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// What a node finds on its disk: the blocks of its store, in the order of writing, without genesis.
+/// What a node finds on its disk: the blocks of its store, in the order of writing, without
+/// genesis.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
     pub blocks: Vec<Arc<Block>>,
@@ -64,7 +69,8 @@ pub struct Recovered {
 pub struct Core {
     config: Config,
     random: Random,
-    /// Monotonic time that has passed since the start, in nanoseconds. It never goes back, whatever the clock does.
+    /// Monotonic time that has passed since the start, in nanoseconds. It never goes back, whatever
+    /// the clock does.
     now: u64,
     clock: Now,
     last_tick: u64,
@@ -113,7 +119,8 @@ impl Core {
 
     /// Takes in one thing that happened at `now`.
     pub fn step(&mut self, now: Now, input: Input) {
-        // Only what has passed counts, so that a clock that runs backwards neither stops nor fires a timer.
+        // Only what has passed counts, so that a clock that runs backwards neither stops nor fires
+        // a timer.
         self.now += now.monotonic_ns.saturating_sub(self.clock.monotonic_ns);
         self.clock = now;
         match input {
@@ -154,19 +161,6 @@ impl Core {
 
     fn note(&mut self, text: impl Into<String>) {
         self.effects.push(Effect::Note(text.into()));
-    }
-}
-
-/// A small generator (SplitMix64; Steele, Lea and Flood 2014): only first nonces need chance.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

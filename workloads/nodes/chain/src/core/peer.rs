@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A peer that was silent for so long is asked for a sign of life; after the second span it is given up.
+/// A peer that was silent for so long is asked for a sign of life; after the second span it is
+/// given up.
 const PING_AFTER: u64 = SECOND;
 const SILENT_AFTER: u64 = 5 * SECOND;
 /// Without a tick for so long this process itself was stopped.

@@ -6,7 +6,8 @@ use ledger::Draft;
 
 /// Requests that may wait at one node.
 const PENDING: usize = 16_384;
-/// A transaction that is in no block after so many block intervals is lost, thinks the flaw `resend-renamed`.
+/// A transaction that is in no block after so many block intervals is lost, thinks the flaw
+/// `resend-renamed`.
 const LOST_AFTER: u32 = 5;
 
 struct Pending {
@@ -104,7 +105,8 @@ impl Core {
         let Transaction { id, op } = &*pending.transaction;
         let block = self.tree.holder(id, self.tree.head())?;
         let height = self.tree.header(block).height;
-        // FLAW confirm-by-height: the best header stands for the head, and need not be above this block at all.
+        // FLAW confirm-by-height: the best header stands for the head, and need not be above this
+        // block at all.
         let best = if self.flawed(Flaw::ConfirmByHeight) {
             let leaves = self.tree.leaves();
             let heights = leaves.map(|leaf| self.tree.header(leaf).height);
@@ -133,8 +135,9 @@ impl Core {
         Some(Reply::Done(answer, Some(place)))
     }
 
-    /// What a waiting transaction would give if all before it in the mempool came into a block with it. What was
-    /// found for those before it is used again, so that who asks for each that comes has each run once.
+    /// What a waiting transaction would give if all before it in the mempool came into a block with
+    /// it. What was found for those before it is used again, so that who asks for each that comes
+    /// has each run once.
     fn speculate(&mut self, id: &str) -> Answer {
         let (head, disturbed) = (self.tree.head(), self.mempool.disturbed);
         let place = self.mempool.place(id).expect("it waits");
@@ -225,7 +228,8 @@ impl Core {
             self.requests.pending.remove(&id);
             self.reply(id, Reply::Timeout);
         }
-        // FLAW resend-renamed: the first one may be in a block that this node has not seen yet, or still come there.
+        // FLAW resend-renamed: the first one may be in a block that this node has not seen yet, or
+        // still come there.
         for transaction in again {
             if self
                 .tree

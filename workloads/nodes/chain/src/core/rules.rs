@@ -78,8 +78,8 @@ impl Reason {
 }
 
 impl Rules {
-    /// The block that all agree on without work: its `transactions` are the hash of the rules themselves, so that
-    /// networks with other rules have another genesis.
+    /// The block that all agree on without work: its `transactions` are the hash of the rules
+    /// themselves, so that networks with other rules have another genesis.
     pub fn genesis(&self) -> Block {
         let rules = format!("{self:?}");
         Block {
@@ -96,9 +96,10 @@ impl Rules {
         }
     }
 
-    /// The work of the block after `parent`. Every `retarget_every` blocks it becomes what would have made the last
-    /// so many blocks take the interval each. Genesis, which was mined at no time, is left out; and as each span
-    /// begins where the one before it ended, no time falls between two (as it does in Bitcoin).
+    /// The work of the block after `parent`. Every `retarget_every` blocks it becomes what would
+    /// have made the last so many blocks take the interval each. Genesis, which was mined at no
+    /// time, is left out; and as each span begins where the one before it ended, no time falls
+    /// between two (as it does in Bitcoin).
     pub(super) fn next_work(&self, tree: &Tree, parent: Hash) -> u64 {
         let header = tree.header(parent);
         let height = header.height + 1;
@@ -122,7 +123,8 @@ impl Rules {
         u64::try_from(work).unwrap_or(u64::MAX).clamp(least, most)
     }
 
-    /// Whether a header may follow its parent, which the tree has. `latest_ms` is how late its time may be.
+    /// Whether a header may follow its parent, which the tree has. `latest_ms` is how late its time
+    /// may be.
     pub(super) fn check_header(
         &self,
         tree: &Tree,
@@ -209,8 +211,8 @@ pub fn check_transaction(transaction: &Transaction) -> Result<(), String> {
         return Err(format!("a transaction of {} bytes", transaction.size()));
     }
     let json = |text: &String| {
-        // No more than that it can be put into a list and into an answer: which of several texts stands for a
-        // number is for the client's node to say.
+        // No more than that it can be put into a list and into an answer: which of several texts
+        // stands for a number is for the client's node to say.
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         if is_json && text.trim_ascii() == text {
             Ok(())

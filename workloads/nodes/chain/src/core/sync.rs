@@ -1,4 +1,5 @@
-//! Catching up: headers first, then the blocks of the best branch, a window at a time, from all who have them.
+//! Catching up: headers first, then the blocks of the best branch, a window at a time, from all who
+//! have them.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +15,8 @@ const LOCATOR: usize = 80;
 const IN_FLIGHT: usize = 16;
 /// So far ahead of the first missing block blocks are asked for.
 const WINDOW: u64 = 128;
-/// Branches that are better than the active one are fetched at the same time up to this number, so that one whose blocks are
-/// withheld does not keep the others away.
+/// Branches that are better than the active one are fetched at the same time up to this number, so
+/// that one whose blocks are withheld does not keep the others away.
 const BRANCHES: usize = 4;
 /// Blocks that came before their parents may take so many bytes.
 const PARKED_BYTES: usize = 64 << 20;

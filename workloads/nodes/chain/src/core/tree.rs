@@ -1,8 +1,8 @@
 //! All blocks and headers that are known, as a tree.
 //!
-//! A block is there in three stages: its header alone, which proves work but says nothing of the transactions; the
-//! whole block; the block on the disk. Along any path from genesis these stages only sink, because a block is taken in
-//! when its parent is, and goes when its children are gone.
+//! A block is there in three stages: its header alone, which proves work but says nothing of the
+//! transactions; the whole block; the block on the disk. Along any path from genesis these stages
+//! only sink, because a block is taken in when its parent is, and goes when its children are gone.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -140,7 +140,8 @@ impl Tree {
         a.header.height >= b.header.height && self.ancestor(young, b.header.height) == old
     }
 
-    /// The last block of the active chain that is an ancestor of `tip`, and the blocks from there to `tip`, oldest first.
+    /// The last block of the active chain that is an ancestor of `tip`, and the blocks from there
+    /// to `tip`, oldest first.
     pub(super) fn path(&self, tip: Hash) -> (Hash, Vec<Hash>) {
         let mut path = Vec::new();
         for (hash, _) in self.ancestry(tip) {
@@ -232,8 +233,9 @@ impl Tree {
         self.headers_only < HEADERS
     }
 
-    /// Forgets branches while there are too many, from the end of that with the least work. The one with the most
-    /// stays, so a branch that is on its way to become active is never forgotten under way.
+    /// Forgets branches while there are too many, from the end of that with the least work. The one
+    /// with the most stays, so a branch that is on its way to become active is never forgotten
+    /// under way.
     pub(super) fn prune(&mut self) {
         self.prune_to(SIDE_BLOCKS);
     }
@@ -255,8 +257,8 @@ impl Tree {
         }
     }
 
-    /// Removes a header whose block turned out to be invalid, with everything that was built upon it: headers too,
-    /// because no block is taken in before its parent.
+    /// Removes a header whose block turned out to be invalid, with everything that was built upon
+    /// it: headers too, because no block is taken in before its parent.
     pub(super) fn remove_headers(&mut self, hash: Hash) {
         let mut subtree = vec![hash];
         let mut next = 0;

@@ -65,7 +65,8 @@ pub struct Status {
     pub refused: BTreeMap<&'static str, u64>,
     /// The newest last.
     pub last_refused: Vec<Refusal>,
-    /// Blocks that this node mined since it started, and those of them that are not on the active chain.
+    /// Blocks that this node mined since it started, and those of them that are not on the active
+    /// chain.
     pub mined: u64,
     pub stale: u64,
 }
@@ -83,7 +84,8 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Counts a refusal. False if it is known: a block that is too early is offered again and again.
+    /// Counts a refusal. False if it is known: a block that is too early is offered again and
+    /// again.
     pub(super) fn refused(
         &mut self,
         hash: Hash,
@@ -121,7 +123,8 @@ impl Core {
         }
     }
 
-    /// The block `tip` (none: the head) and its ancestors, newest first. None if the tree does not have it.
+    /// The block `tip` (none: the head) and its ancestors, newest first. None if the tree does not
+    /// have it.
     pub fn blocks(&self, tip: Option<Hash>, limit: usize) -> Option<Vec<(Hash, Arc<Block>)>> {
         let tip = tip.unwrap_or(self.tree.head());
         self.tree.get(tip).filter(|node| node.durable)?;

@@ -274,7 +274,8 @@ impl Forest {
         hash
     }
 
-    /// A line of empty blocks upon `parent`, oldest first, a second apart, so that the work stays as it is.
+    /// A line of empty blocks upon `parent`, oldest first, a second apart, so that the work stays
+    /// as it is.
     pub fn line(&mut self, parent: Hash, length: usize) -> Vec<Hash> {
         let mut line: Vec<Hash> = Vec::new();
         for _ in 0..length {

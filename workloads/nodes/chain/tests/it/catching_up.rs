@@ -9,7 +9,8 @@ use chain::flaws::{Flaw, Flaws};
 
 use crate::bench::{BEGIN_MS, Bench, Forest, prove, rules};
 
-/// Answers whatever a peer that has the whole of `hashes` is asked, but for blocks if it withholds them.
+/// Answers whatever a peer that has the whole of `hashes` is asked, but for blocks if it withholds
+/// them.
 fn serve(
     bench: &mut Bench,
     forest: &Forest,
@@ -257,7 +258,8 @@ fn a_request_moves_with_its_transaction_to_the_branch_that_wins() {
         }
     );
     assert_eq!((place.block, place.height, place.position), (b2, 2, 0));
-    // The put of the branch that lost waits again, and its answer from the mempool is what it would do.
+    // The put of the branch that lost waits again, and its answer from the mempool is what it would
+    // do.
     assert_eq!(bench.core.status().mempool, 1);
     assert_eq!(
         bench.submit("p", put("1"), 0),

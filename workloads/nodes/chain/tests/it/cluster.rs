@@ -8,7 +8,8 @@ use std::time::Duration;
 use nodekit::testing::{self, free_addresses, until};
 use serde_json::{Value, json};
 
-/// Blocks come ten times a second, from as little hashing as a debug build can do beside other tests.
+/// Blocks come ten times a second, from as little hashing as a debug build can do beside other
+/// tests.
 const QUICK: [&str; 3] = [
     "--block-interval=100ms",
     "--hash-rate=2000",
@@ -41,7 +42,8 @@ impl Cluster {
         )
     }
 
-    /// Starts so many nodes with these flags beside the necessary ones, and waits until they answer.
+    /// Starts so many nodes with these flags beside the necessary ones, and waits until they
+    /// answer.
     pub fn start_with(nodes: usize, flags: &[&str]) -> Cluster {
         let hosts = || (2..).map(|last| Ipv4Addr::new(127, 0, 0, last)).take(nodes);
         let addresses = free_addresses(hosts().chain(hosts()));

@@ -1,4 +1,5 @@
-//! Whatever tree of blocks comes in whatever order: the state is that of the most-work chain replayed from genesis.
+//! Whatever tree of blocks comes in whatever order: the state is that of the most-work chain
+//! replayed from genesis.
 
 use chain::core::block::{Hash, Op, Transaction};
 use chain::core::message::{Message, Question};
@@ -34,8 +35,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A forest, and its blocks in the order of growth. Transactions have few names, so that one is often on several branches;
-/// it is left out where its branch has it already.
+/// A forest, and its blocks in the order of growth. Transactions have few names, so that one is
+/// often on several branches; it is left out where its branch has it already.
 pub fn forest() -> impl Strategy<Value = (Forest, Vec<Hash>)> {
     let transactions = prop::collection::vec((any::<u8>(), op()), 0..4);
     let sapling = (any::<prop::sample::Index>(), 0..5000u64, transactions);
@@ -67,7 +68,8 @@ pub fn forest() -> impl Strategy<Value = (Forest, Vec<Hash>)> {
     })
 }
 
-/// The core's chain is one of most work of these, and its state, now and at any depth, that chain's.
+/// The core's chain is one of most work of these, and its state, now and at any depth, that
+/// chain's.
 pub fn is_most_work(bench: &mut Bench, forest: &Forest, hashes: &[Hash]) {
     let most = hashes.iter().map(|&hash| forest.total_work(hash)).max();
     let head = bench.core.head();
@@ -122,7 +124,8 @@ proptest! {
         prop_assert_eq!(bench.core.status().orphans, 0);
         is_most_work(&mut bench, &forest, &hashes);
 
-        // The store has them in the order in which they were taken in; any order that has parents first will do.
+        // The store has them in the order in which they were taken in; any order that has parents
+        // first will do.
         let mut stored = hashes.clone();
         stored.sort_by_key(|&hash| forest.block(hash).header.height);
         let stored = stored.iter().map(|&hash| forest.block(hash)).collect();

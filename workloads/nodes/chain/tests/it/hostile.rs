@@ -1,4 +1,5 @@
-//! Strangers on the port for peers: whatever they send, the node stays up, stays small, and drops them with a reason.
+//! Strangers on the port for peers: whatever they send, the node stays up, stays small, and drops
+//! them with a reason.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -116,7 +117,8 @@ fn block(parent: Hash, height: u64, work: u64, nonce: u64) -> Arc<Block> {
     })
 }
 
-/// After all of it the node still mines, agrees with the other, and had no more memory than this at any time.
+/// After all of it the node still mines, agrees with the other, and had no more memory than this at
+/// any time.
 fn assert_unharmed(cluster: &mut Cluster, memory_kib: u64) {
     assert!(cluster.runs(0), "{}", cluster.log(0));
     let height = cluster.height(0);
@@ -157,7 +159,8 @@ fn what_is_no_message_ends_the_connection() {
         stranger.shout(&garbage(length));
         stranger.wait_for_the_end();
     }
-    // A huge length, a wrong checksum, a frame that holds something else, and one that claims a list without end.
+    // A huge length, a wrong checksum, a frame that holds something else, and one that claims a
+    // list without end.
     let mut stranger = Stranger::greet(&cluster, 0);
     stranger.shout(&u32::MAX.to_le_bytes());
     stranger.wait_for_the_end();

@@ -1,4 +1,5 @@
-//! What must hold of every simulated run, checked against a second, plain implementation of the rules.
+//! What must hold of every simulated run, checked against a second, plain implementation of the
+//! rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -203,7 +204,8 @@ impl Model {
     }
 }
 
-/// The state is that of the chain replayed from genesis, money included, and nothing in the list is there twice.
+/// The state is that of the chain replayed from genesis, money included, and nothing in the list is
+/// there twice.
 fn ledger(rules: &Rules, end: &End) -> Vec<String> {
     let mut found = Vec::new();
     let mut model = Model::new(rules);
@@ -231,8 +233,8 @@ fn ledger(rules: &Rules, end: &End) -> Vec<String> {
     found
 }
 
-/// What was answered is what the chain says at that place; and the place is still there, if no node ever gave up as
-/// many blocks as were asked for.
+/// What was answered is what the chain says at that place; and the place is still there, if no node
+/// ever gave up as many blocks as were asked for.
 fn acknowledged(plan: &Plan, run: &Run, end: &End) -> Vec<String> {
     let mut found = Vec::new();
     let mut model = Model::new(&plan.rules());

@@ -1,4 +1,5 @@
-//! Tests of the node as a whole: its protocol on a bench and in a simulated world, and real processes on loopback.
+//! Tests of the node as a whole: its protocol on a bench and in a simulated world, and real
+//! processes on loopback.
 
 mod bench;
 mod catching_up;

@@ -377,8 +377,8 @@ fn mutate(block: &mut Block, mutation: &Mutation) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Mutated blocks and headers, mined or not, between the valid ones: no panic, bounded memory, no valid block kept
-    /// away, and the state is that of a valid chain.
+    /// Mutated blocks and headers, mined or not, between the valid ones: no panic, bounded memory,
+    /// no valid block kept away, and the state is that of a valid chain.
     #[test]
     fn mutated_blocks_change_nothing(
         (forest, hashes) in forest(),

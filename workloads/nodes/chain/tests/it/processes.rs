@@ -161,7 +161,8 @@ fn many_requests_wait_for_their_confirmations_at_once() {
     });
     let (_, range) = cluster.get(0, "/kv?prefix=k&confirmations=1").unwrap();
     assert_eq!(range["entries"].as_array().unwrap().len(), 200);
-    // A reorganisation between two answers may give one place twice; that is rare, and never for most of them.
+    // A reorganisation between two answers may give one place twice; that is rare, and never for
+    // most of them.
     assert!(places.len() > 100, "{places:?}");
 }
 

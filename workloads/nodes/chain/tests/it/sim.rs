@@ -1,9 +1,11 @@
-//! A world for the protocol core: time, network, disks, miners and clients, all drawn from one seed.
+//! A world for the protocol core: time, network, disks, miners and clients, all drawn from one
+//! seed.
 //!
-//! Nothing here waits: a queue of events in the order of their time is worked off. Connections are as TCP's: what is
-//! sent arrives in order, a cut holds it back, and only an end that gives up loses it. Nodes crash and lose what was not
-//! synced, stop and go on; wall clocks are set wrong and right again. Miners find blocks after times drawn from an exponential
-//! distribution, and then do the little work that the rules of this world ask for.
+//! Nothing here waits: a queue of events in the order of their time is worked off. Connections are
+//! as TCP's: what is sent arrives in order, a cut holds it back, and only an end that gives up
+//! loses it. Nodes crash and lose what was not synced, stop and go on; wall clocks are set wrong
+//! and right again. Miners find blocks after times drawn from an exponential distribution, and then
+//! do the little work that the rules of this world ask for.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -848,9 +850,9 @@ impl Sim {
         }
     }
 
-    /// How long it takes until every block has a time that every node accepts. A block from a node whose clock was fast is
-    /// taken by those whose clocks were fast too, and is refused by the others until then: no node is wrong to do so, and
-    /// nothing but time mends that split.
+    /// How long it takes until every block has a time that every node accepts. A block from a node
+    /// whose clock was fast is taken by those whose clocks were fast too, and is refused by the
+    /// others until then: no node is wrong to do so, and nothing but time mends that split.
     fn early(&self) -> u64 {
         let cores = self.nodes.iter().filter_map(|node| node.core.as_ref());
         let chains = cores.filter_map(|core| core.blocks(None, usize::MAX));

@@ -80,8 +80,8 @@ fn nothing_is_wrong_when_the_difficulty_changes() {
     }
 }
 
-/// Flaws that other tests lead to: `catching_up.rs` to what takes a fork and a restart, `misbehaviour.rs` to what takes
-/// a peer that means ill.
+/// Flaws that other tests lead to: `catching_up.rs` to what takes a fork and a restart,
+/// `misbehaviour.rs` to what takes a peer that means ill.
 const SCRIPTED: [Flaw; 3] = [
     Flaw::PruneOnReplay,
     Flaw::TwiceInBlock,

@@ -1,4 +1,5 @@
-//! Answers from the mempool: what a transaction gives if all that wait before it come into a block with it.
+//! Answers from the mempool: what a transaction gives if all that wait before it come into a block
+//! with it.
 
 use chain::core::block::{Op, Transaction};
 use chain::core::message::{Message, Reply};
@@ -50,7 +51,8 @@ fn an_answer_from_the_mempool_is_that_of_all_before_it() {
     let peer = bench.peer("p", forest.genesis);
     let (mut tip, mut confirmed, mut waiting) = (forest.genesis, Vec::new(), Vec::new());
     for number in 0..600 {
-        // Now and then a block takes the first of those that wait, and now and then somebody asks again.
+        // Now and then a block takes the first of those that wait, and now and then somebody asks
+        // again.
         if rng.random_ratio(1, 25) {
             let half: Vec<Transaction> = waiting.drain(..waiting.len() / 2).collect();
             tip = forest.grow(tip, 0, half.clone());

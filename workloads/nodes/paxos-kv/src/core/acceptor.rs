@@ -26,7 +26,8 @@ pub(super) enum Gated {
 }
 
 impl Core {
-    /// Phase 1a. Grants over the whole log, unless a higher ballot or another leader's lease forbids it.
+    /// Phase 1a. Grants over the whole log, unless a higher ballot or another leader's lease
+    /// forbids it.
     pub(super) fn on_prepare(&mut self, from: NodeIndex, ballot: Ballot) {
         self.round = self.round.max(ballot.round);
         if self.refuses(from, ballot) {
@@ -94,7 +95,8 @@ impl Core {
                 digest,
             });
         } else {
-            // The slot is decided here, so what this leader proposes is the same value: nothing to store.
+            // The slot is decided here, so what this leader proposes is the same value: nothing to
+            // store.
             self.send(
                 from,
                 Message::AcceptReply {
@@ -139,7 +141,8 @@ impl Core {
 
     /// Queues a record for the disk.
     pub(super) fn persist(&mut self, record: Record) {
-        // FLAW unsynced-accept, unsynced-promise: it stays in memory for a while and nobody waits for it.
+        // FLAW unsynced-accept, unsynced-promise: it stays in memory for a while and nobody waits
+        // for it.
         let delay_ns = match &record {
             Record::Accepted(_) if self.config.flaws.has(Flaw::UnsyncedAccept) => {
                 Some(ACCEPT_DELAY_NS)
@@ -181,9 +184,9 @@ impl Core {
         }
         self.persisted += 1;
         // Not worth a write of its own, but it spares a restarted node a catch-up: it applies the
-        // log up to this slot without asking anybody. So the disk must hold the chosen value of each
-        // slot up to it, as it does not while an installed snapshot is still being saved.
-        // FLAW snapshot-decided-early: that is not awaited.
+        // log up to this slot without asking anybody. So the disk must hold the chosen value of
+        // each slot up to it, as it does not while an installed snapshot is still being saved. FLAW
+        // snapshot-decided-early: that is not awaited.
         let provable =
             self.installing.is_none() || self.config.flaws.has(Flaw::SnapshotDecidedEarly);
         if provable && self.decided_written < self.kv.applied {
@@ -219,7 +222,8 @@ impl Core {
         match gated {
             Gated::Promise { to, ballot } => {
                 self.trace(Event::Promise { ballot });
-                // A higher ballot may have come meanwhile; then this one's candidate is better not helped.
+                // A higher ballot may have come meanwhile; then this one's candidate is better not
+                // helped.
                 if ballot == self.promised {
                     let decided = self.kv.applied;
                     let accepted = self

@@ -40,9 +40,10 @@ impl Core {
             return;
         }
         self.leader = None;
-        // Whoever tried and failed tries again sooner than at first, and after a random time, so that of two
-        // candidates one is first. A quorum that was there to vote but did not promise in time may have disks
-        // that need longer: each such phase 1 gives the next one twice the time.
+        // Whoever tried and failed tries again sooner than at first, and after a random time, so
+        // that of two candidates one is first. A quorum that was there to vote but did not promise
+        // in time may have disks that need longer: each such phase 1 gives the next one twice the
+        // time.
         if std::mem::take(&mut self.phase_1_seen) {
             self.unfinished = (self.unfinished + 1).min(MOST_DOUBLINGS);
         }
@@ -180,7 +181,8 @@ impl Core {
             .map_or(self.promised, |leader| leader.max(self.promised))
     }
 
-    /// Says no to a ballot that is below what was promised, or below that of a leader already known.
+    /// Says no to a ballot that is below what was promised, or below that of a leader already
+    /// known.
     pub(super) fn refuses(&mut self, from: NodeIndex, ballot: Ballot) -> bool {
         let highest = self.highest_known();
         if ballot < highest {
@@ -225,7 +227,8 @@ impl Core {
         if self.refuses(from, ballot) {
             return;
         }
-        // A lease that this node gave to another does not matter now: the new leader's quorum had to wait for it.
+        // A lease that this node gave to another does not matter now: the new leader's quorum had
+        // to wait for it.
         self.follow(ballot);
         self.heard = self.now;
         self.reset_election();
@@ -235,8 +238,8 @@ impl Core {
         self.learn_commit(from, ballot, decided);
     }
 
-    /// FLAW wall-clock-lease, lease-checked-early, lease-from-reply: "while I hold the lease nobody else can lead", so a leader takes
-    /// no notice of messages which say otherwise.
+    /// FLAW wall-clock-lease, lease-checked-early, lease-from-reply: "while I hold the lease nobody
+    /// else can lead", so a leader takes no notice of messages which say otherwise.
     pub(super) fn trusts_its_lease_over(&self, message: &Message) -> bool {
         let wrong = [
             Flaw::WallClockLease,

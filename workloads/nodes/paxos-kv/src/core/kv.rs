@@ -1,6 +1,7 @@
 //! The replicated state: a map of JSON values, and the sessions that make requests exactly-once.
 //!
-//! Everything here must come out the same on every node, so it depends on nothing but the commands and their order.
+//! Everything here must come out the same on every node, so it depends on nothing but the commands
+//! and their order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -16,10 +17,11 @@ pub const SESSIONS: usize = 8192;
 
 /// A value that a session's outcome names is remembered up to this length.
 const REMEMBERED: usize = 4 << 10;
-/// A value is no longer than this, so that one answer holds up the protocol for milliseconds at most.
+/// A value is no longer than this, so that one answer holds up the protocol for milliseconds at
+/// most.
 pub const VALUE_MAX: usize = 4 << 20;
-/// A range ends with the entry that makes it this long, and is then a page of it: what comes after is of
-/// another moment.
+/// A range ends with the entry that makes it this long, and is then a page of it: what comes after
+/// is of another moment.
 pub const RANGE_BYTES: usize = 4 << 20;
 
 /// A value as JSON text, with its length if it is known to be a list.
@@ -41,8 +43,8 @@ struct Session {
     last: Slot,
 }
 
-/// The state after all slots up to `applied`. Its maps share what they have in common with their clones, so
-/// a clone costs the same however large the state is, and a change what it touches.
+/// The state after all slots up to `applied`. Its maps share what they have in common with their
+/// clones, so a clone costs the same however large the state is, and a change what it touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kv {
     /// The last slot that was applied.
@@ -59,7 +61,8 @@ pub struct Applied {
     /// Where it really happened: a repeated command has the outcome of its first application.
     pub slot: Slot,
     pub outcome: Outcome,
-    /// Whether this very time it changed the state, or could have: it is no read, and was not known.
+    /// Whether this very time it changed the state, or could have: it is no read, and was not
+    /// known.
     pub ran: bool,
 }
 
@@ -91,7 +94,8 @@ impl Kv {
             ran: false,
         };
         if let Op::Read(query) = &command.op {
-            // A read leaves no trace, so to run it twice does no harm and there is nothing to remember.
+            // A read leaves no trace, so to run it twice does no harm and there is nothing to
+            // remember.
             return before((slot, self.read(query)));
         }
         if dedup && let Some(known) = self.remembered(&command.session, command.sequence) {

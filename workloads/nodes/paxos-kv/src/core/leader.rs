@@ -1,4 +1,5 @@
-//! The leader: collects commands into slots, proposes them, counts accepts, keeps its followers and its lease.
+//! The leader: collects commands into slots, proposes them, counts accepts, keeps its followers and
+//! its lease.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use super::read::PendingRead;
 use super::{Core, Event, Waiter, election, nanos};
 use crate::flaws::Flaw;
 
-/// Slots on their way at once. More gains nothing: what waits meanwhile makes the next batch bigger.
+/// Slots on their way at once. More gains nothing: what waits meanwhile makes the next batch
+/// bigger.
 const PIPELINE: usize = 8;
 /// A batch is closed when its values reach this size.
 const BATCH_BYTES: usize = 256 << 10;
@@ -122,9 +124,10 @@ impl Core {
             reads: Vec::new(),
         }));
         self.send_heartbeat(true);
-        // Slots up to the floor are decided, if not known here. Above it the value of the highest ballot goes on,
-        // holes are filled with no-ops, and one more no-op is the barrier for reads.
-        // FLAW read-before-recovery: that is not hurried, and left to what sends unanswered proposals again.
+        // Slots up to the floor are decided, if not known here. Above it the value of the highest
+        // ballot goes on, holes are filled with no-ops, and one more no-op is the barrier for
+        // reads. FLAW read-before-recovery: that is not hurried, and left to what sends unanswered
+        // proposals again.
         let hurry = !self.config.flaws.has(Flaw::ReadBeforeRecovery);
         for slot in floor + 1..=last + 1 {
             let batch = found
@@ -342,7 +345,8 @@ impl Core {
             return self.step_down("no quorum answers");
         }
         if self.kv.applied < leader.floor && now >= leader.since.saturating_add(4 * timeout) {
-            // Whoever knows the slots before this leader's own may be gone. Phase 1 without it finds their values.
+            // Whoever knows the slots before this leader's own may be gone. Phase 1 without it
+            // finds their values.
             return self.step_down("cannot catch up");
         }
         let ballot = leader.ballot;
@@ -378,13 +382,14 @@ impl Core {
 
     /// The commit index for a message to the followers.
     fn commit_to_tell(&self, regular: bool) -> Slot {
-        // FLAW read-before-recovery: only the regular heartbeat tells it, so whoever leads next lags behind.
+        // FLAW read-before-recovery: only the regular heartbeat tells it, so whoever leads next
+        // lags behind.
         let late = self.config.flaws.has(Flaw::ReadBeforeRecovery) && !regular;
         if late { 0 } else { self.kv.applied }
     }
 
-    /// Begins a heartbeat round, the regular one or one between for reads. It also confirms the leadership for the
-    /// reads that wait for that.
+    /// Begins a heartbeat round, the regular one or one between for reads. It also confirms the
+    /// leadership for the reads that wait for that.
     pub(super) fn send_heartbeat(&mut self, regular: bool) {
         let now = self.now;
         let decided = self.commit_to_tell(regular);

@@ -1,4 +1,5 @@
-//! The words of the protocol: ballots, slots, commands, what nodes say to each other and what they keep on disk.
+//! The words of the protocol: ballots, slots, commands, what nodes say to each other and what they
+//! keep on disk.
 //!
 //! Everything here is plain data with a serde encoding; `codec.rs` frames it.
 
@@ -32,8 +33,8 @@ pub struct Ballot {
 pub enum Query {
     /// The value of one key.
     Get { key: String },
-    /// Entries whose key begins with a prefix, in key order: those after a key, if one is given, and
-    /// no more than a page of them.
+    /// Entries whose key begins with a prefix, in key order: those after a key, if one is given,
+    /// and no more than a page of them.
     Range {
         prefix: String,
         after: Option<String>,
@@ -41,7 +42,8 @@ pub enum Query {
     },
 }
 
-/// What a command does to the state. Values are JSON texts in canonical form (`nodekit::http::canonical`).
+/// What a command does to the state. Values are JSON texts in canonical form
+/// (`nodekit::http::canonical`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// Sets a key.
@@ -229,7 +231,8 @@ pub struct Accepted {
 /// What nodes say to each other. Messages may be lost, delayed, repeated and overtaken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// Would you promise this ballot? Asked first, so that a node which merely missed heartbeats disturbs nobody.
+    /// Would you promise this ballot? Asked first, so that a node which merely missed heartbeats
+    /// disturbs nobody.
     PreVote { ballot: Ballot },
     /// Yes or no, and what was promised so far.
     PreVoteReply {
@@ -287,8 +290,8 @@ pub enum Message {
     ForwardReply { id: RequestId, reply: ForwardReply },
 }
 
-/// What a node keeps on its disk, in order. Reading them back in any order that keeps, for each slot, the highest
-/// ballot gives the acceptor's state.
+/// What a node keeps on its disk, in order. Reading them back in any order that keeps, for each
+/// slot, the highest ballot gives the acceptor's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// The process started for the n-th time.

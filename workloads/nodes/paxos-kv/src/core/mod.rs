@@ -1,12 +1,14 @@
 //! The protocol, without clock, disk or network: inputs and the time come in, effects come out.
 //!
-//! Multi-Paxos (Lamport, "Paxos Made Simple", 2001) with one ballot for the whole log: a leader runs phase 1 once
-//! over everything undecided, then phase 2 for many slots at a time. `acceptor.rs` promises and accepts,
-//! `election.rs` becomes a leader, `leader.rs` proposes, `replica.rs` applies, catches up and makes snapshots,
-//! `read.rs` answers reads, `request.rs` keeps clients' requests until they have an answer.
+//! Multi-Paxos (Lamport, "Paxos Made Simple", 2001) with one ballot for the whole log: a leader
+//! runs phase 1 once over everything undecided, then phase 2 for many slots at a time.
+//! `acceptor.rs` promises and accepts, `election.rs` becomes a leader, `leader.rs` proposes,
+//! `replica.rs` applies, catches up and makes snapshots, `read.rs` answers reads, `request.rs`
+//! keeps clients' requests until they have an answer.
 //!
-//! The caller calls [`Core::step`] for each input and then [`Core::effects`], and carries the effects out **in
-//! order**: what must not be said before it is on the disk is held back here, until [`Input::Durable`].
+//! The caller calls [`Core::step`] for each input and then [`Core::effects`], and carries the
+//! effects out **in order**: what must not be said before it is on the disk is held back here,
+//! until [`Input::Durable`].
 
 mod acceptor;
 mod election;
@@ -21,6 +23,8 @@ mod view;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use nodekit::random::Random;
 
 use crate::flaws::{Flaw, Flaws};
 use kv::Kv;
@@ -44,8 +48,8 @@ pub struct Config {
     pub me: NodeIndex,
     /// All nodes, sorted.
     pub names: Vec<String>,
-    /// A follower stands for election after between one and one and a half times this without a heartbeat; a leader steps down after
-    /// this without a quorum.
+    /// A follower stands for election after between one and one and a half times this without a
+    /// heartbeat; a leader steps down after this without a quorum.
     pub election_timeout: Duration,
     /// Time between heartbeats.
     pub heartbeat_interval: Duration,
@@ -57,7 +61,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Time between [`Input::Tick`]s.
     pub tick: Duration,
-    /// Whether reads use leases by default; only then are leases reported to the trace all the time.
+    /// Whether reads use leases by default; only then are leases reported to the trace all the
+    /// time.
     pub lease_reads: bool,
     /// Slots between snapshots.
     pub snapshot_every: u64,
@@ -159,8 +164,9 @@ pub enum Event {
 /// What a node wants done.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Write the records and answer [`Input::Durable`] with the number. `Err` is a number of nanoseconds for which
-    /// a flaw keeps the records in memory before it even writes them; it awaits no answer.
+    /// Write the records and answer [`Input::Durable`] with the number. `Err` is a number of
+    /// nanoseconds for which a flaw keeps the records in memory before it even writes them; it
+    /// awaits no answer.
     Persist {
         records: Vec<Record>,
         durability: Result<u64, u64>,
@@ -202,20 +208,6 @@ enum Waiter {
 
 /// No node has this index: what is granted to it is granted to none.
 const NOBODY: NodeIndex = NodeIndex::MAX;
-
-/// A small generator (SplitMix64; Steele, Lea and Flood 2014): only election timeouts need chance.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
-}
 
 /// One node.
 #[derive(Clone)]
@@ -333,8 +325,8 @@ impl Core {
             config,
         };
         core.now = core.protocol_time(now);
-        // Whatever lease this node granted before it stopped, it must be over before it promises again.
-        // FLAW no-grace-after-restart: that is not awaited.
+        // Whatever lease this node granted before it stopped, it must be over before it promises
+        // again. FLAW no-grace-after-restart: that is not awaited.
         if !flaws.has(Flaw::NoGraceAfterRestart) {
             core.grant_until = core.now + nanos(core.config.lease);
         }
@@ -348,8 +340,8 @@ impl Core {
                 Record::Promised { .. } if flaws.has(Flaw::BallotReuse) => {}
                 Record::Promised { ballot } => core.promised = core.promised.max(ballot),
                 Record::Accepted(accepted) => {
-                    // An accept implies a promise. FLAW unsynced-promise, ballot-reuse: not so here, or the accepts
-                    // would hide that the promises are gone.
+                    // An accept implies a promise. FLAW unsynced-promise, ballot-reuse: not so
+                    // here, or the accepts would hide that the promises are gone.
                     if !flaws.has(Flaw::BallotReuse) && !flaws.has(Flaw::UnsyncedPromise) {
                         core.promised = core.promised.max(accepted.ballot);
                     }
@@ -491,8 +483,8 @@ impl Core {
         let backwards = time < self.now;
         self.now = time;
         if backwards && !self.config.flaws.has(Flaw::WallClockLease) {
-            // A clock that is meant to be monotonic ran backwards: no deadline means anything now, so every one is
-            // set anew, leases given are prolonged and the lease held is dropped.
+            // A clock that is meant to be monotonic ran backwards: no deadline means anything now,
+            // so every one is set anew, leases given are prolonged and the lease held is dropped.
             self.note("the monotonic clock ran backwards: timers set anew, lease dropped");
             self.grant_until = time + nanos(self.config.lease);
             self.heard = time;

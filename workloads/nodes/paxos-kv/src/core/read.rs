@@ -1,5 +1,5 @@
-//! Reads at the leader: confirmed by a quorum (read-index, section 6.4 of Ongaro's thesis, 2014) or by a lease
-//! (Gray and Cheriton 1989).
+//! Reads at the leader: confirmed by a quorum (read-index, section 6.4 of Ongaro's thesis, 2014) or
+//! by a lease (Gray and Cheriton 1989).
 
 use super::message::*;
 use super::{Core, Event, Waiter, election, nanos};
@@ -11,7 +11,8 @@ use std::time::Duration;
 pub(super) struct PendingRead {
     query: Query,
     pub(super) waiter: Waiter,
-    /// The heartbeat round that will prove it: one that began after the read came. None until one begins.
+    /// The heartbeat round that will prove it: one that began after the read came. None until one
+    /// begins.
     pub(super) round: Option<u64>,
 }
 
@@ -52,8 +53,8 @@ impl Core {
         }
     }
 
-    /// Answers the reads whose round is confirmed. The state must have reached the barrier, for only then does it
-    /// hold all that earlier leaders may have acknowledged.
+    /// Answers the reads whose round is confirmed. The state must have reached the barrier, for
+    /// only then does it hold all that earlier leaders may have acknowledged.
     pub(super) fn serve_reads(&mut self) {
         let applied = self.kv.applied;
         // FLAW read-before-recovery: it need not have.
@@ -85,8 +86,8 @@ impl Core {
         }
     }
 
-    /// Tells the trace how far the lease reaches when it was prolonged, and that it was used. Not every
-    /// time, for one event in half a heartbeat tells the same.
+    /// Tells the trace how far the lease reaches when it was prolonged, and that it was used. Not
+    /// every time, for one event in half a heartbeat tells the same.
     pub(super) fn trace_lease(&mut self, used: bool) {
         let (now, lease_reads) = (self.now, self.config.lease_reads);
         let lease = nanos(self.config.lease).saturating_sub(nanos(self.config.max_drift));

@@ -1,4 +1,5 @@
-//! The learner: applies what is decided, in order, fetches what it missed, and makes and installs snapshots.
+//! The learner: applies what is decided, in order, fetches what it missed, and makes and installs
+//! snapshots.
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ pub(super) struct Fetching {
 }
 
 impl Core {
-    /// Takes in the leader's commit index: what was accepted in its ballot or a higher one is what was chosen.
+    /// Takes in the leader's commit index: what was accepted in its ballot or a higher one is what
+    /// was chosen.
     pub(super) fn learn_commit(&mut self, from: NodeIndex, ballot: Ballot, decided: Slot) {
         // FLAW commit-any-ballot: whatever is in the log counts.
         let any = self.config.flaws.has(Flaw::CommitAnyBallot);
@@ -104,7 +106,8 @@ impl Core {
         }
     }
 
-    /// A peer that does not answer is given up; the next heartbeat tells whether there is still something to fetch.
+    /// A peer that does not answer is given up; the next heartbeat tells whether there is still
+    /// something to fetch.
     pub(super) fn tick_fetch(&mut self) {
         let patience = 2 * nanos(self.config.heartbeat_interval);
         let Some(fetching) = &mut self.fetching else {
@@ -187,7 +190,8 @@ impl Core {
             }
             let digest = batch.digest();
             let learned = match self.log.get(&slot) {
-                // The same value in a higher ballot: keep the ballot, which phase 1 may have to report.
+                // The same value in a higher ballot: keep the ballot, which phase 1 may have to
+                // report.
                 Some(entry) if entry.ballot >= ballot && entry.digest == digest => None,
                 _ => Some(Accepted {
                     slot,
@@ -219,7 +223,8 @@ impl Core {
 
     fn maybe_snapshot(&mut self) {
         let (applied, every) = (self.kv.applied, self.config.snapshot_every);
-        // FLAW snapshot-loses-tail: the state is captured a quarter early and labelled with the later slot.
+        // FLAW snapshot-loses-tail: the state is captured a quarter early and labelled with the
+        // later slot.
         if self.config.flaws.has(Flaw::SnapshotLosesTail)
             && applied - self.snapshot_begun >= every - every / 4
             && self.snapshot_early.is_none()
@@ -261,8 +266,8 @@ impl Core {
     }
 
     /// Slots were decided in `ballot`. A leader of a lower one leads no more: the values that it
-    /// proposed in these slots are not those that were chosen, and its followers, who accepted them,
-    /// would take them for chosen as soon as it tells them how far it is.
+    /// proposed in these slots are not those that were chosen, and its followers, who accepted
+    /// them, would take them for chosen as soon as it tells them how far it is.
     fn yield_to(&mut self, ballot: Ballot) {
         self.round = self.round.max(ballot.round);
         // FLAW stale-ballot-decides: it goes on.
@@ -271,7 +276,8 @@ impl Core {
         }
     }
 
-    /// The snapshot is safe: the log before it can go, but for one interval, for peers that are a little behind.
+    /// The snapshot is safe: the log before it can go, but for one interval, for peers that are a
+    /// little behind.
     pub(super) fn on_snapshot_saved(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
         self.offer_snapshot(slot, bytes);
         if self.installing.is_some_and(|installing| installing <= slot) {
@@ -282,7 +288,8 @@ impl Core {
             self.truncated = until;
             self.log = self.log.split_off(&(until + 1));
         }
-        // Not further than this snapshot: one that was installed meanwhile may not be on the disk yet.
+        // Not further than this snapshot: one that was installed meanwhile may not be on the disk
+        // yet.
         self.effects
             .push(Effect::Truncate(self.truncated.min(slot)));
     }
@@ -413,7 +420,8 @@ impl Core {
     }
 }
 
-/// FLAW parallel-apply: the commands in an order that chance decides. What came of them is told in their own.
+/// FLAW parallel-apply: the commands in an order that chance decides. What came of them is told in
+/// their own.
 fn apply_in_any_order(
     kv: &mut Kv,
     slot: Slot,

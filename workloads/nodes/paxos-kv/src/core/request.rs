@@ -1,5 +1,5 @@
-//! Clients' requests at the node that received them: routed to the leader, sent again when the leader changes,
-//! and answered exactly once.
+//! Clients' requests at the node that received them: routed to the leader, sent again when the
+//! leader changes, and answered exactly once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -284,7 +284,8 @@ impl Core {
         again.into_iter().for_each(|id| self.route(id));
     }
 
-    /// A leader steps down. What it has not proposed did not happen, and its askers may go elsewhere.
+    /// A leader steps down. What it has not proposed did not happen, and its askers may go
+    /// elsewhere.
     pub(super) fn hand_back(&mut self, leader: Leader) {
         let mut refused = Vec::new();
         for command in leader.queue {

@@ -1,5 +1,5 @@
-//! What must hold of every simulated run: agreement, ballots, linearizable registers, lists without loss or
-//! repetition, and a cluster that is well again in the end.
+//! What must hold of every simulated run: agreement, ballots, linearizable registers, lists without
+//! loss or repetition, and a cluster that is well again in the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -33,8 +33,8 @@ struct Chosen {
 }
 
 /// What must hold after every step: one value a slot; every node's state is what the chosen values
-/// before it make, and never goes back; a promise never sinks and an accept is never below it, across restarts; nor is
-/// either forgotten.
+/// before it make, and never goes back; a promise never sinks and an accept is never below it,
+/// across restarts; nor is either forgotten.
 #[derive(Clone)]
 pub struct Watch {
     /// Slots from 1 on, without a hole, and the state that they make.
@@ -162,8 +162,8 @@ impl Watch {
     }
 }
 
-/// Elements are unique and lists only grow, so every read must be a beginning of the longest one, and hold all
-/// that was acknowledged before it began.
+/// Elements are unique and lists only grow, so every read must be a beginning of the longest one,
+/// and hold all that was acknowledged before it began.
 fn lists(run: &Run) -> Vec<String> {
     let mut found = Vec::new();
     let operations: Vec<&Operation> = run
@@ -214,7 +214,8 @@ fn lists(run: &Run) -> Vec<String> {
                         operation.start
                     ));
                 }
-                // A read sees nothing of a read's future: what it lacks, no read that ended before it began had.
+                // A read sees nothing of a read's future: what it lacks, no read that ended before
+                // it began had.
                 if let Some(other) = operations.iter().find(|other| {
                     other.end < Some(operation.start)
                         && matches!(&other.seen, Some(Seen::List(earlier)) if earlier.len() > list.len())
@@ -229,7 +230,8 @@ fn lists(run: &Run) -> Vec<String> {
     found
 }
 
-/// Linearizability of each register, by brute force with memoisation (Wing and Gong 1993; Lowe 2017).
+/// Linearizability of each register, by brute force with memoisation (Wing and Gong 1993; Lowe
+/// 2017).
 fn registers(run: &Run) -> Vec<String> {
     let mut keys: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in run

@@ -1,18 +1,21 @@
-//! All schedules of a small world, one after the other: three nodes, two elections, two slots, one crash.
+//! All schedules of a small world, one after the other: three nodes, two elections, two slots, one
+//! crash.
 //!
-//! The simulation draws schedules; here none is left out that is no longer than the bound. A step is one of: a node
-//! stands for election and another one promises; a message arrives; a node dies, also of a message, with what that
-//! had it write or without, and starts again; a leader's timer fires. Messages arrive in any order, or never. After
-//! every step the invariants of the simulation must hold.
+//! The simulation draws schedules; here none is left out that is no longer than the bound. A step
+//! is one of: a node stands for election and another one promises; a message arrives; a node dies,
+//! also of a message, with what that had it write or without, and starts again; a leader's timer
+//! fires. Messages arrive in any order, or never. After every step the invariants of the simulation
+//! must hold.
 //!
-//! Two schedules that give every node the same inputs in the same order lead to one state, for what a node does
-//! depends on its inputs alone, and what is on its way is what was sent and has not arrived. So a state is known by
-//! its nodes' pasts, and is visited once.
+//! Two schedules that give every node the same inputs in the same order lead to one state, for what
+//! a node does depends on its inputs alone, and what is on its way is what was sent and has not
+//! arrived. So a state is known by its nodes' pasts, and is visited once.
 //!
-//! What is left out: votes before an election are granted; of phase 1 only one promise beside the candidate's own is
-//! heard of; disks write at once, unless the node dies; refusals, catching up and heartbeats that tell no decision are
-//! lost; there are no leases and no snapshots. With three nodes `stale-ballot-decides` cannot show: whoever promised
-//! the higher ballot had told it what the lower one's leader had it accept, or refuses to accept that later.
+//! What is left out: votes before an election are granted; of phase 1 only one promise beside the
+//! candidate's own is heard of; disks write at once, unless the node dies; refusals, catching up
+//! and heartbeats that tell no decision are lost; there are no leases and no snapshots. With three
+//! nodes `stale-ballot-decides` cannot show: whoever promised the higher ballot had told it what
+//! the lower one's leader had it accept, or refuses to accept that later.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -37,7 +40,8 @@ struct Bounds {
     steps: u32,
     elections: u8,
     crashes: u8,
-    /// Firings of leaders' timers, at which they tell what is decided and ask again who did not answer.
+    /// Firings of leaders' timers, at which they tell what is decided and ask again who did not
+    /// answer.
     timers: u8,
 }
 
@@ -84,7 +88,8 @@ enum Step {
 #[derive(Default, Debug)]
 struct Explored {
     states: usize,
-    /// States in which a second leader leads, in which a node has decided the last slot, and after a crash.
+    /// States in which a second leader leads, in which a node has decided the last slot, and after
+    /// a crash.
     second_leader: usize,
     all_decided: usize,
     crashed: usize,
@@ -172,7 +177,8 @@ impl World {
         }));
         for (index, node) in self.nodes.iter().enumerate() {
             if self.left.elections > 0 && !node.leads() {
-                // Names are symmetric, so of those who know nothing yet the first stands, and the second promises.
+                // Names are symmetric, so of those who know nothing yet the first stands, and the
+                // second promises.
                 let fresh = self.nodes.iter().all(|node| node.past == node.incarnation);
                 let voters = (0..NODES).filter(|&voter| voter != index);
                 let elections = voters.map(|voter| Step::Elect(index, voter));
@@ -281,7 +287,8 @@ impl World {
             };
             self.input(node, 6, Input::Message(voter as u16, vote));
         }
-        // The way there and back as one step: what others do meanwhile they may as well do before or after.
+        // The way there and back as one step: what others do meanwhile they may as well do before
+        // or after.
         for (from, to) in [(node, voter), (voter, node)] {
             let phase_1 = |packet: &Packet| {
                 let message = &*packet.message;

@@ -1,4 +1,5 @@
-//! Nodes among peers that follow a script: what may happen by the rules of the protocol, and hardly ever does.
+//! Nodes among peers that follow a script: what may happen by the rules of the protocol, and hardly
+//! ever does.
 //!
 //! Five nodes. Some are real, the others are what the test says of them.
 
@@ -451,8 +452,8 @@ fn a_lease_outlives_the_death_of_whoever_granted_it() {
     assert_eq!(a_node_that_granted_a_lease_starts_again(flaw), [1, 2]);
 }
 
-/// Two acceptors report different values for slot 6, and the one that is heard last has that of the lower ballot.
-/// Returns what the new leader proposes there.
+/// Two acceptors report different values for slot 6, and the one that is heard last has that of the
+/// lower ballot. Returns what the new leader proposes there.
 fn a_leader_hears_of_two_values(flaw: Option<Flaw>) -> Arc<Batch> {
     let mut leader = Real::new(0, flaw);
     leader.learns_old_slots(5);
@@ -482,8 +483,8 @@ fn of_several_reported_values_that_of_the_highest_ballot_goes_on() {
     assert_eq!(a_leader_hears_of_two_values(flaw), batch("never chosen"));
 }
 
-/// A node learns of slot 7 while it asks for more, and then a piece comes that it had asked for before: a snapshot of
-/// slot 5. Returns what it has applied then.
+/// A node learns of slot 7 while it asks for more, and then a piece comes that it had asked for
+/// before: a snapshot of slot 5. Returns what it has applied then.
 fn an_older_snapshot_comes_late(flaw: Option<Flaw>) -> Slot {
     let mut node = Real::new(1, flaw);
     let (ballot, round, decided) = (OLD, 1, 9);

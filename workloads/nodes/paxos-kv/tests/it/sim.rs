@@ -1,9 +1,10 @@
 //! A world for the protocol core: time, network, disks and clients, all drawn from one seed.
 //!
-//! Nothing here waits: a queue of events in the order of their time is worked off. Messages are delayed, lost,
-//! repeated and overtaken; nodes crash and lose what was not synced, stop and go on; clocks run at different rates
-//! and the wall clock jumps. How much of that, [`Rough`] says. What must hold after every step is looked at after
-//! every step; what clients saw is kept for `judge.rs`.
+//! Nothing here waits: a queue of events in the order of their time is worked off. Messages are
+//! delayed, lost, repeated and overtaken; nodes crash and lose what was not synced, stop and go on;
+//! clocks run at different rates and the wall clock jumps. How much of that, [`Rough`] says. What
+//! must hold after every step is looked at after every step; what clients saw is kept for
+//! `judge.rs`.
 
 mod clients;
 mod faults;
@@ -97,7 +98,8 @@ impl Rough {
             crash: one_of(&[0, 0, 50, 300]) as u32,
             gap_ms: one_of(&[400, 1_000, 2_000]),
             fault_ms: one_of(&[300, 1_500, 4_000]),
-            // Two clocks drift by at most 12 percent, of a lease of 400 ms: 48 ms of the 50 allowed.
+            // Two clocks drift by at most 12 percent, of a lease of 400 ms: 48 ms of the 50
+            // allowed.
             drift: one_of(&[0, 10_000, 59_000]) as i64,
         }
     }
@@ -600,7 +602,8 @@ impl Sim {
     }
 
     fn transmit(&mut self, from: usize, to: usize, message: Message) {
-        // A request that one node sends for its client travels at most once; see `Pending::unanswered`.
+        // A request that one node sends for its client travels at most once; see
+        // `Pending::unanswered`.
         let once = matches!(
             message,
             Message::Forward { .. } | Message::ForwardReply { .. }

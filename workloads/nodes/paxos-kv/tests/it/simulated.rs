@@ -217,8 +217,8 @@ fn seeds_until_found(flaw: Flaw, most: u64) -> Option<(u64, Vec<String>)> {
 /// A plan for every seed.
 type World = fn(u64) -> Plan;
 
-/// Flaws that five clients and no single family of faults show soon: the world that shows each, and how many seeds of
-/// it may pass before it does.
+/// Flaws that five clients and no single family of faults show soon: the world that shows each, and
+/// how many seeds of it may pass before it does.
 const RARE: [(Flaw, World, u64); 5] = [
     (Flaw::SnapshotDecidedEarly, slow_saves, 1_000),
     (Flaw::LogCutEarly, slow_saves, 50),

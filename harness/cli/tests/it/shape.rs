@@ -1,0 +1,241 @@
+//! How big functions and files may be, and how wide their prose. What is over that is in the lists
+//! here, by name: tables, and what is still to be split. No list may grow.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a function, of which the last is its brace.
+const FUNCTION: usize = 80;
+const FILE: usize = 600;
+const COMMENT: usize = 100;
+const DOCUMENT: usize = 120;
+
+/// Rows and not steps: they are as long as what they list.
+const TABLES: &[(&str, &str)] = &[
+    ("checkers/src/linearizable/reason.rs", "of_violation"),
+    ("workloads/nodes/chain/src/flaws.rs", "entry"),
+    ("workloads/nodes/chain/src/http.rs", "understand"),
+    ("workloads/nodes/paxos-kv/src/flaws.rs", "entry"),
+    ("workloads/nodes/paxos-kv/src/http.rs", "understand"),
+];
+
+/// Functions that are still to be split.
+const LONG: &[(&str, &str)] = &[
+    ("checkers/src/agreement.rs", "judge"),
+    ("checkers/src/agreement/ballots.rs", "judge"),
+    ("checkers/src/agreement/commands.rs", "judge"),
+    ("checkers/src/chain/depth.rs", "at"),
+    ("checkers/src/chain/eventual.rs", "eventual"),
+    ("checkers/src/chain/tell.rs", "judge_confirmed"),
+    ("checkers/src/chain/tree.rs", "new"),
+    ("checkers/src/chain/validity.rs", "transactions"),
+    ("checkers/src/linearizable/parts/share.rs", "read"),
+    ("checkers/src/linearizable/search.rs", "after"),
+    ("checkers/src/linearizable/texts/pieces.rs", "judge"),
+    ("checkers/src/objects.rs", "judge"),
+    ("checkers/src/objects/elements.rs", "judge"),
+    ("checkers/src/objects/lease.rs", "judge"),
+    ("checkers/src/objects/lock.rs", "sections"),
+    ("checkers/src/objects/pile.rs", "finding"),
+    ("checkers/src/objects/pile.rs", "new"),
+    ("checkers/src/objects/total.rs", "judge"),
+    ("checkers/src/recovery.rs", "check"),
+    ("checkers/src/refutation/relaxed.rs", "puzzle"),
+    ("checkers/src/refutation/relaxed.rs", "registers"),
+    ("checkers/src/set.rs", "judge"),
+    ("checkers/src/transactions/lists/anomalies.rs", "versions"),
+    ("checkers/src/transactions/lists/anomalies.rs", "within"),
+    ("harness/agent/src/vdso/plan.rs", "plan"),
+    ("harness/cli/src/compare.rs", "command"),
+    ("harness/history/src/foreign/operations.rs", "operation"),
+    ("harness/src/cluster/ssh/pump.rs", "carry"),
+    ("workloads/nodes/paxos-kv/src/core/mod.rs", "new"),
+];
+
+/// Files that are still to be split.
+const LARGE: &[&str] = &[
+    "checkers/tests/it/chain_promises.rs",
+    "checkers/tests/it/chains.rs",
+    "checkers/tests/it/verdicts.rs",
+    "harness/agent/tests/clock.rs",
+    "harness/agent/tests/it/faults.rs",
+    "harness/cli/tests/it/input.rs",
+    "workloads/nodes/chain/src/http.rs",
+    "workloads/nodes/chain/src/transport.rs",
+    "workloads/nodes/chain/tests/it/sim.rs",
+    "workloads/nodes/paxos-kv/src/wal.rs",
+    "workloads/nodes/paxos-kv/tests/it/sim.rs",
+    "workloads/src/systems/litecoind.rs",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every file with this ending that is ours, by its path from the root.
+fn files(ending: &str) -> Vec<(String, String)> {
+    let root = root();
+    let tops = ["checkers", "harness", "nemeses", "vagrant", "workloads"];
+    let mut folders: Vec<PathBuf> = tops.iter().map(|top| root.join(top)).collect();
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of ours") {
+            let path = entry.expect("an entry").path();
+            let built = path.file_name().is_some_and(|name| name == "target");
+            if path.is_dir() && !built {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                let name = path.strip_prefix(&root).expect("below the root");
+                let text = fs::read_to_string(&path).expect("a text");
+                found.push((name.display().to_string(), text));
+            }
+        }
+    }
+    assert!(found.len() > 10, "{ending}: {}", found.len());
+    found
+}
+
+/// The name of the function that begins in this line, if one does.
+fn begins(line: &str) -> Option<&str> {
+    let words = line.trim_start();
+    let before = words.split("fn ").next()?;
+    let modifiers = [
+        "pub",
+        "pub(crate)",
+        "pub(super)",
+        "const",
+        "async",
+        "unsafe",
+        "extern",
+        "\"C\"",
+    ];
+    let is_modifier = |word: &str| modifiers.contains(&word) || word.starts_with("pub(in");
+    if !words.contains("fn ") || !before.split_whitespace().all(is_modifier) {
+        return None;
+    }
+    let name = &words[before.len() + 3..];
+    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    Some(&name[..end])
+}
+
+/// The functions of a text that rustfmt has laid out, with their lengths.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(name) = begins(line) else { continue };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let head = lines[at..]
+            .iter()
+            .position(|l| l.ends_with(['{', '}', ';']));
+        let Some(head) = head.filter(|head| lines[at + head].ends_with('{')) else {
+            continue;
+        };
+        let end = format!("{indent}}}");
+        let body = lines[at + head..].iter().position(|l| *l == end);
+        found.extend(body.map(|body| (name, head + body + 1)));
+    }
+    found
+}
+
+#[test]
+fn functions_are_found_with_their_lengths() {
+    let text = "pub(crate) async fn one(\n    a: u8,\n) -> u8 {\n    a\n}\n\nimpl X {\n    fn two() {\n    }\n}\n\
+                fn three() {}\ntrait T {\n    fn four();\n}\n// fn five() {\n";
+    assert_eq!(functions(text), [("one", 5), ("two", 2)]);
+}
+
+/// Of what runs; a test may tell a long story.
+#[test]
+fn a_function_is_no_longer_than_a_screen() {
+    let listed: BTreeSet<(&str, &str)> = TABLES.iter().chain(LONG).copied().collect();
+    let mut met = BTreeSet::new();
+    for (file, text) in files("rs")
+        .iter()
+        .filter(|(file, _)| file.contains("/src/"))
+    {
+        let is_test = file.ends_with("/tests.rs");
+        let code = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for (name, lines) in functions(code) {
+            if lines <= FUNCTION || is_test {
+                continue;
+            }
+            let known = listed.iter().find(|(f, n)| f == file && *n == name);
+            match known {
+                Some(known) => drop(met.insert(*known)),
+                None => panic!("{file}: {name} has {lines} lines; {FUNCTION} are enough"),
+            }
+        }
+    }
+    let short: Vec<_> = listed.difference(&met).collect();
+    assert_eq!(
+        short,
+        [] as [&(&str, &str); 0],
+        "short by now, so not in the lists"
+    );
+}
+
+#[test]
+fn a_file_is_about_one_thing() {
+    let mut met = BTreeSet::new();
+    for (file, text) in files("rs") {
+        let lines = text.lines().count();
+        if lines > FILE {
+            let known = LARGE.iter().find(|known| **known == file);
+            match known {
+                Some(known) => drop(met.insert(*known)),
+                None => {
+                    panic!("{file} has {lines} lines: split it by a second noun, not at {FILE}")
+                }
+            }
+        }
+    }
+    let listed: BTreeSet<&str> = LARGE.iter().copied().collect();
+    let small: Vec<_> = listed.difference(&met).collect();
+    assert_eq!(small, [] as [&&str; 0], "small by now, so not in the list");
+}
+
+#[test]
+fn comments_are_as_wide_as_the_code() {
+    for (file, text) in files("rs") {
+        // Drawings and tables are as wide as they are.
+        let mut drawn = false;
+        for (at, line) in text.lines().enumerate() {
+            let comment = line.trim_start();
+            let words = comment.trim_start_matches(['/', '!']).trim_start();
+            drawn = comment.starts_with("//") && drawn ^ words.starts_with("```");
+            // One word cannot be wrapped.
+            let prose = words.contains(' ') && !drawn && !words.starts_with('|');
+            if comment.starts_with("//") && prose && line.chars().count() > COMMENT {
+                panic!(
+                    "{file}:{}: a comment is wider than {COMMENT} columns",
+                    at + 1
+                );
+            }
+        }
+    }
+}
+
+/// Tables and code are as wide as they are.
+#[test]
+fn documents_are_no_wider_than_a_page() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a text");
+    for (file, text) in [("README.md".to_string(), readme)]
+        .into_iter()
+        .chain(files("md"))
+    {
+        let mut code = false;
+        for (at, line) in text.lines().enumerate() {
+            let words = line.trim_start();
+            code ^= words.starts_with("```");
+            let wide = line.chars().count() > DOCUMENT && words.contains(' ');
+            if wide && !code && !words.starts_with('|') {
+                panic!("{file}:{}: a line is wider than {DOCUMENT} columns", at + 1);
+            }
+        }
+    }
+}
