@@ -26,6 +26,8 @@ pub struct ListArgs {
     pub json: bool,
 }
 
+/// Rows that are printed together.
+const AT_ONCE: usize = 500;
 /// A reason that is longer is read elsewhere.
 const MOST_CHARS: usize = 120;
 
@@ -52,11 +54,12 @@ pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let runs = store.list().map_err(Failure::infra)?;
     let mut index = Index::read(&store);
-    for run in &runs {
-        let row = index.row(run, row);
+    // Of many runs the printing is most of the work, line by line.
+    for some in runs.chunks(AT_ONCE) {
+        let rows: Vec<Row> = some.iter().map(|run| index.row(run, row)).collect();
         match args.json {
-            true => terminal::json(&row),
-            false => terminal::line(text(&row)),
+            true => rows.iter().for_each(terminal::json),
+            false => terminal::print(&rows.iter().map(|row| text(row) + "\n").collect::<String>()),
         }
     }
     index.keep();
