@@ -26,6 +26,8 @@ pub struct ListArgs {
     pub json: bool,
 }
 
+/// Rows that are printed together.
+const AT_ONCE: usize = 500;
 /// A reason that is longer is read elsewhere.
 const MOST_CHARS: usize = 120;
 
@@ -51,10 +53,12 @@ pub struct Row {
 pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let rows = rows(&store)?;
-    for row in &rows {
+    // Of many runs the printing is most of the work, line by line.
+    for some in rows.chunks(AT_ONCE) {
         match args.json {
-            true => terminal::json(row),
-            false => terminal::line(text(row)),
+            true => some.iter().for_each(terminal::json),
+            false => terminal::print(&some.iter().map(|row| text(row) + "
+").collect::<String>()),
         }
     }
     if rows.is_empty() && !args.json {
