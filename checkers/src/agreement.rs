@@ -272,7 +272,7 @@ impl Agreement {
             let summary = format!("{what}: {}{but}", found.told());
             let mut analysis = found.into_analysis(Analysis::valid(self.name(), summary));
             for anomaly in &mut analysis.anomalies {
-                anomaly.picture = story::picture(&recorded, anomaly);
+                anomaly.picture = story::picture(&recorded, anomaly).map(Box::new);
             }
             analysis
         } else if nothing {

@@ -50,7 +50,7 @@ pub struct Anomaly {
     pub stretch: Option<Stretch>,
     /// What to draw, where the operations do not show it by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub picture: Option<Picture>,
+    pub picture: Option<Box<Picture>>,
 }
 
 impl Analysis {

@@ -242,7 +242,7 @@ fn judge(
     };
     let mut analysis = found.into_analysis(fine);
     for anomaly in &mut analysis.anomalies {
-        anomaly.picture = read::picture(first, &reads, anomaly);
+        anomaly.picture = read::picture(first, &reads, anomaly).map(Box::new);
     }
     let analysis = analysis
         .with_figure(TRANSFERS.figure(done))

@@ -101,7 +101,7 @@ impl Told<'_, '_> {
         };
         let mut analysis = found.into_analysis(analysis);
         for anomaly in &mut analysis.anomalies {
-            anomaly.picture = fork::picture(self.record, anomaly);
+            anomaly.picture = fork::picture(self.record, anomaly).map(Box::new);
         }
         Analysis {
             figures: self.figures(),

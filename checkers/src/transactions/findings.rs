@@ -166,7 +166,7 @@ impl Findings {
         let anomaly = Anomaly {
             ops: cycle.iter().map(|step| tell.op(step.txn)).collect(),
             reason,
-            picture: Some(Picture::Cycle { edges }),
+            picture: Some(Box::new(Picture::Cycle { edges })),
             ..Anomaly::default()
         };
         let kind = format!("{kind}{}", scope.suffix());

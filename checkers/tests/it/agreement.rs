@@ -247,7 +247,7 @@ fn what_all_nodes_say_of_a_slot_is_shown() {
     let mut run = sound();
     run.entries(1)[29][2] = "x".into();
     let found = run.check();
-    let Some(Picture::Table(table)) = &found.anomalies[0].picture else {
+    let Some(Picture::Table(table)) = found.anomalies[0].picture.as_deref() else {
         panic!("{found:?}");
     };
     assert_eq!(

@@ -55,7 +55,7 @@ fn balances_that_cannot_be_are_shown_beside_the_first() {
     let found = Bank.check(&history.unwrap(), &Budget::default());
     let anomaly = &found.anomalies[0];
     assert_eq!(anomaly.kind, "total changed");
-    let Some(Picture::Table(table)) = &anomaly.picture else {
+    let Some(Picture::Table(table)) = anomaly.picture.as_deref() else {
         panic!("{found:#?}");
     };
     assert_eq!(table.columns, ["account \"a\"", "account \"b\"", "all"]);

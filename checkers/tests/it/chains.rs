@@ -124,7 +124,7 @@ fn a_fork_violates_what_was_promised_if_it_is_as_deep() {
         "{reason}"
     );
     // n3's branch of four blocks, and that of the others, from where they part.
-    let Some(Picture::Tree { blocks }) = &found.anomalies[0].picture else {
+    let Some(Picture::Tree { blocks }) = found.anomalies[0].picture.as_deref() else {
         panic!("{found:?}");
     };
     let heads = |block: &&Block| !block.notes.is_empty();

@@ -144,7 +144,7 @@ fn a_cycle_is_told_edge_by_edge() {
         "T1 (op 3) < T2 (op 0), since T1 read list \"x\" without 1, which T2 appended; \
          T2 < T1, since T2 had returned when T1 was invoked: a contradiction"
     );
-    let Some(Picture::Cycle { edges }) = &found.anomalies[0].picture else {
+    let Some(Picture::Cycle { edges }) = found.anomalies[0].picture.as_deref() else {
         panic!("{found:?}");
     };
     let edges: Vec<_> = edges.iter().map(|e| (e.from, e.to, e.relation)).collect();

@@ -57,8 +57,10 @@ pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
     for some in rows.chunks(AT_ONCE) {
         match args.json {
             true => some.iter().for_each(terminal::json),
-            false => terminal::print(&some.iter().map(|row| text(row) + "
-").collect::<String>()),
+            false => {
+                let lines = some.iter().map(|row| text(row) + "\n");
+                terminal::print(&lines.collect::<String>());
+            }
         }
     }
     if rows.is_empty() && !args.json {

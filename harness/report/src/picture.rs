@@ -16,7 +16,7 @@ use crate::Run;
 
 /// Draws what there is to draw of an anomaly beside the timeline of its operations.
 pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly, named: &[&Op]) -> fmt::Result {
-    match &anomaly.picture {
+    match anomaly.picture.as_deref() {
         Some(Picture::Cycle { edges }) => cycle::draw(out, run, edges),
         Some(Picture::Table(content)) => table::draw(out, content),
         Some(Picture::Tree { blocks }) => tree::draw(out, blocks),

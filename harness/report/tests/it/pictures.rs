@@ -105,7 +105,7 @@ fn two_who_hold_a_lock() {
 fn with_picture(picture: Picture) -> String {
     let anomaly = Anomaly {
         kind: "two values in one slot".into(),
-        picture: Some(picture),
+        picture: Some(Box::new(picture)),
         ..Anomaly::default()
     };
     let analysis = Analysis::of_anomalies("agreement", "", vec![anomaly]);
