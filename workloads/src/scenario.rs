@@ -302,11 +302,7 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
     let expect = Expect {
         verdict: expected.verdict,
         anomalies: expected.anomalies.clone(),
-        figures: expected
-            .figures
-            .iter()
-            .map(range)
-            .collect::<Result<_, _>>()?,
+        figures: ranges(&expected.figures)?,
     };
     match (&file.planted, expected.clean) {
         (None, None) => Ok(scenario(
@@ -368,6 +364,10 @@ fn check(file: &File, system: &Entry, workload: &dyn Workload) -> Result<(), Wro
         return Err(wrong(file.concurrency.span(), message));
     }
     Ok(())
+}
+
+fn ranges(figures: &Given) -> Result<Vec<(String, RangeInclusive<f64>)>, Wrong> {
+    figures.iter().map(range).collect()
 }
 
 fn range(

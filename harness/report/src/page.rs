@@ -14,7 +14,7 @@ use crate::picture;
 use crate::tables::{self, families, sign};
 use crate::text::{Esc, clip, count, counted};
 use crate::timeline;
-use crate::{Origin, Run};
+use crate::{Input, Origin, Run};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -97,7 +97,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
 
 /// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take
 /// these for its own.
-fn title(input: &crate::Input) -> String {
+fn title(input: &Input) -> String {
     let mut title = match (input.system, input.workload) {
         (system, "") => clip(system, 80),
         (system, workload) => format!("{} · {}", clip(system, 80), clip(workload, 80)),
@@ -257,6 +257,12 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
         }
         writeln!(out, "</ul>")?;
     }
+    again(out, input)?;
+    writeln!(out, "</header>")
+}
+
+/// How to see it again, and how often others did.
+fn again(out: &mut String, input: &Input) -> fmt::Result {
     if !input.command.is_empty() {
         writeln!(
             out,
@@ -276,7 +282,7 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
             Esc(clip(repeated, 200))
         )?;
     }
-    writeln!(out, "</header>")
+    Ok(())
 }
 
 /// What exactly was tested, where and when, as far as it is known.

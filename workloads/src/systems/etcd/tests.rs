@@ -1,0 +1,83 @@
+use super::*;
+use crate::fake::{Act, Fake};
+
+async fn client(acts: Vec<(u16, &str)>) -> (Client, Fake) {
+    let acts = acts
+        .into_iter()
+        .map(|(s, body)| Act::Answer(s, body.into()));
+    let fake = Fake::start(acts).await;
+    let client = Client {
+        http: Http::new(fake.address, Patience::COLLECT),
+        serializable: false,
+    };
+    (client, fake)
+}
+
+/// `[1]` at revision 7.
+const ONE: &str = r#"{"header":{},"kvs":[{"key":"bA==","value":"WzFd","mod_revision":"7"}]}"#;
+const LOST: &str = r#"{"header":{}}"#;
+const WON: &str = r#"{"header":{},"succeeded":true}"#;
+
+#[tokio::test]
+async fn an_append_that_loses_reads_again() {
+    let (mut kv, fake) = client(vec![(200, ONE), (200, LOST), (200, ONE), (200, WON)]).await;
+    assert_eq!(kv.append("l", &Value::Int(2)).await, Ok(()));
+    let requests = fake.requests();
+    assert_eq!(requests.len(), 4);
+    assert!(
+        requests[3].contains(r#""mod_revision":"7""#),
+        "{}",
+        requests[3]
+    );
+    // [1,2]
+    assert!(requests[3].contains("WzEsMl0="), "{}", requests[3]);
+}
+
+#[tokio::test]
+async fn an_append_that_always_loses_is_a_conflict() {
+    let rounds = [(200, ONE), (200, LOST)].repeat(APPEND_ATTEMPTS);
+    let (mut kv, fake) = client(rounds).await;
+    let error = kv.append("l", &Value::Int(2)).await.unwrap_err();
+    assert_eq!(error.code, CONFLICT);
+    assert_eq!(fake.requests().len(), 2 * APPEND_ATTEMPTS);
+}
+
+#[tokio::test]
+async fn an_append_is_indefinite_only_if_its_write_is() {
+    let timed_out = r#"{"error":"etcdserver: request timed out","code":14}"#;
+    let (mut kv, _fake) = client(vec![(503, timed_out)]).await;
+    let error = kv.append("l", &Value::Int(2)).await.unwrap_err();
+    assert!(error.code.definite, "{error:?}");
+    let (mut kv, _fake) = client(vec![(200, ONE), (503, timed_out)]).await;
+    let error = kv.append("l", &Value::Int(2)).await.unwrap_err();
+    assert_eq!(error.code, TIMEOUT);
+}
+
+#[tokio::test]
+#[rustfmt::skip]
+async fn errors_are_told_apart_by_their_text() {
+    for (status, body, code) in [
+        (503, r#"{"error":"etcdserver: request timed out","code":14}"#, TIMEOUT),
+        (503, r#"{"error":"etcdserver: request timed out, possibly due to previous leader failure","code":14}"#, TIMEOUT),
+        (429, r#"{"error":"etcdserver: too many requests","code":8}"#, OVERLOADED),
+        (400, r#"{"error":"etcdserver: key is not provided","code":3}"#, REJECTED),
+        (500, r#"{"error":"raft proposal dropped","code":2}"#, UNAVAILABLE),
+        (503, r#"{"error":"etcdserver: server stopped","code":14}"#, UNKNOWN),
+        (503, r#"{"error":"transport is closing","code":14}"#, UNKNOWN),
+        (429, r#"{"error":"etcdserver: mvcc: database space exceeded","code":8}"#, UNKNOWN),
+        (404, "Not Found", MALFORMED),
+        (200, "[]", MALFORMED),
+        (200, "{}", MALFORMED),
+    ] {
+        let (mut kv, _fake) = client(vec![(status, body)]).await;
+        let error = kv.put("k", &Value::Int(1)).await.unwrap_err();
+        assert_eq!(error.code, code, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_scan_ends_behind_the_prefix() {
+    assert_eq!(after("set-"), b"set.");
+    assert_eq!(after("é"), [0xc3, 0xaa]);
+    assert_eq!(after(""), [0]);
+}
