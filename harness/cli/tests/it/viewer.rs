@@ -87,7 +87,7 @@ fn runs_are_found_and_shown_with_their_reports() {
             .to_lowercase()
             .contains("content-security-policy: sandbox allow-scripts;")
     );
-    assert!(viewer.get("/search?q=register").contains("explanation"));
+    assert!(viewer.get("/search?q=operations").contains("explanation"));
     let found = viewer.get("/search?q=ODD%20words");
     assert!(found.contains("some odd words") && found.contains("nodes/n1/log/daemon.log"));
     let beside = viewer.get("/beside?run=bad&run=bad");
