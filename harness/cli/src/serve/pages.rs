@@ -146,7 +146,11 @@ fn anomalies(run: &Run) -> Markup {
             h2 { "Anomalies" }
             ul {
                 @for anomaly in found.iter().take(MOST) {
-                    li { b { (anomaly.kind) } " " (anomaly.object.as_deref().unwrap_or_default()) " " (anomaly.reason) }
+                    li {
+                        b { (anomaly.kind) }
+                        @if let Some(object) = &anomaly.object { " of " (object) }
+                        ": " (anomaly.reason)
+                    }
                 }
             }
         }
