@@ -17,10 +17,9 @@ use workloads::systems;
 use crate::chance::{self, Clear};
 use crate::exit::{Failure, code};
 use crate::flags::StoreArgs;
-use crate::judged::{Outcome, recall};
-use crate::machines::Kind;
+use crate::judged::Outcome;
 use crate::matrix::child;
-use crate::replay::{is_alike, with_its_schedule};
+use crate::replay::{is_alike, wrong_in_lab};
 use crate::run::Keep;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
@@ -58,20 +57,7 @@ pub struct BisectArgs {
 pub fn command(args: &BisectArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
-    let first = recall(&run)?;
-    if first.verdict != Verdict::Invalid {
-        let (name, verdict) = (run.name(), first.verdict);
-        return Err(Failure::Usage(format!(
-            "{name} is {verdict}: nothing went wrong in it"
-        )));
-    }
-    let spec = with_its_schedule(&run)?;
-    if spec.cluster != Kind::Lab {
-        return Err(Failure::Usage(format!(
-            "{} did not run in the lab",
-            run.name()
-        )));
-    }
+    let (first, spec) = wrong_in_lab(&run, "bisected")?;
     if args.build.is_none()
         && let Some(no) = args.versions.iter().find(|path| !Path::new(path).is_file())
     {

@@ -137,9 +137,8 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
     };
     certify(&checkers, &history, &mut judged);
     let code = print(&spec.title(), &judged, &history, Rest::InReport, args.json)?;
-    if let Some(to) = &args.report {
-        page::put(to, &judged::page(&run, &spec, &history, &judged)?)?;
-    }
+    let page = || judged::page(&run, &spec, &history, &judged);
+    say_if_not(args.report.as_ref().map(|to| page::put(to, &page()?)));
     if let Some(why) = unwritten {
         terminal::tell(format!("schism: {why}"));
     }
@@ -168,10 +167,16 @@ fn tell(
         None => Rest::Unwritten,
     };
     let code = print(title, judged, history, rest, args.json)?;
-    if let Some(to) = &args.report {
-        page::put(to, &page::of_file(&args.run, asked, judged, history))?;
-    }
+    let wanted = args.report.as_ref();
+    say_if_not(wanted.map(|to| page::put(to, &page::of_file(&args.run, asked, judged, history))));
     Ok(code)
+}
+
+/// A page that cannot be written costs no verdict.
+fn say_if_not(written: Option<Result<(), Failure>>) {
+    if let Some(Err(why)) = written {
+        terminal::tell(format!("schism: {why}"));
+    }
 }
 
 /// A history that can be read once.

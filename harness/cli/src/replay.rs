@@ -120,18 +120,20 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
     };
     let made = batch::run_all(jobs.collect(), at_once, store.root(), enough)?;
     let replayed = told(&run, &first, &made);
-    if replayed.of > 0 && replayed.changed.is_empty() && store.holds(&run) {
-        let (alike, of, interval) = (replayed.alike, replayed.of, replayed.interval);
-        Repeats {
-            alike,
-            of,
-            interval,
-        }
-        .keep(&run, &Spec::load(&run)?)?;
-    }
     match args.json {
         true => terminal::json(&replayed),
         false => terminal::print(&text(&replayed, args.runs)),
+    }
+    // Said first: what was found out in so many runs is not lost where nothing can be written.
+    if replayed.of > 0 && replayed.changed.is_empty() && store.holds(&run) {
+        let repeats = Repeats {
+            alike: replayed.alike,
+            of: replayed.of,
+            interval: replayed.interval,
+        };
+        if let Err(why) = Spec::load(&run).and_then(|spec| repeats.keep(&run, &spec)) {
+            terminal::tell(format!("schism: {why}"));
+        }
     }
     let failed = made.iter().any(|m| m.outcome.is_err());
     Ok(if failed {
@@ -141,8 +143,29 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
     })
 }
 
+/// A run that went wrong in the lab, which alone is run again and again: how it ended, and what it
+/// was with the faults that it had. `only` says what is done to no other.
+pub fn wrong_in_lab(run: &Run, only: &str) -> Result<(Outcome, Spec), Failure> {
+    let first = recall(run)?;
+    if first.verdict != Verdict::Invalid {
+        let (name, verdict) = (run.name(), first.verdict);
+        return Err(Failure::Usage(format!(
+            "{name} is {verdict}: only what is invalid is {only}"
+        )));
+    }
+    let spec = with_its_schedule(run)?;
+    if spec.cluster != Kind::Lab {
+        let machines = spec.cluster.name();
+        return Err(Failure::Usage(format!(
+            "{} ran on {machines}: only the lab is run again and again",
+            run.name()
+        )));
+    }
+    Ok((first, spec))
+}
+
 /// What the run was, with the faults that it had: another version might draw others.
-pub fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
+fn with_its_schedule(run: &Run) -> Result<Spec, Failure> {
     let spec = Spec::load(run)?;
     if spec.nemesis.as_deref() == Some("none") {
         return Ok(spec);

@@ -13,7 +13,7 @@ mod pages;
 mod runs;
 mod search;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ async fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
         .await
         .map_err(wrong)?;
     let at = listener.local_addr().map_err(Failure::infra)?;
-    let token = match is_loopback(at.ip()) {
+    let token = match at.ip().is_loopback() {
         true => None,
         false => Some(token()),
     };
@@ -81,10 +81,6 @@ async fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
         .await
         .map_err(Failure::infra)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.is_loopback()
 }
 
 fn token() -> String {

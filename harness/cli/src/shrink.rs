@@ -31,10 +31,8 @@ use self::trial::{Rate, Trials};
 use crate::chance::{self, Clear};
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
-use crate::judged::recall;
-use crate::machines::Kind;
 use crate::output;
-use crate::replay::with_its_schedule;
+use crate::replay::wrong_in_lab;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
 
@@ -83,21 +81,7 @@ struct Best {
 pub fn command(args: &ShrinkArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let run = store.open(&args.run).map_err(Failure::usage)?;
-    let first = recall(&run)?;
-    if first.verdict != Verdict::Invalid {
-        let (name, verdict) = (run.name(), first.verdict);
-        return Err(Failure::Usage(format!(
-            "{name} is {verdict}: only what is invalid is shrunk"
-        )));
-    }
-    let spec = with_its_schedule(&run)?;
-    if spec.cluster != Kind::Lab {
-        let machines = spec.cluster.name();
-        return Err(Failure::Usage(format!(
-            "{} ran on {machines}: only the lab is run again and again",
-            run.name()
-        )));
-    }
+    let (first, spec) = wrong_in_lab(&run, "shrunk")?;
     let schedule = Schedule::load(&run.schedule(), &spec.node_names()).map_err(Failure::usage)?;
     let base = args
         .output

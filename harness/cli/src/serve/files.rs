@@ -20,10 +20,16 @@ const MOST: u64 = 256 << 20;
 const SANDBOX: &str = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src \
                        'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
-/// The run of this name in the store, and no other folder.
+/// The run of this name in the store, and no other folder: a link to one is none.
 pub fn run(store: &Store, name: &str) -> Option<Run> {
-    let runs = store.list().ok()?;
-    runs.into_iter().find(|run| run.name() == name)
+    let mut parts = Path::new(name).components();
+    let is_name = matches!(
+        (parts.next(), parts.next()),
+        (Some(Component::Normal(_)), None)
+    );
+    let path = store.root().join(name);
+    let is_folder = fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir());
+    (is_name && is_folder && path.join("spec.json").exists()).then(|| Run::at(path))
 }
 
 pub async fn of_run(

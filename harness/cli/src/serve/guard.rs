@@ -112,3 +112,43 @@ pub async fn check(
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elsewhere_only_who_has_the_token_is_let_in() {
+        let guard = Guard::new(([10, 0, 0, 1], 7474).into(), Some("0123".into()));
+        let kept = |cookie: &'static str| {
+            let cookie = HeaderValue::from_static(cookie);
+            HeaderMap::from_iter([(COOKIE, cookie)])
+        };
+        for (query, headers, is_in) in [
+            ("", HeaderMap::new(), false),
+            ("token=0124", HeaderMap::new(), false),
+            ("token=012", HeaderMap::new(), false),
+            ("q=x&token=0123", HeaderMap::new(), true),
+            ("", kept("schism=0123"), true),
+            ("", kept("a=b; schism=0123"), true),
+            ("", kept("other=0123"), false),
+            ("token=", kept("schism="), false),
+        ] {
+            assert_eq!(guard.admits(query, &headers), is_in, "{query} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn on_the_loopback_a_strange_name_is_turned_away() {
+        let guard = Guard::new(([127, 0, 0, 1], 7474).into(), None);
+        for (host, known) in [
+            (Some("localhost:7474"), true),
+            (Some("127.0.0.1:7474"), true),
+            (Some("127.0.0.1:80"), false),
+            (Some("evil.example:7474"), false),
+            (None, false),
+        ] {
+            assert_eq!(guard.knows(host), known, "{host:?}");
+        }
+    }
+}

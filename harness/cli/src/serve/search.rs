@@ -41,14 +41,17 @@ pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Respon
     let mut runs = viewer.store.list().unwrap_or_default();
     runs.reverse();
     let (mut hits, mut looked) = (Vec::new(), 0);
-    for run in runs.iter().take_while(|_| began.elapsed() < PATIENCE) {
-        if words.trim().is_empty() || hits.len() >= MOST_HITS {
-            break;
+    // Others are answered meanwhile.
+    tokio::task::block_in_place(|| {
+        for run in runs.iter().take_while(|_| began.elapsed() < PATIENCE) {
+            if words.trim().is_empty() || hits.len() >= MOST_HITS {
+                break;
+            }
+            looked += 1;
+            explanations(run, &words, &mut hits);
+            logs(run, &words, &mut hits);
         }
-        looked += 1;
-        explanations(run, &words, &mut hits);
-        logs(run, &words, &mut hits);
-    }
+    });
     hits.truncate(MOST_HITS);
     pages::page(
         "Search",

@@ -68,6 +68,12 @@ fn a_right_history_and_a_pipe_have_one_too_and_what_cannot_be_written_is_said_be
         .schism(&["check", history, "--model", "register", "--report", to])
         .exits(3);
     assert!(fs::read_to_string(&page).unwrap().contains("vacuous</h1>"));
+    // A disk that is full costs the page, and not the verdict.
+    place
+        .schism(&["check", file, "--report", "/dev/full"])
+        .exits(0)
+        .prints(&["VALID"])
+        .says(&["cannot write /dev/full"]);
     let nowhere = place.path().join("no/such/page.html");
     let nowhere = nowhere.to_str().unwrap();
     place
