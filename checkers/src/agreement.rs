@@ -223,6 +223,28 @@ fn clock_of(history: &History, time: Time) -> Option<i64> {
 }
 
 impl Agreement {
+    /// What the findings come to: with none, whether enough was compared to call it valid.
+    fn verdict(&self, recorded: &Recorded, found: Findings, what: &str, but: &str) -> Analysis {
+        let name = self.name();
+        if !found.is_empty() {
+            let summary = format!("{what}: {}{but}", found.told());
+            let mut analysis = found.into_analysis(Analysis::valid(name, summary));
+            for anomaly in &mut analysis.anomalies {
+                anomaly.picture = story::picture(recorded, anomaly).map(Box::new);
+            }
+            return analysis;
+        }
+        if recorded.logs.len() < 2 && recorded.traces.is_empty() {
+            return Analysis::unknown(name, format!("{what} are nothing to compare{but}"));
+        }
+        match recorded.too_few() {
+            Some(few) => {
+                Analysis::unknown(name, format!("{what} do not contradict, but {few}{but}"))
+            }
+            None => Analysis::valid(name, format!("{what} agree{but}")),
+        }
+    }
+
     fn judge(&self, history: &History, meter: &mut Meter) -> Result<Analysis, Exhausted> {
         let mut recorded = Recorded::new(self, history, meter)?;
         let mut lacking = std::mem::take(&mut recorded.lacking);
@@ -267,24 +289,7 @@ impl Agreement {
             true => String::new(),
             false => format!("; {}", lacking.join("; ")),
         };
-        let nothing = recorded.logs.len() < 2 && recorded.traces.is_empty();
-        let mut analysis = if !found.is_empty() {
-            let summary = format!("{what}: {}{but}", found.told());
-            let mut analysis = found.into_analysis(Analysis::valid(self.name(), summary));
-            for anomaly in &mut analysis.anomalies {
-                anomaly.picture = story::picture(&recorded, anomaly).map(Box::new);
-            }
-            analysis
-        } else if nothing {
-            Analysis::unknown(self.name(), format!("{what} are nothing to compare{but}"))
-        } else if let Some(few) = recorded.too_few() {
-            Analysis::unknown(
-                self.name(),
-                format!("{what} do not contradict, but {few}{but}"),
-            )
-        } else {
-            Analysis::valid(self.name(), format!("{what} agree{but}"))
-        };
+        let mut analysis = self.verdict(&recorded, found, &what, &but);
         let entries: usize = recorded.logs.iter().map(|log| log.entries.len()).sum();
         for (gauge, count) in [
             (gauges::LOGS, recorded.logs.len()),

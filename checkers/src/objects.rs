@@ -341,6 +341,56 @@ impl Objects {
         Ok((parts, of_none))
     }
 
+    /// What all parts together come to, in words.
+    fn told(&self, all: All, operations: usize, keys: usize) -> Analysis {
+        let All {
+            unknown,
+            found,
+            engines,
+            sound,
+            because,
+            wrong,
+            ..
+        } = all;
+        let operations_of = counted(operations, "operation");
+        let of = match self.keyed {
+            true => format!("{operations_of} on {}", counted(keys, "key")),
+            false => operations_of,
+        };
+        let have = either(operations, "has", "have");
+        let how = engines.join(", ");
+        let because = because.map_or(String::new(), |why| format!("; {why}"));
+        let has_order = replay::object(self.model, &self.initial).is_ok();
+        match (found.is_empty(), unknown.first()) {
+            (false, _) => {
+                let names: Vec<&str> = wrong.iter().map(|(_, key)| key.as_str()).collect();
+                let what = match (self.keyed, has_order) {
+                    (true, _) => format!("; {}", told_wrong(&names)),
+                    (false, true) => ": no order explains them".to_string(),
+                    (false, false) => ": they cannot all be right".to_string(),
+                };
+                let summary = format!("{of}{what} ({how}); {}", found.told());
+                let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
+                let keys: Vec<_> = wrong.iter().map(|(_, key)| key.clone()).collect();
+                match self.keyed {
+                    true => analysis.with_figure(WRONG_KEYS.figure(keys)),
+                    false => analysis,
+                }
+            }
+            (true, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why} ({how})")),
+            (true, None) => Analysis::valid(
+                self.name(),
+                match &sound[..] {
+                    [] => {
+                        format!("{of} {have} an order that explains every answer ({how}){because}")
+                    }
+                    [why] => format!("{of}: {why} ({how}){because}"),
+                    all => format!("{of}: on each key, {} ({how}){because}", all[0]),
+                },
+            ),
+        }
+    }
+
     fn judge(&self, history: &History, budget: &Budget) -> (Analysis, Vec<Order>) {
         let nothing = |analysis| (analysis, Vec::new());
         let names = self.model.operations();
@@ -373,61 +423,18 @@ impl Objects {
                 |why: Exhausted| Judged::new(Found::Unknown(why.to_string()), "undecided");
             all.add(part, judged.unwrap_or_else(undecided));
         }
-        let All {
-            orders,
-            unknown,
-            mut found,
-            engines,
-            sound,
-            because,
-            mut wrong,
-        } = all;
-        found.sort_by_time();
-        wrong.sort();
-        let operations_of = counted(operations, "operation");
-        let of = match self.keyed {
-            true => format!("{operations_of} on {}", counted(parts.len(), "key")),
-            false => operations_of,
-        };
-        let have = either(operations, "has", "have");
-        let how = engines.join(", ");
-        let because = because.map_or(String::new(), |why| format!("; {why}"));
-        let has_order = replay::object(self.model, &self.initial).is_ok();
-        let analysis = match (found.is_empty(), unknown.first()) {
-            (false, _) => {
-                let names: Vec<&str> = wrong.iter().map(|(_, key)| key.as_str()).collect();
-                let what = match (self.keyed, has_order) {
-                    (true, _) => format!("; {}", told_wrong(&names)),
-                    (false, true) => ": no order explains them".to_string(),
-                    (false, false) => ": they cannot all be right".to_string(),
-                };
-                let summary = format!("{of}{what} ({how}); {}", found.told());
-                let analysis = found.into_analysis(Analysis::valid(self.name(), summary));
-                let keys: Vec<_> = wrong.iter().map(|(_, key)| key.clone()).collect();
-                match self.keyed {
-                    true => analysis.with_figure(WRONG_KEYS.figure(keys)),
-                    false => analysis,
-                }
-            }
-            (true, Some(why)) => Analysis::unknown(self.name(), format!("{of}: {why} ({how})")),
-            (true, None) => Analysis::valid(
-                self.name(),
-                match &sound[..] {
-                    [] => {
-                        format!("{of} {have} an order that explains every answer ({how}){because}")
-                    }
-                    [why] => format!("{of}: {why} ({how}){because}"),
-                    all => format!("{of}: on each key, {} ({how}){because}", all[0]),
-                },
-            ),
-        };
+        all.found.sort_by_time();
+        all.wrong.sort();
+        let (wrong, undecided) = (all.wrong.len(), all.unknown.len());
+        let orders = std::mem::take(&mut all.orders);
+        let analysis = self.told(all, operations, parts.len());
         let analysis = accounts.into_iter().fold(analysis, Analysis::with_figure);
         let analysis = analysis
             .with_figure(JUDGED.figure(operations))
             .with_figure(UNKNOWN_OUTCOME.figure(lost))
             .with_figure(OBJECTS.figure(parts.len()))
-            .with_figure(FOUND_WRONG.figure(wrong.len()))
-            .with_figure(UNDECIDED.figure(unknown.len()));
+            .with_figure(FOUND_WRONG.figure(wrong))
+            .with_figure(UNDECIDED.figure(undecided));
         (analysis, orders)
     }
 

@@ -102,16 +102,7 @@ impl Checker for Recovery {
         let allowed = Duration::from_nanos(allowed.unwrap_or_default());
         anomalies.sort_by(|a, b| a.object.cmp(&b.object));
         let summary = match anomalies.first() {
-            Some(first) => {
-                let first = first.reason.lines().next().unwrap_or_default();
-                match anomalies.len() {
-                    1 => first.to_string(),
-                    n => format!(
-                        "{n} of {} did not serve again: {first}",
-                        counted(judged.len(), "node")
-                    ),
-                }
-            }
+            Some(first) => failed(&first.reason, anomalies.len(), judged.len()),
             None => format!(
                 "{} of {} {} to serve again within {} of the last heal, and did{}",
                 judged.len(),
@@ -129,6 +120,18 @@ impl Checker for Recovery {
             analysis = analysis.with_figure(SERVED_AGAIN.figure(value));
         }
         analysis
+    }
+}
+
+/// The first of so many nodes that did not serve again, and why.
+fn failed(reason: &str, count: usize, judged: usize) -> String {
+    let first = reason.lines().next().unwrap_or_default();
+    match count {
+        1 => first.to_string(),
+        n => format!(
+            "{n} of {} did not serve again: {first}",
+            counted(judged, "node")
+        ),
     }
 }
 

@@ -14,18 +14,20 @@
 //! An element may be added more than once: only the first that takes effect matters, and it does so
 //! between the first call and the first return. An add of unknown outcome happened iff it was seen.
 
+mod given;
+
 use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::given::Given;
 use crate::consistency::Scope;
 use crate::figure::{Gauge, Part};
 use crate::findings::Findings;
 use crate::linearizable::model::Model;
-use crate::linearizable::search;
 use crate::model::{self, Choice};
 use crate::objects::{Untried, try_all};
-use crate::ranks::{self, Follows, Ranks};
+use crate::ranks;
 use crate::{Analysis, Anomaly, Budget, Certificate, Checker, Exhausted, Meter, Order, Verdict};
 
 const ADDS: Gauge = Gauge::count("adds");
@@ -116,89 +118,40 @@ impl GrowOnlySet {
     }
 }
 
+fn summary(
+    adds: &[(u32, Timed)],
+    reads: &[Read],
+    (acknowledged, lost): (usize, usize),
+    found: &Found,
+) -> String {
+    format!(
+        "{} ({acknowledged} acknowledged) and {}: {}",
+        counted(adds.len(), "add"),
+        counted(reads.len(), "read"),
+        match (lost, found.all.is_empty()) {
+            (0, true) => "an order explains them all".to_string(),
+            (0, false) => format!("no order explains them; {}", found.all.told()),
+            (n, _) => format!(
+                "{} {} lost; {}",
+                counted(n, "element"),
+                either(n, "is", "are"),
+                found.all.told()
+            ),
+        }
+    )
+}
+
 /// The analysis, and if it is valid the order.
 fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), Exhausted> {
     let name = GrowOnlySet.name();
-    let mut numbers: FxHashMap<&Value, u32> = FxHashMap::default();
-    let mut elements: Vec<Element> = Vec::new();
-    let mut number = |value| {
-        *numbers.entry(value).or_insert_with(|| {
-            elements.push(Element {
-                value,
-                first_call: None,
-                first_ret: None,
-                failed: None,
-                since: NEVER,
-            });
-            elements.len() as u32 - 1
-        })
-    };
-    let ranks = Ranks::new(history);
-    let mut sessions = ranks.sessions();
-    let mut follows: Follows = Vec::new();
-    let mut timed = |op: &'h Op| {
-        let number = op.index as u32;
-        let call = ranks.call(number);
-        let ret = op.completion.filter(|_| op.outcome == Outcome::Ok);
-        let ret = ret.map_or(search::NEVER, |at| ranks.ret(at as u32));
-        let before = sessions.follows(0, op.process, number, (call, ret));
-        follows.extend(before.map(|before| (before, number)));
-        Timed { op, call, ret }
-    };
-    let mut adds: Vec<(u32, Timed)> = Vec::new();
-    let mut reads: Vec<Read> = Vec::new();
     let mut found = Found::default();
-    let mut unread = None;
-    let mut bytes = 0;
-    for op in history.ops() {
-        match (op.f.as_str(), op.outcome) {
-            ("add", _) => adds.push((number(&op.input), timed(op))),
-            ("read", Outcome::Ok) => {
-                let Some(list) = op.output.as_list() else {
-                    // The others are judged without it.
-                    let why = || format!("operation {} read {}, not a list", op.index, op.output);
-                    unread.get_or_insert_with(why);
-                    continue;
-                };
-                let mut all = Vec::with_capacity(list.len());
-                for element in list {
-                    meter.tick(bytes)?;
-                    all.push(number(element));
-                }
-                bytes += 4 * list.len() as u64;
-                let length = all.len();
-                all.sort_unstable();
-                if let Some(pair) = all.windows(2).find(|pair| pair[0] == pair[1]) {
-                    let twice = list.iter().find(|e| number(e) == pair[0]);
-                    let twice = twice.map(|e| e.to_string()).unwrap_or_default();
-                    let reason = format!("the read (op {}) has {twice} more than once", op.index);
-                    found.add("duplicate element", vec![op.index], reason);
-                }
-                all.dedup();
-                debug_assert!(all.len() <= length);
-                reads.push(Read {
-                    op: timed(op),
-                    elements: all,
-                    group: 0,
-                });
-            }
-            _ => {}
-        }
-    }
-    for (element, add) in &adds {
-        let element = &mut elements[*element as usize];
-        match add.op.outcome {
-            Outcome::Fail => element.failed = Some(add.op),
-            Outcome::Ok | Outcome::Info => {
-                if element.first_call.is_none_or(|first| add.call < first.call) {
-                    element.first_call = Some(*add);
-                }
-                if element.first_ret.is_none_or(|first| add.ret < first.ret) {
-                    element.first_ret = Some(*add);
-                }
-            }
-        }
-    }
+    let Given {
+        mut elements,
+        adds,
+        reads,
+        follows,
+        unread,
+    } = Given::read(history, &mut found, meter)?;
     created(&elements, &reads, &mut found);
     let lost = lost(&elements, &reads, &mut found);
     let reads = chain(&mut elements, reads, &mut found, meter)?;
@@ -227,21 +180,7 @@ fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u
         .iter()
         .filter(|(_, add)| add.op.outcome == Outcome::Ok)
         .count();
-    let summary = format!(
-        "{} ({acknowledged} acknowledged) and {}: {}",
-        counted(adds.len(), "add"),
-        counted(reads.len(), "read"),
-        match (lost, found.all.is_empty()) {
-            (0, true) => "an order explains them all".to_string(),
-            (0, false) => format!("no order explains them; {}", found.all.told()),
-            (n, _) => format!(
-                "{} {} lost; {}",
-                counted(n, "element"),
-                either(n, "is", "are"),
-                found.all.told()
-            ),
-        }
-    );
+    let summary = summary(&adds, &reads, (acknowledged, lost), &found);
     let fine = match unread {
         Some(why) if found.all.is_empty() => Analysis::unknown(name, why),
         _ => Analysis::valid(name, summary),

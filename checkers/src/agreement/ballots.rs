@@ -144,85 +144,109 @@ pub fn judge(
 ) -> Result<usize, Exhausted> {
     let mut promises = 0;
     for trace in &recorded.traces {
-        let node = trace.node;
-        let mut promised: Option<&Ballot> = None;
-        let mut accepted: Option<i64> = None;
+        let mut memory = Memory {
+            node: trace.node,
+            promised: None,
+            accepted: None,
+        };
         for event in &trace.events {
             meter.tick(0)?;
+            promises += usize::from(matches!(event.what, What::Promise(_)));
             let at = recorded.at(event.t_ns);
-            let mut add = |kind, reason: String| {
+            memory.follow(&event.what, &at, &mut |kind, reason| {
                 found.add(kind, || Anomaly {
-                    object: Some(node.to_string()),
+                    object: Some(trace.node.to_string()),
                     ops: vec![trace.op],
                     reason,
                     ..Anomaly::default()
                 });
-            };
-            match &event.what {
-                What::Start {
-                    promised: restored,
-                    accepted_upto,
-                    ..
-                } => {
-                    if let (Some(before), Some(restored)) = (promised, restored)
-                        && restored < before
-                    {
-                        add(
-                            "promise forgotten",
-                            format!(
-                                "{node} had promised {} and came back at {at} knowing only {}",
-                                show(before),
-                                show(restored)
-                            ),
-                        );
-                        // Said once: what follows is measured by what it remembers.
-                        promised = Some(restored);
-                    }
-                    if let (Some(before), Some(restored)) = (accepted, accepted_upto)
-                        && *restored < before
-                    {
-                        add(
-                            "accepted value forgotten",
-                            format!(
-                                "{node} had accepted slot {before} and came back at {at} knowing \
-                             slots up to {restored}"
-                            ),
-                        );
-                        accepted = Some(*restored);
-                    }
-                }
-                What::Promise(ballot) => {
-                    promises += 1;
-                    match promised {
-                        Some(before) if ballot < before => add(
-                            "promise decreased",
-                            format!(
-                                "{node} promised {} at {at}, after it had promised {}",
-                                show(ballot),
-                                show(before)
-                            ),
-                        ),
-                        _ => promised = Some(ballot),
-                    }
-                }
-                What::Accept { ballot, slot, .. } => {
-                    accepted = accepted.max(Some(*slot));
-                    match promised {
-                        Some(before) if ballot < before => add(
-                            "accept below promise",
-                            format!(
-                                "{node} accepted slot {slot} under {} at {at}, after it had promised {}",
-                                show(ballot),
-                                show(before)
-                            ),
-                        ),
-                        // To accept is to promise.
-                        _ => promised = Some(ballot),
-                    }
-                }
-                What::Decide { .. } | What::Lease { .. } | What::Lead | What::StepDown => {}
-            }
+            });
         }
     }
     Ok(promises)
+}
+
+/// What an acceptor has bound itself to, as far as its trace has been read.
+struct Memory<'t> {
+    node: &'t str,
+    promised: Option<&'t Ballot>,
+    accepted: Option<i64>,
+}
+
+impl<'t> Memory<'t> {
+    /// Compares one event with what is bound, and takes on what the event adds to that.
+    fn follow(&mut self, what: &'t What, at: &str, add: &mut dyn FnMut(&'static str, String)) {
+        let node = self.node;
+        match what {
+            What::Start {
+                promised,
+                accepted_upto,
+                ..
+            } => self.restart(promised.as_ref(), *accepted_upto, at, add),
+            What::Promise(ballot) => match self.promised {
+                Some(before) if ballot < before => add(
+                    "promise decreased",
+                    format!(
+                        "{node} promised {} at {at}, after it had promised {}",
+                        show(ballot),
+                        show(before)
+                    ),
+                ),
+                _ => self.promised = Some(ballot),
+            },
+            What::Accept { ballot, slot, .. } => {
+                self.accepted = self.accepted.max(Some(*slot));
+                match self.promised {
+                    Some(before) if ballot < before => add(
+                        "accept below promise",
+                        format!(
+                            "{node} accepted slot {slot} under {} at {at}, after it had promised {}",
+                            show(ballot),
+                            show(before)
+                        ),
+                    ),
+                    // To accept is to promise.
+                    _ => self.promised = Some(ballot),
+                }
+            }
+            What::Decide { .. } | What::Lease { .. } | What::Lead | What::StepDown => {}
+        }
+    }
+
+    /// A node comes back and knows less than it was bound to. That is reported once: what follows
+    /// is measured by what the node remembers.
+    fn restart(
+        &mut self,
+        promised: Option<&'t Ballot>,
+        accepted_upto: Option<i64>,
+        at: &str,
+        add: &mut dyn FnMut(&'static str, String),
+    ) {
+        let node = self.node;
+        if let (Some(before), Some(restored)) = (self.promised, promised)
+            && restored < before
+        {
+            add(
+                "promise forgotten",
+                format!(
+                    "{node} had promised {} and came back at {at} knowing only {}",
+                    show(before),
+                    show(restored)
+                ),
+            );
+            self.promised = Some(restored);
+        }
+        if let (Some(before), Some(restored)) = (self.accepted, accepted_upto)
+            && restored < before
+        {
+            add(
+                "accepted value forgotten",
+                format!(
+                    "{node} had accepted slot {before} and came back at {at} knowing slots up to \
+                     {restored}"
+                ),
+            );
+            self.accepted = Some(restored);
+        }
+    }
 }

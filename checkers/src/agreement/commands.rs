@@ -27,46 +27,51 @@ struct Asked<'h> {
     first: &'h Op,
 }
 
-pub fn judge(
-    recorded: &Recorded,
-    found: &mut Findings,
-    meter: &mut Meter,
-) -> Result<Judged, Exhausted> {
-    let commands = || {
-        let entries = recorded.logs.iter().flat_map(|log| {
-            let entries = log.entries.iter();
-            entries.map(move |entry| (log, entry))
-        });
-        entries.flat_map(|(log, entry)| {
-            let commands = entry.commands.unwrap_or_default().iter();
-            commands.map(move |command| (log, entry, command))
-        })
-    };
-    let not_judged = |why: &str| Judged {
-        compared: 0,
-        lacking: Some(why.to_string()),
-    };
-    let named = recorded.logs.iter().flat_map(|log| &log.entries);
-    let mut named = named.filter(|entry| entry.commands.is_some());
-    match named.next() {
-        None if recorded.logs.is_empty() => {
-            return Ok(Judged {
-                compared: 0,
-                lacking: None,
-            });
+impl Judged {
+    fn nothing(why: Option<&str>) -> Judged {
+        Judged {
+            compared: 0,
+            lacking: why.map(str::to_string),
         }
-        None => {
-            return Ok(not_judged(
-                "the logs do not name commands, so repeats are not judged",
-            ));
-        }
-        Some(_) => {}
     }
-    let mut tell = commands().filter(|(_, _, command)| content(command).is_some());
-    if tell.next().is_none() && commands().next().is_some() {
+}
+
+/// Every command of every log, with its entry.
+fn commands<'r, 'h>(
+    recorded: &'r Recorded<'h>,
+) -> impl Iterator<Item = (&'r Log<'h>, &'r Entry<'h>, &'h Value)> {
+    let entries = recorded.logs.iter().flat_map(|log| {
+        let entries = log.entries.iter();
+        entries.map(move |entry| (log, entry))
+    });
+    entries.flat_map(|(log, entry)| {
+        let commands = entry.commands.unwrap_or_default().iter();
+        commands.map(move |command| (log, entry, command))
+    })
+}
+
+/// Why commands cannot be held against what was asked, if they cannot.
+fn not_judged(recorded: &Recorded) -> Option<Judged> {
+    let mut entries = recorded.logs.iter().flat_map(|log| &log.entries);
+    if !entries.any(|entry| entry.commands.is_some()) {
+        let why = "the logs do not name commands, so repeats are not judged";
+        return Some(Judged::nothing(
+            Some(why).filter(|_| !recorded.logs.is_empty()),
+        ));
+    }
+    let mut all = commands(recorded).peekable();
+    if all.peek().is_some() && all.all(|(_, _, command)| content(command).is_none()) {
         let why = "the logs do not tell what commands do, so who asked for them is not judged";
-        return Ok(not_judged(why));
+        return Some(Judged::nothing(Some(why)));
     }
+    None
+}
+
+/// What clients asked to be written; none if nothing at all was asked.
+fn asked<'h>(
+    recorded: &Recorded<'h>,
+    meter: &mut Meter,
+) -> Result<Option<FxHashMap<&'h Value, Asked<'h>>>, Exhausted> {
     let mut asked: FxHashMap<&Value, Asked> = FxHashMap::default();
     let mut anybody = false;
     for op in recorded.history.asked() {
@@ -80,21 +85,32 @@ pub fn judge(
             known.times += 1;
         }
     }
-    if !anybody {
-        return Ok(Judged {
-            compared: 0,
-            lacking: None,
-        });
+    Ok(anybody.then_some(asked))
+}
+
+pub fn judge(
+    recorded: &Recorded,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<Judged, Exhausted> {
+    if let Some(judged) = not_judged(recorded) {
+        return Ok(judged);
     }
+    let Some(asked) = asked(recorded, meter)? else {
+        return Ok(Judged::nothing(None));
+    };
     let mut applied: FxHashSet<(&Value, &Value)> = FxHashSet::default();
     let mut times: FxHashMap<&Value, usize> = FxHashMap::default();
     let mut compared = 0;
-    for (log, entry, command) in commands() {
+    for (log, entry, command) in commands(recorded) {
         meter.tick(64 * (applied.len() + times.len()) as u64)?;
-        let Some(name) = name(command) else {
+        let mut unasked = |why: &str| {
             found.add("command that nobody issued", || {
-                of(log, entry, command, "which has no name")
+                of(log, entry, command, why)
             });
+        };
+        let Some(name) = name(command) else {
+            unasked("which has no name");
             continue;
         };
         // Each counts once, however many logs have it.
@@ -102,35 +118,29 @@ pub fn judge(
             continue;
         }
         compared += 1;
-        match content(command) {
-            None => found.add("command that nobody issued", || {
-                of(log, entry, command, "which does not tell what it does")
-            }),
-            Some(Content::Nothing) => {}
-            Some(Content::Writes(value)) => match asked.get(value) {
-                None => found.add("command that nobody issued", || {
-                    of(
-                        log,
-                        entry,
-                        command,
-                        &format!("and no client asked to write {value}"),
-                    )
-                }),
-                Some(asked) => {
-                    let times = times.entry(value).or_default();
-                    *times += 1;
-                    if *times == asked.times + 1 {
-                        found.add("applied more often than asked", || {
-                            let why = format!(
-                                "and {value} was asked to be written {}, first by op {}",
-                                history::wording::times(asked.times),
-                                asked.first.index
-                            );
-                            of(log, entry, command, &why)
-                        });
-                    }
-                }
-            },
+        let value = match content(command) {
+            None => {
+                unasked("which does not tell what it does");
+                continue;
+            }
+            Some(Content::Nothing) => continue,
+            Some(Content::Writes(value)) => value,
+        };
+        let Some(asked) = asked.get(value) else {
+            unasked(&format!("and no client asked to write {value}"));
+            continue;
+        };
+        let times = times.entry(value).or_default();
+        *times += 1;
+        if *times == asked.times + 1 {
+            found.add("applied more often than asked", || {
+                let why = format!(
+                    "and {value} was asked to be written {}, first by op {}",
+                    history::wording::times(asked.times),
+                    asked.first.index
+                );
+                of(log, entry, command, &why)
+            });
         }
     }
     for log in &recorded.logs {

@@ -119,6 +119,35 @@ struct Derived {
     origin: FxHashMap<u64, Option<u64>>,
 }
 
+impl Derived {
+    fn new(mut drafts: Vec<Draft>) -> Derived {
+        // What happens at one moment overlaps, so calls come first.
+        drafts.sort_by_key(|draft| (draft.time, draft.kind != Kind::Invoke, draft.tx));
+        let mut origin = FxHashMap::default();
+        let events = drafts.into_iter().enumerate().map(|(index, draft)| {
+            origin.insert(index as u64, draft.origin);
+            Event {
+                index: index as u64,
+                time: draft.time,
+                // A process for each: what is one client's may overlap, when answers come later.
+                process: Process::Client(draft.tx),
+                kind: draft.kind,
+                f: draft.f.into(),
+                value: draft.value,
+                error: None,
+                node: None,
+                version: None,
+                due: None,
+            }
+        });
+        let history = History::new(events.collect());
+        Derived {
+            history: history.expect("each transaction is a process with one operation, in order"),
+            origin,
+        }
+    }
+}
+
 impl<'h> Ledger<'h> {
     fn new(places: &Places<'_, 'h>, clients: &Clients) -> Ledger<'h> {
         let mut lists: FxHashMap<&str, bool> = FxHashMap::default();
@@ -234,30 +263,7 @@ impl<'h> Ledger<'h> {
             drafts.push(draft(client.op.call, Kind::Invoke, asked));
             drafts.push(draft(at.max(client.op.call), Kind::Ok, answered));
         }
-        // What happens at one moment overlaps, so calls come first.
-        drafts.sort_by_key(|draft| (draft.time, draft.kind != Kind::Invoke, draft.tx));
-        let mut origin = FxHashMap::default();
-        let events = drafts.into_iter().enumerate().map(|(index, draft)| {
-            origin.insert(index as u64, draft.origin);
-            Event {
-                index: index as u64,
-                time: draft.time,
-                // A process for each: what is one client's may overlap, when answers come later.
-                process: Process::Client(draft.tx),
-                kind: draft.kind,
-                f: draft.f.into(),
-                value: draft.value,
-                error: None,
-                node: None,
-                version: None,
-                due: None,
-            }
-        });
-        let history = History::new(events.collect());
-        Ok(Derived {
-            history: history.expect("each transaction is a process with one operation, in order"),
-            origin,
-        })
+        Ok(Derived::new(drafts))
     }
 
     fn is_list(&self, key: &str) -> bool {

@@ -160,13 +160,20 @@ impl Told<'_, '_> {
         let Some(promised) = self.chain.confirmations else {
             return;
         };
+        self.conflicting(promised, found);
+        self.undone(promised, found);
+        self.early(promised, found);
+        self.gone(found);
+    }
+
+    /// Two blocks of one height, each as deep as was promised on some node's chain.
+    fn conflicting(&self, promised: u64, found: &mut Findings) {
         let record = self.record;
-        let too_deep = |depth: u64| depth >= promised.max(1);
         let mut forks: Vec<_> = self
             .above
             .forks
             .iter()
-            .filter(|f| too_deep(f.1.blocks))
+            .filter(|(_, depth)| depth.blocks >= promised.max(1))
             .collect();
         forks.sort_by_key(|(_, depth)| std::cmp::Reverse(depth.blocks));
         for (parting, depth) in forks {
@@ -185,9 +192,15 @@ impl Told<'_, '_> {
             let ops = vec![record.looks[a].op, record.looks[b].op];
             found.of("conflicting confirmed blocks", ops, reason);
         }
+    }
+
+    /// Blocks that a node's chain had as deep as was promised, and later had not.
+    fn undone(&self, promised: u64, found: &mut Findings) {
+        let record = self.record;
         let fallen = self.reorgs.fallen(record);
         let reorgs = self.reorgs.replaced.iter().chain(fallen);
-        let mut reorgs: Vec<&Reorg> = reorgs.filter(|reorg| too_deep(reorg.blocks)).collect();
+        let reorgs = reorgs.filter(|reorg| reorg.blocks >= promised.max(1));
+        let mut reorgs: Vec<&Reorg> = reorgs.collect();
         reorgs.sort_by_key(|reorg| std::cmp::Reverse(reorg.blocks));
         for reorg in reorgs {
             let reason = format!(
@@ -198,6 +211,11 @@ impl Told<'_, '_> {
             let ops = vec![record.looks[reorg.before].op, record.looks[reorg.after].op];
             found.of("confirmed block undone", ops, reason);
         }
+    }
+
+    /// Answers that came before the block was as deep as was promised.
+    fn early(&self, promised: u64, found: &mut Findings) {
+        let record = self.record;
         for (client, look) in confirmed::early(record, self.places, self.clients, promised) {
             let client = &self.clients.all[client];
             let reason = format!(
@@ -215,6 +233,11 @@ impl Told<'_, '_> {
             let ops = vec![client.op.index, record.looks[look].op];
             found.of("acknowledged too early", ops, reason);
         }
+    }
+
+    /// Acknowledged writes that the chain of the end does not have where they took effect.
+    fn gone(&self, found: &mut Findings) {
+        let record = self.record;
         for undone in &self.persistence.undone {
             let client = &self.clients.all[undone.client];
             let last = &record.looks[self.last];

@@ -68,25 +68,37 @@ pub struct Tree<'h> {
     pub loose: Vec<Block<'h>>,
 }
 
+/// The height of each block by its rank, and where it jumps to: an ancestor so far up that every
+/// ancestor is reached in a logarithmic number of jumps (Myers, "An applicative random-access
+/// stack", 1983).
+fn heights(parent: &[Rank], base: i64) -> (Vec<i64>, Vec<Rank>) {
+    let mut height = vec![base; parent.len()];
+    let mut depth = vec![0u32; parent.len()];
+    let mut jump = vec![NOTHING; parent.len()];
+    for rank in 1..parent.len() {
+        let above = parent[rank] as usize;
+        let (a, b) = (jump[above] as usize, jump[jump[above] as usize] as usize);
+        height[rank] = height[above].saturating_add(1);
+        depth[rank] = depth[above] + 1;
+        jump[rank] = match depth[above] - depth[a] == depth[a] - depth[b] {
+            true => b as Rank,
+            false => above as Rank,
+        };
+    }
+    (height, jump)
+}
+
 impl<'h> Tree<'h> {
-    /// The first blocks are those of the lowest height without a parent. `numbers` tells for a hash
-    /// which of `blocks` has it.
-    pub fn new(
+    /// The blocks below one that stands for what is before the first. `above` tells each block's
+    /// parent, numbered from 1.
+    fn graph(
         blocks: &[Block<'h>],
-        mut numbers: FxHashMap<&'h str, u32>,
-        meter: &mut Meter,
-    ) -> Result<Tree<'h>, Exhausted> {
-        // What a block costs here, in the graph, the arrays and the table of hashes.
-        meter.tick(240 * blocks.len() as u64)?;
+        above: &[Option<u32>],
+    ) -> (DiGraph<Block<'h>, ()>, NodeIndex, Vec<Block<'h>>) {
         let count = blocks.len();
-        // In the graph 0 is nothing, and blocks are numbered from 1.
-        let above: Vec<Option<u32>> = blocks
-            .iter()
-            .map(|block| numbers.get(block.parent).map(|parent| parent + 1))
-            .collect();
         let first = blocks
             .iter()
-            .zip(&above)
+            .zip(above)
             .filter(|(_, above)| above.is_none());
         let base = first.map(|(block, _)| block.height).min().unwrap_or(0);
         let mut graph = DiGraph::with_capacity(count + 1, count);
@@ -106,6 +118,25 @@ impl<'h> Tree<'h> {
                 None => loose.push(*block),
             }
         }
+        (graph, root, loose)
+    }
+
+    /// The first blocks are those of the lowest height without a parent. `numbers` tells for a hash
+    /// which of `blocks` has it.
+    pub fn new(
+        blocks: &[Block<'h>],
+        mut numbers: FxHashMap<&'h str, u32>,
+        meter: &mut Meter,
+    ) -> Result<Tree<'h>, Exhausted> {
+        // What a block costs here, in the graph, the arrays and the table of hashes.
+        meter.tick(240 * blocks.len() as u64)?;
+        let count = blocks.len();
+        // In the graph 0 is nothing, and blocks are numbered from 1.
+        let above: Vec<Option<u32>> = blocks
+            .iter()
+            .map(|block| numbers.get(block.parent).map(|parent| parent + 1))
+            .collect();
+        let (graph, root, loose) = Self::graph(blocks, &above);
 
         let mut order = Vec::with_capacity(count + 1);
         let mut rank_of = vec![NOTHING; count + 1];
@@ -126,19 +157,7 @@ impl<'h> Tree<'h> {
         for rank in (1..reached).rev() {
             size[parent[rank] as usize] += size[rank];
         }
-        let mut height = vec![graph[root].height; reached];
-        let mut depth = vec![0u32; reached];
-        let mut jump = vec![NOTHING; reached];
-        for rank in 1..reached {
-            let above = parent[rank] as usize;
-            let (a, b) = (jump[above] as usize, jump[jump[above] as usize] as usize);
-            height[rank] = height[above].saturating_add(1);
-            depth[rank] = depth[above] + 1;
-            jump[rank] = match depth[above] - depth[a] == depth[a] - depth[b] {
-                true => b as Rank,
-                false => above as Rank,
-            };
-        }
+        let (height, jump) = heights(&parent, graph[root].height);
         numbers.retain(|_, number| {
             *number = rank_of[*number as usize + 1];
             *number != NOTHING

@@ -173,6 +173,18 @@ pub fn transactions(
     found: &mut Findings,
     meter: &mut Meter,
 ) -> Result<(), Exhausted> {
+    repeated(record, places, found, meter)?;
+    unasked(record, places, found, meter)?;
+    misplaced(record, places, clients, found, meter)
+}
+
+/// Transactions that one branch has twice.
+fn repeated(
+    record: &Record,
+    places: &Places,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<(), Exhausted> {
     let tree = &record.tree;
     for repeated in places.each().filter(|places| places.len() > 1) {
         // By rank, so that an ancestor comes before what is under it: a stack of open subtrees.
@@ -200,7 +212,17 @@ pub fn transactions(
             open.push(place.block);
         }
     }
+    Ok(())
+}
 
+/// Transactions that write what nobody asked for, or not yet.
+fn unasked(
+    record: &Record,
+    places: &Places,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<(), Exhausted> {
+    let tree = &record.tree;
     let asked = Asked::of(record.history.ops());
     for place in places.all() {
         meter.tick(0)?;
@@ -237,7 +259,18 @@ pub fn transactions(
             Some(_) => {}
         }
     }
+    Ok(())
+}
 
+/// Answers that name a place where the transaction is not.
+fn misplaced(
+    record: &Record,
+    places: &Places,
+    clients: &Clients,
+    found: &mut Findings,
+    meter: &mut Meter,
+) -> Result<(), Exhausted> {
+    let tree = &record.tree;
     for client in &clients.all {
         meter.tick(0)?;
         let Some(block) = client.block else {

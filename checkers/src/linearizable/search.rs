@@ -21,11 +21,13 @@
 //! - lost operations that are equal are interchangeable, the earliest first, and are forgotten when
 //!   nothing that follows needs what they give.
 
+mod classes;
 mod seen;
 
 use history::sort::sort_spread_within;
 use rustc_hash::FxHashMap;
 
+use self::classes::{Class, classes};
 use self::seen::Seen;
 use super::model::Model;
 use crate::{Exhausted, Meter};
@@ -103,16 +105,6 @@ pub fn search_after<M: Model>(
             Err(why) => return Err(search.gave_up(why)),
         }
     }
-}
-
-/// Lost operations that are equal.
-struct Class<O> {
-    op: O,
-    /// By call.
-    members: Vec<u32>,
-    used: u32,
-    /// No operation after this one, in order of returns, is helped by it.
-    needed_until: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -196,62 +188,7 @@ impl<'a, M: Model> Search<'a, M> {
         let by_ret = by_ret(ops, meter)?;
         let (slot, slots) = slots(ops, &by_ret, meter)?;
 
-        let mut classes: Vec<Class<M::Op>> = Vec::new();
-        let mut class_ids: FxHashMap<&M::Op, u32> = FxHashMap::default();
-        let mut givers: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-        for (i, timed) in ops.iter().enumerate() {
-            meter.tick(0)?;
-            // A lost read helps nobody.
-            if timed.ret != NEVER || model.reads_only(&timed.op) {
-                continue;
-            }
-            let mut new = || {
-                let id = classes.len() as u32;
-                if let Some(token) = model.gives(&timed.op) {
-                    givers.entry(token).or_default().push(id);
-                }
-                classes.push(Class {
-                    op: timed.op.clone(),
-                    members: Vec::new(),
-                    used: 0,
-                    needed_until: 0,
-                });
-                id
-            };
-            // One that awaits another is like none.
-            let id = match awaited(awaits, i as u32) {
-                Some(_) => new(),
-                None => *class_ids.entry(&timed.op).or_insert_with(new),
-            };
-            classes[id as usize].members.push(i as u32);
-        }
-        let mut needed_until: FxHashMap<u32, u32> = FxHashMap::default();
-        for (position, op) in by_ret.iter().enumerate() {
-            meter.tick(0)?;
-            if let Some(token) = model.needs(&ops[*op as usize].op) {
-                needed_until.insert(token, position as u32 + 1);
-            }
-        }
-        // What a lost operation needs is needed as long as what it gives. What is needed longest
-        // comes first, so that nothing is prolonged twice.
-        let mut changed: Vec<u32> = needed_until.keys().copied().collect();
-        changed.sort_unstable_by_key(|token| needed_until[token]);
-        while let Some(token) = changed.pop() {
-            let until = needed_until[&token];
-            for id in givers.get(&token).into_iter().flatten() {
-                meter.tick(0)?;
-                let class = &mut classes[*id as usize];
-                class.needed_until = class.needed_until.max(until);
-                if let Some(needs) = model.needs(&class.op) {
-                    let known = needed_until.entry(needs).or_default();
-                    if *known < until {
-                        *known = until;
-                        changed.push(needs);
-                    }
-                }
-            }
-        }
-
+        let (classes, givers) = classes(model, ops, awaits, &by_ret, meter)?;
         let init = model.init();
         let mut state_ids = FxHashMap::default();
         state_ids.insert(init.clone(), 0);

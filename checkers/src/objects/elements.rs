@@ -70,10 +70,12 @@ impl Model for Bit {
     }
 }
 
-pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, Exhausted> {
-    let calls = &part.calls[..];
+/// What is done to each element, by the number of the call; or why it cannot be said.
+type ByElement = Vec<Vec<(u32, Action)>>;
+
+fn by_element(calls: &[Call], meter: &mut Meter) -> Result<Result<ByElement, String>, Exhausted> {
     let mut numbers: FxHashMap<&Value, u32> = FxHashMap::default();
-    let mut elements: Vec<Vec<(u32, Action)>> = Vec::new();
+    let mut elements: ByElement = Vec::new();
     for (i, call) in calls.iter().enumerate() {
         meter.tick(60 * i as u64)?;
         if call.op.f == "read" {
@@ -82,13 +84,13 @@ pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, 
                 "op {op} reads the whole set, which is judged only where elements are not removed \
                  and not asked for one by one"
             );
-            return Ok(Judged::new(Found::Unknown(why), "undecided"));
+            return Ok(Err(why));
         }
         let said = call.output.is_some_and(|output| output.as_bool().is_some());
         if call.op.f == "contains" && !call.lost() && !said {
             let (op, output) = (call.op.index, call.output.unwrap_or(&Value::Nil));
             let why = format!("op {op} is a contains that answers {output}, not true or false");
-            return Ok(Judged::new(Found::Unknown(why), "undecided"));
+            return Ok(Err(why));
         }
         let Some(action) = Action::of(call) else {
             continue;
@@ -99,6 +101,15 @@ pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, 
         });
         elements[number as usize].push((i as u32, action));
     }
+    Ok(Ok(elements))
+}
+
+pub fn judge(part: &Part, by_search: bool, meter: &mut Meter) -> Result<Judged, Exhausted> {
+    let calls = &part.calls[..];
+    let elements = match by_element(calls, meter)? {
+        Ok(elements) => elements,
+        Err(why) => return Ok(Judged::new(Found::Unknown(why), "undecided")),
+    };
     if by_search && !part.follows.is_empty() {
         return Ok(whole(part, elements, meter));
     }

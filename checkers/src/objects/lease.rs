@@ -84,23 +84,7 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<Judged, Exhausted> {
         if let Some(other) = other.filter(|other| ends(other) > ends(lease))
             && end(other) > lease.from
         {
-            let mut two = [lease, other];
-            two.sort_by_key(|lease| lease.from);
-            let [first, second] = two.map(|lease| {
-                let Lease {
-                    from,
-                    until,
-                    process,
-                    op,
-                } = lease;
-                format!("process {process} held the lease from {from} to {until} ns (op {op})")
-            });
-            findings.push(Finding {
-                kind: "overlapping leases",
-                ops: two.map(|lease| lease.op).to_vec(),
-                reason: format!("{first}, and {second}"),
-                ..Finding::default()
-            });
+            findings.push(overlap(lease, other));
         }
     }
     let found = match findings.is_empty() {
@@ -108,6 +92,26 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<Judged, Exhausted> {
         false => Found::Wrong(findings),
     };
     Ok(Judged::new(found, "by times"))
+}
+
+fn overlap(one: &Lease, other: &Lease) -> Finding {
+    let mut two = [one, other];
+    two.sort_by_key(|lease| lease.from);
+    let [first, second] = two.map(|lease| {
+        let Lease {
+            from,
+            until,
+            process,
+            op,
+        } = lease;
+        format!("process {process} held the lease from {from} to {until} ns (op {op})")
+    });
+    Finding {
+        kind: "overlapping leases",
+        ops: two.map(|lease| lease.op).to_vec(),
+        reason: format!("{first}, and {second}"),
+        ..Finding::default()
+    }
 }
 
 fn ns(ns: u64) -> i64 {

@@ -86,9 +86,8 @@ fn goes_on(part: &Part) -> Option<u64> {
     None
 }
 
-fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
-    let calls = &part.calls[..];
-    let index = |at: u32| calls[at as usize].op.index;
+/// Each acquire with the release that ends it, and releases of what was not held.
+fn pair(calls: &[Call]) -> (Vec<Section>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut sections: Vec<Section> = Vec::new();
     let mut open: FxHashMap<Process, Vec<usize>> = FxHashMap::default();
@@ -119,9 +118,16 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
             }),
         }
     }
-    // Rank, what stands first there, and what of one kind is first, so that at one time: who
-    // releases goes, then comes who acquires and releases at once, by tokens, then who stays.
-    let mut moments: Vec<(u32, u32, i64, usize, bool)> = Vec::with_capacity(2 * sections.len());
+    (sections, findings)
+}
+
+/// A rank, what stands first there, the token, which section, and whether it is released.
+type Moment = (u32, u32, i64, usize, bool);
+
+/// Acquires and releases in an order. At one rank, whoever releases goes first. Then comes who
+/// acquires and releases at once, by tokens, and then who stays.
+fn moments(calls: &[Call], sections: &[Section]) -> Vec<Moment> {
+    let mut moments: Vec<Moment> = Vec::with_capacity(2 * sections.len());
     for (i, section) in sections.iter().enumerate() {
         let acquire = &calls[section.acquire as usize];
         let release = section.release.map(|at| calls[at as usize].call);
@@ -138,6 +144,84 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
         }
     }
     moments.sort_unstable();
+    moments
+}
+
+/// Section `i` was acquired while `holding` held all permits.
+fn too_many(
+    calls: &[Call],
+    sections: &[Section],
+    holding: &[usize],
+    i: usize,
+    permits: u32,
+) -> Finding {
+    let index = |at: u32| calls[at as usize].op.index;
+    let mut ops: Vec<u64> = Vec::new();
+    for held in holding.iter().chain([&i]) {
+        let Section { acquire, release } = sections[*held];
+        ops.push(index(acquire));
+        ops.extend(release.map(index));
+    }
+    let holder = |held: &usize| calls[sections[*held].acquire as usize].op;
+    let who: Vec<String> = holding
+        .iter()
+        .map(|held| {
+            let op = holder(held);
+            let until = match sections[*held].release {
+                None => "never released".to_string(),
+                Some(at) => format!("released by op {} only later", index(at)),
+            };
+            format!(
+                "process {} (acquired by op {}, {until})",
+                op.process, op.index
+            )
+        })
+        .collect();
+    let op = holder(&i);
+    Finding {
+        kind: match permits {
+            1 => "held twice",
+            _ => "too many holders",
+        },
+        ops,
+        reason: format!(
+            "process {} had acquired (op {}) while it was held by {}{}",
+            op.process,
+            op.index,
+            who.join(" and "),
+            match permits {
+                1 => String::new(),
+                n => format!(": there are {n} permits"),
+            }
+        ),
+        ..Finding::default()
+    }
+}
+
+/// A later acquire was given a token that is not greater than that of an earlier one.
+fn stale_token(
+    calls: &[Call],
+    (before, earlier): (i64, u32),
+    (token, later): (i64, u32),
+) -> Finding {
+    let index = |at: u32| calls[at as usize].op.index;
+    Finding {
+        kind: "token not greater",
+        ops: vec![index(earlier), index(later)],
+        reason: format!(
+            "op {} acquired with token {token}, after op {} had with {before}: a token is \
+                 greater than those before it",
+            index(later),
+            index(earlier)
+        ),
+        ..Finding::default()
+    }
+}
+
+fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
+    let calls = &part.calls[..];
+    let (sections, mut findings) = pair(calls);
+    let moments = moments(calls, &sections);
     let mut order: Vec<u32> = Vec::with_capacity(moments.len());
     let mut holding: Vec<usize> = Vec::new();
     let mut last_token: Option<(i64, u32)> = None;
@@ -150,46 +234,7 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
         }
         order.push(section.acquire);
         if holding.len() == permits as usize {
-            let mut ops: Vec<u64> = Vec::new();
-            for held in holding.iter().chain([&i]) {
-                let Section { acquire, release } = sections[*held];
-                ops.push(index(acquire));
-                ops.extend(release.map(index));
-            }
-            let holder = |held: &usize| calls[sections[*held].acquire as usize].op;
-            let who: Vec<String> = holding
-                .iter()
-                .map(|held| {
-                    let op = holder(held);
-                    let until = match sections[*held].release {
-                        None => "never released".to_string(),
-                        Some(at) => format!("released by op {} only later", index(at)),
-                    };
-                    format!(
-                        "process {} (acquired by op {}, {until})",
-                        op.process, op.index
-                    )
-                })
-                .collect();
-            let op = holder(&i);
-            findings.push(Finding {
-                kind: match permits {
-                    1 => "held twice",
-                    _ => "too many holders",
-                },
-                ops,
-                reason: format!(
-                    "process {} had acquired (op {}) while it was held by {}{}",
-                    op.process,
-                    op.index,
-                    who.join(" and "),
-                    match permits {
-                        1 => String::new(),
-                        n => format!(": there are {n} permits"),
-                    }
-                ),
-                ..Finding::default()
-            });
+            findings.push(too_many(calls, &sections, &holding, i, permits));
             // What follows is told of those that are left.
             holding.remove(0);
         }
@@ -198,17 +243,11 @@ fn sections(part: &Part, permits: u32) -> Result<Vec<u32>, Vec<Finding>> {
             continue;
         };
         if let Some((before, acquire)) = last_token.filter(|(before, _)| *before >= token) {
-            findings.push(Finding {
-                kind: "token not greater",
-                ops: vec![index(acquire), index(section.acquire)],
-                reason: format!(
-                    "op {} acquired with token {token}, after op {} had with {before}: a token is \
-                     greater than those before it",
-                    index(section.acquire),
-                    index(acquire)
-                ),
-                ..Finding::default()
-            });
+            findings.push(stale_token(
+                calls,
+                (before, acquire),
+                (token, section.acquire),
+            ));
         }
         last_token = Some((token, section.acquire));
     }

@@ -140,6 +140,55 @@ struct Pile<'a, 'h> {
 /// A value that was put in twice.
 struct NotUnique(String);
 
+/// A value was taken that nobody put; `failed` is who tried to.
+fn unput(kind: Kind, value: &Value, op: u64, failed: Option<&Op>) -> Finding {
+    let (put_past, taken) = kind.past();
+    match failed {
+        None => Finding {
+            kind: "value from nowhere",
+            ops: vec![op],
+            reason: format!("{value} was {taken} (op {op}), but nobody {put_past} it"),
+            ..Finding::default()
+        },
+        Some(put) => Finding {
+            kind: "aborted value",
+            ops: vec![op, put.index],
+            reason: format!(
+                "{value} was {taken} (op {op}), but its {} (op {}) failed: it did not happen",
+                put.f, put.index
+            ),
+            ..Finding::default()
+        },
+    }
+}
+
+fn twice(kind: Kind, value: &Value, before: u64, op: u64) -> Finding {
+    let (_, _, object) = kind.names();
+    let (put_past, taken) = kind.past();
+    Finding {
+        kind: "taken twice",
+        ops: vec![before, op],
+        reason: format!(
+            "{value} was {taken} twice (op {before} and op {op}), but {put_past} only once: a \
+             {object} hands out a value once"
+        ),
+        ..Finding::default()
+    }
+}
+
+fn early(kind: Kind, value: &Value, op: u64, put: u64) -> Finding {
+    let (_, taken) = kind.past();
+    Finding {
+        kind: "taken too early",
+        ops: vec![op, put],
+        reason: format!(
+            "{value} was {taken} (op {op}) before its {} (op {put}) was invoked",
+            kind.names().0
+        ),
+        ..Finding::default()
+    }
+}
+
 impl<'a, 'h> Pile<'a, 'h> {
     fn new(
         kind: Kind,
@@ -147,8 +196,8 @@ impl<'a, 'h> Pile<'a, 'h> {
         meter: &mut Meter,
     ) -> Result<Result<(Pile<'a, 'h>, Vec<Finding>), NotUnique>, Exhausted> {
         let calls = &part.calls[..];
-        let (put, take, object) = kind.names();
-        let (put_past, taken) = kind.past();
+        let (put, take, _) = kind.names();
+        let (put_past, _) = kind.past();
         let mut numbers: FxHashMap<&Value, u32> = FxHashMap::default();
         let mut items: Vec<Item> = Vec::new();
         for (i, call) in calls.iter().enumerate().filter(|(_, c)| c.op.f == put) {
@@ -184,50 +233,16 @@ impl<'a, 'h> Pile<'a, 'h> {
                 continue;
             }
             let Some(item) = numbers.get(value).map(|n| &mut items[*n as usize]) else {
-                findings.push(match failed.get(value) {
-                    None => Finding {
-                        kind: "value from nowhere",
-                        ops: vec![op],
-                        reason: format!("{value} was {taken} (op {op}), but nobody {put_past} it"),
-                        ..Finding::default()
-                    },
-                    Some(put) => Finding {
-                        kind: "aborted value",
-                        ops: vec![op, put.index],
-                        reason: format!(
-                            "{value} was {taken} (op {op}), but its {} (op {}) failed: it did not \
-                             happen",
-                            put.f, put.index
-                        ),
-                        ..Finding::default()
-                    },
-                });
+                findings.push(unput(kind, value, op, failed.get(value).copied()));
                 continue;
             };
             let put = &calls[item.put as usize];
             if let Some(before) = item.take.replace(i as u32) {
                 let before = calls[before as usize].op.index;
-                findings.push(Finding {
-                    kind: "taken twice",
-                    ops: vec![before, op],
-                    reason: format!(
-                        "{value} was {taken} twice (op {before} and op {op}), but {put_past} only \
-                         once: a {object} hands out a value once"
-                    ),
-                    ..Finding::default()
-                });
+                findings.push(twice(kind, value, before, op));
             }
             if call.ret < put.call {
-                let put = put.op.index;
-                findings.push(Finding {
-                    kind: "taken too early",
-                    ops: vec![op, put],
-                    reason: format!(
-                        "{value} was {taken} (op {op}) before its {} (op {put}) was invoked",
-                        kind.names().0
-                    ),
-                    ..Finding::default()
-                });
+                findings.push(early(kind, value, op, put.op.index));
             }
         }
         items.sort_by_key(|item| calls[item.put as usize].input);
@@ -273,35 +288,13 @@ impl<'a, 'h> Pile<'a, 'h> {
         events.iter().filter_map(op).collect()
     }
 
-    /// The fewest of the values that have no order, and why. `is_bad` tells it of spans with empty
-    /// takes.
-    fn finding(
-        &self,
-        spans: &[Span],
-        bad: Bad,
-        is_bad: impl Fn(&[Span], &[(u32, u32)]) -> bool,
-        meter: &mut Meter,
-    ) -> Finding {
-        let empties: Vec<(u32, u32)> = bad
-            .empty
-            .map(|i| self.empties()[i as usize])
-            .into_iter()
-            .collect();
-        let is_bad = |kept: &[u32]| {
-            let spans: Vec<Span> = kept.iter().map(|i| spans[*i as usize]).collect();
-            is_bad(&spans, &empties)
-        };
-        let (values, minimal) = shrink(bad.spans, is_bad, meter);
-        let (_, take, object) = self.kind.names();
+    /// Each value with who put and who took it, and whether one of them was never taken. Adds
+    /// their operations to `ops`.
+    fn told(&self, values: &[u32], ops: &mut Vec<u64>) -> (Vec<String>, bool) {
         let (put_past, taken) = self.kind.past();
-        let mut ops = Vec::new();
-        ops.extend(
-            bad.empty
-                .map(|i| self.calls[self.empties[i as usize] as usize].op.index),
-        );
         let mut told = Vec::new();
         let mut stays = false;
-        for i in &values {
+        for i in values {
             let item = &self.items[*i as usize];
             let put = &self.calls[item.put as usize];
             ops.push(put.op.index);
@@ -323,6 +316,36 @@ impl<'a, 'h> Pile<'a, 'h> {
                 }
             }
         }
+        (told, stays)
+    }
+
+    /// The fewest of the values that have no order, and why. `is_bad` tells it of spans with empty
+    /// takes.
+    fn finding(
+        &self,
+        spans: &[Span],
+        bad: Bad,
+        is_bad: impl Fn(&[Span], &[(u32, u32)]) -> bool,
+        meter: &mut Meter,
+    ) -> Finding {
+        let empties: Vec<(u32, u32)> = bad
+            .empty
+            .map(|i| self.empties()[i as usize])
+            .into_iter()
+            .collect();
+        let is_bad = |kept: &[u32]| {
+            let spans: Vec<Span> = kept.iter().map(|i| spans[*i as usize]).collect();
+            is_bad(&spans, &empties)
+        };
+        let (values, minimal) = shrink(bad.spans, is_bad, meter);
+        let (_, take, object) = self.kind.names();
+        let (_, taken) = self.kind.past();
+        let mut ops = Vec::new();
+        ops.extend(
+            bad.empty
+                .map(|i| self.calls[self.empties[i as usize] as usize].op.index),
+        );
+        let (told, stays) = self.told(&values, &mut ops);
         let told = match &told[..] {
             [first, second] if bad.empty.is_none() => format!("{first} and {second}"),
             all => all.join(", "),

@@ -37,54 +37,93 @@ struct Account<'h> {
     taken: Vec<Call<'h>>,
 }
 
-/// The judgement, and the figures.
-pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Exhausted> {
-    let mut accounts = of_failed(part);
-    let mut order: Vec<&Value> = Vec::new();
-    // The last one that found it empty, takes that may have had something, and drains.
-    let (mut drained, mut lost_takes, mut lost_drains) = (None::<u32>, 0, 0);
-    // What precedes one that found it empty, though ranks do not say so.
-    let mut before_empty: FxHashSet<u32> = FxHashSet::default();
-    let awaits = ranks::awaits(&part.follows, part.calls.len());
-    let mut found_empty = |at: usize| {
-        let mut before = search::awaited(&awaits, at as u32);
-        while let Some(op) = before.filter(|op| before_empty.insert(*op)) {
-            before = search::awaited(&awaits, op);
-        }
-        drained = drained.max(Some(part.calls[at].call));
-    };
-    for (at, call) in part.calls.iter().enumerate() {
-        meter.tick(200 * accounts.len() as u64)?;
-        match (call.op.f.as_str(), call.output) {
-            ("enqueue", output) => {
-                let account = accounts.entry(call.input).or_default();
-                order.push(call.input);
-                account.puts.push((at as u32, *call));
-                account.acknowledged += usize::from(output.is_some());
+/// What the calls say of a queue's values.
+struct Queue<'h> {
+    accounts: FxHashMap<&'h Value, Account<'h>>,
+    /// Every value that was put.
+    order: Vec<&'h Value>,
+    /// The last call that found the queue empty.
+    drained: Option<u32>,
+    /// What precedes one that found it empty, though ranks do not say so.
+    before_empty: FxHashSet<u32>,
+    /// Takes that may have had something.
+    lost_takes: usize,
+    lost_drains: usize,
+}
+
+impl<'h> Queue<'h> {
+    /// None, and why, if an answer is not understood.
+    fn read(part: &Part<'h>, meter: &mut Meter) -> Result<Result<Queue<'h>, String>, Exhausted> {
+        let mut accounts = of_failed(part);
+        let mut order: Vec<&Value> = Vec::new();
+        let (mut drained, mut lost_takes, mut lost_drains) = (None::<u32>, 0, 0);
+        let mut before_empty: FxHashSet<u32> = FxHashSet::default();
+        let awaits = ranks::awaits(&part.follows, part.calls.len());
+        let mut found_empty = |at: usize| {
+            let mut before = search::awaited(&awaits, at as u32);
+            while let Some(op) = before.filter(|op| before_empty.insert(*op)) {
+                before = search::awaited(&awaits, op);
             }
-            ("dequeue", None) => lost_takes += 1,
-            (_, None) => lost_drains += 1,
-            ("dequeue", Some(Value::Nil)) => found_empty(at),
-            ("dequeue", Some(value)) => accounts.entry(value).or_default().taken.push(*call),
-            (_, Some(list)) => {
-                found_empty(at);
-                let Some(values) = list.as_list() else {
-                    if !list.is_nil() {
-                        let why = format!("op {} drained {list}, not a list", call.op.index);
-                        let judged = Judged::new(Found::Unknown(why), "undecided");
-                        return Ok((judged, Vec::new()));
+            drained = drained.max(Some(part.calls[at].call));
+        };
+        for (at, call) in part.calls.iter().enumerate() {
+            meter.tick(200 * accounts.len() as u64)?;
+            match (call.op.f.as_str(), call.output) {
+                ("enqueue", output) => {
+                    let account = accounts.entry(call.input).or_default();
+                    order.push(call.input);
+                    account.puts.push((at as u32, *call));
+                    account.acknowledged += usize::from(output.is_some());
+                }
+                ("dequeue", None) => lost_takes += 1,
+                (_, None) => lost_drains += 1,
+                ("dequeue", Some(Value::Nil)) => found_empty(at),
+                ("dequeue", Some(value)) => accounts.entry(value).or_default().taken.push(*call),
+                (_, Some(list)) => {
+                    found_empty(at);
+                    let Some(values) = list.as_list() else {
+                        if !list.is_nil() {
+                            let why = format!("op {} drained {list}, not a list", call.op.index);
+                            return Ok(Err(why));
+                        }
+                        continue;
+                    };
+                    for value in values {
+                        accounts.entry(value).or_default().taken.push(*call);
                     }
-                    continue;
-                };
-                for value in values {
-                    accounts.entry(value).or_default().taken.push(*call);
                 }
             }
         }
+        order.sort_unstable();
+        order.dedup();
+        Ok(Ok(Queue {
+            accounts,
+            order,
+            drained,
+            before_empty,
+            lost_takes,
+            lost_drains,
+        }))
     }
+}
+
+/// The judgement, and the figures.
+pub fn judge(part: &Part, meter: &mut Meter) -> Result<(Judged, Vec<Figure>), Exhausted> {
+    let Queue {
+        accounts,
+        order,
+        drained,
+        before_empty,
+        lost_takes,
+        lost_drains,
+    } = match Queue::read(part, meter)? {
+        Ok(queue) => queue,
+        Err(why) => {
+            let judged = Judged::new(Found::Unknown(why), "undecided");
+            return Ok((judged, Vec::new()));
+        }
+    };
     let mut findings = unexpected(part, &accounts);
-    order.sort_unstable();
-    order.dedup();
     let (mut missing, mut waiting, mut recovered, mut duplicated) = (Vec::new(), 0, 0, 0);
     for value in order {
         let account = &accounts[value];

@@ -43,21 +43,20 @@ struct Object<'h> {
     until: Option<Time>,
 }
 
-pub fn puzzle<'h>(
-    history: &'h History,
-    refutation: &'h Refutation,
-    core: &'h Core,
-    level: usize,
-    meter: &mut Meter,
-) -> Result<Puzzle<'h>, Doubt> {
+fn is_registers(model: Model) -> bool {
+    matches!(model, Model::Register | Model::CasRegister | Model::Kv)
+}
+
+/// Whether a core can be one of this refutation.
+fn fits(refutation: &Refutation, core: &Core) -> Result<(), Doubt> {
     let Refutation {
         model,
         keyed,
-        initial,
         scope,
         ..
     } = refutation;
-    let names = replay::object(*model, initial)?.operations();
+    let stretch = core.stretch.as_ref();
+    let after = stretch.and_then(|stretch| stretch.after.as_ref());
     if core.key.is_some() != *keyed {
         return Err(format!("a core for each key, not {:?}", core.key).into());
     }
@@ -68,6 +67,31 @@ pub fn puzzle<'h>(
                 .into(),
         );
     }
+    if after.is_some() && !is_registers(*model) {
+        return Err(format!(
+            "a {} may hold much at any moment but the first",
+            model.name()
+        )
+        .into());
+    }
+    Ok(())
+}
+
+pub fn puzzle<'h>(
+    history: &'h History,
+    refutation: &'h Refutation,
+    core: &'h Core,
+    level: usize,
+    meter: &mut Meter,
+) -> Result<Puzzle<'h>, Doubt> {
+    let Refutation {
+        model,
+        initial,
+        scope,
+        ..
+    } = refutation;
+    let names = replay::object(*model, initial)?.operations();
+    fits(refutation, core)?;
     let op = |index: &u64| {
         let op = history
             .op(*index)
@@ -80,14 +104,6 @@ pub fn puzzle<'h>(
     };
     let stretch = core.stretch.as_ref();
     let after = stretch.and_then(|stretch| stretch.after.as_ref());
-    let registers = matches!(model, Model::Register | Model::CasRegister | Model::Kv);
-    if after.is_some() && !registers {
-        return Err(format!(
-            "a {} may hold much at any moment but the first",
-            model.name()
-        )
-        .into());
-    }
     let object = Object {
         refutation,
         core,
@@ -119,28 +135,7 @@ pub fn puzzle<'h>(
         scope: *scope,
         related: Vec::new(),
     };
-    match model {
-        _ if registers => {
-            let kept = puzzle.kept.iter().map(|kept| kept.op);
-            match kept
-                .chain(others.iter().copied())
-                .any(|op| op.f == "append")
-            {
-                false => object.registers(&mut puzzle, &others, level, history, meter)?,
-                true => texts::relax(&object, &mut puzzle, &others, meter)?,
-            }
-        }
-        Model::Queue | Model::Stack | Model::PriorityQueue => {
-            object.values(&mut puzzle, &others, meter)?
-        }
-        Model::Set => object.elements(&mut puzzle, &others, level, meter)?,
-        Model::Lock | Model::Semaphore => object.holders(&mut puzzle, &others, level, meter)?,
-        Model::Counter => object.counter(&mut puzzle, &others, meter)?,
-        Model::UniqueIds => {}
-        Model::Append => transactions::lists(&mut puzzle, &others, level, meter)?,
-        Model::RwRegister => transactions::registers(&mut puzzle, &others, initial, level, meter)?,
-        _ => unreachable!("it has no object"),
-    }
+    object.relax(&mut puzzle, &others, level, history, meter)?;
     Ok(puzzle)
 }
 
@@ -185,6 +180,43 @@ impl<'h> Object<'h> {
         within(self.core.key.as_ref(), &op.input).is_ok()
             && self.until.is_none_or(|until| op.call <= until)
             && self.from.is_none_or(|from| op.ret > from)
+    }
+
+    /// Adds what the operations outside of the core may have done, as freely as `level` allows.
+    fn relax(
+        &self,
+        puzzle: &mut Puzzle<'h>,
+        others: &[&'h Op],
+        level: usize,
+        history: &'h History,
+        meter: &mut Meter,
+    ) -> Result<(), Doubt> {
+        match self.refutation.model {
+            model if is_registers(model) => {
+                let kept = puzzle.kept.iter().map(|kept| kept.op);
+                match kept
+                    .chain(others.iter().copied())
+                    .any(|op| op.f == "append")
+                {
+                    false => self.registers(puzzle, others, level, history, meter)?,
+                    true => texts::relax(self, puzzle, others, meter)?,
+                }
+            }
+            Model::Queue | Model::Stack | Model::PriorityQueue => {
+                self.values(puzzle, others, meter)?
+            }
+            Model::Set => self.elements(puzzle, others, level, meter)?,
+            Model::Lock | Model::Semaphore => self.holders(puzzle, others, level, meter)?,
+            Model::Counter => self.counter(puzzle, others, meter)?,
+            Model::UniqueIds => {}
+            Model::Append => transactions::lists(puzzle, others, level, meter)?,
+            Model::RwRegister => {
+                let initial = &self.refutation.initial;
+                transactions::registers(puzzle, others, initial, level, meter)?
+            }
+            _ => unreachable!("it has no object"),
+        }
+        Ok(())
     }
 
     /// Between two operations of the core nothing is written twice that is found only there, so as
@@ -254,26 +286,38 @@ impl<'h> Object<'h> {
             _ => gaps,
         };
         alike_of(puzzle, pieces, most);
-        // A value that nobody finds is no better than one that somebody does.
         if let Some(from) = self.from {
-            for op in history
-                .ops()
-                .iter()
-                .filter(|op| op.call <= from && op.outcome != Outcome::Fail)
-            {
-                let Ok(input) = within(self.core.key.as_ref(), &op.input) else {
-                    continue;
-                };
-                let written = match (op.f.as_str(), input.as_pair()) {
-                    ("cas", Some((_, to))) => to,
-                    ("write" | "put", _) => input,
-                    _ => continue,
-                };
-                if found.remove(written) {
-                    puzzle
-                        .starts
-                        .push(replay::object(self.refutation.model, written)?);
-                }
+            self.starts(puzzle, from, found, history)?;
+        }
+        Ok(())
+    }
+
+    /// What the register may hold where the stretch begins. A value that nobody finds is no better
+    /// than one that somebody does.
+    fn starts(
+        &self,
+        puzzle: &mut Puzzle<'h>,
+        from: Time,
+        mut found: BTreeSet<Value>,
+        history: &'h History,
+    ) -> Result<(), Doubt> {
+        for op in history
+            .ops()
+            .iter()
+            .filter(|op| op.call <= from && op.outcome != Outcome::Fail)
+        {
+            let Ok(input) = within(self.core.key.as_ref(), &op.input) else {
+                continue;
+            };
+            let written = match (op.f.as_str(), input.as_pair()) {
+                ("cas", Some((_, to))) => to,
+                ("write" | "put", _) => input,
+                _ => continue,
+            };
+            if found.remove(written) {
+                puzzle
+                    .starts
+                    .push(replay::object(self.refutation.model, written)?);
             }
         }
         Ok(())

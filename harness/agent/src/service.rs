@@ -11,6 +11,8 @@
 //! Connections count as well as the sockets that listen: a process that closed the latter goes on
 //! answering whoever was connected.
 
+mod diag;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -37,6 +39,16 @@ impl std::fmt::Display for Socket {
             false => write!(f, "has connections at {protocol} port {}", self.port),
         }
     }
+}
+
+/// The sockets that wait for somebody. This costs little, unlike [`sockets`].
+pub fn listening() -> io::Result<Vec<Socket>> {
+    // A kernel without socket diagnostics has tables still.
+    diag::listening().or_else(|_| {
+        let mut all = sockets()?;
+        all.retain(|socket| socket.listens);
+        Ok(all)
+    })
 }
 
 /// Every socket that serves: those that listen, and connections.
@@ -122,11 +134,9 @@ pub fn ports(members: &[Ident]) -> io::Result<BTreeSet<u16>> {
     let mine: BTreeSet<u64> = members.iter().flat_map(|ident| held(ident.pid)).collect();
     let passing = passing();
     let serves = |socket: &Socket| {
-        socket.listens
-            && mine.contains(&socket.inode)
-            && (socket.tcp || !passing.contains(&socket.port))
+        mine.contains(&socket.inode) && (socket.tcp || !passing.contains(&socket.port))
     };
-    let all = sockets()?;
+    let all = listening()?;
     Ok(all.iter().filter(|s| serves(s)).map(|s| s.port).collect())
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+pub use self::claim::Look;
 use crate::error::{Error, Result, doing};
 use crate::fault::dial::Dials;
 use crate::journal::{Journal, Record};
@@ -120,7 +121,7 @@ impl Site {
             self.claimed = Some(Instant::now());
             let names: Vec<String> = self.daemons.keys().cloned().collect();
             for name in names {
-                if let Err(error) = self.claim(&name) {
+                if let Err(error) = self.claim(&name, Look::Listeners) {
                     troubles.push(error.to_string());
                 }
             }

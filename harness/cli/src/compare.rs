@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use workloads::systems::{self, Entry, TimeRule};
 
 use crate::exit::Failure;
-use crate::experiment::{CODES, ExperimentArgs, Question, command_line, conclude};
+use crate::experiment::{Answers, CODES, ExperimentArgs, Question, command_line, conclude};
 use crate::flags;
 use crate::grid::{self, Grid};
 use crate::wanted::{Faults, Wanted};
@@ -66,6 +66,106 @@ struct Side {
 #[derive(Clone, Copy)]
 struct Place(usize);
 
+/// Every question of a comparison: all are asked, and so checked, before anything is run.
+struct Asked {
+    questions: Vec<Question>,
+    seeds: Vec<u64>,
+    /// By the faults' family: where the runs of each side begin.
+    groups: Vec<(String, [Place; 2])>,
+    /// Of a side: where its runs without and with clock faults begin.
+    tests: Vec<(usize, Place, Place)>,
+}
+
+impl Asked {
+    fn new(
+        experiment: &ExperimentArgs,
+        sides: &[Side; 2],
+        families: &[String],
+    ) -> Result<Asked, Failure> {
+        let seeds = experiment.seeds();
+        let many = seeds.len();
+        let mut questions: Vec<Question> = Vec::new();
+        let mut groups: Vec<(String, [Place; 2])> = Vec::new();
+        let mut tests: Vec<(usize, Place, Place)> = Vec::new();
+        for family in families {
+            let places = [0, 1].map(|side| Place(questions.len() + side * many));
+            for side in sides {
+                for seed in &seeds {
+                    let faults = experiment.drawn(family);
+                    questions.push(ask(experiment, side, family, faults, *seed)?);
+                }
+            }
+            same_faults(&questions[places[0].0..], &seeds, family)?;
+            let clocked = questions[places[0].0..]
+                .iter()
+                .any(|q| has_clock(&q.schedule));
+            for (i, with) in places.into_iter().enumerate().filter(|_| clocked) {
+                let without = Place(questions.len());
+                for n in 0..many {
+                    let with = &questions[with.0 + n];
+                    let question = without_clock(experiment, &sides[i], family, with)?;
+                    questions.push(question);
+                }
+                tests.push((i, without, with));
+            }
+            groups.push((family.clone(), places));
+        }
+        Ok(Asked {
+            questions,
+            seeds,
+            groups,
+            tests,
+        })
+    }
+
+    fn comparison(
+        &self,
+        experiment: &ExperimentArgs,
+        sides: &[Side; 2],
+        answers: &Answers,
+    ) -> Comparison {
+        let Asked {
+            questions,
+            seeds,
+            groups,
+            tests,
+        } = self;
+        let many = seeds.len();
+        let arm = |name: &str, place: Place| Arm {
+            name: name.to_string(),
+            trials: answers.trials[place.0..place.0 + many].to_vec(),
+        };
+        Comparison {
+            systems: [0, 1].map(|i| sides[i].label.clone()),
+            asked: experiment.asked(&questions[0].spec),
+            groups: groups
+                .iter()
+                .map(|(family, places)| Group {
+                    name: family.clone(),
+                    arms: [0, 1].map(|i| arm(&sides[i].label, places[i])).to_vec(),
+                })
+                .collect(),
+            clock: tests
+                .iter()
+                .map(|(i, without, with)| {
+                    let family = &questions[with.0].spec.nemesis;
+                    let family = family.as_deref().unwrap_or_default();
+                    let rules = questions[with.0].time_rules.iter();
+                    ClockTest {
+                        system: sides[*i].label.clone(),
+                        without: arm(&name_without_clock(family), *without),
+                        with: arm(family, *with),
+                        rules: rules.map(rule).collect(),
+                    }
+                })
+                .collect(),
+            measures: answers.measures.clone(),
+            command: command_line(),
+            seeds: seeds.clone(),
+        }
+    }
+}
+
 pub fn command(mut args: CompareArgs) -> Result<ExitCode, Failure> {
     let sides = sides(&args)?;
     // What cannot be done to one of them would not be the same for both.
@@ -77,71 +177,9 @@ pub fn command(mut args: CompareArgs) -> Result<ExitCode, Failure> {
     }
     let experiment = &args.experiment;
     experiment.check()?;
-    let families = families(&args.nemesis)?;
-    let seeds = experiment.seeds();
-    let many = seeds.len();
-
-    // Everything is asked, and so checked, before anything is run.
-    let mut questions: Vec<Question> = Vec::new();
-    let mut groups: Vec<(String, [Place; 2])> = Vec::new();
-    let mut tests: Vec<(usize, Place, Place)> = Vec::new();
-    for family in &families {
-        let places = [0, 1].map(|side| Place(questions.len() + side * many));
-        for side in &sides {
-            for seed in &seeds {
-                let faults = experiment.drawn(family);
-                questions.push(ask(experiment, side, family, faults, *seed)?);
-            }
-        }
-        same_faults(&questions[places[0].0..], &seeds, family)?;
-        let clocked = questions[places[0].0..]
-            .iter()
-            .any(|q| has_clock(&q.schedule));
-        for (i, with) in places.into_iter().enumerate().filter(|_| clocked) {
-            let without = Place(questions.len());
-            for n in 0..many {
-                let with = &questions[with.0 + n];
-                let question = without_clock(experiment, &sides[i], family, with)?;
-                questions.push(question);
-            }
-            tests.push((i, without, with));
-        }
-        groups.push((family.clone(), places));
-    }
-
-    let answers = experiment.answer(&questions)?;
-    let arm = |name: &str, place: Place| Arm {
-        name: name.to_string(),
-        trials: answers.trials[place.0..place.0 + many].to_vec(),
-    };
-    let comparison = Comparison {
-        systems: [0, 1].map(|i| sides[i].label.clone()),
-        asked: experiment.asked(&questions[0].spec),
-        groups: groups
-            .iter()
-            .map(|(family, places)| Group {
-                name: family.clone(),
-                arms: [0, 1].map(|i| arm(&sides[i].label, places[i])).to_vec(),
-            })
-            .collect(),
-        clock: tests
-            .iter()
-            .map(|(i, without, with)| {
-                let family = &questions[with.0].spec.nemesis;
-                let family = family.as_deref().unwrap_or_default();
-                let rules = questions[with.0].time_rules.iter();
-                ClockTest {
-                    system: sides[*i].label.clone(),
-                    without: arm(&name_without_clock(family), *without),
-                    with: arm(family, *with),
-                    rules: rules.map(rule).collect(),
-                }
-            })
-            .collect(),
-        measures: answers.measures.clone(),
-        command: command_line(),
-        seeds,
-    };
+    let asked = Asked::new(experiment, &sides, &families(&args.nemesis)?)?;
+    let answers = experiment.answer(&asked.questions)?;
+    let comparison = asked.comparison(experiment, &sides, &answers);
     let output = match experiment.json {
         true => json(&comparison).to_string(),
         false => text(&comparison, &args),

@@ -82,6 +82,60 @@ fn version(value: Stored) -> Option<Version> {
 }
 
 impl<'h> Share<'h> {
+    /// What an answer says of the key that was asked for; none, and a flaw, if it says something
+    /// else.
+    #[inline(always)]
+    fn answer(
+        &mut self,
+        (at, index, role): (u32, u32, Role),
+        key: Stored<'h>,
+        output: Stored<'h>,
+    ) -> Option<Stored<'h>> {
+        let Some((found, answer)) = self.unwrap(output) else {
+            let why = format!("{} is not [key, value]", output.to_value());
+            self.flaw(at, index, role, &why);
+            return None;
+        };
+        if !self.is_of(at, key, found) {
+            let why = "it asks for one key and is answered with another";
+            self.flaw(at, index, role, why);
+            return None;
+        }
+        Some(answer)
+    }
+
+    /// What an operation does, with its values by number; none for a read without an answer and
+    /// for what cannot be understood.
+    #[inline(always)]
+    fn action(
+        &mut self,
+        (at, index, role): (u32, u32, Role),
+        asked: Stored<'h>,
+        answer: Option<(u32, Stored<'h>)>,
+        outcome: Kind,
+    ) -> Option<Action> {
+        Some(match role {
+            Role::Read => {
+                let (ret, answer) = answer?;
+                Action::Read(self.number(at, answer, Place::new(ret, false)))
+            }
+            Role::Write => Action::Write(self.number(at, asked, Place::new(index, false))),
+            Role::Cas => {
+                let Some((from, to)) = asked.as_pair() else {
+                    if outcome != Kind::Fail {
+                        let why = format!("{} is not [from, to]", asked.to_value());
+                        self.flaw(at, index, role, &why);
+                    }
+                    return None;
+                };
+                Action::Cas(
+                    self.number(at, from, Place::new(index, false)),
+                    self.number(at, to, Place::new(index, true)),
+                )
+            }
+        })
+    }
+
     /// The parts of the `nth.0`-th of every `nth.1` keys, which are numbered by first appearance.
     pub fn read(
         registers: &'h Registers,
@@ -123,46 +177,19 @@ impl<'h> Share<'h> {
             };
             let ret = pair.completion().map(|at| rets.row(at));
             let outcome = ret.map_or(Kind::Info, |ret| ret.kind());
-            let answer = match ret {
-                // Whoever only writes may be answered with nothing.
-                Some(ret)
-                    if outcome == Kind::Ok && (role == Role::Read || !ret.value().is_nil()) =>
-                {
-                    let Some((found, answer)) = share.unwrap(ret.value()) else {
-                        let why = format!("{} is not [key, value]", ret.value().to_value());
-                        share.flaw(at, index, role, &why);
-                        continue;
-                    };
-                    if !share.is_of(at, key, found) {
-                        let why = "it asks for one key and is answered with another";
-                        share.flaw(at, index, role, why);
-                        continue;
-                    }
-                    Some((ret, answer))
-                }
-                _ => None,
+            let of = (at, index, role);
+            // Whoever only writes may be answered with nothing.
+            let told = ret
+                .filter(|ret| outcome == Kind::Ok && (role == Role::Read || !ret.value().is_nil()));
+            let answer = match told {
+                Some(ret) => match share.answer(of, key, ret.value()) {
+                    Some(answer) => Some((ret.index(), answer)),
+                    None => continue,
+                },
+                None => None,
             };
-            let action = match (role, answer) {
-                (Role::Read, Some((ret, answer))) => {
-                    Action::Read(share.number(at, answer, Place::new(ret.index(), false)))
-                }
-                (Role::Read, None) => continue,
-                (Role::Write, _) => {
-                    Action::Write(share.number(at, asked, Place::new(index, false)))
-                }
-                (Role::Cas, _) => {
-                    let Some((from, to)) = asked.as_pair() else {
-                        if outcome != Kind::Fail {
-                            let why = format!("{} is not [from, to]", asked.to_value());
-                            share.flaw(at, index, role, &why);
-                        }
-                        continue;
-                    };
-                    Action::Cas(
-                        share.number(at, from, Place::new(index, false)),
-                        share.number(at, to, Place::new(index, true)),
-                    )
-                }
+            let Some(action) = share.action(of, asked, answer, outcome) else {
+                continue;
             };
             let part = &mut share.parts[at as usize];
             let ret = match (outcome, ret) {

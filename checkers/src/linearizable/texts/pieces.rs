@@ -161,14 +161,17 @@ impl<'a> Pieces<'a> {
         writer != NONE && matches!(self.ops[writer as usize].op, Action::Append(_))
     }
 
-    /// Judges what is kept; the others may be at any time, or never.
-    fn judge(&self, kept: &[bool], meter: &mut Meter) -> Result<Option<Judged>, Exhausted> {
-        // What each piece was appended to, and which read shows it.
+    /// What each piece was appended to, and which read shows it; or that reads contradict.
+    fn behind(
+        &self,
+        kept: &[bool],
+        meter: &mut Meter,
+    ) -> Result<Result<Vec<(u32, u32)>, Judged>, Exhausted> {
         let mut from: Vec<(u32, u32)> = vec![(NONE, NONE); self.writers.len()];
         for (i, pieces) in self.read.iter().enumerate().filter(|(i, _)| kept[*i]) {
             let op = i as u32;
             if self.numbers[i] == NONE && matches!(self.ops[i].op, Action::Read(_)) {
-                return Ok(Some(Judged::Wrong("value from nowhere", vec![op])));
+                return Ok(Err(Judged::Wrong("value from nowhere", vec![op])));
             }
             let mut before = INITIAL;
             for (nth, piece) in pieces.iter().enumerate() {
@@ -178,11 +181,11 @@ impl<'a> Pieces<'a> {
                 match self.appends(*piece) {
                     // Whatever is put stands at the beginning.
                     false if nth > 0 => {
-                        return Ok(Some(Judged::Wrong("value from nowhere", vec![op, writer])));
+                        return Ok(Err(Judged::Wrong("value from nowhere", vec![op, writer])));
                     }
                     false => {}
                     true if known != NONE && known != before => {
-                        return Ok(Some(Judged::Wrong(
+                        return Ok(Err(Judged::Wrong(
                             "two texts of one append",
                             vec![op, witness, writer],
                         )));
@@ -193,6 +196,17 @@ impl<'a> Pieces<'a> {
                 before = *piece;
             }
         }
+        Ok(Ok(from))
+    }
+
+    /// The same as operations on a register, those that are kept at their times and the others at
+    /// any time, with the place of each.
+    fn changes(
+        &self,
+        kept: &[bool],
+        from: &[(u32, u32)],
+        meter: &mut Meter,
+    ) -> Result<(Vec<u32>, Vec<Op>), Exhausted> {
         let (mut positions, mut changes): (Vec<u32>, Vec<Op>) = (Vec::new(), Vec::new());
         for relaxed in [true, false] {
             for (i, op) in self
@@ -224,6 +238,16 @@ impl<'a> Pieces<'a> {
                 positions.push(i as u32);
             }
         }
+        Ok((positions, changes))
+    }
+
+    /// Judges what is kept; the others may be at any time, or never.
+    fn judge(&self, kept: &[bool], meter: &mut Meter) -> Result<Option<Judged>, Exhausted> {
+        let from = match self.behind(kept, meter)? {
+            Ok(from) => from,
+            Err(wrong) => return Ok(Some(wrong)),
+        };
+        let (positions, changes) = self.changes(kept, &from, meter)?;
         let found = zones::check(&changes, self.writers.len(), meter)?;
         Ok(match found {
             Err(_) => None,

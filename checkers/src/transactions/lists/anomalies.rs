@@ -19,6 +19,7 @@ impl Lists<'_> {
         self.versions(found, meter)?;
         self.prefixes(found, meter)?;
         self.within(found, meter)?;
+        self.ahead(found, meter)?;
         self.lost(found, meter)?;
         self.dirty_writes(found, meter)?;
         self.lost_updates(found, meter)
@@ -26,110 +27,137 @@ impl Lists<'_> {
 
     /// In the longest reads: what nobody appended, what is there twice, what had failed.
     fn versions(&mut self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
-        for k in 0..self.keys.len() {
-            let key = &self.keys[k];
-            let by = match key.longest_by {
+        for k in 0..self.keys.len() as u32 {
+            let by = match self.keys[k as usize].longest_by {
                 NONE => continue,
                 by => self.op(by),
             };
-            let object = || self.object(k as u32);
-            let (mut broken, mut aborted, mut updated) = (false, NONE, false);
-            for (at, number) in key.order.iter().enumerate() {
-                meter.tick(0)?;
-                let append = &self.appends[*number as usize];
-                let value = || self.shown(*number);
-                if append.ambiguous {
-                    continue;
-                } else if append.position != at as u32 {
-                    broken = true;
-                    let object = object();
-                    let reason = format!("op {by} read {} twice in {object}", value());
-                    found.add(
-                        "duplicate elements",
-                        Class::Broken,
-                        Some(object),
-                        vec![by],
-                        reason,
-                    );
-                } else if append.txn == NONE && append.failed == NONE {
-                    if self.txns.is_anybodys() {
-                        continue;
-                    }
-                    broken = true;
-                    let object = object();
-                    let reason = format!(
-                        "op {by} read {} in {object}, which nobody appended",
-                        value()
-                    );
-                    found.add(
-                        "element from nowhere",
-                        Class::Broken,
-                        Some(object),
-                        vec![by],
-                        reason,
-                    );
-                } else if append.txn == NONE {
-                    aborted = *number;
-                    let (object, failed) = (object(), u64::from(append.failed));
-                    let reason = format!(
-                        "op {by} read {} in {object}, but op {failed}, which appended it, had failed",
-                        value()
-                    );
-                    found.add(
-                        "G1a",
-                        Class::DirtyRead,
-                        Some(object),
-                        vec![by, failed],
-                        reason,
-                    );
-                } else if aborted != NONE && !updated {
-                    updated = true;
-                    let (object, writer) = (object(), self.op(append.txn));
-                    let failed = self.appends[aborted as usize].failed.into();
-                    let reason = format!(
-                        "op {writer} appended {} to {object} behind {}, although op {failed}, which appended that, had failed",
-                        value(),
-                        self.shown(aborted)
-                    );
-                    found.add(
-                        "dirty update",
-                        Class::DirtyRead,
-                        Some(object),
-                        vec![writer, failed, by],
-                        reason,
-                    );
-                }
-            }
-            // Appends of one transaction stand in the order in which it made them, and none is left
-            // out.
-            for number in &key.standing {
-                meter.tick(0)?;
-                let append = &self.appends[*number as usize];
-                let Some(before) = self.appends.get(append.before as usize) else {
-                    continue;
-                };
-                if before.position >= append.position {
-                    broken = true;
-                    // One that nobody knows of may have been undone.
-                    let class = match self.txns.rets[append.txn as usize] {
-                        Time::MAX => Class::DirtyRead,
-                        _ => Class::Broken,
-                    };
-                    let (object, writer) = (object(), self.op(append.txn));
-                    let (first, second) = (self.shown(append.before), self.shown(*number));
-                    let how = match before.position {
-                        NONE => "without the other",
-                        _ => "the other way round",
-                    };
-                    let reason = format!(
-                        "op {writer} appended {first} to {object} before {second}, but op {by} read {second} {how}"
-                    );
-                    found.add("internal", class, Some(object), vec![writer, by], reason);
-                }
-            }
-            self.keys[k].broken |= broken;
+            let wrong = self.longest(k, by, found, meter)?;
+            let misplaced = self.misplaced(k, by, found, meter)?;
+            self.keys[k as usize].broken |= wrong || misplaced;
         }
         Ok(())
+    }
+
+    /// Elements that should not stand in a key's list, as op `by` read it. Whether its order cannot
+    /// be relied on.
+    fn longest(
+        &self,
+        k: u32,
+        by: u64,
+        found: &mut Findings,
+        meter: &mut Meter,
+    ) -> Result<bool, Exhausted> {
+        let key = &self.keys[k as usize];
+        let object = || self.object(k);
+        let (mut broken, mut aborted, mut updated) = (false, NONE, false);
+        for (at, number) in key.order.iter().enumerate() {
+            meter.tick(0)?;
+            let append = &self.appends[*number as usize];
+            let value = || self.shown(*number);
+            if append.ambiguous {
+                continue;
+            } else if append.position != at as u32 {
+                broken = true;
+                let object = object();
+                let reason = format!("op {by} read {} twice in {object}", value());
+                found.add(
+                    "duplicate elements",
+                    Class::Broken,
+                    Some(object),
+                    vec![by],
+                    reason,
+                );
+            } else if append.txn == NONE && append.failed == NONE {
+                if self.txns.is_anybodys() {
+                    continue;
+                }
+                broken = true;
+                let object = object();
+                let reason = format!(
+                    "op {by} read {} in {object}, which nobody appended",
+                    value()
+                );
+                found.add(
+                    "element from nowhere",
+                    Class::Broken,
+                    Some(object),
+                    vec![by],
+                    reason,
+                );
+            } else if append.txn == NONE {
+                aborted = *number;
+                let (object, failed) = (object(), u64::from(append.failed));
+                let reason = format!(
+                    "op {by} read {} in {object}, but op {failed}, which appended it, had failed",
+                    value()
+                );
+                found.add(
+                    "G1a",
+                    Class::DirtyRead,
+                    Some(object),
+                    vec![by, failed],
+                    reason,
+                );
+            } else if aborted != NONE && !updated {
+                updated = true;
+                let (object, writer) = (object(), self.op(append.txn));
+                let failed = self.appends[aborted as usize].failed.into();
+                let reason = format!(
+                    "op {writer} appended {} to {object} behind {}, although op {failed}, which appended that, had failed",
+                    value(),
+                    self.shown(aborted)
+                );
+                found.add(
+                    "dirty update",
+                    Class::DirtyRead,
+                    Some(object),
+                    vec![writer, failed, by],
+                    reason,
+                );
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Appends of one transaction stand in the order in which it made them, and none is left out.
+    /// Whether some do not.
+    fn misplaced(
+        &self,
+        k: u32,
+        by: u64,
+        found: &mut Findings,
+        meter: &mut Meter,
+    ) -> Result<bool, Exhausted> {
+        let key = &self.keys[k as usize];
+        let object = || self.object(k);
+        let mut broken = false;
+        for number in &key.standing {
+            meter.tick(0)?;
+            let append = &self.appends[*number as usize];
+            let Some(before) = self.appends.get(append.before as usize) else {
+                continue;
+            };
+            if before.position >= append.position {
+                broken = true;
+                // One that nobody knows of may have been undone.
+                let class = match self.txns.rets[append.txn as usize] {
+                    Time::MAX => Class::DirtyRead,
+                    _ => Class::Broken,
+                };
+                let (object, writer) = (object(), self.op(append.txn));
+                let (first, second) = (self.shown(append.before), self.shown(*number));
+                let how = match before.position {
+                    NONE => "without the other",
+                    _ => "the other way round",
+                };
+                let reason = format!(
+                    "op {writer} appended {first} to {object} before {second}, but op {by} read {second} {how}"
+                );
+                found.add("internal", class, Some(object), vec![writer, by], reason);
+            }
+        }
+        Ok(broken)
     }
 
     /// Every other read must be a prefix of the longest, and end where a transaction ended.
@@ -273,8 +301,6 @@ impl Lists<'_> {
             end: Option<u32>,
         }
         let mut views: Scratch<View> = Scratch::new(self.keys.len());
-        // The first position of what is appended later.
-        let mut later: Scratch<Option<u32>> = Scratch::new(self.keys.len());
         for txn in 0..self.txns.len() as u32 {
             let range = self.txns.range(txn);
             if range.len() < 2 {
@@ -317,7 +343,18 @@ impl Lists<'_> {
                     found.add("internal", Class::Broken, Some(object), vec![op], reason);
                 }
             }
-            // And nothing of what it appends only later.
+        }
+        Ok(())
+    }
+
+    /// No transaction reads what it appends only later.
+    fn ahead(&self, found: &mut Findings, meter: &mut Meter) -> Result<(), Exhausted> {
+        // The first position of what is appended later.
+        let mut later: Scratch<Option<u32>> = Scratch::new(self.keys.len());
+        for txn in 0..self.txns.len() as u32 {
+            if self.txns.range(txn).len() < 2 {
+                continue;
+            }
             for at in self.txns.range(txn).rev() {
                 meter.tick(0)?;
                 match self.micros[at] {

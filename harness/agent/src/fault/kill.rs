@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::error::Result;
 use crate::mechanism::{Mechanism, anothers};
 use crate::protocol::{Evidence, Fault};
-use crate::site::{Site, TAKES_HOLD, wait_until};
+use crate::site::{Look, Site, TAKES_HOLD, wait_until};
 use crate::tree;
 
 /// How long it may take until it shows who a daemon that ended at once has left behind.
@@ -51,7 +51,7 @@ impl Mechanism for Kill {
 /// Kills until nobody of the tree is left, nor anybody who serves in its place. Evidence: `/proc`
 /// knows none of them any more, and nobody is at the daemon's ports.
 fn inject(site: &mut Site, name: &str) -> Result<Evidence> {
-    let (before, mut evidence) = site.claim(name)?;
+    let (before, mut evidence) = site.claim(name, Look::All)?;
     if before.is_empty() {
         let status = &site.daemon(name)?.status;
         return Ok(Evidence {
@@ -76,7 +76,7 @@ fn inject(site: &mut Site, name: &str) -> Result<Evidence> {
 fn kill_all(site: &mut Site, name: &str, evidence: &mut Vec<String>) -> Result<bool> {
     let mut seen = BTreeSet::new();
     let dead = wait_until(TAKES_HOLD, || {
-        let (found, why) = site.claim(name)?;
+        let (found, why) = site.claim(name, Look::All)?;
         let fresh = why.into_iter().filter(|line| !evidence.contains(line));
         let fresh: Vec<String> = fresh.collect();
         evidence.extend(fresh);
@@ -100,7 +100,7 @@ fn kill_all(site: &mut Site, name: &str, evidence: &mut Vec<String>) -> Result<b
 fn put_itself_away(site: &mut Site, name: &str) -> Result<Option<tree::Ident>> {
     let mut found = None;
     wait_until(SHOWS, || {
-        found = site.claim(name)?.0.first().copied();
+        found = site.claim(name, Look::Listeners)?.0.first().copied();
         Ok(found.is_some())
     })?;
     Ok(found)
@@ -108,7 +108,7 @@ fn put_itself_away(site: &mut Site, name: &str) -> Result<Option<tree::Ident>> {
 
 /// Who lives although the daemon was killed.
 fn risen(site: &mut Site, name: &str) -> Result<Vec<String>> {
-    let (members, mut lines) = site.claim(name)?;
+    let (members, mut lines) = site.claim(name, Look::All)?;
     lines.extend(
         members
             .iter()
@@ -123,7 +123,7 @@ fn risen(site: &mut Site, name: &str) -> Result<Vec<String>> {
 
 /// Whether nobody is at the daemon's ports.
 fn silence(site: &mut Site, name: &str) -> Result<(bool, Vec<String>)> {
-    let served = site.served(name)?;
+    let served = site.served(name, Look::All)?;
     let mut lines: Vec<String> = served
         .by
         .iter()

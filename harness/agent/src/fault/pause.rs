@@ -10,7 +10,7 @@ use crate::journal::Left;
 use crate::mechanism::{Mechanism, anothers};
 use crate::nursery::Nursery;
 use crate::protocol::{Evidence, Fault};
-use crate::site::Site;
+use crate::site::{Look, Site};
 use crate::tree::{self, Ident};
 
 pub(crate) struct Pause;
@@ -65,7 +65,7 @@ pub(crate) fn recover(left: &Left, _: &Arc<Nursery>) -> Result<Vec<String>> {
 /// Stops the tree, and whoever serves in its place. Evidence: `/proc` says of every thread that it
 /// is stopped, and of whoever is at the daemon's ports.
 pub(crate) fn inject(site: &mut Site, name: &str) -> Result<Evidence> {
-    let (members, _) = site.claim(name)?;
+    let (members, _) = site.claim(name, Look::All)?;
     let others_doing = {
         let ours = &site.daemon(name)?.stopped;
         let stopped = |ident: &Ident| tree::stopped(*ident) == Some(true) && !ours.contains(ident);
@@ -104,7 +104,7 @@ pub(crate) fn inject(site: &mut Site, name: &str) -> Result<Evidence> {
 
 /// Whether everybody at the daemon's ports is stopped. What was seen otherwise.
 fn stopped_service(site: &mut Site, name: &str) -> Result<(bool, Vec<String>)> {
-    let served = site.served(name)?;
+    let served = site.served(name, Look::All)?;
     let runs = |who: &Ident| tree::stopped(*who) == Some(false);
     let mut lines: Vec<String> = served
         .by
@@ -154,7 +154,7 @@ fn heal(site: &mut Site, name: &str) -> Result<Evidence> {
 /// Who runs although the daemon is to be stopped: somebody may have let it go on, or have come
 /// since.
 fn awake(site: &mut Site, name: &str) -> Result<Vec<String>> {
-    let (members, _) = site.claim(name)?;
+    let (members, _) = site.claim(name, Look::All)?;
     let mut lines = Vec::new();
     let running = members
         .iter()

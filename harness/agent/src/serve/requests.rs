@@ -14,7 +14,7 @@ use crate::error::{Error, Result, doing};
 use crate::files;
 use crate::probe;
 use crate::protocol::{self, Hello, Line, Request, State};
-use crate::site::wait_until;
+use crate::site::{Look, wait_until};
 use crate::supervise;
 
 impl Agent {
@@ -136,7 +136,7 @@ impl Agent {
         };
         wait_until(VANISH, told)?;
         let mut ledger = self.ledger();
-        ledger.site.claim(name)?;
+        ledger.site.claim(name, Look::Listeners)?;
         ledger.site.daemon(name)?.state()
     }
 

@@ -12,6 +12,15 @@ use crate::service::{self, Socket};
 use crate::site::Site;
 use crate::tree::{self, Ident, Process};
 
+/// Which sockets are looked at to find who serves for a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Those that listen: it costs little, so it is done again and again.
+    Listeners,
+    /// Connections too, as long as somebody answers at them.
+    All,
+}
+
 /// What there is at a daemon's ports.
 #[derive(Debug, Default)]
 pub struct Served {
@@ -24,13 +33,13 @@ pub struct Served {
 impl Site {
     /// The daemon's living processes, those that left its tree included; and of each of the latter
     /// why it counts.
-    pub fn claim(&mut self, name: &str) -> Result<(Vec<Ident>, Vec<String>)> {
+    pub fn claim(&mut self, name: &str, look: Look) -> Result<(Vec<Ident>, Vec<String>)> {
         let read = || io("list", Path::new("/proc"));
         let members = self.daemon(name)?.members()?;
         let listening = service::ports(&members).map_err(read())?;
         self.daemon(name)?.seen_ports.extend(listening);
         let mine: BTreeSet<Ident> = members.iter().copied().collect();
-        let served = self.served(name)?.by;
+        let served = self.served(name, look)?.by;
         let sole = self.sole_owner_of_the_node();
         let mut found: BTreeMap<Ident, String> = BTreeMap::new();
         if sole || !served.iter().all(|(_, ident)| mine.contains(ident)) {
@@ -65,10 +74,14 @@ impl Site {
     }
 
     /// Who is at the daemon's ports.
-    pub fn served(&mut self, name: &str) -> Result<Served> {
+    pub fn served(&mut self, name: &str, look: Look) -> Result<Served> {
         let read = || io("read", Path::new("/proc/net"));
         let ports = self.daemon(name)?.ports();
-        let all = service::sockets().map_err(read())?;
+        let all = match look {
+            Look::Listeners => service::listening(),
+            Look::All => service::sockets(),
+        };
+        let all = all.map_err(read())?;
         let there: Vec<Socket> = all
             .into_iter()
             .filter(|socket| ports.contains(&socket.port) && socket.inode != 0)

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::error::{Error, Result};
 use crate::journal::Record;
 use crate::protocol::Fault;
-use crate::site::{Site, TAKES_HOLD, failpoint, wait_until};
+use crate::site::{Look, Site, TAKES_HOLD, failpoint, wait_until};
 use crate::tree::{self, Ident};
 
 impl Site {
@@ -31,7 +31,7 @@ impl Site {
         let mut sent = false;
         let mut claimed = Vec::new();
         wait_until(TAKES_HOLD, || {
-            let (members, why) = self.claim(name)?;
+            let (members, why) = self.claim(name, Look::All)?;
             claimed = why;
             let daemon = self.daemon(name)?;
             let fresh: Vec<Ident> = members

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::fault::dial::lock;
 use crate::journal::Record;
 use crate::protocol::{Daemon, Fault, Started};
-use crate::site::{Event, Site};
+use crate::site::{Event, Look, Site};
 use crate::supervise::{self, Supervised};
 use crate::tree::{self, Ident, Tree};
 use crate::vdso::{self, ClockError, Shift};
@@ -97,7 +97,7 @@ impl Site {
     pub fn terminate(&mut self, name: &str) -> Result<()> {
         let daemon = self.daemon(name)?;
         daemon.wanted = false;
-        let claimed = self.claim(name);
+        let claimed = self.claim(name, Look::All);
         self.daemon(name)?.signal(Signal::TERM)?;
         claimed.map(|_| ())
     }

@@ -56,33 +56,16 @@ pub fn support() -> Result<Layout> {
     })
 }
 
-/// Works out payload and jumps for an unpatched image at address `base`. The error is half a
-/// sentence.
-pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
-    let at = image.end().next_multiple_of(payload::ALIGN);
-    let free_len = image.bytes.len().saturating_sub(at);
-    let mut payload = payload::code();
-    if free_len < payload.len() {
-        return Err(format!(
-            "{} bytes are free at its end, {} are needed",
-            free_len,
-            payload.len()
-        ));
-    }
-    let targets = payload::targets();
-    let functions: Vec<&Function> = targets
-        .iter()
-        .map(|target| {
-            image
-                .function(target.names)
-                .ok_or_else(|| format!("it has no {}", target.names[0]))
-        })
-        .collect::<Result<_, _>>()?;
-    let body = |function: &Function| &image.bytes[function.at..function.at + function.len];
+fn body<'i>(image: &'i Image, function: &Function) -> &'i [u8] {
+    &image.bytes[function.at..function.at + function.len]
+}
+
+/// Where a jump into the payload replaces the head of each function.
+fn jumps(image: &Image, functions: &[&Function]) -> Result<Vec<Jump>, String> {
     let jumps: Vec<Jump> = functions
         .iter()
         .map(|function| {
-            let head = relocate::head(body(function));
+            let head = relocate::head(body(image, function));
             let start = function.at + head.at;
             let displaced = image
                 .bytes
@@ -106,22 +89,26 @@ pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
             short.name, short.len
         ));
     }
+    Ok(jumps)
+}
 
+/// What the hooks call for the unshifted time: the function's displaced head, if it can be moved
+/// from `base` to behind `at`, and a system call if not.
+fn original(image: &Image, original: &Function, base: u64, at: usize) -> (Vec<u8>, Route) {
     // Only the first function is called by the hooks. The others could be called by it, or jump to
     // its head, which would shift a time twice: so their code is looked through as well.
-    let original = functions[0];
     let others = image
         .functions
         .iter()
         .filter(|function| function.at != original.at);
     let moved = relocate::relocate(
-        body(original),
+        body(image, original),
         base + original.at as u64,
-        relocate::head(body(original)),
+        relocate::head(body(image, original)),
         base + (at + payload::original_at()) as u64,
-        others.map(|function| (body(function), base + function.at as u64)),
+        others.map(|function| (body(image, function), base + function.at as u64)),
     );
-    let (bytes, route) = match moved {
+    match moved {
         Ok(moved) if moved.bytes.len() <= payload::ORIGINAL_LEN => (moved.bytes, Route::Trampoline),
         Ok(_) => (
             relocate::system_call(),
@@ -130,7 +117,33 @@ pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
             },
         ),
         Err(reason) => (relocate::system_call(), Route::SystemCall { reason }),
-    };
+    }
+}
+
+/// Works out payload and jumps for an unpatched image at address `base`. The error is half a
+/// sentence.
+pub(super) fn plan(image: &Image, base: u64) -> Result<Plan, String> {
+    let at = image.end().next_multiple_of(payload::ALIGN);
+    let free_len = image.bytes.len().saturating_sub(at);
+    let mut payload = payload::code();
+    if free_len < payload.len() {
+        return Err(format!(
+            "{} bytes are free at its end, {} are needed",
+            free_len,
+            payload.len()
+        ));
+    }
+    let targets = payload::targets();
+    let functions: Vec<&Function> = targets
+        .iter()
+        .map(|target| {
+            image
+                .function(target.names)
+                .ok_or_else(|| format!("it has no {}", target.names[0]))
+        })
+        .collect::<Result<_, _>>()?;
+    let jumps = jumps(image, &functions)?;
+    let (bytes, route) = original(image, functions[0], base, at);
     payload[payload::original_at()..][..bytes.len()].copy_from_slice(&bytes);
     let header = Header {
         version: payload::VERSION,

@@ -21,37 +21,7 @@ const TABLES: &[(&str, &str)] = &[
 ];
 
 /// Functions that are still to be split.
-const LONG: &[(&str, &str)] = &[
-    ("checkers/src/agreement.rs", "judge"),
-    ("checkers/src/agreement/ballots.rs", "judge"),
-    ("checkers/src/agreement/commands.rs", "judge"),
-    ("checkers/src/chain/depth.rs", "at"),
-    ("checkers/src/chain/eventual.rs", "eventual"),
-    ("checkers/src/chain/tell.rs", "judge_confirmed"),
-    ("checkers/src/chain/tree.rs", "new"),
-    ("checkers/src/chain/validity.rs", "transactions"),
-    ("checkers/src/linearizable/parts/share.rs", "read"),
-    ("checkers/src/linearizable/search.rs", "after"),
-    ("checkers/src/linearizable/texts/pieces.rs", "judge"),
-    ("checkers/src/objects.rs", "judge"),
-    ("checkers/src/objects/elements.rs", "judge"),
-    ("checkers/src/objects/lease.rs", "judge"),
-    ("checkers/src/objects/lock.rs", "sections"),
-    ("checkers/src/objects/pile.rs", "finding"),
-    ("checkers/src/objects/pile.rs", "new"),
-    ("checkers/src/objects/total.rs", "judge"),
-    ("checkers/src/recovery.rs", "check"),
-    ("checkers/src/refutation/relaxed.rs", "puzzle"),
-    ("checkers/src/refutation/relaxed.rs", "registers"),
-    ("checkers/src/set.rs", "judge"),
-    ("checkers/src/transactions/lists/anomalies.rs", "versions"),
-    ("checkers/src/transactions/lists/anomalies.rs", "within"),
-    ("harness/agent/src/vdso/plan.rs", "plan"),
-    ("harness/cli/src/compare.rs", "command"),
-    ("harness/history/src/foreign/operations.rs", "operation"),
-    ("harness/src/cluster/ssh/pump.rs", "carry"),
-    ("workloads/nodes/paxos-kv/src/core/mod.rs", "new"),
-];
+const LONG: &[(&str, &str)] = &[("workloads/nodes/paxos-kv/src/core/mod.rs", "new")];
 
 /// Files that are still to be split.
 const LARGE: &[&str] = &[

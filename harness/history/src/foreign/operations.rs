@@ -7,7 +7,7 @@ use super::{kind_of, wrong};
 use crate::edn::{Next, Reader, Wrong};
 use crate::jsonl::{Loaded, ReadError};
 use crate::sort::sort_within;
-use crate::word::{Arena, Word};
+use crate::word::{Arena, Stored, Word};
 use crate::{Exhausted, Kind, Process};
 
 pub fn read(text: &str, mut events: Events) -> Result<Loaded, ReadError> {
@@ -201,24 +201,7 @@ impl Operations {
         if ret.is_some_and(|ret| ret < call) {
             return Err("it returns before it is called".into());
         }
-        let status = arena.get(word(Field::Status));
-        let kind = match (status.as_text(), ret) {
-            (None, _) if !status.is_nil() => {
-                let status = status.to_value();
-                return Err(format!("status: {status} is not ok, fail or info"));
-            }
-            (None, Some(_)) => Kind::Ok,
-            (None, None) => Kind::Info,
-            (Some(status), ret) => match (kind_of(&status), ret) {
-                (None | Some(Kind::Invoke), _) => {
-                    return Err(format!("status: {status:?} is not ok, fail or info"));
-                }
-                (Some(Kind::Ok | Kind::Fail), None) => {
-                    return Err(format!("status: {status} needs a return"));
-                }
-                (Some(kind), _) => kind,
-            },
-        };
+        let kind = kind(arena.get(word(Field::Status)), ret)?;
         let is_read = matches!(self.names[f].as_str(), "read" | "get" | "dequeue" | "pop");
         let value = word(Field::Value);
         let (input, output) = match is_read {
@@ -246,24 +229,7 @@ impl Operations {
             }
             false => (keyed(input), keyed(answered)),
         };
-        let process = arena.get(word(Field::Process));
-        let process = match (process.as_int(), process.as_text()) {
-            _ if process.is_nil() => None,
-            (Some(n), _) if n >= 0 => Some((Who::Number(n as u64), None)),
-            (_, Some(name)) => Some((Who::Nobody, Some(name.to_string()))),
-            _ => Some((Who::Nobody, Some(process.to_value().to_string()))),
-        };
-        let process = process.and_then(|(number, name)| {
-            let who = name.as_deref().map_or(number, Who::of);
-            match events.process(who) {
-                Process::Client(n) => Some(n),
-                // Its events are no operations; here it is one more that has a name.
-                Process::Nemesis => match events.process(Who::Named("nemesis")) {
-                    Process::Client(n) => Some(n),
-                    Process::Nemesis => None,
-                },
-            }
-        });
+        let process = process(word(Field::Process), events);
         Ok(Operation {
             process,
             call,
@@ -424,4 +390,44 @@ fn moments(operations: &[Operation], events: &mut Events) -> Result<Vec<Moment>,
     let sorted = sort_within(&mut moments, key, meter);
     sorted.map_err(|why| events.exhausted(why))?;
     Ok(moments)
+}
+
+/// The outcome: as it is stated, or as the return shows it.
+fn kind(status: Stored, ret: Option<u64>) -> Result<Kind, String> {
+    match (status.as_text(), ret) {
+        (None, _) if !status.is_nil() => Err(format!(
+            "status: {} is not ok, fail or info",
+            status.to_value()
+        )),
+        (None, Some(_)) => Ok(Kind::Ok),
+        (None, None) => Ok(Kind::Info),
+        (Some(status), ret) => match (kind_of(&status), ret) {
+            (None | Some(Kind::Invoke), _) => {
+                Err(format!("status: {status:?} is not ok, fail or info"))
+            }
+            (Some(Kind::Ok | Kind::Fail), None) => Err(format!("status: {status} needs a return")),
+            (Some(kind), _) => Ok(kind),
+        },
+    }
+}
+
+/// The number of a process that has one, or a name.
+fn process(word: Word, events: &mut Events) -> Option<u64> {
+    let process = events.chunk.arena.get(word);
+    let process = match (process.as_int(), process.as_text()) {
+        _ if process.is_nil() => None,
+        (Some(n), _) if n >= 0 => Some((Who::Number(n as u64), None)),
+        (_, Some(name)) => Some((Who::Nobody, Some(name.to_string()))),
+        _ => Some((Who::Nobody, Some(process.to_value().to_string()))),
+    };
+    let (number, name) = process?;
+    let who = name.as_deref().map_or(number, Who::of);
+    match events.process(who) {
+        Process::Client(n) => Some(n),
+        // Its events are no operations; here it is one more that has a name.
+        Process::Nemesis => match events.process(Who::Named("nemesis")) {
+            Process::Client(n) => Some(n),
+            Process::Nemesis => None,
+        },
+    }
 }

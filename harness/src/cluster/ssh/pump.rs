@@ -95,6 +95,29 @@ impl Parcel {
     }
 }
 
+/// Writes down what the agent has said on its standard error, as far as there is `room`. Whether
+/// it said anything.
+fn errors(
+    channel: &mut Channel,
+    piece: &mut [u8],
+    log: &mut File,
+    room: &mut usize,
+) -> io::Result<bool> {
+    match channel.stderr().read(piece) {
+        Ok(count) => {
+            // A log that cannot be written is no reason to lose the node.
+            let _ = log.write_all(&piece[..count.min(*room)]);
+            if count > *room && *room > 0 {
+                let _ = log.write_all(b"\n[what follows is left out]\n");
+            }
+            *room = room.saturating_sub(count);
+            Ok(count > 0)
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 fn carry(link: &Link, channel: &mut Channel, local: &UnixStream, mut log: File) -> End {
     let lost = |e: io::Error| format!("the SSH connection is lost: {e}");
     let mut piece = vec![0; PIECE];
@@ -116,19 +139,7 @@ fn carry(link: &Link, channel: &mut Channel, local: &UnixStream, mut log: File) 
                 Err(e) => return Err(lost(e)),
             }
         }
-        match channel.stderr().read(&mut piece) {
-            Ok(count) => {
-                moved |= count > 0;
-                // A log that cannot be written is no reason to lose the node.
-                let _ = log.write_all(&piece[..count.min(room)]);
-                if count > room && room > 0 {
-                    let _ = log.write_all(b"\n[what follows is left out]\n");
-                }
-                room = room.saturating_sub(count);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(lost(e)),
-        }
+        moved |= errors(channel, &mut piece, &mut log, &mut room).map_err(lost)?;
         if moved {
             heard = Instant::now();
         }
