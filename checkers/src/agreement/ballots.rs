@@ -143,6 +143,7 @@ pub fn judge(
     meter: &mut Meter,
 ) -> Result<usize, Exhausted> {
     let mut promises = 0;
+    let blank = nothing_is_restored(&recorded.traces);
     for trace in &recorded.traces {
         let node = trace.node;
         let mut promised: Option<&Ballot> = None;
@@ -167,14 +168,23 @@ pub fn judge(
                     if let (Some(before), Some(restored)) = (promised, restored)
                         && restored < before
                     {
-                        add(
-                            "promise forgotten",
-                            format!(
-                                "{node} had promised {} and came back at {at} knowing only {}",
-                                show(before),
-                                show(restored)
+                        let had = format!("{node} had promised {}", show(before));
+                        match blank {
+                            true => add(
+                                "no promise restored",
+                                format!(
+                                    "{had} and came back at {at} knowing of none, as did every node that \
+                                     came back, however long ago it had promised"
+                                ),
                             ),
-                        );
+                            false => add(
+                                "promise forgotten",
+                                format!(
+                                    "{had} and came back at {at} knowing only {}",
+                                    show(restored)
+                                ),
+                            ),
+                        }
                         // Said once: what follows is measured by what it remembers.
                         promised = Some(restored);
                     }
@@ -225,4 +235,36 @@ pub fn judge(
         }
     }
     Ok(promises)
+}
+
+/// From a promise to the node's return: what is written in the background is on the disk by then,
+/// although the node may have been down for some of it.
+const WRITTEN_BY_THEN_NS: i64 = 25_000_000_000;
+
+/// Whether no node that had promised came back with any promise, however long ago it had promised:
+/// then promises are not lost when they are young, but never restored.
+fn nothing_is_restored(traces: &[Trace]) -> bool {
+    let mut oldest_ns = 0;
+    for trace in traces {
+        let mut first = None;
+        for event in &trace.events {
+            match &event.what {
+                What::Promise(_) | What::Accept { .. } => first = first.or(Some(event.t_ns)),
+                What::Start {
+                    promised: Some((round, proposer)),
+                    ..
+                } => {
+                    let Some(promised_ns) = first.take() else {
+                        continue;
+                    };
+                    if *round > 0 || !proposer.is_empty() {
+                        return false;
+                    }
+                    oldest_ns = oldest_ns.max(event.t_ns - promised_ns);
+                }
+                _ => {}
+            }
+        }
+    }
+    oldest_ns >= WRITTEN_BY_THEN_NS
 }
