@@ -21,6 +21,7 @@ mod bank;
 mod cas_register;
 mod kv;
 mod ledger;
+mod recipes;
 mod register;
 mod registers;
 mod set;
