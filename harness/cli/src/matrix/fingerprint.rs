@@ -106,6 +106,8 @@ const CAUSES: &[&str] = &[
     "work not proven",
     "time not past the median",
     "left for less work",
+    "left for equal work",
+    "transaction given up",
     "decided without a quorum",
     "chosen value replaced",
     "applied twice",

@@ -109,6 +109,13 @@ pub enum Flaw {
     /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is
     /// applied, as the last rule of Raft's InstallSnapshot says for its log.
     OlderSnapshotInstalls,
+    /// Whoever loses its ballot to another node stands again at once, in a higher one, and asks
+    /// nobody first. Two such nodes depose one another for ever: the livelock of "Paxos Made
+    /// Simple", section 2.4.
+    DuellingLeaders,
+    /// The index of what was applied is saved and the state is not, so a node that was killed
+    /// leaves commands out. As in etcd 3.5.0 to 3.5.2.
+    IndexAheadOfState,
 }
 
 /// What a person or a harness should know to bring a flaw to light. Printed by `paxos-kv flaws`.
@@ -125,13 +132,13 @@ pub struct Entry {
     /// Other flags of this program that make it likely to be seen, without the dashes.
     pub params: BTreeMap<&'static str, &'static str>,
     /// What shows it: `linearizability`, `ballots` (the trace's promises never sink), `agreement`
-    /// (decided logs).
+    /// (decided logs), `leases` (of the trace), `recovery` (after the heal all nodes serve).
     pub evidence: &'static [&'static str],
 }
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 30] = [
+    pub const ALL: [Flaw; 32] = [
         Flaw::StaleReadLeader,
         Flaw::StaleReadFollower,
         Flaw::WallClockLease,
@@ -162,6 +169,8 @@ impl Flaw {
         Flaw::TornRange,
         Flaw::SessionsNotInSnapshot,
         Flaw::OlderSnapshotInstalls,
+        Flaw::DuellingLeaders,
+        Flaw::IndexAheadOfState,
     ];
 
     /// The catalogue's entry.
@@ -387,7 +396,7 @@ impl Flaw {
                 "the log is cut when a snapshot is begun, not when it is on the disk",
                 "kill",
                 None,
-                &[("snapshot-every", "20")],
+                &[("snapshot-every", "2")],
                 &["ballots", "agreement", "linearizability"],
             ),
             Flaw::TornRange => (
@@ -403,7 +412,7 @@ impl Flaw {
                 "a snapshot lacks the sessions, so repeated requests are applied again after it",
                 "kill",
                 None,
-                &[("snapshot-every", "20")],
+                &[("snapshot-every", "2")],
                 &["linearizability"],
             ),
             Flaw::OlderSnapshotInstalls => (
@@ -412,6 +421,22 @@ impl Flaw {
                 "kill",
                 None,
                 &[("snapshot-every", "20")],
+                &["linearizability"],
+            ),
+            Flaw::DuellingLeaders => (
+                "duelling-leaders",
+                "whoever loses its ballot to another node stands again at once, in a higher one",
+                "partition",
+                None,
+                &[],
+                &["recovery"],
+            ),
+            Flaw::IndexAheadOfState => (
+                "index-ahead-of-state",
+                "after a restart the state lacks commands that count as applied",
+                "kill",
+                None,
+                &[],
                 &["linearizability"],
             ),
         };

@@ -38,7 +38,7 @@ impl Core {
         }
         if ballot > self.promised {
             self.promised = ballot;
-            self.step_down_below(ballot);
+            self.give_way(ballot);
             self.phase_1_seen = true;
             self.reset_election();
             self.persist_promise(ballot);
@@ -48,7 +48,9 @@ impl Core {
 
     /// Whether a lease given to another node still runs.
     pub(super) fn granted_to_other(&self, node: NodeIndex) -> bool {
-        self.now < self.grant_until && self.grant_to != node
+        // FLAW duelling-leaders: whoever wants to lead is let.
+        let duels = self.config.flaws.has(Flaw::DuellingLeaders);
+        self.now < self.grant_until && self.grant_to != node && !duels
     }
 
     /// Phase 2a.
@@ -244,6 +246,7 @@ impl Core {
                         },
                     );
                 }
+                self.stand_again(ballot);
             }
             Gated::Accept {
                 ballot,

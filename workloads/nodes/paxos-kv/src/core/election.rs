@@ -54,6 +54,10 @@ impl Core {
             round: self.round.max(self.promised.round) + 1,
             node: self.config.me,
         };
+        // FLAW duelling-leaders: nobody is asked first.
+        if self.config.flaws.has(Flaw::DuellingLeaders) {
+            return self.stand(ballot);
+        }
         self.role = State::PreCandidate {
             ballot,
             granted: BTreeSet::new(),
@@ -94,13 +98,40 @@ impl Core {
         }
         granted.insert(from);
         if granted.len() >= quorum {
-            self.elections += 1;
-            self.phase_1_seen = true;
-            self.role = State::Candidate {
-                ballot: asked,
-                promises: BTreeMap::new(),
-            };
-            self.broadcast(Message::Prepare { ballot: asked });
+            self.stand(asked);
+        }
+    }
+
+    /// Begins phase 1.
+    fn stand(&mut self, ballot: Ballot) {
+        self.elections += 1;
+        self.phase_1_seen = true;
+        self.role = State::Candidate {
+            ballot,
+            promises: BTreeMap::new(),
+        };
+        self.broadcast(Message::Prepare { ballot });
+    }
+
+    /// Another's ballot, which this node is about to promise, takes the place of its own.
+    pub(super) fn give_way(&mut self, ballot: Ballot) {
+        // FLAW duelling-leaders: not for long.
+        if self.config.flaws.has(Flaw::DuellingLeaders) {
+            let had = self.own_ballot().filter(|own| *own < ballot);
+            self.duel = had.map(|_| ballot);
+        }
+        self.step_down_below(ballot);
+    }
+
+    /// FLAW duelling-leaders: whoever had to give way to this ballot stands again as soon as it has
+    /// promised it, in a higher one.
+    pub(super) fn stand_again(&mut self, ballot: Ballot) {
+        if self.duel == Some(ballot) {
+            self.duel = None;
+            self.stand(Ballot {
+                round: self.round.max(ballot.round) + 1,
+                node: self.config.me,
+            });
         }
     }
 
@@ -129,7 +160,8 @@ impl Core {
     pub(super) fn on_reject(&mut self, ballot: Ballot, promised: Ballot) {
         self.round = self.round.max(promised.round);
         if self.own_ballot() == Some(ballot) && promised > ballot {
-            self.step_down_below(promised);
+            self.give_way(promised);
+            self.stand_again(promised);
         }
     }
 
