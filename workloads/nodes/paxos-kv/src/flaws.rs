@@ -109,8 +109,8 @@ pub enum Flaw {
     /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is
     /// applied, as the last rule of Raft's InstallSnapshot says for its log.
     OlderSnapshotInstalls,
-    /// Whoever loses its ballot to another node stands again at once, in a higher one, and asks
-    /// nobody first. Two such nodes depose one another for ever: the livelock of "Paxos Made
+    /// Whoever has seen a leader go stands for election as soon as it hears of another one, in a
+    /// higher ballot, and asks nobody first. Such nodes depose one another for ever: the livelock of "Paxos Made
     /// Simple", section 2.4.
     DuellingLeaders,
     /// The index of what was applied is saved and the state is not, so a node that was killed
@@ -125,7 +125,7 @@ pub struct Entry {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`.
+    /// The family of faults that shows it: `partition`, `pause`, `packet`, `clock` or `kill`.
     pub fault: &'static str,
     /// The mode for `--reads` that it needs, if any.
     pub reads: Option<&'static str>,
@@ -330,7 +330,7 @@ impl Flaw {
             Flaw::AcceptBelowPromise => (
                 "accept-below-promise",
                 "an acceptor accepts in ballots below the one that it promised",
-                "pause",
+                "packet",
                 None,
                 &[],
                 &["ballots", "agreement", "linearizability"],
@@ -425,7 +425,7 @@ impl Flaw {
             ),
             Flaw::DuellingLeaders => (
                 "duelling-leaders",
-                "whoever loses its ballot to another node stands again at once, in a higher one",
+                "whoever has seen a leader go stands for election as soon as it hears of another one",
                 "partition",
                 None,
                 &[],

@@ -38,7 +38,7 @@ impl Core {
         }
         if ballot > self.promised {
             self.promised = ballot;
-            self.give_way(ballot);
+            self.step_down_below(ballot);
             self.phase_1_seen = true;
             self.reset_election();
             self.persist_promise(ballot);
@@ -246,7 +246,6 @@ impl Core {
                         },
                     );
                 }
-                self.stand_again(ballot);
             }
             Gated::Accept {
                 ballot,

@@ -106,33 +106,12 @@ impl Core {
     fn stand(&mut self, ballot: Ballot) {
         self.elections += 1;
         self.phase_1_seen = true;
+        self.rival = true;
         self.role = State::Candidate {
             ballot,
             promises: BTreeMap::new(),
         };
         self.broadcast(Message::Prepare { ballot });
-    }
-
-    /// Another's ballot, which this node is about to promise, takes the place of its own.
-    pub(super) fn give_way(&mut self, ballot: Ballot) {
-        // FLAW duelling-leaders: not for long.
-        if self.config.flaws.has(Flaw::DuellingLeaders) {
-            let had = self.own_ballot().filter(|own| *own < ballot);
-            self.duel = had.map(|_| ballot);
-        }
-        self.step_down_below(ballot);
-    }
-
-    /// FLAW duelling-leaders: whoever had to give way to this ballot stands again as soon as it has
-    /// promised it, in a higher one.
-    pub(super) fn stand_again(&mut self, ballot: Ballot) {
-        if self.duel == Some(ballot) {
-            self.duel = None;
-            self.stand(Ballot {
-                round: self.round.max(ballot.round) + 1,
-                node: self.config.me,
-            });
-        }
     }
 
     pub(super) fn on_promise(
@@ -160,8 +139,7 @@ impl Core {
     pub(super) fn on_reject(&mut self, ballot: Ballot, promised: Ballot) {
         self.round = self.round.max(promised.round);
         if self.own_ballot() == Some(ballot) && promised > ballot {
-            self.give_way(promised);
-            self.stand_again(promised);
+            self.step_down_below(promised);
         }
     }
 
@@ -231,6 +209,7 @@ impl Core {
 
     /// Takes the owner of `ballot`, which was not refused, for the leader.
     pub(super) fn follow(&mut self, ballot: Ballot) {
+        self.rival |= self.leader.is_some_and(|before| before != ballot);
         self.step_down_below(ballot);
         if ballot.node != self.config.me {
             self.role = State::Follower;
@@ -245,6 +224,14 @@ impl Core {
             self.heard = self.now;
             self.reset_election();
             self.route_all();
+        }
+        // FLAW duelling-leaders: whoever wants to lead does not leave it to another.
+        let duels = self.config.flaws.has(Flaw::DuellingLeaders) && self.rival;
+        if duels && ballot.node != self.config.me {
+            self.stand(Ballot {
+                round: self.round.max(ballot.round) + 1,
+                node: self.config.me,
+            });
         }
     }
 

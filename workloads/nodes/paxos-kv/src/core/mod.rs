@@ -250,8 +250,8 @@ pub struct Core {
     /// and whether there was one since this node last waited for a leader in vain.
     unfinished: u32,
     phase_1_seen: bool,
-    /// FLAW duelling-leaders: the promise upon which this node stands again.
-    duel: Option<Ballot>,
+    /// FLAW duelling-leaders: this node has led or seen a leader go, and wants to lead.
+    rival: bool,
     /// Until then nobody but `grant_to` gets a promise, not even this node.
     grant_until: u64,
     grant_to: NodeIndex,
@@ -315,7 +315,7 @@ impl Core {
             election_due: 0,
             unfinished: 0,
             phase_1_seen: false,
-            duel: None,
+            rival: false,
             grant_until: 0,
             grant_to: NOBODY,
             persisted: 0,
@@ -406,6 +406,20 @@ impl Core {
         self.drain_local();
         self.flush_records();
         std::mem::take(&mut self.effects)
+    }
+
+    /// How much there is to do since [`Core::effects`] was called.
+    pub fn waiting_effects(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// The events among that, without those of so many first effects.
+    pub fn events_after(&self, effects: usize) -> impl Iterator<Item = &Event> {
+        let since = self.effects.iter().skip(effects);
+        since.filter_map(|effect| match effect {
+            Effect::Trace(event) => Some(event),
+            _ => None,
+        })
     }
 
     fn drain_local(&mut self) {
