@@ -34,7 +34,8 @@ fn families(scenario: &Scenario) -> BTreeSet<String> {
 }
 
 /// Flaws that whole runs hardly ever show: the tests of their nodes lead to them.
-const SCRIPTED: [&str; 3] = [
+const SCRIPTED: [&str; 4] = [
+    "lease-from-reply",
     "snapshot-decided-early",
     "stale-ballot-decides",
     "older-snapshot-installs",

@@ -97,7 +97,8 @@ pub enum Flaw {
     /// A node that starts again promises at once, without waiting until a lease that it may have
     /// granted before is over.
     NoGraceAfterRestart,
-    /// The log is cut when a snapshot is begun, not when it is on the disk.
+    /// The log is cut when a snapshot is begun, not when it is on the disk, for which there is no
+    /// hurry then.
     LogCutEarly,
     /// A long range is read page by page and given out as one answer, so it mixes several moments.
     /// Scans without a snapshot, as by cursors of many stores.
@@ -396,7 +397,7 @@ impl Flaw {
                 "the log is cut when a snapshot is begun, not when it is on the disk",
                 "kill",
                 None,
-                &[("snapshot-every", "2")],
+                &[("snapshot-every", "20")],
                 &["ballots", "agreement", "linearizability"],
             ),
             Flaw::TornRange => (

@@ -216,8 +216,8 @@ async fn drive(
     });
     let links = links.collect();
     let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
-    let snapshots =
-        disk::start_snapshots(params.data.clone(), sender.clone()).map_err(NodeError::Start)?;
+    let snapshots = disk::start_snapshots(params.data.clone(), flaws, sender.clone())
+        .map_err(NodeError::Start)?;
     start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
     stop_on_signals(sender.clone(), || Event::Stop).map_err(NodeError::Start)?;
 
