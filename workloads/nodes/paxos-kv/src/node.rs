@@ -216,8 +216,8 @@ async fn drive(
     });
     let links = links.collect();
     let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
-    let snapshots =
-        disk::start_snapshots(params.data.clone(), sender.clone()).map_err(NodeError::Start)?;
+    let snapshots = disk::start_snapshots(params.data.clone(), flaws, sender.clone())
+        .map_err(NodeError::Start)?;
     start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
     stop_on_signals(sender.clone(), || Event::Stop).map_err(NodeError::Start)?;
 
@@ -226,6 +226,7 @@ async fn drive(
         core,
         clocks,
         trace,
+        told: 0,
         links,
         disk,
         snapshots,
@@ -256,6 +257,8 @@ struct Node<'a> {
     core: Core,
     clocks: Clocks,
     trace: Option<Trace>,
+    /// Effects that wait to be carried out, and whose events the trace has.
+    told: usize,
     links: Vec<Option<Link>>,
     disk: blocking::Sender<Job>,
     snapshots: blocking::Sender<disk::Snapshot>,
@@ -297,17 +300,27 @@ impl Node<'_> {
             Event::SnapshotSaved(slot, bytes) => Input::SnapshotSaved(slot, bytes),
             Event::Disk(_) | Event::Stop => return,
         };
+        // Before the clocks are read by which the step decides.
+        let began = kernel_monotonic_ns();
         self.core.step(self.clocks.read().into(), input);
+        if let Some(trace) = &mut self.trace {
+            for event in self.core.events_after(self.told) {
+                trace.push(event, began);
+            }
+            self.told = self.core.waiting_effects();
+        }
     }
 
     /// Does what the protocol wants. The trace goes first: what it says is true already, and nobody
     /// may act upon it before it is written.
     fn carry_out(&mut self) -> Result<(), NodeError> {
+        let began = kernel_monotonic_ns();
         let effects = self.core.effects();
+        let told = std::mem::take(&mut self.told);
         if let Some(trace) = &mut self.trace {
-            for effect in &effects {
+            for effect in effects.iter().skip(told) {
                 if let Effect::Trace(event) = effect {
-                    trace.push(event);
+                    trace.push(event, began);
                 }
             }
             trace
