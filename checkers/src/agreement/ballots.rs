@@ -241,7 +241,10 @@ impl<'t> Memory<'t> {
                 ),
                 false => add(
                     "promise forgotten",
-                    format!("{had} and came back at {at} knowing only {}", show(restored)),
+                    format!(
+                        "{had} and came back at {at} knowing only {}",
+                        show(restored)
+                    ),
                 ),
             }
             self.promised = Some(restored);

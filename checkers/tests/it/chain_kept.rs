@@ -76,7 +76,10 @@ fn a_transaction_of_a_block_that_was_given_up_is_missed_after_a_while() {
     let found = check(gives_back, &lost);
     assert_eq!(kinds(&found), ["transaction given up"], "{found:?}");
     let reason = &found.anomalies[0].reason;
-    assert!(reason.starts_with("transaction t7 was in block"), "{reason}");
+    assert!(
+        reason.starts_with("transaction t7 was in block"),
+        "{reason}"
+    );
     assert!(reason.contains("which n3 (op"), "{reason}");
     // It may still come; it came; it was forgotten with the node's memory; nobody promised it.
     assert!(kinds(&check(gives_back, &joined(2, 4, 20))).is_empty());

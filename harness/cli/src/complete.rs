@@ -20,6 +20,8 @@ use crate::terminal;
 
 /// The shell sets it when it asks.
 const VARIABLE: &str = "SCHISM_COMPLETE";
+/// Characters of an explanation.
+const MOST_HELP: usize = 100;
 /// Of the runs of a store, the newest.
 const MOST_RUNS: usize = 100;
 
@@ -93,18 +95,20 @@ fn known(arg: Arg) -> Arg {
     arg.add(ArgValueCompleter::new(complete))
 }
 
-/// Those of the names that begin like the word.
+/// Those of the names that begin like the word, but for those that a terminal would obey.
 fn like(
     word: &OsStr,
     names: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<CompletionCandidate> {
     let word = word.to_string_lossy();
-    let names = names
-        .into_iter()
-        .filter(|(name, _)| name.starts_with(&*word));
-    names
-        .map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into())))
-        .collect()
+    let plain = |name: &str| terminal::word(name) == name;
+    let names = names.into_iter();
+    let names = names.filter(|(name, _)| name.starts_with(&*word) && plain(name));
+    let shown = |(name, help): (String, String)| {
+        let help = terminal::clipped(&help, MOST_HELP);
+        CompletionCandidate::new(name).help(Some(help.into()))
+    };
+    names.map(shown).collect()
 }
 
 fn all_systems() -> impl Iterator<Item = &'static systems::Entry> {

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 
 use crate::core::kv::Kv;
 use crate::core::message::{Record, Slot};
+use crate::event::Event;
 use crate::flaws::{Flaw, Flaws};
-use crate::node::Event;
 use crate::snapshot;
 use crate::wal::{Wal, WalError};
 

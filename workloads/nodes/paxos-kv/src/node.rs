@@ -21,6 +21,7 @@ use crate::birth::{BirthError, Births};
 use crate::core::message::{Message, NodeIndex, RequestId, Slot};
 use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
 use crate::disk::{self, Job};
+use crate::event::{Event, Inspect};
 use crate::flaws::Flaws;
 use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
@@ -73,38 +74,6 @@ pub enum NodeError {
     /// The operating system refuses a thread or an event loop.
     #[error("cannot start: {0}")]
     Start(std::io::Error),
-}
-
-/// What a debug endpoint shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inspect {
-    /// The node's idea of itself.
-    Status,
-    /// A part of the decided log.
-    Log { from: Slot, limit: usize },
-}
-
-/// What happens to the node.
-#[derive(Debug)]
-pub enum Event {
-    /// A peer says something.
-    Message(NodeIndex, Message),
-    /// The connection to a peer is there.
-    PeerUp(NodeIndex),
-    /// A client asks.
-    Request(Request, oneshot::Sender<Reply>),
-    /// Somebody looks.
-    Inspect(Inspect, oneshot::Sender<String>),
-    /// Time passes.
-    Tick,
-    /// The log is on the disk up to here.
-    Durable(u64),
-    /// So is a snapshot.
-    SnapshotSaved(Slot, Arc<Vec<u8>>),
-    /// The disk fails.
-    Disk(String),
-    /// Somebody wants the node to stop.
-    Stop,
 }
 
 impl From<Reading> for Now {
