@@ -18,8 +18,7 @@ use nodekit::signals::stop_on_signals;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::block::Hash;
-use crate::core::message::{Effect, Input, Message, Now, PeerId, Reply, Request, RequestId};
+use crate::core::message::{Effect, Input, Message, Now, PeerId, Reply, RequestId};
 use crate::core::{Core, Recovered};
 use crate::disk::Disk;
 use crate::event::{Event, Inspect};

@@ -22,9 +22,9 @@ use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::core::message::{MESSAGE_MAX, Message, PeerId};
+use crate::core::message::{MESSAGE_MAX, PeerId};
 use crate::event::Event;
 use crate::link::{Direction, End, Link, Payload, Whom};
 
@@ -384,6 +384,7 @@ mod tests {
 
     use super::*;
     use crate::core::block::{Block, Hash, Header, Op, Transaction};
+    use crate::core::message::Message;
 
     fn hash() -> impl Strategy<Value = Hash> {
         any::<[u8; 32]>().prop_map(Hash)

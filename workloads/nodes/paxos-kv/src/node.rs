@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::birth::{BirthError, Births};
-use crate::core::message::{Message, NodeIndex, RequestId, Slot};
-use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
+use crate::core::message::{NodeIndex, RequestId, Slot};
+use crate::core::{Core, Effect, Input, Now, Recovered, Reply};
 use crate::disk::{self, Job};
 use crate::event::{Event, Inspect};
 use crate::flaws::Flaws;
