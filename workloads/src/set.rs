@@ -181,6 +181,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn elements_that_are_added_one_after_the_other_lie_far_apart() {
+        let mut keys: Vec<String> = (0..2_000).map(|n: i64| key(&n.into())).collect();
+        let one_after_the_other = [keys[1_233].clone(), keys[1_234].clone()];
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 2_000);
+        let at = |key| keys.binary_search(key).unwrap();
+        let [one, next] = one_after_the_other.each_ref().map(at);
+        assert!(one.abs_diff(next) > 100, "{one} {next}");
+    }
+
+    #[test]
     fn every_element_is_added_once_and_reads_cost_what_was_asked() {
         let params = Params::resolve(&Set.params(), [("elements-per-op", "20")]).unwrap();
         let Load { main, mut closing } = Set.load(&params);
