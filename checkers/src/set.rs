@@ -142,7 +142,7 @@ fn summary(
 }
 
 /// The analysis, and if it is valid the order.
-fn judge<'h>(history: &'h History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), Exhausted> {
+fn judge(history: &History, meter: &mut Meter) -> Result<(Analysis, Vec<u64>), Exhausted> {
     let name = GrowOnlySet.name();
     let mut found = Found::default();
     let Given {

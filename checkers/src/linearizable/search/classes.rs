@@ -18,7 +18,10 @@ pub struct Class<O> {
 }
 
 /// The lost operations in classes, and the classes by what they give.
-pub type Lost<O> = (Vec<Class<O>>, FxHashMap<u32, Vec<u32>>);
+pub type Lost<O> = (Vec<Class<O>>, Givers);
+
+/// Classes by what they give.
+type Givers = FxHashMap<u32, Vec<u32>>;
 
 pub fn classes<M: Model>(
     model: &M,
@@ -65,7 +68,7 @@ fn need<M: Model>(
     model: &M,
     ops: &[Timed<M::Op>],
     by_ret: &[u32],
-    (classes, givers): (&mut [Class<M::Op>], &FxHashMap<u32, Vec<u32>>),
+    (classes, givers): (&mut [Class<M::Op>], &Givers),
     meter: &mut Meter,
 ) -> Result<(), Exhausted> {
     let mut needed_until: FxHashMap<u32, u32> = FxHashMap::default();

@@ -258,7 +258,7 @@ async fn hold(stream: TcpStream, address: SocketAddr, direction: Direction, hub:
         since_ns: kernel_monotonic_ns(),
         frames,
         unsent: unsent.clone(),
-        open: open,
+        open,
     };
     if hub.events.send(Event::PeerUp(peer, link)).await.is_err() {
         return false;
@@ -344,7 +344,7 @@ async fn hear(mut reader: OwnedReadHalf, peer: PeerId, hub: &Hub) -> End {
         buffer.drain(..frame::HEADER + length);
         buffer.shrink_to(SHORT);
         limit = MESSAGE_MAX;
-        let payload = Payload { bytes, room: room };
+        let payload = Payload { bytes, room };
         if hub.events.send(Event::Frame(peer, payload)).await.is_err() {
             return End::Lost("this node stops".to_owned());
         }
