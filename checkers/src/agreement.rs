@@ -306,6 +306,9 @@ impl Agreement {
         ] {
             analysis = analysis.with_figure(gauge.figure(count));
         }
+        if let Some(hasty) = gauges::hasty(votes.hasty).filter(|_| self.one_clock) {
+            analysis = analysis.with_figure(hasty);
+        }
         if let Some(elections) = elections {
             analysis = analysis
                 .with_figure(gauges::ELECTIONS.figure(elections.held))

@@ -80,6 +80,9 @@ impl ChainWatch {
         if let Some(last_final) = &head.last_final {
             entries.push(("final".into(), Value::text(last_final)));
         }
+        if let Some(heaviest) = head.heaviest.filter(|heaviest| *heaviest != head.hash) {
+            entries.push(("heaviest".into(), Value::text(&heaviest)));
+        }
         if let Some(refused) = head
             .refused
             .filter(|refused| known.changed(&node.name, refused))
@@ -178,6 +181,7 @@ mod tests {
     struct Fixed {
         blocks: HashMap<String, Block>,
         heads: Mutex<HashMap<String, &'static str>>,
+        heaviest: Mutex<Option<String>>,
         refused: Mutex<Option<BTreeMap<String, i64>>>,
         asked: Mutex<Vec<(String, usize)>>,
     }
@@ -218,6 +222,7 @@ mod tests {
                 hash: hash.into(),
                 height: self.blocks.get(hash).map_or(99, |block| block.height),
                 last_final: None,
+                heaviest: self.heaviest.lock().unwrap().clone(),
                 refused: self.refused.lock().unwrap().clone(),
             })
         }
@@ -255,6 +260,20 @@ mod tests {
         // Another node has its own, and one that was restarted begins anew.
         assert_eq!(shown(1, Some(2)).await, Some(Some(Value::Int(2))));
         assert_eq!(shown(0, Some(0)).await, Some(Some(Value::Int(0))));
+    }
+
+    #[tokio::test]
+    async fn the_heaviest_block_is_shown_when_it_is_not_the_head() {
+        let chain = Arc::new(tree());
+        let watch = ChainWatch::new(chain.clone());
+        let nodes = dummy::nodes(1);
+        chain.set("n1", "f");
+        for (heaviest, shown) in [(None, None), (Some("f"), None), (Some("y"), Some("y"))] {
+            *chain.heaviest.lock().unwrap() = heaviest.map(String::from);
+            let value = watch.look(&nodes[0]).await.unwrap();
+            let told = value.get("heaviest").and_then(Value::as_text);
+            assert_eq!(told, shown);
+        }
     }
 
     fn hashes(value: &Value) -> Vec<&str> {

@@ -217,6 +217,8 @@ pub struct Head {
     pub height: i64,
     /// The newest block that the node calls final, where the chain has finality.
     pub last_final: Option<String>,
+    /// Of all blocks that the node has and finds valid, the one of most work, where it tells that.
+    pub heaviest: Option<String>,
     /// How many blocks the node has refused since it started, by the rule that they broke, where it
     /// tells that.
     pub refused: Option<BTreeMap<String, i64>>,

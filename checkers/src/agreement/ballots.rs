@@ -143,11 +143,13 @@ pub fn judge(
     meter: &mut Meter,
 ) -> Result<usize, Exhausted> {
     let mut promises = 0;
+    let blank = nothing_is_restored(&recorded.traces);
     for trace in &recorded.traces {
         let mut memory = Memory {
             node: trace.node,
             promised: None,
             accepted: None,
+            blank,
         };
         for event in &trace.events {
             meter.tick(0)?;
@@ -171,6 +173,8 @@ struct Memory<'t> {
     node: &'t str,
     promised: Option<&'t Ballot>,
     accepted: Option<i64>,
+    /// See [`nothing_is_restored`].
+    blank: bool,
 }
 
 impl<'t> Memory<'t> {
@@ -226,14 +230,23 @@ impl<'t> Memory<'t> {
         if let (Some(before), Some(restored)) = (self.promised, promised)
             && restored < before
         {
-            add(
-                "promise forgotten",
-                format!(
-                    "{node} had promised {} and came back at {at} knowing only {}",
-                    show(before),
-                    show(restored)
+            let had = format!("{node} had promised {}", show(before));
+            match self.blank {
+                true => add(
+                    "no promise restored",
+                    format!(
+                        "{had} and came back at {at} knowing of none, as did every node that came \
+                         back, however long ago it had promised"
+                    ),
                 ),
-            );
+                false => add(
+                    "promise forgotten",
+                    format!(
+                        "{had} and came back at {at} knowing only {}",
+                        show(restored)
+                    ),
+                ),
+            }
             self.promised = Some(restored);
         }
         if let (Some(before), Some(restored)) = (self.accepted, accepted_upto)
@@ -249,4 +262,36 @@ impl<'t> Memory<'t> {
             self.accepted = Some(restored);
         }
     }
+}
+
+/// From a promise to the node's return: what is written in the background is on the disk by then,
+/// although the node may have been down for some of it.
+const WRITTEN_BY_THEN_NS: i64 = 25_000_000_000;
+
+/// Whether no node that had promised came back with any promise, however long ago it had promised:
+/// then promises are not lost when they are young, but never restored.
+fn nothing_is_restored(traces: &[Trace]) -> bool {
+    let mut oldest_ns = 0;
+    for trace in traces {
+        let mut first = None;
+        for event in &trace.events {
+            match &event.what {
+                What::Promise(_) | What::Accept { .. } => first = first.or(Some(event.t_ns)),
+                What::Start {
+                    promised: Some((round, proposer)),
+                    ..
+                } => {
+                    let Some(promised_ns) = first.take() else {
+                        continue;
+                    };
+                    if *round > 0 || !proposer.is_empty() {
+                        return false;
+                    }
+                    oldest_ns = oldest_ns.max(event.t_ns - promised_ns);
+                }
+                _ => {}
+            }
+        }
+    }
+    oldest_ns >= WRITTEN_BY_THEN_NS
 }

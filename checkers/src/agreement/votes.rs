@@ -24,12 +24,35 @@ pub struct Judged {
     pub chosen: usize,
     /// Slots that somebody takes for decided and that could be held against what was accepted.
     pub compared: usize,
+    /// What leaders decided without a quorum.
+    pub hasty: Vec<Hasty>,
+}
+
+/// A leader decided without a quorum.
+pub struct Hasty {
+    /// Nodes that had accepted by then.
+    pub accepted: usize,
+    /// Since the last of them had.
+    pub waited_ns: i64,
 }
 
 /// Who accepted a value under a ballot.
 struct Vote<'a> {
     digest: &'a Value,
     by: Vec<&'a Trace<'a>>,
+    /// When each of them did.
+    at: Vec<i64>,
+}
+
+impl Vote<'_> {
+    /// Who had accepted by then; none if nobody had.
+    fn before(&self, decided_ns: i64) -> Option<Hasty> {
+        let before = self.at.iter().filter(|at| **at <= decided_ns);
+        Some(Hasty {
+            accepted: before.clone().count(),
+            waited_ns: decided_ns - before.max()?,
+        })
+    }
 }
 
 type Ballots<'a> = BTreeMap<&'a Ballot, Vec<Vote<'a>>>;
@@ -56,10 +79,14 @@ pub fn judge(
             let votes = slots.entry(*slot).or_default().entry(ballot).or_default();
             match votes.iter_mut().find(|vote| vote.digest == *digest) {
                 Some(vote) if vote.by.iter().any(|t| t.node == trace.node) => {}
-                Some(vote) => vote.by.push(trace),
+                Some(vote) => {
+                    vote.by.push(trace);
+                    vote.at.push(event.t_ns);
+                }
                 None => votes.push(Vote {
                     digest,
                     by: vec![trace],
+                    at: vec![event.t_ns],
                 }),
             }
         }
@@ -70,10 +97,12 @@ pub fn judge(
         chosen += usize::from(choice(recorded, *slot, ballots, found));
     }
     by_another_ballot(recorded, &slots, found, meter)?;
+    let (compared, hasty) = decided(recorded, &slots, found, meter)?;
     Ok(Judged {
         accepts,
         chosen,
-        compared: decided(recorded, &slots, found, meter)?,
+        compared,
+        hasty,
     })
 }
 
@@ -223,16 +252,17 @@ impl<'a> Voter<'a> {
 }
 
 /// Whatever a trace or a log takes for decided, a majority accepted under one ballot. Returns how
-/// many slots could be judged.
+/// many slots could be judged, and what leaders decided without.
 fn decided(
     recorded: &Recorded,
     slots: &BTreeMap<i64, Ballots>,
     found: &mut Findings,
     meter: &mut Meter,
-) -> Result<usize, Exhausted> {
+) -> Result<(usize, Vec<Hasty>), Exhausted> {
     if recorded.traces.is_empty() {
-        return Ok(0);
+        return Ok((0, Vec::new()));
     }
+    let mut hasty = Vec::new();
     let voters: Vec<Voter> = recorded.traces.iter().map(Voter::new).collect();
     let without = recorded.nodes.saturating_sub(voters.len());
     // Slots are decided in order, so all up to this one were, before any trace was read.
@@ -244,22 +274,12 @@ fn decided(
     });
     let before_reading = decided.max().unwrap_or(i64::MIN);
 
-    let traces = recorded.traces.iter().flat_map(|trace| {
-        trace
-            .events
-            .iter()
-            .filter_map(move |event| match &event.what {
-                What::Decide { slot, digest } => Some((*slot, *digest, trace.node, trace.op)),
-                _ => None,
-            })
-    });
-    let logs = recorded.logs.iter().flat_map(|log| {
-        let entries = log.entries.iter();
-        entries.map(move |entry| (entry.slot, entry.digest, log.node, log.op))
-    });
+    let led = decided_while_leading(&recorded.traces);
+    let mut events = recorded.traces.iter().flat_map(|trace| &trace.events);
+    let leads = events.any(|event| matches!(event.what, What::Lead));
     let mut seen: FxHashSet<(i64, &Value)> = FxHashSet::default();
     let mut compared: FxHashMap<i64, bool> = FxHashMap::default();
-    for (slot, digest, node, op) in traces.chain(logs) {
+    for (slot, digest, node, op, of_trace) in claims(recorded) {
         meter.tick(64 * seen.len() as u64)?;
         if !seen.insert((slot, digest)) {
             continue;
@@ -280,16 +300,71 @@ fn decided(
         if most + without >= recorded.majority() {
             continue;
         }
-        let seen = votes.map(|vote| vote.by.len()).max().unwrap_or(0);
-        found.add("decided without a quorum", || Anomaly {
+        let seen = votes.clone().map(|vote| vote.by.len()).max().unwrap_or(0);
+        if let Some(decided_ns) = led.get(&(slot, digest)) {
+            hasty.extend(
+                votes
+                    .filter_map(|vote| vote.before(*decided_ns))
+                    .max_by_key(|h| h.accepted),
+            );
+        }
+        // Of a log alone nobody knows who took it for decided first.
+        let followed = of_trace && leads && !led.contains_key(&(slot, digest));
+        let (kind, by) = match followed {
+            true => ("decided by followers only", FOLLOWED),
+            false => ("decided without a quorum", ""),
+        };
+        found.add(kind, || Anomaly {
             object: Some(format!("slot {slot}")),
             ops: vec![op],
             reason: format!(
-                "{node} decided {digest} in slot {slot}, which {seen} of {} nodes had accepted under one ballot",
+                "{node} decided {digest} in slot {slot}, which {seen} of {} nodes had accepted under one ballot{by}",
                 recorded.nodes
             ),
             ..Anomaly::default()
         });
     }
-    Ok(compared.values().filter(|judged| **judged).count())
+    Ok((compared.values().filter(|judged| **judged).count(), hasty))
+}
+
+const FOLLOWED: &str = ", and which nobody decided who led at the time";
+
+/// What traces and logs take for decided: slot, digest, whose it is, its operation, and whether it
+/// is a trace.
+fn claims<'a>(
+    recorded: &'a Recorded,
+) -> impl Iterator<Item = (i64, &'a Value, &'a str, u64, bool)> {
+    let traces = recorded.traces.iter().flat_map(|trace| {
+        let events = trace.events.iter();
+        events.filter_map(move |event| match &event.what {
+            What::Decide { slot, digest } => Some((*slot, *digest, trace.node, trace.op, true)),
+            _ => None,
+        })
+    });
+    let logs = recorded.logs.iter().flat_map(|log| {
+        let entries = log.entries.iter();
+        entries.map(move |entry| (entry.slot, entry.digest, log.node, log.op, false))
+    });
+    traces.chain(logs)
+}
+
+/// What somebody decided who led at the time, by its own trace, and when.
+fn decided_while_leading<'a>(traces: &'a [Trace]) -> FxHashMap<(i64, &'a Value), i64> {
+    let mut led = FxHashMap::default();
+    for trace in traces {
+        // Of one whose beginning is missing nobody knows.
+        let mut leads = trace.is_cut();
+        for event in &trace.events {
+            match &event.what {
+                What::Lead => leads = true,
+                What::StepDown | What::Start { .. } => leads = false,
+                What::Decide { slot, digest } if leads => {
+                    let at = led.entry((*slot, *digest)).or_insert(event.t_ns);
+                    *at = event.t_ns.min(*at);
+                }
+                _ => {}
+            }
+        }
+    }
+    led
 }

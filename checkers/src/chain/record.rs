@@ -24,6 +24,9 @@ pub struct Look {
     pub finalised: Option<Rank>,
     /// It calls a block final that no look shows.
     pub unseen_final: bool,
+    /// The block of most work that the node says it has, where that is not its head and a look
+    /// shows it.
+    pub heaviest: Option<Rank>,
 }
 
 pub struct Record<'h> {
@@ -269,6 +272,7 @@ struct Head<'h> {
     hash: &'h str,
     height: Option<i64>,
     finalised: Option<&'h str>,
+    heaviest: Option<&'h str>,
     blocks: &'h [Value],
 }
 
@@ -283,6 +287,7 @@ impl Head<'_> {
             tip,
             finalised: finalised.flatten(),
             unseen_final: finalised == Some(None),
+            heaviest: self.heaviest.and_then(|hash| tree.find(hash)),
         }
     }
 
@@ -302,6 +307,7 @@ impl Head<'_> {
             hash: text("head").ok_or("it has no head")?,
             height: op.output.get("height").and_then(Value::as_int),
             finalised: text("final"),
+            heaviest: text("heaviest"),
             blocks: match op.output.get("blocks") {
                 None | Some(Value::Nil) => &[],
                 Some(blocks) => blocks.as_list().ok_or("its blocks are no list")?,

@@ -163,6 +163,36 @@ pub fn fork_choice(record: &Record, found: &mut Findings) {
             found.of("left for less work", vec![before.op, after.op], reason);
         }
     }
+    stayed(record, &total, found);
+}
+
+/// A node goes over to the branch of most work as soon as it has it.
+fn stayed(record: &Record, total: &[u128], found: &mut Findings) {
+    let gave_up = super::prefix::reorgs(record).replaced;
+    // Never, or only now and then: two rules that nodes can have.
+    let (kind, but) = match gave_up.is_empty() {
+        true => ("heavier branch never taken", "no node ever gave up a block"),
+        false => (
+            "heavier branch not taken",
+            "other branches were given up in this run",
+        ),
+    };
+    for (number, look) in record.looks.iter().enumerate() {
+        let Some(heaviest) = look.heaviest else {
+            continue;
+        };
+        let (has, knows) = (total[look.tip as usize], total[heaviest as usize]);
+        if has >= knows {
+            continue;
+        }
+        let reason = format!(
+            "{} stayed on {}, of {has} total work, though it had {}, of {knows}; {but}",
+            record.who(number),
+            record.what(look.tip),
+            record.what(heaviest)
+        );
+        found.of(kind, vec![look.op], reason);
+    }
 }
 
 /// No transaction twice on one branch; none that was not asked for; each where the answer says.

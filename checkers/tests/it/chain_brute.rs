@@ -48,6 +48,7 @@ pub fn random_story(random: &mut Random) -> Story {
                 ret,
                 tip,
                 finalised: None,
+                heaviest: None,
             });
             time = ret + 1;
         }

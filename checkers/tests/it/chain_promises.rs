@@ -40,6 +40,7 @@ fn branches(random: &mut Random) -> Story {
                 ret,
                 tip,
                 finalised: None,
+                heaviest: None,
             });
             time = ret + (1 + random.below(4)) * SECOND / 2;
         }

@@ -340,6 +340,34 @@ fn a_node_that_leaves_for_less_work_is_found_unless_it_was_restarted() {
     assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
 }
 
+#[test]
+fn a_node_that_has_a_heavier_branch_and_stays_is_found() {
+    let mut story = forked(4, 9);
+    for block in &mut story.blocks {
+        block.work = 10;
+    }
+    assert_eq!(check(chain(), &story).verdict, Verdict::Valid);
+    // n3 says in the midst of its own branch that it has the other, and in the end it goes over.
+    let (lost, kept) = (story.looks[3].tip, story.looks[4].tip);
+    story.looks[3].heaviest = Some(kept);
+    let found = check(chain(), &story);
+    assert_eq!(kinds(&found), ["heavier branch not taken"], "{found:?}");
+    // Of no more work it has no reason to go.
+    story.looks[3].heaviest = Some(lost);
+    assert_eq!(check(chain(), &story).verdict, Verdict::Valid);
+    // It never goes over, and nor does anybody else.
+    story.looks[3].heaviest = Some(kept);
+    for look in story
+        .looks
+        .iter_mut()
+        .filter(|look| look.node == "n3" && look.call > 1_500_000_000)
+    {
+        look.tip = lost;
+    }
+    let found = check(chain(), &story);
+    assert_eq!(kinds(&found)[0], "heavier branch never taken", "{found:?}");
+}
+
 /// A node's chain is 30 blocks shorter, and then as long as it was, and nobody had stopped it.
 #[test]
 fn a_head_that_falls_back_further_than_promised_is_found_unless_its_node_was_restarted() {

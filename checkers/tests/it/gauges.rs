@@ -43,6 +43,7 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
         (Box::new(Crashes::default()), history(stale)),
         (Box::new(Availability::default()), not_all_offered()),
         (Box::new(Agreement::new()), elected),
+        (Box::new(Agreement::new()), crate::agreement::hasty()),
         (Box::new(crate::story::chain()), refusing().history()),
     ]
 }

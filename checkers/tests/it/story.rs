@@ -26,6 +26,8 @@ pub struct Look {
     pub ret: u64,
     pub tip: usize,
     pub finalised: Option<usize>,
+    /// The block of most work that the node says it has, where it says so.
+    pub heaviest: Option<usize>,
 }
 
 /// An operation of a client.
@@ -101,6 +103,7 @@ impl Story {
             ret: call + 10_000_000,
             tip,
             finalised: None,
+            heaviest: None,
         });
     }
 
@@ -177,6 +180,9 @@ impl Story {
             answer.push(("blocks".into(), Value::List(blocks)));
             if let Some(finalised) = look.finalised {
                 answer.push(("final".into(), self.hash(finalised)));
+            }
+            if let Some(heaviest) = look.heaviest {
+                answer.push(("heaviest".into(), self.hash(heaviest)));
             }
             if let Some((_, counts)) = self.refused.iter().find(|(look, _)| *look == number) {
                 let counts = counts.iter().map(|(rule, n)| ((*rule).into(), (*n).into()));

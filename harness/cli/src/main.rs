@@ -25,6 +25,7 @@ mod heal;
 mod input;
 mod judged;
 mod judges;
+mod led;
 mod list;
 mod listings;
 mod load;

@@ -226,6 +226,7 @@ struct Peer {
 struct ShownHead {
     head: String,
     height: i64,
+    heaviest: String,
     refused: BTreeMap<String, i64>,
 }
 
@@ -372,6 +373,7 @@ impl Chain for Network {
             hash: shown.head,
             height: shown.height,
             last_final: None,
+            heaviest: Some(shown.heaviest),
             refused: Some(shown.refused),
         })
     }

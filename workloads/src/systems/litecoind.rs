@@ -438,6 +438,7 @@ impl Chain for Network {
             hash: info.bestblockhash,
             height: info.blocks,
             last_final: None,
+            heaviest: None,
             refused: None,
         })
     }

@@ -13,13 +13,14 @@ use std::process::ExitCode;
 use checkers::{Analysis, Anomaly, Verdict};
 use clap::Args;
 use history::store::{Run, Store};
-use history::{History, fault};
+use history::{History, Op, fault};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::load_results;
+use crate::led;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
 
@@ -101,18 +102,38 @@ pub fn of_run(run: &Run) -> Result<Option<Fingerprint>, Failure> {
 /// Kinds that stand nearer to a cause than what clients see, the nearest first: what a node forgot,
 /// a rule that it broke, what it made of that. Of the first, all that are there are taken: a disk
 /// that loses everything is another bug than one that loses promises.
-const FORGOTTEN: &[&str] = &["accepted value forgotten", "promise forgotten"];
+const FORGOTTEN: &[&str] = &[
+    "accepted value forgotten",
+    "no promise restored",
+    "promise forgotten",
+];
 const CAUSES: &[&str] = &[
     "work not proven",
     "time not past the median",
     "left for less work",
+    "heavier branch never taken",
+    "heavier branch not taken",
+    "decided by followers only",
     "decided without a quorum",
     "chosen value replaced",
     "applied twice",
     "transaction twice",
     "two values in one slot",
     "divergent logs",
+];
+
+/// Decided by a leader, with what it counted.
+const HASTY: &str = "decided without a quorum";
+/// Longer than a leader takes to see what makes it decide.
+const MUCH_MS: f64 = 50.0;
+
+/// Whether chains that part go on side by side for so long that they conflict, or only do not come
+/// together, is a question of when the run ended.
+const APART: &str = "chains apart";
+const APARTS: &[&str] = &[
     "conflicting confirmed blocks",
+    "chains do not converge",
+    "common prefix stuck",
 ];
 
 /// What is taken for what went wrong.
@@ -129,8 +150,9 @@ fn of(spec: &Spec, analyses: &[Analysis], history: &History) -> Option<Fingerpri
     let system = spec.system.clone() + &params.collect::<String>();
     let checker = core.checker;
     let shape = format!(
-        "{checker} of {}{}",
+        "{checker} of {}{}{}",
         operations(&core, history),
+        clue(&core, analyses, history),
         faults(&core, history)
     );
     Some(Fingerprint::new(&core.kind, system, &spec.workload, shape))
@@ -155,11 +177,15 @@ fn core(analyses: &[Analysis]) -> Option<Core<'_>> {
         .first()
         .map(|(_, a)| of(&[&a.kind]))
         .unwrap_or_default();
-    let taken = [of(FORGOTTEN)].into_iter().chain(causes).chain([first]);
+    let taken = [of(FORGOTTEN)].into_iter().chain(causes);
+    let taken = taken.chain([of(APARTS), first]);
     let taken = taken.into_iter().find(|taken| !taken.is_empty())?;
     let kinds: BTreeSet<&str> = taken.iter().map(|(_, a)| a.kind.as_str()).collect();
     Some(Core {
-        kind: kinds.into_iter().collect::<Vec<_>>().join(", "),
+        kind: match kinds.iter().all(|kind| APARTS.contains(kind)) {
+            true => APART.into(),
+            false => kinds.into_iter().collect::<Vec<_>>().join(", "),
+        },
         checker: taken[0].0,
         anomalies: taken.into_iter().map(|(_, a)| a).collect(),
     })
@@ -182,6 +208,71 @@ fn operations(core: &Core, history: &History) -> String {
         .into_iter()
         .collect::<Vec<_>>()
         .join("+")
+}
+
+/// What nodes told of themselves that says more of what was seen.
+fn clue(core: &Core, analyses: &[Analysis], history: &History) -> String {
+    match core.kind.as_str() {
+        "stale read" => asked(core, history),
+        HASTY => hasty(analyses, history),
+        APART | "never served again" => refused(analyses),
+        _ => "",
+    }
+    .into()
+}
+
+/// What a leader thought enough to decide: its own accept, or half of all; or that it asked again.
+fn hasty(analyses: &[Analysis], history: &History) -> &'static str {
+    let mut figures = analyses.iter().flat_map(|a| &a.figures);
+    let figure = figures.find(|figure| figure.name == "decided by leaders without a quorum");
+    let Some(figure) = figure.map(|figure| &figure.value) else {
+        return "";
+    };
+    let nodes = history.ops().iter().filter(|op| op.f == "trace");
+    let nodes: BTreeSet<_> = nodes.filter_map(|op| op.node.clone()).collect();
+    let accepted = figure["accepted"].as_u64().unwrap_or_default() as usize;
+    match figure["waited_ms"].as_f64() {
+        Some(waited) if waited >= MUCH_MS => " by a leader that waited",
+        _ if accepted == 1 => " by a leader alone",
+        _ if accepted * 2 == nodes.len() => " by a leader with half",
+        _ => " by a leader with few",
+    }
+}
+
+/// Whether a node that took itself for the leader answered with something old; where nodes keep a
+/// trace. Of one that does not lead a read may have been handed on to another.
+fn asked(core: &Core, history: &History) -> &'static str {
+    let led = led::led(history);
+    if led.is_empty() {
+        return "";
+    }
+    let reads = core.anomalies.iter().filter_map(|anomaly| {
+        let read = history.find(*anomaly.ops.last()?)?;
+        (read.f == "read").then_some(read)
+    });
+    let by_leader = |read: Op| {
+        let mut led = led
+            .iter()
+            .filter(|led| Some(&led.node) == read.node.as_ref());
+        led.any(|led| led.at_any_time(read.call, read.ret))
+    };
+    match reads.into_iter().any(by_leader) {
+        true => " asked of a leader",
+        false => " asked of followers",
+    }
+}
+
+/// Whether nodes found blocks of each other against the rules. That one is too early is a matter of
+/// clocks, and is over with it.
+fn refused(analyses: &[Analysis]) -> &'static str {
+    let mut figures = analyses.iter().flat_map(|a| &a.figures);
+    let refused = figures.find(|figure| figure.name == "blocks refused");
+    let rules = refused.and_then(|figure| figure.value["by rule"].as_object());
+    let mut rules = rules.into_iter().flatten();
+    match rules.any(|(rule, n)| !rule.starts_with("time-") && n.as_u64() > Some(0)) {
+        true => " after refusals",
+        false => "",
+    }
 }
 
 /// The families of the faults that the run had, unless it goes wrong without any: where operations
@@ -263,6 +354,98 @@ mod tests {
         // Checkers that found nothing, and kinds that nobody has heard of, change nothing.
         let mine = analysis("mine", &["a new kind", "stale read"]);
         assert_eq!(kind(&[analysis("set", &[]), mine]), is("a new kind"));
+    }
+
+    fn figure(name: &str, value: serde_json::Value) -> checkers::Figure {
+        checkers::Figure {
+            name: name.into(),
+            value,
+            unit: String::new(),
+        }
+    }
+
+    /// What is told of a history of these events beside the kind.
+    fn told(analysis: Analysis, events: &[&str]) -> String {
+        let mut text = r#"{"schism":"history","version":1,"began_ns":1000}"#.to_string();
+        for (index, event) in events.iter().enumerate() {
+            text += &format!("\n{{\"index\":{index},{event}}}");
+        }
+        let history = history::jsonl::read((text + "\n").as_bytes())
+            .unwrap()
+            .history;
+        let analyses = [analysis];
+        clue(&core(&analyses).unwrap(), &analyses, &history)
+    }
+
+    /// As n1's and n2's traces are recorded: n1 leads from 10 to 50, n2 never.
+    const TRACES: [&str; 4] = [
+        r#""time":900,"process":8,"type":"invoke","f":"trace","value":null,"node":"n1""#,
+        r#""time":901,"process":8,"type":"ok","f":"trace","value":{"node":"n1","events":[
+            {"event":"lead","t_ns":1010},{"event":"step-down","t_ns":1050}]},"node":"n1""#,
+        r#""time":902,"process":9,"type":"invoke","f":"trace","value":null,"node":"n2""#,
+        r#""time":903,"process":9,"type":"ok","f":"trace","value":{"node":"n2","events":[]},"node":"n2""#,
+    ];
+
+    #[test]
+    fn a_stale_read_is_told_by_whether_a_leader_was_asked() {
+        let at = |time: u64, node: &str| {
+            let event = |time, kind, value: &str| {
+                format!(
+                    r#""time":{time},"process":1,"type":"{kind}","f":"read","value":[1,{value}],"node":"{node}""#
+                )
+            };
+            let read = [event(time, "invoke", "null"), event(time + 5, "ok", "3")];
+            let mut stale = analysis("linearizable", &["stale read"]);
+            stale.anomalies[0].ops = vec![0];
+            let events = [&read[0], &read[1]].map(String::as_str);
+            let with = events.iter().chain(&TRACES).map(|e| e.replace('\n', " "));
+            let with: Vec<String> = with.collect();
+            let with: Vec<&str> = with.iter().map(String::as_str).collect();
+            // Without traces nobody knows.
+            assert_eq!(told(stale.clone(), &events), "");
+            told(stale, &with)
+        };
+        assert_eq!(at(20, "n1"), " asked of a leader");
+        // It began before and ended when it led.
+        assert_eq!(at(6, "n1"), " asked of a leader");
+        assert_eq!(at(60, "n1"), " asked of followers");
+        assert_eq!(at(20, "n2"), " asked of followers");
+    }
+
+    #[test]
+    fn a_hasty_leader_is_told_by_what_it_counted() {
+        let with = |accepted: u64, waited_ms: f64| {
+            let value =
+                serde_json::json!({"count": 3, "accepted": accepted, "waited_ms": waited_ms});
+            let hasty = analysis("agreement", &["decided without a quorum"]);
+            let hasty = hasty.with_figure(figure("decided by leaders without a quorum", value));
+            let traces = TRACES.map(|e| e.replace('\n', " "));
+            told(hasty, &traces.each_ref().map(String::as_str))
+        };
+        assert_eq!(with(1, 0.1), " by a leader alone");
+        assert_eq!(with(1, 410.0), " by a leader that waited");
+        assert_eq!(with(2, 0.1), " by a leader with few");
+    }
+
+    #[test]
+    fn chains_apart_are_one_kind_and_told_by_whether_blocks_were_refused() {
+        let with = |kinds: &[&str], rules: serde_json::Value| {
+            let apart = analysis("chain", kinds);
+            let apart = apart.with_figure(figure(
+                "blocks refused",
+                serde_json::json!({"by rule": rules}),
+            ));
+            assert_eq!(core(std::slice::from_ref(&apart)).unwrap().kind, APART);
+            told(apart, &[])
+        };
+        let none = serde_json::json!({"malformed": 0, "time-too-new": 7});
+        assert_eq!(with(&["conflicting confirmed blocks"], none.clone()), "");
+        assert_eq!(
+            with(&["common prefix stuck", "chains do not converge"], none),
+            ""
+        );
+        let some = serde_json::json!({"malformed": 2});
+        assert_eq!(with(&["chains do not converge"], some), " after refusals");
     }
 
     /// Known issues are written down: what makes a fingerprint is not to change by chance.

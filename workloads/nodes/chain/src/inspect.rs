@@ -25,7 +25,7 @@ pub fn head(core: &Core, params: &Params) -> String {
     let head = core.head();
     json!({
         "node": params.id, "head": head.hash.to_string(), "height": head.height, "total_work": number(head.total_work),
-        "refused": core.refused(),
+        "heaviest": core.heaviest().hash.to_string(), "refused": core.refused(),
     })
     .to_string()
 }

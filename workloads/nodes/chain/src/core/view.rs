@@ -164,6 +164,29 @@ impl Core {
         tips.collect()
     }
 
+    /// The stored block of most work, which is the head unless another has more.
+    pub fn heaviest(&self) -> Head {
+        let mut heaviest = self.head();
+        for leaf in self.tree.leaves() {
+            // What is stored has no more work than what ends the branch.
+            if self.tree.node(leaf).total_work <= heaviest.total_work {
+                break;
+            }
+            // Above the stored blocks of a branch there may be headers alone.
+            let stored = self.tree.ancestry(leaf).find(|(_, node)| node.durable);
+            if let Some((hash, node)) = stored
+                && node.total_work > heaviest.total_work
+            {
+                heaviest = Head {
+                    hash,
+                    height: node.header.height,
+                    total_work: node.total_work,
+                };
+            }
+        }
+        heaviest
+    }
+
     /// Peers that said hello.
     pub fn peers(&self) -> Vec<PeerView> {
         let greeted = self.peers.iter().filter(|(_, peer)| peer.greeted());
