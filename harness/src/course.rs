@@ -77,6 +77,8 @@ impl Course {
         self.planned = test.schedule.len() as u64;
         let nodes = self.world.nodes.clone();
         listener.record(self.recorder.clone(), nodes).await;
+        let looked = crate::clocks::look(&self.world.nodes, &self.recorder).await;
+        self.note(looked);
         let watchers = Watchers::start(&self.world.system, &self.world.nodes, &self.recorder);
         let (connect, op_timeout) = (test.connect.clone(), test.op_timeout);
         let limit = (test.time_limit, Lateness::of(test.time_limit));

@@ -7,6 +7,7 @@
 
 pub mod at_once;
 pub mod client;
+mod clocks;
 pub mod closing;
 pub mod cluster;
 pub mod control;

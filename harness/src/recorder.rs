@@ -9,12 +9,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use history::frames::Frames;
 use history::mark::Mark;
 use history::{Event, Kind, Name, Process, Time, Value, jsonl};
 use thiserror::Error;
@@ -96,7 +97,7 @@ impl Recorder {
             path: path.to_path_buf(),
             reason: e.to_string(),
         };
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .append(true)
             .create_new(true)
             .open(path)
@@ -105,15 +106,17 @@ impl Recorder {
         let began = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let start = Instant::now();
         let began_ns = began.tv_sec as u64 * 1_000_000_000 + began.tv_nsec as u64;
-        jsonl::write_header(&mut file, Some(began_ns)).map_err(fail)?;
-        Ok(Recorder::to(path, file, start))
+        let mut frames = Frames::new(file).map_err(fail)?;
+        jsonl::write_header(&mut frames, Some(began_ns)).map_err(fail)?;
+        frames.flush().map_err(fail)?;
+        Ok(Recorder::to(path, frames, start))
     }
 
-    fn to(path: &Path, file: File, start: Instant) -> Recorder {
+    fn to(path: &Path, frames: Frames<File>, start: Instant) -> Recorder {
         let (events, queue) = channel();
         let writer = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || write(&queue, file))
+            .spawn(move || write(&queue, frames))
             .expect("a thread can be started");
         Recorder {
             shared: Arc::new(Mutex::new(Shared {
@@ -215,23 +218,43 @@ impl Shared {
     }
 }
 
-/// Writes whatever has queued up with one system call, so that it is out of this process, and
-/// survives its death, as soon as the disk keeps pace.
-fn write(queue: &Receiver<Event>, mut file: File) -> io::Result<()> {
+/// An event is out of this process, and survives its death, after this at the latest, if the disk
+/// keeps pace. The longer, the more the events that are compressed together have in common.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
+
+/// Writes whatever has queued up.
+fn write(queue: &Receiver<Event>, mut frames: Frames<File>) -> io::Result<()> {
     const ENOUGH: usize = 1 << 18;
     let mut buf = Vec::with_capacity(ENOUGH + (1 << 12));
-    while let Ok(event) = queue.recv() {
-        buf.clear();
-        jsonl::write_event(&mut buf, &event)?;
-        while buf.len() < ENOUGH {
-            match queue.try_recv() {
-                Ok(event) => jsonl::write_event(&mut buf, &event)?,
-                Err(_) => break,
+    let mut flushed = Instant::now();
+    let mut waiting = false;
+    loop {
+        let event = match waiting {
+            true => queue.recv_timeout(FLUSH_EVERY.saturating_sub(flushed.elapsed())),
+            false => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match event {
+            Ok(event) => {
+                buf.clear();
+                jsonl::write_event(&mut buf, &event)?;
+                while buf.len() < ENOUGH
+                    && let Ok(event) = queue.try_recv()
+                {
+                    jsonl::write_event(&mut buf, &event)?;
+                }
+                frames.write_all(&buf)?;
+                waiting = true;
             }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        file.write_all(&buf)?;
+        if flushed.elapsed() >= FLUSH_EVERY {
+            frames.flush()?;
+            flushed = Instant::now();
+            waiting = false;
+        }
     }
-    file.sync_data()
+    frames.finish()?.sync_data()
 }
 
 #[cfg(test)]
@@ -271,7 +294,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file_and_stays() {
         let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let recorder = Recorder::to(Path::new("/dev/full"), file, Instant::now());
+        let frames = Frames::new(file).unwrap();
+        let recorder = Recorder::to(Path::new("/dev/full"), frames, Instant::now());
         // The writer runs on its own: its failure shows at some later event, or at the end.
         let shown = (0..1_000_000).find_map(|n| recorder.record(draft(n), None).err());
         let error = shown.unwrap_or_else(|| recorder.finish().unwrap_err());

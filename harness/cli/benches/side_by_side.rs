@@ -155,7 +155,7 @@ fn figure(outcome: &Json, name: &str) -> Json {
 
 /// The longest time without an answered write, while each killed leader was dead.
 fn failovers(run: &Path) -> Vec<f64> {
-    let loaded = history::store::load(&run.join("history.jsonl")).expect("it was recorded");
+    let loaded = history::store::load(&run.join("history.jsonl.zst")).expect("it was recorded");
     let history = loaded.history;
     let writes = history.ops().iter().filter(|op| op.f == "write");
     let mut answered: Vec<_> = writes

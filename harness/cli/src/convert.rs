@@ -4,21 +4,22 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use checkers::Verdict;
+use checkers::{Budget, Verdict};
 use clap::Args;
 use history::foreign::{self, Format};
-use history::jsonl;
+use history::jsonl::{self, Loaded, ReadError};
+use history::store::{self, Store, StoreError};
 
 use crate::exit::Failure;
-use crate::flags::{self, BudgetArgs, InputArgs};
-use crate::input::load;
+use crate::flags::{self, BudgetArgs, InputArgs, StoreArgs};
+use crate::input::{in_folder, load};
 use crate::output::Output;
 use crate::stream::Metered;
 use crate::terminal;
 
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// The history file, or `-` for standard input
+    /// The history file, a run's name or folder, `latest`, or `-` for standard input
     pub from: PathBuf,
     /// Write `jsonl` or `edn` (as Jepsen's `history.edn`)
     #[arg(long, value_name = "FORMAT", value_parser = flags::format)]
@@ -30,6 +31,32 @@ pub struct ConvertArgs {
     pub input: InputArgs,
     #[command(flatten)]
     pub budget: BudgetArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// The history; or how far it came within the budget.
+fn read(args: &ConvertArgs, budget: &Budget) -> Result<Result<Loaded, String>, Failure> {
+    let from = &args.from;
+    // A pipe is no regular file, and is read all the same.
+    if from.as_os_str() == "-" || from.exists() && !from.is_dir() {
+        return load(from, args.input.format, budget);
+    }
+    if let Some(file) = in_folder(from) {
+        return load(&file, args.input.format, budget);
+    }
+    let store = Store::new(&args.store.store);
+    let run = store
+        .open(&from.to_string_lossy())
+        .map_err(Failure::usage)?;
+    match store::load_within(&run.history(), &budget.start()) {
+        Ok(loaded) => Ok(Ok(loaded)),
+        Err(StoreError::History {
+            source: why @ ReadError::Exhausted { .. },
+            ..
+        }) => Ok(Err(why.to_string())),
+        Err(e) => Err(Failure::usage(e)),
+    }
 }
 
 pub fn command(args: &ConvertArgs) -> Result<ExitCode, Failure> {
@@ -38,7 +65,7 @@ pub fn command(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         terminal::tell(format!("schism: {name}: {why}"));
         Ok(ExitCode::from(Verdict::Unknown.exit_code()))
     };
-    let history = match load(&args.from, args.input.format, &budget)? {
+    let history = match read(args, &budget)? {
         Ok(loaded) => loaded.history,
         Err(why) => return unknown(&args.from.display().to_string(), &why),
     };

@@ -1,7 +1,10 @@
 //! `schism explain`: what happened around an anomaly, line by line, on the history's clock.
 //!
 //! It tells what was asked of the core's keys, by whom, of which node, and what was answered; which
-//! faults were in force; which daemons ended. The operations that contradict each other are marked.
+//! faults were in force; which daemons ended; who led, and what the nodes' logs said. The operations
+//! that contradict each other are marked.
+
+mod logs;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 use checkers::{Anomaly, Verdict};
 use clap::Args;
 use history::mark::{self, Mark};
-use history::store::Store;
+use history::store::{Run, Store};
 use history::{History, Op, Outcome, Time, Value, fault};
 use serde::Serialize;
 
@@ -53,6 +56,8 @@ struct Story {
     lines: Vec<Line>,
     /// Operations on the same keys that are not told.
     untold: usize,
+    /// Lines of logs that are not told.
+    untold_log: usize,
 }
 
 #[derive(Serialize)]
@@ -75,6 +80,8 @@ enum What {
     Op,
     Fault,
     Mark,
+    Leader,
+    Log,
 }
 
 pub fn command(args: &ExplainArgs) -> Result<ExitCode, Failure> {
@@ -111,14 +118,8 @@ pub fn command(args: &ExplainArgs) -> Result<ExitCode, Failure> {
             ),
         }));
     }
-    let story = story(
-        run.name(),
-        spec.title(),
-        judged.verdict,
-        anomaly,
-        &core,
-        &history,
-    );
+    let title = spec.title();
+    let story = story(&run, title, judged.verdict, anomaly, &core, &history);
     match args.json {
         true => terminal::json(&story),
         false => terminal::print(&text(&story)),
@@ -127,7 +128,7 @@ pub fn command(args: &ExplainArgs) -> Result<ExitCode, Failure> {
 }
 
 fn story(
-    run: String,
+    run: &Run,
     title: String,
     verdict: Verdict,
     anomaly: Option<&Anomaly>,
@@ -153,9 +154,12 @@ fn story(
     let (mut lines, untold) = operations(core, history, window);
     lines.extend(faults(history, window));
     lines.extend(marks(history, window));
+    lines.extend(logs::leaders(history, window));
+    let (said, untold_log) = logs::lines(run, history, window);
+    lines.extend(said);
     lines.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     Story {
-        run,
+        run: run.name(),
         title,
         verdict,
         kind: anomaly.map(|a| a.kind.clone()),
@@ -164,6 +168,7 @@ fn story(
         until_s: window.1.as_secs_f64(),
         lines,
         untold,
+        untold_log,
     }
 }
 
@@ -303,6 +308,10 @@ fn text(story: &Story) -> String {
     if story.untold > 0 {
         let more = history::wording::counted(story.untold, "operation");
         out += &format!("and {more} on the same keys\n");
+    }
+    if story.untold_log > 0 {
+        let more = history::wording::counted(story.untold_log, "line");
+        out += &format!("and {more} of the nodes' logs\n");
     }
     out
 }

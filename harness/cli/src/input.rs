@@ -30,12 +30,13 @@ pub fn load(
 /// The history in a folder that another tool left, such as Jepsen's `store/NAME/TIME`; none if
 /// there is none, or if it is a run of ours.
 pub fn in_folder(folder: &Path) -> Option<PathBuf> {
-    const HISTORIES: [&str; 9] = [
+    const HISTORIES: [&str; 10] = [
         "history.edn",
         "history.edn.gz",
         "history.edn.zst",
         "history.json",
         "history.jsonl",
+        "history.jsonl.zst",
         "history.csv",
         "history.txt",
         "history.log",

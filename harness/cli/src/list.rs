@@ -10,7 +10,6 @@ use harness::run::Judged;
 use history::store::{Run, Store};
 use serde::{Deserialize, Serialize};
 
-use self::index::Index;
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::load_results;
@@ -71,11 +70,7 @@ pub fn command(args: ListArgs) -> Result<ExitCode, Failure> {
 
 /// Every run of a store, oldest first.
 pub fn rows(store: &Store) -> Result<Vec<Row>, Failure> {
-    let runs = store.list().map_err(Failure::infra)?;
-    let mut index = Index::read(store);
-    let rows = runs.iter().map(|run| index.row(run, row)).collect();
-    index.keep();
-    Ok(rows)
+    index::rows(store, row).map_err(Failure::infra)
 }
 
 /// One run that is broken hides no other.

@@ -1,9 +1,10 @@
 //! `schism pack` and `unpack`: a run as one file, to be sent to somebody or kept with a night.
 //!
-//! `RUN.tar.zst` has the run's folder without the nodes' data folders. It is made of independent
-//! frames of zstd, so any tool reads it. A file that is unpacked may be anybody's: it has one
-//! folder, plain files in it, and no name that leads elsewhere; and it is in the store whole or not
-//! at all.
+//! `RUN.tar.zst` has the run's folder without the nodes' data folders, and the history as text, so
+//! that `tar` and `zstd` read all of it. What nodes wrote into their logs is in the history once
+//! more, far from there: a long window finds it. A file that is unpacked may be anybody's: it has
+//! one folder, plain files in it, and no name that leads elsewhere; and it is in the store whole or
+//! not at all.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -12,18 +13,22 @@ use std::process::ExitCode;
 
 use clap::Args;
 use history::file::NewFile;
+use history::frames::{self, Frames};
 use history::store::{Run, Store};
+use zstd::stream::read::Decoder;
+use zstd::stream::write::Encoder;
 
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
-use crate::packed::Zstd;
 use crate::spec::Spec;
 use crate::terminal;
 
-/// Bytes of a frame before it is compressed.
-const FRAME: usize = 8 << 20;
-/// Histories come to a thirteenth by it, in a second for each 40 MB; beyond it is slow for little.
-const LEVEL: i32 = 9;
+/// See `harness/docs/measurements.md`: beyond it is slow for little.
+const LEVEL: i32 = 12;
+/// So far back, as a power of two, a repetition is found. Reading takes as much memory.
+const WINDOW_LOG: u32 = 27;
+/// The history's name in the file, as text.
+const HISTORY: &str = "history.jsonl";
 /// What a file may come to, of whosever run it is.
 const MOST_BYTES: u64 = 16 << 30;
 const MOST_FILES: usize = 100_000;
@@ -47,39 +52,6 @@ pub struct UnpackArgs {
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub store: StoreArgs,
-}
-
-/// What is written to it comes out as frames, one after another.
-struct Frames<W> {
-    to: W,
-    frame: Vec<u8>,
-}
-
-impl<W: Write> Frames<W> {
-    fn end_frame(&mut self) -> io::Result<()> {
-        if self.frame.is_empty() {
-            return Ok(());
-        }
-        let compressed = zstd::bulk::compress(&self.frame, LEVEL)?;
-        self.frame.clear();
-        self.to.write_all(&compressed)
-    }
-}
-
-impl<W: Write> Write for Frames<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let part = bytes.len().min(FRAME - self.frame.len());
-        self.frame.extend(&bytes[..part]);
-        if self.frame.len() == FRAME {
-            self.end_frame()?;
-        }
-        Ok(part)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.end_frame()?;
-        self.to.flush()
-    }
 }
 
 pub fn pack(args: &PackArgs) -> Result<ExitCode, Failure> {
@@ -109,14 +81,15 @@ pub fn pack(args: &PackArgs) -> Result<ExitCode, Failure> {
 /// Writes the file; bytes before and after.
 fn write(run: &Run, path: &Path) -> io::Result<(u64, u64)> {
     let mut file = NewFile::at(path)?;
-    let mut tar = tar::Builder::new(Frames {
-        to: BufWriter::new(&mut file),
-        frame: Vec::with_capacity(FRAME),
-    });
+    let mut zstd = Encoder::new(BufWriter::new(&mut file), LEVEL)?;
+    zstd.long_distance_matching(true)?;
+    zstd.window_log(WINDOW_LOG)?;
+    zstd.include_checksum(true)?;
+    let mut tar = tar::Builder::new(zstd);
     tar.follow_symlinks(false);
     let mut before = 0;
     add(&mut tar, run.path(), Path::new(&run.name()), &mut before)?;
-    tar.into_inner()?.flush()?;
+    tar.into_inner()?.finish()?.flush()?;
     file.keep()?;
     Ok((before, fs::metadata(path)?.len()))
 }
@@ -139,6 +112,8 @@ fn add<W: Write>(
             if !(of_node && name.iter().count() == 4 && entry.file_name() == "data") {
                 add(tar, &path, &name, bytes)?;
             }
+        } else if name.iter().count() == 2 && path == Run::at(folder).history() {
+            *bytes += add_history(tar, &path, &name.with_file_name(HISTORY))?;
         } else if kind.is_file() {
             let mut file = File::open(&path)?;
             *bytes += file.metadata()?.len();
@@ -146,6 +121,17 @@ fn add<W: Write>(
         }
     }
     Ok(())
+}
+
+/// The history's text. It is read twice: its length comes before it.
+fn add_history<W: Write>(tar: &mut tar::Builder<W>, path: &Path, name: &Path) -> io::Result<u64> {
+    let text = || frames::text(BufReader::new(File::open(path)?));
+    let bytes = io::copy(&mut text()?, &mut io::sink())?;
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(&fs::metadata(path)?);
+    header.set_size(bytes);
+    tar.append_data(&mut header, name, text()?)?;
+    Ok(bytes)
 }
 
 pub fn unpack(args: &UnpackArgs) -> Result<ExitCode, Failure> {
@@ -167,7 +153,8 @@ fn unpack_one(path: &Path, store: &Path) -> Result<PathBuf, String> {
         .prefix(".unpack-")
         .tempdir_in(store)
         .map_err(|e| e.to_string())?;
-    let plain = Zstd::new(BufReader::new(file)).take(MOST_BYTES);
+    let plain = Decoder::new(file).map_err(|e| e.to_string())?;
+    let plain = plain.take(MOST_BYTES);
     let mut tar = tar::Archive::new(plain);
     let mut name = None;
     for (number, entry) in tar.entries().map_err(|e| e.to_string())?.enumerate() {
@@ -185,10 +172,11 @@ fn unpack_one(path: &Path, store: &Path) -> Result<PathBuf, String> {
         match entry.header().entry_type() {
             tar::EntryType::Directory => fs::create_dir_all(&to).map_err(|e| e.to_string())?,
             tar::EntryType::Regular => {
-                let mut file =
-                    File::create_new(&to).map_err(|e| format!("{}: {e}", inside.display()))?;
-                io::copy(&mut entry, &mut file)
-                    .map_err(|e| format!("{}: {e}", inside.display()))?;
+                let put = match parts[1..] == [HISTORY] {
+                    true => put_history(&mut entry, &Run::at(aside.path().join(&parts[0]))),
+                    false => put(&mut entry, &to),
+                };
+                put.map_err(|e| format!("{}: {e}", inside.display()))?;
             }
             other => return Err(format!("{} is no file: {other:?}", inside.display())),
         }
@@ -205,6 +193,16 @@ fn unpack_one(path: &Path, store: &Path) -> Result<PathBuf, String> {
     }
     fs::rename(run.path(), &place).map_err(|e| e.to_string())?;
     Ok(place)
+}
+
+fn put(from: &mut impl Read, to: &Path) -> io::Result<()> {
+    io::copy(from, &mut File::create_new(to)?).map(drop)
+}
+
+fn put_history(from: &mut impl Read, run: &Run) -> io::Result<()> {
+    let mut frames = Frames::new(File::create_new(run.history())?)?;
+    io::copy(from, &mut frames)?;
+    frames.finish().map(drop)
 }
 
 /// The parts of a name that leads down and nowhere else.

@@ -2,14 +2,13 @@
 //!
 //! It stands by itself, so that the fuzzer reads by the same way: see `harness/fuzz`.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 use history::Meter;
 use history::foreign::{self, Format};
 use history::jsonl::{Loaded, ReadError};
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use zstd::stream::read::Decoder as Zstd;
 
 /// As much of a file as tells what it is.
 const BEGINNING: u64 = 4096;
@@ -40,7 +39,9 @@ pub fn read(
     let plain: Box<dyn Read + Send + '_> = match magic[..] {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(raw)),
         // The second is a frame to pass over, with which some tools begin.
-        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Box::new(Zstd::new(raw)),
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
+            Box::new(Zstd::new(raw).map_err(|e| wrong(&e))?)
+        }
         _ => raw,
     };
     let (beginning, plain) = peek(plain, BEGINNING)?;
@@ -73,88 +74,10 @@ fn peek<'a>(mut from: Box<dyn Read + Send + 'a>, bytes: u64) -> io::Result<Peeke
     Ok((beginning, Box::new(again.chain(from))))
 }
 
-/// Frames of zstd one after another, as its tools write them and join them. The decoder knows of
-/// one.
-pub struct Zstd<R> {
-    from: BufReader<R>,
-    decoder: FrameDecoder,
-    /// Whether a frame has begun whose checksum has not been looked at.
-    within: bool,
-}
-
-impl<R: Read> Zstd<R> {
-    pub fn new(from: R) -> Zstd<R> {
-        Zstd {
-            from: BufReader::with_capacity(1 << 16, from),
-            decoder: FrameDecoder::new(),
-            within: false,
-        }
-    }
-
-    /// Begins the next frame; false if there is none.
-    fn frame(&mut self) -> io::Result<bool> {
-        while !self.from.fill_buf()?.is_empty() {
-            match self.decoder.init(&mut self.from) {
-                Ok(()) => {
-                    self.within = true;
-                    return Ok(true);
-                }
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                    length,
-                    ..
-                })) => {
-                    let length = u64::from(length);
-                    let skipped = self.from.by_ref().take(length);
-                    if io::copy(&mut { skipped }, &mut io::sink())? < length {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
-                Err(e) => return Err(io::Error::other(e)),
-            }
-        }
-        Ok(false)
-    }
-}
-
-impl<R: Read> Read for Zstd<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if to.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            while self.within
-                && self.decoder.can_collect() < to.len()
-                && !self.decoder.is_finished()
-            {
-                let strategy = BlockDecodingStrategy::UptoBytes(to.len());
-                let decoded = self.decoder.decode_blocks(&mut self.from, strategy);
-                decoded.map_err(io::Error::other)?;
-            }
-            let read = if self.within {
-                self.decoder.read(to)?
-            } else {
-                0
-            };
-            if read > 0 {
-                return Ok(read);
-            }
-            let told = self.decoder.get_checksum_from_data();
-            let wrong = told.is_some() && told != self.decoder.get_calculated_checksum();
-            if std::mem::take(&mut self.within) && wrong {
-                return Err(io::Error::other("the checksum of zstd does not match"));
-            }
-            if !self.frame()? {
-                return Ok(0);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use history::Budget;
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     const TEXT: &[u8] = b"f,value,call,return\nwrite,1,1,2\nread,1,3,4\n";
 
@@ -167,7 +90,7 @@ mod tests {
     }
 
     fn zstd(text: &[u8]) -> Vec<u8> {
-        compress_to_vec(text, CompressionLevel::Fastest)
+        zstd::bulk::compress(text, 1).unwrap()
     }
 
     #[test]
@@ -205,7 +128,7 @@ mod tests {
         };
         assert_eq!(read(&frame(CHECKSUM)), Ok(2));
         let said = read(&frame([0; 4])).unwrap_err();
-        assert_eq!(said, "the checksum of zstd does not match");
+        assert_eq!(said, "Restored data doesn't match checksum");
     }
 
     /// What `zstd --check` says of the text.

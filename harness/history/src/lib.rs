@@ -12,6 +12,7 @@ mod event;
 pub mod fault;
 pub mod file;
 pub mod foreign;
+pub mod frames;
 pub mod json;
 pub mod mark;
 pub mod offered;

@@ -1,10 +1,11 @@
 //! What the harness itself has to say of a run, beside its faults: which part of the run begins,
 //! that a daemon ended by itself, whether a node came back, what of the plan was never offered,
-//! that the machine was late, that somebody stopped the run.
+//! that the machine was late, that somebody stopped the run, what the nodes' clocks show.
 //!
 //! Each is one event of process `nemesis`, type `info`, and no operation:
 //!
 //! ```text
+//! info f=clock    node=n1  {wall_ns 1795974397211520000, at_ns 3000000, within_ns 900000}
 //! info f=phase             {phase "main", limit_ns 60000000000}        operations are offered from here on
 //! info f=crash    node=n2  {daemon "paxos-kv", pid 12, status "signal 6", log [..]}
 //! info f=phase             {phase "healing"}
@@ -107,6 +108,17 @@ pub struct Late {
     pub by_ns: u64,
 }
 
+/// What the wall clock of a node's machine showed, so that its logs can be put beside the history.
+/// The node is the event's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Since 1970.
+    pub wall_ns: u64,
+    /// When that was by the history's clock, give or take `within_ns`.
+    pub at_ns: u64,
+    pub within_ns: u64,
+}
+
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -116,6 +128,7 @@ pub enum Mark {
     Stopped(Stopped),
     Offered(Offered),
     Late(Late),
+    Clock(Name, Clock),
 }
 
 /// A mark, where it stands in the history.
@@ -137,12 +150,13 @@ impl Mark {
             Mark::Stopped(_) => "stopped",
             Mark::Offered(_) => "offered",
             Mark::Late(_) => "late",
+            Mark::Clock(..) => "clock",
         })
     }
 
     pub fn node(&self) -> Option<&Name> {
         match self {
-            Mark::Crash(node, _) | Mark::Recovery(node, _) => Some(node),
+            Mark::Crash(node, _) | Mark::Recovery(node, _) | Mark::Clock(node, _) => Some(node),
             Mark::Phase(_) | Mark::Stopped(_) | Mark::Offered(_) | Mark::Late(_) => None,
         }
     }
@@ -155,6 +169,7 @@ impl Mark {
             Mark::Stopped(stopped) => Value::from_serde(stopped),
             Mark::Offered(offered) => Value::from_serde(offered),
             Mark::Late(late) => Value::from_serde(late),
+            Mark::Clock(_, clock) => Value::from_serde(clock),
         }
         .expect("marks have only text keys")
     }
@@ -174,6 +189,7 @@ impl Mark {
             "stopped" => read(event).map(Mark::Stopped),
             "offered" => read(event).map(Mark::Offered),
             "late" => read(event).map(Mark::Late),
+            "clock" => Some(Mark::Clock(event.node.clone()?, read(event)?)),
             _ => None,
         }
     }
@@ -288,6 +304,14 @@ mod tests {
                 fault: 3,
                 by_ns: 4_000_000_000,
             }),
+            Mark::Clock(
+                n2(),
+                Clock {
+                    wall_ns: 1_795_974_397_211_520_000,
+                    at_ns: 3_000_000,
+                    within_ns: 900_000,
+                },
+            ),
         ]
     }
 

@@ -4,23 +4,24 @@
 //! store/
 //!   latest -> 20261123T101500-paxos-kv-register
 //!   20261123T101500-paxos-kv-register/
-//!     spec.json       what was asked, the seed, the versions, the command that repeats the run
-//!     schedule.toml   the faults with their times and targets
-//!     history.jsonl   every event
-//!     results.json    what the checkers found
-//!     report.html     the same for people
-//!     nodes/n1/       logs and whatever else was collected from the node
+//!     spec.json          what was asked, the seed, the versions, the command that repeats the run
+//!     schedule.toml      the faults with their times and targets
+//!     history.jsonl.zst  every event
+//!     results.json       what the checkers found
+//!     report.html        the same for people
+//!     nodes/n1/          logs and whatever else was collected from the node
 //! ```
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::Local;
 use thiserror::Error;
 
 use crate::file::{self, NewFile};
-use crate::{Budget, Meter, jsonl};
+use crate::{Budget, Meter, frames, jsonl};
 
 /// Why a run could not be made or found.
 #[derive(Debug, Error)]
@@ -178,6 +179,13 @@ impl Store {
 
     /// Every run, oldest first.
     pub fn list(&self) -> Result<Vec<Run>, StoreError> {
+        let folders = self.folders()?.into_iter();
+        let runs = folders.map(|name| Run::at(self.root.join(name)));
+        Ok(runs.filter(|run| run.spec().exists()).collect())
+    }
+
+    /// The names of the folders in it, most of them runs', in their order.
+    pub fn folders(&self) -> Result<Vec<OsString>, StoreError> {
         let read = |source| StoreError::Read {
             path: self.root.clone(),
             source,
@@ -186,16 +194,15 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(read)?,
         };
-        let mut runs = Vec::new();
+        let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(read)?;
-            if entry.file_type().map_err(read)?.is_dir() && entry.path().join("spec.json").exists()
-            {
-                runs.push(Run { path: entry.path() });
+            if entry.file_type().map_err(read)?.is_dir() {
+                names.push(entry.file_name());
             }
         }
-        runs.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(runs)
+        names.sort();
+        Ok(names)
     }
 }
 
@@ -233,7 +240,7 @@ impl Run {
     }
 
     pub fn history(&self) -> PathBuf {
-        self.path.join("history.jsonl")
+        self.path.join("history.jsonl.zst")
     }
 
     pub fn results(&self) -> PathBuf {
@@ -290,11 +297,12 @@ pub fn load(path: &Path) -> Result<jsonl::Loaded, StoreError> {
 
 /// The same under a budget.
 pub fn load_within(path: &Path, meter: &Meter) -> Result<jsonl::Loaded, StoreError> {
-    let file = file::open(path).map_err(|source| StoreError::Read {
+    let file = file::open(path).and_then(|file| frames::text(BufReader::new(file)));
+    let text = file.map_err(|source| StoreError::Read {
         path: path.to_path_buf(),
         source,
     })?;
-    jsonl::read_within(file, meter).map_err(|source| StoreError::History {
+    jsonl::read_within(text, meter).map_err(|source| StoreError::History {
         path: path.to_path_buf(),
         source,
     })

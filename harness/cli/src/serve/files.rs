@@ -2,14 +2,15 @@
 //! in the folder, whatever links there are.
 
 use std::fs;
+use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
 use axum::extract::{Path as Segments, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use history::file;
 use history::store::{Run, Store};
+use history::{file, frames};
 
 use super::{Shared, pages};
 
@@ -64,8 +65,22 @@ pub fn below(folder: &Path, path: &Path) -> Option<PathBuf> {
     found.starts_with(&folder).then_some(found)
 }
 
+/// A file's text: what is compressed in frames is shown as what it says.
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    if path.extension().is_none_or(|ext| ext != "zst") {
+        return file::read(path, MOST);
+    }
+    let mut content = Vec::new();
+    let text = frames::text(BufReader::new(file::open(path)?))?;
+    text.take(MOST + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > MOST {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(content),
+    }
+}
+
 fn send(folder: &Path, path: &Path) -> Response {
-    let content = below(folder, path).and_then(|path| file::read(&path, MOST).ok());
+    let content = below(folder, path).and_then(|path| content(&path).ok());
     let Some(content) = content else {
         return pages::missing("There is no such file.");
     };

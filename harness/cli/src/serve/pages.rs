@@ -164,7 +164,7 @@ fn links(run: &Run) -> Markup {
         "spec.json",
         "schedule.toml",
         "results.json",
-        "history.jsonl",
+        "history.jsonl.zst",
     ];
     let own = own
         .into_iter()

@@ -1,7 +1,7 @@
 //! Systems that lie to the run as a whole: all their answers are right, and yet they fail. Each is
 //! a double of paxos-kv, with the verdict that is due.
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, history_of};
 
 const KILL_TWO: &str = "version = 1
 [[fault]]
@@ -85,7 +85,7 @@ fn a_daemon_that_dies_without_any_fault_crashed() {
         "signal 6; no fault was in force",
         "never served again of n1",
     ]);
-    let history = std::fs::read_to_string(place.latest().join("history.jsonl")).unwrap();
+    let history = history_of(&place.latest());
     assert!(history.contains("\"f\":\"crash\""));
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, history_of};
 
 /// A folder that nodes of a lab see, unlike `/tmp`; emptied.
 fn folder(name: &str) -> PathBuf {
@@ -55,7 +55,7 @@ fn run(place: &Place, program: &Path, fault: &str) -> Ended {
 
 /// The receipts of the fault: of its injection and its healing.
 fn receipts(place: &Place) -> [Value; 2] {
-    let text = fs::read_to_string(place.latest().join("history.jsonl")).expect("it was recorded");
+    let text = history_of(&place.latest());
     let events = text.lines().skip(1);
     let events = events.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let of: Vec<Value> = events
@@ -93,7 +93,7 @@ fn a_system_that_forks_away_is_killed_all_the_same() {
     }
     assert_eq!(lines(&healed, "void"), [""; 0]);
     // It was served by nobody meanwhile: who asked n2 was not answered.
-    let text = fs::read_to_string(place.latest().join("history.jsonl")).expect("it was recorded");
+    let text = history_of(&place.latest());
     let failed = text
         .lines()
         .skip(1)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Ended, Place, eventually, recorded};
+use crate::support::{Ended, HISTORY, Place, eventually, history_of, recorded, write_history};
 
 const USAGE: i32 = 64;
 
@@ -42,7 +42,7 @@ fn a_run_that_was_packed_is_the_same_elsewhere_without_the_nodes_data() {
     let other = place.path().join("other/20260101T000000-bad");
     for file in [
         "spec.json",
-        "history.jsonl",
+        HISTORY,
         "results.json",
         "report.html",
         "nodes/n1/log/data",
@@ -358,21 +358,39 @@ fn a_run_is_told_around_its_anomaly_and_around_any_operation() {
     let place = Place::new();
     let run = recorded(&place, "20260101T000000-bad", "2");
     // With a fault in force and a daemon that ended, shortly before the end.
-    let history = run.join("history.jsonl");
-    let text = fs::read_to_string(&history).expect("ours");
+    let text = history_of(&run);
     let (head, last) = text.trim_end().rsplit_once('\n').expect("lines");
     let crash = "{\"index\":360,\"time\":3595000000,\"process\":\"nemesis\",\"type\":\"info\",\"f\":\"crash\",\
         \"value\":{\"daemon\":\"paxos-kv\",\"pid\":7,\"status\":\"signal 6\"},\"node\":\"n1\"}";
-    fs::write(&history, format!("{head}\n{last}\n{crash}\n")).expect("ours");
+    // What n1's clock showed at the beginning, and that n2 led for a while.
+    let clock = "{\"index\":361,\"time\":3595000000,\"process\":\"nemesis\",\"type\":\"info\",\"f\":\"clock\",\
+        \"value\":{\"wall_ns\":1795974397000000000,\"at_ns\":0,\"within_ns\":1},\"node\":\"n1\"}";
+    let asked = "{\"index\":362,\"time\":3596000000,\"process\":9,\"type\":\"invoke\",\"f\":\"trace\",\"value\":null,\
+        \"node\":\"n2\"}";
+    let trace = "{\"index\":363,\"time\":3597000000,\"process\":9,\"type\":\"ok\",\"f\":\"trace\",\"node\":\"n2\",\
+        \"value\":{\"node\":\"n2\",\"events\":[{\"event\":\"lead\",\"t_ns\":1003400000000,\"ballot\":[4,\"n2\"]},\
+        {\"event\":\"step-down\",\"t_ns\":1003550000000}]}}";
+    let head = head.replacen("\"version\":1", "\"version\":1,\"began_ns\":1000000000000", 1);
+    let lines = [&head, last, crash, clock, asked, trace, ""].join("\n");
+    write_history(&run, &lines);
+    let log = run.join("nodes/n1/log");
+    fs::create_dir_all(&log).expect("ours");
+    let said = "1795974397.100000 INFO  long before\n1795974400.500000 WARN  lost n2\n  and more of it\n";
+    fs::write(log.join("paxos-kv.log"), said).expect("ours");
     place.schism(&["check"]).exits(1);
     let told = place.schism(&["explain"]).exits(0);
-    told.prints(&[
+    let told = told.prints(&[
         "INVALID  paxos-kv register",
         // The last operation reads what nobody wrote.
         ">     3.580      358  n3   2 asks read [0 nil], until 3.590: ok [0 2]",
         "asks write [0 1]",
         "n1   paxos-kv ended by itself: signal 6",
+        "3.500           n1   log: WARN  lost n2\n",
+        "3.500           n1   log:   and more of it\n",
+        "3.400           n2   leads from here on, ballot [4 \"n2\"]\n",
+        "3.550           n2   leads no more, ballot [4 \"n2\"]\n",
     ]);
+    assert!(!told.stdout.contains("long before"), "{told:#?}");
     let json = |args: &[&str]| -> serde_json::Value {
         let ended = place
             .schism(&[&["explain", "--json"], args].concat())

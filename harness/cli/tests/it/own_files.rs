@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Ended, Place, REGISTER, eventually, recorded, spec};
+use crate::support::{Ended, HISTORY, Place, REGISTER, eventually, history_of, recorded, spec};
 
 const INVALID: i32 = 1;
 const UNKNOWN: i32 = 2;
@@ -252,18 +252,13 @@ fn nobody_waits_for_a_pipe_that_nobody_writes_to() {
     patient(&["verify", history, "fifo"]).exits(UNKNOWN);
 
     // In a run's folder nothing but a file is expected.
-    for file in [
-        "history.jsonl",
-        "results.json",
-        "schedule.toml",
-        "spec.json",
-    ] {
+    for file in [HISTORY, "results.json", "schedule.toml", "spec.json"] {
         let run = judged(&place);
         fs::remove_file(run.join(file)).expect("it was there");
         pipe(run.join(file));
         let (check, report) = (patient(&["check"]), place.schism(&["report"]));
         match file {
-            "history.jsonl" | "spec.json" => {
+            HISTORY | "spec.json" => {
                 check.exits(USAGE).says(&[file, "no regular file"]);
                 report.exits(USAGE).says(&[file, "no regular file"]);
             }
@@ -285,7 +280,7 @@ fn nobody_waits_for_a_pipe_that_nobody_writes_to() {
 fn what_the_shell_substitutes_for_a_file_is_read() {
     let place = Place::new();
     let run = recorded(&place, "20260101T000000-bad", "2");
-    fs::copy(run.join("history.jsonl"), place.path().join("bad.jsonl")).expect("ours");
+    place.file("bad.jsonl", history_of(&run));
     place.file("register.edn", REGISTER);
     place
         .schism(&["check", "register.edn", "--certificate", "order.json"])
@@ -433,7 +428,7 @@ fn a_run_ends_with_the_batch_that_started_it() {
             .spawn()
             .expect("it starts");
         eventually("a run has begun", || {
-            let histories = place.store().join("latest/history.jsonl");
+            let histories = place.store().join("latest").join(HISTORY);
             runs(&place) > 0 && histories.exists()
         });
         let pid = Pid::from_raw(batch.id() as i32).expect("a pid is not zero");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{HISTORY, Place, history_of};
 
 const SHORT: &[&str] = &[
     "run",
@@ -23,7 +23,7 @@ fn with<'a>(args: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
 
 /// The value of each write that was offered, and its key.
 fn written(place: &Place) -> BTreeMap<u64, u64> {
-    let text = std::fs::read_to_string(place.latest().join("history.jsonl")).unwrap();
+    let text = history_of(&place.latest());
     let lines = text.lines().skip(1);
     lines
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -47,7 +47,7 @@ fn a_healthy_cluster_is_valid_under_every_family_and_its_run_is_whole() {
     for file in [
         "spec.json",
         "schedule.toml",
-        "history.jsonl",
+        HISTORY,
         "results.json",
         "report.html",
         "nodes/n1/log/paxos-kv.log",

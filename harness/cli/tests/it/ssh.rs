@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::machines::{World, keygen};
-use crate::support::{Ended, eventually};
+use crate::support::{Ended, eventually, history_of};
 
 /// A run that only shows that one gets in.
 const BRIEF: &[&str] = &["--nemesis", "none", "--time-limit", "1s", "--rate", "200"];
@@ -350,8 +350,7 @@ fn machines_heal_themselves_when_the_controller_is_cut_off() {
 
 /// The nemesis's events of the latest run.
 fn faults(world: &World) -> Vec<String> {
-    let history = std::fs::read_to_string(world.place.latest().join("history.jsonl"));
-    let history = history.expect("the run has one");
+    let history = history_of(&world.place.latest());
     let of_nemesis = |line: &&str| line.contains(r#""process":"nemesis""#);
     history
         .lines()

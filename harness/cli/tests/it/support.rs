@@ -1,5 +1,6 @@
 //! The program as a user has it, in a folder of its own.
 
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -176,6 +177,24 @@ impl Ended {
     }
 }
 
+/// The text of a run's history.
+pub fn history_of(run: &Path) -> String {
+    let file = std::fs::File::open(run.join(HISTORY)).expect("it was recorded");
+    let text = history::frames::text(BufReader::new(file)).expect("it is readable");
+    std::io::read_to_string(text).expect("it is text")
+}
+
+/// Replaces it.
+pub fn write_history(run: &Path, text: &str) {
+    let file = std::fs::File::create(run.join(HISTORY)).expect("the folder is writable");
+    let mut frames = history::frames::Frames::new(file).expect("memory");
+    frames.write_all(text.as_bytes()).expect("there is room");
+    frames.finish().expect("there is room");
+}
+
+/// Its name in a run's folder.
+pub const HISTORY: &str = "history.jsonl.zst";
+
 /// A run's folder in the store, as a run leaves it before it is judged: of three clients and a
 /// register, to which 1 is written, and from which `read` is read. Points `latest` at it.
 pub fn recorded(place: &Place, name: &str, read: &str) -> PathBuf {
@@ -211,7 +230,7 @@ pub fn recorded(place: &Place, name: &str, read: &str) -> PathBuf {
             event(process, "ok", f, &answered);
         }
     }
-    write("history.jsonl", history);
+    write_history(&run, &history);
     let latest = place.store().join("latest");
     if latest.is_symlink() {
         std::fs::remove_file(&latest).expect("it is ours");

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Ended, Place, eventually};
+use crate::support::{Ended, HISTORY, Place, eventually, history_of, write_history};
 
 /// A long run that has come to its main phase, with a fault in force.
 fn in_mid_run(place: &Place) -> Child {
@@ -67,11 +67,13 @@ fn sigkill_leaves_nothing_and_loses_nothing() {
     child.wait().unwrap();
     place.assert_nothing_left();
 
-    // The last line may be torn; tear it for certain.
-    let history = place.latest().join("history.jsonl");
-    let text = std::fs::read(&history).unwrap();
-    let whole = text.iter().rposition(|b| *b == b'\n').unwrap();
-    std::fs::write(&history, &text[..whole - 5]).unwrap();
+    // What was recorded is there although its last frame has no end. Now with a torn line, too.
+    let text = history_of(&place.latest());
+    assert!(text.lines().count() > 50);
+    let file = std::fs::read(place.latest().join(HISTORY)).unwrap();
+    assert!(zstd::decode_all(&file[..]).is_err(), "it was not ended");
+    let whole = text.rfind('\n').unwrap();
+    write_history(&place.latest(), &text[..whole - 5]);
     place.schism(&["check", "latest"]);
     let ended = place.schism(&["check", "latest"]);
     let torn = ended.stdout.matches("is torn and was left out").count();
@@ -95,7 +97,7 @@ fn sigterm_heals_and_judges_what_there_is_and_is_unknown_at_best() {
     ]);
     assert!(!ended.stdout.contains("invalid"), "{ended:#?}");
     place.assert_nothing_left();
-    let history = std::fs::read_to_string(place.latest().join("history.jsonl")).unwrap();
+    let history = history_of(&place.latest());
     assert!(history.contains("\"heal\""), "the faults were healed");
     let says = "of 60 s, 2 of 3 faults begun";
     place.schism(&["list"]).exits(0).prints(&["unknown", says]);
@@ -115,7 +117,7 @@ fn a_second_signal_in_mid_run_leaves_at_once_with_what_was_recorded() {
     let ended = ended.prints(&["UNKNOWN", text, "it was left at once", "linearizable"]);
     assert!(!ended.stdout.contains(" 0 operations"), "{ended:#?}");
     place.assert_nothing_left();
-    let history = std::fs::read_to_string(place.latest().join("history.jsonl")).unwrap();
+    let history = history_of(&place.latest());
     assert!(history.lines().count() > 50);
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use crate::machines::World;
-use crate::support::{Ended, Place, recorded, spec};
+use crate::support::{Ended, Place, history_of, recorded, spec, write_history};
 
 /// Renames the window, rings, clears the screen, writes backwards, hides, and begins a line of its
 /// own.
@@ -170,8 +170,7 @@ fn histories_specs_and_results_of_a_run() {
     let place = Place::new();
     let run = recorded(&place, "20260101T000000-bad", "2");
     // Fault labels, errors, nodes and values, where an anomaly points at them.
-    let path = run.join("history.jsonl");
-    let mut history = fs::read_to_string(&path).expect("is there");
+    let mut history = history_of(&run);
     let label = json!({ "fault": 0, "action": "inject", "label": EVIL, "targets": [EVIL],
         "receipt": { "held": false, "evidence": [EVIL] } });
     for (kind, value) in [("invoke", &label), ("ok", &label), ("fail", &label)] {
@@ -193,7 +192,7 @@ fn histories_specs_and_results_of_a_run() {
             "f": "read", "value": value, "node": EVIL });
         history += &format!("{event}\n");
     }
-    fs::write(&path, history).expect("ours");
+    write_history(&run, &history);
     shown_in_line(place.schism(&["check"]).exits(1));
     let ended = shown(place.schism(&["check", "--json"]).exits(1));
     let judged: Value = serde_json::from_str(&ended.stdout).expect("one object");

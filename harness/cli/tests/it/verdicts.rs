@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Ended, Place, REGISTER, recorded};
+use crate::support::{Ended, HISTORY, Place, REGISTER, recorded, write_history};
 
 const INVALID: i32 = 1;
 const UNKNOWN: i32 = 2;
@@ -36,7 +36,7 @@ fn output_that_nobody_takes_changes_no_exit_code_and_is_not_spoken_of() {
     let place = Place::new();
     let run = recorded(&place, "20260101T000000-good", "1");
     recorded(&place, "20260101T000001-bad", "2");
-    let history = run.join("history.jsonl");
+    let history = run.join(HISTORY);
     let history = history.to_str().expect("text");
     place.file("register.edn", REGISTER);
     let order = ["check", "register.edn", "--certificate", "order.json"];
@@ -225,7 +225,7 @@ fn a_run_that_goes_on_is_called_so_and_nothing_is_written_into_it() {
     place.schism(&["check", "latest"]).exits(INVALID);
     assert!(!bad.join("results.json").exists());
     // Before its main phase there is no history yet.
-    fs::remove_file(bad.join("history.jsonl")).expect("it is ours");
+    fs::remove_file(bad.join(HISTORY)).expect("it is ours");
     place.schism(&["check", "latest"]).exits(UNKNOWN);
     assert_eq!(files(), before);
     drop((held, also));
@@ -244,7 +244,7 @@ fn hold(run: &Path) -> fs::File {
 fn json_is_one_object_whatever_goes_wrong() {
     let place = Place::new();
     let broken = recorded(&place, "20260101T000000-broken", "1");
-    fs::write(broken.join("history.jsonl"), "no history\n").expect("it is ours");
+    write_history(&broken, "no history\n");
     let cases: &[(&[&str], i32, &str, &str)] = &[
         (
             &["run", "no-such-system", "--json"],
@@ -264,12 +264,7 @@ fn json_is_one_object_whatever_goes_wrong() {
             "usage",
             "no-such-run",
         ),
-        (
-            &["check", "latest", "--json"],
-            USAGE,
-            "usage",
-            "history.jsonl",
-        ),
+        (&["check", "latest", "--json"], USAGE, "usage", HISTORY),
         (
             &["flaws", "no-such-system", "--json"],
             USAGE,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{GREEN, QUICK, RED, USAGE, cell, night, ran, shard};
-use crate::support::Place;
+use crate::support::{Place, history_of};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -310,7 +310,7 @@ fn everything_printed_as_json_is_as_its_published_schema_says() {
 
 /// The event with which an operation of the latest run begins.
 fn first_operation(place: &Place) -> String {
-    let history = std::fs::read_to_string(place.latest().join("history.jsonl")).expect("recorded");
+    let history = history_of(&place.latest());
     let invoked = history
         .lines()
         .find(|line| line.contains("\"invoke\"") && !line.contains("nemesis"));
