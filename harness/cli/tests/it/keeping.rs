@@ -370,12 +370,17 @@ fn a_run_is_told_around_its_anomaly_and_around_any_operation() {
     let trace = "{\"index\":363,\"time\":3597000000,\"process\":9,\"type\":\"ok\",\"f\":\"trace\",\"node\":\"n2\",\
         \"value\":{\"node\":\"n2\",\"events\":[{\"event\":\"lead\",\"t_ns\":1003400000000,\"ballot\":[4,\"n2\"]},\
         {\"event\":\"step-down\",\"t_ns\":1003550000000}]}}";
-    let head = head.replacen("\"version\":1", "\"version\":1,\"began_ns\":1000000000000", 1);
+    let head = head.replacen(
+        "\"version\":1",
+        "\"version\":1,\"began_ns\":1000000000000",
+        1,
+    );
     let lines = [&head, last, crash, clock, asked, trace, ""].join("\n");
     write_history(&run, &lines);
     let log = run.join("nodes/n1/log");
     fs::create_dir_all(&log).expect("ours");
-    let said = "1795974397.100000 INFO  long before\n1795974400.500000 WARN  lost n2\n  and more of it\n";
+    let said =
+        "1795974397.100000 INFO  long before\n1795974400.500000 WARN  lost n2\n  and more of it\n";
     fs::write(log.join("paxos-kv.log"), said).expect("ours");
     place.schism(&["check"]).exits(1);
     let told = place.schism(&["explain"]).exits(0);
