@@ -43,7 +43,10 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
         (Box::new(Crashes::default()), history(stale)),
         (Box::new(Availability::default()), not_all_offered()),
         (Box::new(Agreement::new()), elected),
-        (Box::new(Agreement::new()), crate::agreement::hasty()),
+        (
+            Box::new(Agreement::new()),
+            crate::agreement::evidence::hasty(),
+        ),
         (Box::new(crate::story::chain()), refusing().history()),
     ]
 }
