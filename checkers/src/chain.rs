@@ -22,6 +22,7 @@ mod figures;
 mod fork;
 pub(crate) mod gauges;
 mod growth;
+mod kept;
 mod ledger;
 mod prefix;
 mod record;
@@ -145,7 +146,8 @@ impl Chain {
         };
         let places = Places::new(&record, meter)?;
         let clients = Clients::new(&record, &places);
-        validity::fork_choice(&record, &mut found);
+        let reorgs = prefix::reorgs(&record);
+        validity::fork_choice(&record, &reorgs, &self.rules, &mut found);
         validity::transactions(&record, &places, &clients, &mut found, meter)?;
         let answers = ledger::replay(&places, meter)?;
         let compared = ledger::answers(&record, &places, &clients, &answers, &mut found);
@@ -159,6 +161,10 @@ impl Chain {
             .settle
             .unwrap_or(ten_blocks.max(Duration::from_secs(10)));
         let bound = confirmations.max(USUAL_CONFIRMATIONS);
+        if self.rules.gives_back {
+            let end = (last, bound);
+            kept::given_up(&record, &places, &reorgs, end, &mut found, meter)?;
+        }
         let window = self.growth.map_or(ten_blocks, |(_, window)| window);
         let length = self
             .quality
@@ -181,7 +187,7 @@ impl Chain {
             window,
             length,
             bound,
-            reorgs: prefix::reorgs(&record),
+            reorgs,
             finality: prefix::finality(&record),
             refused: refused::refused(history),
             eventual: eventual::eventual(&record, bound, settle),

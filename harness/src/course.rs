@@ -16,7 +16,7 @@ use crate::injector;
 use crate::interpreter::{self, Phase};
 use crate::lateness::Lateness;
 use crate::nemesis::{Planned, World};
-use crate::progress::{Progress, Stop, Wish, unless, wish};
+use crate::progress::{Lasts, Progress, Stop, Wish, unless, wish};
 use crate::readiness::Recovering;
 use crate::recorder::{Draft, RecordError, Recorder};
 use crate::test::{Notes, Test};
@@ -154,7 +154,8 @@ impl Course {
         schedule: Vec<Planned>,
         (time_limit, lateness): (Duration, Lateness),
     ) -> Result<(), RecordError> {
-        self.progress.phase("main phase", Some(time_limit));
+        self.progress
+            .phase("main phase", Lasts::Planned(time_limit));
         self.begins(mark::Phase::Main, Some(time_limit))?;
         self.began = Instant::now();
         let since_start = self.began.duration_since(self.recorder.start());
@@ -197,7 +198,7 @@ impl Course {
         if wish(&self.stop) >= Wish::Abandon {
             return Ok(());
         }
-        self.progress.phase("healing", None);
+        self.progress.phase("healing", Lasts::Unknown);
         let begun = self.begins(mark::Phase::Healing, None);
         let healing = injector::heal_all(self.planned, &self.world, &self.recorder);
         if let Some(healed) = unless(&self.stop, Wish::Abandon, healing).await {
@@ -250,7 +251,7 @@ impl Course {
         ends_at: Wish,
     ) -> Result<Vec<Node>, RecordError> {
         let text = "waiting until every node serves";
-        self.progress.phase(text, Some(self.recovery_time));
+        self.progress.phase(text, Lasts::AtMost(self.recovery_time));
         let recovering = Recovering {
             system: &self.world.system,
             daemon: &self.world.daemon,
@@ -274,7 +275,8 @@ impl Course {
         ends_at: Wish,
     ) -> Result<(), RecordError> {
         let label = "final operations";
-        self.progress.phase(label, Some(self.recovery_time));
+        self.progress
+            .phase(label, Lasts::AtMost(self.recovery_time));
         let patience = self.recovery_time;
         asking.write_at_each(served, &mut closing, patience).await?;
         // Whoever answers from what it holds itself has to hear of these writes first.
@@ -282,13 +284,14 @@ impl Course {
         let reads = (closing.reads)();
         let (least, for_each) = LAST_READS;
         let patience = least.max(self.recovery_time) + for_each * reads.len() as u32;
-        self.progress.phase(label, Some(patience));
+        self.progress.phase(label, Lasts::AtMost(patience));
         asking.read_at_each(&served, reads, patience).await
     }
 
     /// What every node has to show, such as its decided log.
     async fn read(&self, ends_at: Wish) -> Result<(), RecordError> {
-        self.progress.phase("reading what the nodes hold", None);
+        self.progress
+            .phase("reading what the nodes hold", Lasts::Unknown);
         for (process, node) in (self.next_process..).zip(&self.world.nodes) {
             let reading = self.world.system.final_reads(node);
             let Some(read) = unless(&self.stop, ends_at, reading).await else {

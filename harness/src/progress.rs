@@ -21,12 +21,21 @@ pub struct Progress {
 pub struct Now {
     pub phase: String,
     pub since: Instant,
-    /// How long the phase will take, where that is known.
-    pub limit: Option<Duration>,
+    pub lasts: Lasts,
     /// Number and label of each fault in force.
     pub faults: Vec<(u64, String)>,
     /// Things that a person should know, such as a daemon that died by itself.
     pub remarks: Vec<String>,
+}
+
+/// How long a phase takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// That is planned; it may become longer on a late machine.
+    Planned(Duration),
+    /// It ends when what it waits for has come, and is given up then.
+    AtMost(Duration),
+    Unknown,
 }
 
 /// How operations ended so far.
@@ -46,7 +55,7 @@ impl Default for Progress {
             now: Mutex::new(Now {
                 phase: "starting".into(),
                 since: Instant::now(),
-                limit: None,
+                lasts: Lasts::Unknown,
                 faults: Vec::new(),
                 remarks: Vec::new(),
             }),
@@ -56,11 +65,11 @@ impl Default for Progress {
 }
 
 impl Progress {
-    pub fn phase(&self, name: impl Into<String>, limit: Option<Duration>) {
+    pub fn phase(&self, name: impl Into<String>, lasts: Lasts) {
         let mut now = self.now.lock().expect("no panic while held");
         now.phase = name.into();
         now.since = Instant::now();
-        now.limit = limit;
+        now.lasts = lasts;
     }
 
     pub fn fault_on(&self, number: u64, label: &str) {

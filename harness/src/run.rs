@@ -17,7 +17,7 @@ use crate::control::ControlError;
 use crate::course::Course;
 use crate::heard::{Heard, Listener};
 use crate::nemesis::World;
-use crate::progress::{Progress, Stop, Wish, unless, wish};
+use crate::progress::{Lasts, Progress, Stop, Wish, unless, wish};
 use crate::readiness;
 use crate::recorder::{RecordError, Recorder};
 use crate::system::System;
@@ -55,7 +55,7 @@ pub async fn record(
     stop: Stop,
 ) -> Result<Notes, RunError> {
     // 1. Machines, with 2. an agent on each, and the programs in place.
-    progress.phase("bringing the cluster up", None);
+    progress.phase("bringing the cluster up", Lasts::Unknown);
     let listener = Listener::start(heard, progress.clone());
     let programs = test.system.programs();
     let hashes = hashes(&programs);
@@ -66,13 +66,13 @@ pub async fn record(
     };
     // 6. Logs. 7. Only now is anything taken down, and its failure costs no verdict.
     let mut afterwards = Vec::new();
-    progress.phase("collecting", None);
+    progress.phase("collecting", Lasts::Unknown);
     match unless(&stop, wish(&stop).next(), cluster.collect()).await {
         None => afterwards.push("collecting logs: stopped before it was done".to_string()),
         Some(Err(e)) => afterwards.push(format!("collecting logs: {e}")),
         Some(Ok(())) => {}
     }
-    progress.phase("tearing down", None);
+    progress.phase("tearing down", Lasts::Unknown);
     match unless(&stop, wish(&stop).next(), cluster.down()).await {
         None => afterwards.push("tearing down: stopped before it was done".to_string()),
         Some(Err(e)) => afterwards.push(format!("tearing down: {e}")),
@@ -113,7 +113,7 @@ async fn on_cluster(
     let system = test.system.clone();
     progress.phase(
         format!("starting {}", system.name()),
-        Some(system.patience()),
+        Lasts::AtMost(system.patience()),
     );
     let started = unless(stop, Wish::WindUp, start(&system, &nodes, &mut notes)).await;
     let daemon = started.unwrap_or(Err(RunError::Stopped))?;

@@ -26,7 +26,7 @@ const MAX_TRANSFER: Param = Param {
     name: "max-transfer",
     kind: Kind::Count {
         min: 1,
-        max: 1_000_000,
+        max: 1_000_000_000_000,
     },
     default: "5",
     about: "the most that one transfer moves",

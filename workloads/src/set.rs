@@ -136,6 +136,13 @@ impl Generator for Elements {
 
 const PREFIX: &str = "set-";
 
+/// An element's key: its digits from the last to the first, so that elements which are added one
+/// after the other lie far apart in a scan, and one that is not of a single moment shows.
+fn key(element: &Value) -> String {
+    let digits = element.to_string();
+    PREFIX.chars().chain(digits.chars().rev()).collect()
+}
+
 struct Operations {
     consistency: Consistency,
 }
@@ -146,7 +153,7 @@ impl KvOperations for Operations {
         match operation.f.as_str() {
             "add" => {
                 let element = &operation.value;
-                kv.put(&format!("{PREFIX}{element}"), element).await?;
+                kv.put(&key(element), element).await?;
                 Ok(element.clone())
             }
             "read" => {

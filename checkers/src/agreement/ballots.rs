@@ -147,9 +147,9 @@ pub fn judge(
     for trace in &recorded.traces {
         let mut memory = Memory {
             node: trace.node,
+            blank,
             promised: None,
             accepted: None,
-            blank,
         };
         for event in &trace.events {
             meter.tick(0)?;
@@ -171,10 +171,10 @@ pub fn judge(
 /// What an acceptor has bound itself to, as far as its trace has been read.
 struct Memory<'t> {
     node: &'t str,
+    /// Whether no node of the run restores promises at all.
+    blank: bool,
     promised: Option<&'t Ballot>,
     accepted: Option<i64>,
-    /// See [`nothing_is_restored`].
-    blank: bool,
 }
 
 impl<'t> Memory<'t> {

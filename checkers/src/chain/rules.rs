@@ -1,5 +1,6 @@
 //! Rules of a chain that are its own, and that it tells: how the work of a block follows from those
-//! before it, and how far ahead of a node's clock a block may be that the node takes.
+//! before it, how far ahead of a node's clock a block may be that the node takes, which of two
+//! equal branches it takes, and what it does with the transactions of blocks that it gives up.
 
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ pub struct Rules {
     pub retarget: Option<Retarget>,
     /// A block whose time is further ahead of a node's clock is refused by it.
     pub max_future_drift: Option<Duration>,
+    /// Of two branches of equal work a node keeps the one that it saw first.
+    pub first_seen: bool,
+    /// The transactions of a block that is given up wait for another one.
+    pub gives_back: bool,
 }
 
 /// Every so many blocks the work of a block becomes what would have made the last so many take the

@@ -1,10 +1,14 @@
 //! Validity: every block is one that the rules allow, and what is in it was asked for.
 
+use std::cmp::Ordering;
+
 use history::{Op, Outcome, Time, Value};
 use rustc_hash::FxHashMap;
 
 use super::ledger::{Clients, Places};
+use super::prefix::Reorgs;
 use super::record::{Record, short};
+use super::rules::Rules;
 use super::tree::{NOTHING, Rank};
 use crate::findings::Findings;
 use crate::{Exhausted, Meter};
@@ -135,9 +139,10 @@ fn proves(hash: &str, work: u64) -> Option<bool> {
     Some(first <= u64::MAX / work)
 }
 
-/// A node that goes over to another branch goes over to more work. One that was restarted may have
-/// lost its blocks, so looks with a fault between them that restarts it are not compared.
-pub fn fork_choice(record: &Record, found: &mut Findings) {
+/// A node that goes over to another branch goes over to more work; to as much only where the
+/// chain's rules leave open which of equals it takes. One that was restarted may have lost its
+/// blocks, so looks with a fault between them that restarts it are not compared.
+pub fn fork_choice(record: &Record, reorgs: &Reorgs, rules: &Rules, found: &mut Findings) {
     let tree = &record.tree;
     if tree.ranks().all(|rank| tree.block(rank).work <= 1) {
         return;
@@ -147,12 +152,17 @@ pub fn fork_choice(record: &Record, found: &mut Findings) {
         let before = total[tree.parent(rank) as usize];
         total[rank as usize] = before + u128::from(tree.block(rank).work);
     }
-    for reorg in super::prefix::reorgs(record).replaced {
+    for reorg in &reorgs.replaced {
         let (before, after) = (record.looks[reorg.before], record.looks[reorg.after]);
         let (old, new) = (total[before.tip as usize], total[after.tip as usize]);
         let node = record.nodes[reorg.node];
         let restarted = record.restarted(reorg.node, before.call, after.ret);
-        if new < old && !restarted {
+        let kind = match new.cmp(&old) {
+            Ordering::Less => "left for less work",
+            Ordering::Equal if rules.first_seen => "left for equal work",
+            _ => continue,
+        };
+        if !restarted {
             let reason = format!(
                 "{node} left {} (op {}), of {old} total work, for {} (op {}) on another branch, of {new}",
                 record.what(before.tip),
@@ -160,7 +170,7 @@ pub fn fork_choice(record: &Record, found: &mut Findings) {
                 record.what(after.tip),
                 after.op
             );
-            found.of("left for less work", vec![before.op, after.op], reason);
+            found.of(kind, vec![before.op, after.op], reason);
         }
     }
     stayed(record, &total, found);

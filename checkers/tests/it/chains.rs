@@ -411,7 +411,7 @@ fn work_follows_from_the_blocks_before() {
             every: 10,
             interval: Duration::from_secs(2),
         }),
-        max_future_drift: None,
+        ..Rules::default()
     };
     let chain = || chain().with_rules(rules);
     let mut story = sound();
@@ -446,8 +446,8 @@ fn work_follows_from_the_blocks_before() {
 #[test]
 fn a_block_from_the_future_is_found_where_no_clock_was_touched() {
     let rules = Rules {
-        retarget: None,
         max_future_drift: Some(Duration::from_secs(7_200)),
+        ..Rules::default()
     };
     let ahead = |hours: i64, faults: &[(u64, u64, &'static str, &'static str)]| {
         let mut story = sound();

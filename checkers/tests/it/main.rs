@@ -6,6 +6,7 @@ mod banks;
 mod brute;
 mod certificates;
 mod chain_brute;
+mod chain_kept;
 mod chain_promises;
 mod chain_rules;
 mod chains;

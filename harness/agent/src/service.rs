@@ -45,7 +45,7 @@ impl std::fmt::Display for Socket {
 pub fn listening() -> io::Result<Vec<Socket>> {
     // A kernel without socket diagnostics has tables still.
     diag::listening().or_else(|_| {
-        let mut all = sockets()?;
+        let mut all = tables()?;
         all.retain(|socket| socket.listens);
         Ok(all)
     })
@@ -53,6 +53,10 @@ pub fn listening() -> io::Result<Vec<Socket>> {
 
 /// Every socket that serves: those that listen, and connections.
 pub fn sockets() -> io::Result<Vec<Socket>> {
+    diag::sockets().or_else(|_| tables())
+}
+
+fn tables() -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     for (name, tcp) in [
         ("tcp", true),

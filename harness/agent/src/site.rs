@@ -142,6 +142,8 @@ pub(crate) fn failpoint(name: &str) {
 /// Waits until `is`, at most `limit`; says whether it came.
 pub(crate) fn wait_until(limit: Duration, mut is: impl FnMut() -> Result<bool>) -> Result<bool> {
     let deadline = Instant::now() + limit;
+    // What takes long is looked at more seldom: a look costs a busy machine something.
+    let mut pause = Duration::from_millis(2);
     loop {
         if is()? {
             return Ok(true);
@@ -149,7 +151,8 @@ pub(crate) fn wait_until(limit: Duration, mut is: impl FnMut() -> Result<bool>) 
         if Instant::now() >= deadline {
             return Ok(false);
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(32));
     }
 }
 

@@ -8,12 +8,13 @@ use crate::certificate::VerifyArgs;
 use crate::check::CheckArgs;
 use crate::client_check::ClientCheckArgs;
 use crate::compare::CompareArgs;
+use crate::complete::CompletionsArgs;
 use crate::convert::ConvertArgs;
 use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::heal::HealArgs;
 use crate::list::ListArgs;
-use crate::listings::{FlawsArgs, ListingArgs};
+use crate::listings::{FlawsArgs, ListingArgs, NemesesArgs};
 use crate::matrix::fingerprint::FingerprintArgs;
 use crate::matrix::{MatrixArgs, MergeArgs};
 use crate::new_system::NewSystemArgs;
@@ -88,7 +89,7 @@ pub enum Command {
     /// List the workloads
     Workloads(ListingArgs),
     /// List the fault families and their shapes
-    Nemeses(ListingArgs),
+    Nemeses(NemesesArgs),
     /// List the flaws that can be planted in a system
     Flaws(FlawsArgs),
     /// List the error codes of operations, and what each says of the operation
@@ -111,6 +112,59 @@ pub enum Command {
     Heal(HealArgs),
     /// Print the JSON schema of what --json prints, or list them
     Schema(SchemaArgs),
-    /// Print a completion script for a shell
-    Completions { shell: clap_complete::Shell },
+    /// Print what makes a shell complete systems, faults, flaws, runs and so on
+    Completions(CompletionsArgs),
+}
+
+/// What is wrong with a command line. The standard library words errors of numbers for whoever
+/// writes programs.
+pub fn plain(error: &clap::Error) -> String {
+    let words = [
+        ("invalid float literal", "not a number"),
+        ("invalid digit found in string", "not a whole number from 0"),
+        (
+            "cannot parse float from empty string",
+            "a number is missing",
+        ),
+        (
+            "cannot parse integer from empty string",
+            "a number is missing",
+        ),
+        (
+            "number too large to fit in target type",
+            "too large a number",
+        ),
+        (
+            "number too small to fit in target type",
+            "too small a number",
+        ),
+    ];
+    let mut text = error.to_string();
+    for (theirs, ours) in words {
+        text = text.replace(theirs, ours);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_none_are_called_so() {
+        for (args, said) in [
+            (["run", "--rate", "abc"], "not a number"),
+            (["run", "--rate", ""], "a number is missing"),
+            (["run", "--nodes", "1.5"], "not a whole number from 0"),
+            (
+                ["run", "--seed", "99999999999999999999"],
+                "too large a number",
+            ),
+        ] {
+            let words = ["schism"].into_iter().chain(args);
+            let error = Cli::try_parse_from(words).expect_err("no number");
+            let text = plain(&error);
+            assert!(text.contains(said), "{text}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use agent::protocol::Note;
 use harness::cluster::lab::Lab;
 use harness::cluster::ssh::{self, Options, Ssh, Target};
 use harness::cluster::{Cluster, ClusterError};
-use harness::progress::Progress;
+use harness::progress::{Lasts, Progress};
 use history::Name;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -39,7 +39,7 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Box<dyn Cluster>, Failure> {
         }
         Kind::Ssh => (wanted.spec.hosts.clone(), wanted.spec.access.clone()),
         Kind::Vagrant => {
-            wanted.progress.phase("vagrant up", None);
+            wanted.progress.phase("vagrant up", Lasts::Unknown);
             let found = vagrant::machines(names.len(), &wanted.progress).await?;
             machines = found.machines;
             (found.hosts, found.access)

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::progress::{Counts, Now, Progress};
+use harness::progress::{Counts, Lasts, Now, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
@@ -29,15 +29,17 @@ impl Display {
             true => ProgressBar::new_spinner(),
             false => ProgressBar::hidden(),
         };
-        bar.set_style(
-            ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is constant"),
-        );
+        bar.set_style(style("{spinner} {wide_msg}"));
         let task = match live {
             true => tokio::spawn(draw(progress, bar.clone())),
             false => tokio::spawn(print(progress)),
         };
         Display { task, bar }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is constant")
 }
 
 impl Drop for Display {
@@ -54,7 +56,16 @@ async fn draw(progress: Arc<Progress>, bar: ProgressBar) {
         for remark in progress.take_remarks() {
             bar.println(terminal::told(&remark));
         }
-        bar.set_message(terminal::word(&line(&progress.now(), progress.counts())));
+        let now = progress.now();
+        match now.lasts {
+            Lasts::Planned(planned) => {
+                bar.set_style(style("{spinner} {bar:20} {wide_msg}"));
+                bar.set_length(planned.as_millis() as u64);
+                bar.set_position(now.since.elapsed().min(planned).as_millis() as u64);
+            }
+            Lasts::AtMost(_) | Lasts::Unknown => bar.set_style(style("{spinner} {wide_msg}")),
+        }
+        bar.set_message(terminal::word(&line(&now, progress.counts())));
         bar.tick();
     }
 }
@@ -82,12 +93,17 @@ async fn print(progress: Arc<Progress>) {
 }
 
 fn line(now: &Now, counts: Counts) -> String {
-    let elapsed = now.since.elapsed().as_secs();
-    let time = match now.limit {
-        Some(limit) => format!("{elapsed}/{} s", limit.as_secs()),
-        None => format!("{elapsed} s"),
+    let elapsed = now.since.elapsed();
+    let s = elapsed.as_secs();
+    let time = match now.lasts {
+        Lasts::Planned(planned) if elapsed <= planned => {
+            format!("{s} of {} s", planned.as_secs())
+        }
+        Lasts::Planned(planned) => format!("{s} s, {} s were planned", planned.as_secs()),
+        Lasts::AtMost(most) => format!("{s} s, at most {} s", most.as_secs()),
+        Lasts::Unknown => format!("{s} s"),
     };
-    let mut text = format!("{} {time}", now.phase);
+    let mut text = format!("{}: {time}", now.phase);
     if counts != Counts::default() {
         text += &format!(
             "  ok {} fail {} info {}",
@@ -110,7 +126,7 @@ mod tests {
         let now = Now {
             phase: "main phase".into(),
             since: Instant::now(),
-            limit: Some(Duration::from_secs(60)),
+            lasts: Lasts::Planned(Duration::from_secs(60)),
             faults: vec![(0, "pause n1".into()), (2, "n2 clock +3 s".into())],
             remarks: Vec::new(),
         };
@@ -121,13 +137,27 @@ mod tests {
         };
         assert_eq!(
             line(&now, counts),
-            "main phase 0/60 s  ok 10 fail 2 info 1  in force: pause n1; n2 clock +3 s"
+            "main phase: 0 of 60 s  ok 10 fail 2 info 1  in force: pause n1; n2 clock +3 s"
         );
         let quiet = Now {
-            limit: None,
+            lasts: Lasts::Unknown,
             faults: Vec::new(),
             ..now
         };
-        assert_eq!(line(&quiet, Counts::default()), "main phase 0 s");
+        assert_eq!(line(&quiet, Counts::default()), "main phase: 0 s");
+        let waits = Now {
+            lasts: Lasts::AtMost(Duration::from_secs(30)),
+            ..quiet.clone()
+        };
+        let said = line(&waits, Counts::default());
+        assert_eq!(said, "main phase: 0 s, at most 30 s");
+        // A late machine makes it longer than was planned.
+        let late = Now {
+            since: Instant::now() - Duration::from_secs(25),
+            lasts: Lasts::Planned(Duration::from_secs(20)),
+            ..quiet
+        };
+        let said = line(&late, Counts::default());
+        assert_eq!(said, "main phase: 25 s, 20 s were planned");
     }
 }

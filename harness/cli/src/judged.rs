@@ -172,7 +172,7 @@ pub fn print(
 ) -> Result<ExitCode, Failure> {
     match json {
         true => terminal::json(judged),
-        false => terminal::print(&summary::text(title, judged, history, rest)),
+        false => terminal::page(&summary::lines(title, judged, history, rest)),
     }
     Ok(code(judged.verdict))
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use harness::client::ERRORS;
+use harness::nearest::nearest;
 use serde_json::{Value as Json, json};
 use workloads::Workload;
 use workloads::params::Param;
@@ -14,6 +15,15 @@ use crate::terminal;
 
 #[derive(Debug, Args)]
 pub struct ListingArgs {
+    /// Print the list as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NemesesArgs {
+    /// Only this family
+    pub family: Option<String>,
     /// Print the list as JSON lines
     #[arg(long)]
     pub json: bool,
@@ -159,9 +169,24 @@ pub fn workloads(as_json: bool) -> Result<ExitCode, Failure> {
     }))
 }
 
-pub fn nemeses(as_json: bool) -> Result<ExitCode, Failure> {
-    let rows: Vec<Json> = nemeses::FAMILIES
+pub fn nemeses(args: &NemesesArgs) -> Result<ExitCode, Failure> {
+    let all = nemeses::FAMILIES;
+    if let Some(name) = &args.family
+        && !all.iter().any(|family| family.name == name)
+    {
+        let names = || all.iter().map(|family| family.name);
+        let hint = match nearest(name, names()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        return Err(Failure::usage(format!(
+            "no family of faults {name:?}: {hint}"
+        )));
+    }
+    let wanted = |family: &str| args.family.as_deref().is_none_or(|name| name == family);
+    let rows: Vec<Json> = all
         .iter()
+        .filter(|family| wanted(family.name))
         .map(|family| {
             json!({
                 "name": family.name, "does": family.does,
@@ -169,7 +194,15 @@ pub fn nemeses(as_json: bool) -> Result<ExitCode, Failure> {
             })
         })
         .collect();
-    Ok(show(&rows, as_json, |row| {
+    if args.family.is_none() && !args.json {
+        let names = all.iter().filter_map(|family| family.in_all);
+        let names: Vec<&str> = names.collect();
+        terminal::line(format!(
+            "all          {}\nnone         no faults",
+            names.join(",")
+        ));
+    }
+    Ok(show(&rows, args.json, |row| {
         let shapes = row["shapes"].as_array().map_or(&[][..], Vec::as_slice);
         let shapes: String = shapes
             .iter()

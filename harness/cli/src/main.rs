@@ -12,6 +12,7 @@ mod cli;
 mod client_check;
 mod cluster;
 mod compare;
+mod complete;
 mod convert;
 mod display;
 mod doctor;
@@ -57,7 +58,7 @@ mod wanted;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use cli::{Cli, Command};
 use exit::Failure;
@@ -65,11 +66,12 @@ use exit::Failure;
 fn main() -> ExitCode {
     // The lab starts this executable again for each node, before anything else can run.
     harness::cluster::lab::helper();
+    complete::answer();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
             if e.use_stderr() {
-                return Failure::CommandLine(e.to_string()).report(wants_json());
+                return Failure::CommandLine(cli::plain(&e)).report(wants_json());
             }
             // Help and version are no errors. A reader that has gone has read enough.
             let _ = e.print();
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
         Command::NewSystem(args) => new_system::command(&args),
         Command::ClientCheck(args) => client_check::command(&args),
         Command::Workloads(args) => listings::workloads(args.json),
-        Command::Nemeses(args) => listings::nemeses(args.json),
+        Command::Nemeses(args) => listings::nemeses(&args),
         Command::Flaws(args) => listings::flaws(&args.system, args.json),
         Command::Errors(args) => listings::errors(args.json),
         Command::Prove(args) => prove::command(args),
@@ -111,12 +113,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::command(&args),
         Command::Heal(args) => heal::command(&args),
         Command::Schema(args) => schema::command(&args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "schism", &mut script);
-            terminal::print(&String::from_utf8_lossy(&script));
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions(args) => complete::command(&args),
     };
     result.unwrap_or_else(|failure| failure.report(wants_json()))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use checkers::{Analysis, Budget, Checker, Verdict};
 use clap::{Args, ValueEnum};
 use harness::cluster::lab::{self, Entered};
-use harness::progress::{Progress, Stop, Wish, unless, wish};
+use harness::progress::{Lasts, Progress, Stop, Wish, unless, wish};
 use harness::run::{Judged, RunError, judge, record};
 use harness::test::Notes;
 use history::History;
@@ -154,6 +154,11 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
     let store = Store::new(&args.store.store);
     let label = format!("{}-{}", plan.spec.system, plan.spec.workload);
     let run = store.create(&label).map_err(Failure::infra)?;
+    terminal::tell(format!(
+        "{}\nrecorded in {}",
+        plan.spec.asked(),
+        run.path().display()
+    ));
     // Where folders cannot be locked nobody sees that the run goes on, and nothing else is lost.
     let _held = run.hold();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -170,7 +175,7 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
     };
     let recorded = runtime.block_on(drive(plan, &run, &progress, &stop));
     let notes = recorded.map_err(|failure| leave_why(&run, failure))?;
-    progress.phase("judging", None);
+    progress.phase("judging", Lasts::Unknown);
     let judging = Judging {
         run: run.clone(),
         checkers,

@@ -15,6 +15,7 @@ use harness::generator::Shape;
 use harness::scheduler::Clients;
 use history::file;
 use history::store::Run;
+use history::wording::counted;
 use nemeses::schedule::{Length, Tuning};
 use serde::{Deserialize, Serialize};
 use workloads::systems::{self, Entry, Origin, SetupError};
@@ -199,6 +200,23 @@ impl Spec {
             title += &format!(" with {}", self.flaws.join(", "));
         }
         title
+    }
+
+    /// What is asked, in one line: a person sees it before anything starts.
+    pub fn asked(&self) -> String {
+        let faults = match self.nemesis.as_deref() {
+            None => "given faults".to_string(),
+            Some("none") => "no faults".to_string(),
+            Some(faults) => format!("faults {faults}"),
+        };
+        format!(
+            "{} on {} ({}), {faults}, {} s, seed {}",
+            self.title(),
+            counted(self.nodes, "node"),
+            self.cluster.name(),
+            self.time_limit_ms.div_ceil(1000),
+            self.seed
+        )
     }
 
     /// The command that repeats the run, for a shell. `spec` is where this lies: faults that were

@@ -1,13 +1,11 @@
 //! What a person reads on the terminal when a run has been judged.
 
-use std::fmt::Write;
-
 use checkers::{Analysis, Anomaly, Verdict};
 use harness::run::Judged;
 use history::wording::{counted, decimal};
 use history::{History, Op, Outcome, Time, fault};
 
-use crate::terminal::{clipped, word};
+use crate::terminal::{Line, Tone, clipped, word};
 
 /// Anomalies that are shown; the report has more.
 const SHOWN: usize = 3;
@@ -23,39 +21,52 @@ pub enum Rest {
     Unwritten,
 }
 
+/// Where the summaries of checkers begin in their list.
+const COLUMN: usize = 26;
+
 /// The verdict first, then why, then where the rest is.
-pub fn text(title: &str, judged: &Judged, history: &History, rest: Rest) -> String {
-    let mut out = String::new();
-    let verdict = judged.verdict.word().to_uppercase();
-    let _ = writeln!(out, "{verdict}  {}", word(title));
-    let _ = writeln!(out, "  {}", counts(history));
+pub fn lines(title: &str, judged: &Judged, history: &History, rest: Rest) -> Vec<Line> {
+    let tone = Tone::of(judged.verdict);
+    let mut out = vec![
+        Line::default()
+            .and(tone, judged.verdict.word().to_uppercase())
+            .and(Tone::Strong, format!("  {}", word(title))),
+        Line::hanging(2).and(Tone::Plain, format!("  {}", counts(history))),
+    ];
     let worst = judged
         .analyses
         .iter()
         .filter(|a| a.verdict == judged.verdict && a.verdict != Verdict::Valid);
     for analysis in worst {
-        let (checker, summary) = (word(&analysis.checker), lines(&analysis.summary));
-        let _ = writeln!(out, "\n{checker}: {summary}");
-        for anomaly in analysis.anomalies.iter().take(SHOWN) {
-            let _ = write!(out, "{}", anomaly_text(anomaly, history));
-        }
-        if let Some(more) = more(analysis, rest) {
-            let _ = writeln!(out, "  {more}");
-        }
-    }
-    let _ = writeln!(out, "\ncheckers");
-    for analysis in &judged.analyses {
-        let _ = writeln!(
-            out,
-            "  {:<8} {:<14} {}",
-            analysis.word(),
-            word(&analysis.checker),
-            word(first_line(&analysis.summary))
+        let summary = format!(": {}", sentences(&analysis.summary));
+        out.push(Line::default());
+        out.push(
+            Line::hanging(2)
+                .and(Tone::Strong, word(&analysis.checker))
+                .and(Tone::Plain, summary),
         );
+        for anomaly in analysis.anomalies.iter().take(SHOWN) {
+            out.extend(anomaly_lines(anomaly, history));
+        }
+        out.extend(more(analysis, rest).map(|more| Line::plain(format!("  {more}"))));
     }
-    for warning in &judged.notes.warnings {
-        let _ = writeln!(out, "note: {}", word(warning));
-    }
+    out.extend([Line::default(), Line::plain("checkers")]);
+    out.extend(judged.analyses.iter().map(|analysis| {
+        let tone = match analysis.word() {
+            "measured" => Tone::Faint,
+            _ => Tone::of(analysis.verdict),
+        };
+        let (checker, summary) = (word(&analysis.checker), first_line(&analysis.summary));
+        Line::hanging(COLUMN)
+            .and(tone, format!("  {:<8} ", analysis.word()))
+            .and(Tone::Plain, format!("{checker:<14} {}", word(summary)))
+    }));
+    let notes = judged.notes.warnings.iter();
+    out.extend(notes.map(|warning| {
+        Line::hanging(6)
+            .and(Tone::Open, "note: ")
+            .and(Tone::Plain, word(warning))
+    }));
     out
 }
 
@@ -117,24 +128,26 @@ fn length(end: Time) -> String {
     format!("{} s", decimal(s, usize::from(s < 9.95)))
 }
 
-fn anomaly_text(anomaly: &Anomaly, history: &History) -> String {
-    let mut out = String::new();
+fn anomaly_lines(anomaly: &Anomaly, history: &History) -> Vec<Line> {
     let object = anomaly.object.as_ref();
     let object = object.map_or(String::new(), |o| format!(" of {o}"));
-    let (kind, object) = (word(&anomaly.kind), word(&object));
-    let _ = writeln!(out, "\n  {kind}{object}: {}", lines(&anomaly.reason));
+    let mut out = vec![
+        Line::default(),
+        Line::hanging(4)
+            .and(Tone::Bad, format!("  {}", word(&anomaly.kind)))
+            .and(Tone::Strong, word(&object))
+            .and(Tone::Plain, format!(": {}", sentences(&anomaly.reason))),
+    ];
     for index in &anomaly.ops {
-        match history.find(*index) {
-            Some(op) => {
-                let _ = writeln!(out, "    {}", op_text(&op));
-            }
+        let text = match history.find(*index) {
+            Some(op) => Some(op_text(&op)),
             // Completions and the nemesis's events can be pointed at too.
             None => {
-                if let Some(event) = history.event(*index) {
-                    let _ = writeln!(out, "    {index:>6}  {}  {}", event.time, word(&event.f));
-                }
+                let event = history.event(*index);
+                event.map(|event| format!("{index:>6}  {}  {}", event.time, word(&event.f)))
             }
-        }
+        };
+        out.extend(text.map(|text| Line::hanging(12).and(Tone::Plain, format!("    {text}"))));
     }
     out
 }
@@ -167,7 +180,7 @@ fn short(text: &str) -> String {
 }
 
 /// Sentences of several lines, none of which begins like one of ours.
-fn lines(text: &str) -> String {
+fn sentences(text: &str) -> String {
     let mut lines: Vec<String> = text.lines().take(LINES).map(word).collect();
     if text.lines().nth(LINES).is_some() {
         lines.push("…".into());
@@ -178,6 +191,7 @@ fn lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal;
     use checkers::compose;
     use harness::test::Notes;
     use history::fault::{Action, Note, Receipt};
@@ -285,7 +299,7 @@ mod tests {
             analyses,
             notes: Notes::default(),
         };
-        let text = text("etcd set", &judged, &history, Rest::InReport);
+        let text = terminal::plain(&lines("etcd set", &judged, &history, Rest::InReport));
         assert!(
             text.starts_with("VALID  etcd set\n  1 operation ("),
             "{text}"

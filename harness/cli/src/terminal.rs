@@ -9,9 +9,13 @@
 //! A reader that has gone and a disk that is full are no reason to lose a verdict: what cannot be
 //! printed is not, and the exit code says it all the same.
 
+mod page;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
+
+pub use self::page::{Line, Look, Tone};
 
 /// Characters of one text that are shown: a daemon's last lines may be of any length.
 const MOST: usize = 16 << 10;
@@ -28,6 +32,17 @@ pub fn line(text: impl AsRef<str>) {
     print(&format!("{}\n", text.as_ref()));
 }
 
+/// Prints lines for a person, in colour and as wide as the terminal.
+pub fn page(lines: &[Line]) {
+    write(io::stdout().lock(), &page::render(lines, Look::stdout()));
+}
+
+/// What a file would get of such lines.
+#[cfg(test)]
+pub fn plain(lines: &[Line]) -> String {
+    page::render(lines, Look::PLAIN)
+}
+
 /// Prints one line of JSON.
 pub fn json(value: &impl Serialize) {
     let text = match serde_json::to_string(value) {
@@ -39,7 +54,8 @@ pub fn json(value: &impl Serialize) {
 
 /// Tells a person something, on stderr.
 pub fn tell(text: impl AsRef<str>) {
-    write(io::stderr().lock(), &format!("{}\n", told(text.as_ref())));
+    let text = page::broken(&told(text.as_ref()), 2, Look::stderr());
+    write(io::stderr().lock(), &format!("{text}\n"));
 }
 
 /// What [`tell`] would write, for what writes to the terminal itself.

@@ -35,7 +35,7 @@ use crate::interface::{
 use crate::params::{Kind, Params};
 use params::{BLOCK_INTERVAL, PARAMS, TIME_RULES};
 
-const NAME: &str = "chain";
+pub(super) const NAME: &str = "chain";
 const VARIABLE: &str = "SCHISM_CHAIN";
 
 pub(super) const ENTRY: Entry = Entry {

@@ -264,6 +264,8 @@ impl Entry {
                 interval: params.duration(chain::params::BLOCK_INTERVAL.name),
             }),
             max_future_drift: is_chain.then_some(drift),
+            first_seen: self.name == chain::NAME,
+            gives_back: self.name == chain::NAME,
         }
     }
 

@@ -114,6 +114,8 @@ const CAUSES: &[&str] = &[
     "heavier branch never taken",
     "heavier branch not taken",
     "decided by followers only",
+    "left for equal work",
+    "transaction given up",
     "decided without a quorum",
     "chosen value replaced",
     "applied twice",

@@ -19,12 +19,6 @@ const PACKAGES: &[&str] = &[
     "workloads/src",
 ];
 
-/// Circles that are still to be opened, by one of the files on them.
-const CLOSED: &[(&str, &str)] = &[
-    ("workloads/nodes/chain/src", "node"),
-    ("workloads/nodes/paxos-kv/src", "node"),
-];
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -139,19 +133,10 @@ fn no_circle_of_imports_inside_a_package() {
     for package in PACKAGES {
         let modules = modules(package);
         let graph = graph(&modules);
-        let known = CLOSED.iter().filter(|(of, _)| of == package);
-        let mut known: BTreeSet<&str> = known.map(|(_, module)| *module).collect();
-        for circle in circles(&graph) {
-            let of = known.iter().copied().find(|module| circle.contains(module));
-            match of {
-                Some(module) => known.remove(module),
-                None => panic!("{package}: these files import each other: {circle:?}"),
-            };
-        }
         assert_eq!(
-            known,
-            BTreeSet::new(),
-            "{package}: opened, so not in the list"
+            circles(&graph),
+            Vec::<BTreeSet<&str>>::new(),
+            "{package}: these files import each other"
         );
     }
 }

@@ -757,10 +757,14 @@ fn help_has_examples_and_every_exit_code() {
         .schism(&["run", "--help"])
         .exits(0)
         .prints(&["Examples:", "--nemesis"]);
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         place
             .schism(&["completions", shell])
             .exits(0)
-            .prints(&["schism"]);
+            .prints(&["SCHISM_COMPLETE"]);
     }
+    place
+        .schism(&["completions", "tcsh"])
+        .exits(64)
+        .says(&["one of bash, elvish, fish, powershell, zsh"]);
 }

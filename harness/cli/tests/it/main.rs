@@ -1,6 +1,7 @@
 //! The product through its real binary.
 
 mod certificates;
+mod completing;
 mod doubles;
 mod edges;
 mod experiments;

@@ -201,6 +201,7 @@ fn arrive(parent: OwnedFd) -> Result<(), LabError> {
     rustix::mount::mount("proc", "/proc", "proc", flags, None).map_err(on(step::PROC))?;
 
     net::no_ipv6().map_err(at(step::BRIDGE))?;
+    net::small_tables();
     ip::batch(&net::bridge()).map_err(at(step::BRIDGE))?;
     INSIDE.store(true, Ordering::Relaxed);
     Ok(())

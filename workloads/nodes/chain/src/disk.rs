@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::core::block::Block;
-use crate::node::Event;
+use crate::event::Event;
 use crate::store::{Store, StoreError};
 
 /// Blocks to write, and the number to say when they are on the disk, if anybody waits for that.

@@ -68,11 +68,31 @@ pub enum Flaw {
     /// Confirmations are counted from the block in which a transaction was first seen, which a
     /// reorganisation may have abandoned. As wallets that note a height and never look again.
     ConfirmAbandoned,
-    /// A transaction that is twice in one block is applied twice. CVE-2018-17144.
+    /// A transaction that is twice in one block is applied twice (CVE-2018-17144), and miners put
+    /// what a reorganisation gave back there twice.
     TwiceInBlock,
-    /// A block is marked as bad for ever when a copy of it with other transactions is refused.
-    /// CVE-2012-2459.
+    /// A block is marked as bad for ever when a copy of it with other transactions is refused
+    /// (CVE-2012-2459), and one node sends such copies.
     MutatedCopyBans,
+    /// Transactions of an abandoned branch do not wait again for a block. A client that was told
+    /// nothing yet is never told anything. Bitcoin puts them back since its first release; a node
+    /// that relies on their being sent again does not.
+    ForgetAbandoned,
+    /// Of two branches of equal work the one that was seen last is taken. The rule is the first
+    /// seen (Nakamoto 2008, section 5); without it a withheld block wins every race (Eyal and Sirer
+    /// 2014).
+    LastSeenWins,
+    /// The span over which the difficulty is measured begins with its own first block, so that the
+    /// time from one span to the next is in none. The off-by-one of Bitcoin's retargeting on which
+    /// the time warp attack rests (BIP 54 closes it).
+    TimeWarp,
+    /// What a transfer takes is counted in fewer bits than what it gives, so money is made. As the
+    /// sum that overflowed on 15 August 2010 and made 184 billion coins (CVE-2010-5139).
+    AmountWraps,
+    /// The blocks and the state that they make are not saved in one step, so a node that was killed
+    /// has a state that lags behind its chain, and does not know it. As in etcd 3.5.0 to 3.5.2,
+    /// whose index and data parted when it was killed.
+    StateBehindChain,
 }
 
 /// What a person or a harness should know to bring a flaw to light. Printed by `chain flaws`.
@@ -82,8 +102,8 @@ pub struct Entry {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`; `hostile` is a
-    /// peer that means ill.
+    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`; `none` if
+    /// none is needed.
     pub fault: &'static str,
     /// The mode for `--reads` that it needs, if any.
     pub reads: Option<&'static str>,
@@ -96,7 +116,7 @@ pub struct Entry {
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 19] = [
+    pub const ALL: [Flaw; 24] = [
         Flaw::FirstSeen,
         Flaw::TimestampForkChoice,
         Flaw::NoRelayAfterHeal,
@@ -116,6 +136,11 @@ impl Flaw {
         Flaw::ConfirmAbandoned,
         Flaw::TwiceInBlock,
         Flaw::MutatedCopyBans,
+        Flaw::ForgetAbandoned,
+        Flaw::LastSeenWins,
+        Flaw::TimeWarp,
+        Flaw::AmountWraps,
+        Flaw::StateBehindChain,
     ];
 
     /// The catalogue's entry.
@@ -249,17 +274,52 @@ impl Flaw {
             ),
             Flaw::TwiceInBlock => (
                 "twice-in-block",
-                "a transaction that is twice in one block is applied twice",
-                "hostile",
+                "miners put what a reorganisation gave back into a block twice, and it is applied twice",
+                "partition",
                 &[],
                 &["validity"],
             ),
             Flaw::MutatedCopyBans => (
                 "mutated-copy-bans",
                 "a block is refused for ever once a copy of it with other transactions was refused",
-                "hostile",
+                "none",
                 &[],
                 &["prefix"],
+            ),
+            Flaw::ForgetAbandoned => (
+                "forget-abandoned",
+                "transactions of an abandoned branch do not wait for a block again",
+                "partition",
+                &[],
+                &["validity"],
+            ),
+            Flaw::LastSeenWins => (
+                "last-seen-wins",
+                "of two branches of equal work the one that was seen last wins",
+                "partition",
+                &[],
+                &["validity"],
+            ),
+            Flaw::TimeWarp => (
+                "time-warp",
+                "the difficulty is measured over spans between which some time is in none",
+                "clock",
+                &[("retarget-every", "10")],
+                &["validity"],
+            ),
+            Flaw::AmountWraps => (
+                "amount-wraps",
+                "what a transfer takes is counted in 32 bits, and what it gives is not",
+                "none",
+                &[],
+                &["linearizability"],
+            ),
+            Flaw::StateBehindChain => (
+                "state-behind-chain",
+                "after a restart the state lags behind the chain that it is said to be of",
+                "kill",
+                &[],
+                &["linearizability"],
             ),
         };
         Entry {

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::core::block::{Hash, Op, Transaction};
 use crate::core::message::{Answer, ID_MAX, Place, Question, Reply, Request};
+use crate::event::{Event, Inspect};
 use crate::inspect::json_value;
-use crate::node::{Event, Inspect};
 use crate::params::Reads;
 
 const BODY_MAX: usize = 1 << 20;

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use crate::core::Core;
 use crate::core::block::{Block, Hash, Op, Transaction};
 use crate::core::message::PeerId;
+use crate::link::{Direction, Link};
 use crate::params::{Params, Reads};
-use crate::transport::{Direction, Hub, Link};
+use crate::transport::Hub;
 
 /// A page of blocks ends before it is longer than this.
 const PAGE_MAX: usize = 16 << 20;

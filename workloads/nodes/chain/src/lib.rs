@@ -5,9 +5,11 @@
 
 pub mod core;
 mod disk;
+mod event;
 pub mod flaws;
 pub mod http;
 mod inspect;
+mod link;
 pub mod miner;
 pub mod node;
 pub mod params;

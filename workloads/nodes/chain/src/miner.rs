@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::core::block::{Hash, Header};
-use crate::node::Event;
+use crate::event::Event;
 
 /// Between slices.
 const SLICE: Duration = Duration::from_millis(10);

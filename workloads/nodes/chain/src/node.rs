@@ -22,10 +22,12 @@ use crate::core::block::Hash;
 use crate::core::message::{Effect, Input, Message, Now, PeerId, Reply, Request, RequestId};
 use crate::core::{Core, Recovered};
 use crate::disk::Disk;
+use crate::event::{Event, Inspect};
+use crate::link::{Direction, End, Link, Payload};
 use crate::miner::{self, Template};
 use crate::params::Params;
 use crate::store::{Store, StoreError};
-use crate::transport::{self, Direction, End, Hub, Link, Payload};
+use crate::transport::{self, Hub};
 use crate::{http, inspect};
 
 /// Events that may wait for the protocol; whoever brings more waits.
@@ -53,46 +55,6 @@ pub enum NodeError {
     /// The operating system refuses a thread or an event loop.
     #[error("cannot start: {0}")]
     Start(std::io::Error),
-}
-
-/// What an endpoint for looking shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inspect {
-    Head,
-    /// A block and its ancestors; none: from the head.
-    Blocks {
-        tip: Option<Hash>,
-        limit: usize,
-    },
-    Tips,
-    Peers,
-    /// The node's idea of itself.
-    Status,
-}
-
-/// What happens to the node.
-#[derive(Debug)]
-pub enum Event {
-    /// A connection is there.
-    PeerUp(PeerId, Link),
-    /// It is not there any more.
-    PeerDown(PeerId, End),
-    /// A peer sent a frame.
-    Frame(PeerId, Payload),
-    /// A client asks.
-    Request(Request, oneshot::Sender<Reply>),
-    /// Somebody looks; nothing comes back if it is not there.
-    Inspect(Inspect, oneshot::Sender<Option<String>>),
-    /// Time passes.
-    Tick,
-    /// The block store is on the disk up to here.
-    Durable(u64),
-    /// The disk fails.
-    Disk(String),
-    /// The miner found a nonce.
-    Solved { template: u64, nonce: u64 },
-    /// Somebody wants the node to stop.
-    Stop,
 }
 
 impl From<Reading> for Now {

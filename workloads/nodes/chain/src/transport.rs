@@ -8,7 +8,6 @@
 //! kernel's clock (`nodekit::clocks`). Who misbehaved is not talked to for a while.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +25,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::core::message::{MESSAGE_MAX, Message, PeerId};
-use crate::node::Event;
+use crate::event::Event;
+use crate::link::{Direction, End, Link, Payload, Whom};
 
 /// Connections from others at a time, and from one address.
 const INCOMING: usize = 64;
@@ -44,8 +44,6 @@ const WAITING: usize = 4;
 /// understood; and the time that one may take to come.
 const LONG_TOGETHER: usize = 4 * MESSAGE_MAX;
 const LONG_TIME: Duration = Duration::from_secs(20);
-/// Bytes that wait to be sent to a peer; one that reads so slowly is hung up on.
-const UNSENT_MAX: usize = 4 * MESSAGE_MAX;
 /// Bytes that stay without acknowledgement for so long end the connection: a cut network looks like
 /// this.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
@@ -57,79 +55,6 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 const HELD: Duration = Duration::from_secs(5);
 /// Addresses that are remembered as refused.
 const REFUSED_MAX: usize = 1024;
-
-/// Who began a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    In,
-    Out,
-}
-
-/// Whom a refusal concerns. Nodes that share an IP, as on one machine, must not answer for one
-/// another: there only the port that this node dials stands for one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Whom {
-    Ip(IpAddr),
-    Dialled(SocketAddr),
-}
-
-impl fmt::Display for Whom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Whom::Ip(ip) => ip.fmt(f),
-            Whom::Dialled(address) => address.fmt(f),
-        }
-    }
-}
-
-/// How a connection ended, with the reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It broke, was closed, or was too slow: that happens to honest peers.
-    Lost(String),
-    /// What came is nothing that an honest peer sends.
-    Misbehaved(String),
-}
-
-/// The node's end of a connection. Dropping it closes the connection.
-#[derive(Debug)]
-pub struct Link {
-    pub address: SocketAddr,
-    pub direction: Direction,
-    /// What it says its name is.
-    pub node: Option<String>,
-    /// None for a stranger whose address says nothing about it.
-    pub whom: Option<Whom>,
-    /// By the kernel's clock.
-    pub since_ns: u64,
-    frames: mpsc::UnboundedSender<Vec<u8>>,
-    unsent: Arc<AtomicUsize>,
-    _open: oneshot::Sender<()>,
-}
-
-impl Link {
-    /// Queues a message.
-    ///
-    /// # Errors
-    /// Why the connection must be closed.
-    pub fn send(&self, message: &Message) -> Result<(), String> {
-        let frame = frame::encode(message);
-        let unsent = self.unsent.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
-        if unsent > UNSENT_MAX {
-            return Err(format!("{unsent} bytes wait for it and it does not read"));
-        }
-        // A connection that just broke is reported by its own task.
-        let _ = self.frames.send(frame);
-        Ok(())
-    }
-}
-
-/// A frame's payload, and the room that it takes until it is dropped.
-#[derive(Debug)]
-pub struct Payload {
-    pub bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
-}
 
 /// What all connections share.
 pub struct Hub {
@@ -333,7 +258,7 @@ async fn hold(stream: TcpStream, address: SocketAddr, direction: Direction, hub:
         since_ns: kernel_monotonic_ns(),
         frames,
         unsent: unsent.clone(),
-        _open: open,
+        open: open,
     };
     if hub.events.send(Event::PeerUp(peer, link)).await.is_err() {
         return false;
@@ -419,7 +344,7 @@ async fn hear(mut reader: OwnedReadHalf, peer: PeerId, hub: &Hub) -> End {
         buffer.drain(..frame::HEADER + length);
         buffer.shrink_to(SHORT);
         limit = MESSAGE_MAX;
-        let payload = Payload { bytes, _room: room };
+        let payload = Payload { bytes, room: room };
         if hub.events.send(Event::Frame(peer, payload)).await.is_err() {
             return End::Lost("this node stops".to_owned());
         }

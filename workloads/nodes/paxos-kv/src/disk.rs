@@ -14,9 +14,13 @@ use tokio::sync::mpsc;
 
 use crate::core::kv::Kv;
 use crate::core::message::{Record, Slot};
-use crate::node::Event;
+use crate::event::Event;
+use crate::flaws::{Flaw, Flaws};
 use crate::snapshot;
 use crate::wal::{Wal, WalError};
+
+/// So long the flaw `log-cut-early` puts the saving of a snapshot off.
+const LATE_SAVE: Duration = Duration::from_secs(1);
 
 /// What the log's thread is asked for.
 pub enum Job {
@@ -56,11 +60,16 @@ pub type Snapshot = (Slot, Box<Kv>);
 /// The operating system's, when it gives no thread.
 pub fn start_snapshots(
     folder: PathBuf,
+    flaws: Flaws,
     events: mpsc::Sender<Event>,
 ) -> io::Result<blocking::Sender<Snapshot>> {
     let (sender, waiting) = blocking::channel::<Snapshot>();
     let work = move || {
         while let Ok(first) = waiting.recv() {
+            // FLAW log-cut-early: there is no hurry.
+            if flaws.has(Flaw::LogCutEarly) {
+                std::thread::sleep(LATE_SAVE);
+            }
             let (slot, kv) = waiting.try_iter().last().unwrap_or(first);
             let bytes = kv.encode();
             let event = match snapshot::save(&folder, slot, &bytes) {

@@ -97,7 +97,8 @@ pub enum Flaw {
     /// A node that starts again promises at once, without waiting until a lease that it may have
     /// granted before is over.
     NoGraceAfterRestart,
-    /// The log is cut when a snapshot is begun, not when it is on the disk.
+    /// The log is cut when a snapshot is begun, not when it is on the disk, for which there is no
+    /// hurry then.
     LogCutEarly,
     /// A long range is read page by page and given out as one answer, so it mixes several moments.
     /// Scans without a snapshot, as by cursors of many stores.
@@ -109,6 +110,13 @@ pub enum Flaw {
     /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is
     /// applied, as the last rule of Raft's InstallSnapshot says for its log.
     OlderSnapshotInstalls,
+    /// Whoever has seen a leader go stands for election as soon as it hears of another one, in a
+    /// higher ballot, and asks nobody first. Such nodes depose one another for ever: the livelock of "Paxos Made
+    /// Simple", section 2.4.
+    DuellingLeaders,
+    /// The index of what was applied is saved and the state is not, so a node that was killed
+    /// leaves commands out. As in etcd 3.5.0 to 3.5.2.
+    IndexAheadOfState,
 }
 
 /// What a person or a harness should know to bring a flaw to light. Printed by `paxos-kv flaws`.
@@ -118,20 +126,20 @@ pub struct Entry {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`.
+    /// The family of faults that shows it: `partition`, `pause`, `packet`, `clock` or `kill`.
     pub fault: &'static str,
     /// The mode for `--reads` that it needs, if any.
     pub reads: Option<&'static str>,
     /// Other flags of this program that make it likely to be seen, without the dashes.
     pub params: BTreeMap<&'static str, &'static str>,
     /// What shows it: `linearizability`, `ballots` (the trace's promises never sink), `agreement`
-    /// (decided logs).
+    /// (decided logs), `leases` (of the trace), `recovery` (after the heal all nodes serve).
     pub evidence: &'static [&'static str],
 }
 
 impl Flaw {
     /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 30] = [
+    pub const ALL: [Flaw; 32] = [
         Flaw::StaleReadLeader,
         Flaw::StaleReadFollower,
         Flaw::WallClockLease,
@@ -162,6 +170,8 @@ impl Flaw {
         Flaw::TornRange,
         Flaw::SessionsNotInSnapshot,
         Flaw::OlderSnapshotInstalls,
+        Flaw::DuellingLeaders,
+        Flaw::IndexAheadOfState,
     ];
 
     /// The catalogue's entry.
@@ -321,7 +331,7 @@ impl Flaw {
             Flaw::AcceptBelowPromise => (
                 "accept-below-promise",
                 "an acceptor accepts in ballots below the one that it promised",
-                "pause",
+                "packet",
                 None,
                 &[],
                 &["ballots", "agreement", "linearizability"],
@@ -403,7 +413,7 @@ impl Flaw {
                 "a snapshot lacks the sessions, so repeated requests are applied again after it",
                 "kill",
                 None,
-                &[("snapshot-every", "20")],
+                &[("snapshot-every", "2")],
                 &["linearizability"],
             ),
             Flaw::OlderSnapshotInstalls => (
@@ -412,6 +422,22 @@ impl Flaw {
                 "kill",
                 None,
                 &[("snapshot-every", "20")],
+                &["linearizability"],
+            ),
+            Flaw::DuellingLeaders => (
+                "duelling-leaders",
+                "whoever has seen a leader go stands for election as soon as it hears of another one",
+                "partition",
+                None,
+                &[],
+                &["recovery"],
+            ),
+            Flaw::IndexAheadOfState => (
+                "index-ahead-of-state",
+                "after a restart the state lacks commands that count as applied",
+                "kill",
+                None,
+                &[],
                 &["linearizability"],
             ),
         };

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::kv::VALUE_MAX;
 use crate::core::message::{Answer, Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
+use crate::event::{Event, Inspect};
 use crate::flaws::{Flaw, Flaws};
-use crate::node::{Event, Inspect};
 
 const BODY_MAX: usize = 1 << 20;
 const LOG_PAGE_MAX: usize = 1000;

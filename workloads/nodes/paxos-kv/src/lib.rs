@@ -6,6 +6,7 @@
 pub mod birth;
 pub mod core;
 mod disk;
+mod event;
 pub mod flaws;
 pub mod http;
 mod inspect;

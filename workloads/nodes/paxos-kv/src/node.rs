@@ -21,6 +21,7 @@ use crate::birth::{BirthError, Births};
 use crate::core::message::{Message, NodeIndex, RequestId, Slot};
 use crate::core::{Core, Effect, Input, Now, Recovered, Reply, Request};
 use crate::disk::{self, Job};
+use crate::event::{Event, Inspect};
 use crate::flaws::Flaws;
 use crate::params::Params;
 use crate::snapshot::{self, SnapshotError};
@@ -73,38 +74,6 @@ pub enum NodeError {
     /// The operating system refuses a thread or an event loop.
     #[error("cannot start: {0}")]
     Start(std::io::Error),
-}
-
-/// What a debug endpoint shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inspect {
-    /// The node's idea of itself.
-    Status,
-    /// A part of the decided log.
-    Log { from: Slot, limit: usize },
-}
-
-/// What happens to the node.
-#[derive(Debug)]
-pub enum Event {
-    /// A peer says something.
-    Message(NodeIndex, Message),
-    /// The connection to a peer is there.
-    PeerUp(NodeIndex),
-    /// A client asks.
-    Request(Request, oneshot::Sender<Reply>),
-    /// Somebody looks.
-    Inspect(Inspect, oneshot::Sender<String>),
-    /// Time passes.
-    Tick,
-    /// The log is on the disk up to here.
-    Durable(u64),
-    /// So is a snapshot.
-    SnapshotSaved(Slot, Arc<Vec<u8>>),
-    /// The disk fails.
-    Disk(String),
-    /// Somebody wants the node to stop.
-    Stop,
 }
 
 impl From<Reading> for Now {
@@ -216,8 +185,8 @@ async fn drive(
     });
     let links = links.collect();
     let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
-    let snapshots =
-        disk::start_snapshots(params.data.clone(), sender.clone()).map_err(NodeError::Start)?;
+    let snapshots = disk::start_snapshots(params.data.clone(), flaws, sender.clone())
+        .map_err(NodeError::Start)?;
     start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
     stop_on_signals(sender.clone(), || Event::Stop).map_err(NodeError::Start)?;
 
@@ -226,6 +195,7 @@ async fn drive(
         core,
         clocks,
         trace,
+        told: 0,
         links,
         disk,
         snapshots,
@@ -256,6 +226,8 @@ struct Node<'a> {
     core: Core,
     clocks: Clocks,
     trace: Option<Trace>,
+    /// Effects that wait to be carried out, and whose events the trace has.
+    told: usize,
     links: Vec<Option<Link>>,
     disk: blocking::Sender<Job>,
     snapshots: blocking::Sender<disk::Snapshot>,
@@ -297,17 +269,27 @@ impl Node<'_> {
             Event::SnapshotSaved(slot, bytes) => Input::SnapshotSaved(slot, bytes),
             Event::Disk(_) | Event::Stop => return,
         };
+        // Before the clocks are read by which the step decides.
+        let began = kernel_monotonic_ns();
         self.core.step(self.clocks.read().into(), input);
+        if let Some(trace) = &mut self.trace {
+            for event in self.core.events_after(self.told) {
+                trace.push(event, began);
+            }
+            self.told = self.core.waiting_effects();
+        }
     }
 
     /// Does what the protocol wants. The trace goes first: what it says is true already, and nobody
     /// may act upon it before it is written.
     fn carry_out(&mut self) -> Result<(), NodeError> {
+        let began = kernel_monotonic_ns();
         let effects = self.core.effects();
+        let told = std::mem::take(&mut self.told);
         if let Some(trace) = &mut self.trace {
-            for effect in &effects {
+            for effect in effects.iter().skip(told) {
                 if let Effect::Trace(event) = effect {
-                    trace.push(event);
+                    trace.push(event, began);
                 }
             }
             trace

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use crate::core::Event;
 use crate::core::message::Ballot;
-use nodekit::clocks::kernel_monotonic_ns;
 
 /// The file that events go to. Each batch of events is one `write`, so that a killed process loses
 /// nothing that it had begun to act upon.
@@ -41,9 +40,12 @@ impl Trace {
         })
     }
 
-    /// Adds an event, stamped now. It is written by the next [`Trace::flush`].
-    pub fn push(&mut self, event: &Event) {
-        let now = kernel_monotonic_ns();
+    /// Adds an event of a step that began at `now`, by the kernel's clock. It is written by the next
+    /// [`Trace::flush`].
+    ///
+    /// The process may be stopped between the step and this call. Were the time taken here, a lease
+    /// that was checked and used before the stop would seem to have been used after it.
+    pub fn push(&mut self, event: &Event, now: u64) {
         let ballot_json = |ballot: &Ballot| ballot_json(*ballot, &self.names);
         let mut line = match event {
             Event::Start {
@@ -123,6 +125,8 @@ pub fn ballot_json(ballot: Ballot, names: &[String]) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -131,23 +135,56 @@ mod tests {
         let path = folder.path().join("trace");
         let names = ["n1".to_owned(), "n2".to_owned()];
         let mut trace = Trace::open(&path, "n2", &names).unwrap();
-        let before = kernel_monotonic_ns();
-        trace.push(&Event::Promise {
+        let promise = Event::Promise {
             ballot: Ballot { round: 3, node: 1 },
-        });
-        trace.push(&Event::Lead {
+        };
+        let lead = Event::Lead {
             ballot: Ballot { round: 3, node: 0 },
-        });
-        trace.flush().unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        };
+        trace.push(&promise, 7);
+        trace.push(&lead, 9);
+        let lines = written(trace, &path);
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["ballot"], json!([3, "n2"]));
         assert_eq!(lines[1]["event"], "lead");
-        assert!(lines[0]["t_ns"].as_u64().unwrap() >= before);
-        assert!(lines[1]["t_ns"].as_u64() >= lines[0]["t_ns"].as_u64());
+        assert_eq!(
+            (&lines[0]["t_ns"], &lines[1]["t_ns"]),
+            (&json!(7), &json!(9))
+        );
+    }
+
+    fn written(mut trace: Trace, path: &Path) -> Vec<serde_json::Value> {
+        trace.flush().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn a_lease_is_of_the_step_and_not_of_the_moment_in_which_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace");
+        let mut trace = Trace::open(&path, "n1", &["n1".to_owned()]).unwrap();
+        let ballot = Ballot { round: 1, node: 0 };
+        let held = Event::Lease {
+            ballot,
+            age: Duration::from_nanos(10),
+            left: Duration::from_nanos(90),
+        };
+        trace.push(&held, 1_000);
+        // In its time that is no news; later it is.
+        trace.push(&Event::LeaseUsed { ballot }, 1_090);
+        trace.push(&Event::LeaseUsed { ballot }, 1_091);
+        let lines = written(trace, &path);
+        let spans = lines
+            .iter()
+            .map(|line| (&line["from_ns"], &line["until_ns"]));
+        let spans: Vec<_> = spans.collect();
+        let expected =
+            [(990, 1_090), (990, 1_091)].map(|(from, until)| (json!(from), json!(until)));
+        assert_eq!(
+            spans,
+            expected.each_ref().map(|(from, until)| (from, until))
+        );
     }
 }

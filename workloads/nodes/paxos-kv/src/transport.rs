@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::birth::{Birth, Births};
 use crate::core::message::{Message, NodeIndex};
-use crate::node::Event;
+use crate::event::Event;
 
 const VERSION: u32 = 2;
 /// Frames that wait for a peer, and their bytes; more are dropped.

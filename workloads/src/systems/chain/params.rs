@@ -60,7 +60,7 @@ pub(super) const PARAMS: &[Param] = &[
         name: "balance",
         kind: Kind::Count {
             min: 0,
-            max: 1_000_000_000,
+            max: 1_000_000_000_000,
         },
         default: "100",
         about: "what each account has at first",

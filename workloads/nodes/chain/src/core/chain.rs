@@ -19,6 +19,8 @@ const PRUNED_ON_REPLAY: usize = 8;
 const FINAL: u64 = 4;
 /// More transactions than these are not taken by some nodes with the flaw `uneven-limit`.
 const TRANSACTIONS_OLD: usize = 12;
+/// So many blocks lie between two savings of the state, says the flaw `state-behind-chain`.
+const STATE_EVERY: usize = 16;
 /// How long the flaw `unsynced-store` keeps blocks in memory.
 const UNSYNCED: Duration = Duration::from_secs(30);
 
@@ -314,6 +316,11 @@ impl Core {
             let given_up = old.header.height - self.tree.header(fork).height;
             return given_up <= FINAL && new.total_work > old.total_work;
         }
+        // FLAW last-seen-wins: of equals the one seen last.
+        if self.flawed(Flaw::LastSeenWins) {
+            let behind = self.tree.descends(head, tip);
+            return !behind && new.total_work >= old.total_work;
+        }
         // Of equals the one seen first.
         new.total_work > old.total_work
     }
@@ -364,6 +371,10 @@ impl Core {
     /// Transactions of abandoned blocks, newest block first, wait again unless the new branch has
     /// them.
     fn give_back(&mut self, abandoned: &[Hash]) {
+        // FLAW forget-abandoned: whoever wants them will send them again.
+        if self.flawed(Flaw::ForgetAbandoned) {
+            return;
+        }
         let head = self.tree.head();
         let mut back = Vec::new();
         for &hash in abandoned.iter().rev() {
@@ -381,6 +392,10 @@ impl Core {
         }
         self.relay
             .announce(back.iter().map(|transaction| transaction.id.clone()), None);
+        // FLAW twice-in-block: they are in a hurry.
+        if self.flawed(Flaw::TwiceInBlock) {
+            self.miner.returned.extend(back.iter().cloned());
+        }
         self.mempool.put_back(back);
     }
 
@@ -411,6 +426,15 @@ impl Core {
         self.tree.prune();
         if refused > 0 {
             self.note(format!("{refused} blocks of the store are not valid here"));
+        }
+        // FLAW state-behind-chain: the state on the disk is older than the chain that is there.
+        if self.flawed(Flaw::StateBehindChain) {
+            let blocks = self.chain.applied.len();
+            let newest = &mut self.chain.applied[blocks - blocks % STATE_EVERY..];
+            for applied in newest.iter_mut().rev() {
+                self.ledger.undo(applied);
+                applied.forget_changes();
+            }
         }
         (self.counters.reorgs, self.counters.deepest_reorg) = (0, 0);
         // Nobody is there to hear of it, and what was abandoned long ago is not to be mined now:

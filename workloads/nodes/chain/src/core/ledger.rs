@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::block::{Op, Transaction};
 use super::message::{Answer, Question};
+use crate::flaws::{Flaw, Flaws};
 
 /// An answer to a range ends with the entry that makes it this long. What comes after is asked for
 /// again, and is then of another moment.
@@ -53,6 +54,14 @@ pub(super) struct Applied {
     begins: Vec<usize>,
 }
 
+impl Applied {
+    /// FLAW state-behind-chain: the block counts as applied, and changed nothing.
+    pub(super) fn forget_changes(&mut self) {
+        self.undo.clear();
+        self.begins.fill(0);
+    }
+}
+
 /// The part of the state that the answer to an operation tells, if it tells any.
 fn told(op: &Op) -> Option<Question> {
     match op {
@@ -70,14 +79,16 @@ fn told(op: &Op) -> Option<Question> {
 pub struct Ledger {
     items: BTreeMap<String, Item>,
     balances: Vec<u64>,
+    flaws: Flaws,
 }
 
 impl Ledger {
     /// As it is in genesis.
-    pub fn new(accounts: u64, balance: u64) -> Ledger {
+    pub fn new(accounts: u64, balance: u64, flaws: Flaws) -> Ledger {
         Ledger {
             items: BTreeMap::new(),
             balances: vec![balance; accounts as usize],
+            flaws,
         }
     }
 
@@ -207,12 +218,18 @@ impl Ledger {
         let (Some(from), Some(to)) = (self.account(from), self.account(to)) else {
             return Answer::Refused("there is no such account".to_owned());
         };
-        let Some(rest) = self.balances[from].checked_sub(amount) else {
+        // FLAW amount-wraps: what is taken is counted in 32 bits, and what is given is not.
+        let taken = if self.flaws.has(Flaw::AmountWraps) {
+            u64::from(amount as u32)
+        } else {
+            amount
+        };
+        let Some(rest) = self.balances[from].checked_sub(taken) else {
             return Answer::Transferred(false);
         };
         self.set_balance(from, rest, undo);
-        // The total is a u64, so no account can have more.
-        let sum = self.balances[to] + amount;
+        // The total is a u64, so no account can have more, but for that flaw.
+        let sum = self.balances[to].saturating_add(amount);
         self.set_balance(to, sum, undo);
         Answer::Transferred(true)
     }
@@ -271,6 +288,7 @@ impl Ledger {
         let mut past = Ledger {
             items,
             balances: self.balances.clone(),
+            flaws: self.flaws,
         };
         for undo in undo {
             let relevant = match undo {
@@ -326,6 +344,7 @@ impl Draft {
             ledger: Ledger {
                 items: BTreeMap::new(),
                 balances: of.balances.clone(),
+                flaws: of.flaws,
             },
             copied: BTreeSet::new(),
         }
@@ -405,7 +424,7 @@ mod tests {
             ],
             vec![put(3), put(4), put(5), Op::Balances, range],
         ];
-        let mut ledger = Ledger::new(2, 10);
+        let mut ledger = Ledger::new(2, 10, Flaws::default());
         let mut given = Vec::new();
         let mut applied = Vec::new();
         for block in &blocks {
@@ -443,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_long_range_is_told_in_pages() {
-        let mut ledger = Ledger::new(0, 0);
+        let mut ledger = Ledger::new(0, 0, Flaws::default());
         let value = format!("\"{}\"", "x".repeat(RANGE_BYTES / 4));
         for number in 0..10 {
             ledger.set(&key(number), Some(&value), &mut Vec::new());

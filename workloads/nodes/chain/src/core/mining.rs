@@ -1,7 +1,7 @@
 //! What the miner is to look for, and what happens when it finds it.
 
 use super::*;
-use block::Header;
+use block::{Header, Transaction};
 use rules::median_time_past;
 
 /// A template with new transactions is made after this, one with a new time only after the longer
@@ -32,6 +32,8 @@ pub(super) struct Miner {
     pub(super) own: Vec<Hash>,
     /// FLAW unchecked-work: the first template after a restart is yet to be taken for solved.
     pub(super) resumes: bool,
+    /// FLAW twice-in-block: what a reorganisation gave back, oldest first.
+    pub(super) returned: Vec<Arc<Transaction>>,
 }
 
 impl Miner {
@@ -92,7 +94,12 @@ impl Core {
     fn template(&mut self, parent: Hash, least_ms: u64) -> Block {
         let most = TRANSACTIONS.min(self.transactions_limit());
         let (mut transactions, mut bytes) = (Vec::new(), 0);
-        for transaction in self.mempool.iter().take(most) {
+        // FLAW twice-in-block, its other half: what was given back goes first, and waits in the
+        // mempool as well.
+        let mempool = &self.mempool;
+        let returned = &mut self.miner.returned;
+        returned.retain(|transaction| mempool.get(&transaction.id).is_some());
+        for transaction in returned.iter().chain(mempool.iter()).take(most) {
             bytes += transaction.size();
             if bytes > TEMPLATE_MAX {
                 break;
@@ -109,7 +116,10 @@ impl Core {
             parent,
             height: self.tree.header(parent).height + 1,
             time_ms,
-            work: self.config.rules.next_work(&self.tree, parent),
+            work: self
+                .config
+                .rules
+                .next_work(&self.tree, parent, self.config.flaws),
             miner: self.config.name.clone(),
             transactions: Block::transactions_hash(&transactions),
             nonce: self.random.draw(),

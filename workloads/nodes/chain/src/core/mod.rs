@@ -100,7 +100,7 @@ impl Core {
             last_tick: 0,
             tree: Tree::new(config.rules.genesis()),
             chain: chain::Chain::default(),
-            ledger: Ledger::new(config.rules.accounts, config.rules.balance),
+            ledger: Ledger::new(config.rules.accounts, config.rules.balance, config.flaws),
             mempool: Mempool::default(),
             peers: BTreeMap::new(),
             sync: sync::Sync::default(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use block::Header;
+use block::{Header, Op, Transaction};
 use peer::HASHES;
 
 /// Headers in one answer.
@@ -150,15 +150,33 @@ impl Core {
         self.schedule();
     }
 
+    /// FLAW mutated-copy-bans, its other half: one node sends every second peer a copy of its own
+    /// newest block with another transaction in it, before the block itself.
+    fn mutated_copy(&self, hash: Hash) -> Option<Message> {
+        if !self.flawed(Flaw::MutatedCopyBans) || !self.config.name.ends_with('1') {
+            return None;
+        }
+        let mut copy = Block::clone(self.tree.block(hash)?);
+        let mine = copy.header.miner == self.config.name;
+        copy.transactions.push(Arc::new(Transaction {
+            id: "mutated".to_owned(),
+            op: Op::Balances,
+        }));
+        mine.then(|| Message::Block(Arc::new(copy)))
+    }
+
     /// New blocks of the active chain, oldest first, are told to those who do not have them.
     pub(super) fn announce(&mut self, hashes: &[Hash]) {
         let mut messages = Vec::new();
+        let mutated = hashes.last().and_then(|&hash| self.mutated_copy(hash));
         for (&id, peer) in self.peers.iter().filter(|(_, peer)| peer.greeted()) {
             let lacking = hashes.iter().copied();
             let lacking: Vec<Hash> = lacking
                 .filter(|&hash| !self.tree.descends(peer.best, hash))
                 .collect();
             if !lacking.is_empty() {
+                let second = peer.name().bytes().last().is_some_and(|b| b % 2 == 0);
+                messages.extend(mutated.clone().filter(|_| second).map(|copy| (id, copy)));
                 messages.push((id, Message::HaveBlocks(lacking)));
             }
         }

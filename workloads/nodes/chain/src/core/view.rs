@@ -210,7 +210,10 @@ impl Core {
             head: self.head(),
             mempool: self.mempool.len(),
             orphans: self.chain.orphans(),
-            work: self.config.rules.next_work(&self.tree, self.tree.head()),
+            work: self
+                .config
+                .rules
+                .next_work(&self.tree, self.tree.head(), self.config.flaws),
             median_time_past_ms: self.median_time_past(),
             reorgs: self.counters.reorgs,
             deepest_reorg: self.counters.deepest_reorg,

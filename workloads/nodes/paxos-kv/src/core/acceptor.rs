@@ -48,7 +48,9 @@ impl Core {
 
     /// Whether a lease given to another node still runs.
     pub(super) fn granted_to_other(&self, node: NodeIndex) -> bool {
-        self.now < self.grant_until && self.grant_to != node
+        // FLAW duelling-leaders: whoever wants to lead is let.
+        let duels = self.config.flaws.has(Flaw::DuellingLeaders);
+        self.now < self.grant_until && self.grant_to != node && !duels
     }
 
     /// Phase 2a.

@@ -54,6 +54,10 @@ impl Core {
             round: self.round.max(self.promised.round) + 1,
             node: self.config.me,
         };
+        // FLAW duelling-leaders: nobody is asked first.
+        if self.config.flaws.has(Flaw::DuellingLeaders) {
+            return self.stand(ballot);
+        }
         self.role = State::PreCandidate {
             ballot,
             granted: BTreeSet::new(),
@@ -94,14 +98,20 @@ impl Core {
         }
         granted.insert(from);
         if granted.len() >= quorum {
-            self.elections += 1;
-            self.phase_1_seen = true;
-            self.role = State::Candidate {
-                ballot: asked,
-                promises: BTreeMap::new(),
-            };
-            self.broadcast(Message::Prepare { ballot: asked });
+            self.stand(asked);
         }
+    }
+
+    /// Begins phase 1.
+    fn stand(&mut self, ballot: Ballot) {
+        self.elections += 1;
+        self.phase_1_seen = true;
+        self.rival = true;
+        self.role = State::Candidate {
+            ballot,
+            promises: BTreeMap::new(),
+        };
+        self.broadcast(Message::Prepare { ballot });
     }
 
     pub(super) fn on_promise(
@@ -199,6 +209,7 @@ impl Core {
 
     /// Takes the owner of `ballot`, which was not refused, for the leader.
     pub(super) fn follow(&mut self, ballot: Ballot) {
+        self.rival |= self.leader.is_some_and(|before| before != ballot);
         self.step_down_below(ballot);
         if ballot.node != self.config.me {
             self.role = State::Follower;
@@ -213,6 +224,14 @@ impl Core {
             self.heard = self.now;
             self.reset_election();
             self.route_all();
+        }
+        // FLAW duelling-leaders: whoever wants to lead does not leave it to another.
+        let duels = self.config.flaws.has(Flaw::DuellingLeaders) && self.rival;
+        if duels && ballot.node != self.config.me {
+            self.stand(Ballot {
+                round: self.round.max(ballot.round) + 1,
+                node: self.config.me,
+            });
         }
     }
 

@@ -136,6 +136,12 @@ impl Kv {
         (sequence < known.settled).then_some((self.applied, Outcome::Superseded))
     }
 
+    /// The values and sessions of an earlier state under the index of this one. Only for the flaw
+    /// `index-ahead-of-state`.
+    pub(super) fn fall_back_to(&mut self, earlier: Kv) {
+        (self.map, self.sessions) = (earlier.map, earlier.sessions);
+    }
+
     /// The values without the sessions. Only for the flaw `sessions-not-in-snapshot`.
     pub(super) fn forget_all_sessions(&mut self) {
         self.sessions.clear();

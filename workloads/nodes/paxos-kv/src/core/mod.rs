@@ -206,6 +206,9 @@ enum Waiter {
     Remote(NodeIndex, RequestId),
 }
 
+/// So many slots lie between two savings of the state, says the flaw `index-ahead-of-state`.
+const STATE_EVERY: Slot = 64;
+
 /// No node has this index: what is granted to it is granted to none.
 const NOBODY: NodeIndex = NodeIndex::MAX;
 
@@ -247,6 +250,8 @@ pub struct Core {
     /// and whether there was one since this node last waited for a leader in vain.
     unfinished: u32,
     phase_1_seen: bool,
+    /// FLAW duelling-leaders: this node has led or seen a leader go, and wants to lead.
+    rival: bool,
     /// Until then nobody but `grant_to` gets a promise, not even this node.
     grant_until: u64,
     grant_to: NodeIndex,
@@ -310,6 +315,7 @@ impl Core {
             election_due: 0,
             unfinished: 0,
             phase_1_seen: false,
+            rival: false,
             grant_until: 0,
             grant_to: NOBODY,
             persisted: 0,
@@ -356,8 +362,16 @@ impl Core {
             core.promised,
             core.log.keys().next_back().copied().unwrap_or(slot),
         );
+        let mut saved = None;
         while core.kv.applied < decided && core.log.contains_key(&(core.kv.applied + 1)) {
+            if core.kv.applied.is_multiple_of(STATE_EVERY) {
+                saved = Some(core.kv.clone());
+            }
             core.apply_next(false);
+        }
+        // FLAW index-ahead-of-state: the state was saved some slots before the index.
+        if let Some(saved) = saved.filter(|_| flaws.has(Flaw::IndexAheadOfState)) {
+            core.kv.fall_back_to(saved);
         }
         core.effects.clear();
         core.trace(Event::Start {
@@ -392,6 +406,20 @@ impl Core {
         self.drain_local();
         self.flush_records();
         std::mem::take(&mut self.effects)
+    }
+
+    /// How much there is to do since [`Core::effects`] was called.
+    pub fn waiting_effects(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// The events among that, without those of so many first effects.
+    pub fn events_after(&self, effects: usize) -> impl Iterator<Item = &Event> {
+        let since = self.effects.iter().skip(effects);
+        since.filter_map(|effect| match effect {
+            Effect::Trace(event) => Some(event),
+            _ => None,
+        })
     }
 
     fn drain_local(&mut self) {

@@ -532,3 +532,41 @@ fn a_snapshot_never_replaces_a_newer_state() {
         5
     );
 }
+
+/// How often a node that has stood for election stands again when it hears of another leader.
+fn a_candidate_hears_of_a_leader(flaw: Option<Flaw>) -> usize {
+    let mut node = Real::new(0, flaw);
+    node.ticks(1_500);
+    for message in std::mem::take(&mut node.said) {
+        if let Message::PreVote { ballot } = message {
+            for from in [2, 3] {
+                let yes = Message::PreVoteReply {
+                    ballot,
+                    granted: true,
+                    promised: OLD,
+                };
+                node.hears(from, yes);
+            }
+        }
+    }
+    let theirs = Ballot { round: 50, node: 4 };
+    node.said.clear();
+    node.hears(
+        4,
+        Message::Heartbeat {
+            ballot: theirs,
+            round: 1,
+            decided: 0,
+        },
+    );
+    let above =
+        |message: &&Message| matches!(message, Message::Prepare { ballot } if *ballot > theirs);
+    node.said.iter().filter(above).count()
+}
+
+#[test]
+fn whoever_hears_of_another_leader_leaves_it_to_that_one() {
+    assert_eq!(a_candidate_hears_of_a_leader(None), 0);
+    let flaw = Some(Flaw::DuellingLeaders);
+    assert_eq!(a_candidate_hears_of_a_leader(flaw), 1);
+}
