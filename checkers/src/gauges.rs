@@ -1,9 +1,7 @@
 //! All gauges of the checkers that judge runs, in the order in which they are to be read.
 
 use crate::figure::{Gauge, Part, joined};
-use crate::{
-    agreement, availability, bank, chain, crashes, linearizable, models, objects, recovery,
-};
+use crate::{agreement, availability, bank, chain, crashes, linearizable, models, recovery};
 use crate::{set, staleness, transactions, vacuity};
 
 /// By the checker's name.
@@ -26,10 +24,6 @@ const GAUGES: &[(&str, &[&[Gauge]])] = &[
         &[transactions::GAUGES, transactions::OF_LISTS, models::GAUGES],
     ),
     ("bank", &[bank::GAUGES]),
-    ("queue", &[objects::GAUGES]),
-    ("counter", &[objects::GAUGES]),
-    ("unique-ids", &[objects::GAUGES]),
-    ("lock", &[objects::GAUGES]),
     ("recovery", &[recovery::GAUGES]),
     ("crashes", &[crashes::GAUGES]),
     ("vacuity", &[vacuity::GAUGES]),

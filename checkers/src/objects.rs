@@ -51,15 +51,6 @@ const OBJECTS: Gauge = Gauge::count("objects");
 const FOUND_WRONG: Gauge = Gauge::count("objects found wrong");
 const UNDECIDED: Gauge = Gauge::count("objects undecided");
 
-pub const GAUGES: &[Gauge] = &[
-    JUDGED,
-    UNKNOWN_OUTCOME,
-    OBJECTS,
-    FOUND_WRONG,
-    UNDECIDED,
-    WRONG_KEYS,
-];
-
 /// Judges one of the models of the table above.
 #[derive(Clone, Debug)]
 pub struct Objects {

@@ -20,7 +20,6 @@ use crate::interface::Interface;
 use crate::kv::Store;
 use crate::ledger::Entries;
 use crate::params::{Params, hint};
-use crate::recipes::{Counter, Lock, Queue, UniqueIds};
 use crate::register::Register;
 use crate::set::Set;
 use crate::workload::Workload;
@@ -42,10 +41,6 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &Append,
     &Entries,
     &Bank,
-    &Queue,
-    &Counter,
-    &UniqueIds,
-    &Lock,
 ];
 
 /// The workload of this name.

@@ -21,7 +21,6 @@ mod bank;
 mod cas_register;
 mod kv;
 mod ledger;
-mod recipes;
 mod register;
 mod registers;
 mod set;

@@ -274,25 +274,12 @@ fn decided(
     });
     let before_reading = decided.max().unwrap_or(i64::MIN);
 
-    let traces = recorded.traces.iter().flat_map(|trace| {
-        trace
-            .events
-            .iter()
-            .filter_map(move |event| match &event.what {
-                What::Decide { slot, digest } => Some((*slot, *digest, trace.node, trace.op, true)),
-                _ => None,
-            })
-    });
-    let logs = recorded.logs.iter().flat_map(|log| {
-        let entries = log.entries.iter();
-        entries.map(move |entry| (entry.slot, entry.digest, log.node, log.op, false))
-    });
     let led = decided_while_leading(&recorded.traces);
     let mut events = recorded.traces.iter().flat_map(|trace| &trace.events);
     let leads = events.any(|event| matches!(event.what, What::Lead));
     let mut seen: FxHashSet<(i64, &Value)> = FxHashSet::default();
     let mut compared: FxHashMap<i64, bool> = FxHashMap::default();
-    for (slot, digest, node, op, of_trace) in traces.chain(logs) {
+    for (slot, digest, node, op, of_trace) in claims(recorded) {
         meter.tick(64 * seen.len() as u64)?;
         if !seen.insert((slot, digest)) {
             continue;
@@ -322,25 +309,43 @@ fn decided(
             );
         }
         // Of a log alone nobody knows who took it for decided first.
-        let kind = match of_trace && leads && !led.contains_key(&(slot, digest)) {
-            true => "decided by followers only",
-            false => "decided without a quorum",
+        let followed = of_trace && leads && !led.contains_key(&(slot, digest));
+        let (kind, by) = match followed {
+            true => ("decided by followers only", FOLLOWED),
+            false => ("decided without a quorum", ""),
         };
         found.add(kind, || Anomaly {
             object: Some(format!("slot {slot}")),
             ops: vec![op],
             reason: format!(
-                "{node} decided {digest} in slot {slot}, which {seen} of {} nodes had accepted under one ballot{}",
-                recorded.nodes,
-                match kind {
-                    "decided by followers only" => ", and which nobody decided who led at the time",
-                    _ => "",
-                }
+                "{node} decided {digest} in slot {slot}, which {seen} of {} nodes had accepted under one ballot{by}",
+                recorded.nodes
             ),
             ..Anomaly::default()
         });
     }
     Ok((compared.values().filter(|judged| **judged).count(), hasty))
+}
+
+const FOLLOWED: &str = ", and which nobody decided who led at the time";
+
+/// What traces and logs take for decided: slot, digest, whose it is, its operation, and whether it
+/// is a trace.
+fn claims<'a>(
+    recorded: &'a Recorded,
+) -> impl Iterator<Item = (i64, &'a Value, &'a str, u64, bool)> {
+    let traces = recorded.traces.iter().flat_map(|trace| {
+        let events = trace.events.iter();
+        events.filter_map(move |event| match &event.what {
+            What::Decide { slot, digest } => Some((*slot, *digest, trace.node, trace.op, true)),
+            _ => None,
+        })
+    });
+    let logs = recorded.logs.iter().flat_map(|log| {
+        let entries = log.entries.iter();
+        entries.map(move |entry| (entry.slot, entry.digest, log.node, log.op, false))
+    });
+    traces.chain(logs)
 }
 
 /// What somebody decided who led at the time, by its own trace, and when.

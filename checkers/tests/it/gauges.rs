@@ -7,11 +7,9 @@ use std::path::Path;
 
 use checkers::agreement::Agreement;
 use checkers::availability::Availability;
-use checkers::choice::Model;
 use checkers::crashes::Crashes;
 use checkers::guarantees::Guarantees;
 use checkers::linearizable::Registers;
-use checkers::objects::Objects;
 use checkers::role::Role;
 use checkers::staleness::Staleness;
 use checkers::{Analysis, Budget, Checker, drawing, gauges};
@@ -45,24 +43,11 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
         (Box::new(Crashes::default()), history(stale)),
         (Box::new(Availability::default()), not_all_offered()),
         (Box::new(Agreement::new()), elected),
-        (Box::new(Agreement::new()), crate::agreement::hasty()),
+        (
+            Box::new(Agreement::new()),
+            crate::agreement::evidence::hasty(),
+        ),
         (Box::new(crate::story::chain()), refusing().history()),
-        (
-            Box::new(Objects::keyed(Model::Queue)),
-            history("P0 |1:enqueue 1| |1:dequeue 1|"),
-        ),
-        (
-            Box::new(Objects::keyed(Model::Counter)),
-            history("P0 |1:add 1| |1:read 1|"),
-        ),
-        (
-            Box::new(Objects::single(Model::UniqueIds)),
-            history("P0 |generate 1|"),
-        ),
-        (
-            Box::new(Objects::keyed(Model::Lock)),
-            history("P0 |1:acquire nil| |1:release nil|"),
-        ),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! `schism explain`: what happened around an anomaly, line by line, on the history's clock.
 //!
 //! It tells what was asked of the core's keys, by whom, of which node, and what was answered; which
-//! faults were in force; which daemons ended; who led, and what the nodes' logs said. The operations
-//! that contradict each other are marked.
+//! faults were in force; which daemons ended; who led, and what the nodes' logs said. The
+//! operations that contradict each other are marked.
 
 mod logs;
 

@@ -70,8 +70,8 @@ impl<W: Write> Write for Frames<W> {
     }
 }
 
-/// The text of a file of [`Frames`], or of one that is plain. A last frame that is not whole is read
-/// as far as it goes: it is being written, or its writer was killed.
+/// The text of a file of [`Frames`], or of one that is plain. A last frame that is not whole is
+/// read as far as it goes: it is being written, or its writer was killed.
 ///
 /// # Errors
 /// The file cannot be read.

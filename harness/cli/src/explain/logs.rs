@@ -1,8 +1,8 @@
 //! What the nodes' logs said and who led, on the history's clock.
 //!
 //! A line's time is what its daemon's wall clock showed. Where that stands on the history's clock
-//! follows from what the machine's showed when the run began. While a fault shifts a daemon's clock,
-//! its lines are told by the shifted one, and marked.
+//! follows from what the machine's showed when the run began. While a fault shifts a daemon's
+//! clock, its lines are told by the shifted one, and marked.
 
 use std::fs;
 use std::path::PathBuf;
@@ -109,8 +109,12 @@ fn logs(run: &Run, node: &str) -> Vec<PathBuf> {
 
 /// Whether a fault of clocks was in force on this node in the window, or lasts beyond its healing.
 fn shifted(history: &History, node: &str, window: (Time, Time)) -> bool {
+    let on_clocks = |family: &str| {
+        let mut families = nemeses::FAMILIES.iter().filter(|f| f.name == family);
+        families.any(|family| family.on_clocks())
+    };
     fault::spans(history).iter().any(|span| {
-        span.family == "clock"
+        on_clocks(&span.family)
             && span.targets.iter().any(|target| target == node)
             && span.from <= window.1
             && span.until >= window.0
@@ -131,7 +135,7 @@ fn placed_lines<'a>(log: &'a str, clock: &Clock) -> impl Iterator<Item = (Time, 
     })
 }
 
-/// The time that a line begins with, in nanoseconds since 1970, and what there is to tell beside it.
+/// The time that a line begins with, in nanoseconds since 1970, and what else there is to tell.
 fn stamp(line: &str) -> Option<(i64, &str)> {
     let starts = line.char_indices().take(NEAR);
     let mut starts = starts.filter(|(at, c)| {

@@ -2,13 +2,12 @@
 //! them.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{CANARY, DIES, GREEN, INFRA, NEVER, QUICK, RED, TOO_FEW, lines, night, results, runs};
-use crate::support::{Ended, Place, eventually};
+use crate::support::{Ended, Place};
 
 const SYSTEM: &str = "[[system]]\nname = \"paxos-kv\"\n";
 
@@ -283,73 +282,4 @@ fn github_is_told_in_its_own_words() {
         text.starts_with("before\n# m ") && text.contains("## Red"),
         "{text}"
     );
-}
-
-/// A group of processes that have so much memory together; gone when dropped. None where it cannot
-/// be made: by an ordinary user, or where the kernel has groups of another kind.
-struct Group(PathBuf);
-
-impl Group {
-    fn of(bytes: u64) -> Option<Group> {
-        let own = std::fs::read_to_string("/proc/self/cgroup").expect("the kernel tells");
-        let of_memory = |line: &str| {
-            line.split_once(":memory:/")
-                .map(|(_, path)| path.to_string())
-        };
-        let parent = Path::new("/sys/fs/cgroup/memory").join(own.lines().find_map(of_memory)?);
-        let group = parent.join(format!("schism-test-{}", std::process::id()));
-        std::fs::create_dir(&group).ok()?;
-        let group = Group(group);
-        std::fs::write(group.0.join("memory.limit_in_bytes"), bytes.to_string()).ok()?;
-        Some(group)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        eventually("all that was in the group has ended", || {
-            std::fs::remove_dir(&self.0).is_ok()
-        });
-    }
-}
-
-#[test]
-fn a_cell_that_is_killed_for_memory_counts_neither_way_and_is_said() {
-    let place = Place::new();
-    let Some(group) = Group::of(400 << 20) else {
-        return;
-    };
-    // After two seconds the first node takes more than there is.
-    place.script(
-        "hungry.sh",
-        "case \"$*\" in *\"--id n1 \"*) REAL \"$@\" & sleep 2; exec python3 -c \
-         'b = bytearray(1 << 30); b[::4096] = b\"x\" * (1 << 18)';; esac; exec REAL \"$@\"",
-    );
-    place.script("plain.sh", "exec REAL \"$@\"");
-    let versions = "versions = { hungry = \"hungry.sh\", plain = \"plain.sh\" }\n";
-    place.file("m.toml", format!("{QUICK}{SYSTEM}{versions}"));
-    let mut command = Command::new("sh");
-    command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]);
-    command.arg(&group.0);
-    command.args([
-        env!("CARGO_BIN_EXE_schism"),
-        "matrix",
-        "m.toml",
-        "--jobs",
-        "1",
-    ]);
-    command.current_dir(place.path());
-    ended(command)
-        .exits(GREEN)
-        .prints(&["1 cell out of memory: the kernel killed for memory while it ran"]);
-    let ends: Vec<_> = results(&night(&place));
-    let is = |id: &str, colour: &str, ending: &str| (id.into(), colour.into(), ending.into());
-    assert_eq!(
-        ends,
-        [
-            is("paxos-kv@hungry/register/none/1", "grey", "out of memory"),
-            is("paxos-kv@plain/register/none/1", "green", "valid"),
-        ]
-    );
-    place.assert_nothing_left();
 }
