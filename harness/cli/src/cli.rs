@@ -155,7 +155,7 @@ mod tests {
         for (args, said) in [
             (["run", "--rate", "abc"], "not a number"),
             (["run", "--rate", ""], "a number is missing"),
-            (["run", "--nodes", "1.5"], "not a whole number from 0"),
+            (["run", "--concurrency", "1.5"], "not a whole number from 0"),
             (
                 ["run", "--seed", "99999999999999999999"],
                 "too large a number",

@@ -206,22 +206,27 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
         }),
         false => {
             print(&spec.title(), &judged, &history, Rest::InReport, false)?;
-            match unmet.as_deref() {
-                None => {}
-                Some([]) => terminal::line("\nas the scenario expects"),
-                Some(unmet) => terminal::line(format!(
-                    "\nnot as the scenario expects: {}",
-                    unmet.join("; ")
-                )),
-            }
-            terminal::line(format!("\nreport   {}", run.report().display()));
-            terminal::line(format!("again    {}", command_line(&run, &spec)));
+            tell_more(&run, &spec, unmet.as_deref());
         }
     }
     for trouble in troubles {
         terminal::tell(format!("schism: {trouble}"));
     }
     Ok(code)
+}
+
+/// Whether all is as the scenario expects, where the report is, and how to run it again.
+fn tell_more(run: &Run, spec: &Spec, unmet: Option<&[String]>) {
+    match unmet {
+        None => {}
+        Some([]) => terminal::line("\nas the scenario expects"),
+        Some(unmet) => terminal::line(format!(
+            "\nnot as the scenario expects: {}",
+            unmet.join("; ")
+        )),
+    }
+    terminal::line(format!("\nreport   {}", run.report().display()));
+    terminal::line(format!("again    {}", command_line(run, spec)));
 }
 
 /// What the command line asks for.

@@ -40,8 +40,8 @@ impl Trace {
         })
     }
 
-    /// Adds an event of a step that began at `now`, by the kernel's clock. It is written by the next
-    /// [`Trace::flush`].
+    /// Adds an event of a step that began at `now`, by the kernel's clock. The next
+    /// [`Trace::flush`] writes it.
     ///
     /// The process may be stopped between the step and this call. Were the time taken here, a lease
     /// that was checked and used before the stop would seem to have been used after it.
