@@ -1,6 +1,7 @@
 //! Whether a daemon ended by itself: neither killed nor stopped by us, at any time from the start
 //! of the main phase on. A daemon that ends when it is started again after a kill of ours is one of
-//! them.
+//! them. One that ended while the disk of the run was full is not its system's failure: then nobody
+//! can say.
 
 use history::mark::{Crash, Mark, Phase, Placed, began, marks};
 use history::{History, Name, fault};
@@ -50,10 +51,21 @@ impl Checker for Crashes {
             Some(first) if self.allowed => {
                 Analysis::measured(self.name(), format!("{first}{more}; that is allowed"))
             }
+            Some(first) if all_without_disk(&marks) => {
+                let why = "the disk that the run is recorded on was full then";
+                Analysis::unknown(self.name(), format!("{first}{more}; {why}"))
+            }
             Some(first) => Analysis::of_anomalies(self.name(), format!("{first}{more}"), crashes),
         };
         analysis.with_figure(count)
     }
+}
+
+fn all_without_disk(marks: &[Placed]) -> bool {
+    marks.iter().all(|placed| match &placed.mark {
+        Mark::Crash(_, crash) => crash.disk_full,
+        _ => true,
+    })
 }
 
 fn anomaly(placed: &Placed, node: &Name, crash: &Crash, spans: &[fault::Span]) -> Anomaly {

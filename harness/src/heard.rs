@@ -129,6 +129,7 @@ async fn on_note(
         daemon,
         pid: Some(pid),
         status,
+        disk_full: recorder.disk_is_full(),
     };
     // A recorder that fails says so to whoever else records, and that is heard.
     let _ = recorder.mark(Mark::Crash(name.clone(), crash));
@@ -196,6 +197,7 @@ mod tests {
             pid: Some(3),
             status: "signal 6".into(),
             log: Vec::new(),
+            disk_full: false,
         };
         assert_eq!(marks.collect::<Vec<_>>(), [Mark::Crash("n2".into(), crash)]);
     }

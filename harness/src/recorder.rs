@@ -131,6 +131,18 @@ impl Recorder {
         }
     }
 
+    /// Whether the disk has no room for the history. False where that cannot be said.
+    pub fn disk_is_full(&self) -> bool {
+        let path = self
+            .shared
+            .lock()
+            .expect("no panic while held")
+            .path
+            .clone();
+        let room = rustix::fs::statvfs(&path).map(|disk| disk.f_bavail * disk.f_frsize);
+        room.is_ok_and(|bytes| bytes < FULL)
+    }
+
     /// When time 0 of the history was.
     pub fn start(&self) -> Instant {
         self.start
@@ -217,6 +229,9 @@ impl Shared {
         }
     }
 }
+
+/// Less room than this is none: daemons write some blocks at a time.
+const FULL: u64 = 64 << 10;
 
 /// An event is out of this process, and survives its death, after this at the latest, if the disk
 /// keeps pace. The longer, the more the events that are compressed together have in common.

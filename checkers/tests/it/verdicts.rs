@@ -263,6 +263,7 @@ fn a_daemon_that_ends_by_itself_makes_the_run_invalid_unless_it_may() {
         pid: Some(12),
         status: "signal 6".into(),
         log: vec!["assertion failed".into()],
+        disk_full: false,
     };
     tape.mark(5_000, Mark::Crash("n2".into(), crash));
     let found = check(&Crashes::default(), &tape);
@@ -282,6 +283,25 @@ fn a_daemon_that_ends_by_itself_makes_the_run_invalid_unless_it_may() {
     assert_eq!(found.anomalies[0].object.as_deref(), Some("n2"));
     let found = check(&Crashes { allowed: true }, &tape);
     is(&found, Verdict::Valid, &[], "that is allowed");
+}
+
+#[test]
+fn a_daemon_that_ends_on_a_full_disk_of_the_run_is_nobodys_failure() {
+    let crash = |disk_full| Crash {
+        status: "exit 1".into(),
+        disk_full,
+        ..Crash::default()
+    };
+    let mut tape = good();
+    tape.mark(5_000, Mark::Crash("n2".into(), crash(true)));
+    let found = check(&Crashes::default(), &tape);
+    is(&found, Verdict::Unknown, &[], "was full then");
+    // It does not excuse one that ended before.
+    let mut tape = good();
+    tape.mark(4_000, Mark::Crash("n1".into(), crash(false)));
+    tape.mark(5_000, Mark::Crash("n2".into(), crash(true)));
+    let found = check(&Crashes::default(), &tape);
+    is(&found, Verdict::Invalid, &["crashed"], "n1");
 }
 
 #[test]

@@ -7,14 +7,13 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Arg, Args, Command, CommandFactory};
+use clap::{Arg, Args, Command};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use history::store::Store;
 use nemeses::FAMILIES;
 use workloads::{catalogue, systems};
 
-use crate::cli::Cli;
 use crate::exit::Failure;
 use crate::terminal;
 
@@ -67,14 +66,10 @@ pub fn command(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Answers a shell and ends, if one asks.
-pub fn answer() {
+/// Answers a shell and ends, if one asks for a word of these commands.
+pub fn answer(commands: impl Fn() -> Command) {
+    let tree = || with_names(commands());
     CompleteEnv::with_factory(tree).var(VARIABLE).complete();
-}
-
-/// All commands, with what can stand for each of their arguments.
-fn tree() -> Command {
-    with_names(Cli::command())
 }
 
 fn with_names(command: Command) -> Command {

@@ -58,7 +58,7 @@ mod wanted;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 use exit::Failure;
@@ -66,7 +66,7 @@ use exit::Failure;
 fn main() -> ExitCode {
     // The lab starts this executable again for each node, before anything else can run.
     harness::cluster::lab::helper();
-    complete::answer();
+    complete::answer(Cli::command);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {

@@ -62,6 +62,9 @@ pub struct Crash {
     /// The last lines of its log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// The disk that the run is recorded on was full then. The nodes of a lab write onto it too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
 }
 
 /// Whether a node served again after everything was healed. The node is the event's.
@@ -269,6 +272,7 @@ mod tests {
                     pid: Some(12),
                     status: "signal 6".into(),
                     log: vec!["thread 'main' panicked: \"no\"".into(), "\u{1b}[0m".into()],
+                    disk_full: true,
                 },
             ),
             phase(Phase::Healing, None),

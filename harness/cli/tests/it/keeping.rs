@@ -269,7 +269,7 @@ fn a_run_is_shrunk_to_the_fault_that_matters() {
         .to_string_lossy()
         .into_owned();
     let shrink = [
-        "shrink", &name, "--output", "small", "--jobs", "1", "--most", "9",
+        "shrink", &name, "--output", "small", "--jobs", "1", "--most", "20",
     ];
     let ended = schism(&shrink).exits(0);
     eventually("nothing of the runs is left", || {
