@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use self::share::Share;
 use super::Registers;
+use super::search::NEVER;
 use super::versions::Version;
 use super::zones::Op;
 use crate::ranks::{Follows, Ranks};
@@ -78,6 +79,19 @@ impl<'h> Part<'h> {
             registers,
             columns,
         }
+    }
+
+    /// Adds an operation, and which one it follows without ranks saying so. `seen` is how much of
+    /// the history was seen by then.
+    #[inline(always)]
+    fn push(&mut self, index: u32, op: Op, before: Option<u32>, seen: impl Fn() -> f64) {
+        self.lost += usize::from(op.ret == NEVER);
+        if self.ops.len() == self.ops.capacity() {
+            self.make_room(seen());
+        }
+        self.follows.extend(before.map(|before| (before, index)));
+        self.ops.push(op);
+        self.ids.push(index);
     }
 
     /// Makes room for the rest, of which this part is likely to have its share, after so much of
@@ -265,7 +279,6 @@ fn split_by<'h>(
 mod tests {
     use super::*;
     use crate::Budget;
-    use crate::linearizable::search::NEVER;
     use crate::splitmix::Random;
     use history::{Event, Kind, Process, Time};
 

@@ -301,7 +301,7 @@ fn a_daemon_that_ends_on_a_full_disk_of_the_run_is_nobodys_failure() {
     tape.mark(4_000, Mark::Crash("n1".into(), crash(false)));
     tape.mark(5_000, Mark::Crash("n2".into(), crash(true)));
     let found = check(&Crashes::default(), &tape);
-    is(&found, Verdict::Invalid, &["crashed"], "n1");
+    is(&found, Verdict::Invalid, &["crashed", "crashed"], "of n1");
 }
 
 #[test]

@@ -23,7 +23,8 @@ use crate::flags::StoreArgs;
 use crate::spec::Spec;
 use crate::terminal;
 
-/// A second for each MB, and seven tenths of what level 12 comes to: `harness/docs/measurements.md`.
+/// A second for each MB, and seven tenths of what level 12 comes to:
+/// `harness/docs/measurements.md`.
 const LEVEL: i32 = 19;
 /// So far back, as a power of two, a repetition is found. Reading takes as much memory.
 const WINDOW_LOG: u32 = 27;

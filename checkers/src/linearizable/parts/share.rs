@@ -144,16 +144,15 @@ impl<'h> Share<'h> {
         nth: (usize, usize),
         mut meter: Meter,
     ) -> Result<Vec<Part<'h>>, Unreadable> {
-        let columns = history.columns();
+        let (columns, pairs) = (history.columns(), history.pairs());
         let has_versions = columns.has_versions();
         let mut sessions = ranks.sessions();
         let roles: Vec<Option<Role>> = columns.names().iter().map(|name| Role::of(name)).collect();
         let mut share = Share::new(registers, columns, nth);
         let (mut calls, mut rets) = (columns.cursor(), columns.cursor());
         // What it holds is summed now and then: it only grows.
-        let mut bytes = 0;
-        let mut near = 0;
-        for (i, pair) in history.pairs().iter().enumerate() {
+        let (mut bytes, mut near) = (0, 0);
+        for (i, pair) in pairs.iter().enumerate() {
             let call = calls.row(pair.invocation);
             let Some(role) = roles[call.f() as usize] else {
                 continue;
@@ -167,10 +166,9 @@ impl<'h> Share<'h> {
                 columns.fetch(near..near + NEAR);
                 near += NEAR;
             }
-            let bad = |reason: String| Unreadable::Op { index, reason };
             let Some((key, asked)) = share.unwrap(call.value()) else {
-                let value = call.value().to_value();
-                return Err(bad(format!("{value} is not [key, value]")));
+                let reason = format!("{} is not [key, value]", call.value().to_value());
+                return Err(Unreadable::Op { index, reason });
             };
             let Some(at) = share.part(key) else {
                 continue;
@@ -202,19 +200,13 @@ impl<'h> Share<'h> {
                 }
                 _ => NEVER,
             };
-            part.lost += usize::from(ret == NEVER);
-            if part.ops.len() == part.ops.capacity() {
-                part.make_room((i + 1) as f64 / history.pairs().len() as f64);
-            }
-            let call_rank = ranks.call(index);
-            let before = sessions.follows(at, call.process(), index, (call_rank, ret));
-            part.follows.extend(before.map(|before| (before, index)));
-            part.ops.push(Op {
+            let op = Op {
                 op: action,
-                call: call_rank,
+                call: ranks.call(index),
                 ret,
-            });
-            part.ids.push(index);
+            };
+            let before = sessions.follows(at, call.process(), index, (op.call, ret));
+            part.push(index, op, before, || (i + 1) as f64 / pairs.len() as f64);
             if has_versions {
                 let answer = pair.completion().map(|at| rets.row(at));
                 let version = answer.and_then(|ret| version(rets.version(ret)?));

@@ -111,8 +111,8 @@ pub enum Flaw {
     /// applied, as the last rule of Raft's InstallSnapshot says for its log.
     OlderSnapshotInstalls,
     /// Whoever has seen a leader go stands for election as soon as it hears of another one, in a
-    /// higher ballot, and asks nobody first. Such nodes depose one another for ever: the livelock of "Paxos Made
-    /// Simple", section 2.4.
+    /// higher ballot, and asks nobody first. Such nodes depose one another for ever: the livelock
+    /// of "Paxos Made Simple", section 2.4.
     DuellingLeaders,
     /// The index of what was applied is saved and the state is not, so a node that was killed
     /// leaves commands out. As in etcd 3.5.0 to 3.5.2.
