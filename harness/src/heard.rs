@@ -8,6 +8,7 @@ use std::time::Duration;
 use agent::protocol::{Note, Request, State};
 use history::Name;
 use history::mark::{Crash, Mark};
+use history::store::Run;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -113,6 +114,7 @@ async fn on_note(
         Note::Healed { why } => return progress.remark(format!("{name}: healed itself: {why}")),
         Note::Trouble { what } => return progress.remark(format!("{name}: {what}")),
     };
+    let disk_full = into.is_some_and(|(recorder, _)| disk_is_full(recorder, name));
     progress.remark(format!("{name}: {daemon} (pid {pid}) has ended: {status}"));
     let Some((recorder, nodes)) = into else {
         return;
@@ -129,10 +131,21 @@ async fn on_note(
         daemon,
         pid: Some(pid),
         status,
-        disk_full: recorder.disk_is_full(),
+        disk_full,
     };
     // A recorder that fails says so to whoever else records, and that is heard.
     let _ = recorder.mark(Mark::Crash(name.clone(), crash));
+}
+
+/// Less room than this is none: daemons write some blocks at a time.
+const FULL: u64 = 64 << 10;
+
+/// Whether a node that writes into the run's own folder, as those of a lab do, has no room there.
+/// The disk of any other node is its own.
+fn disk_is_full(recorder: &Recorder, node: &str) -> bool {
+    let data = Run::at(recorder.folder()).node(node).join("data");
+    let room = rustix::fs::statvfs(&data).map(|disk| disk.f_bavail * disk.f_frsize);
+    room.is_ok_and(|bytes| bytes < FULL)
 }
 
 /// Whether others of its tree are there: of a program that puts itself into the background the

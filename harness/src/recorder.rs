@@ -131,16 +131,10 @@ impl Recorder {
         }
     }
 
-    /// Whether the disk has no room for the history. False where that cannot be said.
-    pub fn disk_is_full(&self) -> bool {
-        let path = self
-            .shared
-            .lock()
-            .expect("no panic while held")
-            .path
-            .clone();
-        let room = rustix::fs::statvfs(&path).map(|disk| disk.f_bavail * disk.f_frsize);
-        room.is_ok_and(|bytes| bytes < FULL)
+    /// The folder that the history is in.
+    pub fn folder(&self) -> PathBuf {
+        let shared = self.shared.lock().expect("no panic while held");
+        shared.path.parent().unwrap_or(&shared.path).to_path_buf()
     }
 
     /// When time 0 of the history was.
@@ -229,9 +223,6 @@ impl Shared {
         }
     }
 }
-
-/// Less room than this is none: daemons write some blocks at a time.
-const FULL: u64 = 64 << 10;
 
 /// An event is out of this process, and survives its death, after this at the latest, if the disk
 /// keeps pace. The longer, the more the events that are compressed together have in common.

@@ -166,6 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_cut_where_a_frame_begins_has_all_frames_before() {
+        let mut to = Frames::new(Vec::new()).unwrap();
+        let all = lines(0, 200_000);
+        for part in all.chunks(100_000) {
+            to.write_all(part).unwrap();
+        }
+        let bytes = to.finish().unwrap();
+        let second = frames(&bytes)[1];
+        let first = read(&bytes[..second]).unwrap();
+        assert!(first.len() >= FRAME_BYTES && all.starts_with(&first));
+        // With some of the next one's head.
+        for cut in second + 1..second + 12 {
+            assert_eq!(read(&bytes[..cut]).unwrap().len(), first.len(), "{cut}");
+        }
+    }
+
+    #[test]
     fn damage_is_an_error_and_plain_text_is_read_as_it_is() {
         let mut to = Frames::new(Vec::new()).unwrap();
         to.write_all(&lines(0, 3000)).unwrap();

@@ -62,7 +62,8 @@ pub struct Crash {
     /// The last lines of its log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
-    /// The disk that the run is recorded on was full then. The nodes of a lab write onto it too.
+    /// The disk that the run is recorded on was full then, and the node writes onto it too, as
+    /// those of a lab do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disk_full: bool,
 }

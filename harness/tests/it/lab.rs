@@ -40,6 +40,11 @@ fn a_node_sees_itself_and_its_peers_and_nothing_else() {
             "/dev/shm:/tmp:"
         );
         assert_eq!(lab.output("n1", "cat /proc/1/comm"), "schism-agent\n");
+        // A table of its own, where the kernel knows how; one that is shared is a negative number.
+        if Path::new("/proc/sys/net/ipv4/tcp_child_ehash_entries").exists() {
+            let table = lab.output("n1", "cat /proc/sys/net/ipv4/tcp_ehash_entries");
+            assert_eq!(table, "1024\n");
+        }
         // The agent, the shell, and what the shell runs.
         let seen = lab.output("n1", "ls -d /proc/[0-9]*");
         assert!(seen.lines().count() <= 4, "{seen}");

@@ -102,7 +102,7 @@ fn read(mut answer: &[u8], tcp: bool, found: &mut Vec<Socket>) -> io::Result<boo
                 let error = i32::from_ne_bytes(word(HEADER)?);
                 return Err(io::Error::from_raw_os_error(error.saturating_neg()));
             }
-            _ => {
+            REQUEST => {
                 // The state at 1; the own port in the order of the network, at 4; the inode at 68.
                 let [_, state, ..] = word(HEADER)?;
                 let [high, low, ..] = word(HEADER + 4)?;
@@ -113,6 +113,8 @@ fn read(mut answer: &[u8], tcp: bool, found: &mut Vec<Socket>) -> io::Result<boo
                     inode: u32::from_ne_bytes(word(HEADER + 68)?).into(),
                 });
             }
+            // Nothing that tells of a socket.
+            _ => {}
         }
         let next = len.next_multiple_of(4);
         if len < HEADER || next > answer.len().next_multiple_of(4) {
@@ -194,6 +196,11 @@ mod tests {
         for len in 1..socket.len() {
             read(&socket[..len], true, &mut found).expect_err("cut");
         }
+        let mut nothing = socket;
+        nothing[4..6].copy_from_slice(&1u16.to_ne_bytes());
+        let before = found.len();
+        assert!(!read(&nothing, true, &mut found).expect("it says nothing"));
+        assert_eq!(found.len(), before);
         let endless = [0; HEADER];
         read(&endless, true, &mut found).expect_err("it has no length");
     }

@@ -281,3 +281,27 @@ pub fn forced(script: &str) -> String {
          exec /usr/sbin/sshd -D -e -f /run/sshd.conf -h \"$dir/host$i\" 2>/run/sshd.log\n"
     )
 }
+
+#[test]
+fn colours_are_ours_alone_and_only_where_they_are_wanted() {
+    let place = Place::new();
+    let run = recorded(&place, "20260101T000000-paxos-kv-register", "1");
+    let shown = |variables: &[(&str, &str)]| {
+        let mut command = place.command(&["check", &run.display().to_string()]);
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        let ended = command.envs(variables.iter().copied()).output();
+        Ended::of(ended.expect("it starts")).stdout
+    };
+    let plain = shown(&[]);
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    assert_eq!(shown(&[("NO_COLOR", "1")]), plain);
+    let forced = shown(&[("CLICOLOR_FORCE", "1")]);
+    assert!(forced.starts_with("\u{1b}["), "{forced:?}");
+    // Without its colours it is the same text.
+    let mut text = String::new();
+    for part in forced.split('\u{1b}') {
+        let words = part.split_once('m').filter(|_| part.starts_with('['));
+        text += words.map_or(part, |(_, words)| words);
+    }
+    assert_eq!(text, plain);
+}
