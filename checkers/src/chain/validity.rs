@@ -173,14 +173,13 @@ pub fn fork_choice(record: &Record, reorgs: &Reorgs, rules: &Rules, found: &mut 
             found.of(kind, vec![before.op, after.op], reason);
         }
     }
-    stayed(record, &total, found);
+    stayed(record, reorgs, &total, found);
 }
 
 /// A node goes over to the branch of most work as soon as it has it.
-fn stayed(record: &Record, total: &[u128], found: &mut Findings) {
-    let gave_up = super::prefix::reorgs(record).replaced;
+fn stayed(record: &Record, reorgs: &Reorgs, total: &[u128], found: &mut Findings) {
     // Never, or only now and then: two rules that nodes can have.
-    let (kind, but) = match gave_up.is_empty() {
+    let (kind, but) = match reorgs.replaced.is_empty() {
         true => ("heavier branch never taken", "no node ever gave up a block"),
         false => (
             "heavier branch not taken",

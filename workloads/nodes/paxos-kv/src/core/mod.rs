@@ -362,15 +362,16 @@ impl Core {
             core.promised,
             core.log.keys().next_back().copied().unwrap_or(slot),
         );
+        // FLAW index-ahead-of-state: the state was saved some slots before the index.
+        let lags = flaws.has(Flaw::IndexAheadOfState);
         let mut saved = None;
         while core.kv.applied < decided && core.log.contains_key(&(core.kv.applied + 1)) {
-            if core.kv.applied.is_multiple_of(STATE_EVERY) {
+            if lags && core.kv.applied.is_multiple_of(STATE_EVERY) {
                 saved = Some(core.kv.clone());
             }
             core.apply_next(false);
         }
-        // FLAW index-ahead-of-state: the state was saved some slots before the index.
-        if let Some(saved) = saved.filter(|_| flaws.has(Flaw::IndexAheadOfState)) {
+        if let Some(saved) = saved {
             core.kv.fall_back_to(saved);
         }
         core.effects.clear();
