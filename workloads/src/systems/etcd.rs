@@ -4,6 +4,8 @@
 //! JSON: keys and values are base64, 64-bit numbers are text, and what is false, zero or empty is
 //! left out.
 
+mod transactions;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use super::{
 use crate::http::{Answer, Http, Patience};
 use crate::interface::{Call, Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
 use crate::params::{Kind, Param, Params};
+use crate::recipes::ObjectsOverKv;
 
 const NAME: &str = "etcd";
 const VARIABLE: &str = "SCHISM_ETCD";
@@ -58,7 +61,12 @@ const PARAMS: &[Param] = &[
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "etcd of the distribution's package (Raft)",
-    interfaces: &[Interface::Kv, Interface::Ledger],
+    interfaces: &[
+        Interface::Kv,
+        Interface::Ledger,
+        Interface::Objects,
+        Interface::Transactions,
+    ],
     calls: Call::ALL,
     folder: None,
     params: PARAMS,
@@ -155,9 +163,18 @@ impl Etcd {
             offers: Offers {
                 kv: Some(system.clone()),
                 ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
+                objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
+                transactions: Some(system.clone()),
                 ..Offers::default()
             },
             system,
+        }
+    }
+
+    fn client(&self, node: &Node) -> Client {
+        Client {
+            http: self.http(node, Patience::CLIENT),
+            serializable: self.params.text("reads") == "serializable",
         }
     }
 
@@ -285,10 +302,7 @@ impl System for Etcd {
 
 impl OpenKv for Etcd {
     fn open(&self, node: &Node) -> Box<dyn Kv> {
-        Box::new(Client {
-            http: self.http(node, Patience::CLIENT),
-            serializable: self.params.text("reads") == "serializable",
-        })
+        Box::new(self.client(node))
     }
 }
 

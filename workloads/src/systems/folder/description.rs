@@ -77,6 +77,30 @@ pub enum Client {
     Command(Vec<Template>),
 }
 
+impl Client {
+    /// What a system with such a client offers.
+    pub fn interfaces(&self) -> &'static [Interface] {
+        match self {
+            Client::Command(_) => &[
+                Interface::Kv,
+                Interface::Ledger,
+                Interface::Objects,
+                Interface::Transactions,
+                Interface::Bank,
+            ],
+            // Objects are composed of reads and compare-and-sets.
+            Client::Http(_) => &[Interface::Kv, Interface::Ledger, Interface::Objects],
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Client::Command(_) => "a client program",
+            Client::Http(_) => "[client.http]",
+        }
+    }
+}
+
 /// Reads one file, and knows which names its templates may have.
 struct Reader<'a> {
     path: &'a Path,
@@ -237,24 +261,33 @@ impl Reader<'_> {
                 Ok(workload) => workload,
                 Err(e) => return self.wrong(at, e),
             };
-            let offered = [Interface::Kv, Interface::Ledger];
+            let offered = client.interfaces();
             if let Some(need) = workload.needs().iter().find(|need| !offered.contains(need)) {
+                let who = client.word();
                 let what = format!(
-                    "{} needs the interface {need}, which a folder cannot offer",
+                    "{} needs the interface {need}, which {who} cannot offer",
                     text.get_ref()
                 );
                 return self.wrong(at, what);
             }
+            let composed = workload.needs().contains(&Interface::Objects);
             match client {
                 Client::Command(_) => calls.extend(workload.calls()),
                 Client::Http(_) => {
-                    if let Some(call) = workload.calls().iter().find(|call| !calls.contains(call)) {
+                    let asked = match composed {
+                        true => &[Call::Read, Call::Cas],
+                        false => workload.calls(),
+                    };
+                    if let Some(call) = asked.iter().find(|call| !calls.contains(call)) {
                         let (workload, call) = (text.get_ref(), call.word());
                         let what =
                             format!("{workload} needs [client.http.{call}], which is not here");
                         return self.wrong(at, what);
                     }
                 }
+            }
+            if composed {
+                calls.extend(workload.calls());
             }
             found.push(workload);
         }

@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 
 use super::answers::{entries, not_local};
 use super::reply::{Kind, Reply, refusal};
-use crate::interface::{Call, Consistency, Kv};
+use crate::interface::{Bank, Call, Consistency, Kv, Objects, Transactions};
 
 /// Bytes of one answer.
 const MOST_BYTES: u64 = 64 << 20;
@@ -370,6 +370,52 @@ impl Kv for Process {
         not_local(consistency)?;
         let reply = self.ask(Call::Scan, prefix, Json::Null).await?;
         entries(&reply.value, prefix)
+    }
+
+    fn version(&mut self) -> Option<Value> {
+        self.version.take()
+    }
+}
+
+#[async_trait]
+impl Objects for Process {
+    async fn perform(&mut self, call: Call, key: &str, value: &Value) -> Result<Value, OpError> {
+        Ok(self.ask(call, key, as_json(value)).await?.value)
+    }
+
+    fn version(&mut self) -> Option<Value> {
+        self.version.take()
+    }
+}
+
+#[async_trait]
+impl Transactions for Process {
+    async fn transact(&mut self, micros: &Value) -> Result<Value, OpError> {
+        Ok(self.ask(Call::Txn, "", as_json(micros)).await?.value)
+    }
+
+    fn version(&mut self) -> Option<Value> {
+        self.version.take()
+    }
+}
+
+#[async_trait]
+impl Bank for Process {
+    async fn transfer(&mut self, from: &str, to: &str, amount: i64) -> Result<bool, OpError> {
+        match self.ask(Call::Transfer, from, json!([to, amount])).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.code == harness::client::CONFLICT => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn balances(&mut self) -> Result<Vec<(String, i64)>, OpError> {
+        let reply = self.ask(Call::Balances, "", Json::Null).await?;
+        let wrong = || OpError::new(MALFORMED, "balances are a map of accounts to whole numbers");
+        let all = entries(&reply.value, "")?.into_iter();
+        all.map(|(name, balance)| Some((name, balance.as_int()?)))
+            .collect::<Option<_>>()
+            .ok_or_else(wrong)
     }
 
     fn version(&mut self) -> Option<Value> {

@@ -22,7 +22,9 @@ use super::description::{Client, Description, Leader, Ready};
 use super::process::{Greeting, Idle, Process};
 use super::template::Template;
 use crate::http::{Http, Patience};
-use crate::interface::{Kv, OpenKv};
+use crate::interface::{
+    Bank, Kv, Objects, OpenBank, OpenKv, OpenObjects, OpenTransactions, Transactions,
+};
 use crate::params::Params;
 use crate::systems::{ask_all, at, majority, make_folders, run};
 
@@ -305,32 +307,59 @@ impl OpenKv for Described {
                     names: names.into_iter().chain(params).map(value).collect(),
                 })
             }
-            Client::Command(command) => {
-                let folder = self.description.folder.display().to_string();
-                let fill = |template: &Template| template.fill(|_| folder.clone());
-                let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
-                let mut all = self.idle.lock().expect("no panic while held");
-                let idle = all.entry(node.name.clone()).or_default().clone();
-                drop(all);
-                Box::new(Process::new(
-                    command.iter().map(fill).collect(),
-                    PathBuf::from(&folder),
-                    Greeting {
-                        node: node.name.clone(),
-                        address: node.address,
-                        port: self.description.port,
-                        nodes: nodes.iter().cloned().collect(),
-                        params: self
-                            .params
-                            .iter()
-                            .map(|(k, v)| (k.into(), v.into()))
-                            .collect(),
-                        workload: self.workload.clone(),
-                    },
-                    idle,
-                ))
-            }
+            Client::Command(command) => Box::new(self.process(command, node)),
         }
+    }
+}
+impl Described {
+    /// A client that is a program.
+    fn process(&self, command: &[Template], node: &Node) -> Process {
+        let folder = self.description.folder.display().to_string();
+        let fill = |template: &Template| template.fill(|_| folder.clone());
+        let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
+        let mut all = self.idle.lock().expect("no panic while held");
+        let idle = all.entry(node.name.clone()).or_default().clone();
+        drop(all);
+        let params = self.params.iter().map(|(k, v)| (k.into(), v.into()));
+        Process::new(
+            command.iter().map(fill).collect(),
+            PathBuf::from(&folder),
+            Greeting {
+                node: node.name.clone(),
+                address: node.address,
+                port: self.description.port,
+                nodes: nodes.iter().cloned().collect(),
+                params: params.collect(),
+                workload: self.workload.clone(),
+            },
+            idle,
+        )
+    }
+
+    /// The client program, where objects, transactions and accounts are its own.
+    fn only_process(&self, node: &Node) -> Process {
+        match &self.description.client {
+            Client::Command(command) => self.process(command, node),
+            Client::Http(_) => unreachable!("these are offered by programs alone"),
+        }
+    }
+}
+
+impl OpenObjects for Described {
+    fn open(&self, node: &Node) -> Box<dyn Objects> {
+        Box::new(self.only_process(node))
+    }
+}
+
+impl OpenTransactions for Described {
+    fn open(&self, node: &Node) -> Box<dyn Transactions> {
+        Box::new(self.only_process(node))
+    }
+}
+
+impl OpenBank for Described {
+    fn open(&self, node: &Node) -> Box<dyn Bank> {
+        Box::new(self.only_process(node))
     }
 }
 

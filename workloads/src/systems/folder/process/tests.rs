@@ -52,7 +52,7 @@ async fn operations_are_lines_and_so_are_their_answers() {
     let mut client = client(&script);
     assert_eq!(put(&mut client).await.0, "ok");
     assert_eq!(client.get("k", NOW).await, Ok(Some(7.into())));
-    assert_eq!(client.version(), Some(3.into()));
+    assert_eq!(Kv::version(&mut client), Some(3.into()));
     assert_eq!(client.cas("k", None, &2.into()).await, Ok(false));
     assert_eq!(
         client.scan("p-", NOW).await,
