@@ -11,6 +11,7 @@ pub mod error;
 pub mod fault;
 pub mod files;
 pub mod folder;
+pub mod group;
 pub mod journal;
 pub mod ledger;
 mod mechanism;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use agent::door;
 use agent::error::{Error, Result, doing, io};
 use agent::folder::Folder;
+use agent::group;
 use agent::ledger::{Ledger, Recovered, Terms, identity};
 use agent::nursery::Nursery;
 use agent::protocol::Control;
@@ -29,6 +30,7 @@ usage: schism-agent --dir DIR [--probe-port PORT] [--control ADDRESS:PORT] [--ma
        schism-agent heal --dir DIR          undo what a dead agent left; may be repeated
        schism-agent may-set-clock --controller-boot BOOT
                                             say whether this machine's own clock may be set
+       schism-agent group FILE              run the programs that FILE tells of as one daemon
        schism-agent --version
 
 DIR holds the undo journal; one agent at a time may use it. The probe port is UDP, any free one by
@@ -63,6 +65,9 @@ enum Task {
     },
     MaySetClock {
         controller_boot: String,
+    },
+    Group {
+        file: PathBuf,
     },
     Say(String),
 }
@@ -101,6 +106,10 @@ fn main() -> ExitCode {
             received,
         } => door::resume(&dir, &session, received),
         Task::Heal { dir } => heal(&dir),
+        Task::Group { file } => match group::run(&file) {
+            Ok(status) => return ExitCode::from(status),
+            Err(error) => Err(error),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -137,6 +146,10 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
                 )));
             }
             "--help" | "-h" => return Ok(Task::Say(USAGE.into())),
+            "group" => {
+                let file = args.next().ok_or("group: FILE is missing")?;
+                return Ok(Task::Group { file: file.into() });
+            }
             "heal" if !heal => heal = true,
             "watchdog" if !watch => watch = true,
             "--watchdog" => watchdog = true,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::protocol::Daemon;
+use agent::protocol::{Daemon, StopSignal};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -259,6 +259,7 @@ impl System for Etcd {
             argv,
             env: Default::default(),
             cwd: node.data(),
+            stop: StopSignal::Term,
             log: node.log("etcd.log"),
         }
     }

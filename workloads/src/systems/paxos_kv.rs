@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent::protocol::Daemon;
+use agent::protocol::{Daemon, StopSignal};
 use async_trait::async_trait;
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
@@ -306,6 +306,7 @@ impl System for PaxosKv {
             argv,
             env: Default::default(),
             cwd: node.data(),
+            stop: StopSignal::Term,
             log: node.log("paxos-kv.log"),
         }
     }

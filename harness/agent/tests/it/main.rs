@@ -5,6 +5,7 @@ mod death;
 mod doubles;
 mod faults;
 mod folder;
+mod group;
 mod property;
 mod resume;
 mod session;

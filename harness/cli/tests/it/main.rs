@@ -17,6 +17,7 @@ mod machines;
 mod matrix;
 mod own_files;
 mod pages;
+mod real_systems;
 mod replay;
 mod runs;
 mod shape;

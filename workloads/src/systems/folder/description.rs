@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+mod started;
+
+pub use started::Started;
+
 use super::answers::{Answers, HttpCall, HttpCalls};
 use super::file::{
     AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, LeaderFile, ListFile, ParamFile,
-    Text,
+    SidecarFile, Text,
 };
 use super::place::FolderError;
 use super::template::Template;
@@ -39,9 +43,7 @@ pub struct Description {
     pub programs: Vec<(String, String)>,
     pub params: Vec<Param>,
     pub lists: Vec<List>,
-    pub command: Vec<Template>,
-    pub unless_first: Vec<Template>,
-    pub environment: Vec<(String, Template)>,
+    pub started: Started,
     pub files: Vec<(String, Template)>,
     pub ready: Ready,
     pub leader: Option<Leader>,
@@ -65,11 +67,20 @@ pub enum Ready {
 
 /// Who leads.
 pub struct Leader {
-    pub path: Template,
-    /// Where in the answer it stands.
-    pub pointer: String,
+    pub ask: AskLeader,
     /// What a node answers that leads; without it nodes answer the leader's name or address.
     pub equals: Option<Json>,
+}
+
+/// How a node is asked who leads.
+pub enum AskLeader {
+    Http {
+        path: Template,
+        /// Where in the answer it stands.
+        pointer: String,
+    },
+    /// What a command on the node prints.
+    Exec(Vec<Template>),
 }
 
 pub enum Client {
@@ -135,17 +146,7 @@ impl Reader<'_> {
         let lists = file.lists.iter().map(|(name, list)| self.list(name, list));
         let lists = lists.collect::<Read<Vec<_>>>()?;
         let known = self.known_to_daemon(file);
-        let templates = |texts: &[Text]| -> Read<Vec<Template>> {
-            texts
-                .iter()
-                .map(|text| self.template(text, &known))
-                .collect()
-        };
-        let environment = file.daemon.environment.iter();
         let files = file.daemon.files.iter();
-        if file.daemon.command.get_ref().is_empty() {
-            return self.wrong(file.daemon.command.span().start, "no program to start");
-        }
         if *file.port.get_ref() == 0 {
             return self.wrong(
                 file.port.span().start,
@@ -174,11 +175,7 @@ impl Reader<'_> {
                 .map(|(name, param)| self.param(name, param))
                 .collect::<Read<_>>()?,
             lists,
-            command: templates(file.daemon.command.get_ref())?,
-            unless_first: templates(&file.daemon.unless_first)?,
-            environment: environment
-                .map(|(name, text)| Ok((name.clone(), self.template(text, &known)?)))
-                .collect::<Read<_>>()?,
+            started: self.started(file, &known)?,
             files: files
                 .map(|(name, from)| self.file(folder, name, from, &known))
                 .collect::<Read<_>>()?,
@@ -186,7 +183,7 @@ impl Reader<'_> {
             leader: file
                 .leader
                 .as_ref()
-                .map(|leader| self.leader(leader))
+                .map(|leader| self.leader(file, leader))
                 .transpose()?,
             client,
         })
@@ -400,10 +397,20 @@ impl Reader<'_> {
         }
     }
 
-    fn leader(&self, leader: &LeaderFile) -> Read<Leader> {
+    fn leader(&self, file: &File, leader: &toml::Spanned<LeaderFile>) -> Read<Leader> {
+        let (at, leader) = (leader.span().start, leader.get_ref());
+        let ask = match (&leader.http, &leader.json, &leader.exec) {
+            (Some(http), Some(json), None) => AskLeader::Http {
+                path: self.path(http, &self.of_node(&[]))?,
+                pointer: self.pointer(json)?,
+            },
+            (None, None, Some(argv)) if !argv.is_empty() => {
+                AskLeader::Exec(self.on_a_node(file, argv)?)
+            }
+            _ => return self.wrong(at, "`http` with `json`, or `exec`, says who leads"),
+        };
         Ok(Leader {
-            path: self.path(&leader.http, &self.of_node(&[]))?,
-            pointer: self.pointer(&leader.json)?,
+            ask,
             equals: leader.equals.clone(),
         })
     }

@@ -240,5 +240,5 @@ fn the_skeleton_is_a_system() {
     let description = Description::read(dir.path()).unwrap_or_else(|e| panic!("{e} in\n{text}"));
     assert_eq!(description.calls, Call::ALL[..5]);
     assert!(description.leader.is_some() && description.files.len() == 1);
-    assert!(!description.unless_first.is_empty() && !description.version.is_empty());
+    assert!(!description.started.unless_first.is_empty() && !description.version.is_empty());
 }
