@@ -33,6 +33,7 @@ const GAUGES: &[(&str, &[&[Gauge]])] = &[
     ),
     ("queue", &[objects::GAUGES]),
     ("lock", &[objects::GAUGES]),
+    ("lease", &[objects::GAUGES]),
     ("counter", &[objects::GAUGES]),
     ("unique-ids", &[objects::GAUGES]),
     ("bank", &[bank::GAUGES]),

@@ -19,6 +19,7 @@ use crate::cas_register::CasRegister;
 use crate::counter::Counter;
 use crate::interface::Interface;
 use crate::kv::Store;
+use crate::lease::Lease;
 use crate::ledger::Entries;
 use crate::lock::Lock;
 use crate::params::{Params, hint};
@@ -48,6 +49,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &Bank,
     &Queue,
     &Lock,
+    &Lease,
     &Counter,
     &UniqueIds,
     &txn::LISTS,
@@ -124,7 +126,8 @@ pub fn judges(
             agreement = agreement.with_separate_clocks();
         }
         // What objects are made of are other values than those that were asked for.
-        if workload.needs().contains(&Interface::Objects) {
+        let composed = [Interface::Objects, Interface::Leases];
+        if workload.needs().iter().any(|need| composed.contains(need)) {
             agreement = agreement.without_clients();
         }
         judges.push(Box::new(agreement));

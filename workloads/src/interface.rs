@@ -31,6 +31,8 @@ pub enum Interface {
     Objects,
     /// Several keys at once: [`Transactions`].
     Transactions,
+    /// Locks that end by themselves: [`Objects`] with `acquire`, `renew` and `release`.
+    Leases,
 }
 
 impl Interface {
@@ -43,6 +45,7 @@ impl Interface {
             Interface::Ledger => "ledger",
             Interface::Objects => "objects",
             Interface::Transactions => "transactions",
+            Interface::Leases => "leases",
         }
     }
 }
@@ -71,6 +74,7 @@ pub enum Call {
     Txn,
     Transfer,
     Balances,
+    Renew,
 }
 
 impl Call {
@@ -89,6 +93,7 @@ impl Call {
         Call::Txn,
         Call::Transfer,
         Call::Balances,
+        Call::Renew,
     ];
 
     pub fn word(self) -> &'static str {
@@ -107,6 +112,7 @@ impl Call {
             Call::Txn => "txn",
             Call::Transfer => "transfer",
             Call::Balances => "balances",
+            Call::Renew => "renew",
         }
     }
 }
@@ -378,6 +384,10 @@ impl Ledger for KvEntries {
 /// generate    nil     an identifier that nobody else is given
 /// ```
 ///
+/// Of a lease, who is `[who, ms]`: `acquire` and `renew` are for so many milliseconds. They are
+/// answered with the time, in nanoseconds, for which it is surely held, counted from when it was
+/// asked for.
+///
 /// A lock that somebody else holds is refused with `conflict`, and so is the release of a lock by
 /// one who does not hold it.
 #[async_trait]
@@ -424,6 +434,7 @@ pub struct Offers {
     pub ledger: Option<Arc<dyn OpenLedger>>,
     pub objects: Option<Arc<dyn OpenObjects>>,
     pub transactions: Option<Arc<dyn OpenTransactions>>,
+    pub leases: Option<Arc<dyn OpenObjects>>,
 }
 
 impl Offers {
@@ -435,9 +446,8 @@ impl Offers {
         let ledger = self.ledger.as_ref().map(|_| Interface::Ledger);
         let objects = self.objects.as_ref().map(|_| Interface::Objects);
         let transactions = self.transactions.as_ref().map(|_| Interface::Transactions);
-        [kv, log, chain, bank, ledger, objects, transactions]
-            .into_iter()
-            .flatten()
-            .collect()
+        let leases = self.leases.as_ref().map(|_| Interface::Leases);
+        let all = [kv, log, chain, bank, ledger, objects, transactions, leases];
+        all.into_iter().flatten().collect()
     }
 }

@@ -21,6 +21,7 @@ mod bank;
 mod cas_register;
 mod counter;
 mod kv;
+mod lease;
 mod ledger;
 mod lock;
 mod objects;

@@ -12,7 +12,7 @@ use checkers::Checker;
 use checkers::choice::Model;
 use checkers::objects::Objects;
 use checkers::role::{Role, Roles};
-use harness::client::Connect;
+use harness::client::{Connect, Invocation};
 use harness::closing::Closing;
 use harness::generator::{Context, Generator, Next, Offer};
 use history::{Event, Process, Value};
@@ -38,7 +38,7 @@ const OPS_PER_LOCK: Param = Param {
 const RELEASES: f64 = 0.7;
 
 /// Keys of the locks that are asked for at the end begin here. Nobody has held them before.
-const LAST: i64 = 1 << 40;
+pub(crate) const LAST: i64 = 1 << 40;
 
 impl Workload for Lock {
     fn name(&self) -> &'static str {
@@ -69,16 +69,7 @@ impl Workload for Lock {
             used: used.clone(),
         };
         let next = Arc::new(AtomicI64::new(LAST));
-        let another = {
-            let next = next.clone();
-            move || {
-                of_key(
-                    Call::Acquire,
-                    next.fetch_add(1, Ordering::Relaxed),
-                    Value::Nil,
-                )
-            }
-        };
+        let fresh = next.clone();
         let reads = move || {
             let used = used.lock().expect("no panic while held");
             let new = next.fetch_add(1, Ordering::Relaxed);
@@ -89,7 +80,7 @@ impl Workload for Lock {
         Load {
             main: Box::new(main),
             closing: Closing {
-                write: Box::new(move || Some(another())),
+                write: Box::new(move || Some(another(&fresh))),
                 reads: Box::new(reads),
             },
         }
@@ -110,15 +101,24 @@ impl Workload for Lock {
 
 /// Who is given a lock has seen that nobody holds it. All locks are one object here: some are held
 /// to the end, and are seen to be so.
-fn role(f: &str, _asked: &Value) -> Role {
+pub(crate) fn role(f: &str, _asked: &Value) -> Role {
     match f {
-        "acquire" => Role {
+        "acquire" | "renew" => Role {
             reads: vec![Value::Nil],
             writes: vec![Value::Nil],
         },
         "release" => Role::writes(Value::Nil),
         _ => Role::default(),
     }
+}
+
+/// The acquisition of a lock that nobody has held.
+pub(crate) fn another(next: &AtomicI64) -> Invocation {
+    of_key(
+        Call::Acquire,
+        next.fetch_add(1, Ordering::Relaxed),
+        Value::Nil,
+    )
 }
 
 struct Locks {
@@ -197,9 +197,7 @@ mod tests {
         // At the end locks that nobody has held are acquired, and every other is asked for again.
         let last = (closing.write)().unwrap();
         let reads = (closing.reads)();
-        let key = |asked: &harness::client::Invocation| {
-            asked.value.as_pair().unwrap().0.as_int().unwrap()
-        };
+        let key = |asked: &Invocation| asked.value.as_pair().unwrap().0.as_int().unwrap();
         let asked: BTreeSet<i64> = reads.iter().map(key).collect();
         assert_eq!(asked.len(), reads.len());
         assert!(held.keys().all(|key| asked.contains(key)));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::client::{Client, Completion, Connect, Invocation, OpError};
@@ -27,6 +28,26 @@ pub(crate) fn clients(
         open,
         prefix: workload,
         calls,
+        ttl: None,
+    }))
+}
+
+/// The same, of leases that are asked for so long.
+pub(crate) fn holders(
+    workload: &'static str,
+    offers: &Offers,
+    calls: &'static [Call],
+    ttl: Duration,
+) -> Result<Arc<dyn Connect>, Lacking> {
+    let open = offers.leases.clone().ok_or(Lacking {
+        workload,
+        need: Need::Interface(Interface::Leases),
+    })?;
+    Ok(Arc::new(Clients {
+        open,
+        prefix: workload,
+        calls,
+        ttl: Some(ttl),
     }))
 }
 
@@ -34,23 +55,30 @@ struct Clients {
     open: Arc<dyn OpenObjects>,
     prefix: &'static str,
     calls: &'static [Call],
+    /// Of leases.
+    ttl: Option<Duration>,
 }
 
 struct ObjectClient {
     objects: Box<dyn Objects>,
     prefix: &'static str,
     calls: &'static [Call],
-    process: u64,
+    /// Who asks, in the words of a lock or a lease.
+    who: Value,
 }
 
 #[async_trait]
 impl Connect for Clients {
     async fn connect(&self, node: &Node, process: u64) -> Box<dyn Client> {
+        let process = process as i64;
         Box::new(ObjectClient {
             objects: self.open.open(node),
             prefix: self.prefix,
             calls: self.calls,
-            process,
+            who: match self.ttl {
+                None => process.into(),
+                Some(ttl) => Value::pair(process, ttl.as_millis() as i64),
+            },
         })
     }
 }
@@ -65,9 +93,8 @@ impl ObjectClient {
             None => (self.prefix.to_string(), &operation.value),
         };
         // Who holds a lock is a process.
-        let process = Value::Int(self.process as i64);
         let value = match call {
-            Call::Acquire | Call::Release => &process,
+            Call::Acquire | Call::Renew | Call::Release => &self.who,
             _ => value,
         };
         let answer = self.objects.perform(call, &key, value).await?;

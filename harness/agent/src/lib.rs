@@ -14,6 +14,7 @@ pub mod folder;
 pub mod group;
 pub mod journal;
 pub mod ledger;
+pub mod maelstrom;
 mod mechanism;
 pub mod nursery;
 mod outlet;

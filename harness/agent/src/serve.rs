@@ -490,8 +490,9 @@ impl Agent {
     }
 }
 
-/// SIGTERM, SIGINT, SIGQUIT and SIGHUP as a readable descriptor. Call it before any thread is started: they
-/// inherit that the signals are held back. Children do not; the standard library sees to it.
+/// SIGTERM, SIGINT, SIGQUIT and SIGHUP as a readable descriptor. Call it before any thread is
+/// started: they inherit that the signals are held back. Children do not; the standard library sees
+/// to it.
 pub fn signals() -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: the set is initialised by sigemptyset; signalfd returns a new descriptor or -1.

@@ -4,6 +4,7 @@
 //! JSON: keys and values are base64, 64-bit numbers are text, and what is false, zero or empty is
 //! left out.
 
+mod leases;
 mod transactions;
 
 use std::path::PathBuf;
@@ -66,6 +67,7 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Ledger,
         Interface::Objects,
         Interface::Transactions,
+        Interface::Leases,
     ],
     calls: Call::ALL,
     folder: None,
@@ -165,6 +167,7 @@ impl Etcd {
                 ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
                 objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
                 transactions: Some(system.clone()),
+                leases: Some(system.clone()),
                 ..Offers::default()
             },
             system,

@@ -7,6 +7,7 @@
 mod answers;
 mod description;
 mod file;
+mod maelstrom;
 mod place;
 mod process;
 pub mod rehearsal;
@@ -208,6 +209,13 @@ fn set_up(
                 objects: Some(system.clone()),
                 transactions: Some(system.clone()),
                 bank: Some(system.clone()),
+                leases: Some(system.clone()),
+                ..offers
+            },
+            Client::Maelstrom(_) => Offers {
+                ledger: Some(system.clone()),
+                objects: Some(system.clone()),
+                transactions: Some(system.clone()),
                 ..offers
             },
             Client::Http(_) => Offers {

@@ -6,6 +6,7 @@ mod doubles;
 mod faults;
 mod folder;
 mod group;
+mod maelstrom;
 mod property;
 mod resume;
 mod session;

@@ -14,6 +14,7 @@ use super::file::{
     AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, LeaderFile, ListFile, ParamFile,
     SidecarFile, Text,
 };
+use super::maelstrom::Spoken;
 use super::place::FolderError;
 use super::template::Template;
 use crate::catalogue::{self, WORKLOADS};
@@ -86,6 +87,8 @@ pub enum AskLeader {
 pub enum Client {
     Http(HttpCalls),
     Command(Vec<Template>),
+    /// The daemon speaks Maelstrom's protocol.
+    Maelstrom(Spoken),
 }
 
 impl Client {
@@ -98,6 +101,13 @@ impl Client {
                 Interface::Objects,
                 Interface::Transactions,
                 Interface::Bank,
+                Interface::Leases,
+            ],
+            Client::Maelstrom(_) => &[
+                Interface::Kv,
+                Interface::Ledger,
+                Interface::Objects,
+                Interface::Transactions,
             ],
             // Objects are composed of reads and compare-and-sets.
             Client::Http(_) => &[Interface::Kv, Interface::Ledger, Interface::Objects],
@@ -108,6 +118,7 @@ impl Client {
         match self {
             Client::Command(_) => "a client program",
             Client::Http(_) => "[client.http]",
+            Client::Maelstrom(_) => "a node of Maelstrom's",
         }
     }
 }
@@ -250,7 +261,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         let mut calls: Vec<Call> = match client {
             Client::Http(http) => http.calls(),
-            Client::Command(_) => Vec::new(),
+            Client::Command(_) | Client::Maelstrom(_) => Vec::new(),
         };
         for text in file.workloads.get_ref() {
             let at = text.span().start;
@@ -270,6 +281,17 @@ impl Reader<'_> {
             let composed = workload.needs().contains(&Interface::Objects);
             match client {
                 Client::Command(_) => calls.extend(workload.calls()),
+                Client::Maelstrom(spoken) => {
+                    if !spoken.workloads().contains(&workload.name()) {
+                        let what = format!(
+                            "{} is not asked of such a node, but {}",
+                            text.get_ref(),
+                            spoken.workloads().join(", ")
+                        );
+                        return self.wrong(at, what);
+                    }
+                    calls.extend(workload.calls());
+                }
                 Client::Http(_) => {
                     let asked = match composed {
                         true => &[Call::Read, Call::Cas],
@@ -442,7 +464,16 @@ impl Reader<'_> {
 
     fn client(&self, client: &toml::Spanned<ClientFile>) -> Read<Client> {
         let at = client.span().start;
-        match (&client.get_ref().command, &client.get_ref().http) {
+        let ClientFile {
+            command,
+            http,
+            maelstrom,
+        } = client.get_ref();
+        if let (Some(spoken), None, None) = (maelstrom, command, http) {
+            return Ok(Client::Maelstrom(*spoken));
+        }
+        match (command, http) {
+            _ if maelstrom.is_some() => self.wrong(at, "`maelstrom` has no client beside it"),
             (Some(command), None) if command.get_ref().is_empty() => {
                 self.wrong(command.span().start, "no program to start")
             }
@@ -455,7 +486,7 @@ impl Reader<'_> {
             (None, Some(http)) => Ok(Client::Http(self.http(at, http)?)),
             _ => self.wrong(
                 at,
-                "a client is a `command` or [client.http], one of the two",
+                "a client is a `command`, [client.http] or `maelstrom`, one of them",
             ),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::maelstrom::Spoken;
 use agent::group::Restart;
 use agent::protocol::StopSignal;
 use serde::Deserialize;
@@ -142,6 +143,8 @@ pub struct LeaderFile {
 pub struct ClientFile {
     pub command: Option<Spanned<Vec<Text>>>,
     pub http: Option<HttpFile>,
+    /// The daemon speaks Maelstrom's protocol, for this workload of Maelstrom's.
+    pub maelstrom: Option<Spoken>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -21,12 +21,14 @@ use tokio::net::TcpStream;
 use super::answers;
 use super::description::{AskLeader, Client, Description, Leader, Ready};
 use super::file::Nodes;
+use super::maelstrom::{self, Spoken};
 use super::process::{Greeting, Idle, Process};
 use super::template::Template;
 use crate::catalogue;
 use crate::http::{Http, Patience};
 use crate::interface::{
-    Bank, Kv, Objects, OpenBank, OpenKv, OpenObjects, OpenTransactions, Transactions,
+    Bank, Kv, Ledger, Objects, OpenBank, OpenKv, OpenLedger, OpenObjects, OpenTransactions,
+    Transactions,
 };
 use crate::params::Params;
 use crate::systems::{ask_all, at, majority, make_folders, run};
@@ -144,12 +146,23 @@ impl Described {
             .collect()
     }
 
-    /// The daemon itself.
-    fn main(&self, node: &Node, all: &[Node]) -> Member {
+    fn command(&self, node: &Node, all: &[Node]) -> Vec<String> {
         let started = &self.description.started;
         let mut argv = self.fill(&started.command, node, all);
         if !is_first(node, all) {
             argv.extend(self.fill(&started.unless_first, node, all));
+        }
+        argv
+    }
+
+    /// The daemon itself.
+    fn main(&self, node: &Node, all: &[Node]) -> Member {
+        let started = &self.description.started;
+        let mut argv = self.command(node, all);
+        // The agent's part puts it on the network.
+        if let Client::Maelstrom(_) = self.description.client {
+            let file = maelstrom_file(node).display().to_string();
+            argv = vec![group::PROGRAM.into(), "maelstrom".into(), file];
         }
         Member {
             name: self.name.into(),
@@ -223,6 +236,11 @@ fn group_file(node: &Node) -> PathBuf {
     node.data().join(".group.json")
 }
 
+/// Where the agent's part finds the node that it is to put on the network.
+fn maelstrom_file(node: &Node) -> PathBuf {
+    node.data().join(".maelstrom.json")
+}
+
 fn is_first(node: &Node, all: &[Node]) -> bool {
     all.first().is_some_and(|first| first.name == node.name)
 }
@@ -289,6 +307,18 @@ impl System for Described {
         for (name, template) in &self.description.files {
             let text = template.fill(|name| self.value(node, all, name));
             put(node, node.data().join(name), text).await?;
+        }
+        if let Client::Maelstrom(_) = self.description.client {
+            let port = self.description.port;
+            let nodes = all.iter().map(|n| (n.name.to_string(), at(n, port)));
+            let node_file = agent::maelstrom::Node {
+                name: node.name.to_string(),
+                listen: at(node, port),
+                nodes: nodes.collect(),
+                argv: self.command(node, all),
+            };
+            let text = serde_json::to_string(&node_file).expect("names and texts are JSON");
+            put(node, maelstrom_file(node), text).await?;
         }
         if !self.description.started.is_plain() {
             let group = serde_json::to_string(&self.group(node, all));
@@ -407,6 +437,7 @@ impl OpenKv for Described {
                 })
             }
             Client::Command(command) => Box::new(self.process(command, node)),
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
         }
     }
 }
@@ -435,30 +466,46 @@ impl Described {
         )
     }
 
-    /// The client program, where objects, transactions and accounts are its own.
-    fn only_process(&self, node: &Node) -> Process {
-        match &self.description.client {
-            Client::Command(command) => self.process(command, node),
-            Client::Http(_) => unreachable!("these are offered by programs alone"),
-        }
+    fn maelstrom(&self, spoken: Spoken, node: &Node) -> maelstrom::Client {
+        maelstrom::Client::new(at(node, self.description.port), &node.name, spoken)
     }
 }
 
 impl OpenObjects for Described {
     fn open(&self, node: &Node) -> Box<dyn Objects> {
-        Box::new(self.only_process(node))
+        match &self.description.client {
+            Client::Command(command) => Box::new(self.process(command, node)),
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
+            Client::Http(_) => unreachable!("its objects are composed"),
+        }
     }
 }
 
 impl OpenTransactions for Described {
     fn open(&self, node: &Node) -> Box<dyn Transactions> {
-        Box::new(self.only_process(node))
+        match &self.description.client {
+            Client::Command(command) => Box::new(self.process(command, node)),
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
+            Client::Http(_) => unreachable!("it offers no transactions"),
+        }
+    }
+}
+
+impl OpenLedger for Described {
+    fn open(&self, node: &Node) -> Box<dyn Ledger> {
+        match &self.description.client {
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
+            _ => unreachable!("theirs are composed"),
+        }
     }
 }
 
 impl OpenBank for Described {
     fn open(&self, node: &Node) -> Box<dyn Bank> {
-        Box::new(self.only_process(node))
+        match &self.description.client {
+            Client::Command(command) => Box::new(self.process(command, node)),
+            _ => unreachable!("accounts are offered by programs alone"),
+        }
     }
 }
 
