@@ -2,10 +2,12 @@
 
 use std::hash::Hash;
 
+use crate::Exhausted;
+
 /// A sequential object: the whole meaning of a type, against which a concurrent history is judged.
 ///
-/// `init` and `step` say what is right. The other three only make the search faster, and their
-/// defaults are right for any object.
+/// `init` and `step` say what is right. The next three only make the search faster, and the last two
+/// are for objects that can fail or that keep much; their defaults are right for any other object.
 pub trait Model {
     type State: Clone + Eq + Hash;
     /// An operation together with its answer.
@@ -30,6 +32,18 @@ pub trait Model {
     /// What `op` depends on; none if it is possible in any state and leads to the same one.
     fn needs(&self, _op: &Self::Op) -> Option<u32> {
         Some(0)
+    }
+
+    /// Bytes that the model keeps by itself: what stands behind its states and operations.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    /// # Errors
+    /// The limit that it met itself: the search ends with it, and nothing follows from what it
+    /// found.
+    fn look(&self) -> Result<(), Exhausted> {
+        Ok(())
     }
 }
 

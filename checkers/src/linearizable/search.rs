@@ -237,7 +237,7 @@ impl<'a, M: Model> Search<'a, M> {
     /// what it remembers.
     pub fn bytes(&self) -> u64 {
         let path = self.moves.len() + self.trail.len();
-        (64 * self.ops.len() + 48 * path) as u64 + self.seen.bytes()
+        (64 * self.ops.len() + 48 * path) as u64 + self.seen.bytes() + self.model.bytes()
     }
 
     pub fn gave_up(&self, why: Exhausted) -> GaveUp {
@@ -253,6 +253,7 @@ impl<'a, M: Model> Search<'a, M> {
     /// Searches on for so many steps; none if there is no answer yet.
     pub fn run(&mut self, steps: u64, meter: &mut Meter) -> Result<Option<Found>, Exhausted> {
         for _ in 0..steps {
+            self.model.look()?;
             let Some(frame) = self.frames.last_mut() else {
                 return Ok(Some(Found::Blocked(self.by_ret[self.furthest as usize])));
             };
