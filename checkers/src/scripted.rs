@@ -7,6 +7,7 @@
 //! An operation that is `fail` did not happen. One whose outcome nobody knows may have happened at
 //! any time since it was invoked, or never; the script is asked with an answer that equals nothing.
 
+mod order;
 mod spec;
 mod tell;
 mod tested;
@@ -15,6 +16,7 @@ use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
+use self::order::{Puzzle, Tried};
 use self::spec::Spec;
 use crate::counts::{
     JUDGED, KEYS, KEYS_FOUND_WRONG, KEYS_UNDECIDED, UNKNOWN_OUTCOME, WRONG_KEYS, told_wrong,
@@ -22,7 +24,6 @@ use crate::counts::{
 use crate::figure::Gauge;
 use crate::findings::Findings;
 use crate::linearizable::search::NEVER;
-use crate::objects::{Untried, try_all};
 use crate::ranks::{Follows, Ranks};
 use crate::script::{Fault, OrderOf, Running, Script, Stopped, with_stack};
 use crate::{Analysis, Anomaly, Budget, Exhausted, Meter, Order, Verdict};
@@ -149,30 +150,28 @@ impl Scripted {
         all: &mut All,
         meter: &Meter,
     ) -> Result<(), Stopped> {
-        let of_key = match &part.key {
-            None => String::new(),
-            Some(key) => format!("key {key}: "),
-        };
-        let tried = try_all(spec, part.ops.clone(), &part.follows, &mut meter.clone());
-        match tried {
-            Ok(ops) => all.orders.push(Order {
+        let puzzle = Puzzle::new(&part.ops, part);
+        match puzzle.order(spec, &mut meter.clone()) {
+            Tried::Order(order) => all.orders.push(Order {
                 key: part.key.clone(),
-                ops,
+                ops: order
+                    .iter()
+                    .map(|at| part.ops[*at as usize].0.index)
+                    .collect(),
             }),
-            Err(Untried::Wrong(anomaly)) => {
-                // What failed since has only kept the list of operations from getting shorter.
-                spec.go_on();
-                let anomaly = tell::anomaly(spec, part, *anomaly, self.script.text(), meter)?;
+            Tried::Blocked(blocked) => {
+                let text = self.script.text();
+                let anomaly = tell::anomaly(spec, part, (&puzzle, blocked), text, meter)?;
                 let key = part.key.as_ref().map_or(String::new(), Value::to_string);
                 all.wrong.push((last(&anomaly), key));
                 let kind = anomaly.kind.clone();
                 all.found.add(&kind, || anomaly);
             }
-            Err(Untried::Unknown(why)) => match spec.stopped() {
+            Tried::GaveUp(gave_up) => match spec.stopped() {
                 Some(Stopped::Fault(fault)) => return Err(Stopped::Fault(fault)),
                 Some(Stopped::Limit(_)) | None => {
                     spec.go_on();
-                    all.unknown.push(format!("{of_key}{why}"));
+                    all.unknown.push(tell::giving_up(part, &gave_up));
                 }
             },
         }

@@ -90,6 +90,25 @@ fn within(value: &Dynamic, depth: usize) -> Result<Value, String> {
     ))
 }
 
+/// Whether two would be equal as values of a history.
+///
+/// # Errors
+/// What of them is no such value.
+pub fn equal(a: &Dynamic, b: &Dynamic) -> Result<bool, String> {
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return Ok(a == b);
+    }
+    if let (Ok(a), Ok(b)) = (a.as_array_ref(), b.as_array_ref()) {
+        for (a, b) in a.iter().zip(b.iter()) {
+            if !equal(a, b)? {
+                return Ok(false);
+            }
+        }
+        return Ok(a.len() == b.len());
+    }
+    Ok(from_script(a)? == from_script(b)?)
+}
+
 /// What it is, in words.
 pub fn kind(value: &Dynamic) -> String {
     match value.type_name() {

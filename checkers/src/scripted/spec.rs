@@ -32,6 +32,8 @@ struct Known<'h> {
     op_numbers: FxHashMap<Same<'h>, u32>,
     /// By name.
     reads: FxHashMap<Name, bool>,
+    /// By name and value.
+    keys: FxHashMap<(&'h str, &'h Value), Option<Value>>,
     /// The state after an operation, by the number of the state and the operation's.
     then: FxHashMap<(u32, u32), u32>,
     stopped: Option<Stopped>,
@@ -64,9 +66,17 @@ impl<'r, 'h> Spec<'r, 'h> {
         Ok(spec)
     }
 
-    pub fn key(&self, op: &Op) -> Result<Option<Value>, Stopped> {
+    pub fn key(&self, op: &'h Op) -> Result<Option<Value>, Stopped> {
+        let alike = (op.f.as_str(), &op.input);
+        if let Some(key) = self.known.borrow().keys.get(&alike) {
+            return Ok(key.clone());
+        }
         let key = self.running.key(op);
-        key.map_err(|why| at_op(why, op, None))
+        let key = key.map_err(|why| at_op(why, op, None))?;
+        let content = key.as_ref().map_or(0, Value::bytes);
+        self.hold(size_of::<((&str, &Value), Value)>() + ENTRY_BYTES + content);
+        self.known.borrow_mut().keys.insert(alike, key.clone());
+        Ok(key)
     }
 
     /// The number of an operation; those that are alike have one.
@@ -238,6 +248,10 @@ impl Model for Spec<'_, '_> {
 
     fn reads_only(&self, op: &u32) -> bool {
         self.known.borrow().ops[*op as usize].reads
+    }
+
+    fn is_costly(&self) -> bool {
+        true
     }
 
     fn bytes(&self) -> u64 {

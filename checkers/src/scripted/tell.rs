@@ -1,18 +1,18 @@
 //! What is wrong by a script, in words and as a table: the states that lead to the operation that
 //! cannot happen.
 
-use history::wording::listed;
+use history::wording::{counted, either, listed};
 use history::{Op, Outcome};
-use rustc_hash::FxHashMap;
 
+use super::order::{Puzzle, Tried};
 use super::spec::Spec;
 use super::{Part, Placed};
+use crate::linearizable::have_an_order;
 use crate::linearizable::model::Model;
-use crate::linearizable::search::NEVER;
-use crate::objects::try_all;
+use crate::linearizable::search::{GaveUp, NEVER};
 use crate::picture::{Cell, Picture, Row, Table};
 use crate::script::Stopped;
-use crate::{Anomaly, Meter};
+use crate::{Anomaly, Meter, Stretch};
 
 /// As many moments as a person will look at: the start, and the last.
 const MOST_ROWS: usize = 16;
@@ -35,33 +35,77 @@ pub fn words(op: &Op) -> String {
     }
 }
 
-/// What the search found, with the state before the operation that fits nowhere.
+/// The operation that fits nowhere, with those that are needed for that and the state before it.
 pub fn anomaly<'h>(
     spec: &Spec<'_, 'h>,
     part: &Part<'h>,
-    found: Anomaly,
+    (puzzle, blocked): (&Puzzle, u32),
     text: &str,
     meter: &Meter,
 ) -> Result<Anomaly, Stopped> {
-    let mut reason = found.reason.clone();
+    let index = |at: &u32| part.ops[*at as usize].0.index;
+    let until = index(&blocked);
+    let needed = puzzle.needed(spec, blocked, meter);
+    // What the script cannot do with operations at other times says nothing of the history.
+    spec.go_on();
+    let mut reason = format!(
+        "everything that returned before op {until} has an order, but with it there is none"
+    );
+    let others: Vec<u64> = match &needed {
+        Some((ops, minimal)) => {
+            let ops: Vec<u64> = ops.iter().map(index).collect();
+            let with = match ops.is_empty() {
+                true => String::new(),
+                false => format!(" together with ops {ops:?}"),
+            };
+            let more = match minimal {
+                true => "",
+                false => " (the budget ended before the list could be made shorter)",
+            };
+            reason += &format!(
+                ": it cannot be placed{with}, wherever all others are put that were invoked by then{more}"
+            );
+            ops
+        }
+        None => puzzle.near(blocked).iter().map(index).collect(),
+    };
     let mut picture = None;
-    if let Some((last, states)) = before(spec, part, &found, meter) {
+    if let Some((last, states)) = before(spec, part, blocked, meter) {
         let state = clipped(spec.shown(states.last().map_or(0, |(_, state)| *state))?);
-        let words = words(last.0);
-        let index = last.0.index;
-        reason = format!(
-            "{reason}; in one order of what returned before op {index} the state is {state}, where {words} cannot \
-             happen"
+        reason += &format!(
+            "; in one order of what returned before op {until} the state is {state}, where {} cannot happen",
+            words(last.0)
         );
         picture = Some(Box::new(Picture::Table(table(spec, last.0, &states)?)));
     }
     reason.extend(strangers(spec, part, text));
     Ok(Anomaly {
+        kind: "not linearizable".into(),
         object: part.key.as_ref().map(ToString::to_string),
+        ops: [vec![until], others].concat(),
         reason,
+        stretch: Some(Stretch { after: None, until }),
         picture,
-        ..found
     })
+}
+
+/// How far the search came, and what made it hard.
+pub fn giving_up(part: &Part, gave_up: &GaveUp) -> String {
+    let of_key = match &part.key {
+        None => String::new(),
+        Some(key) => format!("key {key}: "),
+    };
+    format!(
+        "{of_key}{} after {}; {}; at most {} open at once, and {} of unknown outcome",
+        gave_up.why,
+        counted(gave_up.configurations, "configuration"),
+        have_an_order(gave_up.explained),
+        match gave_up.open {
+            1 => "1 operation was".to_string(),
+            n => format!("{} were", counted(n, "operation")),
+        },
+        either(gave_up.lost, "1 is", &format!("{} are", gave_up.lost))
+    )
 }
 
 /// An operation and the number of the state after it.
@@ -72,11 +116,10 @@ type After<'h> = (&'h Op, u32);
 fn before<'h>(
     spec: &Spec<'_, 'h>,
     part: &Part<'h>,
-    found: &Anomaly,
+    blocked: u32,
     meter: &Meter,
 ) -> Option<(Placed<'h>, Vec<After<'h>>)> {
-    let until = found.stretch?.until;
-    let place = part.ops.iter().position(|(op, ..)| op.index == until)?;
+    let place = blocked as usize;
     let last = part.ops[place];
     let (_, (_, end), _) = last;
     let others = part.ops.iter().enumerate().filter(|(at, _)| *at != place);
@@ -87,16 +130,16 @@ fn before<'h>(
         (*op, (*call, ret), *number)
     });
     let ops: Vec<Placed> = ops.collect();
-    let by_index: FxHashMap<u64, Placed> = ops.iter().map(|op| (op.0.index, *op)).collect();
-    let mut meter = meter.with_steps(STEPS);
-    let order = try_all(spec, ops, &part.follows, &mut meter);
+    let tried = Puzzle::new(&ops, part).order(spec, &mut meter.with_steps(STEPS));
     spec.go_on();
-    let mut state = 0;
-    let mut states = Vec::new();
-    for index in order.ok()? {
-        let (op, _, number) = by_index.get(&index)?;
-        state = spec.step(&state, number)?;
-        states.push((*op, state));
+    let Tried::Order(order) = tried else {
+        return None;
+    };
+    let (mut state, mut states) = (0, Vec::new());
+    for at in order {
+        let (op, _, number) = ops[at as usize];
+        state = spec.step(&state, &number)?;
+        states.push((op, state));
     }
     spec.step(&state, &last.2)
         .is_none()
