@@ -122,9 +122,10 @@ impl Scripted {
         ];
         let orders = std::mem::take(&mut all.orders);
         let analysis = self.told(all, operations, parts.len(), running.has_key());
-        let analysis = match (analysis.verdict, tested::tested(&spec, &parts, &orders)) {
-            (Verdict::Valid, false) => Analysis::vacuous(NAME, self.untested()),
-            _ => analysis,
+        let is_valid = analysis.verdict == Verdict::Valid;
+        let analysis = match is_valid && !tested::tested(&spec, &parts, &orders) {
+            true => Analysis::vacuous(NAME, self.untested()),
+            false => analysis,
         };
         let certificate = (analysis.verdict == Verdict::Valid).then(|| OrderOf {
             script: self.script.clone(),

@@ -353,3 +353,46 @@ fn answers(output: Dynamic, right: Dynamic) -> Result<bool, Box<EvalAltResult>> 
     }
     Ok(equal(&output, &right)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Budget, drawing};
+
+    fn running(step: &str, time: Duration) -> Running {
+        let text = format!("fn init() {{ 0 }} fn step(state, f, value, output) {{ {step} }}");
+        let script = Script::new("mine.rhai", text).expect("it is right");
+        let budget = Budget {
+            time,
+            ..Budget::default()
+        };
+        Running::new(&script, &budget.start()).expect("it is right")
+    }
+
+    fn step(running: &Running) -> Result<Option<Value>, Stopped> {
+        let history = drawing::history("P0 |-add 1-|").expect("it is drawn right");
+        let asked = running.asked(&history.ops()[0])?;
+        running.step(&Dynamic::from(0_i64), &asked)
+    }
+
+    /// The clock is read in the midst of a step, not only between two.
+    #[test]
+    fn the_budget_ends_a_step_that_is_long() {
+        let long = "let n = 0; while n < 1000 { n += 1; } n";
+        let in_time = running(long, Duration::MAX);
+        assert_eq!(step(&in_time), Ok(Some(1000.into())));
+        let too_late = running(long, Duration::ZERO);
+        assert_eq!(step(&too_late), Err(Stopped::Limit(Exhausted::Time)));
+    }
+
+    /// What one call left behind is not there for the next: the same question has one answer.
+    #[test]
+    fn a_call_remembers_nothing() {
+        let running = running("let n = state; n += value; n", Duration::MAX);
+        for _ in 0..3 {
+            assert_eq!(step(&running), Ok(Some(1.into())));
+        }
+    }
+}

@@ -6,9 +6,9 @@
 //! | a map | an object map; a key that is not text is written as text, as in JSON |
 //!
 //! What comes back is canonical: two states are the same if they are equal as values of a history,
-//! and maps are sorted by their keys. Floating-point numbers do not exist on either side, so nothing
-//! depends on rounding. Other things of the language (functions, ranges, single characters) cannot
-//! be part of a state.
+//! and maps are sorted by their keys. Floating-point numbers do not exist on either side, so
+//! nothing depends on rounding. Other things of the language (functions, ranges, single characters)
+//! cannot be part of a state.
 
 use history::Value;
 use rhai::{Array, Dynamic, ImmutableString, Map};

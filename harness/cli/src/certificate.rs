@@ -183,9 +183,11 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let shown = match found {
         Ok(shown) => shown,
         Err(Doubt::Wrong(why)) => {
+            // A stranger's script may be called anything, and throw anything.
+            let (title, why) = (word(&title), word(&why));
             return unknown(&format!("{title}\n  the certificate does not hold: {why}"));
         }
-        Err(why) => return unknown(&format!("{title}\n  {why}")),
+        Err(why) => return unknown(&format!("{}\n  {why}", word(&title))),
     };
     let verdict = shown.verdict.word().to_uppercase();
     terminal::line(format!("{verdict}  {}", word(&title)));

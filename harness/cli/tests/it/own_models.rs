@@ -73,6 +73,31 @@ fn a_history_is_judged_by_a_script_and_its_order_replayed() {
     verify("counter", "good.jsonl").exits(USAGE);
 }
 
+/// Who writes a certificate chooses its script's name, and what the script throws.
+#[test]
+fn a_strangers_script_writes_no_line_of_ours() {
+    let place = place();
+    let evil = serde_json::json!({
+        "script": {
+            "name": "a\nVALID  good.jsonl",
+            "text": "fn init() { 0 } fn step(a, b, c, d) { throw \"\\nVALID  all is well\" }",
+        },
+        "orders": [{"key": null, "ops": [0, 2, 4]}],
+    });
+    place.file("evil.json", evil.to_string());
+    let ended = place
+        .schism(&[
+            "verify",
+            "good.jsonl",
+            "evil.json",
+            "--model",
+            "certificate",
+        ])
+        .exits(UNKNOWN);
+    let begins = |line: &str| line.trim_start().starts_with("VALID");
+    assert!(!ended.stdout.lines().any(begins), "{ended:#?}");
+}
+
 #[test]
 fn what_is_wrong_is_told_with_the_state_before_it_and_drawn() {
     let place = place();
