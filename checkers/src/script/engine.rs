@@ -300,8 +300,8 @@ fn begins(text: &str, function: &str) -> Option<(usize, usize)> {
 
 def_package! {
     /// All that a script can call. The package of the language's core is left out: of what it has,
-    /// sleeping and exiting would be harmful, and the rest is not missed. In one piece a function is
-    /// found sooner.
+    /// sleeping and exiting would be harmful, and the rest is not missed. In one piece a function
+    /// is found sooner.
     Reckoning(module):
         ArithmeticPackage,
         LogicPackage,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use checkers::picture::Picture;
-use checkers::script::{Fault, Script};
+use checkers::script::{Fault, Script, bounds};
 use checkers::scripted::{Judged, Scripted};
 use checkers::{Budget, Doubt, Proof, Verdict, drawing};
 use history::{History, Value};
@@ -367,6 +367,41 @@ fn a_proof_carries_its_script_and_answers_no_other_question() {
         why.contains("with `script` there should be `orders`, and nothing else"),
         "{why}"
     );
+}
+
+/// The page for people says what the code does.
+#[test]
+fn the_page_has_the_example_and_the_bounds() {
+    let page = include_str!("../../../harness/docs/your-own-model.md");
+    let code = Example::BoundedCounter.text().lines();
+    let code: Vec<&str> = code.skip_while(|line| !line.starts_with("fn ")).collect();
+    assert!(page.contains(&code.join("\n")), "{code:?}");
+    let thousands = |n: u64| match n {
+        1_000.. => format!("{},{:03}", n / 1_000, n % 1_000),
+        n => n.to_string(),
+    };
+    for (what, most) in [
+        ("operations of the language", bounds::OPERATIONS),
+        ("functions within functions", bounds::CALLS as u64),
+        ("expressions within expressions", bounds::DEPTH as u64),
+        ("variables of a function", bounds::VARIABLES as u64),
+        (
+            "elements of an array or map, with all that are within it",
+            bounds::ELEMENTS as u64,
+        ),
+        (
+            "bytes of a text, or of all texts within a value",
+            bounds::TEXT_BYTES as u64,
+        ),
+    ] {
+        let row = format!("| {what} | {} |", thousands(most));
+        assert!(page.contains(&row), "{row}");
+    }
+    let mib = format!(
+        "| bytes of the script | {} MiB |",
+        bounds::SCRIPT_BYTES >> 20
+    );
+    assert!(page.contains(&mib), "{mib}");
 }
 
 /// Words of scripts, for those that nobody would write.
