@@ -16,6 +16,7 @@ mod keeping;
 mod machines;
 mod matrix;
 mod own_files;
+mod own_models;
 mod pages;
 mod real_systems;
 mod replay;
