@@ -35,9 +35,10 @@ const TTL: Param = Param {
 };
 
 /// What is asked of a lease that is held, in parts of the whole: its holder is who is free in one
-/// case of as many as there are clients, so that it is renewed some times a second.
-const RENEWALS: u32 = 12;
-const ACQUISITIONS: u32 = 7;
+/// case of as many as there are clients. So it is renewed some times a second, and held for some
+/// twenty seconds: longer than faults last.
+const RENEWALS: u32 = 60;
+const ACQUISITIONS: u32 = 39;
 const RELEASES: u32 = 1;
 
 impl Workload for Lease {
@@ -159,7 +160,7 @@ mod tests {
         let Load { main, mut closing } = Lease.load(&params);
         let mut held: BTreeMap<i64, (Process, Duration)> = BTreeMap::new();
         let mut done: BTreeMap<(String, bool), usize> = BTreeMap::new();
-        sim::simulate(main.limit(4_000), 10, |event| {
+        sim::simulate(main.limit(20_000), 10, |event| {
             let key = event.value.as_pair().unwrap().0.as_int().unwrap();
             let now = Duration::from_nanos(event.time.0);
             held.retain(|_, (_, until)| *until > now);
