@@ -1,23 +1,7 @@
 //! Who led, and when, as the nodes' own traces have it.
 
-use history::{History, Name, Outcome, Time, Value};
-
-/// A node took itself for the leader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Led {
-    pub node: Name,
-    pub from: Time,
-    /// Until it stepped down or started again; [`Time::MAX`] if it did neither.
-    pub until: Time,
-    /// What its ballot, or term, was, as text.
-    pub ballot: Option<String>,
-}
-
-impl Led {
-    pub fn at_any_time(&self, from: Time, until: Time) -> bool {
-        self.from <= until && from <= self.until
-    }
-}
+use history::{History, Outcome, Time, Value};
+use report::Led;
 
 /// By node, and then by time. Nothing where nodes keep no trace, or by a clock that is not the
 /// history's.

@@ -1,5 +1,6 @@
 //! The product through its real binary.
 
+mod browser;
 mod certificates;
 mod completing;
 mod doubles;
@@ -15,6 +16,7 @@ mod input;
 mod keeping;
 mod machines;
 mod matrix;
+mod opened;
 mod own_files;
 mod pages;
 mod replay;

@@ -22,6 +22,7 @@ fn page_of(history: &History, analyses: &[Analysis]) -> String {
         history,
         analyses,
         verdict: compose::overall(analyses),
+        told: &report::Told::default(),
         warnings: &[],
     });
     check(&page);
