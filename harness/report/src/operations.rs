@@ -67,8 +67,7 @@ fn timeline(out: &mut String) -> fmt::Result {
          <a id=\"view-link\" href=\"#operations\">link to this view</a></div>\
          <canvas id=\"view\" tabindex=\"0\" role=\"application\" aria-describedby=\"view-help\" \
          aria-label=\"Timeline of all operations\"></canvas>\
-         <p class=\"keys\"><span>far: </span><span id=\"legend-far\"></span><span>near: </span>\
-         <span id=\"legend-near\"></span><span>named by an anomaly: red edge</span></p>\
+         <p class=\"keys\"><span id=\"legend-far\"></span><span id=\"legend-near\"></span></p>\
          <p id=\"ops-one\" aria-live=\"polite\"></p>\
          <p class=\"caption\" id=\"view-help\">Wheel and drag, or + − ← → Home, zoom and move; ↑ ↓ go from one operation \
          to the next. Far away a lane is as high as operations were open at that moment; near, each bar is one operation \

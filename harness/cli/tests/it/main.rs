@@ -19,6 +19,7 @@ mod matrix;
 mod opened;
 mod own_files;
 mod pages;
+mod pictures;
 mod replay;
 mod runs;
 mod shape;

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::browser::{Browser, DESK, Screen};
 use crate::support::Place;
 
-const PHONE: Screen = Screen {
+pub const PHONE: Screen = Screen {
     width: 390,
     height: 840,
     dark: false,
@@ -28,7 +28,7 @@ fn corpus() -> PathBuf {
 
 /// Writes the page of a history of the corpus. What only nodes say of themselves is no file to be
 /// checked by its operations: it is judged here, as it is in a run.
-fn page(place: &Place, name: &str) -> PathBuf {
+pub fn page(place: &Place, name: &str) -> PathBuf {
     let file = corpus().join(name).with_extension("jsonl");
     let page = place.path().join(name).with_extension("html");
     let args = [
@@ -460,34 +460,4 @@ fn nothing_of_a_browser_stays() {
             .any(|pid| of_it(&pid))
     });
     assert!(!profile.exists());
-}
-
-/// For looking at: `SCHISM_PICTURES=folder`, with the pages to draw as `SCHISM_PAGES`.
-#[test]
-fn pictures_for_people() {
-    let Some(to) = std::env::var_os("SCHISM_PICTURES").map(PathBuf::from) else {
-        return;
-    };
-    fs::create_dir_all(&to).expect("it can be made");
-    let mut browser = Browser::start();
-    let pages = std::env::var("SCHISM_PAGES").unwrap_or_default();
-    for (i, page) in pages.split_whitespace().enumerate() {
-        let (file, hash) = match page.split_once('#') {
-            Some((file, hash)) => (file, format!("#{hash}")),
-            None => (page, String::new()),
-        };
-        for (name, screen) in [
-            ("light", DESK),
-            ("dark", Screen { dark: true, ..DESK }),
-            ("phone", PHONE),
-        ] {
-            browser.open(Path::new(file), &hash, screen);
-            browser.picture(&to.join(format!("{i}-{name}.png")), None);
-        }
-        println!(
-            "{page}: unpacked in {} ms",
-            browser.eval("document.documentElement.dataset.unpacked")
-        );
-    }
-    assert_quiet(&browser, "pictures");
 }

@@ -230,7 +230,9 @@ class Painter {
       ctx.globalAlpha = 1;
       ctx.fillRect(x0, y, 3, ROW_PX - 2);
       const begin = Math.max(x0, this.left) + 6, room = (free.get(place.row) ?? this.width) - begin - 4;
-      const text = `${held ? "" : "✗ "}${words}`.slice(0, Math.max(0, Math.floor(room / 6.7)));
+      // The family stands in front of the row.
+      const label = words.startsWith(`${place.fault[2]}: `) ? words.slice(place.fault[2].length + 2) : words;
+      const text = `${held ? "" : "✗ "}${label}`.slice(0, Math.max(0, Math.floor(room / 6.7)));
       free.set(place.row, x0);
       if (text.length > 3) { ctx.fillStyle = colour.ink; ctx.fillText(text, begin, y + 7); }
     }

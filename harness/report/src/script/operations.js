@@ -155,6 +155,8 @@ const start = async () => {
   const filter = new Filter(db, changed);
   told.viewed = (view) => {
     table.follow(view, timeline.picked);
+    $("legend-far").hidden = timeline.painter.near;
+    $("legend-near").hidden = !timeline.painter.near;
     const at = (ns) => (Math.max(0, ns) / 1e9).toFixed(9).replace(/\.?0+$/, "");
     $("view-link").href = timeline.isWhole() ? "#operations" : `#time-${at(view.from)}-${at(view.until)}`;
   };
@@ -192,6 +194,7 @@ const start = async () => {
 const legend = (db, shade) => {
   const entries = OUTCOMES.map((word) => [word, word]);
   const kinds = db.fs.map((f, i) => [shade[i], f]).sort((a, b) => a[0] < b[0] ? -1 : 1).slice(0, 12);
+  if (db.named.size > 0) kinds.push(["edge", "red edge: named by an anomaly"]);
   for (const [name, list] of [["far", entries], ["near", kinds]]) {
     for (const [colour, word] of list) {
       const dot = document.createElement("i");

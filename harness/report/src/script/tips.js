@@ -67,7 +67,7 @@ const unfold = () => {
 addEventListener("hashchange", unfold);
 unfold();
 
-// On paper there is nothing to unfold.
+// On paper there is nothing to unfold, and nobody reads a hundred anomalies there.
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details")) details.open = true;
+  for (const details of [...document.querySelectorAll("details.anomaly")].slice(0, 8)) details.open = true;
 });
