@@ -296,19 +296,19 @@ impl Browser {
         self.mouse("mouseReleased", x, y, left);
     }
 
-    /// How many pages a document has that was printed, by the words that each begins with.
+    /// How many pages a printed document has, by the words that each begins with.
     pub fn pages_of_pdf(&self, printed: &Json) -> usize {
         let bytes = STANDARD.decode(printed["data"].as_str().expect("a document"));
         let text = String::from_utf8_lossy(&bytes.expect("base64")).replace("/Type /Pages", "");
         text.matches("/Type /Page").count()
     }
 
-    /// The place of an element in the page, with some room around it: from the left and the top, and
-    /// how wide and high.
+    /// The place of an element in the page, with some room around it: from the left and the top,
+    /// and how wide and high.
     pub fn place(&mut self, selector: &str) -> [f64; 4] {
         let place = self.eval(&format!(
             "(() => {{ const box = document.querySelector('{selector}').getBoundingClientRect(); \
-             return [box.x + scrollX - 12, box.y + scrollY - 12, box.width + 24, box.height + 24]; }})()"
+             return [box.x + scrollX - 6, box.y + scrollY - 6, box.width + 12, box.height + 12]; }})()"
         ));
         serde_json::from_value(place).expect("four numbers")
     }

@@ -68,11 +68,12 @@ const shades = (db) => {
 // Round moments to label in a span: 1, 2 or 5 times a power of ten apart.
 const ticksOf = (from, until, about) => {
   const rough = (until - from) / about, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
+  const step = Math.max(1, [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999));
   const out = [];
   for (let t = Math.ceil(from / step); t <= until / step; t++) out.push(t * step);
-  const decimals = Math.min(9, Math.max(0, -Math.floor(Math.log10(step / 1e9) + 1e-9)));
-  return out.map((t) => [t, `${(t / 1e9).toFixed(decimals)} s`]);
+  const [unit, scale] = isTiny ? ["µs", 1e3] : ["s", 1e9];
+  const decimals = Math.max(0, -Math.floor(Math.log10(step / scale) + 1e-9));
+  return out.map((t) => [t, `${(t / scale).toFixed(decimals)} ${unit}`]);
 };
 
 // How many operations touch each column of pixels, by lane and outcome.

@@ -136,6 +136,7 @@ const start = async () => {
   const db = await unpack(packed.textContent);
   packed.remove();
   db.named = namedBy(db);
+  isTiny = db.length < 100000;
   status.textContent = "";
   $("ops").hidden = false;
   const told = { viewed: () => {}, picked: (op) => showOne(db, op), logged: showLines };
@@ -157,7 +158,7 @@ const start = async () => {
     table.follow(view, timeline.picked);
     $("legend-far").hidden = timeline.painter.near;
     $("legend-near").hidden = !timeline.painter.near;
-    const at = (ns) => (Math.max(0, ns) / 1e9).toFixed(9).replace(/\.?0+$/, "");
+    const at = (ns) => (Math.max(0, ns) / 1e9).toFixed(12).replace(/\.?0+$/, "");
     $("view-link").href = timeline.isWhole() ? "#operations" : `#time-${at(view.from)}-${at(view.until)}`;
   };
   changed(filter.all);

@@ -1,5 +1,6 @@
 // The view of the timeline: zoomed, moved, and asked what lies under the pointer.
 
+// The least that a view shows; of a file without times, whose events are a nanosecond apart, less.
 const SHORTEST_NS = 1000;
 
 // The operations that a filter lets through, by their calls. Those that last long are looked
@@ -44,7 +45,8 @@ class Timeline {
   constructor(canvas, db, told) {
     Object.assign(this, { canvas, db, told, picked: null, asked: false });
     this.painter = new Painter(canvas, db);
-    const edge = Math.max(SHORTEST_NS, (db.length || 1) * 0.01);
+    this.shortest = Math.min(SHORTEST_NS, (db.length || 1) / 50);
+    const edge = Math.max(this.shortest, (db.length || 1) * 0.01);
     this.whole = { from: -edge, until: (db.length || 1) + edge };
     this.view = { ...this.whole };
     this.listen();
@@ -75,7 +77,7 @@ class Timeline {
   }
 
   look(from, until) {
-    const { whole } = this, length = Math.min(whole.until - whole.from, Math.max(SHORTEST_NS, until - from));
+    const { whole } = this, length = Math.min(whole.until - whole.from, Math.max(this.shortest, until - from));
     const middle = (from + until) / 2;
     const begin = Math.min(Math.max(whole.from, middle - length / 2), whole.until - length);
     this.view = { from: begin, until: begin + length };
@@ -85,7 +87,7 @@ class Timeline {
   isWhole() { return this.view.until - this.view.from >= this.whole.until - this.whole.from; }
 
   zoom(by, at = (this.view.from + this.view.until) / 2) {
-    const { from, until } = this.view, length = Math.max(SHORTEST_NS, (until - from) * by);
+    const { from, until } = this.view, length = Math.max(this.shortest, (until - from) * by);
     const begin = at - (at - from) / (until - from) * length;
     this.look(begin, begin + length);
   }
@@ -100,7 +102,7 @@ class Timeline {
   // An operation in the middle, with room around it for its neighbours.
   focus(op) {
     const { db } = this, took = Math.min(db.end[op] - db.call[op], (db.length || 1) / 100);
-    const around = Math.max(4 * took, 100000);
+    const around = Math.max(4 * took, Math.min(100000, (db.length || 1) / 8));
     this.picked = op;
     this.look(db.call[op] + took / 2 - around, db.call[op] + took / 2 + around);
   }

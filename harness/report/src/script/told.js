@@ -11,7 +11,9 @@ const span = (ns) => {
   const s = Math.round(ns / 1e9), hours = Math.floor(s / 3600), minutes = Math.floor(s / 60) % 60;
   return hours === 0 ? `${minutes} min ${s % 60} s` : `${hours} h ${minutes} min`;
 };
-const moment = (ns) => `${(ns / 1e9).toFixed(6)} s`;
+// A file without times is a few microseconds long.
+let isTiny = false;
+const moment = (ns) => isTiny ? `${ns.toFixed(0)} ns` : `${(ns / 1e9).toFixed(6)} s`;
 const many = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
 
 const asked = (db, op) => db.asked[op] < 0 ? "" : db.values[db.asked[op]];
