@@ -2,12 +2,12 @@
 //!
 //! Whichever engine found that a history has no order, and however, the general
 //! [`search`](crate::linearizable::search) is asked here for the first return up to which there is
-//! none, with the sequential object that certificates are held against ([`crate::replay`]). All that
-//! returned before has an order; one such order is kept, with what the object holds in it, and why
-//! the operations that were open at that moment cannot come next.
+//! none, with the sequential object that certificates are held against ([`crate::replay`]). All
+//! that returned before has an order; one such order is kept, with what the object holds in it, and
+//! why the operations that were open at that moment cannot come next.
 //!
-//! It is a picture and no judgement: if the search ends without an answer the verdict stays, and the
-//! picture says how far the search came.
+//! It is a picture and no judgement: if the search ends without an answer the verdict stays, and
+//! the picture says how far the search came.
 
 use std::hash::{Hash, Hasher};
 

@@ -49,7 +49,7 @@ const MAX_REASON: usize = 600;
 /// | process, node, key, error | its place in the table of that name |
 /// | f | three times its place in the table, and its outcome: 0 ok, 1 fail, 2 info |
 /// | asked | 0 nil, 1 the next text, else one more than how many texts back |
-/// | answered | 0 nil or nothing, 1 what was asked, 2 the next text, else two more than how many back |
+/// | answered | 0 nil, 1 what was asked, 2 the next text, else two more than how many texts back |
 const COLUMNS: [&str; 10] = [
     "index", "call", "took", "process", "node", "key", "error", "f", "asked", "answered",
 ];

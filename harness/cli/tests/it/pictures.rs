@@ -1,7 +1,7 @@
 //! Pictures of reports, where an environment variable asks for them:
 //!
-//! - `SCHISM_PICTURES=FOLDER` with `SCHISM_PAGES="PAGE PAGE"` draws these pages as a desk, the dark,
-//!   a telephone and paper show them, for looking at. A page is a file, perhaps with `#hash` behind
+//! - `SCHISM_PICTURES=FOLDER` with `SCHISM_PAGES="PAGE PAGE"` draws these pages to look at: as a
+//!   desk, the dark, a telephone and paper show them. A page is a file, perhaps with `#hash` behind
 //!   it, and perhaps with `@selector` of the part that is drawn.
 //! - `SCHISM_DOC_PICTURES=harness/docs` draws those of the documents again: of histories of the
 //!   corpus, and of a recorded run with an anomaly, whose folder is `SCHISM_DOC_RUN`.
