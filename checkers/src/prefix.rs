@@ -26,12 +26,13 @@ use crate::{Analysis, Anomaly, Exhausted, Meter, Verdict};
 /// Objects of which it is looked for: one picture helps, a hundred do not.
 const MOST_OBJECTS: usize = 3;
 
-/// Steps of the search, each of which writes down what the object holds. A fixed number, and not a
-/// time, so that the same history always has the same picture.
-const STEPS: u64 = 400_000;
+/// Steps of the search. A fixed number, and not a time, so that the same history always has the
+/// same picture.
+const STEPS: u64 = 200_000;
 
-/// A container is written down whole at every step.
-const LARGEST: usize = 4_000;
+/// At each step what the object holds is written down: of a container, one step counts as one for
+/// every so many operations.
+const WRITTEN_DOWN: usize = 50;
 
 /// As much of an order and of what is open as anybody reads: the end of the one, the beginning of
 /// the other.
@@ -42,7 +43,9 @@ const MOST_NEXT: usize = 24;
 pub fn add(choice: &Choice, history: &History, analysis: &mut Analysis, meter: &Meter) {
     let by_order = choice.guarantee == Guarantee::Linearizable && !choice.model.is_txn();
     let initial = choice.initial.clone().unwrap_or_default();
-    if analysis.verdict != Verdict::Invalid || !by_order {
+    // A picture is worth no more memory than there is.
+    let room = meter.look(history.bytes() + history.ops_bytes());
+    if analysis.verdict != Verdict::Invalid || !by_order || room.is_err() {
         return;
     }
     let Ok(start) = replay::object(choice.model, &initial) else {
@@ -290,14 +293,13 @@ fn of_object(
 ) -> Option<Prefix> {
     let object = &*sequential.start;
     let part = Part::of(object, keyed, anomaly.object.as_deref(), history);
-    let most = if sequential.registers {
-        usize::MAX
-    } else {
-        LARGEST
-    };
-    if part.ops.is_empty() || part.ops.len() > most {
+    if part.ops.is_empty() {
         return None;
     }
+    let weight = match sequential.registers {
+        true => 1,
+        false => 1 + part.ops.len() / WRITTEN_DOWN,
+    };
     let of = part.ops.iter().filter(|op| op.ret != NEVER).count();
     let ended = |explained: usize, why: Exhausted| Prefix {
         explained,
@@ -305,7 +307,7 @@ fn of_object(
         ended: Some(why.to_string()),
         ..Prefix::default()
     };
-    let mut meter = meter.with_steps(STEPS);
+    let mut meter = meter.with_steps(STEPS / weight as u64);
     match search_after(sequential, &part.ops, &part.awaits, &mut meter) {
         Ok(Found::Order(_)) => None,
         Err(gave_up) => Some(ended(gave_up.explained, gave_up.why)),

@@ -54,6 +54,25 @@ fn of_a_queue_it_shows_what_is_in_it() {
     assert_eq!(why, Some("dequeue answered 3, not 2"));
 }
 
+/// Twenty values at once, of which the last is taken, and nobody put it in: there are too many
+/// orders to try.
+#[test]
+fn what_takes_too_many_steps_says_how_far_it_came() {
+    let mut drawn = String::new();
+    for process in 0..20 {
+        drawn += &format!("P{process} |-enqueue {process}-{}|\n", "-".repeat(10));
+    }
+    drawn += &format!("P20 {}|-dequeue 99-|", " ".repeat(60));
+    let history = drawing::history(&drawn).unwrap();
+    let prefix = prefix(Objects::single(model::Model::Queue), &history).unwrap();
+    assert_eq!(prefix.of, 21);
+    assert!(
+        prefix.explained <= 20 && prefix.placed.is_empty(),
+        "{prefix:?}"
+    );
+    assert!(prefix.ended.is_some());
+}
+
 /// By trying all orders: whether one has all of `must`, and of the others what it likes.
 fn has_order(start: &dyn Object, ops: &[&Op], must: &[bool], left: &[bool]) -> bool {
     if (0..ops.len()).all(|i| !must[i] || !left[i]) {

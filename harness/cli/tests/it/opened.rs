@@ -321,6 +321,7 @@ fn hostile_words_stay_words_and_leaders_and_logs_are_told() {
     let mut browser = Browser::start();
     browser.open(&page, "#op-40", DESK);
     assert!(text(&mut browser, "ops-one").starts_with("#40 write"));
+    point(&mut browser);
     browser.eval("document.getElementById('view-all').click(); document.getElementById('more-anomalies').open = true");
     browser.settle();
     // Over every row of the timeline, at a moment when all of them have something to tell.
@@ -369,6 +370,52 @@ fn hostile_words_stay_words_and_leaders_and_logs_are_told() {
         0
     );
     assert_quiet(&browser, "evil");
+}
+
+/// Under the pointer an operation is told in words; the wheel zooms there, and what is dragged
+/// moves.
+fn point(browser: &mut Browser) {
+    browser.eval("document.getElementById('view').scrollIntoView()");
+    let [left, width, top, height] = ["left", "width", "top", "height"].map(|side| {
+        number(
+            browser,
+            &format!("document.getElementById('view').getBoundingClientRect().{side}"),
+        )
+    });
+    // What a link leads to is in the middle.
+    let x = left + 118.0 + (width - 124.0) / 2.0;
+    let rows = (0..(height as u32)).step_by(4);
+    let told = rows.map(|y| {
+        browser.mouse("mouseMoved", x, top + f64::from(y), json!({}));
+        text(browser, "tip")
+    });
+    let told: BTreeSet<String> = told.collect();
+    assert!(
+        told.iter().any(|words| words.starts_with("#40 write")),
+        "{told:?}"
+    );
+    let before = view(browser).expect("a part");
+    let y = top + height - 30.0;
+    browser.mouse("mouseWheel", x, y, json!({"deltaX": 0, "deltaY": -200}));
+    let after = view(browser).expect("a part");
+    let middle = |(from, until): (f64, f64)| (from + until) / 2.0;
+    assert!(
+        after.1 - after.0 < 0.9 * (before.1 - before.0),
+        "{before:?} {after:?}"
+    );
+    assert!(
+        (middle(after) - middle(before)).abs() < 0.1 * (before.1 - before.0),
+        "{before:?} {after:?}"
+    );
+    let left = json!({"button": "left", "buttons": 1, "clickCount": 1});
+    browser.mouse("mousePressed", x, y, left.clone());
+    browser.mouse("mouseMoved", x - 100.0, y, left.clone());
+    browser.mouse("mouseReleased", x - 100.0, y, left);
+    let dragged = view(browser).expect("a part");
+    assert!(
+        dragged.0 > after.0 && dragged.1 > after.1,
+        "{after:?} {dragged:?}"
+    );
 }
 
 /// The places that the tabulator reaches are all that can be used.
