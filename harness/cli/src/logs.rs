@@ -1,7 +1,7 @@
 //! What nodes tell of a run: the lines of their logs on the history's clock.
 //!
 //! A line's time is what its daemon's wall clock showed. Where that stands on the history's clock
-//! follows from what the machine's showed when the run began.
+//! follows from what the machine's showed when the run began. A fault may shift it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use chrono::{Local, NaiveDateTime, TimeZone};
 use history::mark::{self, Clock, Mark};
 use history::store::Run;
-use history::{History, Time, file};
+use history::{History, Time, fault, file};
 use report::{Level, Said, Told};
 
 use crate::led;
@@ -48,6 +48,9 @@ pub fn told(run: &Run, history: &History, moments: &[Time]) -> Told {
         let lines: Vec<_> = of_log.map(|(at, text)| (at, level(text), text)).collect();
         let chosen = choose(&lines, near);
         told.untold += lines.len() - chosen.len();
+        if shifted(history, node, (Time(0), Time::MAX)) && !told.shifted.iter().any(|n| n == node) {
+            told.shifted.push(node.into());
+        }
         told.log
             .extend(chosen.into_iter().map(|(at, level, text)| Said {
                 node: node.into(),
@@ -74,6 +77,20 @@ fn choose<'a>(
     let every = lines.len().div_ceil(MOST_OF_A_LOG - chosen.len());
     chosen.extend((0..lines.len()).step_by(every));
     chosen.into_iter().map(|at| lines[at]).collect()
+}
+
+/// Whether a fault of clocks was in force on this node in the window, or lasts beyond its healing.
+pub fn shifted(history: &History, node: &str, window: (Time, Time)) -> bool {
+    let on_clocks = |family: &str| {
+        let mut families = nemeses::FAMILIES.iter().filter(|f| f.name == family);
+        families.any(|family| family.on_clocks())
+    };
+    fault::spans(history).iter().any(|span| {
+        on_clocks(&span.family)
+            && span.targets.iter().any(|target| target == node)
+            && span.from <= window.1
+            && span.until >= window.0
+    })
 }
 
 /// How loud a line is: by the word for it near its beginning.

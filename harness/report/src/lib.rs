@@ -81,6 +81,8 @@ pub struct Told {
     pub log: Vec<Said>,
     /// Lines that are not among them.
     pub untold: usize,
+    /// Nodes whose clocks were shifted at some time: their lines stand where their clocks said.
+    pub shifted: Vec<Name>,
 }
 
 /// A node took itself for the leader.

@@ -84,6 +84,7 @@ fn pack(run: &Run, findings: &Findings) -> Vec<u8> {
         "led": led(run),
         "log": log(run),
         "untold": run.input.told.untold,
+        "shifted": run.input.told.shifted.iter().map(|n| plain(n, 40)).collect::<Vec<_>>(),
     });
     let mut out = GzEncoder::new(Vec::new(), Compression::new(6));
     let mut block = |bytes: &[u8]| {

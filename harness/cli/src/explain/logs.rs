@@ -2,7 +2,7 @@
 //! daemon's clock, its lines are told by the shifted one, and marked.
 
 use history::store::Run;
-use history::{History, Time, fault};
+use history::{History, Time};
 
 use super::{Line, What};
 use crate::{led, logs};
@@ -14,7 +14,7 @@ const MOST: usize = 24;
 pub fn lines(run: &Run, history: &History, window: (Time, Time)) -> (Vec<Line>, usize) {
     let mut found = Vec::new();
     logs::each_node(run, history, |node, of_log| {
-        let shifted = shifted(history, node, window);
+        let shifted = logs::shifted(history, node, window);
         let inside = of_log.filter(|(at, _)| (window.0..=window.1).contains(at));
         found.extend(inside.map(|(at, text)| Line {
             at_s: at.as_secs_f64(),
@@ -71,18 +71,4 @@ pub fn leaders(history: &History, window: (Time, Time)) -> Vec<Line> {
         }
     }
     lines
-}
-
-/// Whether a fault of clocks was in force on this node in the window, or lasts beyond its healing.
-fn shifted(history: &History, node: &str, window: (Time, Time)) -> bool {
-    let on_clocks = |family: &str| {
-        let mut families = nemeses::FAMILIES.iter().filter(|f| f.name == family);
-        families.any(|family| family.on_clocks())
-    };
-    fault::spans(history).iter().any(|span| {
-        on_clocks(&span.family)
-            && span.targets.iter().any(|target| target == node)
-            && span.from <= window.1
-            && span.until >= window.0
-    })
 }

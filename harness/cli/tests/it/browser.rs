@@ -37,10 +37,10 @@ const FLAGS: [&str; 14] = [
     "--no-first-run",
     "--no-pings",
     "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
-const LOADED: &str = "location.protocol === 'file:' && document.readyState === 'complete'";
+const LOADED: &str = "location.protocol !== 'about:' && document.readyState === 'complete'";
 
 pub struct Browser {
     child: Child,
@@ -204,8 +204,12 @@ impl Browser {
     }
 
     fn go(&mut self, file: &Path, hash: &str, screen: Screen) {
+        self.go_to(&format!("file://{}", file.display()), hash, screen);
+    }
+
+    fn go_to(&mut self, page: &str, hash: &str, screen: Screen) {
         self.size(screen);
-        self.page = format!("file://{}", file.display());
+        self.page = page.to_string();
         // Another part of the same page would not be loaded again.
         self.call("Page.navigate", json!({"url": "about:blank"}));
         let url = format!("{}{hash}", self.page);
@@ -215,7 +219,12 @@ impl Browser {
 
     /// Opens a file, with what stands behind its `#`, and waits until its operations are unpacked.
     pub fn open(&mut self, file: &Path, hash: &str, screen: Screen) {
-        self.go(file, hash, screen);
+        self.open_at(&format!("file://{}", file.display()), hash, screen);
+    }
+
+    /// The same of an address.
+    pub fn open_at(&mut self, page: &str, hash: &str, screen: Screen) {
+        self.go_to(page, hash, screen);
         self.wait(LOADED);
         self.wait(
             "!document.getElementById('packed') || document.documentElement.dataset.unpacked",

@@ -309,6 +309,7 @@ fn lanes(evil: &str) -> String {
             said(1_500, "n1", Level::Warning),
         ],
         untold: 7,
+        shifted: vec!["n1".into()],
     };
     render(evil, &history, &analyses, &told)
 }
@@ -343,7 +344,7 @@ fn hostile_words_stay_words_and_leaders_and_logs_are_told() {
     }
     for words in [
         "n2 takes itself for the leader, ballot </script>",
-        "0.500 n1  </script>",
+        "0.500 n1, by its shifted clock  </script>",
         "0.501 n2  </script>",
         "found by </script>",
     ] {

@@ -94,8 +94,8 @@ const showOne = (db, op) => {
   one.textContent = "";
   one.append(tellOperation(db, op), "\n", link);
 };
-const showLines = (lines) => {
-  $("ops-one").textContent = lines.slice(0, 200).map(tellLine).join("\n") + (lines.length > 200 ? `\nand ${many(lines.length - 200, "more line")}` : "");
+const showLines = (db, lines) => {
+  $("ops-one").textContent = lines.slice(0, 200).map((line) => tellLine(db, line)).join("\n") + (lines.length > 200 ? `\nand ${many(lines.length - 200, "more line")}` : "");
 };
 
 // Anomalies without a picture.
@@ -137,9 +137,9 @@ const start = async () => {
   packed.remove();
   db.named = namedBy(db);
   isTiny = db.length < 100000;
-  status.textContent = "";
+  status.textContent = db.untold === 0 ? "" : `${many(db.untold, "line")} of the logs are not here: the run's folder has them.`;
   $("ops").hidden = false;
-  const told = { viewed: () => {}, picked: (op) => showOne(db, op), logged: showLines };
+  const told = { viewed: () => {}, picked: (op) => showOne(db, op), logged: (lines) => showLines(db, lines) };
   const timeline = new Timeline($("view"), db, told);
   const go = (op) => {
     if (!timeline.shown.has(op)) changed(filter.clear());

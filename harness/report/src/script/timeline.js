@@ -196,6 +196,8 @@ class Timeline {
     if (anomaly !== null) { location.hash = `anomaly-${anomaly}`; return; }
     const lines = this.linesAt(x, y);
     if (lines) return this.told.logged(lines);
+    const fault = this.faultsAt(x, y).find((place) => $(`fault-${place.fault[0]}`));
+    if (fault) { location.hash = `fault-${fault.fault[0]}`; return; }
     if (!this.painter.near && y > this.painter.laid.top && x > this.painter.left) {
       hideTip();
       this.zoom(0.25, this.painter.time(x));
@@ -209,6 +211,11 @@ class Timeline {
     let best = null;
     this.db.anomalies.forEach((anomaly, i) => { if (far(anomaly) < 7 && (best === null || far(anomaly) < far(this.db.anomalies[best]))) best = i; });
     return best;
+  }
+
+  faultsAt(x, y) {
+    const { painter } = this, row = painter.rowAt(y);
+    return painter.laid.faults.filter(({ fault, row: of }) => of === row && fault[4] <= painter.time(x + 3) && fault[5] >= painter.time(x - 3));
   }
 
   // Lines of all nodes around a moment, if a log's lane is there.
@@ -228,11 +235,11 @@ class Timeline {
     if (op !== null) return tellOperation(db, op);
     const anomaly = this.anomalyAt(x, y);
     if (anomaly !== null) return `${titleOf(db, anomaly)}\n${db.anomalies[anomaly][2]}\nfound by ${db.anomalies[anomaly][3]}`;
-    const t = painter.time(x), row = painter.rowAt(y);
-    const faults = laid.faults.filter((place) => place.row === row && place.fault[4] <= painter.time(x + 3) && place.fault[5] >= painter.time(x - 3));
+    const t = painter.time(x);
+    const faults = this.faultsAt(x, y);
     if (faults.length > 0) return faults.slice(0, 4).map((place) => tellFault(place.fault)).join("\n");
     const lines = this.linesAt(x, y);
-    if (lines) return lines.slice(0, 12).map(tellLine).join("\n") + (lines.length > 12 ? `\nand ${many(lines.length - 12, "more line")}` : "");
+    if (lines) return lines.slice(0, 12).map((line) => tellLine(db, line)).join("\n") + (lines.length > 12 ? `\nand ${many(lines.length - 12, "more line")}` : "");
     const counted = [];
     if (!painter.near && y >= laid.top) {
       const lane = Math.min(laid.lanes.length - 1, Math.floor((y - laid.top) / (LANES_PX / laid.lanes.length)));
@@ -245,4 +252,3 @@ class Timeline {
 }
 
 const isOutside = (db, op, view) => db.call[op] < view.from || db.call[op] > view.until;
-const tellLine = ([node, at, , text]) => `${(at / 1e9).toFixed(3)} ${node}  ${text}`;

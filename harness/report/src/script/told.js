@@ -67,3 +67,7 @@ const tellMoment = (db, t) => {
   }
   return lines;
 };
+
+// A line of a log. While a fault shifts a clock, lines stand where the clock says.
+const tellLine = (db, [node, at, , text]) =>
+  `${(at / 1e9).toFixed(3)} ${node}${db.shifted.includes(node) ? ", by its shifted clock" : ""}  ${text}`;

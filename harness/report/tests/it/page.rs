@@ -13,6 +13,7 @@ static NOTHING_TOLD: Told = Told {
     led: Vec::new(),
     log: Vec::new(),
     untold: 0,
+    shifted: Vec::new(),
 };
 
 /// An input with nothing but a history and what was found.
