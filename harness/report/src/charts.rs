@@ -31,6 +31,9 @@ const MARK_PX: f64 = 10.0;
 /// Most faults drawn; the others are in the history, and the page says how many there are.
 pub const MAX_FAULTS: usize = 400;
 
+/// So few points are drawn larger.
+const FEW: usize = 200;
+
 /// Most nodes drawn.
 const MAX_NODES: usize = 40;
 
@@ -158,8 +161,11 @@ fn latency(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) 
         let of_f = ended()
             .filter(|(op, ..)| op.outcome == Outcome::Ok && run.stats.f_at(&op.f) == i)
             .map(|(_, end, ns)| (axis.at(end), log.at(ns)));
-        write!(out, "<path class=\"dots f{i}\" d=\"")?;
-        for (x, y) in thin(of_f) {
+        let points = thin(of_f);
+        // A few of them would hardly be seen.
+        let few = if points.len() < FEW { " few" } else { "" };
+        write!(out, "<path class=\"dots f{i}{few}\" d=\"")?;
+        for (x, y) in points {
             write!(out, "M{x:.0} {y:.0}h0")?;
         }
         writeln!(out, "\"/>")?;

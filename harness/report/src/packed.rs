@@ -28,6 +28,7 @@ use history::{Name, Op, Outcome, Time, Value};
 use serde_json::{Value as Json, json};
 
 use crate::palette;
+use crate::reading::transaction;
 use crate::stats;
 use crate::svg::in_force;
 use crate::text::plain;
@@ -215,7 +216,10 @@ impl Columns {
 
 /// One line.
 fn value(value: &Value) -> String {
-    plain(value, MAX_VALUE)
+    match transaction(value) {
+        Some(words) => plain(words, MAX_VALUE),
+        None => plain(value, MAX_VALUE),
+    }
 }
 
 /// The lowest byte of each number, then the second, as far as the largest needs it.

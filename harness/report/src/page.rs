@@ -430,7 +430,12 @@ impl fmt::Display for Reason<'_> {
 
 /// The first `op 12` of a text: what stands before it, the index, and what follows.
 fn mention(text: &str) -> Option<(&str, u64, &str)> {
-    text.match_indices("op ").find_map(|(at, _)| {
+    // A sentence may begin with one.
+    text.match_indices("p ").find_map(|(end, _)| {
+        let at = end.checked_sub(1)?;
+        if !["o", "O"].contains(&text.get(at..end)?) {
+            return None;
+        }
         let digits = &text[at + 3..];
         let end = digits
             .find(|c: char| !c.is_ascii_digit())
@@ -549,7 +554,16 @@ mod tests {
             Some(("write 5 (", 12, ") and"))
         );
         assert_eq!(mention("op 7"), Some(("", 7, "")));
-        for none in ["stop 5", "op x", "op ", "", "op 99999999999999999999999"] {
+        assert_eq!(mention("Op 7 and op 8"), Some(("", 7, " and op 8")));
+        for none in [
+            "p 5",
+            "up 5",
+            "stop 5",
+            "op x",
+            "op ",
+            "",
+            "op 99999999999999999999999",
+        ] {
             assert_eq!(mention(none), None, "{none}");
         }
     }

@@ -90,7 +90,7 @@ fn render(name: &str, history: &History, analyses: &[Analysis], told: &Told) -> 
 }
 
 /// The first history of the corpus for each kind of anomaly.
-fn of_every_kind() -> Vec<String> {
+pub fn of_every_kind() -> Vec<String> {
     let mut kinds = BTreeSet::new();
     let rows = expected()
         .into_iter()

@@ -2,7 +2,8 @@
 //!
 //! - `SCHISM_PICTURES=FOLDER` with `SCHISM_PAGES="PAGE PAGE"` draws these pages to look at: as a
 //!   desk, the dark, a telephone and paper show them. A page is a file, perhaps with `#hash` behind
-//!   it, and perhaps with `@selector` of the part that is drawn.
+//!   it, and perhaps with `@selector` of the part that is drawn. Without pages it is one of each
+//!   kind of anomaly.
 //! - `SCHISM_DOC_PICTURES=harness/docs` draws those of the documents again: of histories of the
 //!   corpus, and of a recorded run with an anomaly, whose folder is `SCHISM_DOC_RUN`.
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::browser::{Browser, DESK, Screen};
-use crate::opened::{PHONE, page};
+use crate::opened::{PHONE, of_every_kind, page};
 use crate::support::Place;
 
 fn folder(variable: &str) -> Option<PathBuf> {
@@ -36,11 +37,11 @@ fn cost(browser: &mut Browser) -> String {
     let opened = spent(browser);
     const ZOOMS: usize = 10;
     for _ in 0..ZOOMS {
-        browser.eval("document.getElementById('view-in').click()");
+        browser.eval("document.getElementById('view-in')?.click()");
         browser.settle();
     }
     let zoomed = spent(browser) - opened;
-    browser.eval("document.getElementById('view-all').click()");
+    browser.eval("document.getElementById('view-all')?.click()");
     browser.settle();
     format!(
         "opened in {opened:.2} s, zoomed in {:.0} ms each",
@@ -53,9 +54,14 @@ fn of_pages_for_people() {
     let Some(to) = folder("SCHISM_PICTURES") else {
         return;
     };
-    let pages = std::env::var("SCHISM_PAGES").unwrap_or_default();
-    for (i, page) in pages.split_whitespace().enumerate() {
-        let (page, part) = page.split_once('@').unwrap_or((page, ""));
+    let place = Place::new();
+    let of_kind = |name: &String| format!("{}@body", page(&place, name).display());
+    let pages = match std::env::var("SCHISM_PAGES") {
+        Ok(pages) => pages.split_whitespace().map(str::to_string).collect(),
+        Err(_) => of_every_kind().iter().map(of_kind).collect::<Vec<_>>(),
+    };
+    for (i, page) in pages.iter().enumerate() {
+        let (page, part) = page.split_once('@').unwrap_or((page.as_str(), ""));
         let (file, hash) = page.split_at(page.find('#').unwrap_or(page.len()));
         for (name, screen) in [
             ("light", DESK),

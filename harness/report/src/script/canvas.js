@@ -1,7 +1,9 @@
 // Draws a view of the operations, and says what lies where.
 
 // The narrow strip of the whole run, the axis, and what stands between it and the operations.
-const STRIP_PX = 26, AXIS_PX = 24, ROW_PX = 15, MARK_PX = 14, LANES_PX = 340, FOOT_PX = 8;
+const STRIP_PX = 26, AXIS_PX = 24, ROW_PX = 15, MARK_PX = 14, FOOT_PX = 8;
+// Room for the lanes, as far as there is something to show in it; and of an operation.
+const MOST_LANES_PX = 340, BAR_PX = 22;
 const MOST_DEEP = 6;
 // More bars than this are no bars to the eye.
 const MOST_BARS = 3000;
@@ -49,7 +51,9 @@ const layout = (db) => {
   lanes.forEach((lane, i) => { laneOf[lane.node + 1] = i; });
   const rowsTop = STRIP_PX + AXIS_PX, marksTop = rowsTop + rows.length * ROW_PX;
   const top = marksTop + (db.anomalies.length > 0 ? MARK_PX : 0) + 6;
-  return { rows, faults, led, log, lanes, laneOf, rowsTop, marksTop, top, bottom: top + LANES_PX, height: top + LANES_PX + FOOT_PX };
+  const lanesPx = Math.min(MOST_LANES_PX, Math.max(110, lanes.length * 40, db.processes.length * BAR_PX));
+  const bottom = top + lanesPx;
+  return { rows, faults, led, log, lanes, laneOf, rowsTop, marksTop, top, lanesPx, bottom, height: bottom + FOOT_PX };
 };
 
 // n2 before n10.
@@ -284,7 +288,7 @@ class Painter {
 
   drawLanes() {
     const { ctx, colour, laid, db } = this;
-    const lanes = laid.lanes.length, high = LANES_PX / lanes;
+    const lanes = laid.lanes.length, high = laid.lanesPx / lanes;
     const counts = densities(db, laid, this.list, this.count, this.view.from, this.view.until, this.plot, lanes);
     const most = mostOf(counts, lanes, this.plot);
     for (let lane = 0; lane < lanes; lane++) {
@@ -300,7 +304,7 @@ class Painter {
   drawBars() {
     const { ctx, laid, db } = this;
     this.rows = processRows(db, laid, this.list, this.count);
-    this.rowPx = Math.min(22, LANES_PX / Math.max(1, this.rows.size));
+    this.rowPx = Math.min(BAR_PX, laid.lanesPx / Math.max(1, this.rows.size));
     let picked = null;
     ctx.textAlign = "left";
     for (let i = 0; i < this.count; i++) {
@@ -355,7 +359,7 @@ class Painter {
     laid.rows.forEach((row, i) => label(row.label, laid.rowsTop + i * ROW_PX + 7, row.colour, false));
     if (db.anomalies.length > 0) label("anomalies", laid.marksTop + 7, "invalid", false);
     if (!this.near) {
-      const high = LANES_PX / laid.lanes.length;
+      const high = laid.lanesPx / laid.lanes.length;
       laid.lanes.forEach((lane, i) => { if (high > 8) label(lane.label, laid.top + (i + 0.5) * high, "ink", true); });
       return;
     }

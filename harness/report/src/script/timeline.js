@@ -242,7 +242,7 @@ class Timeline {
     if (lines) return lines.slice(0, 12).map((line) => tellLine(db, line)).join("\n") + (lines.length > 12 ? `\nand ${many(lines.length - 12, "more line")}` : "");
     const counted = [];
     if (!painter.near && y >= laid.top) {
-      const lane = Math.min(laid.lanes.length - 1, Math.floor((y - laid.top) / (LANES_PX / laid.lanes.length)));
+      const lane = Math.min(laid.lanes.length - 1, Math.floor((y - laid.top) / (laid.lanesPx / laid.lanes.length)));
       const column = Math.min(painter.plot - 1, Math.max(0, Math.floor(x - painter.left)));
       const of = (outcome) => painter.counts[(lane * 3 + outcome) * (painter.plot + 1) + column];
       counted.push(`${laid.lanes[lane].label}: ${OUTCOMES.map((word, i) => `${of(i).toLocaleString("en")} ${word}`).join(", ")}`);

@@ -13,7 +13,7 @@ const span = (ns) => {
 };
 // A file without times is a few microseconds long.
 let isTiny = false;
-const moment = (ns) => isTiny ? `${ns.toFixed(0)} ns` : `${(ns / 1e9).toFixed(6)} s`;
+const moment = (ns) => isTiny ? `${Number((ns / 1e3).toFixed(3))} µs` : `${(ns / 1e9).toFixed(6)} s`;
 const many = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
 
 const asked = (db, op) => db.asked[op] < 0 ? "" : db.values[db.asked[op]];
@@ -27,6 +27,8 @@ const answered = (db, op) => {
 
 // `write 5`, `read → 5`, `write 6 ✗`, `write 7 ?`
 const brief = (db, op) => {
+  // What a transaction did is more than what it asked.
+  if (db.fs[db.f[op]] === "txn" && db.outcome[op] === 0) return answered(db, op) || asked(db, op);
   const words = [db.fs[db.f[op]], asked(db, op)];
   if (db.outcome[op] === 1) words.push("✗");
   else if (db.outcome[op] === 2) words.push("?");
