@@ -31,6 +31,8 @@ const ERRORS: [&str; 7] = [
     "error", "err", "fatal", "panic", "panicked", "critical", "crit",
 ];
 const WARNINGS: [&str; 2] = ["warn", "warning"];
+/// Words for what is neither, whatever follows.
+const PLAIN: [&str; 4] = ["info", "debug", "trace", "notice"];
 
 /// What the nodes tell of a whole run, for its page: who led, and of each log at most
 /// [`MOST_OF_A_LOG`] lines: what is loud and what is near one of these moments first, and of the
@@ -101,6 +103,7 @@ fn level(text: &str) -> Level {
     let loud = words.find_map(|word| match word {
         word if is(word, &ERRORS) => Some(Level::Error),
         word if is(word, &WARNINGS) => Some(Level::Warning),
+        word if is(word, &PLAIN) => Some(Level::Plain),
         _ => None,
     });
     loud.unwrap_or(Level::Plain)
@@ -302,9 +305,10 @@ mod tests {
             ("ERROR disk full", Level::Error),
             (r#"{"level":"warn","msg":"slow fdatasync"}"#, Level::Warning),
             ("thread 'main' panicked at src/main.rs:7", Level::Error),
+            ("INFO error of the clock: 2 ms", Level::Plain),
             // A word of what is told, far behind.
             (
-                "INFO a peer that was told of what happened a moment ago says that there has been no error",
+                "a peer that was told of what happened a moment ago says that there has been no error",
                 Level::Plain,
             ),
             ("INFO interrupted, terror", Level::Plain),

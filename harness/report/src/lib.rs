@@ -7,7 +7,7 @@
 //! with their receipts, the checkers, what was asked, and a table of operations.
 //!
 //! Nothing is left out: every operation, fault and anomaly is in the page, packed to some ten bytes
-//! an operation ([`packed`]), and the script shows them on a timeline from the whole run down to a
+//! an operation (`packed`), and the script shows them on a timeline from the whole run down to a
 //! single one. All other pictures are drawn here, of a size that depends on the picture and not on
 //! the run, so the page can be printed and read without its script.
 //!

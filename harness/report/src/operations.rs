@@ -1,5 +1,5 @@
 //! The section of all operations: the frame of the timeline and of the table, which the script
-//! fills from what is [`packed`](crate::packed).
+//! fills from what is `packed`.
 
 use std::fmt::{self, Write};
 
