@@ -419,6 +419,46 @@ fn point(browser: &mut Browser) {
     );
 }
 
+/// Filters hold together, and all operations are back without them.
+#[test]
+fn operations_are_filtered_by_node_process_outcome_key_and_text() {
+    let place = Place::new();
+    let words = place.file("words.html", lanes("word"));
+    let keys = page(&place, "stale-read");
+    let mut browser = Browser::start();
+    let count = |browser: &mut Browser, filters: &[(&str, &str)]| {
+        let set = |(id, value): &(&str, &str)| {
+            format!("set(document.getElementById('ops-{id}'), '{value}');")
+        };
+        browser.eval(&format!(
+            "(() => {{ const set = (e, value) => {{ e.value = e.tagName === 'SELECT' ? \
+             [...e.options].find((o) => o.text === value).value : value; e.dispatchEvent(new Event('input')); }}; \
+             document.getElementById('ops-clear').click(); {} return new Promise((go) => setTimeout(go, 20)); }})()",
+            filters.iter().map(set).collect::<String>()
+        ));
+        text(browser, "ops-where")
+    };
+    browser.open(&words, "", DESK);
+    // Of each five writes one is of n2, which is process 2's. Eleven begin with word7: 7, and 70
+    // to 79.
+    for (filters, rest) in [
+        (&[][..], "1 to 60 of 200"),
+        (&[("node", "n2")], "1 to 40 of 40"),
+        (&[("node", "n2"), ("process", "2")], "1 to 40 of 40"),
+        (&[("node", "n2"), ("process", "3")], "no operation matches"),
+        (&[("text", "\"word7")], "1 to 11 of 11"),
+        (&[("text", "\"WORD7"), ("node", "n2")], "1 to 2 of 2"),
+        (&[("outcome", "fail")], "no operation matches"),
+        (&[("outcome", "ok"), ("f", "write")], "1 to 60 of 200"),
+    ] {
+        assert_eq!(count(&mut browser, filters), rest, "{filters:?}");
+    }
+    browser.open(&keys, "", DESK);
+    assert_eq!(count(&mut browser, &[("key", "5")]), "1 to 3 of 3");
+    assert_eq!(count(&mut browser, &[("key", "6")]), "no operation matches");
+    assert_quiet(&browser, "filters");
+}
+
 /// The places that the tabulator reaches are all that can be used.
 #[test]
 fn the_keyboard_reaches_everything() {
