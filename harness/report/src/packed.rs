@@ -35,10 +35,16 @@ use crate::text::plain;
 use crate::timeline;
 use crate::{Findings, Run};
 
-/// Longest text of a value, of an error and of an anomaly's sentence, in characters.
+/// Longest text of a value, of an error and of an anomaly's sentence, in characters; and of a value
+/// where there are so many operations that nobody reads them one by one.
 const MAX_VALUE: usize = 120;
+const MAX_VALUE_OF_MANY: usize = 48;
+const MANY: usize = 300_000;
 const MAX_ERROR: usize = 300;
 const MAX_REASON: usize = 600;
+
+/// So many errors are told in full; of others, which are no two alike, the code.
+const MOST_ERRORS: usize = 10_000;
 
 /// What the columns hold, in their order.
 ///
@@ -65,8 +71,15 @@ pub fn element(run: &Run, findings: &Findings) -> String {
 }
 
 fn pack(run: &Run, findings: &Findings) -> Vec<u8> {
-    let mut columns = Columns::default();
     let ops: Vec<&Op> = run.listed.iter().map(|at| &run.ops()[*at]).collect();
+    let mut columns = Columns {
+        longest: if ops.len() > MANY {
+            MAX_VALUE_OF_MANY
+        } else {
+            MAX_VALUE
+        },
+        ..Columns::default()
+    };
     let keyed = is_keyed(&ops);
     for op in &ops {
         columns.push(run, op, keyed);
@@ -160,6 +173,8 @@ struct Columns {
     keys: Table,
     errors: Table,
     values: Values,
+    /// Characters of a value.
+    longest: usize,
     /// Of the operation before.
     index: u64,
     call: u64,
@@ -182,7 +197,10 @@ impl Columns {
             Outcome::Info => 2,
         };
         let name = |name: &Name| plain(name, 40);
-        let key = key.map(|key| key.as_text().map_or_else(|| value(key), |t| plain(t, 60)));
+        let key = key.map(|key| {
+            key.as_text()
+                .map_or_else(|| value(key, 60), |t| plain(t, 60))
+        });
         let ended = stats::ended(run.input.history, op);
         let row = [
             op.index - self.index,
@@ -193,18 +211,16 @@ impl Columns {
                 .as_ref()
                 .map_or(0, |n| 1 + self.nodes.place(name(n))),
             key.map_or(0, |key| 1 + self.keys.place(key)),
-            op.error
-                .as_ref()
-                .map_or(0, |e| 1 + self.errors.place(plain(e, MAX_ERROR))),
+            op.error.as_ref().map_or(0, |e| 1 + self.error(e)),
             3 * self.fs.place(name(&op.f)) + outcome,
             match asked.is_nil() {
                 true => 0,
-                false => 1 + self.values.back(value(asked)),
+                false => 1 + self.values.back(value(asked, self.longest)),
             },
             match (op.outcome, answered) {
                 (Outcome::Fail | Outcome::Info, _) | (_, Value::Nil) => 0,
                 (_, answered) if answered == asked => 1,
-                (_, answered) => 2 + self.values.back(value(answered)),
+                (_, answered) => 2 + self.values.back(value(answered, self.longest)),
             },
         ];
         (self.index, self.call) = (op.index, op.call.0);
@@ -212,13 +228,20 @@ impl Columns {
             column.push(number);
         }
     }
+
+    fn error(&mut self, error: &str) -> u64 {
+        match self.errors.texts.len() < MOST_ERRORS {
+            true => self.errors.place(plain(error, MAX_ERROR)),
+            false => self.errors.place(plain(stats::code(error), MAX_ERROR)),
+        }
+    }
 }
 
 /// One line.
-fn value(value: &Value) -> String {
+fn value(value: &Value, longest: usize) -> String {
     match transaction(value) {
-        Some(words) => plain(words, MAX_VALUE),
-        None => plain(value, MAX_VALUE),
+        Some(words) => plain(words, longest),
+        None => plain(value, longest),
     }
 }
 

@@ -450,6 +450,38 @@ fn operations_are_packed_as_the_script_reads_them() {
     assert_eq!(head["processes"], json!(["7", "8"]));
 }
 
+/// Errors with a number in each are no two alike.
+#[test]
+fn of_very_many_errors_the_code_is_told() {
+    let mut events = Vec::new();
+    for i in 0..24_000u64 {
+        events.push(Event {
+            index: i,
+            time: Time(i),
+            process: Process::Client(0),
+            kind: if i.is_multiple_of(2) {
+                Kind::Invoke
+            } else {
+                Kind::Fail
+            },
+            f: "read".into(),
+            value: Value::Nil,
+            error: (!i.is_multiple_of(2)).then(|| format!("refused: request {i}")),
+            node: None,
+            version: None,
+            due: None,
+        });
+    }
+    let history = History::new(events).unwrap();
+    let page = render(&bare(&history, &[], Verdict::Valid));
+    let packed = unpack(&page);
+    let errors = packed.head["errors"].as_array().unwrap();
+    assert_eq!(errors[9_999], "refused: request 19999");
+    assert_eq!(errors[10_000..], [json!("refused")]);
+    // Places are one more than they are.
+    assert_eq!(packed.column("error")[11_999], 10_001);
+}
+
 #[test]
 fn many_faults_and_many_anomalies_are_all_packed_and_the_first_are_drawn() {
     let mut events = Vec::new();
