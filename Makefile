@@ -11,7 +11,7 @@ SECONDS ?= 60
 # nextest gives every test a process and a time limit; without it plain `cargo test` does.
 TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test build agent lint deny advisories bench fuzz box test-vagrant aarch64 test-aarch64 setup-demo setup-test clean
+.PHONY: demo test build agent lint deny advisories bench fuzz box test-vagrant test-systems aarch64 test-aarch64 setup-demo setup-test clean
 
 # The main job on the lab: the healthy cluster passes, the same seed with a planted flaw does not.
 demo: setup-demo build
@@ -38,6 +38,11 @@ box:
 test-vagrant: build
 	@.ci/setup vagrant
 	vagrant/test
+
+# Real systems that take long to install, with what they are known to do wrong.
+test-systems: setup-test agent
+	@.ci/setup systems
+	$(CARGO) test -p cli --test it -- --ignored --test-threads 1 real_systems
 
 # The agent and the nodes of our own for AArch64, beside the others.
 aarch64:

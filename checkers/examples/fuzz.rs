@@ -8,7 +8,8 @@
 //! It ends with 1 at the first history on which two differ, after printing it and its seed;
 //! certificates are replayed. Subjects are `register`, `versions`, `kv`, `append`, `rw-register`,
 //! `set-whole`, `bank`, `cores`, `files`, `proofs`, `lease`, `total-queue`, `staleness`,
-//! `guarantees`, and the models of objects: `queue`, `stack` and so on. Odd seeds of `register`
+//! `guarantees`, the scripts `bounded-counter`, `expiring-register` and `two-phase-commit`, and the
+//! models of objects: `queue`, `stack` and so on. Odd seeds of `register`
 //! have unique values. `--most` is for `register` and objects; with `--lost-takes` values are
 //! unique, and many dequeues and the like of unknown outcome.
 //!
@@ -53,7 +54,10 @@ use small_objects::{MODELS, Shape, history, initial};
 use subjects::{Counts, Options};
 
 /// All subjects but the [`MODELS`] of objects, which have their own names.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 17] = [
+    "bounded-counter",
+    "expiring-register",
+    "two-phase-commit",
     "register",
     "versions",
     "kv",

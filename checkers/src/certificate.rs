@@ -69,7 +69,7 @@ impl Certificate {
 
 /// An order of one object's operations that explains every answer. Operations whose outcome
 /// nobody knows may be left out: then they did not happen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// Which object; none if the history has only one.
@@ -137,14 +137,14 @@ pub fn verify(history: &History, certificate: &Certificate) -> Result<(), String
 
 /// The last that was invoked of those placed: of all, and of each process.
 #[derive(Default)]
-struct Latest<'h> {
+pub(crate) struct Latest<'h> {
     of_all: Option<&'h Op>,
     of_process: FxHashMap<Process, &'h Op>,
 }
 
 impl<'h> Latest<'h> {
     /// Whether it began only after `op` had ended, as far as the scope looks at time.
-    fn begins_after(&self, scope: Scope, op: &Op) -> bool {
+    pub(crate) fn begins_after(&self, scope: Scope, op: &Op) -> bool {
         let own = self.of_process.get(&op.process).copied();
         let (all, own) = match scope {
             Scope::Realtime => (self.of_all, own),
@@ -157,7 +157,7 @@ impl<'h> Latest<'h> {
             .any(|late| op.precedes(late))
     }
 
-    fn place(&mut self, op: &'h Op) {
+    pub(crate) fn place(&mut self, op: &'h Op) {
         let later = |late: &&Op| (late.call, late.index) > (op.call, op.index);
         self.of_all = self.of_all.filter(later).or(Some(op));
         let own = self.of_process.entry(op.process).or_insert(op);

@@ -1,8 +1,8 @@
 //! All gauges of the checkers that judge runs, in the order in which they are to be read.
 
 use crate::figure::{Gauge, Part, joined};
-use crate::{agreement, availability, bank, chain, crashes, linearizable, models, recovery};
-use crate::{set, staleness, transactions, vacuity};
+use crate::{agreement, availability, bank, chain, crashes, linearizable, models, objects};
+use crate::{recovery, set, staleness, transactions, vacuity};
 
 /// By the checker's name.
 const GAUGES: &[(&str, &[&[Gauge]])] = &[
@@ -23,6 +23,19 @@ const GAUGES: &[(&str, &[&[Gauge]])] = &[
         "append",
         &[transactions::GAUGES, transactions::OF_LISTS, models::GAUGES],
     ),
+    (
+        "rw-register",
+        &[
+            transactions::GAUGES,
+            transactions::OF_REGISTERS,
+            models::GAUGES,
+        ],
+    ),
+    ("queue", &[objects::GAUGES]),
+    ("lock", &[objects::GAUGES]),
+    ("lease", &[objects::GAUGES]),
+    ("counter", &[objects::GAUGES]),
+    ("unique-ids", &[objects::GAUGES]),
     ("bank", &[bank::GAUGES]),
     ("recovery", &[recovery::GAUGES]),
     ("crashes", &[crashes::GAUGES]),

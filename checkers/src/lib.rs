@@ -11,6 +11,7 @@
 //! | [`Texts`](linearizable::Texts) | `get` `put` `append` | the same, of texts that grow |
 //! | [`GrowOnlySet`](set::GrowOnlySet) | `add` `read` | the same, of a set that is read whole |
 //! | [`Objects`](objects::Objects) | of queues, stacks, sets by element, locks, leases, counters, ids | the same of each; see there |
+//! | [`Scripted`](scripted::Scripted) | any | the same of an object that a [`Script`](script::Script) describes |
 //! | [`ListAppend`](transactions::ListAppend) | `txn` | how isolated are transactions on lists? |
 //! | [`RwRegister`](transactions::RwRegister) | `txn` | the same, of registers |
 //! | [`Bank`](bank::Bank) | `transfer` `read` | is money neither made nor lost, and every balance explained? |
@@ -72,6 +73,8 @@ mod ranks;
 pub mod recovery;
 mod refutation;
 pub mod role;
+pub mod script;
+pub mod scripted;
 pub mod set;
 #[cfg(test)]
 #[path = "../tests/it/splitmix.rs"]

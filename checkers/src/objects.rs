@@ -51,6 +51,15 @@ const OBJECTS: Gauge = Gauge::count("objects");
 const FOUND_WRONG: Gauge = Gauge::count("objects found wrong");
 const UNDECIDED: Gauge = Gauge::count("objects undecided");
 
+pub(crate) const GAUGES: &[Gauge] = &[
+    OBJECTS,
+    FOUND_WRONG,
+    UNDECIDED,
+    JUDGED,
+    UNKNOWN_OUTCOME,
+    WRONG_KEYS,
+];
+
 /// Judges one of the models of the table above.
 #[derive(Clone, Debug)]
 pub struct Objects {

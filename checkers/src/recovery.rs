@@ -14,7 +14,7 @@ use history::{History, Name, Op, Time};
 use serde_json::json;
 
 use crate::figure::{Gauge, Part};
-use crate::role::{Roles, answered};
+use crate::role::{Roles, answered, client_worked};
 use crate::{Analysis, Anomaly, Budget, Checker};
 
 const SERVED_AGAIN: Gauge = Gauge::new(
@@ -168,7 +168,10 @@ impl Recovery {
         if run.marks.iter().any(stopped) {
             return None;
         }
-        let at_node = || run.last.iter().filter(|op| op.node.as_ref() == Some(node));
+        let at_node = || {
+            let of_node = run.last.iter().filter(|op| op.node.as_ref() == Some(node));
+            of_node.filter(|op| client_worked(op))
+        };
         let none_of = |what: &str, ops: Vec<&&Op>| {
             let last = ops.last()?;
             let unanswered = !ops.iter().any(|op| answered(op));

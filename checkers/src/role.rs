@@ -31,15 +31,24 @@ impl Role {
 /// Codes of failures that are answers: the system looked, and the condition did not hold.
 pub const ANSWERS: [&str; 2] = ["conflict", "not-found"];
 
+/// Codes of failures of the client's own program: no evidence against a node.
+const OF_CLIENTS: [&str; 2] = ["no-client", "client-failed"];
+
+fn code(op: &Op) -> Option<&str> {
+    let error = op.error.as_deref();
+    error.and_then(|error| error.split(':').next())
+}
+
+/// Whether the client did its part, so that what came of it is the system's doing.
+pub fn client_worked(op: &Op) -> bool {
+    code(op).is_none_or(|code| !OF_CLIENTS.contains(&code))
+}
+
 /// Whether the system answered: it did what was asked, or looked and said no.
 pub fn answered(op: &Op) -> bool {
-    let code = op
-        .error
-        .as_deref()
-        .and_then(|error| error.split(':').next());
     match op.outcome {
         Outcome::Ok => true,
-        Outcome::Fail => code.is_some_and(|code| ANSWERS.contains(&code)),
+        Outcome::Fail => code(op).is_some_and(|code| ANSWERS.contains(&code)),
         Outcome::Info => false,
     }
 }

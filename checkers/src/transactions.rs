@@ -47,6 +47,7 @@ const TRANSACTIONS: Gauge = Gauge::count("transactions");
 const ANOMALIES: Gauge = Gauge::new("anomalies", "", &[Part::of("*")]);
 
 pub(crate) const GAUGES: &[Gauge] = &[TRANSACTIONS, ANOMALIES];
+pub(crate) const OF_REGISTERS: &[Gauge] = &[objects::REGISTERS, objects::WRITTEN_BLINDLY];
 pub(crate) const OF_LISTS: &[Gauge] = &[objects::LISTS, objects::APPENDS, objects::NEVER_READ];
 
 /// Judges operations `txn` that append to lists and read them: `["append" k v]` and `["r" k list]`.

@@ -63,6 +63,8 @@ registry! {
     TIMEOUT, "timeout", false, "no answer within the operation's time-out; it may still take effect";
     DISCONNECTED, "disconnected", false, "the connection broke after the request was sent";
     REFUSED, "refused", true, "no connection could be made, so nothing was sent";
+    NO_CLIENT, "no-client", true, "the client's own program does not run, so nothing was sent";
+    CLIENT_FAILED, "client-failed", false, "the client's own program ended, or answered what is no answer";
     UNAVAILABLE, "unavailable", true, "the system said that it did not try: it has no leader or no quorum";
     OVERLOADED, "overloaded", true, "the system said that it did not try: it has too much to do";
     CONFLICT, "conflict", true, "the condition of a compare-and-set or transaction did not hold";

@@ -157,6 +157,12 @@ async fn start(
             errors,
         });
     }
+    if let Err(why) = system.clients_work(&nodes[0]).await {
+        return Err(RunError::Nodes {
+            what: "the system serves, but its client does not work",
+            errors: vec![why],
+        });
+    }
     for node in nodes {
         match system.version(node).await {
             Ok(version) if notes.versions.contains(&version) => {}

@@ -39,6 +39,15 @@ pub trait System: Send + Sync {
     /// all nodes do or time is out.
     async fn ready(&self, node: &Node) -> bool;
 
+    /// Whether its clients can work, where that is not this program's own business. Asked once, of
+    /// a node that is ready.
+    ///
+    /// # Errors
+    /// What is wrong with them, and what to do.
+    async fn clients_work(&self, _node: &Node) -> Result<(), String> {
+        Ok(())
+    }
+
     /// How long the whole system may take from start to ready.
     fn patience(&self) -> Duration {
         Duration::from_secs(30)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use checkers::Checker;
-use checkers::role::{Role, Roles};
+use checkers::role::Roles;
 use checkers::transactions::ListAppend;
 use harness::client::{Connect, Invocation, OpError};
 use harness::closing::Closing;
@@ -20,6 +20,7 @@ use rand::RngExt;
 use crate::interface::{Call, Consistency, Interface, Kv, Offers};
 use crate::params::{Kind, Param, Params};
 use crate::register::KEYS;
+use crate::txn;
 use crate::workload::{self, KvOperations, Lacking, Load, Workload, not_ours};
 
 pub(crate) struct Append;
@@ -95,7 +96,7 @@ impl Workload for Append {
     }
 
     fn roles(&self) -> Roles {
-        role
+        txn::role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {
@@ -129,19 +130,6 @@ fn append(used: &mut BTreeMap<i64, u64>, key: i64) -> (Value, u64) {
     *appends += 1;
     let element = Value::Int(*appends as i64);
     (micro("append", key.into(), element), *appends)
-}
-
-/// What a transaction reads and appends to, by its micro-operations.
-fn role(f: &str, asked: &Value) -> Role {
-    let mut role = Role::default();
-    for micro in asked.as_list().filter(|_| f == "txn").unwrap_or_default() {
-        match micro.as_list() {
-            Some([f, key, _]) if f.as_text() == Some("r") => role.reads.push(key.clone()),
-            Some([_, key, _]) => role.writes.push(key.clone()),
-            _ => {}
-        }
-    }
-    role
 }
 
 struct Lists {
@@ -227,6 +215,7 @@ impl KvOperations for Operations {
 mod tests {
     use std::collections::{BTreeSet, HashSet};
 
+    use checkers::role::Role;
     use harness::generator::{Combine, sim};
     use history::{Event, Kind};
 
@@ -283,11 +272,11 @@ mod tests {
             let last = (closing.write)().unwrap();
             let (f, key, value) = only(&last.value).unwrap();
             assert_eq!(f, "append");
-            assert_eq!(role(&last.f, &last.value), Role::writes(key.clone()));
+            assert_eq!(txn::role(&last.f, &last.value), Role::writes(key.clone()));
             assert!(elements.insert((key.as_int().unwrap(), value.clone())));
         }
         let reads = (closing.reads)();
-        let read = reads.iter().map(|read| role(&read.f, &read.value));
+        let read = reads.iter().map(|read| txn::role(&read.f, &read.value));
         assert!(read.eq(used.iter().map(|key| Role::reads(*key))));
     }
 }

@@ -16,12 +16,18 @@ use thiserror::Error;
 use crate::append::Append;
 use crate::bank::Bank;
 use crate::cas_register::CasRegister;
+use crate::counter::Counter;
 use crate::interface::Interface;
 use crate::kv::Store;
+use crate::lease::Lease;
 use crate::ledger::Entries;
+use crate::lock::Lock;
 use crate::params::{Params, hint};
+use crate::queue::Queue;
 use crate::register::Register;
 use crate::set::Set;
+use crate::txn;
+use crate::unique_ids::UniqueIds;
 use crate::workload::Workload;
 
 /// There is no such workload.
@@ -41,6 +47,13 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &Append,
     &Entries,
     &Bank,
+    &Queue,
+    &Lock,
+    &Lease,
+    &Counter,
+    &UniqueIds,
+    &txn::LISTS,
+    &txn::REGISTERS,
 ];
 
 /// The workload of this name.
@@ -108,11 +121,16 @@ pub fn judges(
         judges = all.map(|inner| Box::new(bound(inner)) as _).collect();
     }
     if offered.contains(&Interface::Log) {
-        let agreement = Agreement::new().with_nodes(nodes.len());
-        judges.push(Box::new(match separate_clocks {
-            true => agreement.with_separate_clocks(),
-            false => agreement,
-        }));
+        let mut agreement = Agreement::new().with_nodes(nodes.len());
+        if separate_clocks {
+            agreement = agreement.with_separate_clocks();
+        }
+        // What objects are made of are other values than those that were asked for.
+        let composed = [Interface::Objects, Interface::Leases];
+        if workload.needs().iter().any(|need| composed.contains(need)) {
+            agreement = agreement.without_clients();
+        }
+        judges.push(Box::new(agreement));
     }
     if offered.contains(&Interface::Chain) {
         let judge = Chain::new()

@@ -27,6 +27,12 @@ pub enum Interface {
     Bank,
     /// Entries that are added and stay: [`Ledger`].
     Ledger,
+    /// Queues, locks, counters and identifiers: [`Objects`].
+    Objects,
+    /// Several keys at once: [`Transactions`].
+    Transactions,
+    /// Locks that end by themselves: [`Objects`] with `acquire`, `renew` and `release`.
+    Leases,
 }
 
 impl Interface {
@@ -37,6 +43,9 @@ impl Interface {
             Interface::Chain => "chain",
             Interface::Bank => "bank",
             Interface::Ledger => "ledger",
+            Interface::Objects => "objects",
+            Interface::Transactions => "transactions",
+            Interface::Leases => "leases",
         }
     }
 }
@@ -47,7 +56,8 @@ impl fmt::Display for Interface {
     }
 }
 
-/// What a [`Kv`] can be asked. A system of which little is known may offer a part of it.
+/// What a system can be asked, by a [`Kv`] or one of the others. A system of which little is known
+/// may offer a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     Read,
@@ -55,11 +65,36 @@ pub enum Call {
     Cas,
     Append,
     Scan,
+    Enqueue,
+    Dequeue,
+    Acquire,
+    Release,
+    Add,
+    Generate,
+    Txn,
+    Transfer,
+    Balances,
+    Renew,
 }
 
 impl Call {
-    pub const ALL: &'static [Call] =
-        &[Call::Read, Call::Write, Call::Cas, Call::Append, Call::Scan];
+    pub const ALL: &'static [Call] = &[
+        Call::Read,
+        Call::Write,
+        Call::Cas,
+        Call::Append,
+        Call::Scan,
+        Call::Enqueue,
+        Call::Dequeue,
+        Call::Acquire,
+        Call::Release,
+        Call::Add,
+        Call::Generate,
+        Call::Txn,
+        Call::Transfer,
+        Call::Balances,
+        Call::Renew,
+    ];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -68,6 +103,16 @@ impl Call {
             Call::Cas => "cas",
             Call::Append => "append",
             Call::Scan => "scan",
+            Call::Enqueue => "enqueue",
+            Call::Dequeue => "dequeue",
+            Call::Acquire => "acquire",
+            Call::Release => "release",
+            Call::Add => "add",
+            Call::Generate => "generate",
+            Call::Txn => "txn",
+            Call::Transfer => "transfer",
+            Call::Balances => "balances",
+            Call::Renew => "renew",
         }
     }
 }
@@ -325,6 +370,60 @@ impl Ledger for KvEntries {
     }
 }
 
+/// Objects under keys that are more than values. One client's side of them, bound to one node; one
+/// call at a time.
+///
+/// ```text
+/// call        value   answer
+/// enqueue     any     nil
+/// dequeue     nil     the first value of the queue, or nil: it is empty
+/// acquire     who     nil, or a number: the fencing token
+/// release     who     nil
+/// add         number  nil
+/// read        nil     the sum of what was added
+/// generate    nil     an identifier that nobody else is given
+/// ```
+///
+/// Of a lease, who is `[who, ms]`: `acquire` and `renew` are for so many milliseconds. They are
+/// answered with the time, in nanoseconds, for which it is surely held, counted from when it was
+/// asked for.
+///
+/// A lock that somebody else holds is refused with `conflict`, and so is the release of a lock by
+/// one who does not hold it.
+#[async_trait]
+pub trait Objects: Send {
+    async fn perform(&mut self, call: Call, key: &str, value: &Value) -> Result<Value, OpError>;
+
+    /// As [`Kv::version`].
+    fn version(&mut self) -> Option<Value> {
+        None
+    }
+}
+
+/// Opens [`Objects`]. It connects when the first call is made.
+pub trait OpenObjects: Send + Sync {
+    fn open(&self, node: &Node) -> Box<dyn Objects>;
+}
+
+/// Reads and changes of several keys at once. One client's side of them, bound to one node; one
+/// transaction at a time.
+#[async_trait]
+pub trait Transactions: Send {
+    /// Does all of `[["r" k nil] ["append" k v] ["w" k v] ...]`, in this order and at once, or
+    /// nothing of it. The answer is the same list, with what was read in the place of nil.
+    async fn transact(&mut self, micros: &Value) -> Result<Value, OpError>;
+
+    /// As [`Kv::version`].
+    fn version(&mut self) -> Option<Value> {
+        None
+    }
+}
+
+/// Opens [`Transactions`]. It connects when the first transaction is asked for.
+pub trait OpenTransactions: Send + Sync {
+    fn open(&self, node: &Node) -> Box<dyn Transactions>;
+}
+
 /// What one system, set up, offers to workloads.
 #[derive(Clone, Default)]
 pub struct Offers {
@@ -333,6 +432,9 @@ pub struct Offers {
     pub chain: Option<Arc<dyn Chain>>,
     pub bank: Option<Arc<dyn OpenBank>>,
     pub ledger: Option<Arc<dyn OpenLedger>>,
+    pub objects: Option<Arc<dyn OpenObjects>>,
+    pub transactions: Option<Arc<dyn OpenTransactions>>,
+    pub leases: Option<Arc<dyn OpenObjects>>,
 }
 
 impl Offers {
@@ -342,9 +444,10 @@ impl Offers {
         let chain = self.chain.as_ref().map(|_| Interface::Chain);
         let bank = self.bank.as_ref().map(|_| Interface::Bank);
         let ledger = self.ledger.as_ref().map(|_| Interface::Ledger);
-        [kv, log, chain, bank, ledger]
-            .into_iter()
-            .flatten()
-            .collect()
+        let objects = self.objects.as_ref().map(|_| Interface::Objects);
+        let transactions = self.transactions.as_ref().map(|_| Interface::Transactions);
+        let leases = self.leases.as_ref().map(|_| Interface::Leases);
+        let all = [kv, log, chain, bank, ledger, objects, transactions, leases];
+        all.into_iter().flatten().collect()
     }
 }

@@ -19,10 +19,18 @@ pub mod workload;
 mod append;
 mod bank;
 mod cas_register;
+mod counter;
 mod kv;
+mod lease;
 mod ledger;
+mod lock;
+mod objects;
+mod queue;
+mod recipes;
 mod register;
 mod registers;
 mod set;
+mod txn;
+mod unique_ids;
 
 pub use workload::Workload;

@@ -148,7 +148,7 @@ impl Generator for Registers {
     }
 }
 
-struct Chooser {
+pub(crate) struct Chooser {
     keys: Keys,
     /// For rotating keys: those in use, with how often each was.
     active: Vec<(i64, u64)>,
@@ -160,7 +160,7 @@ struct Chooser {
 }
 
 impl Chooser {
-    fn new(keys: Keys) -> Chooser {
+    pub(crate) fn new(keys: Keys) -> Chooser {
         let (active, weights) = match keys {
             Keys::Rotating { count, .. } => ((0..count as i64).map(|k| (k, 0)).collect(), vec![]),
             Keys::Skewed { count } => {
@@ -182,7 +182,7 @@ impl Chooser {
     }
 
     /// What is due at once is on one key, so that it overlaps there.
-    fn next(&mut self, context: &mut Context<'_>) -> i64 {
+    pub(crate) fn next(&mut self, context: &mut Context<'_>) -> i64 {
         let again = self
             .burst
             .filter(|(burst, _)| Some(*burst) == context.burst);

@@ -27,7 +27,7 @@ pub trait Workload: Send + Sync {
     /// The interfaces that a system must have to be asked this.
     fn needs(&self) -> &'static [Interface];
 
-    /// What it asks of a [`Kv`], if it asks one.
+    /// What it asks of a [`Kv`], or of [`Objects`](crate::interface::Objects).
     fn calls(&self) -> &'static [Call];
 
     /// What to ask, in the main phase and at the end.

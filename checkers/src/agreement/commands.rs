@@ -28,7 +28,7 @@ struct Asked<'h> {
 }
 
 impl Judged {
-    fn nothing(why: Option<&str>) -> Judged {
+    pub fn nothing(why: Option<&str>) -> Judged {
         Judged {
             compared: 0,
             lacking: why.map(str::to_string),

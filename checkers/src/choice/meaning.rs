@@ -135,6 +135,18 @@ impl Question {
         })
     }
 
+    /// The history as a script has it: in its own words, without what is to be ignored and what
+    /// nodes said of themselves. Also what there is to say of that.
+    ///
+    /// # Errors
+    /// That it has no such operation to ignore.
+    pub fn without_others(&self, history: History) -> Result<(History, Vec<String>), String> {
+        let mut notes = Vec::new();
+        let history = self.without_ignored(history, &mut notes)?;
+        let history = without_observations(history, false, &mut notes)?;
+        Ok((history, notes))
+    }
+
     /// The model for transactions, and that for registers, of which one is asked for.
     fn held_against(
         &self,

@@ -2,10 +2,47 @@
 
 use std::hash::Hash;
 
+use crate::Exhausted;
+
 /// A sequential object: the whole meaning of a type, against which a concurrent history is judged.
 ///
-/// `init` and `step` say what is right. The other three only make the search faster, and their
-/// defaults are right for any object.
+/// `init` and `step` say what is right. The next four only make the search faster, and the last two
+/// are for objects that can fail or that keep much; their defaults are right for any other object.
+///
+/// ```
+/// use checkers::Budget;
+/// use checkers::linearizable::model::Model;
+/// use checkers::linearizable::search::{Found, NEVER, Timed, search};
+///
+/// struct Counter;
+///
+/// #[derive(Clone, PartialEq, Eq, Hash)]
+/// enum Op { Add(i64), Read(i64) }
+///
+/// impl Model for Counter {
+///     type State = i64;
+///     type Op = Op;
+///
+///     fn init(&self) -> i64 { 0 }
+///
+///     fn step(&self, sum: &i64, op: &Op) -> Option<i64> {
+///         match op {
+///             Op::Add(n) => sum.checked_add(*n),
+///             Op::Read(read) => (read == sum).then_some(*sum),
+///         }
+///     }
+///
+///     fn reads_only(&self, op: &Op) -> bool { matches!(op, Op::Read(_)) }
+/// }
+///
+/// // By their calls. The addition was lost: it may have happened at any time, or never.
+/// let ops = [
+///     Timed { op: Op::Add(2), call: 0, ret: NEVER },
+///     Timed { op: Op::Read(2), call: 2, ret: 3 },
+/// ];
+/// let found = search(&Counter, &ops, &mut Budget::default().start());
+/// assert_eq!(found, Ok(Found::Order(vec![0, 1])));
+/// ```
 pub trait Model {
     type State: Clone + Eq + Hash;
     /// An operation together with its answer.
@@ -30,6 +67,23 @@ pub trait Model {
     /// What `op` depends on; none if it is possible in any state and leads to the same one.
     fn needs(&self, _op: &Self::Op) -> Option<u32> {
         Some(0)
+    }
+
+    /// Whether a step takes much longer than what a search has to do beside it.
+    fn is_costly(&self) -> bool {
+        false
+    }
+
+    /// Bytes that the model keeps by itself: what stands behind its states and operations.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    /// # Errors
+    /// The limit that it met itself: the search ends with it, and nothing follows from what it
+    /// found.
+    fn look(&self) -> Result<(), Exhausted> {
+        Ok(())
     }
 }
 

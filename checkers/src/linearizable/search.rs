@@ -237,7 +237,7 @@ impl<'a, M: Model> Search<'a, M> {
     /// what it remembers.
     pub fn bytes(&self) -> u64 {
         let path = self.moves.len() + self.trail.len();
-        (64 * self.ops.len() + 48 * path) as u64 + self.seen.bytes()
+        (64 * self.ops.len() + 48 * path) as u64 + self.seen.bytes() + self.model.bytes()
     }
 
     pub fn gave_up(&self, why: Exhausted) -> GaveUp {
@@ -253,6 +253,7 @@ impl<'a, M: Model> Search<'a, M> {
     /// Searches on for so many steps; none if there is no answer yet.
     pub fn run(&mut self, steps: u64, meter: &mut Meter) -> Result<Option<Found>, Exhausted> {
         for _ in 0..steps {
+            self.model.look()?;
             let Some(frame) = self.frames.last_mut() else {
                 return Ok(Some(Found::Blocked(self.by_ret[self.furthest as usize])));
             };
@@ -269,7 +270,9 @@ impl<'a, M: Model> Search<'a, M> {
                 continue;
             };
             let (trail, base, state) = (self.trail.len() as u32, self.base, self.state);
-            self.apply(next);
+            if !self.apply(next) {
+                continue;
+            }
             if self.remember() {
                 self.enter(trail, base, state);
             } else {
@@ -293,15 +296,19 @@ impl<'a, M: Model> Search<'a, M> {
         });
     }
 
-    fn apply(&mut self, next: Move) {
+    /// Whether the move is possible, of which nothing comes if it is not.
+    fn apply(&mut self, next: Move) -> bool {
         let op = match next {
             Move::Place(op) => &self.ops[op as usize].op,
             Move::Lost(class) => &self.classes[class as usize].op,
         };
-        let state = self
-            .model
-            .step(&self.states[self.state as usize], op)
-            .expect("only possible moves are listed");
+        let before = &self.states[self.state as usize];
+        let Some(state) = self.model.step(before, op) else {
+            return false;
+        };
+        if matches!(next, Move::Lost(_)) && state == *before {
+            return false;
+        }
         self.state = match self.state_ids.get(&state) {
             Some(id) => *id,
             None => {
@@ -320,6 +327,7 @@ impl<'a, M: Model> Search<'a, M> {
             }
         }
         self.place_reads();
+        true
     }
 
     fn place(&mut self, op: u32) {
@@ -408,6 +416,8 @@ impl<'a, M: Model> Search<'a, M> {
         let horizon = self.horizon();
         let anchor = self.ops.len() as u32;
         let state = &self.states[self.state as usize];
+        // Then whether a move is possible is asked when it is its turn, which may never come.
+        let is_costly = self.model.is_costly();
         let mut op = self.after[anchor as usize];
         self.demands.clear();
         while op != anchor {
@@ -422,7 +432,7 @@ impl<'a, M: Model> Search<'a, M> {
             }
             // A read that fits is placed already; one that does not is no move.
             let is_move = !self.model.reads_only(&timed.op) && self.is_due(op);
-            if is_move && self.model.step(state, &timed.op).is_some() {
+            if is_move && (is_costly || self.model.step(state, &timed.op).is_some()) {
                 self.moves.push(Move::Place(op));
             }
             op = self.after[op as usize];
@@ -442,9 +452,10 @@ impl<'a, M: Model> Search<'a, M> {
                         if self.ops[*member as usize].call < horizon && self.is_due(*member) => {}
                     _ => continue,
                 }
-                match self.model.step(state, &class.op) {
-                    Some(next) if next != *state => self.moves.push(Move::Lost(*id)),
-                    _ => {}
+                if is_costly
+                    || (self.model.step(state, &class.op)).is_some_and(|next| next != *state)
+                {
+                    self.moves.push(Move::Lost(*id));
                 }
                 if let Some(token) = self.model.needs(&class.op)
                     && !self.demands.contains(&token)

@@ -45,13 +45,17 @@ pub(super) fn searched<M: Model>(
                 true => "",
                 false => " (the budget ended before the list could be made shorter)",
             };
+            let with = match others.is_empty() {
+                true => String::new(),
+                false => format!(" together with ops {others:?}"),
+            };
             Found::Wrong(vec![Finding {
                 kind: "not linearizable",
                 ops: [vec![last], others.clone()].concat(),
                 reason: format!(
                     "everything that returned before op {last} has an order, but with it there is \
-                     none: it cannot be placed together with ops {others:?}, wherever all others \
-                     are put that were invoked by then{more}"
+                     none: it cannot be placed{with}, wherever all others are put that were \
+                     invoked by then{more}"
                 ),
                 until: Some(last),
             }])

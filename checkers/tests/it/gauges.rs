@@ -12,6 +12,7 @@ use checkers::guarantees::Guarantees;
 use checkers::linearizable::Registers;
 use checkers::role::Role;
 use checkers::staleness::Staleness;
+use checkers::transactions::RwRegister;
 use checkers::{Analysis, Budget, Checker, drawing, gauges};
 use history::fault::Loss;
 use history::{History, Value, store};
@@ -25,6 +26,8 @@ use crate::verdicts::all_served_again;
 /// What the corpus does not show.
 fn drawn() -> Vec<(Box<dyn Checker>, History)> {
     let stale = "P0 |1:write 1| |1:write 2|\nP1                          |1:read 1|";
+    let stale_txn = "P0 |-txn [[w 1 1]]-| |-txn [[w 1 2]]-|\n\
+                     P1                                     |-txn [[r 1 1]]-|";
     let history = |text: &str| drawing::history(text).unwrap();
     let by_key = |f: &str, _: &Value| match f {
         "write" => Role::writes(Value::Nil),
@@ -38,6 +41,7 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
     );
     vec![
         (Box::new(Staleness), history(stale)),
+        (Box::new(RwRegister::new()), history(stale_txn)),
         (Box::new(availability), history(stale)),
         (Box::new(guarantees), history(stale)),
         (Box::new(Crashes::default()), history(stale)),
@@ -53,7 +57,8 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
 
 fn analyses() -> Vec<Analysis> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories");
-    let all: Vec<Box<dyn Checker>> = checkers();
+    let mut all: Vec<Box<dyn Checker>> = checkers();
+    all.push(Box::new(RwRegister::new()));
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

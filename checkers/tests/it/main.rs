@@ -26,6 +26,7 @@ mod objects;
 mod random;
 mod registers;
 mod run;
+mod scripts;
 mod sets;
 mod small;
 mod small_objects;

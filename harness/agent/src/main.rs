@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use agent::door;
 use agent::error::{Error, Result, doing, io};
 use agent::folder::Folder;
+use agent::group;
 use agent::ledger::{Ledger, Recovered, Terms, identity};
+use agent::maelstrom;
 use agent::nursery::Nursery;
 use agent::protocol::Control;
 use agent::serve;
@@ -29,6 +31,8 @@ usage: schism-agent --dir DIR [--probe-port PORT] [--control ADDRESS:PORT] [--ma
        schism-agent heal --dir DIR          undo what a dead agent left; may be repeated
        schism-agent may-set-clock --controller-boot BOOT
                                             say whether this machine's own clock may be set
+       schism-agent group FILE              run the programs that FILE tells of as one daemon
+       schism-agent maelstrom FILE          put the node that FILE tells of on the network
        schism-agent --version
 
 DIR holds the undo journal; one agent at a time may use it. The probe port is UDP, any free one by
@@ -63,6 +67,12 @@ enum Task {
     },
     MaySetClock {
         controller_boot: String,
+    },
+    Group {
+        file: PathBuf,
+    },
+    Maelstrom {
+        file: PathBuf,
     },
     Say(String),
 }
@@ -101,6 +111,14 @@ fn main() -> ExitCode {
             received,
         } => door::resume(&dir, &session, received),
         Task::Heal { dir } => heal(&dir),
+        Task::Group { file } => match group::run(&file) {
+            Ok(status) => return ExitCode::from(status),
+            Err(error) => Err(error),
+        },
+        Task::Maelstrom { file } => match maelstrom::run(&file) {
+            Ok(status) => return ExitCode::from(status),
+            Err(error) => Err(error),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -131,12 +149,11 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--version" => {
-                return Ok(Task::Say(format!(
-                    "schism-agent {}",
-                    env!("CARGO_PKG_VERSION")
-                )));
+                let version = env!("CARGO_PKG_VERSION");
+                return Ok(Task::Say(format!("schism-agent {version}")));
             }
             "--help" | "-h" => return Ok(Task::Say(USAGE.into())),
+            "group" | "maelstrom" => return programs(&arg, value(&arg, &mut args)?.into()),
             "heal" if !heal => heal = true,
             "watchdog" if !watch => watch = true,
             "--watchdog" => watchdog = true,
@@ -196,6 +213,14 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
             terms,
             watchdog,
         },
+    })
+}
+
+/// What is run beside the agent, as one of its daemons.
+fn programs(how: &str, file: PathBuf) -> Result<Task, String> {
+    Ok(match how {
+        "group" => Task::Group { file },
+        _ => Task::Maelstrom { file },
     })
 }
 

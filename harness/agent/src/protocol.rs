@@ -58,7 +58,7 @@ pub enum Request {
     /// Starts a daemon, or starts it again with a new description after it has ended. Refused while
     /// it runs, and while a fault holds it dead. Answer: [`Started`].
     Start { daemon: Daemon },
-    /// Stops a daemon: SIGTERM to its tree, SIGKILL after `grace_ms`. Answer: [`State`].
+    /// Stops a daemon: its stop signal to its tree, SIGKILL after `grace_ms`. Answer: [`State`].
     Stop { daemon: String, grace_ms: u64 },
     /// How a daemon is. Answer: [`State`].
     State { daemon: String },
@@ -132,6 +132,20 @@ pub struct Daemon {
     pub cwd: PathBuf,
     /// stdout and stderr go here, appended; rotated at 16 MiB, four old ones are kept.
     pub log: PathBuf,
+    /// What its tree is sent when it is to end in good order.
+    #[serde(default)]
+    pub stop: StopSignal,
+}
+
+/// A signal at which a daemon ends in good order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StopSignal {
+    #[default]
+    Term,
+    Int,
+    Quit,
+    Hup,
 }
 
 /// A fault as a mechanism. Whom, when and how much is the controller's business.

@@ -490,15 +490,16 @@ impl Agent {
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP as a readable descriptor. Call it before any thread is started: they
-/// inherit that the signals are held back. Children do not; the standard library sees to it.
+/// SIGTERM, SIGINT, SIGQUIT and SIGHUP as a readable descriptor. Call it before any thread is
+/// started: they inherit that the signals are held back. Children do not; the standard library sees
+/// to it.
 pub fn signals() -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: the set is initialised by sigemptyset; signalfd returns a new descriptor or -1.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
             libc::sigaddset(&mut set, signal);
         }
         if libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {

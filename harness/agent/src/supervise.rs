@@ -246,6 +246,7 @@ mod tests {
             argv: vec!["x".into()],
             env: Default::default(),
             cwd: "/".into(),
+            stop: crate::protocol::StopSignal::Term,
             log: "/tmp/x".into(),
         };
         check(&good).expect("good");

@@ -6,25 +6,32 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use checkers::choice::Choice;
+use checkers::script::{OrderOf, Script};
 use checkers::{Analysis, Terms};
 use checkers::{Budget, Checker, Doubt, Meter, Proof, Refutation, Shown, Verdict};
 use clap::Args;
 use harness::run::Judged;
+use history::wording::counted;
 use history::{History, json};
+use sha2::{Digest, Sha256};
 
 use crate::exit::Failure;
 use crate::flags::{BudgetArgs, InputArgs, StoreArgs};
 use crate::input;
 use crate::judges::{judges, of_run};
 use crate::output::Output;
-use crate::question::QuestionArgs;
+use crate::own_model;
+use crate::question::{QuestionArgs, Wanted};
 use crate::stream::{self, Metered};
 use crate::terminal::{self, word};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "What is asked is told as by `schism check`: by the history and these flags, never by the \
-certificate. One that answers another question proves nothing."
+certificate. One that answers another question proves nothing.
+
+--model mine.rhai asks by that script, and --model certificate by the one that the certificate carries, which is \
+told by its hash."
 )]
 pub struct VerifyArgs {
     /// The history file, or a run's name, `latest`, or a run's folder
@@ -70,10 +77,32 @@ pub fn write(
                 "{sure} of {all} findings were confirmed by trying every order of their operations"
             )
         }
+        Proof::Script(order) => format!("the order of {} operations was found", order.placed()),
     };
     match write_proof(&proof, file, meter) {
         Err(why) => format!("no certificate was written: {why}"),
         Ok(()) => format!("{what}, and the certificate is in {}", file.display()),
+    }
+}
+
+/// The same of a script's orders.
+pub fn write_order(
+    file: &Path,
+    order: Option<OrderOf>,
+    analysis: &Analysis,
+    budget: &Budget,
+) -> String {
+    let Some(order) = order else {
+        let verdict = analysis.verdict.word();
+        return format!("no certificate was written: what is {verdict} by a script has none");
+    };
+    let placed = order.placed();
+    match write_proof(&Proof::Script(order), file, budget.start()) {
+        Err(why) => format!("no certificate was written: {why}"),
+        Ok(()) => format!(
+            "the order of {placed} operations and the script are in {}",
+            file.display()
+        ),
     }
 }
 
@@ -145,14 +174,20 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     if let Err(why) = meter.look(history.ops_bytes()) {
         return unknown(&format!("{why} before the certificate was replayed"));
     }
-    let title = format!("{} as {asked}", args.history);
+    let title = format!("{} as {}", args.history, asked.told(&proof));
+    let found = match &asked {
+        Asked::Terms(terms) => proof.verify(&history, terms, &meter.left()),
+        Asked::Script(script) => proof.verify_by(&history, script.as_ref(), &meter.left()),
+    };
     // A wrong certificate says nothing of the history.
-    let shown = match proof.verify(&history, &asked, &meter.left()) {
+    let shown = match found {
         Ok(shown) => shown,
         Err(Doubt::Wrong(why)) => {
+            // A stranger's script may be called anything, and throw anything.
+            let (title, why) = (word(&title), word(&why));
             return unknown(&format!("{title}\n  the certificate does not hold: {why}"));
         }
-        Err(why) => return unknown(&format!("{title}\n  {why}")),
+        Err(why) => return unknown(&format!("{}\n  {why}", word(&title))),
     };
     let verdict = shown.verdict.word().to_uppercase();
     terminal::line(format!("{verdict}  {}", word(&title)));
@@ -166,7 +201,7 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The history, and what is asked of it; or what was met on the way.
-fn asked(args: &VerifyArgs, budget: &Budget) -> Result<Result<(History, Terms), String>, Failure> {
+fn asked(args: &VerifyArgs, budget: &Budget) -> Result<Result<(History, Asked), String>, Failure> {
     let path = Path::new(&args.history);
     let folder = input::in_folder(path);
     let is_file = args.history == "-" || folder.is_some() || path.exists() && !path.is_dir();
@@ -178,6 +213,11 @@ fn asked(args: &VerifyArgs, budget: &Budget) -> Result<Result<(History, Terms), 
         Ok(loaded) => loaded.history,
         Err(why) => return Ok(Err(why)),
     };
+    if let (None, Some(script)) = (&args.workload, script(&args.question)?) {
+        let put = args.question.question().without_others(history);
+        let (history, _) = put.map_err(|e| Failure::Usage(format!("{}: {e}", args.history)))?;
+        return Ok(Ok((history, Asked::Script(script))));
+    }
     let (history, choice) = match (&args.workload, is_file) {
         (None, true) => {
             let asked = args.question.question().put(history);
@@ -204,7 +244,44 @@ fn asked(args: &VerifyArgs, budget: &Budget) -> Result<Result<(History, Terms), 
         return Ok(Err("nothing of this history can be certified".into()));
     };
     let asked = choice.terms(&history);
-    Ok(Ok((history, asked)))
+    Ok(Ok((history, Asked::Terms(asked))))
+}
+
+/// The script that is asked for, if one is: that of a file, or none for the certificate's.
+fn script(question: &QuestionArgs) -> Result<Option<Option<Script>>, Failure> {
+    let script = match &question.model {
+        Some(Wanted::Script(path)) => Some(own_model::read(path)?),
+        Some(Wanted::Carried) => None,
+        Some(Wanted::Known(_)) | None => return Ok(None),
+    };
+    question.fits_a_script()?;
+    Ok(Some(script))
+}
+
+/// What is asked of a history.
+enum Asked {
+    Terms(Terms),
+    /// None: what the certificate carries.
+    Script(Option<Script>),
+}
+
+impl Asked {
+    /// A script that nobody named but the certificate is told by the hash of its text.
+    fn told(&self, proof: &Proof) -> String {
+        match (self, proof) {
+            (Asked::Terms(terms), _) => terms.to_string(),
+            (Asked::Script(Some(script)), _) => script.to_string(),
+            (Asked::Script(None), Proof::Script(order)) => {
+                let hash = Sha256::digest(order.script.text());
+                let lines = counted(order.script.text().lines().count(), "line");
+                format!(
+                    "{}, which the certificate carries ({lines}, sha256 {hash:x})",
+                    order.script
+                )
+            }
+            (Asked::Script(None), _) => "the script that the certificate carries".into(),
+        }
+    }
 }
 
 /// What was shown, in a sentence.
@@ -217,7 +294,9 @@ fn told(proof: &Proof, shown: &Shown) -> String {
     };
     let ops = shown.operations;
     match proof {
-        Proof::Order(_) => format!("the order of {ops} operations explains every answer{left_out}"),
+        Proof::Order(_) | Proof::Script(_) => {
+            format!("the order of {ops} operations explains every answer{left_out}")
+        }
         Proof::Accounts(_) => format!("{ops} operations keep what is promised{left_out}"),
         Proof::Cores(refutation) => impossible(refutation),
     }

@@ -2,6 +2,7 @@
 
 mod file;
 mod page;
+mod script;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use crate::terminal;
   schism check history.edn --report report.html
   schism check history.edn.gz --model cas-register --initial 0 --certificate order.json
   schism check transactions.edn --consistency-model snapshot-isolation
+  schism check history.jsonl --model ./mine.rhai
   zcat operations.csv.gz | schism check -")]
 pub struct CheckArgs {
     /// A run's name, `latest`, a run's folder, a history file, or `-` for standard input
@@ -75,7 +77,7 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         return file::check(&args, path);
     }
     if args.workload.is_none()
-        && let Some(history) = input::in_folder(path)
+        && let Some(history) = in_folder(&args, path)?
     {
         return file::check(&args, &history);
     }
@@ -143,6 +145,17 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         terminal::tell(format!("schism: {why}"));
     }
     Ok(code)
+}
+
+/// The history of a folder that is judged as a file is: another tool's, or a run's if a script is
+/// to judge it.
+fn in_folder(args: &CheckArgs, path: &Path) -> Result<Option<PathBuf>, Failure> {
+    let others = input::in_folder(path);
+    if others.is_some() || args.question.script()?.is_none() {
+        return Ok(others);
+    }
+    let run = Store::new(&args.store.store).open(&args.run);
+    Ok(Some(run.map_err(Failure::usage)?.history()))
 }
 
 /// Whether what is asked for can be written, before minutes are spent.

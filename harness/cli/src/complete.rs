@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, Args, Command};
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
 use clap_complete::env::{CompleteEnv, Shells};
 use history::store::Store;
 use nemeses::FAMILIES;
@@ -179,10 +181,16 @@ fn of_params(word: &OsStr) -> Vec<CompletionCandidate> {
 
 fn of_models(word: &OsStr) -> Vec<CompletionCandidate> {
     let all = checkers::choice::Model::ALL.iter();
-    like(
-        word,
-        all.map(|model| (model.name().to_string(), String::new())),
-    )
+    let known = all.map(|model| (model.name().to_string(), String::new()));
+    let mut found = like(word, known);
+    let is_script = |path: &Path| path.extension().is_some_and(|e| e == "rhai");
+    let scripts = PathCompleter::file().filter(is_script);
+    let plain = |script: &CompletionCandidate| {
+        let name = script.get_value().to_string_lossy();
+        terminal::word(&name) == name
+    };
+    found.extend(scripts.complete(word).into_iter().filter(plain));
+    found
 }
 
 fn of_runs(word: &OsStr) -> Vec<CompletionCandidate> {

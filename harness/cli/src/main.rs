@@ -36,6 +36,7 @@ mod matrix;
 mod measures;
 mod new_system;
 mod output;
+mod own_model;
 mod pack;
 mod packed;
 mod plan;

@@ -1,17 +1,22 @@
 //! What is asked of a history file, as the command line says it.
 
+use std::path::{Path, PathBuf};
+
 use checkers::choice::{Against, Model, Question};
 use checkers::guarantees::Guarantee;
 use checkers::transactions::Consistency;
 use clap::{Args, ValueEnum};
 use history::Value;
 
+use crate::exit::Failure;
+
 /// What is asked of a history file.
 #[derive(Debug, Args)]
 pub struct QuestionArgs {
-    /// What a file's operations are done to [default: told by their names and values]
+    /// What a file's operations are done to: one of the models, or a script of your own that ends
+    /// in .rhai [default: told by their names and values]
     #[arg(long, short, value_name = "MODEL", value_parser = model)]
-    pub model: Option<Model>,
+    pub model: Option<Wanted>,
     /// What a file's transactions or registers are held against [default: strict-serializable,
     /// linearizable]
     #[arg(long, value_name = "MODEL", value_parser = consistency)]
@@ -28,6 +33,18 @@ pub struct QuestionArgs {
     pub nil_reads: NilReads,
 }
 
+/// What a flag calls a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Known(Model),
+    Script(PathBuf),
+    /// The script that a certificate carries.
+    Carried,
+}
+
+/// What is said instead of a script's file, for [`Wanted::Carried`].
+const CARRIED: &str = "certificate";
+
 /// What an answer of nil says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NilReads {
@@ -38,11 +55,44 @@ pub enum NilReads {
 impl QuestionArgs {
     pub fn question(&self) -> Question {
         Question {
-            model: self.model,
+            model: match self.model {
+                Some(Wanted::Known(model)) => Some(model),
+                _ => None,
+            },
             initial: self.initial.clone(),
             consistency: self.consistency_model,
             ignore: self.ignore.clone(),
             nil_reads_unknown: self.nil_reads == NilReads::Unknown,
+        }
+    }
+
+    /// The script that is asked for, if one is.
+    ///
+    /// # Errors
+    /// That it is to be found in a certificate, of which there is none yet.
+    pub fn script(&self) -> Result<Option<&Path>, Failure> {
+        match &self.model {
+            Some(Wanted::Script(path)) => Ok(Some(path)),
+            Some(Wanted::Carried) => Err(Failure::Usage(format!(
+                "--model {CARRIED} is for `schism verify`, which takes the script that a certificate carries"
+            ))),
+            Some(Wanted::Known(_)) | None => Ok(None),
+        }
+    }
+
+    /// # Errors
+    /// Which flag says what a script says by itself.
+    pub fn fits_a_script(&self) -> Result<(), Failure> {
+        let others = self.given().into_iter();
+        match others
+            .filter(|flag| !["--model", "--ignore"].contains(flag))
+            .next()
+        {
+            None => Ok(()),
+            Some(flag) => Err(Failure::Usage(format!(
+                "{flag} is for the models that are built in: a script says how its object begins (`fn init`), what it \
+                 answers, and is judged by linearizability"
+            ))),
         }
     }
 
@@ -60,8 +110,17 @@ impl QuestionArgs {
     }
 }
 
-fn model(text: &str) -> Result<Model, String> {
-    Model::named(text).ok_or_else(|| format!("one of {}", Model::ALL.map(Model::name).join(", ")))
+fn model(text: &str) -> Result<Wanted, String> {
+    if Path::new(text).extension().is_some_and(|e| e == "rhai") {
+        return Ok(Wanted::Script(text.into()));
+    }
+    if text == CARRIED {
+        return Ok(Wanted::Carried);
+    }
+    Model::named(text).map(Wanted::Known).ok_or_else(|| {
+        let names = Model::ALL.map(Model::name).join(", ");
+        format!("one of {names}, or a file that ends in .rhai")
+    })
 }
 
 fn consistency(text: &str) -> Result<Against, String> {

@@ -112,6 +112,7 @@ impl System for Double {
             argv: vec!["/bin/true".into()],
             env: Default::default(),
             cwd: "/".into(),
+            stop: agent::protocol::StopSignal::Term,
             log: "/nonexistent/log".into(),
         }
     }

@@ -4,11 +4,14 @@
 //! JSON: keys and values are base64, 64-bit numbers are text, and what is false, zero or empty is
 //! left out.
 
+mod leases;
+mod transactions;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::protocol::Daemon;
+use agent::protocol::{Daemon, StopSignal};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -30,6 +33,7 @@ use super::{
 use crate::http::{Answer, Http, Patience};
 use crate::interface::{Call, Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
 use crate::params::{Kind, Param, Params};
+use crate::recipes::ObjectsOverKv;
 
 const NAME: &str = "etcd";
 const VARIABLE: &str = "SCHISM_ETCD";
@@ -58,7 +62,13 @@ const PARAMS: &[Param] = &[
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "etcd of the distribution's package (Raft)",
-    interfaces: &[Interface::Kv, Interface::Ledger],
+    interfaces: &[
+        Interface::Kv,
+        Interface::Ledger,
+        Interface::Objects,
+        Interface::Transactions,
+        Interface::Leases,
+    ],
     calls: Call::ALL,
     folder: None,
     params: PARAMS,
@@ -155,9 +165,19 @@ impl Etcd {
             offers: Offers {
                 kv: Some(system.clone()),
                 ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
+                objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
+                transactions: Some(system.clone()),
+                leases: Some(system.clone()),
                 ..Offers::default()
             },
             system,
+        }
+    }
+
+    fn client(&self, node: &Node) -> Client {
+        Client {
+            http: self.http(node, Patience::CLIENT),
+            serializable: self.params.text("reads") == "serializable",
         }
     }
 
@@ -242,6 +262,7 @@ impl System for Etcd {
             argv,
             env: Default::default(),
             cwd: node.data(),
+            stop: StopSignal::Term,
             log: node.log("etcd.log"),
         }
     }
@@ -285,10 +306,7 @@ impl System for Etcd {
 
 impl OpenKv for Etcd {
     fn open(&self, node: &Node) -> Box<dyn Kv> {
-        Box::new(Client {
-            http: self.http(node, Patience::CLIENT),
-            serializable: self.params.text("reads") == "serializable",
-        })
+        Box::new(self.client(node))
     }
 }
 

@@ -7,6 +7,7 @@
 mod answers;
 mod description;
 mod file;
+mod maelstrom;
 mod place;
 mod process;
 pub mod rehearsal;
@@ -27,10 +28,11 @@ use sha2::{Digest, Sha256};
 
 pub use place::FolderError;
 
-use self::description::{Description, FILE, kept};
+use self::description::{Client, Description, FILE, kept};
 use self::system::Described;
 use super::{Entry, Origin, Pace, Ready, SYSTEMS, Setup, SetupError};
-use crate::interface::{Interface, LedgerOverKv, Offers};
+use crate::interface::{LedgerOverKv, Offers};
+use crate::recipes::ObjectsOverKv;
 
 /// A commented `system.toml` to begin with.
 pub const SKELETON: &str = include_str!("folder/skeleton.toml");
@@ -116,11 +118,12 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
     let calls = description.calls.clone().leak();
     let (about, workload) = (kept(&description.about), description.workloads[0].name());
     let (leads, may_crash) = (description.leader.is_some(), description.may_crash);
+    let interfaces = description.client.interfaces();
     let set_up = move |setup: &Setup| set_up(name, &description, setup);
     Ok(Entry {
         name,
         about,
-        interfaces: &[Interface::Kv, Interface::Ledger],
+        interfaces,
         calls,
         folder: Some(Box::leak(Box::new(origin))),
         params,
@@ -194,11 +197,31 @@ fn set_up(
         setup.workload.clone(),
         programs,
     ));
+    let offers = Offers {
+        kv: Some(system.clone()),
+        ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
+        ..Offers::default()
+    };
     Ok(Ready {
-        offers: Offers {
-            kv: Some(system.clone()),
-            ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
-            ..Offers::default()
+        offers: match description.client {
+            // A program is asked for objects and transactions itself.
+            Client::Command(_) => Offers {
+                objects: Some(system.clone()),
+                transactions: Some(system.clone()),
+                bank: Some(system.clone()),
+                leases: Some(system.clone()),
+                ..offers
+            },
+            Client::Maelstrom(_) => Offers {
+                ledger: Some(system.clone()),
+                objects: Some(system.clone()),
+                transactions: Some(system.clone()),
+                ..offers
+            },
+            Client::Http(_) => Offers {
+                objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
+                ..offers
+            },
         },
         system,
     })

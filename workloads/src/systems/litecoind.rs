@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use agent::protocol::Daemon;
+use agent::protocol::{Daemon, StopSignal};
 use async_trait::async_trait;
 use harness::client::{OpError, REJECTED, UNAVAILABLE, UNKNOWN};
 use harness::cluster::{Node, Program};
@@ -221,6 +221,7 @@ impl System for Litecoind {
             argv,
             env: Default::default(),
             cwd: node.data(),
+            stop: StopSignal::Term,
             log: node.log(LOG),
         }
     }

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent::protocol::Daemon;
+use agent::protocol::{Daemon, StopSignal};
 use async_trait::async_trait;
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
@@ -25,6 +25,7 @@ use crate::interface::{
     Call, Command, DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv,
 };
 use crate::params::{Kind, Param, Params};
+use crate::recipes::ObjectsOverKv;
 
 const NAME: &str = "paxos-kv";
 const VARIABLE: &str = "SCHISM_PAXOS_KV";
@@ -123,7 +124,12 @@ const TIME_RULES: &[TimeRule] = &[
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "Multi-Paxos key-value store, with bugs that can be switched on",
-    interfaces: &[Interface::Kv, Interface::Log, Interface::Ledger],
+    interfaces: &[
+        Interface::Kv,
+        Interface::Log,
+        Interface::Ledger,
+        Interface::Objects,
+    ],
     calls: Call::ALL,
     folder: None,
     params: PARAMS,
@@ -217,6 +223,7 @@ impl PaxosKv {
             offers: Offers {
                 kv: Some(system.clone()),
                 ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
+                objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
                 log: Some(system.clone()),
                 ..Offers::default()
             },
@@ -299,6 +306,7 @@ impl System for PaxosKv {
             argv,
             env: Default::default(),
             cwd: node.data(),
+            stop: StopSignal::Term,
             log: node.log("paxos-kv.log"),
         }
     }

@@ -108,10 +108,15 @@ async fn every_workload_is_valid_on_a_healthy_paxos_kv() {
         let ready = paxos_kv(setup("paxos-kv", &[], &[]), ports);
         let history = run(*workload, ready, cluster).await;
         for (f, workloads) in [
-            ("read", "register cas-register kv set"),
+            ("read", "register cas-register kv set counter"),
             ("write", "register cas-register kv"),
             ("cas", "cas-register kv"),
-            ("add", "set ledger"),
+            ("add", "set ledger counter"),
+            ("enqueue", "queue"),
+            ("dequeue", "queue"),
+            ("acquire", "lock"),
+            ("release", "lock"),
+            ("generate", "unique-ids"),
             ("txn", "append"),
         ] {
             let expected = workloads.split(' ').any(|name| name == workload.name());

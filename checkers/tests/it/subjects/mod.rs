@@ -8,6 +8,7 @@ pub mod bank;
 pub mod cores;
 pub mod files;
 pub mod guarantees;
+pub mod models;
 pub mod objects;
 pub mod proofs;
 pub mod serial;
@@ -67,6 +68,11 @@ pub fn named(name: &str, options: &Options) -> Option<Judge> {
         "staleness" => Box::new(staleness::judge),
         "lease" => Box::new(accounts::judge_leases),
         "total-queue" => Box::new(accounts::judge_total_queues),
+        name if models::Example::named(name).is_some() => {
+            let example = models::Example::named(name)?;
+            let scripted = checkers::scripted::Scripted::new(example.script());
+            Box::new(move |seed, counts| models::judge(example, &scripted, seed, counts))
+        }
         _ => {
             let model: Model = MODELS.into_iter().find(|model| model.name() == name)?;
             let (most, lost_takes) = (options.most.unwrap_or(10), options.lost_takes);

@@ -112,6 +112,7 @@ fn spoilt(proof: &Proof, history: &History, random: &mut Random) -> Option<Proof
             _ => drop(accounts.accounts.pop()?),
         },
         Proof::Cores(refutation) => refutation.cores.first_mut()?.ops.clear(),
+        Proof::Script(_) => return None,
     }
     Some(proof)
 }

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::error::{Error, Result};
 use crate::fault::dial::lock;
 use crate::journal::Record;
-use crate::protocol::{Daemon, Fault, Started};
+use crate::protocol::{Daemon, Fault, Started, StopSignal};
 use crate::site::{Event, Look, Site};
 use crate::supervise::{self, Supervised};
 use crate::tree::{self, Ident, Tree};
@@ -98,7 +98,14 @@ impl Site {
         let daemon = self.daemon(name)?;
         daemon.wanted = false;
         let claimed = self.claim(name, Look::All);
-        self.daemon(name)?.signal(Signal::TERM)?;
+        let daemon = self.daemon(name)?;
+        let signal = match daemon.spec.stop {
+            StopSignal::Term => Signal::TERM,
+            StopSignal::Int => Signal::INT,
+            StopSignal::Quit => Signal::QUIT,
+            StopSignal::Hup => Signal::HUP,
+        };
+        daemon.signal(signal)?;
         claimed.map(|_| ())
     }
 

@@ -5,6 +5,8 @@ mod death;
 mod doubles;
 mod faults;
 mod folder;
+mod group;
+mod maelstrom;
 mod property;
 mod resume;
 mod session;

@@ -4,44 +4,58 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use checkers::choice::{Choice, Model};
-use checkers::{Analysis, Verdict, compose};
+use checkers::{Analysis, Budget, Verdict, compose};
 use harness::run::Judged;
 use harness::test::Notes;
 use history::{History, Op, Outcome, Value};
 
 use super::page::Asked;
-use super::{CheckArgs, probe, tell};
+use super::{CheckArgs, probe, script, tell};
 use crate::certificate;
 use crate::exit::Failure;
 use crate::input::{load, torn};
 
-pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
-    let name = path.display();
-    let budget = args.budget.budget();
-    probe(args)?;
-    let mut notes = Notes::default();
-    let loaded = match load(path, args.input.format, &budget)? {
-        Ok(loaded) => loaded,
+/// The history, with what there is to say of it; or what is told where it cannot be read within the
+/// budget.
+pub fn loaded(
+    args: &CheckArgs,
+    path: &Path,
+    budget: &Budget,
+    notes: &mut Notes,
+) -> Result<Result<History, ExitCode>, Failure> {
+    match load(path, args.input.format, budget)? {
+        Ok(loaded) => {
+            notes.warnings.extend(loaded.torn.map(torn));
+            notes.warnings.extend(loaded.notes);
+            Ok(Ok(loaded.history))
+        }
         Err(why) => {
             let judged = Judged {
                 verdict: Verdict::Unknown,
                 analyses: vec![Analysis::unknown("history", why)],
-                notes,
+                notes: std::mem::take(notes),
             };
+            let title = path.display().to_string();
             let asked = Asked::default();
-            return tell(
-                args,
-                &name.to_string(),
-                &asked,
-                &judged,
-                &History::default(),
-            );
+            tell(args, &title, &asked, &judged, &History::default()).map(Err)
         }
+    }
+}
+
+pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
+    if let Some(script) = args.question.script()? {
+        return script::check(args, path, script);
+    }
+    let name = path.display();
+    let budget = args.budget.budget();
+    probe(args)?;
+    let mut notes = Notes::default();
+    let history = match loaded(args, path, &budget, &mut notes)? {
+        Ok(history) => history,
+        Err(code) => return Ok(code),
     };
-    notes.warnings.extend(loaded.torn.map(torn));
-    notes.warnings.extend(loaded.notes);
     let question = args.question.question();
-    let asked = question.put(loaded.history);
+    let asked = question.put(history);
     let asked = asked.map_err(|e| Failure::Usage(format!("{name}: {e}")))?;
     notes.warnings.extend(asked.notes);
     let history = asked.history;

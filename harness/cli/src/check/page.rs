@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use checkers::choice::{Choice, Question};
+use checkers::script::Script;
 use harness::run::Judged;
 use history::History;
 use serde_json::{Value as Json, json};
@@ -26,6 +27,20 @@ impl Asked {
             settings: [("workload".to_string(), name.into())]
                 .into_iter()
                 .collect(),
+        }
+    }
+
+    pub fn script(script: &Script, ignored: &[String]) -> Asked {
+        Asked {
+            words: format!("as {script}"),
+            settings: [
+                ("model", script.name().into()),
+                ("script", script.text().into()),
+                ("ignored", json!(ignored)),
+            ]
+            .map(|(name, value): (&str, Json)| (name.to_string(), value))
+            .into_iter()
+            .collect(),
         }
     }
 

@@ -16,6 +16,7 @@ fn proposed(place: &Place, words: &[&str]) -> Vec<String> {
 #[test]
 fn systems_faults_flaws_parameters_and_runs_are_proposed() {
     let place = Place::new();
+    place.file("mine.rhai", "");
     for (words, wanted) in [
         (&["run", "pax"][..], "paxos-kv"),
         (&["run", "--workload", "reg"], "register"),
@@ -29,6 +30,7 @@ fn systems_faults_flaws_parameters_and_runs_are_proposed() {
         (&["run", "--flaw", "stale-read-l"], "stale-read-leader"),
         (&["run", "--param", "election-t"], "election-timeout="),
         (&["check", "x.jsonl", "--model", "q"], "queue"),
+        (&["check", "x.jsonl", "--model", "./m"], "./mine.rhai"),
         (&["nemeses", "mach"], "machine"),
         (&["explain", "la"], "latest"),
     ] {

@@ -183,7 +183,7 @@ fn given_out(package: &str) -> BTreeMap<String, String> {
 /// engines, by whatever way.
 #[test]
 fn those_who_check_what_engines_found_import_none() {
-    let verifiers = ["certificate", "accounts", "refutation", "proof"];
+    let verifiers = ["certificate", "accounts", "refutation", "proof", "script"];
     let words = ["model", "consistency", "guarantee", "verdict"];
     let package = "checkers/src";
     let root = given_out(package);

@@ -51,14 +51,17 @@ impl Format {
                 .trim_start();
         }
         let first = text.lines().next().unwrap_or_default();
-        let inside = text.trim_start_matches(['[', '{', ' ', '\n', '\r', '\t']);
+        let inside = text.trim_start_matches(['[', '(', '{', ' ', '\n', '\r', '\t']);
         match text.chars().next()? {
             '{' if inside.starts_with("\"schism\"") => Some(Format::Jsonl),
+            // A value may be a text in which a line of a log stands.
+            '{' | '[' | '(' if inside.starts_with(':') => Some(Format::Edn),
+            '#' => Some(Format::Edn),
             _ if log::is_event(first) => Some(Format::Log),
             '{' | '[' if inside.starts_with('"') => json(text),
             // A log may begin with the time in brackets.
             '[' if has_level(first) => Some(Format::Log),
-            '{' | '[' | '(' | '#' => Some(Format::Edn),
+            '{' | '[' | '(' => Some(Format::Edn),
             _ if first.contains("call") && first.contains(',') => Some(Format::Csv),
             _ if sessions::is_line(first) => Some(Format::Polysi),
             _ if looks_like_a_log(text) => Some(Format::Log),

@@ -68,6 +68,14 @@ fn each_format_is_recognised_and_read() {
         Format::sniff(b"{\"schism\":\"history\""),
         Some(Format::Jsonl)
     );
+    // A line of a log stands in a text, and the file is none.
+    for text in [
+        "{:type :ok, :f :write, :value \"INFO - 1 :ok :write 2\", :process 0}",
+        "[{:type :ok, :f :write, :value \"INFO - 1 :ok :write 2\", :process 0}]",
+        "#jepsen.history.Op{:type :ok, :f :write, :value \"INFO - 1 :ok :write 2\"}",
+    ] {
+        assert_eq!(Format::sniff(text.as_bytes()), Some(Format::Edn), "{text}");
+    }
     assert_eq!(Format::sniff(b""), None);
     assert_eq!(Format::sniff(b"\x7fELF"), None);
 }

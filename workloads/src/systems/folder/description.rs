@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+mod started;
+
+pub use started::Started;
+
 use super::answers::{Answers, HttpCall, HttpCalls};
 use super::file::{
     AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, LeaderFile, ListFile, ParamFile,
-    Text,
+    SidecarFile, Text,
 };
+use super::maelstrom::Spoken;
 use super::place::FolderError;
 use super::template::Template;
 use crate::catalogue::{self, WORKLOADS};
@@ -39,9 +44,7 @@ pub struct Description {
     pub programs: Vec<(String, String)>,
     pub params: Vec<Param>,
     pub lists: Vec<List>,
-    pub command: Vec<Template>,
-    pub unless_first: Vec<Template>,
-    pub environment: Vec<(String, Template)>,
+    pub started: Started,
     pub files: Vec<(String, Template)>,
     pub ready: Ready,
     pub leader: Option<Leader>,
@@ -65,16 +68,59 @@ pub enum Ready {
 
 /// Who leads.
 pub struct Leader {
-    pub path: Template,
-    /// Where in the answer it stands.
-    pub pointer: String,
+    pub ask: AskLeader,
     /// What a node answers that leads; without it nodes answer the leader's name or address.
     pub equals: Option<Json>,
+}
+
+/// How a node is asked who leads.
+pub enum AskLeader {
+    Http {
+        path: Template,
+        /// Where in the answer it stands.
+        pointer: String,
+    },
+    /// What a command on the node prints.
+    Exec(Vec<Template>),
 }
 
 pub enum Client {
     Http(HttpCalls),
     Command(Vec<Template>),
+    /// The daemon speaks Maelstrom's protocol.
+    Maelstrom(Spoken),
+}
+
+impl Client {
+    /// What a system with such a client offers.
+    pub fn interfaces(&self) -> &'static [Interface] {
+        match self {
+            Client::Command(_) => &[
+                Interface::Kv,
+                Interface::Ledger,
+                Interface::Objects,
+                Interface::Transactions,
+                Interface::Bank,
+                Interface::Leases,
+            ],
+            Client::Maelstrom(_) => &[
+                Interface::Kv,
+                Interface::Ledger,
+                Interface::Objects,
+                Interface::Transactions,
+            ],
+            // Objects are composed of reads and compare-and-sets.
+            Client::Http(_) => &[Interface::Kv, Interface::Ledger, Interface::Objects],
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Client::Command(_) => "a client program",
+            Client::Http(_) => "[client.http]",
+            Client::Maelstrom(_) => "a node of Maelstrom's",
+        }
+    }
 }
 
 /// Reads one file, and knows which names its templates may have.
@@ -111,17 +157,7 @@ impl Reader<'_> {
         let lists = file.lists.iter().map(|(name, list)| self.list(name, list));
         let lists = lists.collect::<Read<Vec<_>>>()?;
         let known = self.known_to_daemon(file);
-        let templates = |texts: &[Text]| -> Read<Vec<Template>> {
-            texts
-                .iter()
-                .map(|text| self.template(text, &known))
-                .collect()
-        };
-        let environment = file.daemon.environment.iter();
         let files = file.daemon.files.iter();
-        if file.daemon.command.get_ref().is_empty() {
-            return self.wrong(file.daemon.command.span().start, "no program to start");
-        }
         if *file.port.get_ref() == 0 {
             return self.wrong(
                 file.port.span().start,
@@ -150,11 +186,7 @@ impl Reader<'_> {
                 .map(|(name, param)| self.param(name, param))
                 .collect::<Read<_>>()?,
             lists,
-            command: templates(file.daemon.command.get_ref())?,
-            unless_first: templates(&file.daemon.unless_first)?,
-            environment: environment
-                .map(|(name, text)| Ok((name.clone(), self.template(text, &known)?)))
-                .collect::<Read<_>>()?,
+            started: self.started(file, &known)?,
             files: files
                 .map(|(name, from)| self.file(folder, name, from, &known))
                 .collect::<Read<_>>()?,
@@ -162,7 +194,7 @@ impl Reader<'_> {
             leader: file
                 .leader
                 .as_ref()
-                .map(|leader| self.leader(leader))
+                .map(|leader| self.leader(file, leader))
                 .transpose()?,
             client,
         })
@@ -229,7 +261,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         let mut calls: Vec<Call> = match client {
             Client::Http(http) => http.calls(),
-            Client::Command(_) => Vec::new(),
+            Client::Command(_) | Client::Maelstrom(_) => Vec::new(),
         };
         for text in file.workloads.get_ref() {
             let at = text.span().start;
@@ -237,24 +269,44 @@ impl Reader<'_> {
                 Ok(workload) => workload,
                 Err(e) => return self.wrong(at, e),
             };
-            let offered = [Interface::Kv, Interface::Ledger];
+            let offered = client.interfaces();
             if let Some(need) = workload.needs().iter().find(|need| !offered.contains(need)) {
+                let who = client.word();
                 let what = format!(
-                    "{} needs the interface {need}, which a folder cannot offer",
+                    "{} needs the interface {need}, which {who} cannot offer",
                     text.get_ref()
                 );
                 return self.wrong(at, what);
             }
+            let composed = workload.needs().contains(&Interface::Objects);
             match client {
                 Client::Command(_) => calls.extend(workload.calls()),
+                Client::Maelstrom(spoken) => {
+                    if !spoken.workloads().contains(&workload.name()) {
+                        let what = format!(
+                            "{} is not asked of such a node, but {}",
+                            text.get_ref(),
+                            spoken.workloads().join(", ")
+                        );
+                        return self.wrong(at, what);
+                    }
+                    calls.extend(workload.calls());
+                }
                 Client::Http(_) => {
-                    if let Some(call) = workload.calls().iter().find(|call| !calls.contains(call)) {
+                    let asked = match composed {
+                        true => &[Call::Read, Call::Cas],
+                        false => workload.calls(),
+                    };
+                    if let Some(call) = asked.iter().find(|call| !calls.contains(call)) {
                         let (workload, call) = (text.get_ref(), call.word());
                         let what =
                             format!("{workload} needs [client.http.{call}], which is not here");
                         return self.wrong(at, what);
                     }
                 }
+            }
+            if composed {
+                calls.extend(workload.calls());
             }
             found.push(workload);
         }
@@ -367,10 +419,20 @@ impl Reader<'_> {
         }
     }
 
-    fn leader(&self, leader: &LeaderFile) -> Read<Leader> {
+    fn leader(&self, file: &File, leader: &toml::Spanned<LeaderFile>) -> Read<Leader> {
+        let (at, leader) = (leader.span().start, leader.get_ref());
+        let ask = match (&leader.http, &leader.json, &leader.exec) {
+            (Some(http), Some(json), None) => AskLeader::Http {
+                path: self.path(http, &self.of_node(&[]))?,
+                pointer: self.pointer(json)?,
+            },
+            (None, None, Some(argv)) if !argv.is_empty() => {
+                AskLeader::Exec(self.on_a_node(file, argv)?)
+            }
+            _ => return self.wrong(at, "`http` with `json`, or `exec`, says who leads"),
+        };
         Ok(Leader {
-            path: self.path(&leader.http, &self.of_node(&[]))?,
-            pointer: self.pointer(&leader.json)?,
+            ask,
             equals: leader.equals.clone(),
         })
     }
@@ -402,7 +464,16 @@ impl Reader<'_> {
 
     fn client(&self, client: &toml::Spanned<ClientFile>) -> Read<Client> {
         let at = client.span().start;
-        match (&client.get_ref().command, &client.get_ref().http) {
+        let ClientFile {
+            command,
+            http,
+            maelstrom,
+        } = client.get_ref();
+        if let (Some(spoken), None, None) = (maelstrom, command, http) {
+            return Ok(Client::Maelstrom(*spoken));
+        }
+        match (command, http) {
+            _ if maelstrom.is_some() => self.wrong(at, "`maelstrom` has no client beside it"),
             (Some(command), None) if command.get_ref().is_empty() => {
                 self.wrong(command.span().start, "no program to start")
             }
@@ -415,7 +486,7 @@ impl Reader<'_> {
             (None, Some(http)) => Ok(Client::Http(self.http(at, http)?)),
             _ => self.wrong(
                 at,
-                "a client is a `command` or [client.http], one of the two",
+                "a client is a `command`, [client.http] or `maelstrom`, one of them",
             ),
         }
     }

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::maelstrom::Spoken;
+use agent::group::Restart;
+use agent::protocol::StopSignal;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use toml::Spanned;
@@ -29,8 +32,11 @@ pub struct File {
     #[serde(default)]
     pub lists: BTreeMap<Text, ListFile>,
     pub daemon: DaemonFile,
+    /// More programs of each node, started after the daemon in this order.
+    #[serde(default)]
+    pub sidecar: Vec<SidecarFile>,
     pub ready: Spanned<ReadyFile>,
-    pub leader: Option<LeaderFile>,
+    pub leader: Option<Spanned<LeaderFile>>,
     pub client: Spanned<ClientFile>,
 }
 
@@ -76,6 +82,38 @@ pub struct DaemonFile {
     /// What they are called on the node, and the template beside `system.toml`.
     #[serde(default)]
     pub files: BTreeMap<Text, Text>,
+    /// Commands that are run once on each node, before anything is started there.
+    #[serde(default)]
+    pub prepare: Vec<Spanned<Vec<Text>>>,
+    /// The user as whom everything on a node runs, for servers that refuse root.
+    pub user: Option<String>,
+    #[serde(default)]
+    pub restart: Restart,
+    #[serde(default)]
+    pub stop_signal: StopSignal,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SidecarFile {
+    pub name: Text,
+    pub command: Spanned<Vec<Text>>,
+    #[serde(default)]
+    pub environment: BTreeMap<String, Text>,
+    #[serde(default)]
+    pub restart: Restart,
+    #[serde(default)]
+    pub on: Nodes,
+}
+
+/// Which nodes have a program.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nodes {
+    #[default]
+    All,
+    First,
+    Others,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,8 +132,9 @@ pub struct ReadyFile {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LeaderFile {
-    pub http: Text,
-    pub json: Text,
+    pub http: Option<Text>,
+    pub json: Option<Text>,
+    pub exec: Option<Vec<Text>>,
     pub equals: Option<Json>,
 }
 
@@ -104,6 +143,8 @@ pub struct LeaderFile {
 pub struct ClientFile {
     pub command: Option<Spanned<Vec<Text>>>,
     pub http: Option<HttpFile>,
+    /// The daemon speaks Maelstrom's protocol, for this workload of Maelstrom's.
+    pub maelstrom: Option<Spoken>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::client::{DISCONNECTED, MALFORMED, OpError, REFUSED, REJECTED};
+use harness::client::{CLIENT_FAILED, MALFORMED, NO_CLIENT, OpError, REFUSED, REJECTED};
 use history::{Name, Value};
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 use serde::Serialize;
@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 
 use super::answers::{entries, not_local};
 use super::reply::{Kind, Reply, refusal};
-use crate::interface::{Call, Consistency, Kv};
+use crate::interface::{Bank, Call, Consistency, Kv, Objects, Transactions};
 
 /// Bytes of one answer.
 const MOST_BYTES: u64 = 64 << 20;
@@ -148,7 +148,7 @@ impl Running {
         let stdin = self.stdin.as_mut().expect("it is open until the end");
         match stdin.write_all(line.as_bytes()).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(OpError::new(DISCONNECTED, self.ended().await)),
+            Err(_) => Err(OpError::new(CLIENT_FAILED, self.ended().await)),
         }
     }
 
@@ -183,15 +183,18 @@ impl Running {
             .take(left)
             .read_until(b'\n', &mut self.line)
             .await;
-        let read = read.map_err(|e| OpError::new(DISCONNECTED, e.to_string()))?;
+        let read = read.map_err(|e| OpError::new(CLIENT_FAILED, e.to_string()))?;
         if self.line.last() != Some(&b'\n') {
             return Err(match read as u64 == left {
-                true => OpError::new(MALFORMED, format!("a line of more than {MOST_BYTES} bytes")),
-                false => OpError::new(DISCONNECTED, self.ended().await),
+                true => OpError::new(
+                    CLIENT_FAILED,
+                    format!("a line of more than {MOST_BYTES} bytes"),
+                ),
+                false => OpError::new(CLIENT_FAILED, self.ended().await),
             });
         }
         let line = std::mem::take(&mut self.line);
-        let wrong = |why: String| OpError::new(MALFORMED, format!("{why}: {}", shown(&line)));
+        let wrong = |why: String| OpError::new(CLIENT_FAILED, format!("{why}: {}", shown(&line)));
         let reply: Reply = serde_json::from_slice(&line)
             .map_err(|e| wrong(format!("the client's line is no answer ({e})")))?;
         match reply.id {
@@ -279,7 +282,7 @@ impl Process {
     /// A program that has answered `init`. What goes wrong here is definite: the operation has not
     /// been sent.
     async fn ready(&mut self) -> Result<Running, OpError> {
-        let definite = |e: OpError| OpError::new(REFUSED, format!("{}: {}", e.code.code, e.detail));
+        let definite = |e: OpError| OpError::new(NO_CLIENT, e.detail);
         let idle = || self.idle.lock().expect("no panic while held").pop();
         let mut running = match self.running.take().or_else(idle) {
             Some(running) => running,
@@ -294,12 +297,42 @@ impl Process {
                     self.running = Some(running);
                 }
                 return Err(OpError::new(
-                    REFUSED,
+                    NO_CLIENT,
                     "the client has not answered init yet",
                 ));
             }
         }
         Ok(running)
+    }
+
+    /// Starts the program, and sees whether it offers all of these; it is kept for the first
+    /// client.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub async fn rehearse(mut self, calls: &[Call]) -> Result<(), String> {
+        let argv = self.argv.join(" ");
+        let of_program = |e: OpError| format!("{argv}: {}", e.detail);
+        let mut running = Running::start(&self.argv, &self.folder, &self.greeting)
+            .await
+            .map_err(of_program)?;
+        let greeted = tokio::time::timeout(STARTS_AT_MOST, running.greeted()).await;
+        let late = |_| format!("{argv}: no answer to init in {STARTS_AT_MOST:?}");
+        let offers = greeted.map_err(late)?.map_err(of_program)?;
+        let lacking = |call: &&Call| !offers.iter().any(|offered| offered == call.word());
+        if let Some(lacks) = calls.iter().find(lacking) {
+            let offers = match offers.is_empty() {
+                true => "nothing".to_string(),
+                false => offers.join(", "),
+            };
+            return Err(format!(
+                "{argv}: its answer to init offers {offers}, and workload {} asks for {}",
+                self.greeting.workload,
+                lacks.word()
+            ));
+        }
+        self.running = Some(running);
+        Ok(())
     }
 
     async fn ask(&mut self, call: Call, key: &str, value: Json) -> Result<Reply, OpError> {
@@ -370,6 +403,52 @@ impl Kv for Process {
         not_local(consistency)?;
         let reply = self.ask(Call::Scan, prefix, Json::Null).await?;
         entries(&reply.value, prefix)
+    }
+
+    fn version(&mut self) -> Option<Value> {
+        self.version.take()
+    }
+}
+
+#[async_trait]
+impl Objects for Process {
+    async fn perform(&mut self, call: Call, key: &str, value: &Value) -> Result<Value, OpError> {
+        Ok(self.ask(call, key, as_json(value)).await?.value)
+    }
+
+    fn version(&mut self) -> Option<Value> {
+        self.version.take()
+    }
+}
+
+#[async_trait]
+impl Transactions for Process {
+    async fn transact(&mut self, micros: &Value) -> Result<Value, OpError> {
+        Ok(self.ask(Call::Txn, "", as_json(micros)).await?.value)
+    }
+
+    fn version(&mut self) -> Option<Value> {
+        self.version.take()
+    }
+}
+
+#[async_trait]
+impl Bank for Process {
+    async fn transfer(&mut self, from: &str, to: &str, amount: i64) -> Result<bool, OpError> {
+        match self.ask(Call::Transfer, from, json!([to, amount])).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.code == harness::client::CONFLICT => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn balances(&mut self) -> Result<Vec<(String, i64)>, OpError> {
+        let reply = self.ask(Call::Balances, "", Json::Null).await?;
+        let wrong = || OpError::new(MALFORMED, "balances are a map of accounts to whole numbers");
+        let all = entries(&reply.value, "")?.into_iter();
+        all.map(|(name, balance)| Some((name, balance.as_int()?)))
+            .collect::<Option<_>>()
+            .ok_or_else(wrong)
     }
 
     fn version(&mut self) -> Option<Value> {

@@ -45,7 +45,7 @@ pub struct Rehearsal<'a> {
 /// What is wrong with the folder.
 pub fn command(folder: &Path) -> Result<Option<Vec<String>>, FolderError> {
     Ok(match Description::read(folder)?.client {
-        Client::Http(_) => None,
+        Client::Http(_) | Client::Maelstrom(_) => None,
         Client::Command(argv) => {
             let path = folder.display().to_string();
             Some(
@@ -171,8 +171,11 @@ async fn asked(client: &mut Running, f: &str, key: &str, value: &Json) -> Result
 /// What each operation is asked with.
 fn example(call: &str) -> Json {
     match call {
-        "write" | "append" => json!(1),
+        "write" | "append" | "enqueue" | "acquire" | "release" | "add" => json!(1),
         "cas" => json!([1, 2]),
+        "txn" => json!([["r", 1, null]]),
+        "transfer" => json!(["k", 1]),
+        "renew" => json!([1, 1000]),
         _ => Json::Null,
     }
 }

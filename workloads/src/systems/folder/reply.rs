@@ -54,6 +54,11 @@ fn maelstrom(code: u64) -> ErrorCode {
     }
 }
 
+/// What a node of Maelstrom's refuses with.
+pub fn of_maelstrom(code: Option<u64>, text: &str) -> OpError {
+    OpError::new(code.map_or(UNKNOWN, maelstrom), text)
+}
+
 /// Why the operation did not succeed, if it did not. A code can take definiteness away and never
 /// gives it to what the program calls `info`.
 pub fn refusal(reply: &Reply) -> Option<OpError> {

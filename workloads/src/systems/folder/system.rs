@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use agent::group::{self, Group, Member};
 use agent::protocol::{Daemon, Request};
 use async_trait::async_trait;
 use base64::Engine;
@@ -18,11 +19,17 @@ use serde_json::Value as Json;
 use tokio::net::TcpStream;
 
 use super::answers;
-use super::description::{Client, Description, Leader, Ready};
+use super::description::{AskLeader, Client, Description, Leader, Ready};
+use super::file::Nodes;
+use super::maelstrom::{self, Spoken};
 use super::process::{Greeting, Idle, Process};
 use super::template::Template;
+use crate::catalogue;
 use crate::http::{Http, Patience};
-use crate::interface::{Kv, OpenKv};
+use crate::interface::{
+    Bank, Kv, Ledger, Objects, OpenBank, OpenKv, OpenLedger, OpenObjects, OpenTransactions,
+    Transactions,
+};
 use crate::params::Params;
 use crate::systems::{ask_all, at, majority, make_folders, run};
 
@@ -127,6 +134,68 @@ impl Described {
         templates.iter().map(fill).collect()
     }
 
+    fn environment(
+        &self,
+        templates: &[(String, Template)],
+        node: &Node,
+        all: &[Node],
+    ) -> BTreeMap<String, String> {
+        let fill = |template: &Template| template.fill(|name| self.value(node, all, name));
+        let all = templates.iter();
+        all.map(|(name, value)| (name.clone(), fill(value)))
+            .collect()
+    }
+
+    fn command(&self, node: &Node, all: &[Node]) -> Vec<String> {
+        let started = &self.description.started;
+        let mut argv = self.fill(&started.command, node, all);
+        if !is_first(node, all) {
+            argv.extend(self.fill(&started.unless_first, node, all));
+        }
+        argv
+    }
+
+    /// The daemon itself.
+    fn main(&self, node: &Node, all: &[Node]) -> Member {
+        let started = &self.description.started;
+        let mut argv = self.command(node, all);
+        // The agent's part puts it on the network.
+        if let Client::Maelstrom(_) = self.description.client {
+            let file = maelstrom_file(node).display().to_string();
+            argv = vec![group::PROGRAM.into(), "maelstrom".into(), file];
+        }
+        Member {
+            name: self.name.into(),
+            argv,
+            env: self.environment(&started.environment, node, all),
+            restart: started.restart,
+        }
+    }
+
+    /// The daemon and what belongs to it.
+    fn group(&self, node: &Node, all: &[Node]) -> Group {
+        let started = &self.description.started;
+        let here = |on: Nodes| match on {
+            Nodes::All => true,
+            Nodes::First => is_first(node, all),
+            Nodes::Others => !is_first(node, all),
+        };
+        let sidecars = started.sidecars.iter().filter(|sidecar| here(sidecar.on));
+        let sidecars = sidecars.map(|sidecar| Member {
+            name: sidecar.name.clone(),
+            argv: self.fill(&sidecar.command, node, all),
+            env: self.environment(&sidecar.environment, node, all),
+            restart: sidecar.restart,
+        });
+        let prepare = started.prepare.iter();
+        Group {
+            prepare: prepare.map(|argv| self.fill(argv, node, all)).collect(),
+            prepared: node.data().join(".prepared"),
+            user: started.user.clone(),
+            members: [self.main(node, all)].into_iter().chain(sidecars).collect(),
+        }
+    }
+
     /// One text for a node, after the cluster is up.
     fn path(&self, template: &Template, node: &Node) -> String {
         let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
@@ -140,13 +209,51 @@ impl Described {
     /// What a node says at the pointer of who leads.
     fn opinion(&self, node: &Node, leader: &Leader) -> impl Future<Output = Option<Json>> + use<> {
         let mut http = self.http(node, Patience::QUESTION);
-        let (path, pointer) = (self.path(&leader.path, node), leader.pointer.clone());
+        let (node, argv, asked) = match &leader.ask {
+            AskLeader::Http { path, pointer } => {
+                let asked = Some((self.path(path, node), pointer.clone()));
+                (node.clone(), Vec::new(), asked)
+            }
+            AskLeader::Exec(argv) => {
+                let argv = self.fill(argv, node, std::slice::from_ref(node));
+                (node.clone(), argv, None)
+            }
+        };
         async move {
+            let Some((path, pointer)) = asked else {
+                let ran = run(&node, argv).await.ok()?;
+                return Some(Json::String(ran.stdout.trim().to_string()));
+            };
             let answer = http.get(&path).await.ok()?;
             let body: Json = serde_json::from_slice(&answer.body).ok()?;
             body.pointer(&pointer).cloned()
         }
     }
+}
+
+/// Where the parent of a node's programs finds what they are.
+fn group_file(node: &Node) -> PathBuf {
+    node.data().join(".group.json")
+}
+
+/// Where the agent's part finds the node that it is to put on the network.
+fn maelstrom_file(node: &Node) -> PathBuf {
+    node.data().join(".maelstrom.json")
+}
+
+fn is_first(node: &Node, all: &[Node]) -> bool {
+    all.first().is_some_and(|first| first.name == node.name)
+}
+
+/// Writes a file on a node.
+async fn put(node: &Node, path: PathBuf, text: String) -> Result<(), ControlError> {
+    let put = Request::Put {
+        path,
+        mode: 0o644,
+        append: false,
+        base64: BASE64.encode(text),
+    };
+    node.agent.call::<Json>(put).await.map(drop)
 }
 
 /// Whether the address stands in the text, and is not the beginning of another: `10.0.0.1` is not
@@ -171,20 +278,25 @@ impl System for Described {
     }
 
     fn daemon(&self, node: &Node, all: &[Node]) -> Daemon {
-        let mut argv = self.fill(&self.description.command, node, all);
-        if all.first().is_some_and(|first| first.name != node.name) {
-            argv.extend(self.fill(&self.description.unless_first, node, all));
-        }
-        let environment =
-            self.description.environment.iter().map(|(name, value)| {
-                (name.clone(), value.fill(|name| self.value(node, all, name)))
-            });
+        let started = &self.description.started;
+        let main = self.main(node, all);
+        let (argv, env) = match started.is_plain() {
+            true => (main.argv, main.env),
+            false => {
+                let file = group_file(node).display().to_string();
+                (
+                    vec![group::PROGRAM.into(), "group".into(), file],
+                    BTreeMap::new(),
+                )
+            }
+        };
         Daemon {
             name: self.name.into(),
             argv,
-            env: environment.collect(),
+            env,
             cwd: node.data(),
             log: node.log(&format!("{}.log", self.name)),
+            stop: started.stop,
         }
     }
 
@@ -194,13 +306,24 @@ impl System for Described {
         make_folders(node).await?;
         for (name, template) in &self.description.files {
             let text = template.fill(|name| self.value(node, all, name));
-            let put = Request::Put {
-                path: node.data().join(name),
-                mode: 0o644,
-                append: false,
-                base64: BASE64.encode(text),
+            put(node, node.data().join(name), text).await?;
+        }
+        if let Client::Maelstrom(_) = self.description.client {
+            let port = self.description.port;
+            let nodes = all.iter().map(|n| (n.name.to_string(), at(n, port)));
+            let node_file = agent::maelstrom::Node {
+                name: node.name.to_string(),
+                listen: at(node, port),
+                nodes: nodes.collect(),
+                argv: self.command(node, all),
             };
-            node.agent.call::<Json>(put).await?;
+            let text = serde_json::to_string(&node_file).expect("names and texts are JSON");
+            put(node, maelstrom_file(node), text).await?;
+        }
+        if !self.description.started.is_plain() {
+            let group = serde_json::to_string(&self.group(node, all));
+            let group = group.expect("names and texts are JSON");
+            put(node, group_file(node), group).await?;
         }
         Ok(())
     }
@@ -232,6 +355,14 @@ impl System for Described {
                 run(node, argv.to_vec()).await.is_ok()
             }
         }
+    }
+
+    async fn clients_work(&self, node: &Node) -> Result<(), String> {
+        let Client::Command(command) = &self.description.client else {
+            return Ok(());
+        };
+        let calls = catalogue::find(&self.workload).map_or(&[][..], |workload| workload.calls());
+        self.process(command, node).rehearse(calls).await
     }
 
     fn patience(&self) -> Duration {
@@ -305,31 +436,75 @@ impl OpenKv for Described {
                     names: names.into_iter().chain(params).map(value).collect(),
                 })
             }
-            Client::Command(command) => {
-                let folder = self.description.folder.display().to_string();
-                let fill = |template: &Template| template.fill(|_| folder.clone());
-                let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
-                let mut all = self.idle.lock().expect("no panic while held");
-                let idle = all.entry(node.name.clone()).or_default().clone();
-                drop(all);
-                Box::new(Process::new(
-                    command.iter().map(fill).collect(),
-                    PathBuf::from(&folder),
-                    Greeting {
-                        node: node.name.clone(),
-                        address: node.address,
-                        port: self.description.port,
-                        nodes: nodes.iter().cloned().collect(),
-                        params: self
-                            .params
-                            .iter()
-                            .map(|(k, v)| (k.into(), v.into()))
-                            .collect(),
-                        workload: self.workload.clone(),
-                    },
-                    idle,
-                ))
-            }
+            Client::Command(command) => Box::new(self.process(command, node)),
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
+        }
+    }
+}
+impl Described {
+    /// A client that is a program.
+    fn process(&self, command: &[Template], node: &Node) -> Process {
+        let folder = self.description.folder.display().to_string();
+        let fill = |template: &Template| template.fill(|_| folder.clone());
+        let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
+        let mut all = self.idle.lock().expect("no panic while held");
+        let idle = all.entry(node.name.clone()).or_default().clone();
+        drop(all);
+        let params = self.params.iter().map(|(k, v)| (k.into(), v.into()));
+        Process::new(
+            command.iter().map(fill).collect(),
+            PathBuf::from(&folder),
+            Greeting {
+                node: node.name.clone(),
+                address: node.address,
+                port: self.description.port,
+                nodes: nodes.iter().cloned().collect(),
+                params: params.collect(),
+                workload: self.workload.clone(),
+            },
+            idle,
+        )
+    }
+
+    fn maelstrom(&self, spoken: Spoken, node: &Node) -> maelstrom::Client {
+        maelstrom::Client::new(at(node, self.description.port), &node.name, spoken)
+    }
+}
+
+impl OpenObjects for Described {
+    fn open(&self, node: &Node) -> Box<dyn Objects> {
+        match &self.description.client {
+            Client::Command(command) => Box::new(self.process(command, node)),
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
+            Client::Http(_) => unreachable!("its objects are composed"),
+        }
+    }
+}
+
+impl OpenTransactions for Described {
+    fn open(&self, node: &Node) -> Box<dyn Transactions> {
+        match &self.description.client {
+            Client::Command(command) => Box::new(self.process(command, node)),
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
+            Client::Http(_) => unreachable!("it offers no transactions"),
+        }
+    }
+}
+
+impl OpenLedger for Described {
+    fn open(&self, node: &Node) -> Box<dyn Ledger> {
+        match &self.description.client {
+            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
+            _ => unreachable!("theirs are composed"),
+        }
+    }
+}
+
+impl OpenBank for Described {
+    fn open(&self, node: &Node) -> Box<dyn Bank> {
+        match &self.description.client {
+            Client::Command(command) => Box::new(self.process(command, node)),
+            _ => unreachable!("accounts are offered by programs alone"),
         }
     }
 }

@@ -109,7 +109,25 @@ fn what_is_wrong_is_said_with_line_and_column_and_what_may_be_meant() {
             "[client.http]",
             "[client]\ncommand = [\"c\"]\n[client.http]",
             "20:1",
-            &["one of the two"],
+            &["one of them"],
+        ),
+        (
+            "[client.http]",
+            "[client]\nmaelstrom = \"lin-kv\"\n[client.http]",
+            "20:1",
+            &["no client beside it"],
+        ),
+        (
+            "[client.http]",
+            "[[sidecar]]\nname = \"a b\"\ncommand = [\"x\"]\n[client.http]",
+            "21:8",
+            &["a sidecar's name"],
+        ),
+        (
+            "[client.http]",
+            "[leader]\nhttp = \"/\"\n[client.http]",
+            "20:1",
+            &["`http` with `json`, or `exec`"],
         ),
         (
             "about = \"a test\"",
@@ -238,7 +256,28 @@ fn the_skeleton_is_a_system() {
     fs::write(dir.path().join("server.conf.template"), "{list.cluster}").unwrap();
     fs::write(dir.path().join("system.toml"), &text).unwrap();
     let description = Description::read(dir.path()).unwrap_or_else(|e| panic!("{e} in\n{text}"));
-    assert_eq!(description.calls, Call::ALL);
+    assert_eq!(description.calls, Call::ALL[..5]);
     assert!(description.leader.is_some() && description.files.len() == 1);
-    assert!(!description.unless_first.is_empty() && !description.version.is_empty());
+    assert!(!description.started.unless_first.is_empty() && !description.version.is_empty());
+}
+
+#[test]
+fn a_node_of_maelstroms_is_asked_what_it_was_written_for() {
+    let text = |workload: &str| {
+        format!(
+            "about = \"a test\"\nworkloads = [\"{workload}\"]\nport = 8000\n\
+             [daemon]\ncommand = [\"x\"]\n[ready]\ntcp = true\n\
+             [client]\nmaelstrom = \"g-set\"\n"
+        )
+    };
+    let read = |workload| Description::read(folder(&text(workload)).path());
+    assert_eq!(
+        read("ledger").expect("it is one").workloads[0].name(),
+        "ledger"
+    );
+    let error = read("set").err().expect("it is none").to_string();
+    assert!(
+        error.contains("2:14: set is not asked of such a node, but ledger"),
+        "{error}"
+    );
 }

@@ -52,7 +52,7 @@ async fn operations_are_lines_and_so_are_their_answers() {
     let mut client = client(&script);
     assert_eq!(put(&mut client).await.0, "ok");
     assert_eq!(client.get("k", NOW).await, Ok(Some(7.into())));
-    assert_eq!(client.version(), Some(3.into()));
+    assert_eq!(Kv::version(&mut client), Some(3.into()));
     assert_eq!(client.cas("k", None, &2.into()).await, Ok(false));
     assert_eq!(
         client.scan("p-", NOW).await,
@@ -63,7 +63,12 @@ async fn operations_are_lines_and_so_are_their_answers() {
         client.append("k", &1.into()).await.unwrap_err().code,
         REJECTED
     );
-    let seen = std::fs::read_to_string(seen).unwrap();
+    // What `tee` hands on it may write a moment later.
+    let lines = || std::fs::read_to_string(&seen).unwrap_or_default();
+    while lines().lines().count() < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let seen = lines();
     let asked: Vec<Json> = seen
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -83,38 +88,38 @@ async fn operations_are_lines_and_so_are_their_answers() {
 
 #[tokio::test]
 async fn what_is_no_answer_leaves_the_operation_open_and_is_shown() {
-    let long = format!("echo '{}'", "x".repeat(500));
+    let long = format!("echo '{}'; read l", "x".repeat(500));
     let table = [
-        ("read l; echo garbage", "malformed", "garbage"),
+        ("read l; echo garbage", "client-failed", "garbage"),
         (
             "read l; printf 'a\\033[31mb\\n'",
-            "malformed",
+            "client-failed",
             "a\\u{1b}[31mb",
         ),
-        (long.as_str(), "malformed", "xxx…"),
+        (long.as_str(), "client-failed", "xxx…"),
         (
             r#"read l; echo '{"id":7,"type":"ok"}'"#,
-            "malformed",
+            "client-failed",
             "answer to 7",
         ),
         (
             r#"read l; echo '{"type":"ok"}'"#,
-            "malformed",
+            "client-failed",
             "without an id",
         ),
         (
             r#"read l; echo '{"id":0,"type":"ok"}'"#,
-            "malformed",
+            "client-failed",
             "a second answer to 0",
         ),
         (
             r#"read l; echo '{"id":1,"type":"done"}'"#,
-            "malformed",
+            "client-failed",
             "done",
         ),
         (
             "read l; exec >&-; echo sorry >&2; exit 3",
-            "disconnected",
+            "client-failed",
             "exit status: 3): sorry",
         ),
     ];
@@ -137,7 +142,7 @@ async fn after_a_mistake_a_new_program_takes_over() {
         flag.display()
     );
     let mut client = after_init(&script);
-    assert_eq!(put(&mut client).await.0, "malformed");
+    assert_eq!(put(&mut client).await.0, "client-failed");
     assert_eq!(put(&mut client).await.0, "ok");
 }
 
@@ -150,7 +155,7 @@ async fn nothing_was_sent_to_a_program_that_never_began() {
         Idle::default(),
     );
     let (code, definite, detail) = put(&mut missing).await;
-    assert_eq!((code, definite), ("refused", true));
+    assert_eq!((code, definite), ("no-client", true));
     assert!(detail.contains("/no/such/program"), "{detail}");
     let dies = "echo ModuleNotFoundError >&2; exit 1";
     let refuses = r#"read l; echo '{"id":0,"type":"fail"}'; read l"#;
@@ -160,7 +165,7 @@ async fn nothing_was_sent_to_a_program_that_never_began() {
         ("echo hm; read l", "hm"),
     ] {
         let (code, definite, detail) = put(&mut client(script)).await;
-        assert_eq!((code, definite), ("refused", true), "{script}: {detail}");
+        assert_eq!((code, definite), ("no-client", true), "{script}: {detail}");
         assert!(detail.contains(words), "{script}: {detail}");
     }
 }
@@ -171,7 +176,7 @@ async fn a_slow_start_is_waited_for_over_several_operations() {
     let script = format!("sleep 2; {INIT}; read l; echo '{{\"id\":1,\"type\":\"ok\"}}'; read l");
     let mut client = client(&script);
     let first = put(&mut client).await;
-    assert_eq!((first.0, first.1), ("refused", true), "{first:?}");
+    assert_eq!((first.0, first.1), ("no-client", true), "{first:?}");
     let mut tries = 0;
     while put(&mut client).await.0 != "ok" {
         tries += 1;
@@ -220,5 +225,32 @@ async fn nothing_outlives_its_client() {
             assert!(tries < 500, "{pid} still runs");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+/// What is found before a run is not found in its verdict.
+#[tokio::test]
+async fn a_program_is_tried_before_the_run() {
+    let rehearse = async |script: &str| {
+        let client = client(script);
+        client.rehearse(&[Call::Read, Call::Scan]).await
+    };
+    let offers =
+        |all: &str| format!(r#"read l; echo '{{"id":0,"type":"ok","offers":[{all}]}}'; read l"#);
+    assert_eq!(rehearse(&offers(r#""scan","read""#)).await, Ok(()));
+    for (script, words) in [
+        (offers(r#""read""#), ["offers read,", "asks for scan"]),
+        (offers(""), ["offers nothing,", "asks for read"]),
+        (
+            "echo ModuleNotFoundError >&2; exit 1".into(),
+            ["exit status: 1", "ModuleNotFoundError"],
+        ),
+        ("echo hm; read l".into(), ["is no answer", "hm"]),
+    ] {
+        let why = rehearse(&script).await.unwrap_err();
+        assert!(
+            words.iter().all(|word| why.contains(word)),
+            "{script}: {why}"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
-use agent::protocol::Daemon;
+use agent::protocol::{Daemon, StopSignal};
 use harness::cluster::Node;
 use history::Name;
 
@@ -60,6 +60,7 @@ async fn every_name_stands_for_what_it_says() {
         env,
         cwd,
         log,
+        stop,
     } = ready.system.daemon(&nodes[1], &nodes);
     let expected = [
         "/nonexistent/bin/server.py",
@@ -77,7 +78,7 @@ async fn every_name_stands_for_what_it_says() {
     ];
     assert_eq!(argv, expected);
     assert_eq!((name.as_str(), env["MODE"].as_str()), ("names", "b"));
-    assert_eq!(cwd, nodes[1].data());
+    assert_eq!((cwd, stop), (nodes[1].data(), StopSignal::Term));
     assert_eq!(log, nodes[1].log("names.log"));
     let first = ready.system.daemon(&nodes[0], &nodes);
     assert_eq!(
