@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use history::History;
 
-use crate::{Analysis, Budget, Checker, Verdict};
+use crate::{Analysis, Budget, Checker, Verdict, prefix};
 
-/// Runs every checker, each under the whole budget. One that panics gives `unknown`, with what it
+/// Runs every checker, each under the whole budget, and draws how far what has no order has one. A
+/// checker that panics gives `unknown`, with what it
 /// said, and takes no other down.
 pub fn check_all(
     checkers: &[Box<dyn Checker>],
@@ -19,12 +20,18 @@ pub fn check_all(
         .map(|checker| {
             // A checker is not used again after it panicked, and shares nothing that it could have
             // left half done.
-            catch_unwind(AssertUnwindSafe(|| checker.check(history, budget))).unwrap_or_else(
-                |panic| {
-                    let why = format!("the checker panicked, which is a bug: {}", said(&*panic));
-                    Analysis::unknown(checker.name(), why)
-                },
-            )
+            let check = || {
+                let meter = budget.start();
+                let mut analysis = checker.check(history, budget);
+                if let Some(choice) = checker.asks() {
+                    prefix::add(&choice, history, &mut analysis, &meter);
+                }
+                analysis
+            };
+            catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| {
+                let why = format!("the checker panicked, which is a bug: {}", said(&*panic));
+                Analysis::unknown(checker.name(), why)
+            })
         })
         .collect()
 }

@@ -67,6 +67,7 @@ mod model;
 pub mod models;
 pub mod objects;
 pub mod picture;
+mod prefix;
 mod proof;
 mod ranks;
 pub mod recovery;

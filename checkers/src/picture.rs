@@ -16,6 +16,48 @@ pub enum Picture {
     Table(Table),
     /// Blocks and what follows them.
     Tree { blocks: Vec<Block> },
+    /// How far operations have an order.
+    Prefix(Prefix),
+}
+
+/// The longest prefix of an object's history that has an order: everything that returned before one
+/// operation did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prefix {
+    /// The first so many operations to return have an order.
+    pub explained: usize,
+    /// So many returned in all.
+    pub of: usize,
+    /// The end of one such order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placed: Vec<Placed>,
+    /// Operations in front of it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: usize,
+    /// What the object holds after them, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub holds: String,
+    /// First the one up to whose return there is no order, then what else was open then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<Next>,
+    /// Why it was not looked for to the end: `explained` is then the least that it can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// An operation in an order, and what the object holds after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    pub op: u64,
+    pub then: String,
+}
+
+/// An operation that could come next, or why it cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    pub op: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Why one operation comes before another.

@@ -2,7 +2,7 @@
 //! certificates to be held against.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 
 use history::{Process, Value};
 
@@ -44,6 +44,28 @@ pub trait Object: Debug {
     fn step(&mut self, step: &Step) -> Result<(), String>;
 
     fn copy(&self) -> Box<dyn Object>;
+
+    /// What it holds, for people: `[1 2]`, `held by 3`.
+    fn holds(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// `{1 2}`, or the beginning and how many there are.
+fn listed<T: Display>(all: impl ExactSizeIterator<Item = T>, [open, close]: [char; 2]) -> String {
+    const MOST: usize = 20;
+    let count = all.len();
+    let shown: Vec<String> = all.take(MOST).map(|one| one.to_string()).collect();
+    let rest = match count > MOST {
+        true => format!(" … {count} in all"),
+        false => String::new(),
+    };
+    format!("{open}{}{rest}{close}", shown.join(" "))
+}
+
+fn keyed(all: &BTreeMap<Value, impl Display>) -> String {
+    let all = all.iter().map(|(key, value)| format!("{key}: {value}"));
+    listed(all, ['{', '}'])
 }
 
 /// What a transaction does: a name, a key, what it appends or writes, and what it read if that is
@@ -190,6 +212,10 @@ impl Object for Register {
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
     }
+
+    fn holds(&self) -> String {
+        self.now.to_string()
+    }
 }
 
 /// A set. An answer that is true or false says whether the element was added, removed, or there.
@@ -230,6 +256,10 @@ impl Object for Set {
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
     }
+
+    fn holds(&self) -> String {
+        listed(self.0.iter(), ['{', '}'])
+    }
 }
 
 /// Lists by key, and transactions that append to them and read them.
@@ -267,6 +297,16 @@ impl Object for Lists {
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
     }
+
+    fn holds(&self) -> String {
+        keyed(
+            &self
+                .0
+                .iter()
+                .map(|(key, list)| (key.clone(), Value::List(list.clone())))
+                .collect(),
+        )
+    }
 }
 
 /// Values in the order in which they were put in; what finds nothing answers nil.
@@ -290,6 +330,10 @@ impl Object for Queue {
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
     }
+
+    fn holds(&self) -> String {
+        listed(self.0.iter(), ['[', ']'])
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -311,6 +355,10 @@ impl Object for Stack {
 
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
+    }
+
+    fn holds(&self) -> String {
+        listed(self.0.iter(), ['[', ']'])
     }
 }
 
@@ -343,6 +391,10 @@ impl Object for Heap {
 
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
+    }
+
+    fn holds(&self) -> String {
+        keyed(&self.0)
     }
 }
 
@@ -400,6 +452,13 @@ impl Object for Lock {
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
     }
+
+    fn holds(&self) -> String {
+        match &self.holders[..] {
+            [] => "free".to_string(),
+            holders => format!("held by {}", listed(holders.iter(), ['[', ']'])),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -419,6 +478,10 @@ impl Object for Ids {
 
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
+    }
+
+    fn holds(&self) -> String {
+        listed(self.0.iter(), ['{', '}'])
     }
 }
 
@@ -443,6 +506,10 @@ impl Object for Counter {
 
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
+    }
+
+    fn holds(&self) -> String {
+        self.0.to_string()
     }
 }
 
@@ -476,5 +543,9 @@ impl Object for Registers {
 
     fn copy(&self) -> Box<dyn Object> {
         Box::new(self.clone())
+    }
+
+    fn holds(&self) -> String {
+        keyed(&self.held)
     }
 }

@@ -10,6 +10,7 @@ use history::{History, file};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Failure, code};
+use crate::logs;
 use crate::spec::Spec;
 use crate::summary::{self, Rest};
 use crate::terminal;
@@ -56,6 +57,8 @@ impl Repeats {
 const MOST_REPEATS: u64 = 1 << 16;
 const MOST_RESULTS: u64 = 1 << 30;
 const MOST_SCHEDULE: u64 = 64 << 20;
+/// Anomalies around which logs are told whole.
+const MOST_MOMENTS: usize = 16;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +101,11 @@ pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Resul
     }
     let schedule = file::read(&run.schedule(), MOST_SCHEDULE).ok();
     let schedule = schedule.and_then(|text| String::from_utf8(text).ok());
+    let seen = judged.analyses.iter().flat_map(|a| &a.anomalies);
+    let seen = seen.take(MOST_MOMENTS).flat_map(|anomaly| &anomaly.ops);
+    let moments: Vec<_> = seen
+        .filter_map(|op| Some(history.find(*op)?.call))
+        .collect();
     Ok(report::render(&report::Input {
         system: &spec.system,
         workload: &spec.workload,
@@ -110,6 +118,7 @@ pub fn page(run: &Run, spec: &Spec, history: &History, judged: &Judged) -> Resul
         history,
         analyses: &judged.analyses,
         verdict: judged.verdict,
+        told: &logs::told(run, history, &moments),
         warnings: &judged.notes.warnings,
     }))
 }

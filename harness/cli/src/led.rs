@@ -1,28 +1,15 @@
 //! Who led, and when, as the nodes' own traces have it.
 
-use history::{History, Name, Outcome, Time, Value};
-
-/// A node took itself for the leader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Led {
-    pub node: Name,
-    pub from: Time,
-    /// Until it stepped down or started again; [`Time::MAX`] if it did neither.
-    pub until: Time,
-    /// What its ballot, or term, was, as text.
-    pub ballot: Option<String>,
-}
-
-impl Led {
-    pub fn at_any_time(&self, from: Time, until: Time) -> bool {
-        self.from <= until && from <= self.until
-    }
-}
+use history::{History, Outcome, Time, Value};
+use report::Led;
 
 /// By node, and then by time. Nothing where nodes keep no trace, or by a clock that is not the
 /// history's.
 pub fn led(history: &History) -> Vec<Led> {
     let mut all = Vec::new();
+    let Some(began) = history.began_ns() else {
+        return all;
+    };
     let traces = history.ops().iter().filter(|op| op.f == "trace");
     for op in traces.filter(|op| op.outcome == Outcome::Ok) {
         let events = op.output.get("events").and_then(Value::as_list);
@@ -30,7 +17,9 @@ pub fn led(history: &History) -> Vec<Led> {
         for event in events.unwrap_or_default() {
             let what = event.get("event").and_then(Value::as_text);
             let at = event.get("t_ns").and_then(Value::as_int);
-            let at = at.and_then(|t_ns| history.time_of(u64::try_from(t_ns).ok()?));
+            // Who led when the history began led at its time 0.
+            let since = |t_ns| Some(Time(u64::try_from(t_ns).ok()?.saturating_sub(began)));
+            let at = at.and_then(since);
             let (Some(what), Some(at), Some(node)) = (what, at, &op.node) else {
                 continue;
             };
@@ -50,6 +39,7 @@ pub fn led(history: &History) -> Vec<Led> {
         }
         all.extend(leads);
     }
+    all.retain(|led: &Led| led.until > Time(0));
     all
 }
 
@@ -59,7 +49,8 @@ mod tests {
 
     #[test]
     fn a_node_leads_until_it_steps_down_or_starts_again() {
-        let events = r#"{"event":"start","t_ns":900},{"event":"lead","t_ns":1010,"ballot":[1,"n2"]},
+        let events = r#"{"event":"start","t_ns":900},{"event":"lead","t_ns":920,"ballot":[0,"n2"]},
+            {"event":"step-down","t_ns":930},{"event":"lead","t_ns":940,"ballot":[0,"n2"]},{"event":"lead","t_ns":1010,"ballot":[1,"n2"]},
             {"event":"decide","t_ns":1015},{"event":"step-down","t_ns":1020},
             {"event":"lead","t_ns":1030,"ballot":[3,"n2"]},{"event":"start","t_ns":1040},
             {"event":"lead","t_ns":1050,"ballot":[4,"n2"]}"#;
@@ -81,6 +72,7 @@ mod tests {
         assert_eq!(
             spans,
             [
+                (0, Time(10), is("[0 \"n2\"]")),
                 (10, Time(20), is("[1 \"n2\"]")),
                 (30, Time(40), is("[3 \"n2\"]")),
                 (50, Time::MAX, is("[4 \"n2\"]")),

@@ -30,6 +30,7 @@ mod led;
 mod list;
 mod listings;
 mod load;
+mod logs;
 mod machines;
 mod matrix;
 mod measures;

@@ -3,8 +3,10 @@
 //! One picture, so that a fault's band runs through all of it and the eye can follow it down. The
 //! data of each bin goes with it, for the script to show under the pointer.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use checkers::Anomaly;
 use history::{Outcome, Time};
 use serde_json::json;
 
@@ -13,7 +15,8 @@ use crate::sample::thin;
 use crate::scale::{self, Log, TimeAxis};
 use crate::stats::{self, OfNode, Tally};
 use crate::svg::Faults;
-use crate::text::{Esc, clip, count, script_json, span};
+use crate::text::{Esc, clip, count, counted, script_json, span};
+use crate::timeline;
 
 const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 84.0;
@@ -22,9 +25,14 @@ const LATENCY_PX: f64 = 230.0;
 const RATE_PX: f64 = 120.0;
 const STRIP_PX: f64 = 14.0;
 const STRIP_STEP_PX: f64 = 24.0;
+/// Anomalies nearer to each other share a mark.
+const MARK_PX: f64 = 10.0;
 
 /// Most faults drawn; the others are in the history, and the page says how many there are.
 pub const MAX_FAULTS: usize = 400;
+
+/// So few points are drawn larger.
+const FEW: usize = 200;
 
 /// Most nodes drawn.
 const MAX_NODES: usize = 40;
@@ -56,6 +64,7 @@ pub fn glance(out: &mut String, run: &Run) -> fmt::Result {
     faults.bands(out, &axis, faults.height() + 4.0, strips_bottom)?;
     faults.bars(out, &axis, 0.0)?;
     latency(out, run, &axis, latency_top, latency_bottom)?;
+    anomalies(out, run, &axis, latency_top)?;
     rate(out, run, &axis, rate_top, rate_bottom)?;
     if !nodes.is_empty() {
         heading(
@@ -152,8 +161,11 @@ fn latency(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) 
         let of_f = ended()
             .filter(|(op, ..)| op.outcome == Outcome::Ok && run.stats.f_at(&op.f) == i)
             .map(|(_, end, ns)| (axis.at(end), log.at(ns)));
-        write!(out, "<path class=\"dots f{i}\" d=\"")?;
-        for (x, y) in thin(of_f) {
+        let points = thin(of_f);
+        // A few of them would hardly be seen.
+        let few = if points.len() < FEW { " few" } else { "" };
+        write!(out, "<path class=\"dots f{i}{few}\" d=\"")?;
+        for (x, y) in points {
             write!(out, "M{x:.0} {y:.0}h0")?;
         }
         writeln!(out, "\"/>")?;
@@ -185,6 +197,37 @@ fn latency(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) 
             }
             writeln!(out, "\"/>")?;
         }
+    }
+    Ok(())
+}
+
+/// Where anomalies were there to be seen: a mark leads to each, or to the first of those that fall
+/// on one place.
+fn anomalies(out: &mut String, run: &Run, axis: &TimeAxis, top: f64) -> fmt::Result {
+    let all = run.input.analyses.iter().flat_map(|a| &a.anomalies);
+    let mut marks: BTreeMap<i64, (usize, usize, Time, &Anomaly)> = BTreeMap::new();
+    for (number, anomaly) in all.enumerate() {
+        let Some(at) = timeline::seen_at(run, anomaly) else {
+            continue;
+        };
+        let place = (axis.at(at) / MARK_PX).round() as i64;
+        let mark = marks.entry(place).or_insert((number, 0, at, anomaly));
+        mark.1 += 1;
+    }
+    for (number, more, at, anomaly) in marks.into_values() {
+        let x = axis.at(at);
+        let rest = match more - 1 {
+            0 => String::new(),
+            n => format!(", and {} here", counted(n, "more anomaly")),
+        };
+        writeln!(
+            out,
+            "<a class=\"mark-of\" href=\"#anomaly-{number}\"><title>{} at {at}{rest}</title>\
+             <path d=\"M{:.1} {:.1}h12l-6 9z\"/></a>",
+            Esc(clip(&anomaly.kind, 80)),
+            x - 6.0,
+            top - 4.0,
+        )?;
     }
     Ok(())
 }

@@ -6,10 +6,10 @@
 //! other drawn on a time axis with the faults behind them; then the run at a glance, the faults
 //! with their receipts, the checkers, what was asked, and a table of operations.
 //!
-//! The size of the page depends on the picture and not on the run: a million operations are
-//! counted, binned and thinned to what an eye could tell apart, and the table holds those around
-//! anomalies, errors and faults and says how many it leaves out. The pictures are drawn here, so
-//! the page can be printed and read without its script, which adds the hovering and the table.
+//! Nothing is left out: every operation, fault and anomaly is in the page, packed to some ten bytes
+//! an operation (`packed`), and the script shows them on a timeline from the whole run down to a
+//! single one. All other pictures are drawn here, of a size that depends on the picture and not on
+//! the run, so the page can be printed and read without its script.
 //!
 //! [`experiment`] has the pages of many runs: two systems side by side, one along a parameter.
 //!
@@ -19,6 +19,8 @@
 mod arrow;
 mod charts;
 pub mod experiment;
+mod operations;
+mod packed;
 mod page;
 mod palette;
 pub mod perfetto;
@@ -33,9 +35,11 @@ mod tables;
 mod text;
 mod timeline;
 
-use checkers::{Analysis, Verdict};
+use std::collections::HashSet;
+
+use checkers::{Analysis, Anomaly, Verdict};
 use history::fault::{self, Span};
-use history::{History, Name};
+use history::{History, Name, Op, Time};
 use serde_json::Value as Json;
 
 use stats::Stats;
@@ -63,8 +67,56 @@ pub struct Input<'a> {
     pub analyses: &'a [Analysis],
     /// What all of it comes to. Not derived from `analyses`: the run may know more.
     pub verdict: Verdict,
+    /// What the nodes themselves tell.
+    pub told: &'a Told,
     /// What the reader must know beside the verdict: a torn history, an interrupted run.
     pub warnings: &'a [String],
+}
+
+/// What nodes tell of themselves, on the history's clock.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    pub led: Vec<Led>,
+    /// In the order of time.
+    pub log: Vec<Said>,
+    /// Lines that are not among them.
+    pub untold: usize,
+    /// Nodes whose clocks were shifted at some time: their lines stand where their clocks said.
+    pub shifted: Vec<Name>,
+}
+
+/// A node took itself for the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Led {
+    pub node: Name,
+    pub from: Time,
+    /// Until it stepped down or started again; [`Time::MAX`] if it did neither.
+    pub until: Time,
+    /// What its ballot, or term, was, as text.
+    pub ballot: Option<String>,
+}
+
+impl Led {
+    pub fn at_any_time(&self, from: Time, until: Time) -> bool {
+        self.from <= until && from <= self.until
+    }
+}
+
+/// A line of a node's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub node: Name,
+    pub at: Time,
+    pub level: Level,
+    pub text: String,
+}
+
+/// How loud a line of a log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Plain = 0,
+    Warning = 1,
+    Error = 2,
 }
 
 /// Where a history comes from.
@@ -88,7 +140,13 @@ struct Run<'a> {
     input: Input<'a>,
     spans: Vec<Span>,
     stats: Stats,
+    /// Positions in `history.ops()` of the operations that the page lists: of clients, and those of
+    /// the harness that an anomaly names.
+    listed: Vec<usize>,
 }
+
+/// Every anomaly with the checker that found it, the checkers in their order.
+type Findings<'a> = [(&'a Analysis, &'a Anomaly)];
 
 impl<'a> Run<'a> {
     fn new(input: &Input<'a>) -> Run<'a> {
@@ -98,6 +156,20 @@ impl<'a> Run<'a> {
             input: *input,
             spans,
             stats,
+            listed: listed(input),
         }
     }
+
+    fn ops(&self) -> &'a [Op] {
+        self.input.history.ops()
+    }
+}
+
+fn listed(input: &Input) -> Vec<usize> {
+    let anomalies = input.analyses.iter().flat_map(|a| &a.anomalies);
+    let named: HashSet<u64> = anomalies.flat_map(|a| &a.ops).copied().collect();
+    let ops = input.history.ops().iter().enumerate();
+    ops.filter(|(_, op)| !op.observes() || named.contains(&op.index))
+        .map(|(at, _)| at)
+        .collect()
 }

@@ -1,14 +1,18 @@
-//! The page from top to bottom: verdict, why, the run at a glance, faults, checkers, what was
-//! asked, operations.
+//! The page from top to bottom: verdict, why, the run at a glance, operations, faults, checkers,
+//! what was asked.
 
 use std::fmt::{self, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use checkers::{Analysis, Anomaly, Verdict};
 use history::fault::Span;
 use history::wording::{listed, noun};
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 
 use crate::charts;
+use crate::operations;
 use crate::palette;
 use crate::picture;
 use crate::tables::{self, families, sign};
@@ -17,9 +21,22 @@ use crate::timeline;
 use crate::{Input, Origin, Run};
 
 const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
 
-/// Most anomalies shown in full.
+/// Files of one thing each, in one scope.
+const SCRIPT: &str = concat!(
+    "\n\"use strict\";\n(() => {\n",
+    include_str!("script/tips.js"),
+    include_str!("script/glance.js"),
+    include_str!("script/packed.js"),
+    include_str!("script/told.js"),
+    include_str!("script/canvas.js"),
+    include_str!("script/timeline.js"),
+    include_str!("script/table.js"),
+    include_str!("script/operations.js"),
+    "})();\n",
+);
+
+/// Most anomalies with their pictures; the script lists the others.
 const MAX_ANOMALIES: usize = 100;
 
 /// Writes the whole page.
@@ -58,6 +75,11 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         false => charts::glance(out, run)?,
     }
     writeln!(out, "</section>")?;
+    if !run.listed.is_empty() {
+        section(out, "operations", "Operations")?;
+        operations::write(out, run, &findings(run))?;
+        writeln!(out, "</section>")?;
+    }
     section(out, "faults", "Faults and their receipts")?;
     match run.spans.is_empty() {
         true => writeln!(out, "<p class=\"lead\">{}</p>", no_fault(run))?,
@@ -84,14 +106,9 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
         tables::schedule(out, text)?;
     }
     writeln!(out, "</section>")?;
-    if input.history.asked().next().is_some() {
-        section(out, "operations", "Operations")?;
-        tables::operations(out, run)?;
-        writeln!(out, "</section>")?;
-    }
     writeln!(
         out,
-        "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
+        "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>{SCRIPT}</script>\n</body>\n</html>"
     )
 }
 
@@ -115,8 +132,8 @@ fn title(input: &Input) -> String {
     title
 }
 
-/// Everything up to the body. The policy forbids every request: whatever a hostile history slips
-/// in, nothing leaves the page.
+/// Everything up to the body. The policy forbids every request, and every script but the page's
+/// own: whatever a hostile history slips in, it does not run and nothing leaves the page.
 pub fn head(
     out: &mut String,
     class: &str,
@@ -128,23 +145,24 @@ pub fn head(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\" class=\"{class}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
+         script-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{}</title>\n<link rel=\"icon\" href=\"{icon}\">\n<style>\n{STYLE}{more_style}</style>\n</head>\n<body>",
+        STANDARD.encode(Sha256::digest(SCRIPT)),
         Esc(title),
     )
 }
 
 fn contents(out: &mut String, run: &Run) -> fmt::Result {
-    let operations = run.input.history.asked().next().is_some();
+    let operations = !run.listed.is_empty();
     let links = [
         ("why", "Why", !findings(run).is_empty()),
         ("glance", "At a glance", true),
+        ("operations", "Operations", operations),
         ("faults", "Faults", true),
         ("checkers", "Checkers", true),
         ("spec", "What was asked", true),
-        ("operations", "Operations", operations),
     ];
     write!(out, "<nav aria-label=\"Contents\">")?;
     for (id, text, _) in links.iter().filter(|l| l.2) {
@@ -412,7 +430,12 @@ impl fmt::Display for Reason<'_> {
 
 /// The first `op 12` of a text: what stands before it, the index, and what follows.
 fn mention(text: &str) -> Option<(&str, u64, &str)> {
-    text.match_indices("op ").find_map(|(at, _)| {
+    // A sentence may begin with one.
+    text.match_indices("p ").find_map(|(end, _)| {
+        let at = end.checked_sub(1)?;
+        if !["o", "O"].contains(&text.get(at..end)?) {
+            return None;
+        }
         let digits = &text[at + 3..];
         let end = digits
             .find(|c: char| !c.is_ascii_digit())
@@ -459,8 +482,8 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
             (false, _) => String::new(),
             (true, false) => format!(" The first {shown} are shown."),
             (true, true) => format!(
-                " The first {shown} are shown; `--json` prints {}.",
-                count(findings.len())
+                " The first {shown} are drawn; {} are listed below.",
+                count(findings.len() - shown)
             ),
         };
         writeln!(
@@ -469,7 +492,7 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
             counted(all, "anomaly")
         )?;
     }
-    for (i, (analysis, anomaly)) in findings.into_iter().take(MAX_ANOMALIES).enumerate() {
+    for (i, (analysis, anomaly)) in findings.iter().copied().take(MAX_ANOMALIES).enumerate() {
         writeln!(
             out,
             "<details class=\"anomaly\" id=\"anomaly-{i}\"{}><summary><b>{}</b>{}<small>{}</small></summary>\
@@ -493,6 +516,7 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
         if !named.is_empty() {
             timeline::list(out, run, anomaly)?;
         }
+        picture::draw_below(out, run, anomaly)?;
         if named.len() < anomaly.ops.len() {
             writeln!(
                 out,
@@ -507,7 +531,16 @@ fn why(out: &mut String, run: &Run) -> fmt::Result {
         }
         writeln!(out, "</details>")?;
     }
-    Ok(())
+    match findings.len().saturating_sub(MAX_ANOMALIES) {
+        0 => Ok(()),
+        rest => writeln!(
+            out,
+            "<details class=\"box\" id=\"more-anomalies\" data-from=\"{MAX_ANOMALIES}\"><summary>{}</summary>\
+             <noscript><p>They need the page's script to be shown.</p></noscript><ol></ol>\
+             <button type=\"button\" hidden>more</button></details>",
+            counted(rest, "more anomaly"),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -521,7 +554,16 @@ mod tests {
             Some(("write 5 (", 12, ") and"))
         );
         assert_eq!(mention("op 7"), Some(("", 7, "")));
-        for none in ["stop 5", "op x", "op ", "", "op 99999999999999999999999"] {
+        assert_eq!(mention("Op 7 and op 8"), Some(("", 7, " and op 8")));
+        for none in [
+            "p 5",
+            "up 5",
+            "stop 5",
+            "op x",
+            "op ",
+            "",
+            "op 99999999999999999999999",
+        ] {
             assert_eq!(mention(none), None, "{none}");
         }
     }

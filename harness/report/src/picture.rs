@@ -3,6 +3,7 @@
 
 mod cycle;
 mod lives;
+mod prefix;
 mod table;
 mod tree;
 
@@ -14,12 +15,22 @@ use history::Op;
 
 use crate::Run;
 
-/// Draws what there is to draw of an anomaly beside the timeline of its operations.
+/// Draws what there is to draw of an anomaly above the timeline of its operations.
 pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly, named: &[&Op]) -> fmt::Result {
     match anomaly.picture.as_deref() {
         Some(Picture::Cycle { edges }) => cycle::draw(out, run, edges),
         Some(Picture::Table(content)) => table::draw(out, content),
         Some(Picture::Tree { blocks }) => tree::draw(out, blocks),
-        None => lives::draw(out, run, anomaly, named),
+        Some(Picture::Prefix(_)) | None => lives::draw(out, run, anomaly, named),
+    }
+}
+
+/// And what stands below it.
+pub fn draw_below(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
+    match anomaly.picture.as_deref() {
+        Some(Picture::Prefix(content)) => {
+            prefix::draw(out, run, anomaly.object.as_deref(), content)
+        }
+        _ => Ok(()),
     }
 }

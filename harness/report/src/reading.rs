@@ -95,7 +95,7 @@ impl<'a> Reading<'a> {
 }
 
 /// A transaction by its micro-operations: `r x 1, append y 2`.
-fn transaction(value: &Value) -> Option<String> {
+pub fn transaction(value: &Value) -> Option<String> {
     let micro = |value: &Value| {
         let [f, key, value] = value.as_list()? else {
             return None;

@@ -109,12 +109,19 @@ impl TimeAxis {
     pub fn ticks(&self, about: usize) -> Vec<(Time, String)> {
         if self.is_linear() {
             let (lo, hi) = (self.from().as_secs_f64(), self.to().as_secs_f64());
-            let (step, ticks) = ticks(lo, hi, about);
+            // Files without times are a few microseconds long.
+            let (unit, scale) = match hi {
+                hi if hi < 1e-6 => ("ns", 1e9),
+                hi if hi < 1e-3 => ("µs", 1e6),
+                _ => ("s", 1.0),
+            };
+            let (step, ticks) = ticks(lo * scale, hi * scale, about);
             let decimals = decimals(step);
-            return ticks
-                .into_iter()
-                .map(|s| (Time((s * 1e9).round() as u64), format!("{s:.decimals$} s")))
-                .collect();
+            let label = |t: f64| {
+                let at = Time((t / scale * 1e9).round() as u64);
+                (at, format!("{t:.decimals$} {unit}"))
+            };
+            return ticks.into_iter().map(label).collect();
         }
         let close = self.knots.windows(2).any(|w| w[1].0 - w[0].0 < 1_000_000);
         let decimals = if close { 6 } else { 3 };
@@ -286,6 +293,12 @@ mod tests {
         let axis = TimeAxis::linear(Time(0), Time(1_000 * MS), 0.0, 1.0);
         let labels: Vec<String> = axis.ticks(2).into_iter().map(|t| t.1).collect();
         assert_eq!(labels, ["0.0 s", "0.5 s", "1.0 s"]);
+        let short = TimeAxis::linear(Time(0), Time(20_000), 0.0, 1.0);
+        let ticks = [
+            (Time(0), "0 µs".to_string()),
+            (Time(20_000), "20 µs".to_string()),
+        ];
+        assert_eq!(short.ticks(1), ticks);
     }
 
     #[test]

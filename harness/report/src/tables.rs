@@ -7,12 +7,10 @@ use checkers::{Figure, Verdict, models};
 use history::fault::{Receipt, Span};
 use history::wording::listed;
 use history::{Outcome, Time};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::Run;
-use crate::sample;
-use crate::stats;
-use crate::text::{Esc, clip, count, counted, moment, script_json, span};
+use crate::text::{Esc, clip, count, counted, moment, span};
 
 /// Most faults listed.
 const MAX_FAULTS: usize = 500;
@@ -22,9 +20,6 @@ const MAX_EVIDENCE: usize = 24;
 
 /// Most error codes listed.
 const MAX_ERRORS: usize = 30;
-
-/// Most operations in the table.
-const MAX_OPS: usize = 3000;
 
 /// Most rows of what was asked, and the longest text shown whole.
 const MAX_SPEC_ROWS: usize = 200;
@@ -83,7 +78,15 @@ pub fn faults(out: &mut String, run: &Run) -> fmt::Result {
         fault_row(out, fault)?;
     }
     writeln!(out, "</tbody></table></div>")?;
-    left_out(out, run.spans.len().saturating_sub(MAX_FAULTS), "fault")
+    match run.spans.len().saturating_sub(MAX_FAULTS) {
+        0 => Ok(()),
+        rest => writeln!(
+            out,
+            "<p class=\"caption\">{} {} on the timeline of all operations.</p>",
+            counted(rest, "more fault"),
+            history::wording::either(rest, "is", "are"),
+        ),
+    }
 }
 
 fn fault_row(out: &mut String, fault: &Span) -> fmt::Result {
@@ -109,8 +112,9 @@ fn fault_row(out: &mut String, fault: &Span) -> fmt::Result {
     };
     write!(
         out,
-        "<tr><td class=\"n\">{}</td><td><span class=\"family {}\">{}</span><small>{}</small></td><td>{}</td>\
+        "<tr id=\"fault-{}\"><td class=\"n\">{}</td><td><span class=\"family {}\">{}</span><small>{}</small></td><td>{}</td>\
          <td class=\"n\">{}</td><td class=\"n\">{held_after}</td><td class=\"n\">{healed}</td><td>",
+        fault.fault,
         fault.fault,
         crate::palette::class(&fault.family),
         Esc(clip(&fault.family, 40)),
@@ -421,78 +425,6 @@ pub fn schedule(out: &mut String, text: &str) -> fmt::Result {
         out,
         "<details class=\"box\"><summary>The schedule as it was run</summary><pre>{}</pre></details>",
         Esc(clip(text, MAX_TEXT))
-    )
-}
-
-/// The data of the operations table, which the script draws, filters and pages through.
-pub fn operations(out: &mut String, run: &Run) -> fmt::Result {
-    let history = run.input.history;
-    let ops = history.ops();
-    let chosen = sample::notable(history, run.input.analyses, &run.spans, MAX_OPS);
-    let named: Vec<u64> = run
-        .input
-        .analyses
-        .iter()
-        .flat_map(|a| &a.anomalies)
-        .flat_map(|a| a.ops.iter().copied())
-        .collect();
-    let rows: Vec<Json> = chosen
-        .iter()
-        .map(|&at| {
-            let op = &ops[at];
-            let ended = stats::ended(history, op);
-            json!([
-                at,
-                op.index,
-                op.call.as_secs_f64(),
-                ended.map(|t| span(t.since(op.call))),
-                format!("{}", op.process),
-                op.node.as_ref().map(|n| clip(n, 40)),
-                clip(&op.f, 40),
-                clip(&op.input, 90),
-                match op.outcome {
-                    Outcome::Ok => clip(&op.output, 90),
-                    _ => String::new(),
-                },
-                word(op.outcome),
-                op.error.as_ref().map(|e| clip(e, 140)),
-                u8::from(named.contains(&op.index)),
-            ])
-        })
-        .collect();
-    let out_of = match ops.len() - chosen.len() {
-        0 => format!("All {} are here.", counted(ops.len(), "operation")),
-        rest => format!(
-            "{} of {} operations: those around anomalies, faults and errors, then the first of the run. {} are left \
-             out here; the history has them.",
-            count(chosen.len()),
-            count(ops.len()),
-            count(rest),
-        ),
-    };
-    writeln!(
-        out,
-        "<p class=\"lead\">{out_of}</p><noscript><p>The table needs its script to be shown.</p></noscript>\
-         <div id=\"ops\" hidden><div class=\"controls\">\
-         <label>Search <input type=\"search\" id=\"ops-text\" placeholder=\"value, error, node…\"></label>\
-         <label>f <select id=\"ops-f\"><option value=\"\">all</option></select></label>\
-         <label>outcome <select id=\"ops-outcome\"><option value=\"\">all</option><option>ok</option>\
-         <option>fail</option><option>info</option></select></label>\
-         <label>node <select id=\"ops-node\"><option value=\"\">all</option></select></label>\
-         <label>go to # <input type=\"number\" id=\"ops-go\" min=\"0\"></label>\
-         <button type=\"button\" id=\"ops-anomaly\">first anomaly</button>\
-         <button type=\"button\" id=\"ops-error\">next error</button></div>\
-         <div class=\"scroll\"><table class=\"ops\"><thead><tr><th class=\"n\">index</th><th class=\"n\">call</th>\
-         <th class=\"n\">took</th><th>process</th><th>node</th><th>f</th><th>asked</th><th>answered</th><th>outcome</th>\
-         <th>error</th></tr></thead><tbody id=\"ops-body\"></tbody></table></div>\
-         <div class=\"controls pager\"><button type=\"button\" id=\"ops-back\">← earlier</button>\
-         <span id=\"ops-where\" role=\"status\"></span>\
-         <button type=\"button\" id=\"ops-on\">later →</button></div></div>"
-    )?;
-    writeln!(
-        out,
-        "<script type=\"application/json\" id=\"ops-data\">{}</script>",
-        script_json(&Json::Array(rows))
     )
 }
 

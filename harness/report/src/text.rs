@@ -86,6 +86,17 @@ pub fn clip(thing: impl Display, max: usize) -> String {
     to.out
 }
 
+/// The same on one line and without what could rearrange the page: for the script, which puts it
+/// in as text.
+pub fn plain(thing: impl Display, max: usize) -> String {
+    let same = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if is_disruptive(c) => '\u{fffd}',
+        c => c,
+    };
+    clip(thing, max).chars().map(same).collect()
+}
+
 /// `1204117` as `1,204,117`.
 pub fn count(n: usize) -> String {
     let digits = n.to_string();

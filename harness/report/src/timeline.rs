@@ -85,6 +85,11 @@ pub fn named<'a>(run: &Run<'a>, anomaly: &Anomaly) -> Vec<&'a Op> {
     ops
 }
 
+/// When an anomaly was there to be seen: its last operation's call.
+pub fn seen_at(run: &Run, anomaly: &Anomaly) -> Option<Time> {
+    named(run, anomaly).iter().map(|op| op.call).max()
+}
+
 /// Draws an anomaly that names at least one operation. Says in a caption what it does not show.
 pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
     let all_named = named(run, anomaly);

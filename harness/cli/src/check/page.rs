@@ -87,6 +87,10 @@ pub fn of_file(file: &str, asked: &Asked, judged: &Judged, history: &History) ->
         history,
         analyses: &judged.analyses,
         verdict: judged.verdict,
+        told: &report::Told {
+            led: crate::led::led(history),
+            ..report::Told::default()
+        },
         warnings: &judged.notes.warnings,
     })
 }

@@ -1,5 +1,6 @@
 //! The product through its real binary.
 
+mod browser;
 mod certificates;
 mod completing;
 mod doubles;
@@ -15,9 +16,11 @@ mod input;
 mod keeping;
 mod machines;
 mod matrix;
+mod opened;
 mod own_files;
 mod own_models;
 mod pages;
+mod pictures;
 mod real_systems;
 mod replay;
 mod runs;

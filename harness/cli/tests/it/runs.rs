@@ -1,7 +1,11 @@
 //! Whole runs: the healthy cluster passes, a planted flaw does not, and all of it can be repeated.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::support::{HISTORY, Place, history_of};
@@ -35,6 +39,35 @@ fn written(place: &Place) -> BTreeMap<u64, u64> {
         .collect()
 }
 
+/// The page has who led and what each node logged, at times of the run.
+fn told_by_nodes(page: &str) {
+    let start = "<script type=\"application/octet-stream\" id=\"packed\">";
+    let (_, rest) = page.split_once(start).expect("operations");
+    let (packed, _) = rest.split_once("</script>").expect("they end");
+    let bytes = STANDARD.decode(packed).expect("base64");
+    let mut packed = GzDecoder::new(&bytes[..]);
+    let mut length = [0; 4];
+    packed.read_exact(&mut length).expect("gzip");
+    let mut head = vec![0; u32::from_le_bytes(length) as usize];
+    packed.read_exact(&mut head).expect("gzip");
+    let head: Value = serde_json::from_slice(&head).expect("JSON");
+    let end = head["length"].as_u64().expect("a number");
+    let led = head["led"].as_array().expect("a list");
+    let in_time = |at: &Value| at.as_u64().is_some_and(|at| at <= end);
+    assert!(
+        !led.is_empty() && led.iter().all(|led| in_time(&led[1]) && in_time(&led[2])),
+        "{led:?}"
+    );
+    let log = head["log"].as_array().expect("a list");
+    for node in ["n1", "n2", "n3"] {
+        let said = log.iter().find(|line| line[0] == node);
+        assert!(
+            said.is_some_and(|line| !line[3].as_str().unwrap().is_empty()),
+            "{node}: {log:?}"
+        );
+    }
+}
+
 #[test]
 fn a_healthy_cluster_is_valid_under_every_family_and_its_run_is_whole() {
     let place = Place::new();
@@ -65,6 +98,7 @@ fn a_healthy_cluster_is_valid_under_every_family_and_its_run_is_whole() {
         .prints(&["VALID"]);
     assert!(run.join("report.html").exists());
     place.schism(&["report"]).exits(0).prints(&["report.html"]);
+    told_by_nodes(&std::fs::read_to_string(run.join("report.html")).unwrap());
     place
         .schism(&["list"])
         .exits(0)

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::process::{Child, Stdio};
 
+use crate::browser::{Browser, DESK};
 use crate::support::{Place, recorded};
 
 /// A viewer that ends with the test.
@@ -65,6 +66,24 @@ fn store() -> Place {
     std::fs::write(log.join("daemon.log"), "first\nsome odd words\n").unwrap();
     recorded(&place, "<script>alert(1)<", "1");
     place
+}
+
+/// In the viewer's sandbox a report runs its own script, and may do nothing else.
+#[test]
+fn a_report_is_whole_in_the_viewers_sandbox() {
+    let place = store();
+    let viewer = Viewer::of(&place);
+    let mut browser = Browser::start();
+    let page = format!("http://{}/run/bad/file/report.html", viewer.at);
+    browser.open_at(&page, "#op-0", DESK);
+    let told = browser.eval("document.getElementById('ops-one').textContent");
+    assert!(
+        told.as_str().is_some_and(|told| told.starts_with("#0 ")),
+        "{told}"
+    );
+    assert_eq!(browser.eval("origin"), "null");
+    assert_eq!(browser.errors, Vec::<String>::new());
+    assert_eq!(browser.requests, Vec::<String>::new());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use checkers::{Analysis, Anomaly, Figure, Verdict};
 use history::fault::{Action, Note, Receipt};
 use history::{Event, History, Kind, Name, Process, Time, Value};
-use report::Input;
+use report::{Input, Told};
 use serde_json::{Value as Json, json};
 
 /// Everything that [`Input`] borrows.
@@ -18,6 +18,7 @@ pub struct Made {
     pub spec: Json,
     pub schedule: String,
     pub nodes: Vec<Name>,
+    pub told: Told,
     pub warnings: Vec<String>,
 }
 
@@ -36,6 +37,7 @@ impl Made {
             history: &self.history,
             analyses: &self.analyses,
             verdict: self.verdict,
+            told: &self.told,
             warnings: &self.warnings,
         }
     }
@@ -346,6 +348,7 @@ pub fn run(seconds: u64, rate: u64, stale: usize) -> Made {
         schedule: "[[fault]]\nat = \"9s\"\nfor = \"13.8s\"\npartition = \"n1 n2 n3 | n4 n5\"\n"
             .to_string(),
         nodes: (1..=5).map(|n| format!("n{n}").into()).collect(),
+        told: Told::default(),
         warnings: Vec::new(),
     }
 }

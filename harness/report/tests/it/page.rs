@@ -3,11 +3,18 @@
 use checkers::{Analysis, Anomaly, Verdict};
 use history::fault::{Action, Note, Receipt};
 use history::{Event, History, Kind, Process, Time, Value, fault};
-use report::{Input, render};
+use report::{Input, Told, render};
 use serde_json::json;
 
 use crate::fabricated;
-use crate::wellformed::{check, json as data};
+use crate::wellformed::{Packed, check, unpack};
+
+static NOTHING_TOLD: Told = Told {
+    led: Vec::new(),
+    log: Vec::new(),
+    untold: 0,
+    shifted: Vec::new(),
+};
 
 /// An input with nothing but a history and what was found.
 fn bare<'a>(history: &'a History, analyses: &'a [Analysis], verdict: Verdict) -> Input<'a> {
@@ -23,6 +30,7 @@ fn bare<'a>(history: &'a History, analyses: &'a [Analysis], verdict: Verdict) ->
         history,
         analyses,
         verdict,
+        told: &NOTHING_TOLD,
         warnings: &[],
     }
 }
@@ -140,7 +148,7 @@ fn every_fault_is_a_band_a_bar_and_a_row() {
     assert_eq!(count(glance, "<rect class=\"band "), faults);
     assert_eq!(count(glance, "<g class=\"fault "), faults);
     let table = between(&page, "<section id=\"faults\"", "</section>");
-    assert_eq!(count(table, "<tr><td"), faults);
+    assert_eq!(count(table, "<tr id=\"fault-"), faults);
     assert!(table.contains("n4 -&gt; n1: no answer in 200 ms (probe)"));
 }
 
@@ -167,18 +175,17 @@ fn every_operation_of_an_anomaly_is_in_its_timeline_and_its_list() {
         assert!(part.contains("its value is read"), "{part}");
         assert!(part.contains("before 3 began"), "{part}");
     }
-    // The table of operations holds them, marked.
-    let rows = data(&page, "ops-data");
-    let marked: Vec<u64> = rows
+    // What is packed names them too.
+    let packed = unpack(&page);
+    assert_eq!(packed.operations(), made.history.ops().len());
+    let named: Vec<Vec<u64>> = packed.head["anomalies"]
         .as_array()
         .unwrap()
         .iter()
-        .filter(|r| r[11] == 1)
-        .map(|r| r[1].as_u64().unwrap())
+        .map(|a| serde_json::from_value(a[5].clone()).unwrap())
         .collect();
-    for op in anomalies.iter().flat_map(|a| &a.ops) {
-        assert!(marked.contains(op));
-    }
+    let ops: Vec<Vec<u64>> = anomalies.iter().map(|a| a.ops.clone()).collect();
+    assert_eq!(named, ops);
 }
 
 #[test]
@@ -323,6 +330,7 @@ fn hostile_text_stays_text() {
         history: &history,
         analyses: &analyses,
         verdict: Verdict::Invalid,
+        told: &NOTHING_TOLD,
         warnings: &warnings,
     });
     check(&page);
@@ -330,7 +338,12 @@ fn hostile_text_stays_text() {
     assert!(!page.contains('\0') && !page.contains('\u{202e}'));
     // The page's own three: two of data, one program.
     assert_eq!(count(&page, "</script>"), 3);
-    assert_eq!(data(&page, "ops-data").as_array().unwrap().len(), 2);
+    let packed = unpack(&page);
+    assert_eq!(packed.operations(), 2);
+    // A text is one line, however long and whatever is in it.
+    assert_eq!(packed.values.lines().count(), 2);
+    assert!(!packed.values.contains(['\0', '\u{202e}']));
+    assert!(packed.values.len() < 500, "{}", packed.values);
     assert!(page.len() < 400_000, "{}", page.len());
 }
 
@@ -380,19 +393,97 @@ fn operations_that_the_history_does_not_have_are_counted() {
 }
 
 #[test]
-fn ninety_thousand_operations_make_a_page_of_bounded_size() {
+fn ninety_thousand_operations_are_all_there_in_some_ten_bytes_each() {
     let made = fabricated::run(60, 2_000, 4);
-    let ops = made.history.ops().len();
-    assert!(ops > 80_000, "{ops}");
+    let ops = made.history.ops();
+    assert!(ops.len() > 80_000, "{}", ops.len());
     let page = render(&made.input());
     check(&page);
-    assert!(page.len() < 2_000_000, "{}", page.len());
-    assert_eq!(data(&page, "ops-data").as_array().unwrap().len(), 3_000);
-    assert!(page.contains("left out here; the history has them."));
+    let packed = unpack(&page);
+    let bytes = packed.bytes as f64 / ops.len() as f64;
+    assert!(bytes < 14.0, "{bytes} for each operation");
+    assert!(page.len() < 3_000_000, "{}", page.len());
+    let last = |name: &str| packed.column(name).iter().sum::<u64>();
+    assert_eq!(last("index"), ops[ops.len() - 1].index);
+    assert_eq!(last("call"), ops[ops.len() - 1].call.0);
+}
+
+/// The columns, by hand.
+#[test]
+fn operations_are_packed_as_the_script_reads_them() {
+    use Kind::{Fail, Invoke, Ok};
+    let key = |key: &str, value: Value| Value::pair(key, value);
+    let history = client(vec![
+        (1, 7, Invoke, "write", key("x", 5.into())),
+        (2, 8, Invoke, "read", key("y", Value::Nil)),
+        (3, 7, Ok, "write", key("x", 5.into())),
+        (4, 7, Invoke, "read", key("x", Value::Nil)),
+        (4, 8, Fail, "read", Value::Nil),
+        (6, 7, Ok, "read", key("x", 5.into())),
+        (7, 7, Invoke, "cas", key("x", Value::pair(5, 6))),
+    ]);
+    let page = render(&bare(&history, &[], Verdict::Valid));
+    let packed = unpack(&page);
+    const MS: u64 = 1_000_000;
+    for (name, column) in [
+        ("index", [0, 1, 2, 3]),
+        ("call", [MS, MS, 2 * MS, 3 * MS]),
+        // One more than it took, and 0 for what the end of the run cut off.
+        ("took", [2 * MS + 1, 2 * MS + 1, 2 * MS + 1, 0]),
+        ("process", [1, 2, 1, 1]),
+        ("node", [0, 0, 0, 0]),
+        ("key", [1, 2, 1, 1]),
+        ("error", [0, 0, 0, 0]),
+        // write ok, read fail, read ok, cas info.
+        ("f", [0, 4, 3, 8]),
+        // A new text, nil, nil, another new text.
+        ("asked", [1, 0, 0, 1]),
+        // What was asked, nothing, the text before the next, nothing.
+        ("answered", [1, 0, 3, 0]),
+    ] {
+        assert_eq!(packed.column(name), column, "{name}");
+    }
+    assert_eq!(packed.values, "5\n[5 6]");
+    let head = &packed.head;
+    assert_eq!(head["fs"], json!(["write", "read", "cas"]));
+    assert_eq!(head["keys"], json!(["x", "y"]));
+    assert_eq!(head["processes"], json!(["7", "8"]));
+}
+
+/// Errors with a number in each are no two alike.
+#[test]
+fn of_very_many_errors_the_code_is_told() {
+    let mut events = Vec::new();
+    for i in 0..24_000u64 {
+        events.push(Event {
+            index: i,
+            time: Time(i),
+            process: Process::Client(0),
+            kind: if i.is_multiple_of(2) {
+                Kind::Invoke
+            } else {
+                Kind::Fail
+            },
+            f: "read".into(),
+            value: Value::Nil,
+            error: (!i.is_multiple_of(2)).then(|| format!("refused: request {i}")),
+            node: None,
+            version: None,
+            due: None,
+        });
+    }
+    let history = History::new(events).unwrap();
+    let page = render(&bare(&history, &[], Verdict::Valid));
+    let packed = unpack(&page);
+    let errors = packed.head["errors"].as_array().unwrap();
+    assert_eq!(errors[9_999], "refused: request 19999");
+    assert_eq!(errors[10_000..], [json!("refused")]);
+    // Places are one more than they are.
+    assert_eq!(packed.column("error")[11_999], 10_001);
 }
 
 #[test]
-fn many_faults_and_many_anomalies_are_cut_and_counted() {
+fn many_faults_and_many_anomalies_are_all_packed_and_the_first_are_drawn() {
     let mut events = Vec::new();
     for fault in 0..1_200u64 {
         for (kind, action) in [
@@ -450,8 +541,13 @@ fn many_faults_and_many_anomalies_are_cut_and_counted() {
     let page = render(&bare(&history, &analyses, Verdict::Invalid));
     check(&page);
     assert_eq!(count(&page, "<details class=\"anomaly\""), 100);
-    assert!(page.contains("150 anomalies were found. The first 100 are shown"));
-    assert!(page.contains("700 more faults left out here."));
+    assert!(
+        page.contains("150 anomalies were found. The first 100 are drawn; 50 are listed below.")
+    );
+    assert!(page.contains("700 more faults are on the timeline of all operations."));
+    let Packed { head, .. } = unpack(&page);
+    assert_eq!(head["anomalies"].as_array().unwrap().len(), 150);
+    assert_eq!(head["faults"].as_array().unwrap().len(), 1_200);
     assert!(page.contains("0 of 1200 held"));
     assert!(page.len() < 2_500_000, "{}", page.len());
 }
@@ -478,8 +574,7 @@ fn what_the_harness_looked_at_is_no_service() {
     check(&page);
     let top = between(&page, "<header", "</header>");
     assert!(top.contains("1 ok, 0 fail, 0 info"), "{top}");
-    let listed = data(&page, "ops-data");
-    let rows = listed.as_array().unwrap().iter();
-    let names: Vec<_> = rows.map(|row| row[6].as_str().unwrap()).collect();
-    assert_eq!(names, ["read", "head"]);
+    let packed = unpack(&page);
+    assert_eq!(packed.head["fs"], json!(["read", "head"]));
+    assert_eq!(packed.column("f"), [0, 3]);
 }

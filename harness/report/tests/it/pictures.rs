@@ -22,6 +22,7 @@ fn page_of(history: &History, analyses: &[Analysis]) -> String {
         history,
         analyses,
         verdict: compose::overall(analyses),
+        told: &report::Told::default(),
         warnings: &[],
     });
     check(&page);
@@ -196,4 +197,26 @@ fn a_history_as_a_trace() {
     let ends = |i: usize| ops[i]["ts"].as_f64().unwrap() + ops[i]["dur"].as_f64().unwrap();
     assert_eq!(ends(0), drawn[0].ret.0 as f64 / 1000.0);
     assert_eq!(ends(1), history.end().0 as f64 / 1000.0);
+}
+
+#[test]
+fn how_far_there_is_an_order() {
+    let page = found(
+        "
+        P0 |-enqueue 1-| |-enqueue <b>-| |-dequeue <b>-|
+        P1                                   |-enqueue 3----|",
+    );
+    let from = page.find("<div class=\"prefix\">").expect("a picture");
+    let part = page[from..].split("</div>").next().unwrap_or_default();
+    for words in [
+        "The first 2 of 4 operations that returned have an order. One is this; after it the object holds [1 ",
+        "<ol class=\"order\"><li><a href=\"#op-0\"",
+        "enqueue 1</a><span>[1]</span></li>",
+        "cannot come next: dequeue answered &quot;&lt;b&gt;&quot;, not 1</li>",
+        "enqueue 3</a> could come next, and leads no further</li>",
+    ] {
+        assert!(part.contains(words), "{words}: {part}");
+    }
+    // What is in it stays there to be seen.
+    assert!(page.contains("class=\"lives\""));
 }

@@ -1,5 +1,12 @@
 //! A tiny check that a page is well formed: tags balance, attributes are quoted, text is escaped.
 
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
+use serde_json::Value as Json;
+
 /// Elements that have no end.
 const VOID: [&str; 5] = ["meta", "link", "input", "br", "hr"];
 
@@ -84,12 +91,55 @@ fn text(text: &str) {
     }
 }
 
-/// The contents of every element `<name ..>..</name>` without markup inside of it, unescaped enough
-/// to compare.
-pub fn json<'a>(page: &'a str, id: &str) -> serde_json::Value {
-    let start = format!("<script type=\"application/json\" id=\"{id}\">");
-    let from = page.find(&start).unwrap_or_else(|| panic!("no data {id}")) + start.len();
-    let text: &'a str = &page[from..];
-    let text = &text[..text.find("</script>").expect("data ends")];
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("data {id}: {e}"))
+/// What a page holds packed, taken apart.
+pub struct Packed {
+    pub head: Json,
+    pub values: String,
+    columns: Vec<Vec<u8>>,
+    /// As it is in the page.
+    pub bytes: usize,
+}
+
+pub fn unpack(page: &str) -> Packed {
+    let start = "<script type=\"application/octet-stream\" id=\"packed\">";
+    let (_, rest) = page.split_once(start).expect("operations");
+    let (text, _) = rest.split_once("</script>").expect("they end");
+    let packed = STANDARD.decode(text).expect("base64");
+    let mut bytes = Vec::new();
+    GzDecoder::new(&packed[..])
+        .read_to_end(&mut bytes)
+        .expect("gzip");
+    let mut rest = &bytes[..];
+    let mut blocks = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (block, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+        blocks.push(block.to_vec());
+        rest = after;
+    }
+    let mut blocks = blocks.into_iter();
+    let mut next = || blocks.next().expect("a block");
+    Packed {
+        head: serde_json::from_slice(&next()).expect("JSON"),
+        values: String::from_utf8(next()).expect("text"),
+        columns: blocks.collect(),
+        bytes: text.len(),
+    }
+}
+
+impl Packed {
+    pub fn operations(&self) -> usize {
+        self.head["n"].as_u64().expect("a number") as usize
+    }
+
+    pub fn column(&self, name: &str) -> Vec<u64> {
+        let names = self.head["columns"].as_array().expect("names");
+        let at = names.iter().position(|n| n == name).expect("a column");
+        let mut numbers = vec![0; self.operations()];
+        for (plane, bytes) in self.columns[at].chunks(self.operations()).enumerate() {
+            for (number, byte) in numbers.iter_mut().zip(bytes) {
+                *number |= u64::from(*byte) << (8 * plane);
+            }
+        }
+        numbers
+    }
 }
