@@ -83,11 +83,8 @@ impl QuestionArgs {
     /// # Errors
     /// Which flag says what a script says by itself.
     pub fn fits_a_script(&self) -> Result<(), Failure> {
-        let others = self.given().into_iter();
-        match others
-            .filter(|flag| !["--model", "--ignore"].contains(flag))
-            .next()
-        {
+        let mut given = self.given().into_iter();
+        match given.find(|flag| !["--model", "--ignore"].contains(flag)) {
             None => Ok(()),
             Some(flag) => Err(Failure::Usage(format!(
                 "{flag} is for the models that are built in: a script says how its object begins (`fn init`), what it \
