@@ -31,9 +31,20 @@ pub fn as_json_can_say(history: &History) -> Vec<Event> {
     history.events().iter().map(event).collect()
 }
 
+/// Whether each part of a transaction is a micro-operation: what others' are called is rewritten
+/// where the first transaction of a file has only such, and which is first the place says.
+fn is_txn(value: &Value) -> bool {
+    let mut parts = value.as_list().unwrap_or_default().iter();
+    parts.all(|part| matches!(part.as_list(), Some([_, _] | [_, _, _])))
+}
+
 /// Numbers of EDN are read as 64 bits with a sign, and events in their places: of two no time is
 /// the same.
 fn edn_can_say(history: &History) -> bool {
+    let mut txns = history.events().iter().filter(|event| event.f == "txn");
+    if !txns.all(|event| is_txn(&event.value)) {
+        return false;
+    }
     let fits = |n: u64| i64::try_from(n).is_ok();
     let events = history.events();
     let in_places = events.windows(2).all(|pair| pair[0].time < pair[1].time);

@@ -19,10 +19,12 @@ impl<'a> Reader<'a> {
         let mut n = 0_i64;
         let mut len = 0;
         while let Some(digit @ b'0'..=b'9') = digits.get(len) {
-            if len == 18 {
-                return None;
-            }
-            n = 10 * n + i64::from(digit - b'0');
+            let digit = i64::from(digit - b'0');
+            // Eighteen digits fit in any case; nanoseconds since 1970 have nineteen.
+            n = match len {
+                0..18 => 10 * n + digit,
+                _ => n.checked_mul(10)?.checked_add(digit)?,
+            };
             len += 1;
         }
         // What goes on is a float, a ratio, or large.

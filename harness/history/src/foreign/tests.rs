@@ -526,3 +526,26 @@ due: None,
            }
        }
    }
+
+/// Nineteen digits: as many as a clock shows, and the most that there are.
+#[test]
+fn nanoseconds_since_1970_are_times() {
+    let (begins, ends) = (1_764_459_000_000_000_000, i64::MAX as u64);
+    let edn = format!(
+        "{{:type :invoke, :f :write, :value 1, :process 0, :time {begins}}}\n\
+         {{:type :ok, :f :write, :value 1, :process 0, :time {ends}}}"
+    );
+    let json = format!(
+        "[{{\"type\":\"invoke\",\"f\":\"write\",\"value\":1,\"process\":0,\"time\":{begins}}},\
+         {{\"type\":\"ok\",\"f\":\"write\",\"value\":1,\"process\":0,\"time\":{ends}}}]"
+    );
+    for (format, text) in [(Format::Edn, edn), (Format::Events, json)] {
+        let history = load(format, &text).unwrap().history;
+        let times: Vec<u64> = history.events().iter().map(|event| event.time.0).collect();
+        assert_eq!(times, [begins, ends], "{text}");
+    }
+    // Beyond that it tells no time; the place does.
+    let late = format!("{{:type :invoke, :f :write, :value 1, :time {}}}", ends + 1);
+    let history = load(Format::Edn, &late).unwrap().history;
+    assert_eq!(history.events()[0].time.0, 0);
+}
