@@ -60,34 +60,34 @@ fn every_flaw_has_a_scenario_with_the_fault_that_it_needs() {
             assert_eq!(mine.len(), 0, "{} has a scenario by now", flaw.name);
             continue;
         }
-        let [scenario] = mine[..] else {
-            panic!("{} scenarios for {}", mine.len(), flaw.name);
-        };
-        let families = families(scenario);
-        let needed = flaw.fault.split('+').filter(|family| *family != "none");
-        for family in needed {
-            assert!(families.contains(family), "{}: no {family}", scenario.name);
-        }
-        if let Some(reads) = &flaw.reads {
+        assert!(!mine.is_empty(), "no scenario for {}", flaw.name);
+        for scenario in mine {
+            let families = families(scenario);
+            let needed = flaw.fault.split('+').filter(|family| *family != "none");
+            for family in needed {
+                assert!(families.contains(family), "{}: no {family}", scenario.name);
+            }
+            if let Some(reads) = &flaw.reads {
+                assert_eq!(
+                    scenario.setup.params.text("reads"),
+                    reads,
+                    "{}",
+                    scenario.name
+                );
+            }
+            for (name, value) in &flaw.params {
+                assert_eq!(scenario.setup.params.text(name), value, "{}", scenario.name);
+            }
             assert_eq!(
-                scenario.setup.params.text("reads"),
-                reads,
+                scenario.expect.verdict,
+                Verdict::Invalid,
                 "{}",
                 scenario.name
             );
+            assert!(!scenario.expect.anomalies.is_empty(), "{}", scenario.name);
+            let twin = scenario.twin().unwrap();
+            assert_eq!(twin.expect.verdict, Verdict::Valid, "{}", scenario.name);
         }
-        for (name, value) in &flaw.params {
-            assert_eq!(scenario.setup.params.text(name), value, "{}", scenario.name);
-        }
-        assert_eq!(
-            scenario.expect.verdict,
-            Verdict::Invalid,
-            "{}",
-            scenario.name
-        );
-        assert!(!scenario.expect.anomalies.is_empty(), "{}", scenario.name);
-        let twin = scenario.twin().unwrap();
-        assert_eq!(twin.expect.verdict, Verdict::Valid, "{}", scenario.name);
     }
 }
 
@@ -137,7 +137,11 @@ fn the_kinds_of_anomalies_are_those_of_the_checkers() {
     let checkers = checkers();
     for scenario in scenarios() {
         for kind in &scenario.expect.anomalies {
-            let known = checkers.contains(&format!("\"{kind}\""));
+            // How much of time an anomaly of transactions needs stands behind its class.
+            let class = kind
+                .trim_end_matches("-realtime")
+                .trim_end_matches("-process");
+            let known = checkers.contains(&format!("\"{class}\""));
             assert!(known, "{}: no checker finds {kind:?}", scenario.name);
         }
     }
