@@ -4,7 +4,7 @@ use history::foreign::{Format, read, write_edn};
 use history::{Event, History, Process, Value, jsonl};
 
 /// JSON has no keys but texts.
-fn with_text_keys(value: &Value) -> Value {
+pub fn with_text_keys(value: &Value) -> Value {
     match value {
         Value::List(items) => Value::List(items.iter().map(with_text_keys).collect()),
         Value::Map(entries) => {
