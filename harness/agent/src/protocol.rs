@@ -117,8 +117,8 @@ pub enum Request {
     MakeUp { lost_ns: i64 },
     /// What faults are in force. Answer: list of fault numbers.
     InForce,
-    /// Heals, stops all daemons, answers null, exits. As at the end of input, daemons get their stop
-    /// signal and two seconds.
+    /// Heals, stops all daemons, answers null, exits. As at the end of input, daemons get their
+    /// stop signal and two seconds.
     Shutdown,
 }
 
