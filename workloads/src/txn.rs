@@ -22,7 +22,7 @@ use rand::RngExt;
 use crate::interface::{Call, Interface, Offers, OpenTransactions, Transactions};
 use crate::objects::{Used, in_turn};
 use crate::params::{Kind, Param, Params};
-use crate::register::KEYS;
+use crate::register::{KEYS, OPS_PER_KEY};
 use crate::registers::{Chooser, Keys};
 use crate::workload::{Lacking, Load, Need, Workload};
 
@@ -53,14 +53,9 @@ const OPS_PER_TXN: Param = Param {
 };
 
 /// Bounds the length of a list, and with it what a read costs.
-const WRITES_PER_KEY: Param = Param {
-    name: "writes-per-key",
-    kind: Kind::Count {
-        min: 1,
-        max: 1_000_000,
-    },
+const OPS_PER_LIST: Param = Param {
     default: "100",
-    about: "operations on a key before a new key takes its place",
+    ..OPS_PER_KEY
 };
 
 const ISOLATION: Param = Param {
@@ -96,7 +91,7 @@ impl Workload for Txn {
     }
 
     fn params(&self) -> Vec<Param> {
-        vec![KEYS, WRITES_PER_KEY, OPS_PER_TXN, ISOLATION]
+        vec![KEYS, OPS_PER_LIST, OPS_PER_TXN, ISOLATION]
     }
 
     fn needs(&self) -> &'static [Interface] {
@@ -113,7 +108,7 @@ impl Workload for Txn {
         let main = Mixed {
             chooser: Chooser::new(Keys::Rotating {
                 count: params.count(KEYS.name),
-                operations: params.count(WRITES_PER_KEY.name),
+                operations: params.count(OPS_PER_LIST.name),
             }),
             most: params.count(OPS_PER_TXN.name) as usize,
             write,
