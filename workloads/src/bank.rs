@@ -50,7 +50,7 @@ impl Workload for Bank {
     }
 
     fn calls(&self) -> &'static [Call] {
-        &[]
+        &[Call::Transfer, Call::Balances]
     }
 
     fn load(&self, params: &Params) -> Load {

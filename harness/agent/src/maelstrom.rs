@@ -54,7 +54,8 @@ pub struct Node {
 }
 
 type Stdin = Arc<Mutex<ChildStdin>>;
-type Clients = Arc<Mutex<BTreeMap<String, TcpStream>>>;
+/// By name, each with its address: a client that comes back has another.
+type Clients = Arc<Mutex<BTreeMap<String, (SocketAddr, TcpStream)>>>;
 
 /// Runs the node until it ends. The answer is its exit status.
 ///
@@ -196,7 +197,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
 /// Gives a client its answer; one that is gone, or does not read, gets none.
 fn answer(clients: &Clients, client: &str, message: &Value) {
     let mut all = clients.lock().expect("nothing panics while holding it");
-    if let Some(connection) = all.get_mut(client)
+    if let Some((_, connection)) = all.get_mut(client)
         && connection.write_all(line(message).as_bytes()).is_err()
     {
         all.remove(client);
@@ -205,7 +206,7 @@ fn answer(clients: &Clients, client: &str, message: &Value) {
 
 /// Hands on to the node what comes over one connection.
 fn take_in(connection: TcpStream, clients: &Clients, stdin: &Stdin) {
-    let Ok(writer) = connection.try_clone() else {
+    let (Ok(writer), Ok(from)) = (connection.try_clone(), connection.peer_addr()) else {
         return;
     };
     let _ = (
@@ -237,17 +238,18 @@ fn take_in(connection: TcpStream, clients: &Clients, stdin: &Stdin) {
                     && let Ok(writer) = writer.try_clone()
                 {
                     let mut all = clients.lock().expect("nothing panics while holding it");
-                    all.insert(name.clone(), writer);
+                    all.insert(name.clone(), (from, writer));
                 }
                 who = Some(name);
             }
         }
     }
     if let Some(name) = who {
-        clients
-            .lock()
-            .expect("nothing panics while holding it")
-            .remove(&name);
+        let mut all = clients.lock().expect("nothing panics while holding it");
+        // It may have come back before its old connection was seen to end.
+        if all.get(&name).is_some_and(|(address, _)| *address == from) {
+            all.remove(&name);
+        }
     }
 }
 

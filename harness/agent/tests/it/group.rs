@@ -101,7 +101,11 @@ fn programs_are_prepared_once_and_those_that_may_end_are_started_again() {
 fn one_that_may_not_end_takes_the_others_with_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let members = vec![
-        shell("main", "sleep 1; exit 3", Restart::Never),
+        shell(
+            "main",
+            "until [ -s pid ]; do sleep 0.05; done; exit 3",
+            Restart::Never,
+        ),
         shell("side", "echo $$ > pid; exec sleep 600", Restart::OnExit),
     ];
     let (status, said) = ended(start(dir.path(), None, &[], members));

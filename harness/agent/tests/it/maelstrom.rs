@@ -1,7 +1,7 @@
 //! Nodes that speak Maelstrom's protocol, put on the network by the program itself.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -125,6 +125,20 @@ fn messages_go_to_nodes_and_clients_and_the_nodes_end_is_the_programs() {
     let addresses = free();
     let one = start(dir.path(), "n1", addresses);
     let mut client = Client::of(addresses[0]);
+    client.tell("echo");
+    assert_eq!(client.answer(), "echo_ok");
+    // A client that comes back gets its answers, whenever its old connection is seen to end.
+    let again = Client::of(addresses[0]);
+    let old = std::mem::replace(&mut client, again);
+    client.tell("echo");
+    assert_eq!(client.answer(), "echo_ok");
+    let stream = old.reader.into_inner();
+    stream
+        .shutdown(std::net::Shutdown::Write)
+        .expect("it is open");
+    let mut rest = String::new();
+    // Its thread lets go of the connection last of all.
+    drop(BufReader::new(stream).read_to_string(&mut rest));
     client.tell("echo");
     assert_eq!(client.answer(), "echo_ok");
     let mut two = start(dir.path(), "n2", addresses);
