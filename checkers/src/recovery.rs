@@ -114,7 +114,16 @@ impl Checker for Recovery {
                 })
             ),
         };
-        let mut analysis = Analysis::of_anomalies(self.name(), summary, anomalies);
+        let unasked = judged.into_iter().find(|node| self.unasked(&run, node));
+        let mut analysis = match (anomalies.is_empty(), unasked) {
+            (true, Some(node)) => {
+                let why = format!(
+                    "every client of {node} failed by itself after the faults: whether it serves is not known"
+                );
+                Analysis::unknown(self.name(), why)
+            }
+            _ => Analysis::of_anomalies(self.name(), summary, anomalies),
+        };
         if let Some(slowest) = slowest {
             let value = json!({"slowest": slowest.as_secs_f64(), "allowed": allowed.as_secs_f64()});
             analysis = analysis.with_figure(SERVED_AGAIN.figure(value));
@@ -136,6 +145,19 @@ fn failed(reason: &str, count: usize, judged: usize) -> String {
 }
 
 impl Recovery {
+    /// Whether in the final phase each client failed by itself that was to write at a node, or to
+    /// ask it anything.
+    fn unasked(&self, run: &Healed<'_>, node: &Name) -> bool {
+        let at_node = run.last.iter().filter(|op| op.node.as_ref() == Some(node));
+        let all_failed =
+            |ops: Vec<&&Op>| !ops.is_empty() && !ops.iter().any(|op| client_worked(op));
+        let writes = |op: &&&Op| {
+            let roles = self.roles.map(|roles| roles(&op.f, &op.input));
+            roles.is_some_and(|role| !role.writes.is_empty())
+        };
+        all_failed(at_node.clone().filter(writes).collect()) || all_failed(at_node.collect())
+    }
+
     /// Nodes of which nothing is asked: what was done to them is not undone, nobody can see them
     /// any more, or their daemon ended and may do so.
     fn exempt(&self, run: &Healed<'_>) -> BTreeSet<Name> {
