@@ -4,7 +4,6 @@
 //! An acquisition and a renewal are answered with how long the lease is surely held from when it
 //! was asked for. Two processes that both surely hold one lease are what must never be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -15,12 +14,12 @@ use checkers::role::Roles;
 use harness::client::Connect;
 use harness::closing::Closing;
 use harness::generator::{Context, Generator, Next, Offer};
-use history::{Event, Process, Value};
+use history::{Event, Value};
 use rand::RngExt;
 
 use crate::interface::{Call, Interface, Offers};
 use crate::lock;
-use crate::objects::{self, answered, of_key};
+use crate::objects::{self, Held, of_key};
 use crate::params::{Kind, Param, Params};
 use crate::register::KEYS;
 use crate::workload::{Lacking, Load, Workload};
@@ -66,7 +65,7 @@ impl Workload for Lease {
         let keys = params.count(KEYS.name) as i64;
         let main = Leases {
             keys,
-            held: BTreeMap::new(),
+            held: Held::default(),
             burst: None,
         };
         let next = Arc::new(AtomicI64::new(lock::LAST));
@@ -101,8 +100,7 @@ impl Workload for Lease {
 
 struct Leases {
     keys: i64,
-    /// By lease, who was given it last and has not given it back.
-    held: BTreeMap<i64, Process>,
+    held: Held,
     /// The last burst, and the lease that it is about.
     burst: Option<(u64, i64)>,
 }
@@ -120,7 +118,7 @@ impl Generator for Leases {
         let drawn = context
             .rng
             .random_range(0..RENEWALS + ACQUISITIONS + RELEASES);
-        let call = match self.held.contains_key(&key) {
+        let call = match self.held.contains(key) {
             true if drawn < RENEWALS => Call::Renew,
             true if drawn < RENEWALS + RELEASES => Call::Release,
             _ => Call::Acquire,
@@ -134,22 +132,17 @@ impl Generator for Leases {
     }
 
     fn update(&mut self, event: &Event) {
-        match answered(event) {
-            Some(("acquire", key, _)) => _ = self.held.insert(key, event.process),
-            Some(("release", key, _)) if self.held.get(&key) == Some(&event.process) => {
-                self.held.remove(&key);
-            }
-            _ => {}
-        }
+        self.held.update(event);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use harness::generator::{Combine, sim};
-    use history::Kind as EventKind;
+    use history::{Kind as EventKind, Process};
 
     use super::*;
 

@@ -4,7 +4,6 @@
 //! whose holder lost an answer may stay held, since nobody else may release it. So locks are
 //! replaced by new ones soon.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -15,11 +14,11 @@ use checkers::role::{Role, Roles};
 use harness::client::{Connect, Invocation};
 use harness::closing::Closing;
 use harness::generator::{Context, Generator, Next, Offer};
-use history::{Event, Process, Value};
+use history::{Event, Value};
 use rand::RngExt;
 
 use crate::interface::{Call, Interface, Offers};
-use crate::objects::{self, Used, answered, of_key};
+use crate::objects::{self, Held, Used, of_key};
 use crate::params::{Param, Params};
 use crate::register::{self, KEYS, OPS_PER_KEY};
 use crate::registers::Chooser;
@@ -65,7 +64,7 @@ impl Workload for Lock {
         let used = Used::default();
         let main = Locks {
             chooser: Chooser::new(register::keys(params)),
-            held: BTreeMap::new(),
+            held: Held::default(),
             used: used.clone(),
         };
         let next = Arc::new(AtomicI64::new(LAST));
@@ -123,8 +122,7 @@ pub(crate) fn another(next: &AtomicI64) -> Invocation {
 
 struct Locks {
     chooser: Chooser,
-    /// By lock, who was given it last and has not given it back.
-    held: BTreeMap<i64, Process>,
+    held: Held,
     used: Used<()>,
 }
 
@@ -135,7 +133,7 @@ impl Generator for Locks {
             .lock()
             .expect("no panic while held")
             .insert(key, ());
-        let is_held = self.held.contains_key(&key);
+        let is_held = self.held.contains(key);
         let call = match is_held && context.rng.random_bool(RELEASES) {
             true => Call::Release,
             false => Call::Acquire,
@@ -149,23 +147,17 @@ impl Generator for Locks {
     }
 
     fn update(&mut self, event: &Event) {
-        match answered(event) {
-            Some(("acquire", key, _)) => _ = self.held.insert(key, event.process),
-            Some(("release", key, _)) if self.held.get(&key) == Some(&event.process) => {
-                self.held.remove(&key);
-            }
-            _ => {}
-        }
+        self.held.update(event);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
 
     use harness::generator::{Combine, sim};
-    use history::Kind;
+    use history::{Kind, Process};
 
     use super::*;
 

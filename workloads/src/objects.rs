@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::client::{Client, Completion, Connect, Invocation, OpError};
 use harness::cluster::Node;
-use history::{Event, Kind, Value};
+use history::{Event, Kind, Process, Value};
 
 use crate::interface::{Call, Interface, Objects, Offers, OpenObjects};
 use crate::workload::{Lacking, Need, not_ours};
@@ -142,4 +142,24 @@ pub(crate) fn answered(event: &Event) -> Option<(&str, i64, &Value)> {
 pub(crate) fn in_turn<T>(used: &BTreeMap<i64, T>, turn: usize) -> i64 {
     let key = used.keys().nth(turn % used.len().max(1));
     key.copied().unwrap_or(0)
+}
+
+/// By lock, who was given it last and has not given it back.
+#[derive(Default)]
+pub(crate) struct Held(BTreeMap<i64, Process>);
+
+impl Held {
+    pub(crate) fn contains(&self, key: i64) -> bool {
+        self.0.contains_key(&key)
+    }
+
+    pub(crate) fn update(&mut self, event: &Event) {
+        match answered(event) {
+            Some(("acquire", key, _)) => _ = self.0.insert(key, event.process),
+            Some(("release", key, _)) if self.0.get(&key) == Some(&event.process) => {
+                self.0.remove(&key);
+            }
+            _ => {}
+        }
+    }
 }
