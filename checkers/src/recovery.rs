@@ -103,16 +103,7 @@ impl Checker for Recovery {
         anomalies.sort_by(|a, b| a.object.cmp(&b.object));
         let summary = match anomalies.first() {
             Some(first) => failed(&first.reason, anomalies.len(), judged.len()),
-            None => format!(
-                "{} of {} {} to serve again within {} of the last heal, and did{}",
-                judged.len(),
-                counted(judged.len() + exempt.len(), "node"),
-                either(judged.len(), "was", "were"),
-                seconds(allowed),
-                slowest.map_or(String::new(), |slowest| {
-                    format!(", the last after {}", seconds(slowest))
-                })
-            ),
+            None => in_time(judged.len(), exempt.len(), allowed, slowest),
         };
         let unasked = judged.into_iter().find(|node| self.unasked(&run, node));
         let mut analysis = match (anomalies.is_empty(), unasked) {
@@ -142,6 +133,19 @@ fn failed(reason: &str, count: usize, judged: usize) -> String {
             counted(judged, "node")
         ),
     }
+}
+
+/// All that were judged did, of them and of those that were exempt.
+fn in_time(judged: usize, exempt: usize, allowed: Duration, slowest: Option<Duration>) -> String {
+    format!(
+        "{judged} of {} {} to serve again within {} of the last heal, and did{}",
+        counted(judged + exempt, "node"),
+        either(judged, "was", "were"),
+        seconds(allowed),
+        slowest.map_or(String::new(), |slowest| {
+            format!(", the last after {}", seconds(slowest))
+        })
+    )
 }
 
 impl Recovery {

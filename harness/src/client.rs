@@ -26,6 +26,13 @@ pub struct Completion {
     pub version: Option<Value>,
 }
 
+impl Completion {
+    /// Whether no history could hold it.
+    pub fn is_too_deep(&self) -> bool {
+        self.value.is_too_deep() || self.version.as_ref().is_some_and(Value::is_too_deep)
+    }
+}
+
 /// One logical client, bound to one node. Dropped when its process is retired.
 #[async_trait]
 pub trait Client: Send {

@@ -14,7 +14,9 @@ use history::{Event, Kind, Name, Process};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::client::{CUT_OFF, Client, Completion, Connect, Invocation, OpError, TIMEOUT};
+use crate::client::{
+    CUT_OFF, Client, Completion, Connect, Invocation, MALFORMED, OpError, TIMEOUT,
+};
 use crate::cluster::Node;
 use crate::generator::{Generator, Offer};
 use crate::lateness::Lateness;
@@ -383,6 +385,10 @@ async fn work(
             client.invoke(&invocation).await
         };
         let completion = match tokio::time::timeout(op_timeout, attempt).await {
+            Ok(completion) if completion.is_too_deep() => {
+                OpError::new(MALFORMED, "its answer is nested too deep for a history")
+                    .completion(&invocation, false)
+            }
             Ok(completion) => completion,
             Err(_) => OpError::new(TIMEOUT, format!("no answer in {op_timeout:?}"))
                 .completion(&invocation, false),

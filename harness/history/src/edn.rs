@@ -278,6 +278,13 @@ impl<'a> Reader<'a> {
         self.word_at(arena, stack, 0)
     }
 
+    /// Reads one form that will be half of a pair of key and value. The pair is a level more, and
+    /// must be no deeper than any other form.
+    pub fn half(&mut self, arena: &mut Arena, stack: &mut Vec<Word>) -> Result<Word, Wrong> {
+        self.bytes = 0;
+        self.word_at(arena, stack, 1)
+    }
+
     fn word_at(
         &mut self,
         arena: &mut Arena,

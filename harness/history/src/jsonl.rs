@@ -32,7 +32,7 @@ use crate::columns::Chunk;
 use crate::json::{self, Unread};
 use crate::order::Placing;
 use crate::word::Word;
-use crate::{Budget, Event, Exhausted, History, Malformed, Meter};
+use crate::{Budget, Event, Exhausted, History, Malformed, Meter, Value, edn};
 
 /// Version of the stored form; a reader refuses what it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,6 +327,13 @@ fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>, meter: &mut Meter)
         }
         let bytes = parsed.events.bytes() as u64;
         match json::from_line(line, bytes, meter) {
+            Ok(event) if too_deep(&event) => {
+                parsed.end = End::Wrong {
+                    column: 1,
+                    reason: format!("its value is nested more than {} deep", edn::DEEPEST),
+                };
+                break;
+            }
             Ok(event) => parsed.events.push_event(&event),
             Err(Unread::Exhausted(why)) => {
                 parsed.end = End::Exhausted(why);
@@ -347,6 +354,10 @@ fn parse(block: &[u8], longest: usize, stack: &mut Vec<Word>, meter: &mut Meter)
     }
     parsed.events.shrink();
     parsed
+}
+
+fn too_deep(event: &Event) -> bool {
+    event.value.is_too_deep() || event.version.as_ref().is_some_and(Value::is_too_deep)
 }
 
 /// Writes the header.

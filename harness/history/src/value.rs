@@ -102,6 +102,11 @@ impl Value {
         }
     }
 
+    /// Whether it could not be stored and converted: see [`edn::DEEPEST`](crate::edn::DEEPEST).
+    pub fn is_too_deep(&self) -> bool {
+        self.depth() > crate::edn::DEEPEST + 1
+    }
+
     /// The entry of a map under a text key.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {

@@ -27,6 +27,25 @@ impl Client for Hanging {
     }
 }
 
+/// Answers lists within one another, as deep as it is asked.
+struct Deep;
+
+#[async_trait]
+impl Connect for Deep {
+    async fn connect(&self, _: &Node, _: u64) -> Box<dyn Client> {
+        Box::new(Deep)
+    }
+}
+
+#[async_trait]
+impl Client for Deep {
+    async fn invoke(&mut self, operation: &Invocation) -> Completion {
+        let levels = operation.value.as_int().unwrap_or_default();
+        let nested = (0..levels).fold(Value::Nil, |inner, _| Value::List(vec![inner]));
+        Completion::ok(nested)
+    }
+}
+
 fn counter() -> impl Generator {
     let mut n = 0;
     from_fn(move |_| {
@@ -56,7 +75,7 @@ const THOUSAND: Pace = Pace {
 async fn run(
     generator: impl Generator + 'static,
     pace: Option<Pace>,
-    client: Hanging,
+    client: impl Connect + 'static,
     wish: watch::Receiver<Wish>,
     op_timeout: Duration,
 ) -> History {
@@ -141,6 +160,33 @@ async fn an_operation_without_answer_is_unknown_and_retires_its_process() {
             .iter()
             .all(|op| op.process != hung[0].process || op.index <= hung[0].index)
     );
+}
+
+/// The history could not be read again otherwise, and all of it would be lost.
+#[tokio::test]
+async fn an_answer_too_deep_for_a_history_is_malformed() {
+    let (_keep, wish) = watch::channel(Wish::GoOn);
+    let history = run(
+        counter().limit(200),
+        None,
+        Deep,
+        wish,
+        Duration::from_secs(5),
+    )
+    .await;
+    let deepest = history::edn::DEEPEST as i64 + 1;
+    assert_eq!(history.ops().len(), 200);
+    for op in history.ops() {
+        let levels = op.input.as_int().unwrap();
+        match op.outcome {
+            Outcome::Ok => assert!(levels <= deepest, "{levels}"),
+            Outcome::Info => {
+                assert!(levels > deepest, "{levels}");
+                assert!(op.error.as_deref().unwrap().starts_with("malformed"));
+            }
+            Outcome::Fail => panic!("{op:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -132,19 +132,17 @@ async fn every_workload_is_valid_on_a_healthy_paxos_kv() {
     }
 }
 
-#[tokio::test]
-async fn every_workload_is_valid_on_a_healthy_etcd() {
-    for workload in workloads_of("etcd") {
-        let (cluster, ports) = Loopback::new(3);
-        let ready = etcd(setup("etcd", &[], &[]), ports);
-        let history = run(*workload, ready, cluster).await;
-        let ok = history
-            .ops()
-            .iter()
-            .filter(|op| op.outcome == Outcome::Ok)
-            .count();
-        assert!(ok > 20, "{}: {ok}", workload.name());
-    }
+async fn is_valid_on_a_healthy_etcd(workload: &str) {
+    let workload = catalogue::find(workload).unwrap();
+    let (cluster, ports) = Loopback::new(3);
+    let ready = etcd(setup("etcd", &[], &[]), ports);
+    let history = run(workload, ready, cluster).await;
+    let ok = history
+        .ops()
+        .iter()
+        .filter(|op| op.outcome == Outcome::Ok)
+        .count();
+    assert!(ok > 20, "{ok}");
 }
 
 /// Forks are common with blocks that come so fast, and twelve deep never, however busy the machine.
@@ -169,25 +167,26 @@ async fn is_valid_on_a_healthy_chain(workload: &str) {
     assert!(succeeded(&history, "head") > 20);
 }
 
-/// A test each: they wait for blocks most of the time.
-macro_rules! are_valid_on_a_healthy_chain {
-    ($($test:ident: $workload:literal,)*) => {
+/// A test for each workload of a system: together they take long, and one that fails has a name.
+macro_rules! each_workload {
+    ($system:literal, $tried:ident, $is_valid:ident: $($test:ident: $workload:literal,)*) => {
         $(
             #[tokio::test]
             async fn $test() {
-                is_valid_on_a_healthy_chain($workload).await;
+                $is_valid($workload).await;
             }
         )*
 
         #[test]
-        fn every_workload_is_tried_on_a_healthy_chain() {
-            let names = workloads_of("chain").map(|workload| workload.name());
+        fn $tried() {
+            let names = workloads_of($system).map(|workload| workload.name());
             assert_eq!(names.collect::<Vec<_>>(), [$($workload),*]);
         }
     };
 }
 
-are_valid_on_a_healthy_chain! {
+each_workload! {
+    "chain", every_workload_is_tried_on_a_healthy_chain, is_valid_on_a_healthy_chain:
     registers_are_valid_on_a_healthy_chain: "register",
     cas_registers_are_valid_on_a_healthy_chain: "cas-register",
     a_kv_is_valid_on_a_healthy_chain: "kv",
@@ -195,6 +194,23 @@ are_valid_on_a_healthy_chain! {
     lists_are_valid_on_a_healthy_chain: "append",
     a_ledger_is_valid_on_a_healthy_chain: "ledger",
     a_bank_is_valid_on_a_healthy_chain: "bank",
+}
+
+each_workload! {
+    "etcd", every_workload_is_tried_on_a_healthy_etcd, is_valid_on_a_healthy_etcd:
+    registers_are_valid_on_a_healthy_etcd: "register",
+    cas_registers_are_valid_on_a_healthy_etcd: "cas-register",
+    a_kv_is_valid_on_a_healthy_etcd: "kv",
+    a_set_is_valid_on_a_healthy_etcd: "set",
+    lists_are_valid_on_a_healthy_etcd: "append",
+    a_bank_is_valid_on_a_healthy_etcd: "bank",
+    a_queue_is_valid_on_a_healthy_etcd: "queue",
+    locks_are_valid_on_a_healthy_etcd: "lock",
+    leases_are_valid_on_a_healthy_etcd: "lease",
+    a_counter_is_valid_on_a_healthy_etcd: "counter",
+    ids_are_unique_on_a_healthy_etcd: "unique-ids",
+    transactions_on_lists_are_valid_on_a_healthy_etcd: "txn-list-append",
+    transactions_on_registers_are_valid_on_a_healthy_etcd: "txn-rw-register",
 }
 
 #[tokio::test]

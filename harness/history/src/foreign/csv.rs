@@ -223,7 +223,7 @@ impl Cell<'_> {
             return Ok(arena.text(cell));
         }
         stack.clear();
-        let word = reader.word(arena, stack)?;
+        let word = reader.half(arena, stack)?;
         match reader.upcoming() {
             Ok(Next::End) => Ok(word),
             // Several words are one text.

@@ -155,7 +155,18 @@ fn event(reader: &mut Reader, events: &mut Events, stack: &mut Vec<Word>) -> Res
     };
     let value = match entries.key {
         None => entries.value,
-        Some(key) => events.chunk.arena.list(&[key, entries.value]),
+        Some(key) => {
+            let arena = &mut events.chunk.arena;
+            let pair = arena.list(&[key, entries.value]);
+            if arena.get(pair).to_value().is_too_deep() {
+                let why = format!(
+                    "with its :key its :value is nested more than {} deep",
+                    edn::DEEPEST
+                );
+                return Err(Bad::Event(why));
+            }
+            pair
+        }
     };
     let who = match (entries.number, &entries.process) {
         (Some(number), _) => Who::Number(number),
@@ -206,7 +217,7 @@ fn entry<'a>(
         },
         "f" => entries.f = reader.text()?,
         "value" => entries.value = reader.word(arena, stack)?,
-        "key" => entries.key = Some(reader.word(arena, stack)?).filter(|key| *key != Word::NIL),
+        "key" => entries.key = Some(reader.half(arena, stack)?).filter(|key| *key != Word::NIL),
         "version" => {
             entries.version = Some(reader.word(arena, stack)?).filter(|v| *v != Word::NIL);
         }

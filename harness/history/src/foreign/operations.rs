@@ -63,7 +63,7 @@ fn object(reader: &mut Reader, arena: &mut Arena, stack: &mut Vec<Word>) -> Resu
             let why = format!("no field {name:?}: an operation has {FIELDS}");
             return Err(Bad::Field(why));
         };
-        fields.0[field as usize] = Some(reader.word(arena, stack)?);
+        fields.0[field as usize] = Some(reader.half(arena, stack)?);
     }
     match reader.upcoming()? {
         Next::End => Ok(fields),

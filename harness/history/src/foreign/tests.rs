@@ -369,20 +369,28 @@ fn of_several_processes_that_are_wrong_the_first_is_named() {
     );
 }
 
-/// What can be read can be stored: the parser of the stored form has a limit of its own.
+/// What can be read can be stored and converted: the parser of the stored form has a limit of its
+/// own, and in the others a key and its value are one form, which is a level deeper than they are.
 #[test]
-fn nesting_ends_where_it_could_not_be_stored() {
-    let mut deepest = Vec::new();
-    for (format, before, after) in [
-        (Format::Edn, "{:type :invoke :f :w :key 1 :value ", "}"),
-        (Format::Edn, "{:type :invoke :f :w :version ", "}"),
-        (Format::Log, "I - 1 :invoke :w ", ""),
-        (Format::Csv, "f,key,call,value\nw,1,1,", ""),
+fn nesting_ends_where_it_could_not_be_stored_or_converted() {
+    let event = "{\"index\":0,\"time\":1,\"process\":0,\"type\":\"invoke\",\"f\":\"w\",";
+    let native = format!("{{\"schism\":\"history\",\"version\":1}}\n{event}\"value\":");
+    let versioned = format!("{{\"schism\":\"history\",\"version\":1}}\n{event}\"version\":");
+    for (format, before, after, most) in [
+        (Format::Edn, "{:type :invoke :f :w :value ", "}", 125),
+        (Format::Edn, "{:type :invoke :f :w :key 1 :value ", "}", 124),
+        (Format::Edn, "{:type :invoke :f :w :value 1 :key ", "}", 124),
+        (Format::Edn, "{:type :invoke :f :w :version ", "}", 125),
+        (Format::Log, "I - 1 :invoke :w ", "", 125),
+        (Format::Csv, "f,key,call,value\nw,1,1,", "", 124),
         (
             Format::Operations,
             "{\"f\":\"w\",\"key\":1,\"call\":1,\"input\":",
             "}",
+            124,
         ),
+        (Format::Jsonl, native.as_str(), "}\n", 125),
+        (Format::Jsonl, versioned.as_str(), "}\n", 125),
     ] {
         let nested = |levels: usize| {
             let text = format!(
@@ -392,14 +400,19 @@ fn nesting_ends_where_it_could_not_be_stored() {
             );
             load(format, &text)
         };
-        let most = (1..200).take_while(|levels| nested(*levels).is_ok()).last();
-        deepest.push(most.unwrap());
-        let history = nested(most.unwrap()).unwrap().history;
+        let found = (1..200).take_while(|levels| nested(*levels).is_ok()).last();
+        assert_eq!(found, Some(most), "{before}");
+        let said = nested(most + 1).unwrap_err();
+        assert!(said.contains("nested more than 124 deep"), "{said}");
+        let history = nested(most).unwrap().history;
         let mut stored = Vec::new();
         jsonl::write(&mut stored, &history).unwrap();
         assert_eq!(jsonl::read(&stored[..]).unwrap().history, history);
+        let mut written = Vec::new();
+        write_edn(&history, &mut written).unwrap();
+        let again = load(Format::Edn, std::str::from_utf8(&written).unwrap()).unwrap();
+        assert_eq!(again.history, history, "{before}");
     }
-    assert_eq!(deepest, [125; 5]);
 }
 
 #[test]
