@@ -42,7 +42,7 @@ const FEW_WRITES: usize = 20;
 
 /// Measures operations of clients; what the harness [observes](Op::observes) is no service. Its
 /// verdict is always valid.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Availability {
     /// A time without any success is reported if it is at least this long.
     pub gap: Duration,

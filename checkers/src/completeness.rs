@@ -13,7 +13,7 @@ use crate::role::Roles;
 use crate::{Analysis, Anomaly, Budget, Checker};
 
 /// Valid or unknown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Completeness {
     /// Which operations read and write what. None: last reads are not asked for.
     pub roles: Option<Roles>,

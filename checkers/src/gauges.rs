@@ -2,7 +2,7 @@
 
 use crate::figure::{Gauge, Part, joined};
 use crate::{agreement, availability, bank, chain, crashes, linearizable, models, objects};
-use crate::{recovery, set, staleness, transactions, vacuity};
+use crate::{recovery, set, staleness, streams, transactions, vacuity};
 
 /// By the checker's name.
 const GAUGES: &[(&str, &[&[Gauge]])] = &[
@@ -36,6 +36,8 @@ const GAUGES: &[(&str, &[&[Gauge]])] = &[
     ("lease", &[objects::GAUGES]),
     ("counter", &[objects::GAUGES]),
     ("unique-ids", &[objects::GAUGES]),
+    ("watch", &[streams::GAUGES]),
+    ("log", &[streams::GAUGES]),
     ("bank", &[bank::GAUGES]),
     ("recovery", &[recovery::GAUGES]),
     ("crashes", &[crashes::GAUGES]),

@@ -22,6 +22,7 @@
 //! | [`Recovery`](recovery::Recovery) | the same | did every node serve again after the last heal? |
 //! | [`Crashes`](crashes::Crashes) | the same | did a daemon end by itself? |
 //! | [`Availability`](availability::Availability) | all, and faults | how much was served, and how soon after faults? |
+//! | [`Streams`](streams::Streams) | `write` `watch`, `send` `poll` | is all told, in order, once? |
 //! | [`Staleness`](staleness::Staleness) | `read` `write` | how old was what was read? |
 //!
 //! [`Choice`](choice::Choice) tells by a history's operations which of them to ask. What they say
@@ -80,6 +81,7 @@ pub mod set;
 #[path = "../tests/it/splitmix.rs"]
 mod splitmix;
 pub mod staleness;
+pub mod streams;
 mod threads;
 pub mod transactions;
 pub mod vacuity;

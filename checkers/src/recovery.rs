@@ -26,7 +26,7 @@ const SERVED_AGAIN: Gauge = Gauge::new(
 pub(crate) const GAUGES: &[Gauge] = &[SERVED_AGAIN];
 
 /// Judges what the run recorded after its last heal.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Recovery {
     /// Which operations write. None: it is not judged whether writes succeed again.
     pub roles: Option<Roles>,

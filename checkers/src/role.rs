@@ -10,7 +10,7 @@ pub struct Role {
 }
 
 /// The role of an operation, by its name and what was asked.
-pub type Roles = fn(&str, &Value) -> Role;
+pub type Roles = &'static (dyn Fn(&str, &Value) -> Role + Send + Sync);
 
 impl Role {
     pub fn reads(object: impl Into<Value>) -> Role {

@@ -11,6 +11,7 @@ mod order;
 mod spec;
 mod tell;
 mod tested;
+pub mod workload;
 
 use history::wording::{counted, either};
 use history::{History, Op, Outcome, Value};

@@ -30,7 +30,7 @@ pub(crate) const GAUGES: &[Gauge] = &[OPERATIONS_OK, FAULTS, FAULTS_HELD];
 
 /// Judges the run and not the system. `infra` if a fault could not be undone, or its injection
 /// failed; `vacuous` if there was too little of anything.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Vacuity {
     /// So many operations must have succeeded.
     pub least_ok: usize,
@@ -46,7 +46,7 @@ pub struct Vacuity {
 }
 
 /// What must be there of a workload whose operations are known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Service {
     pub roles: Roles,
     /// So many of them must have succeeded.

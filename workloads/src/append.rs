@@ -96,7 +96,7 @@ impl Workload for Append {
     }
 
     fn roles(&self) -> Roles {
-        txn::role
+        &txn::role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

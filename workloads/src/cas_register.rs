@@ -54,7 +54,7 @@ impl Workload for CasRegister {
     }
 
     fn roles(&self) -> Roles {
-        registers::role
+        &registers::role
     }
 
     fn checkers(&self, params: &Params) -> Vec<Box<dyn Checker>> {

@@ -26,6 +26,7 @@ use crate::params::{Params, hint};
 use crate::queue::Queue;
 use crate::register::Register;
 use crate::set::Set;
+use crate::streams::{Log, Watch};
 use crate::txn;
 use crate::unique_ids::UniqueIds;
 use crate::workload::Workload;
@@ -54,6 +55,8 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &UniqueIds,
     &txn::LISTS,
     &txn::REGISTERS,
+    &Watch,
+    &Log,
 ];
 
 /// The workload of this name.

@@ -78,7 +78,7 @@ impl Workload for Counter {
     }
 
     fn roles(&self) -> Roles {
-        role
+        &role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

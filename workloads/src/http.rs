@@ -14,8 +14,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use harness::client::{DISCONNECTED, MALFORMED, OpError, REFUSED, REJECTED, TIMEOUT};
+use harness::client::{DISCONNECTED, MALFORMED, OpError, REFUSED, REJECTED, TIMEOUT, UNAVAILABLE};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -180,6 +181,32 @@ impl Http {
         }
     }
 
+    /// Asks for an answer that has no end: its lines, as they come, over a connection of their own.
+    pub async fn lines(&mut self, path: &str, json: Vec<u8>) -> Result<Lines, OpError> {
+        let wrong = |e| OpError::new(REJECTED, format!("{path:?} cannot be asked for: {e}"));
+        let mut request = Request::post(path)
+            .header(HOST, self.host.clone())
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(login) = &self.login {
+            request = request.header(AUTHORIZATION, login.clone());
+        }
+        let request = request.body(Full::new(Bytes::from(json))).map_err(wrong)?;
+        let mut connection = self.connect().await?;
+        let asking = connection.send.send_request(request);
+        let head = match tokio::time::timeout(self.patience.answer, asking).await {
+            Err(_) => return Err(OpError::new(TIMEOUT, "the answer did not begin in time")),
+            Ok(head) => head.map_err(|e| classify(&e))?,
+        };
+        match head.status() {
+            StatusCode::OK => Ok(Lines {
+                body: head.into_body(),
+                read: Vec::new(),
+                _connection: connection,
+            }),
+            other => Err(OpError::new(UNAVAILABLE, format!("status {other}"))),
+        }
+    }
+
     async fn connect(&self) -> Result<Connection, OpError> {
         let refused = |why: String| OpError::new(REFUSED, format!("{}: {why}", self.address));
         let connecting =
@@ -200,6 +227,39 @@ impl Http {
         // Its errors reach whoever waits for the answer.
         let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         Ok(Connection { send, task })
+    }
+}
+
+/// Lines of an answer that goes on.
+pub struct Lines {
+    body: Incoming,
+    /// What came of the line that is not whole yet.
+    read: Vec<u8>,
+    _connection: Connection,
+}
+
+impl Lines {
+    /// The next line, without its end; none when the answer has ended. If it is given up, nothing
+    /// is lost.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, OpError> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.read.drain(..=end).collect();
+                line.pop();
+                return Ok(Some(line));
+            }
+            if self.read.len() > MAX_BODY {
+                let what = format!("a line is longer than {MAX_BODY} bytes");
+                return Err(OpError::new(MALFORMED, what));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    let frame = frame.map_err(|e| classify(&e))?;
+                    self.read.extend(frame.into_data().unwrap_or_default());
+                }
+            }
+        }
     }
 }
 
@@ -292,6 +352,20 @@ mod tests {
         assert_eq!(http.post("/3", b"{}".to_vec()).await.unwrap().body, "c");
         assert_eq!(fake.requests(), ["GET /1", "PUT /2 [1]", "POST /3 {}"]);
         assert_eq!(*fake.connections.lock().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn lines_come_one_by_one_and_end_with_the_answer() {
+        let fake = Fake::start([answer("a\nbc\n"), Act::Answer(500, "no".into())]).await;
+        let mut http = Http::new(fake.address, SHORT);
+        let mut lines = http.lines("/w", b"{}".to_vec()).await.unwrap();
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"a");
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"bc");
+        assert_eq!(lines.next().await.unwrap(), None);
+        assert_eq!(
+            http.lines("/w", Vec::new()).await.err().unwrap().code,
+            UNAVAILABLE
+        );
     }
 
     #[tokio::test]

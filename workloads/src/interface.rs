@@ -33,6 +33,10 @@ pub enum Interface {
     Transactions,
     /// Locks that end by themselves: [`Objects`] with `acquire`, `renew` and `release`.
     Leases,
+    /// Changes of keys that can be followed: [`Objects`] with `write` and `watch`.
+    Feed,
+    /// Logs that are read from a position on: [`Objects`] with `send` and `poll`.
+    Logs,
 }
 
 impl Interface {
@@ -46,6 +50,8 @@ impl Interface {
             Interface::Objects => "objects",
             Interface::Transactions => "transactions",
             Interface::Leases => "leases",
+            Interface::Feed => "feed",
+            Interface::Logs => "logs",
         }
     }
 }
@@ -75,6 +81,11 @@ pub enum Call {
     Transfer,
     Balances,
     Renew,
+    Watch,
+    Send,
+    Poll,
+    /// An operation of a workload that somebody described: a client program may know it.
+    Own(&'static str),
 }
 
 impl Call {
@@ -94,6 +105,9 @@ impl Call {
         Call::Transfer,
         Call::Balances,
         Call::Renew,
+        Call::Watch,
+        Call::Send,
+        Call::Poll,
     ];
 
     pub fn word(self) -> &'static str {
@@ -113,6 +127,10 @@ impl Call {
             Call::Transfer => "transfer",
             Call::Balances => "balances",
             Call::Renew => "renew",
+            Call::Watch => "watch",
+            Call::Send => "send",
+            Call::Poll => "poll",
+            Call::Own(word) => word,
         }
     }
 }
@@ -435,6 +453,8 @@ pub struct Offers {
     pub objects: Option<Arc<dyn OpenObjects>>,
     pub transactions: Option<Arc<dyn OpenTransactions>>,
     pub leases: Option<Arc<dyn OpenObjects>>,
+    pub feed: Option<Arc<dyn OpenObjects>>,
+    pub logs: Option<Arc<dyn OpenObjects>>,
 }
 
 impl Offers {
@@ -447,7 +467,10 @@ impl Offers {
         let objects = self.objects.as_ref().map(|_| Interface::Objects);
         let transactions = self.transactions.as_ref().map(|_| Interface::Transactions);
         let leases = self.leases.as_ref().map(|_| Interface::Leases);
-        let all = [kv, log, chain, bank, ledger, objects, transactions, leases];
-        all.into_iter().flatten().collect()
+        let feed = self.feed.as_ref().map(|_| Interface::Feed);
+        let logs = self.logs.as_ref().map(|_| Interface::Logs);
+        let objects = [objects, leases, feed, logs];
+        let all = [kv, log, chain, bank, ledger, transactions];
+        all.into_iter().chain(objects).flatten().collect()
     }
 }

@@ -66,7 +66,7 @@ impl Workload for Store {
     }
 
     fn roles(&self) -> Roles {
-        registers::role
+        &registers::role
     }
 
     fn checkers(&self, params: &Params) -> Vec<Box<dyn Checker>> {

@@ -90,7 +90,7 @@ impl Workload for Lease {
     }
 
     fn roles(&self) -> Roles {
-        lock::role
+        &lock::role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

@@ -64,7 +64,7 @@ impl Workload for Entries {
     /// Of the set's findings those remain that reads at the end can show: what is lost, what is
     /// there twice, what nobody added.
     fn roles(&self) -> Roles {
-        role
+        &role
     }
 
     fn reads_all_along(&self) -> bool {

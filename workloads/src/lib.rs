@@ -30,6 +30,7 @@ mod recipes;
 mod register;
 mod registers;
 mod set;
+mod streams;
 mod txn;
 mod unique_ids;
 

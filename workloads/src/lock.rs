@@ -90,7 +90,7 @@ impl Workload for Lock {
     }
 
     fn roles(&self) -> Roles {
-        role
+        &role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

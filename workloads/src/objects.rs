@@ -20,6 +20,17 @@ pub(crate) fn clients(
     offers: &Offers,
     calls: &'static [Call],
 ) -> Result<Arc<dyn Connect>, Lacking> {
+    clients_of(workload, offers, calls, &["read"])
+}
+
+/// The same, where it is said which of the calls change nothing: what of them did not succeed has
+/// failed.
+pub(crate) fn clients_of(
+    workload: &'static str,
+    offers: &Offers,
+    calls: &'static [Call],
+    reads: &'static [&'static str],
+) -> Result<Arc<dyn Connect>, Lacking> {
     let open = offers.objects.clone().ok_or(Lacking {
         workload,
         need: Need::Interface(Interface::Objects),
@@ -28,6 +39,7 @@ pub(crate) fn clients(
         open,
         prefix: workload,
         calls,
+        reads,
         ttl: None,
     }))
 }
@@ -47,6 +59,7 @@ pub(crate) fn holders(
         open,
         prefix: workload,
         calls,
+        reads: &[],
         ttl: Some(ttl),
     }))
 }
@@ -55,6 +68,7 @@ struct Clients {
     open: Arc<dyn OpenObjects>,
     prefix: &'static str,
     calls: &'static [Call],
+    reads: &'static [&'static str],
     /// Of leases.
     ttl: Option<Duration>,
 }
@@ -63,6 +77,7 @@ struct ObjectClient {
     objects: Box<dyn Objects>,
     prefix: &'static str,
     calls: &'static [Call],
+    reads: &'static [&'static str],
     /// Who asks, in the words of a lock or a lease.
     who: Value,
 }
@@ -75,6 +90,7 @@ impl Connect for Clients {
             objects: self.open.open(node),
             prefix: self.prefix,
             calls: self.calls,
+            reads: self.reads,
             who: match self.ttl {
                 None => process.into(),
                 Some(ttl) => Value::pair(process, ttl.as_millis() as i64),
@@ -113,7 +129,7 @@ impl ObjectClient {
 #[async_trait]
 impl Client for ObjectClient {
     async fn invoke(&mut self, operation: &Invocation) -> Completion {
-        let reads_only = operation.f == Call::Read.word();
+        let reads_only = self.reads.contains(&operation.f.as_str());
         match self.perform(operation).await {
             Ok(value) => Completion::ok(value).at(self.objects.version()),
             Err(error) => error.completion(operation, reads_only),

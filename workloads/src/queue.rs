@@ -85,7 +85,7 @@ impl Workload for Queue {
     }
 
     fn roles(&self) -> Roles {
-        role
+        &role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

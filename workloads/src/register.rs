@@ -84,7 +84,7 @@ impl Workload for Register {
     }
 
     fn roles(&self) -> Roles {
-        registers::role
+        &registers::role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

@@ -41,7 +41,6 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
-use crate::catalogue;
 use crate::params::{ParamError, Params, hint, parse_duration};
 use crate::systems::{self, Entry, Setup};
 use crate::workload::Workload;
@@ -261,8 +260,9 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Wrong> {
     let file: File =
         toml::from_str(text).map_err(|e| wrong(e.span().unwrap_or_default(), e.message()))?;
     let system = systems::find(file.system.get_ref()).map_err(|e| wrong(file.system.span(), e))?;
-    let workload =
-        catalogue::find(file.workload.get_ref()).map_err(|e| wrong(file.workload.span(), e))?;
+    let workload = system
+        .workload_named(file.workload.get_ref())
+        .map_err(|e| wrong(file.workload.span(), e))?;
     check(&file, system, workload)?;
     let time_limit = duration(&file.time_limit)?;
     let recovery_time = file.recovery_time.as_ref().map(duration).transpose()?;

@@ -72,7 +72,7 @@ impl Workload for Set {
     }
 
     fn roles(&self) -> Roles {
-        role
+        &role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

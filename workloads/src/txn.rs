@@ -145,7 +145,7 @@ impl Workload for Txn {
     }
 
     fn roles(&self) -> Roles {
-        role
+        &role
     }
 
     fn checkers(&self, params: &Params) -> Vec<Box<dyn Checker>> {

@@ -56,7 +56,7 @@ impl Workload for UniqueIds {
     }
 
     fn roles(&self) -> Roles {
-        role
+        &role
     }
 
     fn checkers(&self, _params: &Params) -> Vec<Box<dyn Checker>> {

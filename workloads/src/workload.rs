@@ -10,6 +10,7 @@ use harness::closing::Closing;
 use harness::cluster::Node;
 use harness::generator::Generator;
 use history::Value;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::interface::{Call, Consistency, Interface, Kv, Offers, OpenKv};
@@ -47,8 +48,24 @@ pub trait Workload: Send + Sync {
         true
     }
 
+    /// The texts that it was read from, if it is not of this program.
+    fn texts(&self) -> Option<&Texts> {
+        None
+    }
+
     /// Who judges the answers. Needs neither generator nor system: old runs are judged with it too.
     fn checkers(&self, params: &Params) -> Vec<Box<dyn Checker>>;
+}
+
+/// A workload that is no part of this program: what it was read from, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Texts {
+    pub name: String,
+    pub workload: String,
+    /// The script that judges it, by the name of its file.
+    pub model: String,
+    pub script: String,
 }
 
 /// What is asked in one run. Rate and end are put around it by whoever runs it.

@@ -50,7 +50,7 @@ impl fmt::Display for Fault {
 
 impl Fault {
     /// Of the script as a whole.
-    pub(super) fn of(script: &str, why: impl Into<String>) -> Fault {
+    pub(crate) fn of(script: &str, why: impl Into<String>) -> Fault {
         Fault {
             script: script.to_string(),
             at: None,

@@ -12,6 +12,7 @@ use checkers::guarantees::Guarantees;
 use checkers::linearizable::Registers;
 use checkers::role::Role;
 use checkers::staleness::Staleness;
+use checkers::streams::Streams;
 use checkers::transactions::RwRegister;
 use checkers::{Analysis, Budget, Checker, drawing, gauges};
 use history::fault::Loss;
@@ -29,11 +30,13 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
     let stale_txn = "P0 |-txn [[w 1 1]]-| |-txn [[w 1 2]]-|\n\
                      P1                                     |-txn [[r 1 1]]-|";
     let history = |text: &str| drawing::history(text).unwrap();
-    let by_key = |f: &str, _: &Value| match f {
-        "write" => Role::writes(Value::Nil),
-        _ => Role::reads(Value::Nil),
-    };
-    let availability = Availability::of_run(by_key);
+    fn by_key(f: &str, _: &Value) -> Role {
+        match f {
+            "write" => Role::writes(Value::Nil),
+            _ => Role::reads(Value::Nil),
+        }
+    }
+    let availability = Availability::of_run(&by_key);
     let guarantees = Guarantees::of(Registers::keyed());
     let elected = elections::history(
         &[("n1", 100, "lead"), ("n2", 1_500, "lead")],
@@ -41,6 +44,8 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
     );
     vec![
         (Box::new(Staleness), history(stale)),
+        (Box::new(Streams::watch()), history(stale)),
+        (Box::new(Streams::log()), history(stale)),
         (Box::new(RwRegister::new()), history(stale_txn)),
         (Box::new(availability), history(stale)),
         (Box::new(guarantees), history(stale)),

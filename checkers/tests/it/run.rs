@@ -304,7 +304,7 @@ fn of_registers(f: &str, asked: &Value) -> Role {
 
 #[test]
 fn overlap_is_counted_on_each_key_and_too_little_of_it_is_said() {
-    let availability = Availability::of_run(of_registers);
+    let availability = Availability::of_run(&of_registers);
     let check =
         |drawn: &str| availability.check(&drawing::history(drawn).unwrap(), &Budget::default());
     // Writes 1 and 2 meet on key x; 3 meets only what is on y; a read meets 4.

@@ -170,7 +170,7 @@ fn good() -> Tape {
 
 fn vacuity() -> Vacuity {
     let nodes = NODES.iter().map(|node| Name::from(*node)).collect();
-    Vacuity::of_run(Service::of(role), nodes, false)
+    Vacuity::of_run(Service::of(&role), nodes, false)
 }
 
 fn check(checker: &dyn Checker, tape: &Tape) -> Analysis {
@@ -183,14 +183,14 @@ pub fn all_served_again() -> Analysis {
 
 fn recovered(tape: &Tape) -> Analysis {
     let recovery = Recovery {
-        roles: Some(role),
+        roles: Some(&role),
         may_crash: false,
     };
     check(&recovery, tape)
 }
 
 fn complete(tape: &Tape) -> Analysis {
-    check(&Completeness { roles: Some(role) }, tape)
+    check(&Completeness { roles: Some(&role) }, tape)
 }
 
 #[track_caller]
@@ -453,7 +453,7 @@ fn a_daemon_that_may_crash_need_not_come_back() {
     tape.mark(5_000, Mark::Crash("n1".into(), Crash::default()));
     tape.mark(15_200, recovery("n1", false, 5_000));
     let allowed = Recovery {
-        roles: Some(role),
+        roles: Some(&role),
         may_crash: true,
     };
     is(&check(&allowed, &tape), Verdict::Valid, &[], "2 of 3 nodes");

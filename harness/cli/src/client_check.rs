@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use checkers::Verdict;
 use clap::Args;
 use serde_json::json;
-use workloads::systems::folder::rehearsal::{self, Rehearsal};
+use workloads::systems::folder::rehearsal::{self, Program, Rehearsal};
 
 use crate::exit::Failure;
 use crate::terminal;
@@ -41,15 +41,19 @@ pub fn command(args: &ClientCheckArgs) -> Result<ExitCode, Failure> {
     let folder = folder
         .canonicalize()
         .map_err(|e| Failure::Usage(format!("{}: {e}", folder.display())))?;
-    let argv = match &args.system {
-        None => args.command.clone(),
+    let program = match &args.system {
+        None => Program {
+            argv: args.command.clone(),
+            own: Vec::new(),
+        },
         Some(_) => of(&folder)?,
     };
     // A port that was free just now.
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|held| held.local_addr());
     let nobody = nobody.map_err(Failure::infra)?;
     let rehearsal = Rehearsal {
-        argv: &argv,
+        argv: &program.argv,
+        own: &program.own,
         folder: &folder,
         at: args.address.unwrap_or(nobody),
         serves: args.address.is_some(),
@@ -78,9 +82,9 @@ pub fn command(args: &ClientCheckArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn of(folder: &Path) -> Result<Vec<String>, Failure> {
-    let command = rehearsal::command(folder).map_err(Failure::usage)?;
-    command.ok_or_else(|| {
+fn of(folder: &Path) -> Result<Program, Failure> {
+    let program = rehearsal::program(folder).map_err(Failure::usage)?;
+    program.ok_or_else(|| {
         Failure::Usage(format!(
             "{} has no client program: its clients are [client.http]",
             folder.display()

@@ -44,7 +44,10 @@ pub fn judges(
     params: &[(String, String)],
     spec: Option<&Spec>,
 ) -> Result<Vec<Box<dyn Checker>>, Failure> {
-    let workload = catalogue::find(workload).map_err(Failure::usage)?;
+    let workload = match spec {
+        Some(spec) => spec.workload_named(workload)?,
+        None => catalogue::find(workload).map_err(Failure::usage)?,
+    };
     let own = workload.params();
     let given = params
         .iter()

@@ -129,7 +129,7 @@ fn found() -> Vec<&'static systems::Entry> {
 
 /// The workloads that a system can serve.
 fn served(entry: &systems::Entry) -> Vec<&'static str> {
-    let all = catalogue::WORKLOADS.iter();
+    let all = entry.own.iter().chain(catalogue::WORKLOADS);
     all.filter(|w| entry.can_serve(**w).is_ok())
         .map(|w| w.name())
         .collect()

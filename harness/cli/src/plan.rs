@@ -8,7 +8,6 @@ use harness::cluster::Node;
 use harness::seed::Seed;
 use harness::test::Test;
 use nemeses::schedule::{DrawError, NemesisSpec, Schedule, ScheduleError, draw};
-use workloads::catalogue;
 use workloads::params::Params;
 use workloads::systems::{Entry, Ready, Setup, TimeRule};
 use workloads::workload::Workload;
@@ -31,7 +30,7 @@ impl Plan {
     /// Everything that a person can have got wrong is in the error.
     pub fn new(spec: Spec) -> Result<Plan, Failure> {
         let entry = spec.entry().map_err(Failure::usage)?;
-        let workload = catalogue::find(&spec.workload).map_err(Failure::usage)?;
+        let workload = spec.workload_named(&spec.workload)?;
         entry.can_serve(workload).map_err(Failure::usage)?;
         let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         let (system_params, params) = Params::resolve_both(entry.params, &workload.params(), given)

@@ -18,7 +18,9 @@ use history::store::Run;
 use history::wording::counted;
 use nemeses::schedule::{Length, Tuning};
 use serde::{Deserialize, Serialize};
-use workloads::systems::{self, Entry, Origin, SetupError};
+use workloads::catalogue;
+use workloads::systems::{self, Entry, Origin, SetupError, folder};
+use workloads::workload::{Texts, Workload};
 
 use crate::exit::Failure;
 use crate::machines::{AccessArgs, Kind};
@@ -48,6 +50,9 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<Origin>,
     pub workload: String,
+    /// What the workload is, if it came with the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_workload: Option<Texts>,
     /// What the faults are drawn from; none if they were given.
     pub nemesis: Option<String>,
     #[serde(default, skip_serializing_if = "Drawing::is_default")]
@@ -167,6 +172,17 @@ impl Spec {
     /// The system; one that is a folder, as it is now.
     pub fn entry(&self) -> Result<&'static Entry, SetupError> {
         systems::find(&self.system_word())
+    }
+
+    /// The workload of this name, as it was in the run if it is the run's own.
+    pub fn workload_named(&self, name: &str) -> Result<&'static dyn Workload, Failure> {
+        match &self.own_workload {
+            Some(texts) if texts.name == name => match folder::workload::again(texts) {
+                Ok(own) => Ok(own),
+                Err(e) => Err(Failure::Usage(format!("the workload of this run: {e}"))),
+            },
+            _ => catalogue::find(name).map_err(Failure::usage),
+        }
     }
 
     /// The system as a command line names it.

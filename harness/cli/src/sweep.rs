@@ -9,7 +9,7 @@ use nemeses::schedule::NemesisSpec;
 use report::experiment::{Arm, Measure, Point, Sweep, Valley};
 use serde_json::{Value as Json, json};
 use workloads::params::{Kind, Param, ParamError, Params, parse_duration};
-use workloads::{catalogue, systems};
+use workloads::systems;
 
 use crate::compare::{verdicts, verdicts_json};
 use crate::exit::Failure;
@@ -80,7 +80,7 @@ pub fn command(args: SweepArgs) -> Result<ExitCode, Failure> {
     experiment.check()?;
     let entry = systems::find(&args.system).map_err(Failure::usage)?;
     let workload = experiment.workload.as_deref().unwrap_or(entry.workload);
-    let workload = catalogue::find(workload).map_err(Failure::usage)?;
+    let workload = entry.workload_named(workload).map_err(Failure::usage)?;
     let declared = [entry.params.to_vec(), workload.params()].concat();
 
     let (name, range) = &args.param;

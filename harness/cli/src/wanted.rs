@@ -211,6 +211,8 @@ impl Wanted {
             ));
         }
         let (nemesis, drawing, schedule) = settle(self.faults, nodes, entry)?;
+        let workload = self.workload.unwrap_or_else(|| entry.workload.into());
+        let own = entry.own.iter().find(|own| own.name() == workload);
         Ok(Spec {
             schism: env!("CARGO_PKG_VERSION").into(),
             created: chrono::Local::now().to_rfc3339(),
@@ -220,7 +222,8 @@ impl Wanted {
             access: self.access,
             system: entry.name.into(),
             folder: entry.folder.cloned(),
-            workload: self.workload.unwrap_or_else(|| entry.workload.into()),
+            workload,
+            own_workload: own.and_then(|own| own.texts().cloned()),
             nemesis,
             drawing,
             schedule,

@@ -51,6 +51,7 @@ pub(super) const ENTRY: Entry = Entry {
     folder: None,
     params: PARAMS,
     workload: "register",
+    own: &[],
     variable: VARIABLE,
     leads: false,
     may_crash: false,

@@ -4,6 +4,7 @@
 //! JSON: keys and values are base64, 64-bit numbers are text, and what is false, zero or empty is
 //! left out.
 
+mod feed;
 mod leases;
 mod transactions;
 
@@ -68,11 +69,13 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Objects,
         Interface::Transactions,
         Interface::Leases,
+        Interface::Feed,
     ],
     calls: Call::ALL,
     folder: None,
     params: PARAMS,
     workload: "register",
+    own: &[],
     variable: VARIABLE,
     leads: true,
     may_crash: false,
@@ -168,6 +171,7 @@ impl Etcd {
                 objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
                 transactions: Some(system.clone()),
                 leases: Some(system.clone()),
+                feed: Some(Arc::new(feed::Feeds(system.clone()))),
                 ..Offers::default()
             },
             system,

@@ -16,6 +16,7 @@ mod system;
 mod template;
 #[cfg(test)]
 mod tests;
+pub mod workload;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -117,6 +118,8 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
     let params = description.params.clone().leak();
     let calls = description.calls.clone().leak();
     let (about, workload) = (kept(&description.about), description.workloads[0].name());
+    let own = description.workloads.iter().copied();
+    let own: Vec<_> = own.filter(|workload| workload.texts().is_some()).collect();
     let (leads, may_crash) = (description.leader.is_some(), description.may_crash);
     let interfaces = description.client.interfaces();
     let set_up = move |setup: &Setup| set_up(name, &description, setup);
@@ -128,6 +131,7 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
         folder: Some(Box::leak(Box::new(origin))),
         params,
         workload,
+        own: own.leak(),
         variable: "",
         leads,
         may_crash,
@@ -210,12 +214,15 @@ fn set_up(
                 transactions: Some(system.clone()),
                 bank: Some(system.clone()),
                 leases: Some(system.clone()),
+                feed: Some(system.clone()),
+                logs: Some(system.clone()),
                 ..offers
             },
             Client::Maelstrom(_) => Offers {
                 ledger: Some(system.clone()),
                 objects: Some(system.clone()),
                 transactions: Some(system.clone()),
+                logs: Some(system.clone()),
                 ..offers
             },
             Client::Http(_) => Offers {

@@ -53,6 +53,7 @@ pub(super) const ENTRY: Entry = Entry {
     folder: None,
     params: PARAMS,
     workload: "ledger",
+    own: &[],
     variable: VARIABLE,
     leads: false,
     may_crash: false,

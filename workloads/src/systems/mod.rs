@@ -25,6 +25,7 @@ use history::Name;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::catalogue::{self, NoWorkload};
 use crate::interface::{Call, Interface, Offers};
 use crate::params::{Kind, Param, ParamError, Params, hint};
 use crate::workload::{Lacking, Need, Workload};
@@ -43,6 +44,8 @@ pub struct Entry {
     pub params: &'static [Param],
     /// What is asked of it where nobody says: a workload by name.
     pub workload: &'static str,
+    /// Workloads that come with it, beside those of this program.
+    pub own: &'static [&'static dyn Workload],
     /// The environment variable that says where its program is, if it is not where it is looked
     /// for.
     pub variable: &'static str,
@@ -286,6 +289,15 @@ impl Entry {
                 need,
             }),
         }
+    }
+
+    /// The workload of this name: one that comes with it, or one of this program.
+    ///
+    /// # Errors
+    /// With the nearest name, if there is no such workload.
+    pub fn workload_named(&self, name: &str) -> Result<&'static dyn Workload, NoWorkload> {
+        let own = self.own.iter().find(|workload| workload.name() == name);
+        own.map_or_else(|| catalogue::find(name), |own| Ok(*own))
     }
 
     /// How it is loaded, set up so, where nobody says otherwise.

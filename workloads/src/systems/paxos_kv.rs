@@ -134,6 +134,7 @@ pub(super) const ENTRY: Entry = Entry {
     folder: None,
     params: PARAMS,
     workload: "register",
+    own: &[],
     variable: VARIABLE,
     leads: true,
     may_crash: false,

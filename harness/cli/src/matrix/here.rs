@@ -133,7 +133,9 @@ fn missing(combo: &Combo) -> Result<Option<Absent>, String> {
         .params
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str()));
-    let workload = workloads::catalogue::find(&combo.spec.workload).map_err(|e| e.to_string())?;
+    let workload = entry
+        .workload_named(&combo.spec.workload)
+        .map_err(|e| e.to_string())?;
     let (params, _) =
         Params::resolve_both(entry.params, &workload.params(), given).map_err(|e| e.to_string())?;
     let setup = Setup {

@@ -19,6 +19,7 @@ mod matrix;
 mod opened;
 mod own_files;
 mod own_models;
+mod own_workloads;
 mod pages;
 mod pictures;
 mod real_systems;

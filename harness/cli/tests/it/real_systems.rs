@@ -62,6 +62,23 @@ fn a_node_written_for_maelstrom_is_on_trial_on_a_real_network() {
 }
 
 #[test]
+fn logs_written_for_maelstrom_lose_what_is_in_memory_and_not_what_is_in_a_file() {
+    let place = Place::new();
+    let kills =
+        "--nodes 3 --nemesis kill --time-limit 10s --fault-gap 1s --fault-length 1s --seed 3";
+    ends(&place, &run("maelstrom-kafka", kills), 0);
+    ends(
+        &place,
+        &run("maelstrom-kafka", &format!("{kills} --param keep=memory")),
+        1,
+    );
+    assert!(found(&place, "lost element") || found(&place, "different elements at a position"));
+    let calm = "--nodes 3 --nemesis none --time-limit 5s --seed 1 --param offsets=anybody";
+    ends(&place, &run("maelstrom-kafka", calm), 1);
+    assert!(found(&place, "different elements at a position"));
+}
+
+#[test]
 #[ignore = "needs mariadb-server and python3-pymysql"]
 fn mariadb_loses_updates_unless_it_is_told_to_look_at_its_snapshot() {
     let place = Place::new();

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+mod client;
 mod started;
 
+pub use client::Client;
 pub use started::Started;
 
 use super::answers::{Answers, HttpCall, HttpCalls};
@@ -14,7 +16,6 @@ use super::file::{
     AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, LeaderFile, ListFile, ParamFile,
     SidecarFile, Text,
 };
-use super::maelstrom::Spoken;
 use super::place::FolderError;
 use super::template::Template;
 use crate::catalogue::{self, WORKLOADS};
@@ -82,45 +83,6 @@ pub enum AskLeader {
     },
     /// What a command on the node prints.
     Exec(Vec<Template>),
-}
-
-pub enum Client {
-    Http(HttpCalls),
-    Command(Vec<Template>),
-    /// The daemon speaks Maelstrom's protocol.
-    Maelstrom(Spoken),
-}
-
-impl Client {
-    /// What a system with such a client offers.
-    pub fn interfaces(&self) -> &'static [Interface] {
-        match self {
-            Client::Command(_) => &[
-                Interface::Kv,
-                Interface::Ledger,
-                Interface::Objects,
-                Interface::Transactions,
-                Interface::Bank,
-                Interface::Leases,
-            ],
-            Client::Maelstrom(_) => &[
-                Interface::Kv,
-                Interface::Ledger,
-                Interface::Objects,
-                Interface::Transactions,
-            ],
-            // Objects are composed of reads and compare-and-sets.
-            Client::Http(_) => &[Interface::Kv, Interface::Ledger, Interface::Objects],
-        }
-    }
-
-    fn word(&self) -> &'static str {
-        match self {
-            Client::Command(_) => "a client program",
-            Client::Http(_) => "[client.http]",
-            Client::Maelstrom(_) => "a node of Maelstrom's",
-        }
-    }
 }
 
 /// Reads one file, and knows which names its templates may have.
@@ -265,10 +227,7 @@ impl Reader<'_> {
         };
         for text in file.workloads.get_ref() {
             let at = text.span().start;
-            let workload = match catalogue::find(text.get_ref()) {
-                Ok(workload) => workload,
-                Err(e) => return self.wrong(at, e),
-            };
+            let workload = self.workload(text.get_ref(), at)?;
             let offered = client.interfaces();
             if let Some(need) = workload.needs().iter().find(|need| !offered.contains(need)) {
                 let who = client.word();
@@ -313,6 +272,16 @@ impl Reader<'_> {
         calls.sort_unstable();
         calls.dedup();
         Ok((found, calls))
+    }
+
+    /// One of this program's, or one of the folder's own.
+    fn workload(&self, name: &str, at: usize) -> Read<&'static dyn Workload> {
+        let beside = || super::workload::find(self.path.parent()?, name).transpose();
+        match (catalogue::find(name), beside()) {
+            (Ok(workload), _) => Ok(workload),
+            (Err(_), Some(own)) => own.map(|own| own as _),
+            (Err(e), None) => self.wrong(at, format!("{e}; and {name}.toml is not beside it")),
+        }
     }
 
     fn param(&self, name: &Text, param: &ParamFile) -> Read<Param> {

@@ -29,6 +29,7 @@ pub enum Spoken {
     Broadcast,
     TxnListAppend,
     TxnRwRegister,
+    Kafka,
 }
 
 impl Spoken {
@@ -40,6 +41,7 @@ impl Spoken {
             Spoken::GSet | Spoken::Broadcast => &["ledger"],
             Spoken::TxnListAppend => &["txn-list-append"],
             Spoken::TxnRwRegister => &["txn-rw-register"],
+            Spoken::Kafka => &["log"],
         }
     }
 }
@@ -208,12 +210,25 @@ impl Ledger for Client {
     }
 }
 
-/// `unique-ids`.
+/// `unique-ids` and `kafka`.
 #[async_trait]
 impl Objects for Client {
-    async fn perform(&mut self, call: Call, _key: &str, _value: &Value) -> Result<Value, OpError> {
+    async fn perform(&mut self, call: Call, key: &str, value: &Value) -> Result<Value, OpError> {
         match call {
             Call::Generate => value_in(self.ask(json!({"type": "generate"})).await?, "id"),
+            Call::Send => {
+                let body = json!({"type": "send", "key": key, "msg": as_json(value)});
+                value_in(self.ask(body).await?, "offset")
+            }
+            Call::Poll => {
+                let body = json!({"type": "poll", "offsets": {key: as_json(value)}});
+                let messages = value_in(self.ask(body).await?, "msgs")?;
+                // A key without messages may be left out.
+                Ok(messages
+                    .get(key)
+                    .cloned()
+                    .unwrap_or(Value::List(Vec::new())))
+            }
             _ => Err(not_there(call)),
         }
     }

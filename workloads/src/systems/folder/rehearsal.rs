@@ -32,6 +32,8 @@ pub struct Finding {
 /// A client to be tried.
 pub struct Rehearsal<'a> {
     pub argv: &'a [String],
+    /// Operations that workloads of the system's own ask for.
+    pub own: &'a [String],
     /// Where it is started.
     pub folder: &'a Path,
     /// A system that runs, and whether it does: else nobody listens there.
@@ -39,22 +41,32 @@ pub struct Rehearsal<'a> {
     pub serves: bool,
 }
 
-/// The command of a folder's client; none if it has no program.
+/// A folder's client program.
+pub struct Program {
+    pub argv: Vec<String>,
+    /// Operations that workloads of the folder's own ask for.
+    pub own: Vec<String>,
+}
+
+/// The program that is a folder's client; none if it has no program.
 ///
 /// # Errors
 /// What is wrong with the folder.
-pub fn command(folder: &Path) -> Result<Option<Vec<String>>, FolderError> {
-    Ok(match Description::read(folder)?.client {
-        Client::Http(_) | Client::Maelstrom(_) => None,
-        Client::Command(argv) => {
-            let path = folder.display().to_string();
-            Some(
-                argv.iter()
-                    .map(|text| text.fill(|_| path.clone()))
-                    .collect(),
-            )
-        }
-    })
+pub fn program(folder: &Path) -> Result<Option<Program>, FolderError> {
+    let description = Description::read(folder)?;
+    let Client::Command(argv) = &description.client else {
+        return Ok(None);
+    };
+    let path = folder.display().to_string();
+    let own = description.workloads.iter().filter(|w| w.texts().is_some());
+    let words = own.flat_map(|workload| workload.calls());
+    Ok(Some(Program {
+        argv: argv
+            .iter()
+            .map(|text| text.fill(|_| path.clone()))
+            .collect(),
+        own: words.map(|call| call.word().to_string()).collect(),
+    }))
 }
 
 struct Trials {
@@ -101,12 +113,18 @@ impl Rehearsal<'_> {
             "init",
             format!("answered after {took} ms, offers {}", offers.join(", ")),
         );
-        let known = |word: &&String| Call::ALL.iter().any(|call| call.word() == word.as_str());
+        let known = |word: &&String| {
+            self.own.contains(*word) || Call::ALL.iter().any(|call| call.word() == word.as_str())
+        };
         if let Some(other) = offers.iter().find(|word| !known(word)) {
             let words: Vec<_> = Call::ALL.iter().map(|call| call.word()).collect();
             trials.wrong(
                 "init",
-                format!("offers {other:?}, which is none of {}", words.join(", ")),
+                format!(
+                    "offers {other:?}, which is none of {}, and no operation of the system's own workloads (`--system DIR` \
+                     says which there are)",
+                    words.join(", ")
+                ),
             );
         }
         if offers.is_empty() {
@@ -176,6 +194,8 @@ fn example(call: &str) -> Json {
         "txn" => json!([["r", 1, null]]),
         "transfer" => json!(["k", 1]),
         "renew" => json!([1, 1000]),
+        "send" => json!(1),
+        "poll" => json!(0),
         _ => Json::Null,
     }
 }

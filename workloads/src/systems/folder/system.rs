@@ -361,7 +361,10 @@ impl System for Described {
         let Client::Command(command) = &self.description.client else {
             return Ok(());
         };
-        let calls = catalogue::find(&self.workload).map_or(&[][..], |workload| workload.calls());
+        let own = self.description.workloads.iter();
+        let own = own.copied().find(|own| own.name() == self.workload);
+        let asked = own.or_else(|| catalogue::find(&self.workload).ok());
+        let calls = asked.map_or(&[][..], |workload| workload.calls());
         self.process(command, node).rehearse(calls).await
     }
 

@@ -160,7 +160,7 @@ impl<'a> Combining<'a> {
             (true, true) => &usual,
         };
         for name in asked {
-            let workload = match catalogue::find(name.get_ref()) {
+            let workload = match row.entry.workload_named(name.get_ref()) {
                 Ok(workload) => workload,
                 Err(e) => {
                     wrongs.push(wrong(name.span(), e));
@@ -222,7 +222,9 @@ impl<'a> Combining<'a> {
             }
         };
         if let Some(name) = &include.workload {
-            let workload = catalogue::find(name.get_ref()).map_err(|e| wrong(name.span(), e))?;
+            let workload = entry
+                .workload_named(name.get_ref())
+                .map_err(|e| wrong(name.span(), e))?;
             entry
                 .can_serve(workload)
                 .map_err(|e| wrong(name.span(), format!("{}: {e}", entry.name)))?;
@@ -357,7 +359,9 @@ fn made(asked: Asked) -> Result<Combo, Unmade> {
     };
     let spec = wanted.settle().map_err(say)?;
     let entry = spec.entry().map_err(|e| Unmade::Wrong(e.to_string()))?;
-    let workload = catalogue::find(&spec.workload).map_err(|e| Unmade::Wrong(e.to_string()))?;
+    let workload = entry
+        .workload_named(&spec.workload)
+        .map_err(|e| Unmade::Wrong(e.to_string()))?;
     let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     workloads::params::Params::resolve_both(entry.params, &workload.params(), given)
         .map_err(|e| Unmade::Wrong(e.to_string()))?;
