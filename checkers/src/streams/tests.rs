@@ -95,7 +95,7 @@ fn by_definition(shape: Shape, asked: &[Asked]) -> BTreeSet<String> {
     let puts: Vec<Put> = asked
         .iter()
         .filter_map(|one| match one.what {
-            // Of one that nobody knows the outcome of, the end is no end, and the position not known.
+            // Of one whose outcome nobody knows, the end is no end, and the position not known.
             What::Put(stream, element, Kind::Ok, at) => {
                 Some((one.span, stream, element, Kind::Ok, at))
             }

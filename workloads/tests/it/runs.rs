@@ -137,12 +137,13 @@ async fn is_valid_on_a_healthy_etcd(workload: &str) {
     let (cluster, ports) = Loopback::new(3);
     let ready = etcd(setup("etcd", &[], &[]), ports);
     // Objects are made of several requests each: on a busy machine fewer of them are answered.
-    let time_limit = match workload.name() {
+    let (seconds, rate) = match workload.name() {
         // Most of what is asked is refused, since somebody else holds it.
-        "lock" | "lease" => Duration::from_secs(12),
-        _ => Duration::from_secs(5),
+        "lock" | "lease" => (12, 150.0),
+        _ => (5, 60.0),
     };
-    let history = run_as(workload, ready, cluster, time_limit, 60.0, 6, None).await;
+    let time_limit = Duration::from_secs(seconds);
+    let history = run_as(workload, ready, cluster, time_limit, rate, 6, None).await;
     let ok = history
         .ops()
         .iter()
