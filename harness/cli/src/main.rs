@@ -29,6 +29,7 @@ mod judges;
 mod led;
 mod list;
 mod listings;
+mod live;
 mod load;
 mod logs;
 mod machines;

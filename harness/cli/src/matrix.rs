@@ -15,6 +15,7 @@ mod init;
 pub mod known;
 mod merge;
 mod night;
+pub mod nights;
 mod output;
 mod plan;
 mod record;

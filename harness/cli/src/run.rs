@@ -23,6 +23,7 @@ use crate::doctor;
 use crate::exit::{Failure, code};
 use crate::flags::{self, BudgetArgs, StoreArgs};
 use crate::judged::{Outcome, command_line, conclude, outcome, print};
+use crate::live::Teller;
 use crate::load::LoadArgs;
 use crate::machines::{ClusterArgs, Kind};
 use crate::plan::Plan;
@@ -173,6 +174,8 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
         let _entered = runtime.enter();
         (Display::start(progress.clone()), listen(progress.clone()))
     };
+    // Until everything is written. Who looks on is no part of the run.
+    let _teller = Teller::start(&run, progress.clone()).ok();
     let recorded = runtime.block_on(drive(plan, &run, &progress, &stop));
     let notes = recorded.map_err(|failure| leave_why(&run, failure))?;
     progress.phase("judging", Lasts::Unknown);

@@ -34,6 +34,7 @@ mod svg;
 mod tables;
 mod text;
 mod timeline;
+pub mod trend;
 
 use std::collections::HashSet;
 

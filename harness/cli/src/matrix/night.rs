@@ -18,9 +18,10 @@ use super::gate::{Gate, Reason, judge};
 use super::output;
 use super::record::{Head, Journal, Purpose, Ran, Recorded};
 use super::state::{Next, next};
-use super::trend::{self, Trend};
+use super::trend::Trend;
 use crate::exit::Failure;
 use crate::judged::command_line;
+use crate::measures;
 use crate::spec::{Spec, quoted};
 
 /// How old the files for people may be while the night goes on.
@@ -244,7 +245,7 @@ fn ran(
         fingerprint: print.filter(|_| ended.ending == super::record::Ending::Invalid),
         why: ended.why,
         took_s: ended.took.as_secs_f64(),
-        figures: outcome.map_or_else(Default::default, |o| trend::figures(&o.judged.analyses)),
+        figures: outcome.map_or_else(Default::default, |o| measures::headline(&o.judged.analyses)),
         again: prefix.filter(|_| !again.is_empty()).unwrap_or_default() + &again,
     }
 }
