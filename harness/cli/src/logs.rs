@@ -40,6 +40,7 @@ const PLAIN: [&str; 4] = ["info", "debug", "trace", "notice"];
 pub fn told(run: &Run, history: &History, moments: &[Time]) -> Told {
     let mut told = Told {
         led: led::led(history),
+        tips: led::tips(history),
         ..Told::default()
     };
     let near = |at: Time| {

@@ -11,6 +11,7 @@ use history::store::Store;
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::{load_results, page};
+use crate::led;
 use crate::output::{self, Output};
 use crate::spec::Spec;
 use crate::terminal;
@@ -63,6 +64,6 @@ pub fn command(args: ReportArgs) -> Result<ExitCode, Failure> {
 
 fn trace(path: &Path, history: &History) -> io::Result<()> {
     let mut out = BufWriter::new(Output::to(path)?);
-    report::perfetto::write(&mut out, history)?;
+    report::perfetto::write(&mut out, history, &led::led(history))?;
     out.into_inner().map_err(|e| e.into_error())?.keep()
 }

@@ -301,8 +301,10 @@ fn lanes(evil: &str) -> String {
             node: "n2".into(),
             from: Time(100_000_000),
             until: Time(900_000_000),
-            ballot: Some(evil.to_string()),
+            ballot: Some(format!("ballot {evil}")),
+            sure: true,
         }],
+        tips: Vec::new(),
         log: vec![
             said(500, "n1", Level::Error),
             said(501, "n2", Level::Plain),
