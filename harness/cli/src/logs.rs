@@ -25,7 +25,7 @@ const AROUND_NS: u64 = 300_000_000;
 /// A time stands near the beginning of a line.
 const NEAR: usize = 40;
 /// What the harness itself writes down beside the daemons' logs.
-const NOT_TOLD: [&str; 2] = ["agent.log", "trace.jsonl"];
+pub const NOT_TOLD: [&str; 2] = ["agent.log", "trace.jsonl"];
 /// Words for what went wrong and for what may.
 const ERRORS: [&str; 7] = [
     "error", "err", "fatal", "panic", "panicked", "critical", "crit",

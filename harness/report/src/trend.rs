@@ -1,8 +1,8 @@
-//! How a figure went from run to run: small pictures that lie under each other, each run at the same
-//! place in all of them.
+//! How a figure went from run to run: small pictures that lie under each other, each run at the
+//! same place in all of them.
 //!
-//! They carry no colours of their own: a mark has the class `mark` and that of its tone, and whoever
-//! puts the picture on a page has the style.
+//! They carry no colours of their own: a mark has the class `mark` and that of its tone, and
+//! whoever puts the picture on a page has the style.
 
 use std::fmt::{self, Write};
 

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::{Shared, files, guard, pages, search};
 use crate::judged::load_results;
 use crate::live::Live;
+use crate::logs::NOT_TOLD;
 
 /// Fetches the part anew, and nothing else.
 const SCRIPT: &str = include_str!("live.js");
@@ -71,7 +72,7 @@ fn now(run: &Run) -> Markup {
     }
     let live = Live::load(run);
     html! {
-        p { span.sign.live { "live" } " " @if let Some((live, _)) = &live { (live.phase) } }
+        p { span.sign.live { "live" } " " @if let Some((live, _)) = &live { "· " (live.phase) } }
         @match &live {
             Some((live, age)) => {
                 @if *age > OLD {
@@ -145,7 +146,8 @@ fn list(of: &str, lines: &[String]) -> Markup {
 }
 
 fn logs(run: &Run) -> Markup {
-    let logs = search::log_files(run);
+    let is_told = |log: &String| !NOT_TOLD.contains(&log.rsplit('/').next().unwrap_or_default());
+    let logs: Vec<String> = search::log_files(run).into_iter().filter(is_told).collect();
     let own = pages::of_run(&run.name());
     html! {
         @if !logs.is_empty() {
