@@ -36,6 +36,7 @@ mod machines;
 mod matrix;
 mod measures;
 mod new_system;
+mod open;
 mod output;
 mod own_model;
 mod pack;

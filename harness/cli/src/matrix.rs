@@ -394,13 +394,3 @@ fn tell_github(folder: &Path, judged: &Judged) {
         }
     }
 }
-
-/// A span of a night.
-fn long(span: Duration) -> String {
-    let minutes = (span.as_secs_f64() / 60.0).round() as u64;
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{} s", span.as_secs()),
-        (0, m) => format!("{m} min"),
-        (h, m) => format!("{h} h {m:02} min"),
-    }
-}

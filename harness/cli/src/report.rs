@@ -12,6 +12,7 @@ use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::{load_results, page};
 use crate::led;
+use crate::open;
 use crate::output::{self, Output};
 use crate::spec::Spec;
 use crate::terminal;
@@ -27,6 +28,9 @@ pub struct ReportArgs {
     /// Write the run as a trace here instead, for ui.perfetto.dev
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     pub perfetto: Option<PathBuf>,
+    /// Open it in your browser
+    #[arg(long, conflicts_with = "perfetto")]
+    pub open: bool,
     #[command(flatten)]
     pub store: StoreArgs,
 }
@@ -58,7 +62,10 @@ pub fn command(args: ReportArgs) -> Result<ExitCode, Failure> {
             run.report()
         }
     };
-    terminal::line(path.display().to_string());
+    terminal::path("", &path);
+    if args.open {
+        open::open(&path);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

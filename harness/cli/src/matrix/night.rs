@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use history::store::Run;
+use history::wording::counted;
 
 use self::board::Board;
 use super::cells::{Cell, Night};
@@ -23,6 +24,7 @@ use crate::exit::Failure;
 use crate::judged::command_line;
 use crate::measures;
 use crate::spec::{Spec, quoted};
+use crate::terminal;
 
 /// How old the files for people may be while the night goes on.
 const STALE: Duration = Duration::from_secs(10);
@@ -69,6 +71,10 @@ pub fn run(
     let left = |place: &usize| next(&head.cells[*place], of(place), &head.gate) != Next::Done;
     let queue: VecDeque<usize> = (0..head.cells.len()).filter(left).collect();
     let board = Board::new(&head, desk.jobs, &queue, &recorded);
+    if !queue.is_empty() {
+        let to_run = counted(queue.len(), "cell");
+        terminal::tell(format!("{to_run} to run, {}", board.eta()));
+    }
     let shared = Mutex::new(Shared {
         journal,
         recorded,

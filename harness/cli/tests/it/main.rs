@@ -17,6 +17,7 @@ mod keeping;
 mod machines;
 mod matrix;
 mod opened;
+mod opening;
 mod own_files;
 mod own_models;
 mod pages;
