@@ -30,6 +30,7 @@ mod ssh;
 mod support;
 mod survival;
 mod terminal;
+mod told;
 mod vagrant;
 mod verdicts;
 mod viewer;
