@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_answer_that_does_not_come_is_no_answer() {
         let node = &dummy::nodes(1)[0];
         let said = look(node, async {
