@@ -20,7 +20,16 @@ use crate::{Analysis, Anomaly, Budget, Checker};
 const SERVED_AGAIN: Gauge = Gauge::new(
     "served again after",
     "s",
-    &[Part::of("slowest"), Part::of("allowed")],
+    &[
+        Part::of("slowest")
+            .called(
+                "slowest node to serve again",
+                "From the end of healing to the moment at which the last node that was to serve again did.",
+            )
+            .lower()
+            .headline(),
+        Part::of("allowed"),
+    ],
 );
 
 pub(crate) const GAUGES: &[Gauge] = &[SERVED_AGAIN];

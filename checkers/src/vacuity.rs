@@ -311,13 +311,13 @@ impl Service {
         let writes = did(|role| !role.writes.is_empty());
         let reads = did(|role| !role.reads.is_empty());
         for (what, ok, least) in [
-            ("writes", writes, self.least_writes),
-            ("reads", reads, self.least_reads),
+            ("write", writes, self.least_writes),
+            ("read", reads, self.least_reads),
         ] {
             if ok < least {
-                let reason =
-                    format!("{ok} {what} succeeded in the main phase, and {least} are the least");
-                lacks.push(note("too few successes", Some(what.into()), reason));
+                let ok = counted(ok, what);
+                let reason = format!("{ok} succeeded in the main phase, and {least} are the least");
+                lacks.push(note("too few successes", Some(format!("{what}s")), reason));
             }
         }
         // What was due and found no free client is no better than what was refused.

@@ -1,5 +1,6 @@
 //! What a run is doing, for whoever shows it. Counters only: showing is not the harness's business.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -24,9 +25,15 @@ pub struct Now {
     pub lasts: Lasts,
     /// Number and label of each fault in force.
     pub faults: Vec<(u64, String)>,
-    /// Things that a person should know, such as a daemon that died by itself.
+    /// Things that a person should know, such as a daemon that died by itself, and has not been
+    /// told.
     pub remarks: Vec<String>,
+    /// The last of them, told or not.
+    pub said: VecDeque<String>,
 }
+
+/// So many remarks are kept for whoever looks on.
+const MOST_SAID: usize = 12;
 
 /// How long a phase takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +65,7 @@ impl Default for Progress {
                 lasts: Lasts::Unknown,
                 faults: Vec::new(),
                 remarks: Vec::new(),
+                said: VecDeque::new(),
             }),
             stopped_by: OnceLock::new(),
         }
@@ -84,7 +92,12 @@ impl Progress {
 
     pub fn remark(&self, text: impl Into<String>) {
         let mut now = self.now.lock().expect("no panic while held");
-        now.remarks.push(text.into());
+        let text = text.into();
+        if now.said.len() == MOST_SAID {
+            now.said.pop_front();
+        }
+        now.said.push_back(text.clone());
+        now.remarks.push(text);
     }
 
     /// Remarks made since this was last asked.

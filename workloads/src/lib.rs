@@ -11,6 +11,7 @@ pub mod chain_watch;
 mod fake;
 pub mod http;
 pub mod interface;
+pub mod leader_watch;
 pub mod params;
 pub mod scenario;
 pub mod systems;

@@ -18,10 +18,11 @@ use history::store::{Run, Store};
 
 use crate::certificate;
 use crate::exit::Failure;
-use crate::flags::{BudgetArgs, InputArgs, StoreArgs};
+use crate::flags::{BudgetArgs, InputArgs, OpenArgs, StoreArgs};
 use crate::input;
 use crate::judged::{self, conclude, load_results, print};
 use crate::judges::{judges, of_run};
+use crate::open;
 use crate::output;
 use crate::question::QuestionArgs;
 use crate::spec::Spec;
@@ -64,6 +65,8 @@ pub struct CheckArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub open: OpenArgs,
 }
 
 /// Judges again. A run's results and report are replaced; a bare file's go to the terminal only.
@@ -97,6 +100,7 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         }
     };
     if let (Some(name), true) = (&args.workload, is_file) {
+        has_page(&args)?;
         let checkers = judges(name, &[], None)?;
         let (history, mut judged) = match path.is_file() {
             true => judge(path, &checkers, &budget, Notes::default()).map_err(Failure::usage)?,
@@ -140,10 +144,11 @@ pub fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
     certify(&checkers, &history, &mut judged);
     let code = print(&spec.title(), &judged, &history, Rest::InReport, args.json)?;
     let page = || judged::page(&run, &spec, &history, &judged);
-    say_if_not(args.report.as_ref().map(|to| page::put(to, &page()?)));
+    let put = say_if_not(args.report.as_ref().map(|to| page::put(to, &page()?)));
     if let Some(why) = unwritten {
         terminal::tell(format!("schism: {why}"));
     }
+    show(&args, put, &run.report());
     Ok(code)
 }
 
@@ -181,14 +186,38 @@ fn tell(
     };
     let code = print(title, judged, history, rest, args.json)?;
     let wanted = args.report.as_ref();
-    say_if_not(wanted.map(|to| page::put(to, &page::of_file(&args.run, asked, judged, history))));
+    let put = wanted.map(|to| page::put(to, &page::of_file(&args.run, asked, judged, history)));
+    let put = say_if_not(put);
+    if let Some(page) = wanted {
+        show(args, put, page);
+    }
     Ok(code)
 }
 
-/// A page that cannot be written costs no verdict.
-fn say_if_not(written: Option<Result<(), Failure>>) {
-    if let Some(Err(why)) = written {
-        terminal::tell(format!("schism: {why}"));
+/// In the browser, if it is wished: the page that was asked for, else the run's own.
+fn show(args: &CheckArgs, put: bool, own: &Path) {
+    if args.open.open && put {
+        open::open(args.report.as_deref().unwrap_or(own));
+    }
+}
+
+/// A history that is no run of ours has a page only where one is asked for.
+fn has_page(args: &CheckArgs) -> Result<(), Failure> {
+    let why = format!("--open: {} has no page: give --report FILE too", args.run);
+    match args.open.open && args.report.is_none() {
+        true => Err(Failure::Usage(why)),
+        false => Ok(()),
+    }
+}
+
+/// A page that cannot be written costs no verdict. Whether nothing went wrong.
+fn say_if_not(written: Option<Result<(), Failure>>) -> bool {
+    match written {
+        Some(Err(why)) => {
+            terminal::tell(format!("schism: {why}"));
+            false
+        }
+        _ => true,
     }
 }
 

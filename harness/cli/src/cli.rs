@@ -40,6 +40,7 @@ pub struct Cli {
         global = true,
         value_name = "DIR",
         env = "SCHISM_SYSTEMS",
+        hide_short_help = true,
         value_delimiter = ':',
         hide_env_values = true
     )]

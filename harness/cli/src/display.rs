@@ -119,6 +119,8 @@ fn line(now: &Now, counts: Counts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     #[test]
@@ -129,6 +131,7 @@ mod tests {
             lasts: Lasts::Planned(Duration::from_secs(60)),
             faults: vec![(0, "pause n1".into()), (2, "n2 clock +3 s".into())],
             remarks: Vec::new(),
+            said: VecDeque::new(),
         };
         let counts = Counts {
             ok: 10,

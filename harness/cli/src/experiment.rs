@@ -39,7 +39,7 @@ pub struct ExperimentArgs {
     #[command(flatten)]
     pub drawing: Drawing,
     /// Number of nodes, 1 to 9 [default: 5]
-    #[arg(long)]
+    #[arg(long, short)]
     pub nodes: Option<usize>,
     /// Runs of each kind, each with a seed of its own; six are the least for an interval of 95 %
     #[arg(long, default_value_t = 10)]
@@ -48,7 +48,7 @@ pub struct ExperimentArgs {
     #[arg(long, default_value_t = 1)]
     pub first_seed: u64,
     /// Length of each run's main phase
-    #[arg(long, short, value_parser = flags::duration, default_value = "30s", value_name = "DURATION")]
+    #[arg(long, short, value_parser = flags::duration, default_value = "30s", value_name = "TIME")]
     pub time_limit: Duration,
     #[command(flatten)]
     pub load: LoadArgs,

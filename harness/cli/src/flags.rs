@@ -14,16 +14,24 @@ pub struct StoreArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// Open the report in your browser
+    #[arg(long, conflicts_with = "json")]
+    pub open: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct BudgetArgs {
     /// How long each checker may take, and reading the history before
-    #[arg(help_heading = "Judging", long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = "Judging", long, default_value = "60s", value_parser = duration, value_name = "TIME", hide_short_help = true)]
     pub check_time: Duration,
     /// How much memory each checker may use beyond the history, and the history itself, in MiB
     #[arg(
         help_heading = "Judging",
         long,
         default_value_t = 1024,
-        value_name = "MIB"
+        value_name = "MIB",
+        hide_short_help = true
     )]
     pub check_memory: u64,
 }

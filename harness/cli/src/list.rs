@@ -2,6 +2,7 @@
 
 mod index;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use checkers::Verdict;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::load_results;
+use crate::measures;
 use crate::spec::Spec;
 use crate::terminal::{self, word};
 
@@ -44,6 +46,9 @@ pub struct Row {
     pub title: String,
     pub nemesis: String,
     pub seed: Option<u64>,
+    /// What was measured, by the names by which runs are compared: what is shown as a picture.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
     /// What is wrong with its folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -82,6 +87,7 @@ fn row(run: &Run) -> Row {
         title: String::new(),
         nemesis: String::new(),
         seed: None,
+        figures: BTreeMap::new(),
         why: None,
         problem: None,
     };
@@ -103,6 +109,9 @@ fn row(run: &Run) -> Row {
     Row {
         verdict: judged.as_ref().map(|judged| judged.verdict),
         why: judged.as_ref().and_then(why),
+        figures: judged
+            .as_ref()
+            .map_or_else(BTreeMap::new, |judged| measures::headline(&judged.analyses)),
         problem,
         title: spec.title(),
         nemesis: spec.nemesis.unwrap_or_else(|| "(schedule)".into()),

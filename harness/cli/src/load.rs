@@ -11,24 +11,49 @@ use crate::wanted::Wanted;
 
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoadArgs {
-    /// Operations offered a second, on average [default: the system's, 200 for most]
-    #[arg(help_heading = "Load", long, short, allow_negative_numbers = true)]
+    /// Operations offered a second [default: the system's, 200 for most]
+    ///
+    /// That is the mean: see --load.
+    #[arg(
+        help_heading = "Load",
+        long,
+        short,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     pub rate: Option<f64>,
-    /// Operations open at once: number of clients [default: the system's, 10 for most; at least one
-    /// a node]
-    #[arg(help_heading = "Load", long, short)]
+    /// Clients [default: the system's, 10 for most]
+    ///
+    /// As many operations are open at once. There is at least one client a node.
+    #[arg(help_heading = "Load", long, short, value_name = "N")]
     pub concurrency: Option<usize>,
     /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each
     /// operation may be at another node [default: sticky]
-    #[arg(help_heading = "Load", long, value_name = "HOW")]
+    #[arg(
+        help_heading = "Load",
+        long,
+        value_name = "HOW",
+        hide_short_help = true
+    )]
     pub clients: Option<Clients>,
     /// How the load varies: `even` gaps, or `varied`, with bursts on one key, quiet and busy
     /// stretches, at the same mean rate [default: varied]
-    #[arg(help_heading = "Load", long, value_name = "SHAPE")]
+    #[arg(
+        help_heading = "Load",
+        long,
+        value_name = "SHAPE",
+        hide_short_help = true
+    )]
     pub load: Option<Shape>,
     /// After this an operation is given up, its outcome unknown [default: the system's, 3s for
     /// most]
-    #[arg(help_heading = "Load", long, value_parser = flags::duration)]
+    #[arg(
+        help_heading = "Load",
+        long,
+        value_parser = flags::duration,
+        value_name = "TIME",
+        hide_short_help = true
+    )]
     pub op_timeout: Option<Duration>,
 }
 

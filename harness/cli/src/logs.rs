@@ -25,7 +25,7 @@ const AROUND_NS: u64 = 300_000_000;
 /// A time stands near the beginning of a line.
 const NEAR: usize = 40;
 /// What the harness itself writes down beside the daemons' logs.
-const NOT_TOLD: [&str; 2] = ["agent.log", "trace.jsonl"];
+pub const NOT_TOLD: [&str; 2] = ["agent.log", "trace.jsonl"];
 /// Words for what went wrong and for what may.
 const ERRORS: [&str; 7] = [
     "error", "err", "fatal", "panic", "panicked", "critical", "crit",
@@ -40,6 +40,7 @@ const PLAIN: [&str; 4] = ["info", "debug", "trace", "notice"];
 pub fn told(run: &Run, history: &History, moments: &[Time]) -> Told {
     let mut told = Told {
         led: led::led(history),
+        tips: led::tips(history),
         ..Told::default()
     };
     let near = |at: Time| {

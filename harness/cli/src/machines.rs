@@ -39,8 +39,10 @@ pub struct ClusterArgs {
     /// What the nodes are [default: lab]
     #[arg(help_heading = "Machines", long, value_enum)]
     pub cluster: Option<Kind>,
-    /// Number of nodes, 1 to 9 [default: 5]; with `--cluster ssh` the hosts, by comma: `HOST`,
-    /// `USER@HOST`, or `HOST=ADDRESS` where peers reach it elsewhere than SSH does
+    /// How many nodes, or which hosts [default: 5]
+    ///
+    /// 1 to 9; with `--cluster ssh` the hosts, by comma: `HOST`, `USER@HOST`, or `HOST=ADDRESS`
+    /// where peers reach it elsewhere than SSH does.
     #[arg(help_heading = "Machines", long, short)]
     pub nodes: Option<String>,
     /// Hosts from a file, one a line
@@ -48,6 +50,7 @@ pub struct ClusterArgs {
         help_heading = "Machines",
         long,
         value_name = "FILE",
+        hide_short_help = true,
         conflicts_with = "nodes"
     )]
     pub nodes_file: Option<PathBuf>,
@@ -60,36 +63,51 @@ pub struct ClusterArgs {
 #[serde(default, deny_unknown_fields)]
 pub struct AccessArgs {
     /// Log in as this user; root, or one with sudo without a password
-    #[arg(help_heading = "SSH", long)]
+    #[arg(help_heading = "SSH", hide_short_help = true, long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Port of sshd
-    #[arg(help_heading = "SSH", long)]
+    #[arg(help_heading = "SSH", hide_short_help = true, long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Key file; its passphrase is asked for, or taken from SCHISM_SSH_PASSPHRASE
-    #[arg(help_heading = "SSH", long, value_name = "FILE")]
+    #[arg(
+        help_heading = "SSH",
+        hide_short_help = true,
+        long,
+        value_name = "FILE"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<PathBuf>,
     /// Go through this host, as with `ssh -J`
-    #[arg(help_heading = "SSH", long, value_name = "HOST")]
+    #[arg(
+        help_heading = "SSH",
+        hide_short_help = true,
+        long,
+        value_name = "HOST"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
     /// Read this instead of `~/.ssh/config`
-    #[arg(help_heading = "SSH", long, value_name = "FILE")]
+    #[arg(
+        help_heading = "SSH",
+        hide_short_help = true,
+        long,
+        value_name = "FILE"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssh_config: Option<PathBuf>,
     /// Enter keys of hosts that are not in known_hosts yet; changed keys are refused all the same
-    #[arg(help_heading = "SSH", long)]
+    #[arg(help_heading = "SSH", hide_short_help = true, long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub accept_new_host_keys: bool,
     /// Where everything is put on a node [default: /var/lib/schism]
-    #[arg(help_heading = "SSH", long, value_name = "DIR")]
+    #[arg(help_heading = "SSH", hide_short_help = true, long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_dir: Option<PathBuf>,
     /// Whose clocks clock faults shift: the machine's own, each process's, or the machine's where
     /// it has one that may be set [default: auto]
-    #[arg(help_heading = "SSH", long, value_name = "WHOSE", value_parser = ["auto", "machine", "process"])]
+    #[arg(help_heading = "SSH", hide_short_help = true, long, value_name = "WHOSE", value_parser = ["auto", "machine", "process"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clocks: Option<String>,
 }

@@ -15,6 +15,7 @@ mod init;
 pub mod known;
 mod merge;
 mod night;
+pub mod nights;
 mod output;
 mod plan;
 mod record;
@@ -391,15 +392,5 @@ fn tell_github(folder: &Path, judged: &Judged) {
         if let Err(e) = added {
             terminal::tell(format!("schism: cannot write {}: {e}", path.display()));
         }
-    }
-}
-
-/// A span of a night.
-fn long(span: Duration) -> String {
-    let minutes = (span.as_secs_f64() / 60.0).round() as u64;
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{} s", span.as_secs()),
-        (0, m) => format!("{m} min"),
-        (h, m) => format!("{h} h {m:02} min"),
     }
 }

@@ -98,6 +98,24 @@ pub fn measures(units: &BTreeMap<String, String>) -> Vec<Measure> {
     measures.into_iter().map(|(_, measure)| measure).collect()
 }
 
+/// The figures of a run that are shown as pictures too.
+pub fn headline(analyses: &[Analysis]) -> BTreeMap<String, f64> {
+    let mut figures = figures(analyses);
+    figures.retain(|path, _| gauges::described(path).is_some_and(|d| d.part.headline));
+    figures
+}
+
+/// The measures of these figures that are shown as pictures, in their order.
+pub fn headlines<'a>(ids: impl IntoIterator<Item = &'a String>) -> Vec<Measure> {
+    let units = ids.into_iter().filter_map(|id| {
+        let unit = gauges::described(id)?.unit();
+        Some((id.clone(), unit.to_string()))
+    });
+    let mut measures = measures(&units.collect());
+    measures.retain(|measure| measure.headline);
+    measures
+}
+
 #[cfg(test)]
 mod tests {
     use checkers::availability::Availability;

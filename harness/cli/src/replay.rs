@@ -39,7 +39,7 @@ pub struct ReplayArgs {
     #[arg(default_value = "latest")]
     pub run: String,
     /// At most so many runs
-    #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub runs: u64,
     /// Make all of them, however soon the answer is clear
     #[arg(long)]

@@ -11,6 +11,8 @@ use history::store::Store;
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::{load_results, page};
+use crate::led;
+use crate::open;
 use crate::output::{self, Output};
 use crate::spec::Spec;
 use crate::terminal;
@@ -26,6 +28,9 @@ pub struct ReportArgs {
     /// Write the run as a trace here instead, for ui.perfetto.dev
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     pub perfetto: Option<PathBuf>,
+    /// Open it in your browser
+    #[arg(long, conflicts_with = "perfetto")]
+    pub open: bool,
     #[command(flatten)]
     pub store: StoreArgs,
 }
@@ -57,12 +62,15 @@ pub fn command(args: ReportArgs) -> Result<ExitCode, Failure> {
             run.report()
         }
     };
-    terminal::line(path.display().to_string());
+    terminal::path("", &path);
+    if args.open {
+        open::open(&path);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn trace(path: &Path, history: &History) -> io::Result<()> {
     let mut out = BufWriter::new(Output::to(path)?);
-    report::perfetto::write(&mut out, history)?;
+    report::perfetto::write(&mut out, history, &led::led(history))?;
     out.into_inner().map_err(|e| e.into_error())?.keep()
 }

@@ -21,10 +21,12 @@ use crate::cluster;
 use crate::display::Display;
 use crate::doctor;
 use crate::exit::{Failure, code};
-use crate::flags::{self, BudgetArgs, StoreArgs};
+use crate::flags::{self, BudgetArgs, OpenArgs, StoreArgs};
 use crate::judged::{Outcome, command_line, conclude, outcome, print};
+use crate::live::Teller;
 use crate::load::LoadArgs;
 use crate::machines::{ClusterArgs, Kind};
+use crate::open;
 use crate::plan::Plan;
 use crate::spec::{Drawing, Spec};
 use crate::summary::Rest;
@@ -32,7 +34,10 @@ use crate::terminal;
 use crate::wanted::{Faults, NEMESIS, Wanted};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Example: schism run paxos-kv --nemesis partition,pause --time-limit 60s
+`schism run --help` has all options and more examples.",
+    after_long_help = "Examples:
   schism run paxos-kv --nemesis partition,pause --time-limit 60s
   schism run paxos-kv --flaw stale-read-leader --nemesis partition:leader --seed 7
   schism run ./my-system --workload register
@@ -41,7 +46,8 @@ use crate::wanted::{Faults, NEMESIS, Wanted};
   schism run --spec store/latest/spec.json
   schism run paxos-kv --schedule store/latest/schedule.toml --seed 7
   schism run paxos-kv --cluster ssh --nodes a,b,c --user root
-  schism run paxos-kv --cluster vagrant --nodes 3")]
+  schism run paxos-kv --cluster vagrant --nodes 3"
+)]
 pub struct RunArgs {
     /// What to test: see `schism systems`
     #[arg(required_unless_present_any = ["scenario", "spec"])]
@@ -49,51 +55,74 @@ pub struct RunArgs {
     /// Take everything not given here from a scenario file
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
-    /// Take everything not given here from a run's `spec.json`, its faults and its seed too
+    /// The same from a run's `spec.json`, its faults and its seed too
     #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
     pub spec: Option<PathBuf>,
     /// Leave out the flaw that the scenario plants
-    #[arg(long, requires = "scenario")]
+    #[arg(long, requires = "scenario", hide_short_help = true)]
     pub clean: bool,
     /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict;
     /// else the verdict's, and 1 in place of 0
-    #[arg(help_heading = "Judging", long, requires = "scenario")]
+    #[arg(
+        help_heading = "Judging",
+        long,
+        requires = "scenario",
+        hide_short_help = true
+    )]
     pub expect: bool,
-    /// What to ask of it: see `schism workloads` [default: the system's]
-    #[arg(long, short)]
+    /// What to ask of it: see `schism workloads`
+    ///
+    /// Without it, what the system says.
+    #[arg(long, short, value_name = "NAME")]
     pub workload: Option<String>,
-    /// Faults: families by comma, together by plus, shapes after a colon:
-    /// `partition:one-way-in,pause+clock`, `none` [default: partition,pause,clock,kill]
-    #[arg(help_heading = "Faults", long, short = 'f')]
+    /// Faults [default: partition,pause,clock,kill]
+    ///
+    /// Families by comma, together by plus, shapes after a colon:
+    /// `partition:one-way-in,pause+clock`, `none`. See `schism nemeses`.
+    #[arg(help_heading = "Faults", long, short = 'f', value_name = "FAULTS")]
     pub nemesis: Option<String>,
     /// Run exactly these faults instead of drawing some
     #[arg(help_heading = "Faults", long, value_name = "FILE", conflicts_with_all = ["nemesis", "fault_length", "fault_gap", "no_leader"])]
     pub schedule: Option<PathBuf>,
     #[command(flatten)]
     pub drawing: Drawing,
-    /// Plant a flaw: see `schism flaws SYSTEM`; may be given several times
+    /// Plant a flaw: see `schism flaws SYSTEM`
+    ///
+    /// May be given several times.
     #[arg(help_heading = "Faults", long, value_name = "NAME")]
     pub flaw: Vec<String>,
-    /// Set a parameter of the system, `name=value`: see `schism systems`; may be given several
-    /// times
+    /// Set a parameter: see `schism systems`
+    ///
+    /// Of the system, as `name=value`. May be given several times.
     #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
     pub param: Vec<(String, String)>,
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// Length of the main phase [default: 60s]
-    #[arg(long, short, value_parser = flags::duration)]
+    #[arg(long, short, value_parser = flags::duration, value_name = "TIME")]
     pub time_limit: Option<Duration>,
     #[command(flatten)]
     pub load: LoadArgs,
     /// Once everything is healed, every node must serve again within this, and then take a write
     /// [default: the system's, 30s for most]
-    #[arg(help_heading = "Judging", long, value_parser = flags::duration)]
+    #[arg(
+        help_heading = "Judging",
+        long,
+        value_parser = flags::duration,
+        value_name = "TIME",
+        hide_short_help = true
+    )]
     pub recovery_time: Option<Duration>,
     /// What stays of the nodes' disks: `logs`; `data` too, if the run is not valid; `all`
-    #[arg(long, value_name = "WHAT", default_value = "logs")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "logs",
+        hide_short_help = true
+    )]
     pub keep: Keep,
     /// Let daemons end by themselves: else a run in which one did is invalid
-    #[arg(help_heading = "Judging", long)]
+    #[arg(help_heading = "Judging", long, hide_short_help = true)]
     pub may_crash: bool,
     /// Seed of everything random [default: drawn, and shown]
     #[arg(long, short, allow_negative_numbers = true)]
@@ -105,6 +134,8 @@ pub struct RunArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub open: OpenArgs,
 }
 
 /// What stays of the nodes' disks.
@@ -145,12 +176,10 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
     // Everything that a person can have got wrong is found before anything starts.
     let asked = asked(&args)?;
     let plan = Plan::new(asked.wanted.settle()?)?;
-    if plan.spec.cluster == Kind::Lab {
-        match lab::enter().map_err(|e| doctor::explain(&e, &args.store.store))? {
-            Entered::Outside(code) => return Ok(code),
-            Entered::Inside => {}
-        }
-    }
+    let opener = match settle_down(&args, plan.spec.cluster)? {
+        Entered::Outside(code) => return Ok(code),
+        Entered::Inside(opener) => opener,
+    };
     let store = Store::new(&args.store.store);
     let label = format!("{}-{}", plan.spec.system, plan.spec.workload);
     let run = store.create(&label).map_err(Failure::infra)?;
@@ -173,6 +202,8 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
         let _entered = runtime.enter();
         (Display::start(progress.clone()), listen(progress.clone()))
     };
+    // Until everything is written. Who looks on is no part of the run.
+    let _teller = Teller::start(&run, progress.clone()).ok();
     let recorded = runtime.block_on(drive(plan, &run, &progress, &stop));
     let notes = recorded.map_err(|failure| leave_why(&run, failure))?;
     progress.phase("judging", Lasts::Unknown);
@@ -207,12 +238,24 @@ pub fn command(args: RunArgs) -> Result<ExitCode, Failure> {
         false => {
             print(&spec.title(), &judged, &history, Rest::InReport, false)?;
             tell_more(&run, &spec, unmet.as_deref());
+            if args.open.open {
+                open::open_by(opener, &run.report());
+            }
         }
     }
     for trouble in troubles {
         terminal::tell(format!("schism: {trouble}"));
     }
     Ok(code)
+}
+
+/// Where the run is driven from: of a lab from within.
+fn settle_down(args: &RunArgs, cluster: Kind) -> Result<Entered, Failure> {
+    let opener = || args.open.open.then(open::later).flatten();
+    match cluster {
+        Kind::Lab => lab::enter(opener).map_err(|e| doctor::explain(&e, &args.store.store)),
+        Kind::Ssh | Kind::Vagrant => Ok(Entered::Inside(opener())),
+    }
 }
 
 /// Whether all is as the scenario expects, where the report is, and how to run it again.
@@ -225,7 +268,8 @@ fn tell_more(run: &Run, spec: &Spec, unmet: Option<&[String]>) {
             unmet.join("; ")
         )),
     }
-    terminal::line(format!("\nreport   {}", run.report().display()));
+    terminal::line("");
+    terminal::path("report   ", &run.report());
     terminal::line(format!("again    {}", command_line(run, spec)));
 }
 

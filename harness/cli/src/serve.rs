@@ -1,6 +1,6 @@
 //! `schism serve`: a store in the browser. Runs are found by what they are and how they ended,
 //! their reports are read, two stand side by side, and what somebody decided of a run is kept with
-//! it.
+//! it. A run that goes on is followed, and many are seen as trends.
 //!
 //! What is in a store may be somebody else's: a name, a value or a log is text and nothing else, a
 //! report runs in a sandbox that cannot act in the viewer's name, and no path leaves the store.
@@ -9,9 +9,12 @@ mod beside;
 mod decision;
 mod files;
 mod guard;
+mod live;
+mod night;
 mod pages;
 mod runs;
 mod search;
+mod trends;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -92,8 +95,11 @@ fn routes(viewer: Arc<Viewer>) -> Router {
     Router::new()
         .route("/", get(runs::page))
         .route("/run/{run}", get(pages::run))
+        .route("/run/{run}/now", get(live::part))
         .route("/run/{run}/decision", post(decision::decide))
         .route("/run/{run}/file/{*path}", get(files::of_run))
+        .route("/trends", get(trends::page))
+        .route("/night/{night}", get(night::page))
         .route("/night/{night}/{*path}", get(files::of_night))
         .route("/beside", get(beside::page))
         .route("/search", get(search::page))

@@ -92,15 +92,25 @@ pub struct Spec {
 #[serde(default, deny_unknown_fields)]
 pub struct Drawing {
     /// How long each fault lasts: `2s`, or drawn from `1s..4s` [default: 31 to 92 % of 6.5 s]
-    #[arg(help_heading = "Faults", long, value_name = "LENGTH")]
+    #[arg(
+        help_heading = "Faults",
+        hide_short_help = true,
+        long,
+        value_name = "LENGTH"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault_length: Option<Length>,
     /// Quiet before each fault: `3s`, or drawn from `1s..4s` [default: 16 to 61 % of 6.5 s]
-    #[arg(help_heading = "Faults", long, value_name = "LENGTH")]
+    #[arg(
+        help_heading = "Faults",
+        hide_short_help = true,
+        long,
+        value_name = "LENGTH"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault_gap: Option<Length>,
     /// Aim no fault at a leader [default: only where the system has one]
-    #[arg(help_heading = "Faults", long)]
+    #[arg(help_heading = "Faults", hide_short_help = true, long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_leader: bool,
 }

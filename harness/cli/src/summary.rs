@@ -129,7 +129,9 @@ fn length(end: Time) -> String {
 }
 
 fn anomaly_lines(anomaly: &Anomaly, history: &History) -> Vec<Line> {
-    let object = anomaly.object.as_ref();
+    // A sentence that begins with the object need not be told of it.
+    let told = |object: &&String| !anomaly.reason.starts_with(object.as_str());
+    let object = anomaly.object.as_ref().filter(told);
     let object = object.map_or(String::new(), |o| format!(" of {o}"));
     let mut out = vec![
         Line::default(),
@@ -152,12 +154,17 @@ fn anomaly_lines(anomaly: &Anomaly, history: &History) -> Vec<Line> {
     out
 }
 
+fn with_error(word: &str, op: &Op) -> String {
+    let error = op.error.as_deref();
+    error.map_or(word.to_string(), |error| format!("{word} {}", short(error)))
+}
+
 fn op_text(op: &Op) -> String {
     let result = match op.outcome {
         Outcome::Ok if op.output == op.input => "ok".to_string(),
         Outcome::Ok => format!("ok {}", short(&op.output.to_string())),
-        Outcome::Fail => format!("fail {}", short(op.error.as_deref().unwrap_or_default())),
-        Outcome::Info => format!("info {}", short(op.error.as_deref().unwrap_or_default())),
+        Outcome::Fail => with_error("fail", op),
+        Outcome::Info => with_error("info", op),
     };
     let until = match op.ret {
         Time::MAX => "…".to_string(),

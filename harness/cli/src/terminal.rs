@@ -12,6 +12,7 @@
 mod page;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -41,6 +42,16 @@ pub fn page(lines: &[Line]) {
 #[cfg(test)]
 pub fn plain(lines: &[Line]) -> String {
     page::render(lines, Look::PLAIN)
+}
+
+/// Prints a path behind these words; a terminal that can follow links is given one.
+pub fn path(words: &str, path: &Path) {
+    let shown = told(&path.display().to_string());
+    let shown = match page::follows_links() {
+        true => page::link(path, &shown),
+        false => shown,
+    };
+    write(io::stdout().lock(), &format!("{words}{shown}\n"));
 }
 
 /// Prints one line of JSON.

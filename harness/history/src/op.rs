@@ -21,9 +21,9 @@ pub enum Outcome {
 }
 
 /// Operations by which the harness looks at a system, and asks nothing of it: decided logs and
-/// traces and counts of refused blocks at the end, heads of chains all along. They are no service,
-/// and no client's.
-pub const OBSERVATIONS: [&str; 4] = ["log", "trace", "head", "refused"];
+/// traces and counts of refused blocks at the end, heads of chains and who leads all along. They
+/// are no service, and no client's.
+pub const OBSERVATIONS: [&str; 5] = ["log", "trace", "head", "leader", "refused"];
 
 /// An invocation with its completion.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,6 +9,7 @@
 //!     history.jsonl.zst  every event
 //!     results.json       what the checkers found
 //!     report.html        the same for people
+//!     live.json          while it goes on: how far it is
 //!     nodes/n1/          logs and whatever else was collected from the node
 //! ```
 

@@ -34,6 +34,7 @@ mod svg;
 mod tables;
 mod text;
 mod timeline;
+pub mod trend;
 
 use std::collections::HashSet;
 
@@ -77,6 +78,7 @@ pub struct Input<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub led: Vec<Led>,
+    pub tips: Vec<Tip>,
     /// In the order of time.
     pub log: Vec<Said>,
     /// Lines that are not among them.
@@ -94,6 +96,20 @@ pub struct Led {
     pub until: Time,
     /// What its ballot, or term, was, as text.
     pub ballot: Option<String>,
+    /// Whether it is known. Where nodes were asked now and then, it led at the ends of such a span,
+    /// or at one of them, and what it did between is not known.
+    pub sure: bool,
+}
+
+/// A node of a chain had this block for its head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    pub node: Name,
+    /// The first answer that named it, and the last.
+    pub from: Time,
+    pub until: Time,
+    pub hash: String,
+    pub height: Option<i64>,
 }
 
 impl Led {

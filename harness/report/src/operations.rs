@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use crate::packed;
 use crate::text::counted;
-use crate::{Findings, Run};
+use crate::{Findings, Run, Told};
 
 pub fn write(out: &mut String, run: &Run, findings: &Findings) -> fmt::Result {
     let all = counted(run.listed.len(), "operation");
@@ -17,7 +17,7 @@ pub fn write(out: &mut String, run: &Run, findings: &Findings) -> fmt::Result {
          <p id=\"ops-status\" role=\"status\"></p><div id=\"ops\" hidden>"
     )?;
     filters(out)?;
-    timeline(out)?;
+    timeline(out, run.input.told)?;
     table(out)?;
     writeln!(out, "</div>")?;
     writeln!(out, "{}", packed::element(run, findings))
@@ -52,7 +52,18 @@ fn filters(out: &mut String) -> fmt::Result {
     )
 }
 
-fn timeline(out: &mut String) -> fmt::Result {
+/// What needs saying of the lanes above those of the operations.
+fn lanes(told: &Told) -> &'static str {
+    if told.led.iter().any(|led| !led.sure) {
+        " Who leads was asked now and then: where its lane is faint, nobody knows."
+    } else if !told.tips.is_empty() {
+        " In the lanes of tips a bar is a block, and nodes that have the same one have the same colour."
+    } else {
+        ""
+    }
+}
+
+fn timeline(out: &mut String, told: &Told) -> fmt::Result {
     writeln!(
         out,
         "<div class=\"controls\" role=\"group\" aria-label=\"Zoom\">\
@@ -72,7 +83,8 @@ fn timeline(out: &mut String) -> fmt::Result {
          <p class=\"caption\" id=\"view-help\">Wheel and drag, or + − ← → Home, zoom and move; ↑ ↓ go from one operation \
          to the next. Far away a lane is as high as operations were open at that moment; near, each bar is one operation \
          from call to answer: filled where it asked to change something or is unknown, and fading where nobody knows \
-         its end. The narrow strip on top is the whole run.</p>"
+         its end. The narrow strip on top is the whole run.{}</p>",
+        lanes(told)
     )
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! base64(gzip(
-//!   u32 n  n bytes   JSON: the tables that columns point into, faults, anomalies, leaders, logs
+//!   u32 n  n bytes   JSON: the tables that columns point into, faults, anomalies, leaders, tips, logs
 //!   u32 n  n bytes   the texts of values, one a line
 //!   u32 n  n bytes   a column; there are as many as COLUMNS
 //!   ..
@@ -96,6 +96,7 @@ fn pack(run: &Run, findings: &Findings) -> Vec<u8> {
         "faults": faults(run),
         "anomalies": anomalies(run, findings),
         "led": led(run),
+        "tips": tips(run),
         "log": log(run),
         "untold": run.input.told.untold,
         "shifted": run.input.told.shifted.iter().map(|n| plain(n, 40)).collect::<Vec<_>>(),
@@ -299,6 +300,26 @@ fn led(run: &Run) -> Vec<Json> {
             led.from.as_nanos(),
             led.until.min(run.stats.end).as_nanos(),
             led.ballot.as_ref().map(|ballot| plain(ballot, 60)),
+            led.sure,
+        ])
+    })
+    .collect()
+}
+
+/// Each with the number of its block, in the order in which they were seen first.
+fn tips(run: &Run) -> Vec<Json> {
+    let mut blocks: HashMap<&str, usize> = HashMap::new();
+    let tips = run.input.told.tips.iter();
+    tips.map(|tip| {
+        let next = blocks.len();
+        let block = *blocks.entry(&tip.hash).or_insert(next);
+        json!([
+            plain(&tip.node, 40),
+            tip.from.as_nanos(),
+            tip.until.min(run.stats.end).as_nanos(),
+            plain(&tip.hash, 16),
+            tip.height,
+            block,
         ])
     })
     .collect()

@@ -6,9 +6,10 @@ use std::io::{self, Write};
 
 use history::fault::Span;
 use history::mark::marks;
-use history::{History, Name, Op, Outcome, Process, Time, Value, fault};
+use history::{History, Name, Op, Outcome, Process, Time, fault};
 use serde_json::{Value as Json, json};
 
+use crate::Led;
 use crate::text::clip;
 
 /// The process of what concerns no node.
@@ -17,11 +18,11 @@ const RUN: usize = 0;
 /// In the process of a node, its reigns as a leader stand before its clients.
 const LEADS: u64 = 0;
 
-/// Writes the trace of a history.
+/// Writes the trace of a history, and of who led in it.
 ///
 /// # Errors
 /// What writing it met.
-pub fn write(out: &mut impl Write, history: &History) -> io::Result<()> {
+pub fn write(out: &mut impl Write, history: &History, led: &[Led]) -> io::Result<()> {
     let mut nodes: BTreeMap<&Name, usize> = BTreeMap::new();
     for node in history.ops().iter().filter_map(|op| op.node.as_ref()) {
         let next = nodes.len() + 1;
@@ -41,16 +42,16 @@ pub fn write(out: &mut impl Write, history: &History) -> io::Result<()> {
             "ph": "i", "s": "g", "pid": RUN, "tid": 0, "ts": us(placed.time), "name": placed.mark.f(),
         }))?;
     }
+    let known = led.iter().filter(|led| led.sure);
+    for led in known.filter(|led| nodes.contains_key(&led.node)) {
+        let until = led.until.min(end).max(led.from);
+        trace.event(&json!({
+            "ph": "X", "pid": nodes[&led.node], "tid": LEADS, "name": "leads",
+            "ts": us(led.from), "dur": us(until) - us(led.from),
+        }))?;
+    }
     for op in history.ops() {
         let pid = op.node.as_ref().map_or(RUN, |node| nodes[node]);
-        if op.f == "trace" {
-            for reign in reigns(op, history) {
-                trace.event(&json!({
-                    "ph": "X", "pid": pid, "tid": LEADS, "name": "leads",
-                    "ts": us(reign.0), "dur": us(reign.1) - us(reign.0),
-                }))?;
-            }
-        }
         if !op.observes() {
             trace.event(&of_op(op, pid, end))?;
         }
@@ -119,28 +120,4 @@ fn of_op(op: &Op, pid: usize, end: Time) -> Json {
             "error": op.error.as_deref().map(|error| clip(error, 400)),
         },
     })
-}
-
-/// When a node took itself for the leader, by its own trace.
-fn reigns(op: &Op, history: &History) -> Vec<(Time, Time)> {
-    let Some(began) = history.began_ns() else {
-        return Vec::new();
-    };
-    let events = op.output.get("events").and_then(Value::as_list);
-    let mut reigns = Vec::new();
-    let mut since = None;
-    for event in events.unwrap_or_default() {
-        let t_ns = event.get("t_ns").and_then(Value::as_int);
-        let Some(t_ns) = t_ns.and_then(|t_ns| u64::try_from(t_ns).ok()) else {
-            continue;
-        };
-        let at = Time(t_ns.saturating_sub(began));
-        match event.get("event").and_then(Value::as_text) {
-            Some("lead") => since = since.or(Some(at)),
-            Some("step-down" | "start") => reigns.extend(since.take().map(|from| (from, at))),
-            _ => {}
-        }
-    }
-    reigns.extend(since.map(|from| (from, op.call.max(from))));
-    reigns
 }

@@ -21,7 +21,7 @@ use harness::client::{
 };
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::System;
+use harness::system::{System, Watch};
 use history::{Name, Value};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -33,6 +33,7 @@ use super::{
 };
 use crate::http::{Answer, Http, Patience};
 use crate::interface::{Call, Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
+use crate::leader_watch::{self, Opinion};
 use crate::params::{Kind, Param, Params};
 use crate::recipes::ObjectsOverKv;
 
@@ -194,12 +195,39 @@ impl Etcd {
     }
 }
 
-/// Who leads, in one member's opinion, by the name that it knows the leader by.
-async fn leader_of(mut http: Http) -> Option<Name> {
-    #[derive(Deserialize)]
-    struct Status {
-        leader: String,
+/// What one member says of itself.
+#[derive(Deserialize)]
+struct Status {
+    header: StatusHeader,
+    /// Left out where it knows of none.
+    #[serde(default)]
+    leader: String,
+    #[serde(rename = "raftTerm", default)]
+    term: String,
+}
+
+#[derive(Deserialize)]
+struct StatusHeader {
+    #[serde(default)]
+    member_id: String,
+}
+
+impl Status {
+    fn opinion(&self, leader: Option<Name>) -> Opinion {
+        Opinion {
+            leads: !self.leader.is_empty() && self.leader == self.header.member_id,
+            leader,
+            term: self.term.parse().ok(),
+        }
     }
+}
+
+async fn status(http: &mut Http) -> Option<Status> {
+    ask(http, "/v3/maintenance/status", &json!({})).await.ok()
+}
+
+/// Who leads, in one member's opinion, by the name that it knows the leader by.
+async fn opinion_of(mut http: Http) -> Option<Opinion> {
     #[derive(Deserialize)]
     struct Members {
         members: Vec<Member>,
@@ -210,14 +238,16 @@ async fn leader_of(mut http: Http) -> Option<Name> {
         id: String,
         name: Name,
     }
-    let status: Status = ask(&mut http, "/v3/maintenance/status", &json!({}))
-        .await
-        .ok()?;
+    let status = status(&mut http).await?;
+    if status.leader.is_empty() {
+        return Some(status.opinion(None));
+    }
     let members: Members = ask(&mut http, "/v3/cluster/member/list", &json!({}))
         .await
         .ok()?;
     let mut members = members.members.into_iter();
-    members.find(|m| m.id == status.leader).map(|m| m.name)
+    let leader = members.find(|m| m.id == status.leader).map(|m| m.name);
+    Some(status.opinion(leader))
 }
 
 #[async_trait]
@@ -290,9 +320,19 @@ impl System for Etcd {
     }
 
     async fn leader(&self, nodes: &[Node]) -> Option<Name> {
-        let opinions = ask_all(nodes, |node| leader_of(self.http(node, Patience::QUESTION))).await;
-        let opinions: Vec<Name> = opinions.into_iter().map(|(_, leader)| leader).collect();
+        let asked = |node: &Node| opinion_of(self.http(node, Patience::QUESTION));
+        let opinions = ask_all(nodes, asked).await.into_iter();
+        let opinions: Vec<Name> = opinions.filter_map(|(_, said)| said.leader).collect();
         majority(&opinions, nodes.len())
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        Some(leader_watch::watch())
+    }
+
+    async fn look(&self, node: &Node) -> Result<Value, String> {
+        let asked = opinion_of(self.http(node, Patience::QUESTION));
+        leader_watch::look(node, asked).await
     }
 
     fn client_port(&self) -> u16 {

@@ -10,7 +10,7 @@ use harness::test::Notes;
 use history::{History, Op, Outcome, Value};
 
 use super::page::Asked;
-use super::{CheckArgs, probe, script, tell};
+use super::{CheckArgs, has_page, probe, script, tell};
 use crate::certificate;
 use crate::exit::Failure;
 use crate::input::{load, torn};
@@ -43,6 +43,7 @@ pub fn loaded(
 }
 
 pub fn check(args: &CheckArgs, path: &Path) -> Result<ExitCode, Failure> {
+    has_page(args)?;
     if let Some(script) = args.question.script()? {
         return script::check(args, path, script);
     }

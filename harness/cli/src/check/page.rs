@@ -9,6 +9,7 @@ use history::History;
 use serde_json::{Value as Json, json};
 
 use crate::exit::Failure;
+use crate::led;
 use crate::output;
 use crate::spec::quoted;
 
@@ -88,7 +89,8 @@ pub fn of_file(file: &str, asked: &Asked, judged: &Judged, history: &History) ->
         analyses: &judged.analyses,
         verdict: judged.verdict,
         told: &report::Told {
-            led: crate::led::led(history),
+            led: led::led(history),
+            tips: led::tips(history),
             ..report::Told::default()
         },
         warnings: &judged.notes.warnings,

@@ -54,7 +54,14 @@ pub fn leaders(history: &History, window: (Time, Time)) -> Vec<Line> {
         }
         let ballot = led
             .ballot
-            .map_or(String::new(), |b| format!(", ballot {b}"));
+            .map_or(String::new(), |ballot| format!(", {ballot}"));
+        if !led.sure {
+            // It may have begun or ended here, or not.
+            let (from, until) = (led.from.max(window.0), led.until.min(window.1));
+            let text = format!("until {:.3} it may lead{ballot}", until.as_secs_f64());
+            lines.push(line(from, &led.node, text));
+            continue;
+        }
         lines.push(match led.from < window.0 {
             true => {
                 let since = led.from.as_secs_f64();

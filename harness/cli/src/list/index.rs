@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Row;
 
 const NAME: &str = ".list.jsonl";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MOST_BYTES: u64 = 1 << 30;
 
 /// Length and time of a run's specification and results.

@@ -20,10 +20,6 @@ use crate::exit::Failure;
 use crate::run::Keep;
 use crate::spec::{Machine, Spec};
 
-/// From a run's start to its main phase, and from there to its verdict, where nobody has measured
-/// it.
-const AROUND: Duration = Duration::from_secs(8);
-
 /// A night's work.
 #[derive(Debug)]
 pub struct Night {
@@ -393,9 +389,4 @@ fn ordered(combos: &[Combo]) -> Vec<Cell> {
     }
     cells.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     cells.into_iter().map(|(_, cell)| cell).collect()
-}
-
-/// What a run takes, where nobody has measured it.
-fn takes(spec: &Spec) -> Duration {
-    spec.time_limit() + AROUND
 }

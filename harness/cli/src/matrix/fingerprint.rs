@@ -248,7 +248,7 @@ fn hasty(analyses: &[Analysis], history: &History) -> &'static str {
 /// Whether a node that took itself for the leader answered with something old; where nodes keep a
 /// trace. Of one that does not lead a read may have been handed on to another.
 fn asked(core: &Core, history: &History) -> &'static str {
-    let led = led::led(history);
+    let led = led::by_trace(history);
     if led.is_empty() {
         return "";
     }
@@ -298,9 +298,7 @@ fn faults(core: &Core, history: &History) -> String {
             let from = ops.iter().map(|op| op.call).min();
             let until = ops.iter().map(|op| op.ret).max();
             // Nor do looks at what a node has.
-            let told = ops
-                .iter()
-                .all(|op| !matches!(op.f.as_str(), "log" | "trace" | "head"));
+            let told = ops.iter().all(|op| !op.observes());
             let (Some(from), Some(until)) = (from, until) else {
                 return false;
             };

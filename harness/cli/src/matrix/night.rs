@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use history::store::Run;
+use history::wording::counted;
 
 use self::board::Board;
 use super::cells::{Cell, Night};
@@ -18,10 +19,12 @@ use super::gate::{Gate, Reason, judge};
 use super::output;
 use super::record::{Head, Journal, Purpose, Ran, Recorded};
 use super::state::{Next, next};
-use super::trend::{self, Trend};
+use super::trend::Trend;
 use crate::exit::Failure;
 use crate::judged::command_line;
+use crate::measures;
 use crate::spec::{Spec, quoted};
+use crate::terminal;
 
 /// How old the files for people may be while the night goes on.
 const STALE: Duration = Duration::from_secs(10);
@@ -68,6 +71,10 @@ pub fn run(
     let left = |place: &usize| next(&head.cells[*place], of(place), &head.gate) != Next::Done;
     let queue: VecDeque<usize> = (0..head.cells.len()).filter(left).collect();
     let board = Board::new(&head, desk.jobs, &queue, &recorded);
+    if !queue.is_empty() {
+        let to_run = counted(queue.len(), "cell");
+        terminal::tell(format!("{to_run} to run, {}", board.eta()));
+    }
     let shared = Mutex::new(Shared {
         journal,
         recorded,
@@ -244,7 +251,7 @@ fn ran(
         fingerprint: print.filter(|_| ended.ending == super::record::Ending::Invalid),
         why: ended.why,
         took_s: ended.took.as_secs_f64(),
-        figures: outcome.map_or_else(Default::default, |o| trend::figures(&o.judged.analyses)),
+        figures: outcome.map_or_else(Default::default, |o| measures::headline(&o.judged.analyses)),
         again: prefix.filter(|_| !again.is_empty()).unwrap_or_default() + &again,
     }
 }

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::cells::LeftOut;
 use super::record::{Planned, VERSION};
-use super::{Shard, dealt, long, night};
+use super::{Shard, dealt, night};
+use crate::batch::long;
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::terminal::{self, word};

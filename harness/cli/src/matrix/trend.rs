@@ -175,20 +175,7 @@ fn holm(mut tested: Vec<Change>) -> Vec<Change> {
     tested
 }
 
-/// The headline figures of a run: those that a night keeps.
-pub fn figures(analyses: &[checkers::Analysis]) -> BTreeMap<String, f64> {
-    let mut figures = measures::figures(analyses);
-    let headline = measures::measures(&measures::units(analyses));
-    let headline: Vec<&str> = headline
-        .iter()
-        .filter(|m| m.headline)
-        .map(|m| m.id.as_str())
-        .collect();
-    figures.retain(|name, _| headline.contains(&name.as_str()));
-    figures
-}
-
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

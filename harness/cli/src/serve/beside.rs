@@ -44,7 +44,7 @@ pub async fn page(State(viewer): Shared, RawQuery(query): RawQuery) -> Response 
                     tr {
                         th {}
                         @for side in [a, b] {
-                            th { a href={ "/run/" (side.name) } { (side.title) } }
+                            th { a href=(pages::of_run(&side.name)) { (side.title) } }
                         }
                     }
                 }

@@ -119,7 +119,7 @@ pub async fn decide(
         written.map_err(|e| e.to_string())
     });
     match written {
-        Ok(()) => Redirect::to(&format!("/run/{}", pages::encoded(&name))).into_response(),
+        Ok(()) => Redirect::to(&pages::of_run(&name)).into_response(),
         Err(why) => pages::trouble(&format!("The decision was not kept: {why}")),
     }
 }

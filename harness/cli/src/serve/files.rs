@@ -13,6 +13,7 @@ use history::store::{Run, Store};
 use history::{file, frames};
 
 use super::{Shared, pages};
+use crate::matrix::nights;
 
 /// A larger file is not for a browser.
 const MOST: u64 = 256 << 20;
@@ -47,7 +48,7 @@ pub async fn of_night(
     State(viewer): Shared,
     Segments((night, path)): Segments<(String, String)>,
 ) -> Response {
-    let nights = viewer.store.root().join("nights");
+    let nights = nights::root(viewer.store.root());
     match below(&nights, Path::new(&night)) {
         Some(folder) => send(&folder, Path::new(&path)),
         None => pages::missing("There is no such night."),

@@ -25,7 +25,7 @@ pub struct Guard {
 const COOKIE_NAME: &str = "schism";
 
 /// Nothing but what the page itself brings.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
+pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
 impl Guard {

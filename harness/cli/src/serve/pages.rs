@@ -9,7 +9,7 @@ use history::store::Run;
 use maud::{DOCTYPE, Markup, html};
 
 use super::decision::{self, What};
-use super::{Shared, files, search};
+use super::{Shared, files, live, search};
 use crate::judged::{Repeats, load_results};
 use crate::list::Row;
 use crate::matrix::fingerprint;
@@ -34,6 +34,7 @@ pub fn page(title: &str, content: Markup) -> Response {
             body {
                 nav {
                     a href="/" { "Runs" }
+                    a href="/trends" { "Trends" }
                     a href="/search" { "Search" }
                     a href="/known.toml" { "known.toml" }
                 }
@@ -71,6 +72,17 @@ pub fn encoded(text: &str) -> String {
     out
 }
 
+/// A path as a part of an address: its own `/` stay.
+pub fn path(path: &str) -> String {
+    let parts: Vec<String> = path.split('/').map(encoded).collect();
+    parts.join("/")
+}
+
+/// Where the page of a run is.
+pub fn of_run(name: &str) -> String {
+    format!("/run/{}", encoded(name))
+}
+
 /// A verdict's word, or why there is none.
 pub fn ended(row: &Row) -> &'static str {
     match (row.verdict, row.live) {
@@ -93,10 +105,11 @@ pub async fn run(State(viewer): Shared, Path(name): Path<String>) -> Response {
     let alike = known.as_ref().map_or(Vec::new(), |known| {
         decision::of_alike(&viewer, &known.id, &run)
     });
-    page(
+    let is_live = run.is_live();
+    let mut page = page(
         &title,
         html! {
-            (facts(&run, &name))
+            @if is_live { (live::section(&run)) } @else { (facts(&run, &name)) }
             (anomalies(&run))
             (links(&run))
             h2 { "Decision" }
@@ -105,22 +118,23 @@ pub async fn run(State(viewer): Shared, Path(name): Path<String>) -> Response {
             }
             @for (other, decision) in &alike {
                 p {
-                    "Of " a href={ "/run/" (other) } { (other) } ", with the same fingerprint, it was decided on "
+                    "Of " a href=(of_run(other)) { (other) } ", with the same fingerprint, it was decided on "
                     (decision.on) ": " b { (decision.what.words()) } " " (decision.link) " " (decision.note)
                 }
             }
             (form(&run))
         },
-    )
+    );
+    if is_live {
+        live::allow(&mut page);
+    }
+    page
 }
 
 fn facts(run: &Run, name: &str) -> Markup {
     let judged = load_results(run);
     let repeats = Repeats::load(run).map(Repeats::words);
     html! {
-        @if run.is_live() {
-            p.sign.live { "It still goes on: load the page again to see how far it is." }
-        }
         @match &judged {
             Ok(judged) => {
                 p { span class={ "sign " (judged.verdict.word()) } { (judged.verdict.word()) } " · " (name) }
@@ -175,7 +189,7 @@ fn links(run: &Run) -> Markup {
         h2 { "Files" }
         ul {
             @for file in &all {
-                li { a href={ "/run/" (name) "/file/" (file) } { (file) } }
+                li { a href={ (of_run(&name)) "/file/" (path(file)) } { (file) } }
             }
         }
     }
@@ -188,7 +202,7 @@ fn form(run: &Run) -> Markup {
         @if let Some(decision) = &decided {
             p { "Decided on " (decision.on) ": " b { (decision.what.words()) } }
         }
-        form.decision method="post" action={ "/run/" (run.name()) "/decision" } {
+        form.decision method="post" action={ (of_run(&run.name())) "/decision" } {
             select name="what" aria-label="What it is" {
                 @for what in What::ALL {
                     option value=(what.name()) selected[chosen == Some(what)] { (what.words()) }
@@ -211,5 +225,6 @@ mod tests {
     fn a_part_of_an_address_says_nothing_else() {
         assert_eq!(encoded("a b/..?x=1&y"), "a%20b%2F..%3Fx%3D1%26y");
         assert_eq!(encoded("20261129T1-paxos_kv.~"), "20261129T1-paxos_kv.~");
+        assert_eq!(path("nodes/n 1/a?.log"), "nodes/n%201/a%3F.log");
     }
 }

@@ -7,8 +7,10 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Shared, decision, files, pages};
+use super::{Shared, Viewer, decision, files, pages, trends};
+use crate::exit::Failure;
 use crate::list::{self, Row};
+use crate::matrix::nights;
 
 /// Runs of one page.
 const AT_ONCE: usize = 100;
@@ -41,13 +43,19 @@ impl Wanted {
     }
 }
 
+/// How many runs there are, and those that are wanted, the oldest first.
+pub fn pick(viewer: &Viewer, wanted: &Wanted) -> Result<(usize, Vec<Row>), Failure> {
+    let rows = list::rows(&viewer.store)?;
+    let all = rows.len();
+    let rows = rows.into_iter().filter(|row| wanted.takes(row));
+    Ok((all, rows.collect()))
+}
+
 pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Response {
-    let rows = match list::rows(&viewer.store) {
-        Ok(rows) => rows,
+    let (all, mut rows) = match pick(&viewer, &wanted) {
+        Ok(picked) => picked,
         Err(why) => return pages::trouble(&why.to_string()),
     };
-    let all = rows.len();
-    let mut rows: Vec<Row> = rows.into_iter().filter(|row| wanted.takes(row)).collect();
     rows.reverse();
     let found = rows.len();
     let rows = rows.into_iter().skip(wanted.page * AT_ONCE).take(AT_ONCE);
@@ -62,9 +70,10 @@ pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Respon
     pages::page(
         "Runs",
         html! {
-            (form(&wanted))
+            (form(&wanted, "/"))
             p.lead {
-                (found) " of " (all) " runs. Tick two to see them side by side."
+                (found) " of " (all) " runs. Tick two to see them side by side, or see "
+                a href=(query("/trends", &wanted)) { "how they went" } "."
             }
             form action="/beside" method="get" {
                 (table(&rows))
@@ -75,7 +84,7 @@ pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Respon
                 h2 { "Nights" }
                 ul {
                     @for night in &nights {
-                        li { a href={ "/night/" (night) "/index.html" } { (night) } }
+                        li { a href=(trends::of_night(night)) { (night) } }
                     }
                 }
             }
@@ -83,9 +92,9 @@ pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Respon
     )
 }
 
-fn form(wanted: &Wanted) -> Markup {
+pub fn form(wanted: &Wanted, action: &str) -> Markup {
     html! {
-        form.filter method="get" {
+        form.filter method="get" action=(action) {
             input type="search" name="q" value=(wanted.q) placeholder="system, workload, fault, anomaly, seed" aria-label="Words";
             select name="verdict" aria-label="Verdict" {
                 option value="" { "any verdict" }
@@ -109,7 +118,7 @@ fn table(rows: &[(Row, Option<decision::Decision>)]) -> Markup {
                     tr {
                         td { input type="checkbox" name="run" value=(row.run) aria-label={ "Compare " (row.run) }; }
                         td { span class={ "sign " (pages::ended(row)) } { (pages::ended(row)) } }
-                        td { a href={ "/run/" (row.run) } { (row.run) } }
+                        td { a href=(pages::of_run(&row.run)) { (row.run) } }
                         td { (row.title) }
                         td { (row.nemesis) }
                         td.n { @if let Some(seed) = row.seed { (seed) } }
@@ -122,13 +131,16 @@ fn table(rows: &[(Row, Option<decision::Decision>)]) -> Markup {
     }
 }
 
+/// The address of a page with the same filter.
+fn query(page: &str, wanted: &Wanted) -> String {
+    let query = [("q", &wanted.q), ("verdict", &wanted.verdict)];
+    let query = query.map(|(name, value)| format!("{name}={}", pages::encoded(value)));
+    format!("{page}?{}", query.join("&"))
+}
+
 /// To the pages before and after.
 fn turn(wanted: &Wanted, found: usize) -> Markup {
-    let link = |page: usize| {
-        let query = [("q", &wanted.q), ("verdict", &wanted.verdict)];
-        let query = query.map(|(name, value)| format!("{name}={}", pages::encoded(value)));
-        format!("/?{}&page={page}", query.join("&"))
-    };
+    let link = |page: usize| format!("{}&page={page}", query("/", wanted));
     html! {
         p {
             @if wanted.page > 0 { a href=(link(wanted.page - 1)) { "newer" } " " }
@@ -138,10 +150,8 @@ fn turn(wanted: &Wanted, found: usize) -> Markup {
 }
 
 fn nights(root: &std::path::Path) -> Vec<String> {
-    let entries = fs::read_dir(root.join("nights")).into_iter().flatten();
-    let named = entries
-        .flatten()
-        .filter(|e| e.path().join("index.html").is_file());
+    let entries = fs::read_dir(nights::root(root)).into_iter().flatten();
+    let named = entries.flatten().filter(|e| e.path().is_dir());
     let mut nights: Vec<String> = named
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();

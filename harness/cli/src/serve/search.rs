@@ -65,10 +65,10 @@ pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Respon
                 tbody {
                     @for hit in &hits {
                         tr {
-                            td { a href={ "/run/" (hit.run) } { (hit.run) } }
+                            td { a href=(pages::of_run(&hit.run)) { (hit.run) } }
                             td {
                                 @if let Some(file) = &hit.file {
-                                    a href={ "/run/" (hit.run) "/file/" (file) } { (file) }
+                                    a href={ (pages::of_run(&hit.run)) "/file/" (pages::path(file)) } { (file) }
                                 } @else { "explanation" }
                             }
                             td { code { (hit.line) } }

@@ -5,6 +5,8 @@
 //! or a pipe gets each line whole, so that `grep` finds it.
 
 use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -83,6 +85,36 @@ pub struct Look {
     colour: bool,
     /// Columns, of a terminal.
     width: Option<usize>,
+}
+
+/// Whether standard output shows hyperlinks: a terminal does, unless it is one without any arts or
+/// somebody wants it plain. `FORCE_HYPERLINK` decides it where it is set, `0` for no.
+pub fn follows_links() -> bool {
+    let stream = io::stdout();
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    match set("FORCE_HYPERLINK") {
+        Some(value) => value != "0",
+        None => {
+            let dumb = set("TERM").is_none_or(|term| term == "dumb");
+            stream.is_terminal() && !dumb && AutoStream::choice(&stream) != ColorChoice::Never
+        }
+    }
+}
+
+/// The text as a link to a file, as terminals agreed upon:
+/// <https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda>.
+pub fn link(path: &Path, text: &str) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let mut to = String::from("file://");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                to.push(char::from(*byte));
+            }
+            byte => to += &format!("%{byte:02X}"),
+        }
+    }
+    format!("\u{1b}]8;;{to}\u{1b}\\{text}\u{1b}]8;;\u{1b}\\")
 }
 
 /// Below this nothing is broken: it would be unreadable in another way.
@@ -189,6 +221,16 @@ mod tests {
         };
         assert!(render(&sample()[..1], narrow).ends_with("a register\n"));
         assert_eq!(render(&sample()[..1], narrow).lines().count(), 1);
+    }
+
+    /// Nothing in a path ends the link, or is an order to the terminal.
+    #[test]
+    fn a_link_is_a_link_to_the_path_whatever_that_is() {
+        let path = Path::new("/store/a b\u{1b}]8;;c\u{e9};/report.html");
+        assert_eq!(
+            link(path, "here"),
+            "\u{1b}]8;;file:///store/a%20b%1B%5D8%3B%3Bc%C3%A9%3B/report.html\u{1b}\\here\u{1b}]8;;\u{1b}\\"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! byte.
 //!
 //! It ends with its pipe, so nothing of it is left however a test ends. Every request of a page is
-//! stopped and noted, except for the page's own file.
+//! stopped and noted, except for the page's own file and what its own site has.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -50,7 +50,9 @@ pub struct Browser {
     session: Option<String>,
     /// The file that may be asked for.
     page: String,
-    /// Addresses that a page asked for beside its own.
+    /// Below this address a page may ask for more; empty if nowhere.
+    pub site: String,
+    /// Addresses that a page asked for beside its own and those of its site.
     pub requests: Vec<String>,
     /// What went wrong in a page, in its own words.
     pub errors: Vec<String>,
@@ -109,6 +111,7 @@ impl Browser {
             last: 0,
             session: None,
             page: String::new(),
+            site: String::new(),
             requests: Vec::new(),
             errors: Vec::new(),
             profile,
@@ -169,7 +172,8 @@ impl Browser {
                 let url = params["request"]["url"].as_str().unwrap_or_default();
                 let of_page = url.split('#').next() == Some(self.page.as_str());
                 let id = json!({"requestId": params["requestId"], "errorReason": "Aborted"});
-                if of_page {
+                let of_site = !self.site.is_empty() && url.starts_with(&self.site);
+                if of_page || of_site {
                     let id = json!({"requestId": params["requestId"]});
                     self.send("Fetch.continueRequest", id);
                 } else {

@@ -9,7 +9,7 @@ use checkers::agreement::Agreement;
 use checkers::chain::Chain;
 use checkers::{Analysis, Anomaly, Budget, Checker};
 use history::{History, Time};
-use report::{Input, Led, Level, Origin, Said, Told};
+use report::{Input, Led, Level, Origin, Said, Tip, Told};
 use serde_json::json;
 
 use crate::browser::{Browser, DESK, Screen};
@@ -296,12 +296,21 @@ fn lanes(evil: &str) -> String {
         level,
         text: format!("{evil} at {ms}"),
     };
+    let led = |node: &str, sure| Led {
+        node: node.into(),
+        from: Time(100_000_000),
+        until: Time(900_000_000),
+        ballot: Some(format!("ballot {evil}")),
+        sure,
+    };
     let told = Told {
-        led: vec![Led {
-            node: "n2".into(),
-            from: Time(100_000_000),
-            until: Time(900_000_000),
-            ballot: Some(evil.to_string()),
+        led: vec![led("n2", true), led("n3", false)],
+        tips: vec![Tip {
+            node: "n4".into(),
+            from: Time(300_000_000),
+            until: Time(700_000_000),
+            hash: evil.to_string(),
+            height: Some(7),
         }],
         log: vec![
             said(500, "n1", Level::Error),
@@ -344,6 +353,9 @@ fn hostile_words_stay_words_and_leaders_and_logs_are_told() {
     }
     for words in [
         "n2 takes itself for the leader, ballot </script>",
+        "n3: whether it leads now is not known, ballot </script>",
+        "n4 has the head </script>",
+        ", height 7",
         "0.500 n1, by its shifted clock  </script>",
         "0.501 n2  </script>",
         "found by </script>",
@@ -351,7 +363,7 @@ fn hostile_words_stay_words_and_leaders_and_logs_are_told() {
         assert!(told.contains(words), "{words}: {told}");
     }
     // Kept for reading, all nodes on one clock.
-    let row = top + 50.0 + 15.0 + 8.0;
+    let row = top + 50.0 + 3.0 * 15.0 + 8.0;
     browser.click(x, row);
     let lines = text(&mut browser, "ops-one");
     assert!(

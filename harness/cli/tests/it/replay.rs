@@ -26,7 +26,7 @@ fn a_run_that_always_fails_is_soon_known_to_and_one_that_was_mended_too() {
     let first = place.latest();
     let first = first.file_name().unwrap().to_str().unwrap();
 
-    let again = ["replay", first, "-n", "6", "--jobs", "1", "--json"];
+    let again = ["replay", first, "--runs", "6", "--jobs", "1", "--json"];
     let json = |ended: Ended| serde_json::from_str::<Value>(&ended.stdout).expect("it is JSON");
     let often = json(schism(&place, &again, DIES).exits(0));
     assert_eq!(often["verdict"], "invalid");
@@ -63,7 +63,7 @@ fn what_cannot_be_run_again_is_refused() {
         .exits(64)
         .says(&["nothing"]);
     place
-        .schism(&["replay", "latest", "-n", "0"])
+        .schism(&["replay", "latest", "--runs", "0"])
         .exits(64)
         .says(&["1..=1000"]);
 }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::{Ended, HISTORY, Place, eventually, history_of, write_history};
 
 /// A long run that has come to its main phase, with a fault in force.
-fn in_mid_run(place: &Place) -> Child {
+pub fn in_mid_run(place: &Place) -> Child {
     let schedule = "version = 1\n[[fault]]\nat = \"1s\"\nlasts = \"50s\"\n\
         family = \"partition\"\nshape = \"one-node\"\ntargets = [\"n1\"]\n\
         [[fault]]\nat = \"1s\"\nlasts = \"50s\"\nfamily = \"pause\"\ntargets = [\"n2\"]\n\
@@ -51,7 +51,7 @@ fn until(mut command: Command, said: impl Fn(&str) -> bool) -> Child {
     child
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_raw(child.id() as i32).expect("a pid is not zero");
     kill_process(pid, signal).expect("it still runs");
 }

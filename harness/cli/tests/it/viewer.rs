@@ -5,8 +5,12 @@ use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::process::{Child, Stdio};
 
+use rustix::process::Signal;
+use serde_json::Value as Json;
+
 use crate::browser::{Browser, DESK};
-use crate::support::{Place, recorded};
+use crate::support::{Place, eventually, recorded};
+use crate::survival::{in_mid_run, signal};
 
 /// A viewer that ends with the test.
 struct Viewer {
@@ -174,4 +178,181 @@ fn a_decision_is_kept_with_the_run_and_nobody_else_makes_one() {
     let printed = place.schism(&["fingerprint", "bad"]).exits(0).stdout;
     let fingerprint = known.split('"').nth(1).unwrap();
     assert!(printed.contains(fingerprint), "{printed} {known}");
+}
+
+/// A figure of a judged run, by the names of checker and figure.
+fn figure(place: &Place, run: &str, checker: &str, name: &str) -> f64 {
+    let text = std::fs::read(place.store().join(run).join("results.json")).unwrap();
+    let results: Json = serde_json::from_slice(&text).unwrap();
+    let named = |list: &Json, key: &str, name: &str| {
+        let list = list.as_array().cloned().unwrap_or_default();
+        list.into_iter().find(|one| one[key] == name).unwrap()
+    };
+    let analysis = named(&results["analyses"], "checker", checker);
+    named(&analysis["figures"], "name", name)["value"]
+        .as_f64()
+        .unwrap()
+}
+
+#[test]
+fn trends_lead_to_the_runs_that_they_are_made_of() {
+    let place = store();
+    recorded(&place, "good", "1");
+    place.schism(&["check", "good"]);
+    let viewer = Viewer::of(&place);
+    let all = viewer.get("/trends");
+    assert_eq!(status(&all), "200");
+    assert!(all.contains("2 runs: 1 invalid"), "{all}");
+    assert!(all.contains("href=\"/run/bad\"") && all.contains("href=\"/run/good\""));
+    // What is told of a mark is what was measured.
+    let value = figure(&place, "bad", "availability", "throughput");
+    let told = format!(
+        "bad\ninvalid\nseed 1\n{} ops/s",
+        report::experiment::number(value)
+    );
+    assert!(all.contains(&told), "{told} is not in {all}");
+    // It is filtered as the list is, and asked for with the list's filter.
+    let wrong = viewer.get("/trends?verdict=invalid&q=register");
+    assert!(wrong.contains("1 of 3 runs") && !wrong.contains("href=\"/run/good\""));
+    let list = viewer.get("/?verdict=invalid&q=a%26b");
+    assert!(
+        list.contains("href=\"/trends?q=a%26b&amp;verdict=invalid\""),
+        "{list}"
+    );
+}
+
+/// A night of two cells, of which one was invalid. Names are somebody's.
+fn night(place: &Place, folder: &str, system: &str) {
+    let cell = |seed: u64| {
+        let cell = serde_json::json!({"id": format!("c{seed}"), "system": system, "workload": "register",
+            "nemesis": "pause", "seed": seed, "expected_s": 1.0});
+        cell
+    };
+    let ran = |seed: u64, ending: &str, run: &str| {
+        let ran = serde_json::json!({"type": "run", "cell": format!("c{seed}"), "purpose": "first",
+            "ending": ending, "run": run, "took_s": 1.0, "why": "it <b>was", "again": "",
+            "figures": {"availability/throughput": 123.0}});
+        ran
+    };
+    let head = serde_json::json!({"type": "night", "version": 1, "name": "nightly", "night": "first",
+        "matrix": "m", "started": "2026-11-29T01:00:00Z", "shard": [1, 1], "file": "n.toml", "store": "store",
+        "gate": {"verdicts": 0.9, "infra_retries": 0, "confirm": 0}, "known": [], "cells": [cell(1), cell(2)],
+        "left_out": 0});
+    let lines = [head, ran(1, "invalid", "bad"), ran(2, "valid", "gone")];
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let folder = place.store().join("nights").join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("runs.jsonl"), text).unwrap();
+}
+
+#[test]
+fn a_night_is_a_grid_of_its_runs_and_a_bar_among_nights() {
+    let place = store();
+    night(&place, "first<i>", "<script>alert(2)</script>");
+    let broken = place.store().join("nights/broken");
+    std::fs::create_dir_all(&broken).unwrap();
+    std::fs::write(broken.join("runs.jsonl"), "{\"type\":\"night\",").unwrap();
+    let viewer = Viewer::of(&place);
+    let grid = viewer.get("/night/first%3Ci%3E");
+    assert_eq!(status(&grid), "200");
+    assert!(
+        grid.contains("class=\"cell red\"") && grid.contains("href=\"/run/bad\">1</a>"),
+        "{grid}"
+    );
+    // A run that is not in the store any more leads nowhere.
+    assert!(grid.contains(">2</span>") && !grid.contains("/run/gone"));
+    assert!(!grid.contains("<script>") && !grid.contains("<b>was"));
+    let trends = viewer.get("/trends");
+    assert!(trends.contains("1 night, of which 0 green"), "{trends}");
+    assert!(trends.contains("href=\"/night/first%3Ci%3E\"") && trends.contains("1 red, 1 green"));
+    assert!(trends.contains("\n123 ops/s"));
+    assert!(trends.contains("The night broken cannot be read"));
+    assert_eq!(status(&viewer.get("/night/broken")), "400");
+    assert_eq!(status(&viewer.get("/night/%2e%2e")), "404");
+}
+
+/// As the viewer has it, and as a browser shows it, until the run has ended.
+#[test]
+fn a_run_that_goes_on_is_followed_to_its_end() {
+    let place = Place::new();
+    let mut child = in_mid_run(&place);
+    let name = place
+        .latest()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_string();
+    let mut viewer = Viewer::of(&place);
+    assert!(viewer.get("/").contains("sign live"));
+    let part = format!("/run/{name}/now");
+    let mut now = String::new();
+    eventually("the viewer has the faults that are in force", || {
+        now = viewer.get(&part);
+        now.contains("pause n2")
+    });
+    assert!(
+        now.contains("main phase") && now.contains(" of 60 s, "),
+        "{now}"
+    );
+    assert!(now.contains("nodes/n1/log/paxos-kv.log"), "{now}");
+    assert!(!now.contains("data-over"));
+
+    let mut browser = Browser::start();
+    browser.site = format!("http://{}/", viewer.at);
+    browser.open_at(&format!("http://{}/run/{name}", viewer.at), "", DESK);
+    // It is not loaded again, and shows more.
+    browser.eval("window.first = true");
+    let ok = "Number(document.getElementById('live-ok').textContent)";
+    let before = browser.eval(ok).as_u64().unwrap();
+    assert!(before > 0);
+    browser.wait(&format!("{ok} > {before}"));
+    signal(&child, Signal::INT);
+    browser.wait(
+        "document.querySelector('[data-over] a[href$=\"/file/report.html\"]') && window.first",
+    );
+    child.wait().unwrap();
+    assert!(!place.latest().join("live.json").exists());
+    let shown = browser.eval("document.getElementById('live').textContent");
+    assert!(
+        shown.as_str().unwrap().starts_with("It has ended: unknown"),
+        "{shown}"
+    );
+    assert_eq!(browser.errors, Vec::<String>::new());
+    assert_eq!(browser.requests, Vec::<String>::new());
+
+    // Nothing more is asked: an answer that does not come would be an error.
+    viewer.child.kill().unwrap();
+    browser.eval("new Promise((go) => setTimeout(go, 2500))");
+    assert_eq!(browser.errors, Vec::<String>::new());
+    let note = browser.eval("document.getElementById('live-note').textContent");
+    assert_eq!(note, "");
+}
+
+/// What was killed leaves its last words behind; nobody takes them for new.
+#[test]
+fn a_run_that_was_killed_does_not_go_on() {
+    let place = store();
+    let run = place.store().join("<script>alert(1)<");
+    let evil = r#"{"phase":"<script>alert(3)</script>","elapsed_ms":18446744073709551615,"ok":1,"fail":0,"info":0,"faults":[],"said":[]}"#;
+    std::fs::write(run.join("live.json"), evil).unwrap();
+    let viewer = Viewer::of(&place);
+    let at = "/run/%3Cscript%3Ealert%281%29%3C";
+    let now = viewer.get(&format!("{at}/now"));
+    assert!(now.contains("It has ended: nobody has judged it"), "{now}");
+    // Somebody holds it, and what it says is damaged or somebody's.
+    let folder = std::fs::File::open(&run).unwrap();
+    folder.lock().unwrap();
+    let now = viewer.get(&format!("{at}/now"));
+    assert!(
+        now.contains("&lt;script&gt;alert(3)") && !now.contains("<script>alert"),
+        "{now}"
+    );
+    assert_eq!(status(&viewer.get(at)), "200");
+    std::fs::write(run.join("live.json"), &evil[..40]).unwrap();
+    assert!(
+        viewer
+            .get(&format!("{at}/now"))
+            .contains("does not say how far it is")
+    );
 }

@@ -5,7 +5,7 @@
 //! median over seeds with its interval ([`spread`]).
 
 mod compare;
-mod panel;
+pub(crate) mod panel;
 mod reading;
 mod sheet;
 mod spread;

@@ -12,7 +12,7 @@ const colours = () => {
   const style = getComputedStyle(document.documentElement);
   const named = {};
   for (const name of ["ink", "muted", "line", "card", "soft", "invalid", "unknown", "ok", "fail", "info", "other", "f0", "f1", "f2",
-    "f3", "f4", "f5", "fam0", "fam1", "fam2", "fam3", "fam4", "fam5", "fam6"]) {
+    "f3", "f4", "f5", "fam0", "fam1", "fam2", "fam3", "fam4", "fam5", "fam6", "v0", "v1", "v2", "v3"]) {
     named[name] = style.getPropertyValue(`--${name}`).trim();
   }
   return named;
@@ -40,8 +40,9 @@ const layout = (db) => {
     nodes.forEach((node) => rows.push({ label: `${node} ${what}`, colour: "muted" }));
     return (node) => first + nodes.indexOf(node);
   };
-  const ledRow = ofNodes("leads", db.led), logRow = ofNodes("log", db.log);
+  const ledRow = ofNodes("leads", db.led), tipRow = ofNodes("tip", db.tips), logRow = ofNodes("log", db.log);
   const led = db.led.map((entry) => ({ entry, row: ledRow(entry[0]) }));
+  const tips = db.tips.map((entry) => ({ entry, row: tipRow(entry[0]) }));
   const log = db.log.map((entry) => ({ entry, row: logRow(entry[0]) }));
   // Nodes in the order of their names; those without one share a lane.
   const order = db.nodes.map((_, i) => i).sort((a, b) => byName(db.nodes[a], db.nodes[b]));
@@ -53,7 +54,7 @@ const layout = (db) => {
   const top = marksTop + (db.anomalies.length > 0 ? MARK_PX : 0) + 6;
   const lanesPx = Math.min(MOST_LANES_PX, Math.max(110, lanes.length * 40, db.processes.length * BAR_PX));
   const bottom = top + lanesPx;
-  return { rows, faults, led, log, lanes, laneOf, rowsTop, marksTop, top, lanesPx, bottom, height: bottom + FOOT_PX };
+  return { rows, faults, led, tips, log, lanes, laneOf, rowsTop, marksTop, top, lanesPx, bottom, height: bottom + FOOT_PX };
 };
 
 // n2 before n10.
@@ -243,13 +244,23 @@ class Painter {
     }
   }
 
-  // Who led, and what was logged: errors and warnings as ticks, the rest as dots.
+  // Who led, or whose head was which, and what was logged: errors and warnings as ticks, the rest as
+  // dots. What nobody knows is faint.
   drawNodes() {
     const { ctx, colour, laid } = this;
-    for (const { entry: [, from, until], row } of laid.led) {
-      const x0 = this.x(from), x1 = Math.max(x0 + 2, this.x(until));
-      ctx.fillStyle = colour.f0;
+    const span = (from, until, row, least) => {
+      const x0 = this.x(from), x1 = Math.max(x0 + least, this.x(until));
       if (x1 >= this.left && x0 <= this.width) ctx.fillRect(x0, laid.rowsTop + row * ROW_PX + 4, x1 - x0, ROW_PX - 8);
+    };
+    ctx.fillStyle = colour.f0;
+    for (const { entry: [, from, until, , sure], row } of laid.led) {
+      ctx.globalAlpha = sure ? 1 : 0.25;
+      span(from, until, row, sure ? 2 : 0);
+    }
+    ctx.globalAlpha = 1;
+    for (const { entry: [, from, until, , , block], row } of laid.tips) {
+      ctx.fillStyle = colour[`v${block % 4}`];
+      span(from, until, row, 1);
     }
     const levels = [["muted", 5, 3], ["unknown", 2, 9], ["invalid", 1, 11]];
     for (const level of [0, 1, 2]) {

@@ -60,12 +60,17 @@ const tellFault = ([number, , , words, from, until, held, healed]) =>
   `${healed ? moment(until) : "the end: no healing was recorded"}` +
   (held ? "" : "\nno receipt shows that it held");
 
-// What was in force, and who led, at a moment.
+// What was in force, and who led or had which head, at a moment.
 const tellMoment = (db, t) => {
   const lines = [];
   for (const fault of db.faults) if (fault[4] <= t && t <= fault[5]) lines.push(fault[3] + (fault[6] ? "" : " (did not hold)"));
-  for (const [node, from, until, ballot] of db.led) {
-    if (from <= t && t <= until) lines.push(`${node} takes itself for the leader${ballot === null ? "" : `, ballot ${ballot}`}`);
+  for (const [node, from, until, ballot, sure] of db.led) {
+    if (t < from || until < t) continue;
+    const of = ballot === null ? "" : `, ${ballot}`;
+    lines.push(sure ? `${node} takes itself for the leader${of}` : `${node}: whether it leads now is not known${of}`);
+  }
+  for (const [node, from, until, hash, height] of db.tips) {
+    if (from <= t && t <= until) lines.push(`${node} has the head ${hash}${height === null ? "" : `, height ${height}`}`);
   }
   return lines;
 };

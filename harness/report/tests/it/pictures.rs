@@ -175,7 +175,7 @@ fn a_history_as_a_trace() {
         P1     |--write 2--?";
     let history = drawing::history(drawn).unwrap();
     let mut out = Vec::new();
-    report::perfetto::write(&mut out, &history).unwrap();
+    report::perfetto::write(&mut out, &history, &[]).unwrap();
     let trace: Json = serde_json::from_slice(&out).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
     let ops: Vec<&Json> = events.iter().filter(|event| event["ph"] == "X").collect();

@@ -41,7 +41,8 @@ use thiserror::Error;
 
 use super::{child, ip, net};
 
-/// Holds the number of the pipe that tells the controller whether its parent still lives.
+/// Holds the number of the pipe that tells the controller whether its parent still lives, and that
+/// of what is handed down, if anything is.
 const MARK: &str = "SCHISM_LAB_LIFELINE";
 
 static INSIDE: AtomicBool = AtomicBool::new(false);
@@ -49,8 +50,8 @@ static INSIDE: AtomicBool = AtomicBool::new(false);
 /// On which side of the lab's wall this process is.
 #[derive(Debug)]
 pub enum Entered {
-    /// Carry on: this is the controller, inside.
-    Inside,
+    /// Carry on: this is the controller, inside, with what the outside has handed down.
+    Inside(Option<OwnedFd>),
     /// The command has been run, inside, by another process; exit with this.
     Outside(ExitCode),
 }
@@ -94,17 +95,19 @@ pub fn inside() -> bool {
 /// Moves the command into a lab of its own. To be called first thing in `main`, before there is a
 /// second thread: namespaces are entered by threads, and only a lone one takes the process along.
 ///
+/// What `hand` opens outside is there inside too, such as a way to somebody who is not in the lab.
+///
 /// Returns twice, in a way: `Inside` in a new process that has everything to do, `Outside` in this
 /// one when that has ended.
-pub fn enter() -> Result<Entered, LabError> {
+pub fn enter(hand: impl FnOnce() -> Option<OwnedFd>) -> Result<Entered, LabError> {
     match lifeline() {
-        Some(parent) => arrive(parent).map(|()| Entered::Inside),
-        None => leave().map(Entered::Outside),
+        Some((parent, handed)) => arrive(parent).map(|()| Entered::Inside(handed)),
+        None => leave(hand()).map(Entered::Outside),
     }
 }
 
 /// The outside: makes the user and pid namespaces, starts the inside, waits.
-fn leave() -> Result<ExitCode, LabError> {
+fn leave(handed: Option<OwnedFd>) -> Result<ExitCode, LabError> {
     let own = "the command itself";
     new_pid_namespace()?;
     let signals = child::Signals::block().map_err(at(own))?;
@@ -112,12 +115,14 @@ fn leave() -> Result<ExitCode, LabError> {
     unsafe { libc::signal(libc::SIGTSTP, libc::SIG_IGN) };
 
     let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(on(own))?;
-    rustix::io::fcntl_setfd(&theirs, FdFlags::empty()).map_err(on(own))?;
+    let mut mark = String::new();
+    for descriptor in [&theirs].into_iter().chain(&handed) {
+        rustix::io::fcntl_setfd(descriptor, FdFlags::empty()).map_err(on(own))?;
+        mark += &format!("{} ", descriptor.as_raw_fd());
+    }
 
     let mut command = Command::new("/proc/self/exe");
-    command
-        .args(std::env::args_os().skip(1))
-        .env(MARK, theirs.as_raw_fd().to_string());
+    command.args(std::env::args_os().skip(1)).env(MARK, mark);
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
@@ -130,7 +135,7 @@ fn leave() -> Result<ExitCode, LabError> {
         });
     }
     let inside = command.spawn().map_err(at(own))?;
-    drop(theirs);
+    drop((theirs, handed));
 
     let pid = inside.id() as libc::pid_t;
     let ended = child::wait(
@@ -163,17 +168,22 @@ fn new_pid_namespace() -> Result<(), LabError> {
     unshare(UnshareFlags::NEWPID).map_err(on(step::PID))
 }
 
-/// The pipe from the outside, if this process was started by [`leave`].
-fn lifeline() -> Option<OwnedFd> {
+/// The pipe from the outside, if this process was started by [`leave`], and what was handed down.
+fn lifeline() -> Option<(OwnedFd, Option<OwnedFd>)> {
     // The mark alone proves nothing: it may have leaked into some environment.
     if std::process::id() != 1 {
         return None;
     }
-    let number: RawFd = std::env::var(MARK).ok()?.parse().ok()?;
+    let mark = std::env::var(MARK).ok()?;
     // SAFETY: there is no other thread yet that could read the environment meanwhile.
     unsafe { std::env::remove_var(MARK) };
-    // SAFETY: `leave` opened it for this process, and nobody else here knows of it.
-    Some(unsafe { OwnedFd::from_raw_fd(number) })
+    let mut numbers = mark.split(' ').filter_map(|n| n.parse::<RawFd>().ok());
+    // SAFETY: `leave` opened them for this process, and nobody else here knows of them.
+    let mut next = || Some(unsafe { OwnedFd::from_raw_fd(numbers.next()?) });
+    let (parent, handed) = (next()?, next());
+    // Nodes have no business with it.
+    let own = |handed: &OwnedFd| rustix::io::fcntl_setfd(handed, FdFlags::CLOEXEC).is_ok();
+    Some((parent, handed.filter(own)))
 }
 
 /// The inside: the remaining namespaces, /proc, and the bridge.

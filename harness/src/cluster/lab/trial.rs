@@ -79,12 +79,12 @@ pub fn trial() -> io::Result<Vec<Trial>> {
 
 /// The trial's `main`.
 pub(super) fn main() -> ! {
-    let trials = match enter() {
+    let trials = match enter(|| None) {
         Ok(Entered::Outside(code)) => {
             // The inside has answered, by an error too.
             std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS))
         }
-        Ok(Entered::Inside) => inside(),
+        Ok(Entered::Inside(_)) => inside(),
         Err(e) => vec![Trial {
             what: e.step.to_string(),
             error: Some(e.source.to_string()),

@@ -81,3 +81,39 @@ fn a_scan_ends_behind_the_prefix() {
     assert_eq!(after("é"), [0xc3, 0xaa]);
     assert_eq!(after(""), [0]);
 }
+
+const MEMBERS: &str = r#"{"members":[{"ID":"7","name":"n1"},{"ID":"9","name":"n2"}]}"#;
+
+/// As etcd 3.4 answers; what is nought or empty it leaves out.
+#[tokio::test]
+async fn a_member_says_who_leads_in_which_term() {
+    let of = |leads, leader: Option<&str>, term| Opinion {
+        leads,
+        leader: leader.map(Name::from),
+        term: Some(term),
+    };
+    for (status, opinion) in [
+        (
+            r#"{"header":{"member_id":"7"},"leader":"7","raftTerm":"4"}"#,
+            of(true, Some("n1"), 4),
+        ),
+        (
+            r#"{"header":{"member_id":"7"},"leader":"9","raftTerm":"5"}"#,
+            of(false, Some("n2"), 5),
+        ),
+        (
+            r#"{"header":{"member_id":"7"},"raftTerm":"6"}"#,
+            of(false, None, 6),
+        ),
+    ] {
+        let (client, fake) = client(vec![(200, status), (200, MEMBERS)]).await;
+        assert_eq!(opinion_of(client.http).await, Some(opinion), "{status}");
+        // Who knows of no leader is asked for no name.
+        let asked = if status.contains("leader") { 2 } else { 1 };
+        assert_eq!(fake.requests().len(), asked, "{status}");
+    }
+    for (status, body) in [(503, "{}"), (200, "[]")] {
+        let (client, _fake) = client(vec![(status, body)]).await;
+        assert_eq!(opinion_of(client.http).await, None, "{status} {body}");
+    }
+}

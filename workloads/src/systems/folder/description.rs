@@ -74,6 +74,13 @@ pub struct Leader {
     pub equals: Option<Json>,
 }
 
+impl Leader {
+    /// Whether a node that answers so says that it leads.
+    pub fn is_claim(&self, answer: &Json) -> bool {
+        self.equals.as_ref() == Some(answer)
+    }
+}
+
 /// How a node is asked who leads.
 pub enum AskLeader {
     Http {

@@ -13,8 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::System;
-use history::Name;
+use harness::system::{System, Watch};
+use history::{Name, Value};
 use serde_json::Value as Json;
 use tokio::net::TcpStream;
 
@@ -30,6 +30,7 @@ use crate::interface::{
     Bank, Kv, Ledger, Objects, OpenBank, OpenKv, OpenLedger, OpenObjects, OpenTransactions,
     Transactions,
 };
+use crate::leader_watch::{self, Opinion};
 use crate::params::Params;
 use crate::systems::{ask_all, at, majority, make_folders, run};
 
@@ -256,6 +257,13 @@ async fn put(node: &Node, path: PathBuf, text: String) -> Result<(), ControlErro
     node.agent.call::<Json>(put).await.map(drop)
 }
 
+/// The node that an answer names, by name or address.
+fn named<'a>(answer: &Json, mut nodes: impl Iterator<Item = (&'a Name, IpAddr)>) -> Option<Name> {
+    let text = answer.as_str()?;
+    let found = nodes.find(|(name, address)| *name == text || has_address(text, *address));
+    found.map(|(name, _)| name.clone())
+}
+
 /// Whether the address stands in the text, and is not the beginning of another: `10.0.0.1` is not
 /// in `http://10.0.0.12:80`.
 fn has_address(text: &str, address: IpAddr) -> bool {
@@ -379,24 +387,51 @@ impl System for Described {
     async fn leader(&self, nodes: &[Node]) -> Option<Name> {
         let leader = self.description.leader.as_ref()?;
         let said = ask_all(nodes, |node| self.opinion(node, leader)).await;
-        if let Some(equals) = &leader.equals {
-            let mut claims = said.iter().filter(|(_, answer)| answer == equals);
+        if leader.equals.is_some() {
+            let mut claims = said.iter().filter(|(_, answer)| leader.is_claim(answer));
             // Two who claim it: one of them is wrong, and nobody says which.
             return match (claims.next(), claims.next()) {
                 (Some((name, _)), None) => Some(name.clone()),
                 _ => None,
             };
         }
-        let named = |answer: &Json| {
-            let text = answer.as_str()?;
-            let is = |n: &&Node| n.name == text || has_address(text, n.address);
-            nodes.iter().find(is).map(|n| n.name.clone())
-        };
+        let all = nodes.iter().map(|n| (&n.name, n.address));
         let opinions: Vec<Name> = said
             .iter()
-            .filter_map(|(_, answer)| named(answer))
+            .filter_map(|(_, answer)| named(answer, all.clone()))
             .collect();
         majority(&opinions, nodes.len())
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        self.description
+            .leader
+            .as_ref()
+            .map(|_| leader_watch::watch())
+    }
+
+    async fn look(&self, node: &Node) -> Result<Value, String> {
+        let Some(leader) = &self.description.leader else {
+            return Err("it is not said how to ask who leads".into());
+        };
+        let asked = async {
+            let answer = self.opinion(node, leader).await?;
+            if leader.equals.is_some() {
+                let leads = leader.is_claim(&answer);
+                return Some(Opinion {
+                    leads,
+                    ..Opinion::default()
+                });
+            }
+            let all = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
+            let leader = named(&answer, all.iter().map(|(name, address)| (name, *address)));
+            Some(Opinion {
+                leads: leader.as_ref() == Some(&node.name),
+                leader,
+                term: None,
+            })
+        };
+        leader_watch::look(node, asked).await
     }
 
     fn client_port(&self) -> u16 {

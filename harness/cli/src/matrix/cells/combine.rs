@@ -13,7 +13,8 @@ use workloads::scenario::Scenario;
 use workloads::systems::{self, Entry};
 use workloads::workload::Workload;
 
-use super::{Combo, Expected, LeftOut, takes};
+use super::{Combo, Expected, LeftOut};
+use crate::batch::takes;
 use crate::exit::Failure;
 use crate::matrix::file::{Include, MOST_SEEDS, Matrix, Seeds, Setting, System, Wrong, wrong};
 use crate::plan;

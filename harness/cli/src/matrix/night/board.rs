@@ -142,7 +142,7 @@ impl<'a> Board<'a> {
     }
 
     /// By what was expected of the cells, corrected by what those that are done really took.
-    fn eta(&self) -> String {
+    pub fn eta(&self) -> String {
         let ratio = match self.expected_done > 0.0 {
             true => self.begun.elapsed().as_secs_f64() * self.jobs as f64 / self.expected_done,
             false => 1.0,
@@ -150,7 +150,7 @@ impl<'a> Board<'a> {
         let left = self.expected_left.max(0.0) * ratio / self.jobs.max(1) as f64;
         format!(
             "about {} left",
-            super::super::long(Duration::from_secs_f64(left))
+            crate::batch::long(Duration::from_secs_f64(left))
         )
     }
 

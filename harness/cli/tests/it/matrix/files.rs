@@ -264,7 +264,7 @@ fn everything_printed_as_json_is_as_its_published_schema_says() {
     published(
         &place,
         "replay",
-        &printed(&["replay", "latest", "-n", "1", "--json"]),
+        &printed(&["replay", "latest", "--runs", "1", "--json"]),
     );
     let quick = ["--nodes", "3", "--time-limit", "2s", "--json"];
     let run = [&["run", "paxos-kv", "--nemesis", "none"], &quick[..]].concat();

@@ -108,6 +108,33 @@ async fn leader(rule: &str, answers: &[&str]) -> Option<Name> {
 }
 
 #[tokio::test]
+async fn a_node_says_while_the_run_goes_on_whether_it_leads() {
+    let mut nodes = nodes(1);
+    let says = |role: &str| Act::Answer(200, format!("{{\"role\": \"{role}\"}}"));
+    let acts = [says("leader"), says("follower")];
+    let fake = Fake::start_at((nodes[0].address, 0).into(), acts).await;
+    let more = "[ready]\ntcp = true\n[daemon]\ncommand = [\"x\"]\n[leader]\nhttp = \"/\"\njson = \"/role\"\nequals = \"leader\"";
+    let (_dir, ready) = system("led", fake.address.port(), more);
+    let node = nodes.remove(0);
+    let watch = ready.system.watch().expect("there is something to see");
+    assert_eq!(watch.f, "leader");
+    for leads in [true, false] {
+        let said = ready.system.look(&node).await.unwrap();
+        assert_eq!(said.get("leads"), Some(&history::Value::Bool(leads)));
+        assert_eq!(
+            said.get("node").and_then(history::Value::as_text),
+            Some("n1")
+        );
+    }
+    let silent = ready.system.look(&node).await;
+    assert_eq!(silent, Err("it did not say".to_string()));
+
+    let plain = "[ready]\ntcp = true\n[daemon]\ncommand = [\"x\"]";
+    let (_dir, ready) = system("plain", 80, plain);
+    assert!(ready.system.watch().is_none(), "nobody says how to ask");
+}
+
+#[tokio::test]
 async fn a_leader_is_whom_most_name_or_who_alone_says_so() {
     let named = "json = \"/leader\"";
     let says = |who: &str| format!("{{\"leader\": \"{who}\"}}");
