@@ -13,6 +13,7 @@ use crate::convert::ConvertArgs;
 use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::heal::HealArgs;
+use crate::install::InstallArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs, NemesesArgs};
 use crate::matrix::fingerprint::FingerprintArgs;
@@ -82,6 +83,8 @@ pub enum Command {
     Prune(PruneArgs),
     /// List the systems that can be tested, with their parameters
     Systems(ListingArgs),
+    /// Print how a system is installed on this machine, or install it
+    Install(InstallArgs),
     /// Write the folder of a new system, to be filled in
     NewSystem(NewSystemArgs),
     /// Try a client program: does it keep the protocol, and how fast is it?

@@ -12,6 +12,7 @@ mod hiding;
 mod histories;
 mod hostile;
 mod house;
+mod images;
 mod input;
 mod keeping;
 mod machines;
