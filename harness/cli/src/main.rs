@@ -23,6 +23,7 @@ mod explain;
 mod flags;
 mod grid;
 mod heal;
+mod import;
 mod input;
 mod install;
 mod judged;
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
         Command::Prune(args) => prune::command(&args),
         Command::Systems(args) => listings::systems(args.json),
         Command::Install(args) => install::command(&args),
+        Command::Import(args) => import::command(&args),
         Command::NewSystem(args) => new_system::command(&args),
         Command::ClientCheck(args) => client_check::command(&args),
         Command::Workloads(args) => listings::workloads(args.json),

@@ -13,6 +13,7 @@ mod histories;
 mod hostile;
 mod house;
 mod images;
+mod imports;
 mod input;
 mod keeping;
 mod machines;
