@@ -10,6 +10,7 @@ pub mod chain_watch;
 #[cfg(test)]
 mod fake;
 pub mod http;
+pub mod image;
 pub mod interface;
 pub mod leader_watch;
 pub mod params;

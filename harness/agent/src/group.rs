@@ -14,13 +14,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
-use rustix::thread::{UnshareFlags, set_name};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::set_name;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, doing, io};
 use crate::nursery::bind_to_agent;
+use crate::rootfs::Rootfs;
 use crate::serve;
+use crate::user::{self, How, User, become_user};
 
 /// How an agent starts itself: the child is still the agent's own program when this is looked up.
 pub const PROGRAM: &str = "/proc/self/exe";
@@ -41,8 +43,14 @@ pub struct Group {
     pub prepare: Vec<Vec<String>>,
     /// Made when they have been run: they are not run again where it exists.
     pub prepared: PathBuf,
-    /// The user, by name, as whom everything runs; the agent's own if none.
+    /// The user, by name or number, as whom everything runs; the agent's own if none.
     pub user: Option<String>,
+    /// The file system that all of it sees; the node's own if none.
+    pub rootfs: Option<Rootfs>,
+    /// Where everything is started.
+    pub cwd: PathBuf,
+    /// What the user must be able to write to.
+    pub data: PathBuf,
     /// Started in this order.
     pub members: Vec<Member>,
 }
@@ -84,13 +92,19 @@ pub fn run(file: &Path) -> Result<u8> {
     let signals = serve::signals().map_err(doing("hold signals back"))?;
     // The name of /proc/self/exe would be `exe`.
     set_name(c"schism-group").map_err(|e| doing("take a name")(e.into()))?;
-    let text = fs::read_to_string(file).map_err(io("read", file))?;
-    let group: Group = serde_json::from_str(&text)
-        .map_err(|e| Error::Refused(format!("{}: {e}", file.display())))?;
-    let user = group.user.as_deref().map(find_user).transpose()?;
+    let group = read(file)?;
+    if let Some(rootfs) = &group.rootfs {
+        rootfs.enter()?;
+    }
+    fs::create_dir_all(&group.cwd).map_err(io("make", &group.cwd))?;
+    let stage = Stage::of(&group)?;
+    if let (Some(rootfs), Some((user, How::InFact))) = (&group.rootfs, &stage.user) {
+        rootfs.give(&group.data, user)?;
+    }
     if !group.prepared.exists() {
         for argv in &group.prepare {
-            let status = start(argv, &BTreeMap::new(), user)?
+            let status = stage
+                .start(argv, &BTreeMap::new())?
                 .wait()
                 .map_err(doing("wait for a command"))?;
             if !status.success() {
@@ -102,7 +116,7 @@ pub fn run(file: &Path) -> Result<u8> {
     }
     let mut all = Vec::new();
     for member in &group.members {
-        let child = start(&member.argv, &member.env, user).map(Some)?;
+        let child = stage.start(&member.argv, &member.env).map(Some)?;
         let again = Instant::now();
         all.push(Running {
             member,
@@ -120,7 +134,7 @@ pub fn run(file: &Path) -> Result<u8> {
             return Ok(0);
         }
         for at in 0..all.len() {
-            if let Some(status) = look(&mut all[at], user)? {
+            if let Some(status) = look(&mut all[at], &stage)? {
                 let name = &all[at].member.name;
                 eprintln!("schism-group: {name} has ended ({status}), and the others with it");
                 end(&mut all, Some(Signal::TERM));
@@ -131,11 +145,11 @@ pub fn run(file: &Path) -> Result<u8> {
 }
 
 /// How the program has ended, if it has and the group is to end with it.
-fn look(running: &mut Running, user: Option<User>) -> Result<Option<ExitStatus>> {
+fn look(running: &mut Running, stage: &Stage) -> Result<Option<ExitStatus>> {
     let member = running.member;
     let Some(child) = &mut running.child else {
         if Instant::now() >= running.again {
-            running.child = Some(start(&member.argv, &member.env, user)?);
+            running.child = Some(stage.start(&member.argv, &member.env)?);
         }
         return Ok(None);
     };
@@ -184,81 +198,83 @@ fn code(status: ExitStatus) -> u8 {
     u8::try_from(status.code().unwrap_or_else(signal)).unwrap_or(1)
 }
 
-/// The numbers of a user and its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct User {
-    uid: u32,
-    gid: u32,
+fn read(file: &Path) -> Result<Group> {
+    let text = fs::read_to_string(file).map_err(io("read", file))?;
+    serde_json::from_str(&text).map_err(|e| Error::Refused(format!("{}: {e}", file.display())))
 }
 
-/// The numbers of a user of this machine.
-fn find_user(name: &str) -> Result<User> {
-    let path = Path::new("/etc/passwd");
-    let text = fs::read_to_string(path).map_err(io("read", path))?;
-    let mut users = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = users.find(|fields| fields.first() == Some(&name));
-    found
-        .and_then(|fields| {
-            let uid = fields.get(2)?.parse().ok()?;
-            let gid = fields.get(3)?.parse().ok()?;
-            Some(User { uid, gid })
+/// Runs a command as the programs of a group run, in place of this process: in their image, as
+/// their user, with the environment of the first of them. Comes back only with what went wrong.
+///
+/// # Errors
+/// If nothing of the group runs, or the command does not.
+pub fn inside(file: &Path, argv: &[String]) -> Result<std::convert::Infallible> {
+    let group = read(file)?;
+    if let Some(rootfs) = &group.rootfs {
+        rootfs.join()?;
+    }
+    let env = group.members.first().map(|main| main.env.clone());
+    let mut command = Stage::of(&group)?.command(argv, &env.unwrap_or_default())?;
+    let program = argv.first().map(String::as_str).unwrap_or_default();
+    Err(failed(program)(command.exec()))
+}
+
+fn failed(program: &str) -> impl Fn(io::Error) -> Error + '_ {
+    move |e| doing("start")(io::Error::new(e.kind(), format!("{program}: {e}")))
+}
+
+/// On what the programs of a group are started.
+struct Stage<'g> {
+    group: &'g Group,
+    user: Option<(User, How)>,
+}
+
+impl Stage<'_> {
+    /// In an image the user is the image's.
+    fn of(group: &Group) -> Result<Stage<'_>> {
+        let user = group.user.as_deref().map(user::find).transpose()?;
+        // On a node everything belongs to the agent's user, whoever it is called.
+        let how = match group.rootfs {
+            Some(_) => How::possible(),
+            None => How::InName,
+        };
+        Ok(Stage {
+            group,
+            user: user.map(|user| (user, how)),
         })
-        .ok_or_else(|| Error::Refused(format!("there is no user {name:?} on this node")))
-}
+    }
 
-fn start(argv: &[String], env: &BTreeMap<String, String>, user: Option<User>) -> Result<Child> {
-    let [program, args @ ..] = argv else {
-        return Err(Error::Refused("a program without a name".into()));
-    };
-    let mut command = Command::new(program);
-    command.args(args).envs(env).stdin(Stdio::null());
-    bind_to_agent(&mut command);
-    if let Some(User { uid, gid }) = user {
-        let own = (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        );
-        let maps = [
-            ("/proc/self/setgroups", "deny".to_string()),
-            ("/proc/self/uid_map", format!("{uid} {} 1", own.0)),
-            ("/proc/self/gid_map", format!("{gid} {} 1", own.1)),
-        ];
-        // SAFETY: this process has one thread, so that the child may do all that it could.
-        unsafe {
-            command.pre_exec(move || become_user(&maps));
+    fn command(&self, argv: &[String], env: &BTreeMap<String, String>) -> Result<Command> {
+        let [program, args @ ..] = argv else {
+            return Err(Error::Refused("a program without a name".into()));
+        };
+        let mut command = Command::new(program);
+        command.args(args).current_dir(&self.group.cwd);
+        match &self.group.rootfs {
+            Some(rootfs) => {
+                let user = self.user.as_ref().map(|(user, _)| user.clone());
+                rootfs.dress(&mut command, env, &user.unwrap_or_else(User::root));
+            }
+            None => _ = command.envs(env),
         }
+        if let Some((user, how)) = &self.user {
+            become_user(&mut command, user, *how);
+        }
+        Ok(command)
     }
-    let failed = |e: io::Error| doing("start")(io::Error::new(e.kind(), format!("{program}: {e}")));
-    command.spawn().map_err(failed)
-}
 
-/// Becomes another user in the eyes of itself and its children: a user namespace in which the own
-/// user has that user's number. What belongs to the one belongs to the other, and root has no more
-/// rights there than anybody; servers that refuse root are content.
-fn become_user(maps: &[(&str, String)]) -> io::Result<()> {
-    // SAFETY: no file descriptors are shared with anybody.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER)? };
-    for (path, text) in maps {
-        fs::write(path, text)?;
+    fn start(&self, argv: &[String], env: &BTreeMap<String, String>) -> Result<Child> {
+        let mut command = self.command(argv, env)?;
+        command.stdin(Stdio::null());
+        bind_to_agent(&mut command);
+        let program = argv.first().map(String::as_str).unwrap_or_default();
+        command.spawn().map_err(failed(program))
     }
-    // Whoever gets more rights, as in that namespace, loses the signal of the parent's death.
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_user_is_found_by_name() {
-        let root = User { uid: 0, gid: 0 };
-        assert_eq!(find_user("root").expect("it is there"), root);
-        let error = find_user("no such user")
-            .expect_err("it is not")
-            .to_string();
-        assert!(error.contains("no such user"), "{error}");
-    }
 
     #[test]
     fn a_killed_program_ends_as_shells_say() {

@@ -32,6 +32,7 @@ usage: schism-agent --dir DIR [--probe-port PORT] [--control ADDRESS:PORT] [--ma
        schism-agent may-set-clock --controller-boot BOOT
                                             say whether this machine's own clock may be set
        schism-agent group FILE              run the programs that FILE tells of as one daemon
+       schism-agent inside FILE COMMAND...  run a command as those programs run, in their image
        schism-agent maelstrom FILE          put the node that FILE tells of on the network
        schism-agent --version
 
@@ -70,6 +71,10 @@ enum Task {
     },
     Group {
         file: PathBuf,
+    },
+    Inside {
+        file: PathBuf,
+        argv: Vec<String>,
     },
     Maelstrom {
         file: PathBuf,
@@ -115,6 +120,10 @@ fn main() -> ExitCode {
             Ok(status) => return ExitCode::from(status),
             Err(error) => Err(error),
         },
+        Task::Inside { file, argv } => match group::inside(&file, &argv) {
+            Ok(never) => match never {},
+            Err(error) => Err(error),
+        },
         Task::Maelstrom { file } => match maelstrom::run(&file) {
             Ok(status) => return ExitCode::from(status),
             Err(error) => Err(error),
@@ -153,7 +162,9 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
                 return Ok(Task::Say(format!("schism-agent {version}")));
             }
             "--help" | "-h" => return Ok(Task::Say(USAGE.into())),
-            "group" | "maelstrom" => return programs(&arg, value(&arg, &mut args)?.into()),
+            "group" | "inside" | "maelstrom" => {
+                return programs(&arg, value(&arg, &mut args)?.into(), args.collect());
+            }
             "heal" if !heal => heal = true,
             "watchdog" if !watch => watch = true,
             "--watchdog" => watchdog = true,
@@ -217,9 +228,10 @@ fn task(mut args: impl Iterator<Item = String>) -> Result<Task, String> {
 }
 
 /// What is run beside the agent, as one of its daemons.
-fn programs(how: &str, file: PathBuf) -> Result<Task, String> {
+fn programs(how: &str, file: PathBuf, argv: Vec<String>) -> Result<Task, String> {
     Ok(match how {
         "group" => Task::Group { file },
+        "inside" => Task::Inside { file, argv },
         _ => Task::Maelstrom { file },
     })
 }

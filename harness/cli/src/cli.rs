@@ -13,6 +13,8 @@ use crate::convert::ConvertArgs;
 use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::heal::HealArgs;
+use crate::import::ImportArgs;
+use crate::install::InstallArgs;
 use crate::list::ListArgs;
 use crate::listings::{FlawsArgs, ListingArgs, NemesesArgs};
 use crate::matrix::fingerprint::FingerprintArgs;
@@ -83,6 +85,10 @@ pub enum Command {
     Prune(PruneArgs),
     /// List the systems that can be tested, with their parameters
     Systems(ListingArgs),
+    /// Print how a system is installed on this machine, or install it
+    Install(InstallArgs),
+    /// Write a system's folder from what others start it by
+    Import(ImportArgs),
     /// Write the folder of a new system, to be filled in
     NewSystem(NewSystemArgs),
     /// Try a client program: does it keep the protocol, and how fast is it?

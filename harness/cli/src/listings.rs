@@ -91,16 +91,24 @@ pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
                 "name": entry.name, "about": entry.about, "interfaces": interfaces,
                 "workload": entry.workload, "workloads": served(entry),
                 "params": params(entry.params),
+                "installed": entry.missing().is_none(), "install": entry.install,
             })
         })
         .collect();
     Ok(show(&rows, as_json, |row| {
+        let here = match row["installed"].as_bool() {
+            Some(true) => String::new(),
+            _ => format!(
+                "\n    not installed here: `schism install {}` says how",
+                word(row, "name")
+            ),
+        };
         let usual = |name: &str| match name == word(row, "workload") {
             true => format!("{name} (the default)"),
             false => name.to_string(),
         };
         format!(
-            "{:<12} {}\n    {:<22} {}{}",
+            "{:<12} {}{here}\n    {:<22} {}{}",
             word(row, "name"),
             word(row, "about"),
             "serves",

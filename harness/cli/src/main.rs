@@ -23,7 +23,9 @@ mod explain;
 mod flags;
 mod grid;
 mod heal;
+mod import;
 mod input;
+mod install;
 mod judged;
 mod judges;
 mod led;
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
     let empty = |folder: &std::path::PathBuf| folder.as_os_str().is_empty();
     let folders = cli.systems.into_iter().filter(|folder| !empty(folder));
     workloads::systems::folder::search_in(folders.collect());
+    workloads::image::tell_by(|text| terminal::tell(text));
     let result = match cli.command {
         Command::Run(args) => run::command(*args),
         Command::Check(args) => check::check(args),
@@ -102,6 +105,8 @@ fn main() -> ExitCode {
         Command::Unpack(args) => pack::unpack(&args),
         Command::Prune(args) => prune::command(&args),
         Command::Systems(args) => listings::systems(args.json),
+        Command::Install(args) => install::command(&args),
+        Command::Import(args) => import::command(&args),
         Command::NewSystem(args) => new_system::command(&args),
         Command::ClientCheck(args) => client_check::command(&args),
         Command::Workloads(args) => listings::workloads(args.json),

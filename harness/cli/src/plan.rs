@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use checkers::Checker;
-use harness::cluster::Node;
+use harness::cluster::{Node, Program};
 use harness::seed::Seed;
 use harness::test::Test;
 use nemeses::schedule::{DrawError, NemesisSpec, Schedule, ScheduleError, draw};
@@ -14,6 +14,7 @@ use workloads::workload::Workload;
 
 use crate::exit::Failure;
 use crate::judges::judges;
+use crate::machines::Kind;
 use crate::spec::Spec;
 
 /// Everything that a run needs, checked.
@@ -43,6 +44,14 @@ impl Plan {
                 workload: spec.workload.clone(),
             })
             .map_err(Failure::usage)?;
+        let folder = |program: &Program| program.from.is_dir();
+        if spec.cluster != Kind::Lab && ready.system.programs().iter().any(folder) {
+            return Err(Failure::Usage(format!(
+                "{} runs from an image, and only the lab's nodes can do that: name its programs by \
+                 `[programs]`, or leave --cluster out",
+                entry.name
+            )));
+        }
         // Asked for its error only: a workload that the system cannot serve.
         workload
             .connect(&params, &ready.offers)

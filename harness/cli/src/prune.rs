@@ -1,6 +1,7 @@
 //! `schism prune`: old runs go, and those that somebody may still want to see stay.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -126,12 +127,28 @@ fn bytes(folder: &Path) -> u64 {
     entries.flatten().map(of).sum()
 }
 
+/// Lets the owner into every folder. Daemons leave some that not even he may open, and overlays do;
+/// an ordinary user could not remove them. Where that fails, removing tells.
+fn open_up(folder: &Path) {
+    let owner = 0o700;
+    if let Ok(found) = fs::symlink_metadata(folder)
+        && found.permissions().mode() & owner != owner
+    {
+        let _ = fs::set_permissions(folder, Permissions::from_mode(owner));
+    }
+    let inner = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in inner.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        open_up(&entry.path());
+    }
+}
+
 /// Renamed first, so that what was interrupted is no run any more.
 fn remove(store: &Store, run: &Run) -> Result<(), Failure> {
     let fail =
         |e: std::io::Error| Failure::Infra(format!("cannot remove {}: {e}", run.path().display()));
     let aside = store.root().join(format!(".pruned-{}", run.name()));
     fs::rename(run.path(), &aside).map_err(fail)?;
+    open_up(&aside);
     fs::remove_dir_all(&aside).map_err(fail)?;
     let latest = store.root().join("latest");
     if fs::read_link(&latest).is_ok_and(|to| to == Path::new(&run.name())) {

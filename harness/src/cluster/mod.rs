@@ -72,7 +72,7 @@ impl Node {
     }
 }
 
-/// A program that a system needs on every node.
+/// A program that a system needs on every node; in the lab it may be a whole folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// What it is called in the node's `bin/`.

@@ -56,6 +56,8 @@ pub(super) const ENTRY: Entry = Entry {
     leads: false,
     may_crash: false,
     time_rules: TIME_RULES,
+    install: "",
+    look: &|| program().map(drop),
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 20.0),
     flaws,
     set_up: &set_up,

@@ -61,6 +61,9 @@ const PARAMS: &[Param] = &[
     },
 ];
 
+/// How it gets onto a machine of Debian's.
+const INSTALL: &str = "apt-get install --no-install-recommends etcd-server";
+
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "etcd of the distribution's package (Raft)",
@@ -81,6 +84,8 @@ pub(super) const ENTRY: Entry = Entry {
     leads: true,
     may_crash: false,
     time_rules: &[],
+    install: INSTALL,
+    look: &|| program().map(drop),
     pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),
     set_up: &set_up,
@@ -137,12 +142,7 @@ fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
 /// If it is in none of these places.
 pub fn program() -> Result<PathBuf, SetupError> {
     let folders = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from);
-    locate(
-        NAME,
-        VARIABLE,
-        &folders,
-        "install it with `apt-get install --no-install-recommends etcd-server`",
-    )
+    locate(NAME, VARIABLE, &folders, INSTALL)
 }
 
 /// The system, set up.

@@ -7,6 +7,7 @@
 mod answers;
 mod description;
 mod file;
+mod in_image;
 mod maelstrom;
 mod place;
 mod process;
@@ -30,6 +31,7 @@ use sha2::{Digest, Sha256};
 pub use place::FolderError;
 
 use self::description::{Client, Description, FILE, kept};
+use self::in_image::InImage;
 use self::system::Described;
 use super::{Entry, Origin, Pace, Ready, SYSTEMS, Setup, SetupError};
 use crate::interface::{LedgerOverKv, Offers};
@@ -122,6 +124,13 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
     let own: Vec<_> = own.filter(|workload| workload.texts().is_some()).collect();
     let (leads, may_crash) = (description.leader.is_some(), description.may_crash);
     let interfaces = description.client.interfaces();
+    let install = description.install.as_deref().map_or("", kept);
+    let looked = description.clone();
+    let look = move || {
+        InImage::look(&looked)?;
+        let mut programs = looked.programs.iter();
+        programs.try_for_each(|(name, written)| program(&looked, name, written).map(drop))
+    };
     let set_up = move |setup: &Setup| set_up(name, &description, setup);
     Ok(Entry {
         name,
@@ -136,6 +145,8 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
         leads,
         may_crash,
         time_rules: &[],
+        install,
+        look: Box::leak(Box::new(look)),
         pace: |_| Pace::QUICK,
         flaws: || Ok(Vec::new()),
         set_up: Box::leak(Box::new(set_up)),
@@ -165,18 +176,8 @@ fn set_up(
     setup: &Setup,
 ) -> Result<Ready, SetupError> {
     let mut programs: Vec<Program> = Vec::new();
-    for (program, written) in &description.programs {
-        let from = locate(&description.folder, written).ok_or_else(|| SetupError::NoProgram {
-            program: kept(program),
-            looked: format!(
-                "neither {} nor in PATH",
-                description.folder.join(written).display()
-            ),
-            remedy: match &description.install {
-                Some(install) => kept(install),
-                None => "its system.toml does not say how to install it (`install`)",
-            },
-        })?;
+    for (called, written) in &description.programs {
+        let from = program(description, called, written)?;
         let file = from
             .file_name()
             .unwrap_or_default()
@@ -194,12 +195,13 @@ fn set_up(
         }
         programs.push(Program { name: file, from });
     }
+    let image = InImage::of(name, description)?;
     let system = Arc::new(Described::new(
         name,
         description.clone(),
-        setup.params.clone(),
-        setup.workload.clone(),
+        setup,
         programs,
+        image,
     ));
     let offers = Offers {
         kv: Some(system.clone()),
@@ -234,6 +236,19 @@ fn set_up(
     })
 }
 
+/// Where a program of the description is.
+fn program(description: &Description, called: &str, written: &str) -> Result<PathBuf, SetupError> {
+    let folder = &description.folder;
+    locate(folder, written).ok_or_else(|| SetupError::NoProgram {
+        program: kept(called),
+        looked: format!("neither {} nor in PATH", folder.join(written).display()),
+        remedy: match &description.install {
+            Some(install) => kept(install),
+            None => "its system.toml does not say how to install it (`install`)",
+        },
+    })
+}
+
 /// A program: a path, from the folder on, or a name in PATH.
 fn locate(folder: &Path, written: &str) -> Option<PathBuf> {
     let beside = folder.join(written);
@@ -255,11 +270,12 @@ fn hash(folder: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     for path in files {
         let inside = path.strip_prefix(folder).expect("it was found below");
-        let content = std::fs::read(&path)?;
+        let mut content = std::fs::File::open(&path)?;
         hash.update(inside.as_os_str().as_encoded_bytes());
         hash.update([0]);
-        hash.update((content.len() as u64).to_le_bytes());
-        hash.update(&content);
+        hash.update(content.metadata()?.len().to_le_bytes());
+        // Images are large.
+        io::copy(&mut content, &mut hash)?;
     }
     Ok(hash
         .finalize()

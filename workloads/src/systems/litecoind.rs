@@ -45,6 +45,9 @@ const BLOCK_INTERVAL: Param = Param {
 
 const PARAMS: &[Param] = &[BLOCK_INTERVAL, CONFIRMATIONS];
 
+/// How it gets onto a machine of Debian's.
+const INSTALL: &str = "apt-get install --no-install-recommends litecoind";
+
 pub(super) const ENTRY: Entry = Entry {
     name: NAME,
     about: "Litecoin Core of the distribution's package, mining by itself (proof of work)",
@@ -58,6 +61,8 @@ pub(super) const ENTRY: Entry = Entry {
     leads: false,
     may_crash: false,
     time_rules: refused::TIME_RULES,
+    install: INSTALL,
+    look: &|| program().map(drop),
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 5.0),
     flaws: || Ok(Vec::new()),
     set_up: &set_up,
@@ -91,12 +96,7 @@ fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
 /// If it is in none of these places.
 pub fn program() -> Result<PathBuf, SetupError> {
     let folders = ["/usr/lib/litecoin", "/usr/local/bin"].map(PathBuf::from);
-    locate(
-        NAME,
-        VARIABLE,
-        &folders,
-        "install it with `apt-get install --no-install-recommends litecoind`",
-    )
+    locate(NAME, VARIABLE, &folders, INSTALL)
 }
 
 /// The system, set up.

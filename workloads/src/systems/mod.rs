@@ -55,6 +55,10 @@ pub struct Entry {
     pub may_crash: bool,
     /// Rules by which clocks can change what it does, each with the figure in which that shows.
     pub time_rules: &'static [TimeRule],
+    /// The command that installs what it needs, to be run in its folder, if there is one; empty if
+    /// nobody says.
+    pub install: &'static str,
+    look: &'static (dyn Fn() -> Result<(), SetupError> + Send + Sync),
     pace: fn(&Params) -> Pace,
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
     set_up: &'static (dyn Fn(&Setup) -> Result<Ready, SetupError> + Send + Sync),
@@ -270,6 +274,11 @@ impl Entry {
             first_seen: self.name == chain::NAME,
             gives_back: self.name == chain::NAME,
         }
+    }
+
+    /// What of it is missing on this machine, if anything is.
+    pub fn missing(&self) -> Option<SetupError> {
+        (self.look)().err()
     }
 
     /// Whether it has all that the workload needs; if not, what it lacks.

@@ -139,6 +139,8 @@ pub(super) const ENTRY: Entry = Entry {
     leads: true,
     may_crash: false,
     time_rules: TIME_RULES,
+    install: "",
+    look: &|| program().map(drop),
     pace: |_| Pace::QUICK,
     flaws,
     set_up: &set_up,

@@ -27,6 +27,9 @@ fn start(dir: &Path, user: Option<&str>, prepare: &[&str], members: Vec<Member>)
         prepare: prepare.iter().map(command).collect(),
         prepared: dir.join("prepared"),
         user: user.map(str::to_string),
+        rootfs: None,
+        cwd: dir.to_path_buf(),
+        data: dir.to_path_buf(),
         members,
     };
     let file = dir.join("group.json");

@@ -12,6 +12,8 @@ mod hiding;
 mod histories;
 mod hostile;
 mod house;
+mod images;
+mod imports;
 mod input;
 mod keeping;
 mod machines;

@@ -329,10 +329,10 @@ async fn batch(commands: String) -> Result<(), String> {
 fn all_programs(programs: &[Program]) -> Result<Vec<(String, PathBuf)>, ClusterError> {
     let mut all = vec![(node::AGENT.to_string(), agent_program())];
     for program in programs {
-        let from = match program.from.is_file() {
+        let from = match program.from.is_file() || program.from.is_dir() {
             true => Ok(program.from.clone()),
             false => Err(format!(
-                "no program {}: {} is not a file",
+                "no program {}: {} is not there",
                 program.name,
                 program.from.display()
             )),

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountFlags;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
@@ -253,7 +253,11 @@ fn arrange(plan: &Plan) -> Result<(), String> {
     tmpfs(&bin, "mode=755,size=1m")?;
     for (name, from) in &programs {
         let place = bin.join(name);
-        fs::write(&place, "").map_err(to(place.display().to_string()))?;
+        let found = rustix::fs::fstat(from).map_err(to(name.as_str()))?;
+        match FileType::from_raw_mode(found.st_mode).is_dir() {
+            true => make_dir(&place)?,
+            false => fs::write(&place, "").map_err(to(place.display().to_string()))?,
+        }
         bind(from, &place)?;
     }
     set_read_only(&bin, true, 0)?;

@@ -37,6 +37,8 @@ pub struct Description {
     pub port: u16,
     /// How what is missing is installed.
     pub install: Option<String>,
+    /// The file with the image in which everything runs, and which of its images.
+    pub image: Option<(String, Option<String>)>,
     pub version: Vec<Template>,
     pub start_time: Duration,
     pub recovery_time: Duration,
@@ -140,6 +142,7 @@ impl Reader<'_> {
             calls,
             port: *file.port.get_ref(),
             install: file.install.clone(),
+            image: self.image(file, &client)?,
             version: self.on_a_node(file, &file.version)?,
             start_time: self.duration(file.start_time.as_ref())?,
             recovery_time: self.duration(file.recovery_time.as_ref())?,

@@ -19,6 +19,10 @@ pub struct File {
     pub workloads: Spanned<Vec<Text>>,
     pub port: Spanned<u16>,
     pub install: Option<String>,
+    /// What `docker save` wrote, in which the programs are.
+    pub image: Option<Text>,
+    /// Which of several images in it.
+    pub image_name: Option<Text>,
     #[serde(default)]
     pub version: Vec<Text>,
     pub start_time: Option<Text>,
@@ -31,6 +35,7 @@ pub struct File {
     pub params: BTreeMap<Text, ParamFile>,
     #[serde(default)]
     pub lists: BTreeMap<Text, ListFile>,
+    #[serde(default)]
     pub daemon: DaemonFile,
     /// More programs of each node, started after the daemon in this order.
     #[serde(default)]
@@ -70,10 +75,13 @@ pub struct ListFile {
     pub others: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DaemonFile {
-    pub command: Spanned<Vec<Text>>,
+    /// Of an image, arguments of its entrypoint, in place of its own.
+    pub command: Option<Spanned<Vec<Text>>>,
+    /// In place of the image's.
+    pub entrypoint: Option<Spanned<Vec<Text>>>,
     /// Arguments of all nodes but the first.
     #[serde(default)]
     pub unless_first: Vec<Text>,
@@ -89,8 +97,9 @@ pub struct DaemonFile {
     pub user: Option<String>,
     #[serde(default)]
     pub restart: Restart,
-    #[serde(default)]
-    pub stop_signal: StopSignal,
+    pub stop_signal: Option<StopSignal>,
+    /// Where everything on a node is started.
+    pub working_dir: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

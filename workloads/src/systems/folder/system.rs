@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use super::answers;
 use super::description::{AskLeader, Client, Description, Leader, Ready};
 use super::file::Nodes;
+use super::in_image::InImage;
 use super::maelstrom::{self, Spoken};
 use super::process::{Greeting, Idle, Process};
 use super::template::Template;
@@ -32,7 +33,7 @@ use crate::interface::{
 };
 use crate::leader_watch::{self, Opinion};
 use crate::params::Params;
-use crate::systems::{ask_all, at, majority, make_folders, run};
+use crate::systems::{Setup, ask_all, at, majority, make_folders, run};
 
 /// For questions whose answer may take the cluster a moment.
 const ASKED: Patience = Patience {
@@ -46,6 +47,7 @@ pub struct Described {
     params: Params,
     workload: String,
     programs: Vec<Program>,
+    image: Option<InImage>,
     /// Client programs that wait for another client, by their node.
     idle: Mutex<BTreeMap<Name, Idle>>,
     /// Every node, once they are known.
@@ -53,20 +55,21 @@ pub struct Described {
 }
 
 impl Described {
-    /// `programs` are those of the description, found.
+    /// `programs` are those of the description, found; and so is its image.
     pub fn new(
         name: &'static str,
         description: Arc<Description>,
-        params: Params,
-        workload: String,
+        setup: &Setup,
         programs: Vec<Program>,
+        image: Option<InImage>,
     ) -> Described {
         Described {
             name,
             description,
-            params,
-            workload,
+            params: setup.params.clone(),
+            workload: setup.workload.clone(),
             programs,
+            image,
             idle: Mutex::default(),
             nodes: OnceLock::new(),
         }
@@ -149,7 +152,15 @@ impl Described {
 
     fn command(&self, node: &Node, all: &[Node]) -> Vec<String> {
         let started = &self.description.started;
-        let mut argv = self.fill(&started.command, node, all);
+        let own = |argv: &Option<Vec<Template>>| {
+            let argv = argv.as_ref();
+            argv.map(|argv| self.fill(argv, node, all))
+        };
+        let (entrypoint, command) = (own(&started.entrypoint), own(&started.command));
+        let mut argv = match &self.image {
+            Some(image) => image.argv(entrypoint, command),
+            None => command.unwrap_or_default(),
+        };
         if !is_first(node, all) {
             argv.extend(self.fill(&started.unless_first, node, all));
         }
@@ -189,12 +200,39 @@ impl Described {
             restart: sidecar.restart,
         });
         let prepare = started.prepare.iter();
+        let image = self.image.as_ref();
         Group {
             prepare: prepare.map(|argv| self.fill(argv, node, all)).collect(),
             prepared: node.data().join(".prepared"),
-            user: started.user.clone(),
+            user: started.user.clone().or(image.and_then(InImage::user)),
+            rootfs: image.map(|image| image.rootfs(node)),
+            cwd: self.cwd(node, all),
+            data: node.data(),
             members: [self.main(node, all)].into_iter().chain(sidecars).collect(),
         }
+    }
+
+    fn cwd(&self, node: &Node, all: &[Node]) -> PathBuf {
+        let own = self.description.started.working_dir.as_ref();
+        let own = own.map(|dir| dir.fill(|name| self.value(node, all, name)).into());
+        let image = || self.image.as_ref().map(InImage::working_dir);
+        own.or_else(image).unwrap_or_else(|| node.data())
+    }
+
+    /// Whether the agent starts the daemon itself.
+    fn is_plain(&self) -> bool {
+        self.image.is_none() && self.description.started.is_plain()
+    }
+
+    /// A command that is run on a node beside the daemon: in the image, if there is one.
+    fn beside(&self, argv: &[Template], node: &Node) -> Vec<String> {
+        let argv = self.fill(argv, node, std::slice::from_ref(node));
+        if self.image.is_none() {
+            return argv;
+        }
+        let file = group_file(node).display().to_string();
+        let inside = [group::PROGRAM.to_string(), "inside".into(), file];
+        inside.into_iter().chain(argv).collect()
     }
 
     /// One text for a node, after the cluster is up.
@@ -215,10 +253,7 @@ impl Described {
                 let asked = Some((self.path(path, node), pointer.clone()));
                 (node.clone(), Vec::new(), asked)
             }
-            AskLeader::Exec(argv) => {
-                let argv = self.fill(argv, node, std::slice::from_ref(node));
-                (node.clone(), argv, None)
-            }
+            AskLeader::Exec(argv) => (node.clone(), self.beside(argv, node), None),
         };
         async move {
             let Some((path, pointer)) = asked else {
@@ -282,13 +317,15 @@ impl System for Described {
     }
 
     fn programs(&self) -> Vec<Program> {
-        self.programs.clone()
+        let image = self.image.iter().map(InImage::program);
+        self.programs.iter().cloned().chain(image).collect()
     }
 
     fn daemon(&self, node: &Node, all: &[Node]) -> Daemon {
-        let started = &self.description.started;
         let main = self.main(node, all);
-        let (argv, env) = match started.is_plain() {
+        let image = self.image.as_ref();
+        let stop = self.description.started.stop;
+        let (argv, env) = match self.is_plain() {
             true => (main.argv, main.env),
             false => {
                 let file = group_file(node).display().to_string();
@@ -304,7 +341,7 @@ impl System for Described {
             env,
             cwd: node.data(),
             log: node.log(&format!("{}.log", self.name)),
-            stop: started.stop,
+            stop: stop.or(image.and_then(InImage::stop)).unwrap_or_default(),
         }
     }
 
@@ -328,7 +365,7 @@ impl System for Described {
             let text = serde_json::to_string(&node_file).expect("names and texts are JSON");
             put(node, maelstrom_file(node), text).await?;
         }
-        if !self.description.started.is_plain() {
+        if !self.is_plain() {
             let group = serde_json::to_string(&self.group(node, all));
             let group = group.expect("names and texts are JSON");
             put(node, group_file(node), group).await?;
@@ -350,10 +387,7 @@ impl System for Described {
                 let connected = tokio::time::timeout(ASKED.connect, connecting).await;
                 matches!(connected, Ok(Ok(_)))
             }
-            Ready::Exec(argv) => {
-                let argv = self.fill(argv, node, std::slice::from_ref(node));
-                run(node, argv).await.is_ok()
-            }
+            Ready::Exec(argv) => run(node, self.beside(argv, node)).await.is_ok(),
             Ready::Log(line) => {
                 let log = node
                     .log(&format!("{}.log", self.name))
@@ -439,14 +473,16 @@ impl System for Described {
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
+        if let (Some(image), true) = (&self.image, self.description.version.is_empty()) {
+            return Ok(image.title());
+        }
         if self.description.version.is_empty() {
             return Ok(format!(
                 "{} (it is not said how to ask its version)",
                 self.name
             ));
         }
-        let all = std::slice::from_ref(node);
-        let ran = run(node, self.fill(&self.description.version, node, all)).await?;
+        let ran = run(node, self.beside(&self.description.version, node)).await?;
         let text = if ran.stdout.trim().is_empty() {
             ran.stderr
         } else {

@@ -5,11 +5,14 @@ use agent::protocol::StopSignal;
 
 use super::super::file::{DaemonFile, File, Nodes, Text};
 use super::super::template::Template;
-use super::{Read, Reader};
+use super::{Client, Read, Reader};
 
 /// The programs of a node.
 pub struct Started {
-    pub command: Vec<Template>,
+    /// None if the image's own is meant.
+    pub command: Option<Vec<Template>>,
+    /// In place of the image's.
+    pub entrypoint: Option<Vec<Template>>,
     pub unless_first: Vec<Template>,
     pub environment: Vec<(String, Template)>,
     /// Commands that are run once on each node, before anything is started there.
@@ -17,7 +20,9 @@ pub struct Started {
     /// The user as whom all of them run.
     pub user: Option<String>,
     pub restart: Restart,
-    pub stop: StopSignal,
+    /// None if the image's own is meant.
+    pub stop: Option<StopSignal>,
+    pub working_dir: Option<Template>,
     /// Started after the daemon, in this order.
     pub sidecars: Vec<Sidecar>,
 }
@@ -35,7 +40,9 @@ impl Started {
     /// Whether the daemon is one program and no more, which the agent starts itself.
     pub fn is_plain(&self) -> bool {
         let alone = self.sidecars.is_empty() && self.prepare.is_empty();
-        alone && self.user.is_none() && self.restart == Restart::Never
+        // A folder to start in is made, if it is not there.
+        let here = self.working_dir.is_none();
+        alone && here && self.user.is_none() && self.restart == Restart::Never
     }
 }
 
@@ -43,14 +50,24 @@ impl Reader<'_> {
     pub(super) fn started(&self, file: &File, known: &[String]) -> Read<Started> {
         let DaemonFile {
             command,
+            entrypoint,
             unless_first,
             environment,
             prepare,
             user,
             restart,
             stop_signal,
+            working_dir,
             files: _,
         } = &file.daemon;
+        if let (None, Some(entrypoint)) = (&file.image, entrypoint) {
+            let what = "an entrypoint is an image's: without `image` there is `command`";
+            return self.wrong(entrypoint.span().start, what);
+        }
+        if let (None, None) = (&file.image, command) {
+            let at = self.text.find("[daemon]").unwrap_or_default();
+            return self.wrong(at, "[daemon] has no `command`: what is started on a node?");
+        }
         let sidecars = file.sidecar.iter().map(|sidecar| {
             let name = sidecar.name.get_ref();
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -72,7 +89,17 @@ impl Reader<'_> {
             })
         });
         Ok(Started {
-            command: self.program(command, known)?,
+            command: match (command, &file.image) {
+                (Some(command), None) => Some(self.program(command, known)?),
+                (command, _) => command
+                    .as_ref()
+                    .map(|argv| self.templates(argv.get_ref(), known))
+                    .transpose()?,
+            },
+            entrypoint: entrypoint
+                .as_ref()
+                .map(|argv| self.templates(argv.get_ref(), known))
+                .transpose()?,
             unless_first: self.templates(unless_first, known)?,
             environment: self.environment(environment, known)?,
             prepare: prepare
@@ -82,8 +109,32 @@ impl Reader<'_> {
             user: user.clone(),
             restart: *restart,
             stop: *stop_signal,
+            working_dir: working_dir
+                .as_ref()
+                .map(|text| self.template(text, known))
+                .transpose()?,
             sidecars: sidecars.collect::<Read<_>>()?,
         })
+    }
+
+    pub(super) fn image(
+        &self,
+        file: &File,
+        client: &Client,
+    ) -> Read<Option<(String, Option<String>)>> {
+        match (&file.image, &file.image_name, client) {
+            (None, Some(name), _) => {
+                self.wrong(name.span().start, "a name of an image, and no `image` here")
+            }
+            (Some(image), _, Client::Maelstrom(_)) => {
+                let what = "a node of Maelstrom's is started by the agent, and not in an image";
+                self.wrong(image.span().start, what)
+            }
+            (image, name, _) => {
+                let name = name.as_ref().map(|name| name.get_ref().clone());
+                Ok(image.as_ref().map(|image| (image.get_ref().clone(), name)))
+            }
+        }
     }
 
     fn templates(&self, texts: &[Text], known: &[String]) -> Read<Vec<Template>> {
