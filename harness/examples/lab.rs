@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         unsafe { std::env::set_var(STARTED, now_ms().to_string()) };
     }
     match lab::enter(|| None) {
-        Ok(Entered::Inside) => {}
+        Ok(Entered::Inside(_)) => {}
         Ok(Entered::Outside(code)) => return code,
         Err(e) => {
             eprintln!("{e}");

@@ -11,6 +11,7 @@ use crate::wellformed::{Packed, check, unpack};
 
 static NOTHING_TOLD: Told = Told {
     led: Vec::new(),
+    tips: Vec::new(),
     log: Vec::new(),
     untold: 0,
     shifted: Vec::new(),
