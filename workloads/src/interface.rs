@@ -21,6 +21,9 @@ pub enum Interface {
     Kv,
     /// A replicated log that every node has a copy of: [`Log`].
     Log,
+    /// What every node holds, and how far in a replicated log: final reads named `replica`, which
+    /// [`checkers::replicas`] compares.
+    Replicas,
     /// A chain of blocks that every node has its own view of: [`Chain`].
     Chain,
     /// Accounts with balances: [`Bank`].
@@ -40,6 +43,7 @@ impl Interface {
         match self {
             Interface::Kv => "kv",
             Interface::Log => "log",
+            Interface::Replicas => "replicas",
             Interface::Chain => "chain",
             Interface::Bank => "bank",
             Interface::Ledger => "ledger",
@@ -429,6 +433,8 @@ pub trait OpenTransactions: Send + Sync {
 pub struct Offers {
     pub kv: Option<Arc<dyn OpenKv>>,
     pub log: Option<Arc<dyn Log>>,
+    /// Whether it tells what its nodes hold.
+    pub replicas: bool,
     pub chain: Option<Arc<dyn Chain>>,
     pub bank: Option<Arc<dyn OpenBank>>,
     pub ledger: Option<Arc<dyn OpenLedger>>,
@@ -441,13 +447,24 @@ impl Offers {
     pub fn list(&self) -> Vec<Interface> {
         let kv = self.kv.as_ref().map(|_| Interface::Kv);
         let log = self.log.as_ref().map(|_| Interface::Log);
+        let replicas = self.replicas.then_some(Interface::Replicas);
         let chain = self.chain.as_ref().map(|_| Interface::Chain);
         let bank = self.bank.as_ref().map(|_| Interface::Bank);
         let ledger = self.ledger.as_ref().map(|_| Interface::Ledger);
         let objects = self.objects.as_ref().map(|_| Interface::Objects);
         let transactions = self.transactions.as_ref().map(|_| Interface::Transactions);
         let leases = self.leases.as_ref().map(|_| Interface::Leases);
-        let all = [kv, log, chain, bank, ledger, objects, transactions, leases];
+        let all = [
+            kv,
+            log,
+            replicas,
+            chain,
+            bank,
+            ledger,
+            objects,
+            transactions,
+            leases,
+        ];
         all.into_iter().flatten().collect()
     }
 }

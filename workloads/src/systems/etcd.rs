@@ -5,6 +5,7 @@
 //! left out.
 
 mod leases;
+mod replica;
 mod transactions;
 
 use std::path::PathBuf;
@@ -68,6 +69,7 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Objects,
         Interface::Transactions,
         Interface::Leases,
+        Interface::Replicas,
     ],
     calls: Call::ALL,
     folder: None,
@@ -168,6 +170,7 @@ impl Etcd {
                 objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
                 transactions: Some(system.clone()),
                 leases: Some(system.clone()),
+                replicas: true,
                 ..Offers::default()
             },
             system,
@@ -293,6 +296,11 @@ impl System for Etcd {
 
     fn client_port(&self) -> u16 {
         self.ports.client
+    }
+
+    async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
+        let read = replica::read(self.http(node, Patience::COLLECT), &node.name).await;
+        vec![("replica".into(), read)]
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
