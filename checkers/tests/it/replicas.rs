@@ -4,8 +4,11 @@ use checkers::replicas::Replicas;
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::{Event, History, Kind, Process, Time, Value};
 
-/// One operation `replica` of each node: its index and hash, or why it could not be read.
-fn check(read: &[(&str, Result<(i64, i64), &str>)]) -> Analysis {
+/// An index and the hash at it, or why they could not be read.
+type Shown<'a> = Result<(i64, i64), &'a str>;
+
+/// One operation `replica` of each node.
+fn check(read: &[(&str, Shown)]) -> Analysis {
     let mut events = Vec::new();
     for (process, (node, read)) in (0..).zip(read) {
         let (kind, value, error) = match read {
