@@ -47,6 +47,12 @@ const PARAMS: &[Param] = &[
         about: "serializable reads are answered by the node alone and may be stale",
     },
     Param {
+        name: "condition",
+        kind: Kind::Choice(&["keys", "range"]),
+        default: "keys",
+        about: "what a transaction compares: its keys, or every key there is, which takes longer",
+    },
+    Param {
         name: "election-timeout",
         kind: Kind::Duration,
         default: "1s",
@@ -181,6 +187,7 @@ impl Etcd {
         Client {
             http: self.http(node, Patience::CLIENT),
             serializable: self.params.text("reads") == "serializable",
+            whole_range: self.params.text("condition") == "range",
         }
     }
 
@@ -321,6 +328,8 @@ impl OpenKv for Etcd {
 struct Client {
     http: Http,
     serializable: bool,
+    /// Whether transactions compare every key that there is.
+    whole_range: bool,
 }
 
 /// How often an append that lost against another is tried again.

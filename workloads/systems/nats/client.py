@@ -8,8 +8,9 @@ import time
 import uuid
 
 STREAM, SUBJECT = "KV_schism", "$KV.schism."
-# The condition did not hold; nothing is there; there is no such stream.
-WRONG_SEQUENCE, NO_MESSAGE, NO_STREAM = 10071, 10037, 10059
+# The condition did not hold, or is that of an operation under way; nothing is there; there is no
+# such stream.
+WRONG_SEQUENCE, NO_MESSAGE, NO_STREAM = (10071, 10164), 10037, 10059
 ATTEMPTS = 20
 OFFERS = ["read", "write", "cas", "append", "add"]
 
@@ -128,7 +129,7 @@ class Bucket:
             headers = {"Nats-Expected-Last-Subject-Sequence": sequence}
         said = json.loads(self.nats.request(SUBJECT + key, json.dumps(value).encode(), headers)[1])
         error = said.get("error")
-        if error and error.get("err_code") == WRONG_SEQUENCE:
+        if error and error.get("err_code") in WRONG_SEQUENCE:
             return False
         if error and error.get("err_code") == NO_STREAM:
             raise Refused(str(error))
@@ -187,10 +188,14 @@ def main():
             answer = {"offers": OFFERS}
             try:
                 bucket = Bucket(*to)
+                # It is there after the first time; where nobody leads, no client is to wait for it.
+                bucket.nats.socket.settimeout(2)
                 make_bucket(bucket.nats, min(5, len(asked["nodes"]) - (len(asked["nodes"]) + 1) % 2))
             except (Refused, OSError, ValueError) as e:
                 print(f"making the bucket: {e}", file=sys.stderr)
                 bucket = None
+            else:
+                bucket.nats.socket.settimeout(10)
         else:
             try:
                 bucket = bucket or Bucket(*to)
