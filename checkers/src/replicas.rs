@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `index` is how far in the replicated log the node has applied it. Two nodes at the same index
-//! have applied the same entries, so what they hold must be the same; what it is made of nobody here
-//! needs to know. Of two at different indices nothing follows, and the summary says so.
+//! have applied the same entries, so what they hold must be the same; of what it is made nobody
+//! here needs to know. Of two at different indices nothing follows, and the summary says so.
 
 use history::wording::{counted, listed};
 use history::{History, Op, Outcome, Value};
