@@ -2,12 +2,13 @@
 
 use crate::figure::{Gauge, Part, joined};
 use crate::{agreement, availability, bank, chain, crashes, linearizable, models, objects};
-use crate::{recovery, set, staleness, streams, transactions, vacuity};
+use crate::{recovery, replicas, set, staleness, streams, transactions, vacuity};
 
 /// By the checker's name.
 const GAUGES: &[(&str, &[&[Gauge]])] = &[
     ("availability", &[availability::gauges::GAUGES]),
     ("agreement", &[agreement::gauges::GAUGES]),
+    ("replicas", &[replicas::GAUGES]),
     ("staleness", &[staleness::GAUGES]),
     ("set", &[set::GAUGES]),
     ("chain", &[chain::gauges::GAUGES]),

@@ -16,6 +16,7 @@
 //! | [`RwRegister`](transactions::RwRegister) | `txn` | the same, of registers |
 //! | [`Bank`](bank::Bank) | `transfer` `read` | is money neither made nor lost, and every balance explained? |
 //! | [`Agreement`](agreement::Agreement) | `log` `trace` | one value a slot, ballots kept, one lease at a time? |
+//! | [`Replicas`](replicas::Replicas) | `replica` | do nodes that applied the same hold the same? |
 //! | [`Chain`](chain::Chain) | `head`, and what clients were answered | common prefix, growth, quality, persistence, liveness of a blockchain |
 //! | [`Vacuity`](vacuity::Vacuity) | all, and faults | did the run test anything? |
 //! | [`Completeness`](completeness::Completeness) | all, and what the harness says of the run | did it come to its end? |
@@ -73,6 +74,7 @@ mod proof;
 mod ranks;
 pub mod recovery;
 mod refutation;
+pub mod replicas;
 pub mod role;
 pub mod script;
 pub mod scripted;

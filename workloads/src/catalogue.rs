@@ -8,6 +8,7 @@ use checkers::completeness::Completeness;
 use checkers::crashes::Crashes;
 use checkers::lateness::{Depends, LengthBound, OF_CHAINS};
 use checkers::recovery::Recovery;
+use checkers::replicas::Replicas;
 use checkers::vacuity::{Service, Vacuity};
 use harness::nearest::nearest;
 use history::Name;
@@ -135,6 +136,9 @@ pub fn judges(
         }
         judges.push(Box::new(agreement));
     }
+    if offered.contains(&Interface::Replicas) {
+        judges.push(Box::new(Replicas));
+    }
     if offered.contains(&Interface::Chain) {
         let judge = Chain::new()
             .with_nodes(nodes.iter().cloned())
@@ -212,7 +216,7 @@ mod tests {
     #[test]
     fn whoever_judges_a_run_has_gauges_if_it_measures_at_all() {
         let known: Vec<&str> = gauges::all().map(|(checker, _)| checker).collect();
-        let offered = vec![Interface::Log, Interface::Chain];
+        let offered = vec![Interface::Log, Interface::Replicas, Interface::Chain];
         for workload in WORKLOADS {
             let params = Params::resolve(&workload.params(), []).unwrap();
             let circumstances = Circumstances {

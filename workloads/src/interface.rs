@@ -21,6 +21,9 @@ pub enum Interface {
     Kv,
     /// A replicated log that every node has a copy of: [`Log`].
     Log,
+    /// What every node holds, and how far in a replicated log: final reads named `replica`, which
+    /// [`checkers::replicas`] compares.
+    Replicas,
     /// A chain of blocks that every node has its own view of: [`Chain`].
     Chain,
     /// Accounts with balances: [`Bank`].
@@ -44,6 +47,7 @@ impl Interface {
         match self {
             Interface::Kv => "kv",
             Interface::Log => "log",
+            Interface::Replicas => "replicas",
             Interface::Chain => "chain",
             Interface::Bank => "bank",
             Interface::Ledger => "ledger",
@@ -447,6 +451,8 @@ pub trait OpenTransactions: Send + Sync {
 pub struct Offers {
     pub kv: Option<Arc<dyn OpenKv>>,
     pub log: Option<Arc<dyn Log>>,
+    /// Whether it tells what its nodes hold.
+    pub replicas: bool,
     pub chain: Option<Arc<dyn Chain>>,
     pub bank: Option<Arc<dyn OpenBank>>,
     pub ledger: Option<Arc<dyn OpenLedger>>,
@@ -461,6 +467,7 @@ impl Offers {
     pub fn list(&self) -> Vec<Interface> {
         let kv = self.kv.as_ref().map(|_| Interface::Kv);
         let log = self.log.as_ref().map(|_| Interface::Log);
+        let replicas = self.replicas.then_some(Interface::Replicas);
         let chain = self.chain.as_ref().map(|_| Interface::Chain);
         let bank = self.bank.as_ref().map(|_| Interface::Bank);
         let ledger = self.ledger.as_ref().map(|_| Interface::Ledger);
@@ -470,7 +477,7 @@ impl Offers {
         let feed = self.feed.as_ref().map(|_| Interface::Feed);
         let logs = self.logs.as_ref().map(|_| Interface::Logs);
         let objects = [objects, leases, feed, logs];
-        let all = [kv, log, chain, bank, ledger, transactions];
+        let all = [kv, log, replicas, chain, bank, ledger, transactions];
         all.into_iter().chain(objects).flatten().collect()
     }
 }

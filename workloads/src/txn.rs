@@ -52,6 +52,15 @@ const OPS_PER_TXN: Param = Param {
     about: "the most that one transaction does; it has at least one operation",
 };
 
+/// Writers that read nothing lose against no other, so that more of them are under way at once; and
+/// of several keys that are read at once a reader sees in which order they were written.
+const WRITES: Param = Param {
+    name: "writes",
+    kind: Kind::Choice(&["mixed", "alone"]),
+    default: "mixed",
+    about: "whether transactions mix reads and writes, or write one key, or only read",
+};
+
 /// Bounds the length of a list, and with it what a read costs.
 const OPS_PER_LIST: Param = Param {
     default: "100",
@@ -91,7 +100,7 @@ impl Workload for Txn {
     }
 
     fn params(&self) -> Vec<Param> {
-        vec![KEYS, OPS_PER_LIST, OPS_PER_TXN, ISOLATION]
+        vec![KEYS, OPS_PER_LIST, OPS_PER_TXN, WRITES, ISOLATION]
     }
 
     fn needs(&self) -> &'static [Interface] {
@@ -111,6 +120,7 @@ impl Workload for Txn {
                 operations: params.count(OPS_PER_LIST.name),
             }),
             most: params.count(OPS_PER_TXN.name) as usize,
+            alone: params.text(WRITES.name) == "alone",
             write,
             used: used.clone(),
         };
@@ -229,6 +239,8 @@ pub(crate) fn role(f: &str, asked: &Value) -> Role {
 struct Mixed {
     chooser: Chooser,
     most: usize,
+    /// Whether what writes does nothing else.
+    alone: bool,
     write: &'static str,
     /// By key, how many values it was to get.
     used: Used<i64>,
@@ -236,7 +248,11 @@ struct Mixed {
 
 impl Generator for Mixed {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
-        let parts = context.rng.random_range(1..=self.most);
+        let writes_alone = self.alone.then(|| context.rng.random_bool(0.5));
+        let parts = match writes_alone {
+            Some(true) => 1,
+            _ => context.rng.random_range(1..=self.most),
+        };
         let mut used = self.used.lock().expect("no panic while held");
         let mut micros = Vec::with_capacity(parts);
         for _ in 0..parts {
@@ -244,9 +260,10 @@ impl Generator for Mixed {
             let key = self.chooser.next(context);
             context.burst = None;
             used.entry(key).or_default();
-            micros.push(match context.rng.random_bool(0.5) {
-                true => read(key),
-                false => change(&mut used, self.write, key),
+            let writes = writes_alone.unwrap_or_else(|| context.rng.random_bool(0.5));
+            micros.push(match writes {
+                false => read(key),
+                true => change(&mut used, self.write, key),
             });
         }
         let Invocation { f, value } = transaction(micros);
@@ -301,6 +318,19 @@ mod tests {
             let read = read.iter().map(|read| role(&read.f, &read.value));
             assert!(read.eq(keys.into_iter().map(Role::reads)));
         }
+    }
+
+    #[test]
+    fn what_writes_alone_writes_one_key_and_reads_none() {
+        let params = Params::resolve(&LISTS.params(), [("writes", "alone")]).unwrap();
+        let events = sim::imperfect(LISTS.load(&params).main.limit(1_000), 10, 1);
+        let invoked = events.iter().filter(|e| e.kind == EventKind::Invoke);
+        let roles = invoked.map(|event| role(&event.f, &event.value));
+        let (writers, readers): (Vec<Role>, Vec<Role>) = roles.partition(|r| r.reads.is_empty());
+        assert!(writers.iter().all(|role| role.writes.len() == 1));
+        assert!(readers.iter().all(|role| role.writes.is_empty()));
+        let several = readers.iter().filter(|role| role.reads.len() > 1).count();
+        assert!(writers.len() > 400 && several > 300);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use checkers::availability::Availability;
 use checkers::crashes::Crashes;
 use checkers::guarantees::Guarantees;
 use checkers::linearizable::Registers;
+use checkers::replicas::Replicas;
 use checkers::role::Role;
 use checkers::staleness::Staleness;
 use checkers::streams::Streams;
@@ -50,6 +51,7 @@ fn drawn() -> Vec<(Box<dyn Checker>, History)> {
         (Box::new(availability), history(stale)),
         (Box::new(guarantees), history(stale)),
         (Box::new(Crashes::default()), history(stale)),
+        (Box::new(Replicas), history(stale)),
         (Box::new(Availability::default()), not_all_offered()),
         (Box::new(Agreement::new()), elected),
         (

@@ -25,6 +25,7 @@ mod lateness;
 mod objects;
 mod random;
 mod registers;
+mod replicas;
 mod run;
 mod scripts;
 mod sets;

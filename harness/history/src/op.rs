@@ -20,10 +20,10 @@ pub enum Outcome {
     Info,
 }
 
-/// Operations by which the harness looks at a system, and asks nothing of it: decided logs and
-/// traces and counts of refused blocks at the end, heads of chains and who leads all along. They
-/// are no service, and no client's.
-pub const OBSERVATIONS: [&str; 5] = ["log", "trace", "head", "leader", "refused"];
+/// Operations by which the harness looks at a system, and asks nothing of it: decided logs,
+/// traces, counts of refused blocks and what replicas hold at the end, heads of chains and who
+/// leads all along. They are no service, and no client's.
+pub const OBSERVATIONS: [&str; 6] = ["log", "trace", "head", "leader", "refused", "replica"];
 
 /// An invocation with its completion.
 #[derive(Clone, Debug, PartialEq)]

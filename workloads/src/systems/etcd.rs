@@ -6,6 +6,7 @@
 
 mod feed;
 mod leases;
+mod replica;
 mod transactions;
 
 use std::path::PathBuf;
@@ -48,6 +49,12 @@ const PARAMS: &[Param] = &[
         about: "serializable reads are answered by the node alone and may be stale",
     },
     Param {
+        name: "condition",
+        kind: Kind::Choice(&["keys", "range"]),
+        default: "keys",
+        about: "what a transaction compares: its keys, or every key there is, which takes longer",
+    },
+    Param {
         name: "election-timeout",
         kind: Kind::Duration,
         default: "1s",
@@ -74,6 +81,7 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Transactions,
         Interface::Leases,
         Interface::Feed,
+        Interface::Replicas,
     ],
     calls: Call::ALL,
     folder: None,
@@ -173,6 +181,7 @@ impl Etcd {
                 transactions: Some(system.clone()),
                 leases: Some(system.clone()),
                 feed: Some(Arc::new(feed::Feeds(system.clone()))),
+                replicas: true,
                 ..Offers::default()
             },
             system,
@@ -183,6 +192,7 @@ impl Etcd {
         Client {
             http: self.http(node, Patience::CLIENT),
             serializable: self.params.text("reads") == "serializable",
+            whole_range: self.params.text("condition") == "range",
         }
     }
 
@@ -339,6 +349,11 @@ impl System for Etcd {
         self.ports.client
     }
 
+    async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
+        let read = replica::read(self.http(node, Patience::COLLECT), &node.name).await;
+        vec![("replica".into(), read)]
+    }
+
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
         let program = node.bin(NAME).display().to_string();
         let ran = run(node, vec![program, "--version".into()]).await?;
@@ -357,6 +372,8 @@ impl OpenKv for Etcd {
 struct Client {
     http: Http,
     serializable: bool,
+    /// Whether transactions compare every key that there is.
+    whole_range: bool,
 }
 
 /// How often an append that lost against another is tried again.

@@ -91,3 +91,110 @@ fn mariadb_loses_updates_unless_it_is_told_to_look_at_its_snapshot() {
     let strict = format!("{plain} --param snapshot-isolation=on");
     ends(&place, &run("mariadb", &strict), 0);
 }
+
+/// Whether a run over one of these seeds ends invalid, with an anomaly of one of these kinds.
+fn some_seed(place: &Place, name: &str, more: &str, kinds: &[&str]) -> bool {
+    (1..=5).any(|seed| {
+        let run = run(name, &format!("{more} --seed {seed}"));
+        let args: Vec<&str> = run.iter().map(String::as_str).collect();
+        place.schism(&args);
+        kinds.iter().any(|kind| found(place, kind))
+    })
+}
+
+#[test]
+#[ignore = "needs postgresql-15 and python3-psycopg2"]
+fn postgresql_shows_two_orders_of_commits_on_two_nodes() {
+    let place = Place::new();
+    let anywhere = "--nodes 3 --nemesis none --time-limit 20s --rate 2000 --concurrency 40 \
+                    -w txn-list-append --param isolation=snapshot-isolation \
+                    --param writes=alone --param ops-per-txn=8 --param keys=8";
+    let kinds = ["long fork", "G-nonadjacent"];
+    assert!(some_seed(&place, "postgresql", anywhere, &kinds));
+    let primary = format!("{anywhere} --param reads=primary --seed 1");
+    ends(&place, &run("postgresql", &primary), 0);
+}
+
+#[test]
+#[ignore = "needs zookeeper, a Java and python3-kazoo"]
+fn zookeeper_reads_what_is_old_unless_it_is_asked_to_sync() {
+    let place = Place::new();
+    let local = "--nodes 3 --nemesis pause,partition --time-limit 20s --param reads=local";
+    assert!(some_seed(&place, "zookeeper", local, &["stale read"]));
+    let sync = "--nodes 3 --nemesis kill,pause,partition --time-limit 20s --seed 2";
+    ends(&place, &run("zookeeper", sync), 0);
+}
+
+#[test]
+#[ignore = "needs ceph-mon and python3-rados"]
+fn a_monitor_of_ceph_whose_clocks_stood_still_answers_from_what_it_holds() {
+    let place = Place::new();
+    let calm = "--nodes 3 --nemesis none --time-limit 8s --rate 40 --seed 1";
+    ends(&place, &run("ceph-mon", calm), 0);
+    let under = |schedule: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/ceph-mon");
+        let schedule = folder.join(schedule);
+        let schedule = schedule.display();
+        format!("--nodes 3 --schedule {schedule} --time-limit 40s --rate 40")
+    };
+    let frozen = under("frozen-peon.schedule");
+    assert!(some_seed(&place, "ceph-mon", &frozen, &["stale read"]));
+    // Its clocks went on, and it knew at once that it was out of the quorum.
+    let paused = format!("{} --seed 1", under("paused-peon.schedule"));
+    ends(&place, &run("ceph-mon", &paused), 0);
+}
+
+#[test]
+#[ignore = "needs nats-server"]
+fn nats_reads_what_is_old_and_lets_two_compare_and_set_the_same() {
+    let place = Place::new();
+    let stale = "--nodes 3 --nemesis partition --time-limit 15s";
+    assert!(some_seed(&place, "nats", stale, &["stale read"]));
+    let cas = "--nodes 3 --nemesis none -w cas-register --time-limit 8s --param reads=confirmed";
+    let kinds = ["lost update", "stale read"];
+    assert!(some_seed(&place, "nats", cas, &kinds));
+}
+
+#[test]
+#[ignore = "needs patroni, python3-etcd, postgresql-15, etcd-server and python3-psycopg2"]
+fn a_primary_under_patroni_that_wakes_when_nobody_leads_leads_with_what_it_had() {
+    let place = Place::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/patroni");
+    let schedule = folder.join("stale-primary.schedule");
+    let schedule = schedule.display();
+    let calm = "--nodes 5 --nemesis none --time-limit 8s --seed 1";
+    ends(&place, &run("patroni", calm), 0);
+    let stale = format!("--nodes 5 --schedule {schedule} --time-limit 60s --param synchronous=on");
+    assert!(some_seed(&place, "patroni", &stale, &["lost element"]));
+}
+
+#[test]
+#[ignore = "needs etcd-server, and the etcd that .ci/old-etcd gets"]
+fn members_of_an_old_etcd_that_are_killed_hold_different_things_at_one_index() {
+    let place = Place::new();
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/systems/etcd-3.5.1");
+    assert!(
+        old.exists(),
+        "{} is not there: .ci/old-etcd gets it",
+        old.display()
+    );
+    let kills = "run etcd --nodes 3 -w txn-rw-register --nemesis kill --fault-gap 1s..2s \
+                 --fault-length 300ms..800ms --time-limit 45s --rate 100 --param condition=range \
+                 --param ops-per-key=2 --param keys=100 --param ops-per-txn=2 --seed";
+    let args = |seed: &str| {
+        let words = kills.split(' ').chain([seed]).map(str::to_string);
+        words.collect::<Vec<_>>()
+    };
+    let diverges = ["1", "2", "3"].iter().any(|seed| {
+        let args = args(seed);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = place.command(&args);
+        command
+            .env("SCHISM_ETCD", &old)
+            .output()
+            .expect("it starts");
+        found(&place, "replicas diverge")
+    });
+    assert!(diverges);
+    ends(&place, &args("1"), 0);
+}

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fake::{Act, Fake};
+use crate::interface::Transactions;
 
 async fn client(acts: Vec<(u16, &str)>) -> (Client, Fake) {
     let acts = acts
@@ -9,6 +10,7 @@ async fn client(acts: Vec<(u16, &str)>) -> (Client, Fake) {
     let client = Client {
         http: Http::new(fake.address, Patience::COLLECT),
         serializable: false,
+        whole_range: false,
     };
     (client, fake)
 }
@@ -115,5 +117,26 @@ async fn a_member_says_who_leads_in_which_term() {
     for (status, body) in [(503, "{}"), (200, "[]")] {
         let (client, _fake) = client(vec![(status, body)]).await;
         assert_eq!(opinion_of(client.http).await, None, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_condition_on_the_range_compares_every_key_and_those_that_were_read() {
+    const NOTHING: &str = r#"{"responses":[{"response_range":{}}]}"#;
+    let append = Value::List(vec!["append".into(), 1.into(), 7.into()]);
+    for whole_range in [true, false] {
+        let (mut kv, fake) = client(vec![(200, NOTHING), (200, WON)]).await;
+        kv.whole_range = whole_range;
+        let micros = Value::List(vec![append.clone()]);
+        assert_eq!(kv.transact(&micros).await, Ok(micros));
+        let requests = fake.requests();
+        // From `txn-` up to `txn.`, and `txn-1`.
+        let range = r#""range_end":"dHhuLg==""#;
+        assert_eq!(requests[1].contains(range), whole_range, "{}", requests[1]);
+        assert!(
+            requests[1].contains(r#""key":"dHhuLTE=""#),
+            "{}",
+            requests[1]
+        );
     }
 }

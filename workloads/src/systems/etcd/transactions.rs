@@ -12,7 +12,7 @@ use history::Value;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::{APPEND_ATTEMPTS, Client, Etcd, Pair, Range, Txn, absent, ask, decode, encode};
+use super::{APPEND_ATTEMPTS, Client, Etcd, Pair, Range, Txn, absent, after, ask, decode, encode};
 use crate::interface::{OpenTransactions, Transactions};
 use crate::txn::parts;
 
@@ -42,8 +42,22 @@ impl OpenTransactions for Etcd {
     }
 }
 
+const PREFIX: &str = "txn-";
+
 fn name(key: &Value) -> String {
-    format!("txn-{key}")
+    format!("{PREFIX}{key}")
+}
+
+/// Of every key that there is, what holds of all of them, and also of none: a condition of which
+/// only the length matters.
+fn of_whole_range() -> Json {
+    json!({
+        "key": BASE64.encode(PREFIX),
+        "range_end": BASE64.encode(after(PREFIX)),
+        "target": "CREATE",
+        "result": "GREATER",
+        "create_revision": "-1",
+    })
 }
 
 impl Client {
@@ -139,8 +153,10 @@ impl Transactions for Client {
             if puts.is_empty() {
                 return Ok(answer);
             }
-            let compare = all.iter().map(|(key, found)| unchanged(key, found));
-            let request = json!({"compare": compare.collect::<Vec<_>>(), "success": puts});
+            let range = self.whole_range.then(of_whole_range);
+            let keys = all.iter().map(|(key, found)| unchanged(key, found));
+            let compare: Vec<Json> = range.into_iter().chain(keys).collect();
+            let request = json!({"compare": compare, "success": puts});
             let txn: Txn = ask(&mut self.http, "/v3/kv/txn", &request).await?;
             if txn.succeeded {
                 return Ok(answer);

@@ -15,7 +15,7 @@ use checkers::scripted::workload::Described as Judge;
 use harness::client::{Connect, Invocation};
 use harness::closing::Closing;
 use harness::generator::{Context, Generator, Next, Offer};
-use history::{Value, file};
+use history::{OBSERVATIONS, Value, file};
 use rand::RngExt;
 use serde::Deserialize;
 use toml::Spanned;
@@ -225,6 +225,11 @@ fn operation(file: &OperationFile) -> Result<Operation, String> {
     if !f.starts_with(|c: char| c.is_ascii_lowercase()) || !f.chars().all(plain) {
         return Err(format!(
             "{f:?} is no name of an operation: small letters, digits, `-` and `_`"
+        ));
+    }
+    if OBSERVATIONS.contains(&f.as_str()) {
+        return Err(format!(
+            "{f} is the name by which Schism itself looks at systems: call the operation otherwise"
         ));
     }
     let value = match (&file.value, &file.one_of, file.from, file.to, file.unique) {

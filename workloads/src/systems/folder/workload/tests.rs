@@ -216,6 +216,11 @@ fn what_is_wrong_is_said_with_its_place() {
             SCRIPT.replace("left - ", "left -* "),
             "takes.toml:2:9: shelf.rhai",
         ),
+        (
+            TAKES.replace("\"tag\"", "\"head\""),
+            SCRIPT.into(),
+            "takes.toml:10:1: head is the name by which Schism itself",
+        ),
         // What the script does not know shows before the run.
         (
             TAKES.into(),
