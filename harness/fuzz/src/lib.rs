@@ -9,6 +9,8 @@ mod counting;
 mod exit;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(feature = "files")]
+mod image;
 mod judged;
 mod kept;
 #[cfg(feature = "files")]
@@ -31,6 +33,8 @@ use std::time::Duration;
 
 #[cfg(feature = "files")]
 pub use files::{scenario, schedule};
+#[cfg(feature = "files")]
+pub use image::image;
 pub use judged::{certifies, judged};
 pub use kept::kept;
 #[cfg(feature = "files")]

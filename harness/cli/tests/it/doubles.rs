@@ -37,7 +37,7 @@ fn nodes_that_hang_after_their_restart_never_served_again() {
     let hangs = "[ -e started ] && exec sleep 600; touch started; exec REAL \"$@\"";
     run(&place, hangs, &more).exits(1).prints(&[
         "INVALID",
-        "never served again of n1: n1 did not serve again: it had 3.0 s from the last heal on",
+        "never served again: n1 did not serve again: it had 3.0 s from the last heal on",
         "but does not serve",
         "the fault before was 0 (kill n1 n2)",
         "its log ends:",
@@ -45,7 +45,7 @@ fn nodes_that_hang_after_their_restart_never_served_again() {
     place
         .schism(&["check"])
         .exits(1)
-        .prints(&["never served again of n1"]);
+        .prints(&["never served again: n1"]);
     let report = std::fs::read_to_string(place.latest().join("report.html")).unwrap();
     assert!(report.contains("n1 did not serve again"));
 }
@@ -83,7 +83,7 @@ fn a_daemon_that_dies_without_any_fault_crashed() {
         "INVALID",
         "crashed of n1: paxos-kv of n1",
         "signal 6; no fault was in force",
-        "never served again of n1",
+        "never served again: n1",
     ]);
     let history = history_of(&place.latest());
     assert!(history.contains("\"f\":\"crash\""));
