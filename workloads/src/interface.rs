@@ -476,8 +476,8 @@ impl Offers {
         let leases = self.leases.as_ref().map(|_| Interface::Leases);
         let feed = self.feed.as_ref().map(|_| Interface::Feed);
         let logs = self.logs.as_ref().map(|_| Interface::Logs);
-        let objects = [objects, leases, feed, logs];
-        let all = [kv, log, replicas, chain, bank, ledger, transactions];
-        all.into_iter().chain(objects).flatten().collect()
+        let stored = [kv, log, chain, bank, ledger, objects, transactions];
+        let others = [leases, feed, logs, replicas];
+        stored.into_iter().chain(others).flatten().collect()
     }
 }

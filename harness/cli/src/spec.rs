@@ -191,7 +191,7 @@ impl Spec {
                 Ok(own) => Ok(own),
                 Err(e) => Err(Failure::Usage(format!("the workload of this run: {e}"))),
             },
-            _ => catalogue::find(name).map_err(Failure::usage),
+            _ => catalogue::find(name).map_err(|e| Failure::Usage(e.to_string())),
         }
     }
 
