@@ -11,7 +11,7 @@ use checkers::objects::Objects;
 use checkers::role::{Role, Roles};
 use harness::client::Connect;
 use harness::closing::Closing;
-use harness::generator::{Context, Generator, Next, Offer};
+use harness::generator::{Context, Generator, Next};
 use history::Value;
 use rand::RngExt;
 
@@ -109,11 +109,7 @@ impl Generator for Counts {
             true => of_key(Call::Add, key, 1),
             false => of_key(Call::Read, key, Value::Nil),
         };
-        Next::Offer(Offer {
-            f: asked.f,
-            value: asked.value,
-            at: context.now,
-        })
+        Next::at_once(asked, context)
     }
 }
 

@@ -13,7 +13,7 @@ use checkers::objects::Objects;
 use checkers::role::Roles;
 use harness::client::Connect;
 use harness::closing::Closing;
-use harness::generator::{Context, Generator, Next, Offer};
+use harness::generator::{Context, Generator, Next};
 use history::{Event, Value};
 use rand::RngExt;
 
@@ -124,11 +124,7 @@ impl Generator for Leases {
             _ => Call::Acquire,
         };
         let asked = of_key(call, key, Value::Nil);
-        Next::Offer(Offer {
-            f: asked.f,
-            value: asked.value,
-            at: context.now,
-        })
+        Next::at_once(asked, context)
     }
 
     fn update(&mut self, event: &Event) {

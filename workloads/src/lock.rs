@@ -13,7 +13,7 @@ use checkers::objects::Objects;
 use checkers::role::{Role, Roles};
 use harness::client::{Connect, Invocation};
 use harness::closing::Closing;
-use harness::generator::{Context, Generator, Next, Offer};
+use harness::generator::{Context, Generator, Next};
 use history::{Event, Value};
 use rand::RngExt;
 
@@ -139,11 +139,7 @@ impl Generator for Locks {
             false => Call::Acquire,
         };
         let asked = of_key(call, key, Value::Nil);
-        Next::Offer(Offer {
-            f: asked.f,
-            value: asked.value,
-            at: context.now,
-        })
+        Next::at_once(asked, context)
     }
 
     fn update(&mut self, event: &Event) {

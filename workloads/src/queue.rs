@@ -14,7 +14,7 @@ use checkers::objects::Objects;
 use checkers::role::{Role, Roles};
 use harness::client::{Connect, Invocation};
 use harness::closing::Closing;
-use harness::generator::{Context, Generator, Next, Offer};
+use harness::generator::{Context, Generator, Next};
 use history::{Event, Kind, Value};
 use rand::RngExt;
 
@@ -126,11 +126,7 @@ impl Generator for Queues {
                 of_key(Call::Dequeue, key, Value::Nil)
             }
         };
-        Next::Offer(Offer {
-            f: asked.f,
-            value: asked.value,
-            at: context.now,
-        })
+        Next::at_once(asked, context)
     }
 
     fn update(&mut self, event: &Event) {

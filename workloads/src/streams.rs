@@ -20,7 +20,7 @@ use checkers::streams::Streams;
 use harness::client::{Client, Completion, Connect, Invocation, MALFORMED, OpError};
 use harness::closing::Closing;
 use harness::cluster::Node;
-use harness::generator::{Context, Generator, Next, Offer};
+use harness::generator::{Context, Generator, Next};
 use history::{Event, Kind, Value};
 use rand::RngExt;
 
@@ -203,11 +203,7 @@ impl Generator for Following {
                 (call, first) => of_key(call, key, first),
             },
         };
-        Next::Offer(Offer {
-            f: asked.f,
-            value: asked.value,
-            at: context.now,
-        })
+        Next::at_once(asked, context)
     }
 
     fn update(&mut self, event: &Event) {

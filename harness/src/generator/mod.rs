@@ -13,6 +13,8 @@ use std::time::Duration;
 use history::{Event, Name, Value};
 use rand_chacha::ChaCha8Rng;
 
+use crate::client::Invocation;
+
 /// What a generator may know.
 pub struct Context<'a> {
     /// Since the start of the phase.
@@ -42,6 +44,17 @@ pub enum Next {
     Pending(Option<Duration>),
     /// Nothing ever again.
     Done,
+}
+
+impl Next {
+    /// An operation that is due at once.
+    pub fn at_once(asked: Invocation, context: &Context<'_>) -> Next {
+        Next::Offer(Offer {
+            f: asked.f,
+            value: asked.value,
+            at: context.now,
+        })
+    }
 }
 
 /// A stream of operations. The engine asks for the next one, gives it to a free worker at its time,

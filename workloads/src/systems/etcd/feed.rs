@@ -22,7 +22,7 @@ use crate::http::Lines;
 use crate::interface::{Call, Objects, OpenObjects};
 
 /// How long an answer waits for a change, and for another one after it.
-const FIRST: Duration = Duration::from_millis(250);
+const FIRST: Duration = Duration::from_millis(100);
 const NEXT: Duration = Duration::from_millis(30);
 
 /// For a stream to begin.

@@ -12,9 +12,9 @@ use checkers::Checker;
 use checkers::role::{Role, Roles};
 use checkers::script::{Script, bounds};
 use checkers::scripted::workload::Described as Judge;
-use harness::client::{Connect, Invocation};
+use harness::client::Connect;
 use harness::closing::Closing;
-use harness::generator::{Context, Generator, Next, Offer};
+use harness::generator::{Context, Generator, Next};
 use history::{OBSERVATIONS, Value, file};
 use rand::RngExt;
 use serde::Deserialize;
@@ -362,13 +362,8 @@ impl Generator for Drawing {
             is_it
         });
         let drawn = drawn.expect("less than the sum of the weights was drawn");
-        let Invocation { f, value } =
-            of_key(drawn.call, key, drawn.value.draw(context, &self.next));
-        Next::Offer(Offer {
-            f,
-            value,
-            at: context.now,
-        })
+        let value = drawn.value.draw(context, &self.next);
+        Next::at_once(of_key(drawn.call, key, value), context)
     }
 }
 
