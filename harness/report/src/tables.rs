@@ -70,7 +70,7 @@ pub fn sign(verdict: Verdict) -> char {
 pub fn faults(out: &mut String, run: &Run) -> fmt::Result {
     writeln!(
         out,
-        "<div class=\"scroll\"><table><thead><tr><th class=\"n\">#</th><th>fault</th><th>targets</th>\
+        "<div class=\"scroll\"><table class=\"faults\"><thead><tr><th class=\"n\">#</th><th>fault</th><th>targets</th>\
          <th class=\"n\">from</th><th class=\"n\">in force</th><th class=\"n\">healed</th>\
          <th>took hold?</th><th>undone?</th></tr></thead><tbody>"
     )?;
@@ -192,7 +192,7 @@ fn left_out(out: &mut String, n: usize, what: &str) -> fmt::Result {
 pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
     writeln!(
         out,
-        "<div class=\"scroll\"><table><thead><tr><th>checker</th><th>verdict</th><th>finding</th><th>figures</th>\
+        "<div class=\"scroll\"><table class=\"checkers\"><thead><tr><th>checker</th><th>verdict</th><th>finding</th><th>figures</th>\
          </tr></thead><tbody>"
     )?;
     for analysis in run.input.analyses {
