@@ -48,6 +48,11 @@ impl Place {
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let real = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name("paxos-kv");
+        assert!(
+            !real.starts_with("/tmp") && !real.starts_with("/var/tmp"),
+            "{} cannot be started by a script on a node, which has a /tmp of its own: clone elsewhere",
+            real.display()
+        );
         let body = body.replace("REAL", &real.to_string_lossy());
         let path = self.file(name, format!("#!/bin/sh\n{body}\n"));
         let executable = std::fs::Permissions::from_mode(0o755);
