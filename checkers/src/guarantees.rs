@@ -139,7 +139,7 @@ fn judgeable(history: &History, keyed: bool) -> (Cow<'_, History>, Option<Flaw>)
         return (Cow::Borrowed(history), flaw);
     }
     let is_odd = |call: &Row| odd.binary_search(&call.index()).is_ok();
-    let judged = history.clone().without_ops(|call, _| is_odd(&call));
+    let judged = history.without_ops(|call, _| is_odd(&call));
     (Cow::Owned(judged), flaw)
 }
 

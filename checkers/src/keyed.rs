@@ -65,7 +65,7 @@ fn split(history: &History) -> Result<(Vec<Part>, Option<Flaw>), String> {
     let is_odd = |call: &Row| odd.binary_search(&call.index()).is_ok();
     let judged = match odd.is_empty() {
         true => history.clone(),
-        false => history.clone().without_ops(|call, _| is_odd(&call)),
+        false => history.without_ops(|call, _| is_odd(&call)),
     };
     let parts = judged.by_key(|row| Some(row.value().as_pair()?.0.to_value()));
     let mut parts: Vec<Part> = parts

@@ -12,7 +12,8 @@
 //! answer tells everything that is in its range, in order, once, and all answers tell the same.
 //! That a client sees an element soon is not promised, so nothing is wrong with what comes late. A
 //! log does promise that what is there stays there: when nothing is written any more, an answer
-//! that there is nothing from a position on is wrong if something was known to be there.
+//! that there is nothing from a position on is wrong if something was known to be there, and nobody
+//! is told it then.
 
 mod judge;
 mod read;

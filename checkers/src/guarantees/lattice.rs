@@ -377,7 +377,7 @@ impl RegistersOf<'_> {
             .collect();
         let refuted = |kept: &[u64]| {
             let kept: FxHashSet<u64> = kept.iter().copied().collect();
-            let few = txns.clone().without_ops(|call, _| {
+            let few = txns.without_ops(|call, _| {
                 let op = u64::from(call.index());
                 let unwritten = read.get(&op).is_some_and(|writer| !kept.contains(writer));
                 !kept.contains(&op) || unwritten

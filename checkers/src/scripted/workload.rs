@@ -83,9 +83,7 @@ impl Checker for Described {
             .iter()
             .filter_map(|f| names.find(f))
             .collect();
-        let history = history
-            .clone()
-            .without_ops(|call, _| !ours.contains(&call.f()));
+        let history = history.without_ops(|call, _| !ours.contains(&call.f()));
         match Scripted::new(self.script.clone()).judge(&history, budget) {
             Ok(judged) => judged.analysis,
             Err(fault) => Analysis::unknown(NAME, format!("the script is wrong: {fault}")),

@@ -250,25 +250,32 @@ impl<'h> Judge<'h> {
     }
 
     /// Who asks for what lies behind a position when nothing is written any more, and is told that
-    /// there is nothing, says that what was there is gone.
+    /// there is nothing, says that what was there is gone, if nobody is told it then: one who is
+    /// late lacks what others have.
     fn lost(&mut self, puts: &[Put<'h>], pieces: &[Piece<'h>]) {
         let Some(last) = puts.iter().map(|put| put.call).max() else {
             return;
         };
-        let mut gone = Vec::new();
-        let at_the_end = pieces.iter().filter(|piece| piece.call > last);
-        for piece in at_the_end.filter(|piece| piece.told.is_empty()) {
+        let (mut gone, mut lost) = (Vec::new(), FxHashSet::default());
+        let at_the_end = || pieces.iter().filter(|piece| piece.call > last);
+        let told =
+            at_the_end().flat_map(|piece| piece.told.iter().map(|one| (piece.stream, one.0)));
+        let there_still: FxHashSet<(&Value, i64)> = told.collect();
+        for piece in at_the_end().filter(|piece| piece.told.is_empty()) {
             let known = self.known.get(piece.stream);
             let behind = known.map(|known| known.range(piece.from.saturating_add(1)..));
+            // Each is told once, by the first who looked, however many did.
             for (at, there) in behind.into_iter().flatten() {
-                gone.push((piece, *at, there.op, there.element));
+                if !there_still.contains(&(piece.stream, *at)) && lost.insert((piece.stream, *at)) {
+                    gone.push((piece, *at, there.op, there.element));
+                }
             }
         }
         for (piece, at, by, element) in gone {
             let (op, first) = (piece.op.index, piece.from.saturating_add(1));
             let reason = format!(
                 "op {by} has {element} at position {at}; when nothing was written any more, op {op} asked for all \
-                 from {first} on, and there was nothing"
+                 from {first} on and there was nothing, and nobody was told it"
             );
             self.add("lost element", piece.stream, &[by, op], reason);
         }

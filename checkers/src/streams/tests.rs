@@ -182,9 +182,13 @@ fn by_definition(shape: Shape, asked: &[Asked]) -> BTreeSet<String> {
             let within = same(*other, *stream) && (from + 1..=*upto).contains(at);
             let has = told.iter().any(|(b, _)| b == at);
             add("missing element", within && !has);
-            let looked = last_call.is_some_and(|last| last < span.0) && told.is_empty();
+            let at_the_end = |span: &(u64, u64)| last_call.is_some_and(|last| last < span.0);
+            let still = |piece: &Piece| {
+                at_the_end(&piece.0) && piece.1 == *other && piece.4.iter().any(|(b, _)| b == at)
+            };
+            let gone = at_the_end(span) && told.is_empty() && !pieces.iter().any(still);
             let behind = same(*other, *stream) && at > from;
-            add("lost element", shape == Shape::Log && looked && behind);
+            add("lost element", shape == Shape::Log && gone && behind);
         }
     }
     for a in &puts {
@@ -337,6 +341,13 @@ fn a_log_that_forgot_its_end_is_found_by_who_looks_there() {
     };
     assert_eq!(looks(1, &[]), BTreeSet::from(["lost element".to_string()]));
     assert!(looks(2, &[]).is_empty());
+    // Another has it still: the one who was told that there is nothing is late.
+    let late = [
+        put((0, 1), 10, Kind::Ok, Some(1)),
+        piece((2, 3), 0, 1, &[(1, 10)]),
+        piece((4, 5), 0, 0, &[]),
+    ];
+    assert!(kinds(Shape::Log, &late).is_empty());
     // Nobody knows what lies behind an answer that has something.
     assert!(looks(0, &[(1, 11)]).is_empty());
 }

@@ -11,14 +11,18 @@ mod nodes;
 mod unit;
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use history::file;
 
 use crate::exit::Failure;
 use crate::terminal;
+
+/// More than anybody writes by hand.
+const MOST_BYTES: u64 = 4 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -82,8 +86,7 @@ pub fn command(args: &ImportArgs) -> Result<ExitCode, Failure> {
         0 => Failure::Usage(format!("{}: {}", file.display(), wrong.why)),
         line => Failure::Usage(format!("{}:{line}: {}", file.display(), wrong.why)),
     };
-    let text =
-        fs::read_to_string(file).map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
+    let text = text_of(file).map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
     let variable = |name: &str| std::env::var(name).ok();
     let draft = match &args.from {
         From::Compose(args) => {
@@ -117,9 +120,15 @@ pub fn command(args: &ImportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A file, which may be anything.
+fn text_of(path: &Path) -> io::Result<String> {
+    let bytes = file::read(path, MOST_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text in UTF-8"))
+}
+
 /// Never writes over what is there.
 fn write_new(folder: &Path, path: &Path, text: &str) -> Result<(), Failure> {
-    let fail = |e: std::io::Error| match e.kind() {
+    let fail = |e: io::Error| match e.kind() {
         ErrorKind::AlreadyExists => Failure::Usage(format!(
             "{} is there already: --to says where else to write",
             path.display()

@@ -1,4 +1,4 @@
-//! Images of containers, as engines save them.
+//! Container images, as engines save them.
 
 use std::path::PathBuf;
 

@@ -214,18 +214,26 @@ impl History {
     }
 
     /// The same history without some operations: their events stay, and nobody judges them.
-    pub fn without_ops(mut self, mut drop: impl FnMut(Row, Option<Row>) -> bool) -> History {
+    pub fn without_ops(&self, mut drop: impl FnMut(Row, Option<Row>) -> bool) -> History {
         let (mut calls, mut rets) = (self.columns.cursor(), self.columns.cursor());
-        self.pairs.retain(|pair| {
+        let kept = self.pairs.iter().filter(|pair| {
             let ret = pair.completion().map(|at| rets.row(at));
             !drop(calls.row(pair.invocation), ret)
         });
-        self.ops = OnceLock::new();
-        self
+        self.of_pairs(kept.copied().collect())
     }
 
-    /// A history for each key of its operations, of the same events; operations without a key are
-    /// of none.
+    /// The same events with these operations.
+    fn of_pairs(&self, pairs: Vec<Pair>) -> History {
+        History {
+            columns: self.columns.clone(),
+            pairs,
+            began_ns: self.began_ns,
+            ..History::default()
+        }
+    }
+
+    /// A history of the same events for each key of its operations; those without one are of none.
     pub fn by_key<K: Eq + Hash + Clone>(
         &self,
         key: impl Fn(Row) -> Option<K>,
@@ -238,12 +246,7 @@ impl History {
                 continue;
             };
             let at = *numbers.entry(key.clone()).or_insert_with(|| {
-                let part = History {
-                    columns: self.columns.clone(),
-                    began_ns: self.began_ns,
-                    ..History::default()
-                };
-                parts.push((key, part));
+                parts.push((key, self.of_pairs(Vec::new())));
                 parts.len() - 1
             });
             parts[at].1.pairs.push(*pair);

@@ -10,7 +10,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -25,6 +25,20 @@ pub fn folder() -> Result<PathBuf, String> {
     let cache = given.filter(|path| path.is_absolute()).or_else(home);
     let cache = cache.ok_or("where to unpack it is not known: set HOME or XDG_CACHE_HOME")?;
     Ok(cache.join("schism/images"))
+}
+
+/// That nobody else could have put something there, which would be run as if it had been unpacked.
+fn own(cache: &Path) -> Result<(), String> {
+    let found = fs::metadata(cache).map_err(|e| format!("{}: {e}", cache.display()))?;
+    let (whose, us) = (found.uid(), rustix::process::geteuid().as_raw());
+    match whose == us && found.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(format!(
+            "{} is another user's, or others can write to it: images are not unpacked there; XDG_CACHE_HOME says \
+             where else",
+            cache.display()
+        )),
+    }
 }
 
 /// What is kept under this key, made by `fill` if it is not there.
@@ -50,6 +64,7 @@ pub fn get(
             .create(path)
     };
     private(cache).map_err(at(cache))?;
+    own(cache)?;
     let whole = cache.join(key);
     let lock = cache.join(format!("{key}.lock"));
     let held = fs::File::create(&lock).map_err(at(&lock))?;
@@ -84,4 +99,26 @@ pub fn get(
         let _ = fs::remove_dir_all(&part);
     }
     Ok((whole.join("root"), filled?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn where_others_can_write_nothing_is_taken_or_put() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("images");
+        let planted = || Ok(Contents::default());
+        let kept = get(&cache, "key", |_| planted()).unwrap();
+        assert_eq!(kept.0, cache.join("key/root"));
+        // What is there is taken without being made again.
+        let again = get(&cache, "key", |_| panic!("it is there")).unwrap();
+        assert_eq!(again, kept);
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+        let why = get(&cache, "key", |_| planted()).unwrap_err();
+        assert!(why.contains("others can write to it"), "{why}");
+    }
 }

@@ -4,12 +4,11 @@
 //! nothing else can be written to.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use super::Wrong;
 use super::draft::{Draft, literal, stop_signal};
 use super::fields;
+use super::{Wrong, text_of};
 
 type Read<T> = Result<T, Wrong>;
 
@@ -169,7 +168,7 @@ fn environment(draft: &mut Draft, words: &mut Words, setting: &Setting) -> Read<
         }
         ("Service", "EnvironmentFile") => {
             let path = setting.value.trim_start_matches('-');
-            match fs::read_to_string(path) {
+            match text_of(Path::new(path)) {
                 // Percent signs in it stand for themselves.
                 Ok(text) => words.environment.extend(
                     fields::environment_lines(&text)

@@ -31,11 +31,8 @@ const LARGE: &[&str] = &[
     "harness/agent/tests/clock.rs",
     "harness/agent/tests/it/faults.rs",
     "harness/cli/tests/it/input.rs",
-    "workloads/nodes/chain/src/http.rs",
     "workloads/nodes/chain/tests/it/sim.rs",
-    "workloads/nodes/paxos-kv/src/wal.rs",
     "workloads/nodes/paxos-kv/tests/it/sim.rs",
-    "workloads/src/systems/litecoind.rs",
 ];
 
 fn root() -> PathBuf {

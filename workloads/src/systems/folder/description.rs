@@ -286,11 +286,14 @@ impl Reader<'_> {
 
     /// One of this program's, or one of the folder's own.
     fn workload(&self, name: &str, at: usize) -> Read<&'static dyn Workload> {
-        let beside = || super::workload::find(self.path.parent()?, name).transpose();
-        match (catalogue::find(name), beside()) {
-            (Ok(workload), _) => Ok(workload),
-            (Err(_), Some(own)) => own.map(|own| own as _),
-            (Err(e), None) => self.wrong(at, format!("{e}; and {name}.toml is not beside it")),
+        let unknown = match catalogue::find(name) {
+            Ok(workload) => return Ok(workload),
+            Err(unknown) => unknown,
+        };
+        let folder = self.path.parent().unwrap_or(self.path);
+        match super::workload::find(folder, name)? {
+            Some(own) => Ok(own),
+            None => self.wrong(at, format!("{unknown}; and {name}.toml is not beside it")),
         }
     }
 
