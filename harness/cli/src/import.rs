@@ -95,7 +95,10 @@ pub fn command(args: &ImportArgs) -> Result<ExitCode, Failure> {
         }
         From::Unit(args) => unit::draft(&text, &args.file).map_err(fail)?,
     };
-    let folder = to.clone().unwrap_or_else(|| PathBuf::from(&draft.name));
+    let folder = match to {
+        Some(to) => to.clone(),
+        None => named(&draft.name).map_err(|why| fail(Wrong::at(0, why)))?,
+    };
     let path = folder.join("system.toml");
     write_new(&folder, &path, &draft.render())?;
     // Whatever was written must be a system: what is not is a mistake of this command.
@@ -118,6 +121,17 @@ pub fn command(args: &ImportArgs) -> Result<ExitCode, Failure> {
         draft.to_say().join("; ")
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folder that is called as the file says, here: where else, a stranger's file does not decide.
+fn named(name: &str) -> Result<PathBuf, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
+        true => Ok(name.into()),
+        false => Err(format!(
+            "{name:?} is no name for a system's folder: say by --to where to write it"
+        )),
+    }
 }
 
 /// A file, which may be anything.

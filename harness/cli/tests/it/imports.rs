@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::Value;
 
-use crate::support::Place;
+use crate::support::{Ended, Place};
 
 const CLUSTER: &str = r#"name: kv
 x-common: &common
@@ -344,4 +344,29 @@ fn an_imported_unit_runs_once_what_was_to_say_is_said() {
     ];
     place.schism(&run).exits(0).prints(&["VALID"]);
     place.assert_nothing_left();
+}
+
+/// Names in a stranger's file lead nowhere else than here.
+#[test]
+fn a_file_does_not_say_where_else_it_is_written() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("inner")).unwrap();
+    for name in ["../up", "/tmp/schism-import", "..", ".hidden", "a/b"] {
+        let text = format!("services:\n  {name:?}:\n    image: app:1\n");
+        place.file("inner/compose.yml", text);
+        let before = fs::read_dir(place.path()).unwrap().count();
+        let mut import = place.command(&["import", "compose", "compose.yml"]);
+        let ended = Ended::of(
+            import
+                .current_dir(place.path().join("inner"))
+                .output()
+                .unwrap(),
+        );
+        ended
+            .exits(64)
+            .says(&["is no name for a system's folder", "--to"]);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), before);
+        assert_eq!(fs::read_dir(place.path().join("inner")).unwrap().count(), 1);
+        assert!(!Path::new("/tmp/schism-import").exists());
+    }
 }
