@@ -167,7 +167,7 @@ impl Checker for Vacuity {
         let summary = format!(
             "{ok} of {} of the main phase succeeded, {} of {} served, {held} of {} held",
             counted(main.asked.len(), "operation"),
-            served.values().filter(|ok| **ok > 0).count(),
+            served.values().filter(|answers| **answers > 0).count(),
             counted(served.len(), "node"),
             counted(main.spans.len(), "fault")
         );
@@ -256,14 +256,14 @@ impl Vacuity {
         (infra, vacuous)
     }
 
-    /// How many operations of the main phase each node served.
+    /// How many operations of the main phase each node answered. "No" is an answer: of a few locks
+    /// the clients of one node may never hold any.
     fn served(&self, main: &Main<'_>) -> BTreeMap<Name, usize> {
         let mut served: BTreeMap<Name, usize> = BTreeMap::new();
         served.extend(self.nodes.iter().map(|node| (node.clone(), 0)));
         for op in &main.asked {
             if let Some(node) = &op.node {
-                let ok = usize::from(op.outcome == Outcome::Ok);
-                *served.entry(node.clone()).or_default() += ok;
+                *served.entry(node.clone()).or_default() += usize::from(answered(op));
             }
         }
         served
@@ -453,7 +453,7 @@ fn silent(main: &Main<'_>, served: &BTreeMap<Name, usize>) -> Vec<Anomaly> {
         }
         2 * sum >= main.length()
     };
-    let silent = served.iter().filter(|(node, ok)| **ok == 0 && !held(node));
+    let silent = served.iter().filter(|(node, answers)| **answers == 0 && !held(node));
     let note = |(node, _): (&Name, &usize)| {
         let reason = format!("{node} never served an operation of the main phase");
         note("node never served", Some(node.to_string()), reason)

@@ -75,6 +75,7 @@ registry! {
     UNAVAILABLE, "unavailable", true, "the system said that it did not try: it has no leader or no quorum";
     OVERLOADED, "overloaded", true, "the system said that it did not try: it has too much to do";
     CONFLICT, "conflict", true, "the condition of a compare-and-set or transaction did not hold";
+    NOT_HELD, "not-held", true, "this client does not hold what it was to renew or release, so nothing was sent";
     NOT_FOUND, "not-found", true, "there is nothing under this key for the operation to act on";
     REJECTED, "rejected", true, "the system called the request wrong and did nothing";
     UNKNOWN, "unknown", false, "the system answered with an error that does not say whether it happened";

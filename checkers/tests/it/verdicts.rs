@@ -728,6 +728,27 @@ fn a_node_served_nothing_is_forgiven_only_where_faults_held_it() {
     is(&check(&vacuity(), &tape), Verdict::Valid, &[], "");
 }
 
+/// Others hold all that there is to hold.
+#[test]
+fn a_node_that_only_says_no_serves_and_one_whose_clients_never_asked_does_not() {
+    let failing = |_: u64, node: &str| Some(if node == "n2" { Kind::Fail } else { Kind::Ok });
+    for (code, verdict) in [
+        ("conflict", Verdict::Valid),
+        ("not-held", Verdict::Vacuous),
+        ("unavailable", Verdict::Vacuous),
+    ] {
+        let mut tape = run_where(failing);
+        for event in tape.events.iter_mut().filter(|e| e.error.is_some()) {
+            event.error = Some(code.into());
+        }
+        let (kinds, says): (&[&str], _) = match verdict {
+            Verdict::Valid => (&[], "3 of 3 nodes served"),
+            _ => (&["node never served"], "n2 never served"),
+        };
+        is(&check(&vacuity(), &tape), verdict, kinds, says);
+    }
+}
+
 /// The harness started it again, and it did not stay.
 #[test]
 fn a_daemon_that_ends_when_it_is_started_again_is_no_failure_of_the_harness() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use harness::client::{CONFLICT, MALFORMED, OpError, REJECTED, UNAVAILABLE};
+use harness::client::{CONFLICT, MALFORMED, NOT_HELD, OpError, REJECTED, UNAVAILABLE};
 use harness::cluster::Node;
 use history::Value;
 use serde::Deserialize;
@@ -108,7 +108,7 @@ impl Holder {
 #[async_trait]
 impl Objects for Holder {
     async fn perform(&mut self, call: Call, key: &str, value: &Value) -> Result<Value, OpError> {
-        let not_held = || OpError::new(CONFLICT, "this client does not hold it");
+        let not_held = || OpError::new(NOT_HELD, "");
         match (call, value.as_pair()) {
             (Call::Acquire, Some((who, Value::Int(ms)))) => self.acquire(key, who, *ms).await,
             (Call::Renew, _) => {
