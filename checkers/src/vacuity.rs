@@ -453,7 +453,9 @@ fn silent(main: &Main<'_>, served: &BTreeMap<Name, usize>) -> Vec<Anomaly> {
         }
         2 * sum >= main.length()
     };
-    let silent = served.iter().filter(|(node, answers)| **answers == 0 && !held(node));
+    let silent = served
+        .iter()
+        .filter(|(node, answers)| **answers == 0 && !held(node));
     let note = |(node, _): (&Name, &usize)| {
         let reason = format!("{node} never served an operation of the main phase");
         note("node never served", Some(node.to_string()), reason)

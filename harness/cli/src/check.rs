@@ -30,27 +30,32 @@ use crate::summary::Rest;
 use crate::terminal;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Examples:
+  schism check latest
+  schism check history.edn --report report.html
+`schism check --help` has all options and more examples.",
+    after_long_help = "Examples:
   schism check latest
   schism check history.edn --report report.html
   schism check history.edn.gz --model cas-register --initial 0 --certificate order.json
   schism check transactions.edn --consistency-model snapshot-isolation
   schism check history.jsonl --model ./mine.rhai
-  zcat operations.csv.gz | schism check -")]
+  zcat operations.csv.gz | schism check -"
+)]
 pub struct CheckArgs {
     /// A run's name, `latest`, a run's folder, a history file, or `-` for standard input
     #[arg(default_value = "latest")]
     pub run: String,
     /// Judge as this workload would [default: the run's own]
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "NAME")]
     pub workload: Option<String>,
     #[command(flatten)]
     pub question: QuestionArgs,
-    /// Write here what shows the verdict: an order that explains the history, or operations that
-    /// have none
+    /// Write what shows the verdict: an order that explains it, or operations that have none
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
-    /// Write the report here: one page that shows what was found and why
+    /// Write the report here: what was found, and why
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     #[command(flatten)]
@@ -60,7 +65,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub budget: BudgetArgs,
     /// Write results and report into the run's folder even if that is not in the store
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub save: bool,
     /// Print the result as JSON
     #[arg(long)]

@@ -16,37 +16,44 @@ use crate::grid::{self, Grid};
 use crate::wanted::{Faults, Wanted};
 
 #[derive(Debug, Args)]
-#[command(after_help = format!("Examples:
+#[command(
+    after_help = "Example: schism compare paxos-kv etcd --seeds 10
+`schism compare --help` has all options, more examples and the exit codes.",
+    after_long_help = format!("Examples:
   schism compare paxos-kv etcd --seeds 10
   schism compare paxos-kv etcd --nemesis none,clock,pause,pause+clock --fault-length 2s
   schism compare paxos-kv paxos-kv --param-b reads=lease --nemesis none,pause:leader
 
 Runs that the store already has are not made again.
 
-{CODES}"))]
+{CODES}")
+)]
 pub struct CompareArgs {
     /// The first system: see `schism systems`
     pub system_a: String,
     /// The second system; the same one, if the parameters differ
     pub system_b: String,
-    /// Faults, as for `schism run`, but each between commas is a group of runs of its own. Every
-    /// group with `clock` is also run without the clock's faults, everything else alike
+    /// Faults, as for `schism run`, but each between commas is a group of runs of its own
+    ///
+    /// Every group with `clock` is also run without the clock's faults, everything else alike.
     #[arg(
         help_heading = "Faults",
         long,
         short = 'f',
+        value_name = "FAULTS",
         default_value = "none,clock,pause,partition,kill"
     )]
     pub nemesis: String,
-    /// Set a parameter of both, `name=value`, or of one, `SYSTEM.name=value`; may be given several
-    /// times
+    /// Set a parameter of both, or of one as `SYSTEM.name=value`
+    ///
+    /// It may be given several times.
     #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
     pub param: Vec<(String, String)>,
     /// Set a parameter of the first system; may be given several times
-    #[arg(long, value_name = "K=V", value_parser = flags::pair)]
+    #[arg(long, value_name = "K=V", value_parser = flags::pair, hide_short_help = true)]
     pub param_a: Vec<(String, String)>,
     /// Set a parameter of the second system; may be given several times
-    #[arg(long, value_name = "K=V", value_parser = flags::pair)]
+    #[arg(long, value_name = "K=V", value_parser = flags::pair, hide_short_help = true)]
     pub param_b: Vec<(String, String)>,
     #[command(flatten)]
     pub experiment: ExperimentArgs,

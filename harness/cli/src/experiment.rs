@@ -34,18 +34,20 @@ use crate::wanted::{Faults, Wanted};
 #[derive(Debug, Args)]
 pub struct ExperimentArgs {
     /// What to ask: see `schism workloads` [default: the system's; of two the first one's]
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "NAME")]
     pub workload: Option<String>,
     #[command(flatten)]
     pub drawing: Drawing,
     /// Number of nodes, 1 to 9 [default: 5]
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "N")]
     pub nodes: Option<usize>,
-    /// Runs of each kind, each with a seed of its own; six are the least for an interval of 95 %
-    #[arg(long, default_value_t = 10)]
+    /// Runs of each kind, each with a seed of its own
+    ///
+    /// Six are the least for an interval of 95 %.
+    #[arg(long, default_value_t = 10, value_name = "N")]
     pub seeds: u64,
     /// First seed
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_name = "SEED", hide_short_help = true)]
     pub first_seed: u64,
     /// Length of each run's main phase
     #[arg(long, short, value_parser = flags::duration, default_value = "30s", value_name = "TIME")]
@@ -53,7 +55,7 @@ pub struct ExperimentArgs {
     #[command(flatten)]
     pub load: LoadArgs,
     /// Runs at a time, each in a lab of its own [default: one for every two cores]
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
     #[command(flatten)]
     pub store: StoreArgs,

@@ -45,11 +45,14 @@ impl BudgetArgs {
     }
 }
 
+/// The heading of what is about histories in files.
+pub const FILES: &str = "History files";
+
 #[derive(Debug, Args)]
 pub struct InputArgs {
-    /// How the file is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its
+    /// How it is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its
     /// beginning]
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    #[arg(help_heading = FILES, long, value_name = "FORMAT", value_parser = format)]
     pub format: Option<Format>,
 }
 

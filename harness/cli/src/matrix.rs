@@ -67,8 +67,10 @@ struct NightArgs {
     /// The matrix: see `schism matrix init`
     #[arg(required = true, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Only this share of the cells, as i/n; `auto` asks the variables of GitLab, Buildkite, Slurm,
-    /// Kubernetes and this project's GitHub workflow
+    /// Only this share of the cells, as i/n, or `auto`
+    ///
+    /// `auto` asks the variables of GitLab, Buildkite, Slurm, Kubernetes and this project's GitHub
+    /// workflow.
     #[arg(long, value_name = "I/N")]
     shard: Option<String>,
     /// Runs at a time, each in a lab of its own [default: the file's, or as cores and memory allow]

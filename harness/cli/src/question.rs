@@ -9,27 +9,40 @@ use clap::{Args, ValueEnum};
 use history::Value;
 
 use crate::exit::Failure;
+use crate::flags::FILES;
 
 /// What is asked of a history file.
 #[derive(Debug, Args)]
 pub struct QuestionArgs {
-    /// What a file's operations are done to: one of the models, or a script of your own that ends
-    /// in .rhai [default: told by their names and values]
-    #[arg(long, short, value_name = "MODEL", value_parser = model)]
+    /// What it is about: one of the models, or a script of your own, FILE.rhai [default: told by its
+    /// operations]
+    #[arg(help_heading = FILES, long, short, value_name = "MODEL", value_parser = model)]
     pub model: Option<Wanted>,
-    /// What a file's transactions or registers are held against [default: strict-serializable,
-    /// linearizable]
-    #[arg(long, value_name = "MODEL", value_parser = consistency)]
+    /// What transactions or registers are held against [default: strict-serializable, linearizable]
+    #[arg(help_heading = FILES, long, value_name = "M", value_parser = consistency)]
     pub consistency_model: Option<Against>,
     /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
-    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = value)]
+    #[arg(
+        help_heading = FILES,
+        long,
+        value_name = "VALUE",
+        allow_negative_numbers = true,
+        value_parser = value,
+        hide_short_help = true
+    )]
     pub initial: Option<Value>,
     /// Pass over a file's operations of this name, which can have changed anything; may be given
     /// again
-    #[arg(long, value_name = "OPERATION")]
+    #[arg(help_heading = FILES, long, value_name = "OPERATION", hide_short_help = true)]
     pub ignore: Vec<String>,
     /// What it means that a register is read as nil: it was unwritten, or nobody knows
-    #[arg(long, value_name = "MEANING", default_value = "unwritten")]
+    #[arg(
+        help_heading = FILES,
+        long,
+        value_name = "MEANING",
+        default_value = "unwritten",
+        hide_short_help = true
+    )]
     pub nil_reads: NilReads,
 }
 

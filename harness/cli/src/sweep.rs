@@ -19,32 +19,35 @@ use crate::grid::{self, Grid};
 use crate::wanted::Wanted;
 
 #[derive(Debug, Args)]
-#[command(after_help = format!("Examples:
+#[command(
+    after_help = "Example: schism sweep etcd --param election-timeout=500ms..10s --nemesis pause
+`schism sweep --help` has all options, more examples and the exit codes.",
+    after_long_help = format!("Examples:
   schism sweep paxos-kv --param election-timeout=50ms..5s --tie heartbeat-interval=0.2x --tie lease=0.8x \\
       --tie max-drift=0.1x --nemesis pause:leader --fault-length 2s --fault-gap 3s
   schism sweep etcd --param election-timeout=500ms..10s --tie heartbeat-interval=0.1x --nemesis packet:delay
 
 Runs that the store already has are not made again, so a sweep that was interrupted goes on.
 
-{CODES}"))]
+{CODES}")
+)]
 pub struct SweepArgs {
     /// What to test: see `schism systems`
     pub system: String,
-    /// The parameter, of the system or the workload, with the first and the last of its values:
-    /// `NAME=LO..HI`
+    /// The parameter, of the system or the workload, with the first and the last of its values
     #[arg(long, short, value_name = "NAME=LO..HI", value_parser = flags::pair)]
     pub param: (String, String),
     /// How many values, both ends included
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_name = "N")]
     pub steps: usize,
     /// How they are spaced: by a factor, or by a difference
-    #[arg(long, value_enum, default_value_t = Scale::Log)]
+    #[arg(long, value_enum, default_value_t = Scale::Log, hide_short_help = true)]
     pub scale: Scale,
     /// Another parameter, so many times the swept one: `lease=0.8x`; may be given several times
-    #[arg(long, value_name = "NAME=FACTORx", value_parser = flags::pair)]
+    #[arg(long, value_name = "NAME=Fx", value_parser = flags::pair)]
     pub tie: Vec<(String, String)>,
     /// Another parameter, the same for all values; may be given several times
-    #[arg(long, value_name = "K=V", value_parser = flags::pair)]
+    #[arg(long, value_name = "K=V", value_parser = flags::pair, hide_short_help = true)]
     pub set: Vec<(String, String)>,
     /// Faults, as for `schism run`
     #[arg(help_heading = "Faults", long, short = 'f', default_value = "pause")]

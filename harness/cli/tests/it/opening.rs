@@ -118,23 +118,28 @@ fn a_path_is_a_link_where_links_are_shown_and_nowhere_else() {
     );
 }
 
-/// The short help of a run is a screen, every option in it is one, and what it leaves out is in the
-/// long one.
+/// The short help of a command is a screen, every option in it is one, and what it leaves out is in
+/// the long one.
 #[test]
 fn the_short_help_fits_a_screen() {
     let place = Place::new();
-    let help = |flag: &str| {
-        let mut command = place.command(&["run", flag]);
+    let help = |command: &str, flag: &str| {
+        let mut command = place.command(&[command, flag]);
         Ended::of(command.env("COLUMNS", "80").output().unwrap())
             .exits(0)
             .stdout
     };
-    let (short, long) = (help("-h"), help("--help"));
-    let lines = short.lines().count();
-    assert!((24..=40).contains(&lines), "{lines} lines:\n{short}");
-    for line in short.lines() {
-        assert!(line.chars().count() <= 80, "{line}");
+    for command in [
+        "run", "check", "compare", "sweep", "prove", "matrix", "replay", "shrink", "serve",
+    ] {
+        let short = help(command, "-h");
+        let lines = short.lines().count();
+        assert!((10..=40).contains(&lines), "{lines} lines:\n{short}");
+        for line in short.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
+    let (short, long) = (help("run", "-h"), help("run", "--help"));
     let flags = |text: &str| -> Vec<String> {
         let words = text
             .split_whitespace()
