@@ -30,6 +30,7 @@
 //! What is lacking is not judged, and the summary says so. Of fewer than a majority of the logs, or
 //! of the traces, no verdict is made.
 
+mod acts;
 mod ballots;
 mod commands;
 mod elections;

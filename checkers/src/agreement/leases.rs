@@ -10,6 +10,21 @@ use crate::{Anomaly, Exhausted, Meter};
 /// Leases may overlap by as much: what the conversion of clocks costs.
 const SLACK: Duration = Duration::from_millis(1);
 
+/// From when on and until when a node took itself for the only leader, the last first. Whatever a
+/// lease said, it ended with the leadership or the process.
+pub fn held(trace: &Trace) -> Vec<(i64, i64)> {
+    let mut ended = i64::MAX;
+    let mut held = Vec::new();
+    for event in trace.events.iter().rev() {
+        match event.what {
+            What::StepDown | What::Start { .. } => ended = event.t_ns,
+            What::Lease { from_ns, until_ns } => held.push((from_ns, until_ns.min(ended))),
+            _ => {}
+        }
+    }
+    held
+}
+
 /// Returns how many leases there were.
 pub fn judge(
     recorded: &Recorded,
@@ -18,17 +33,11 @@ pub fn judge(
 ) -> Result<usize, Exhausted> {
     let mut leases: Vec<(i64, i64, &Trace)> = Vec::new();
     for trace in &recorded.traces {
-        // Whatever a lease said, it ended with the leadership or the process.
-        let mut ended = i64::MAX;
-        for event in trace.events.iter().rev() {
-            match event.what {
-                What::StepDown | What::Start { .. } => ended = event.t_ns,
-                What::Lease { from_ns, until_ns } => {
-                    leases.push((from_ns, until_ns.min(ended), trace));
-                }
-                _ => {}
-            }
-        }
+        leases.extend(
+            held(trace)
+                .into_iter()
+                .map(|(from, until)| (from, until, trace)),
+        );
     }
     leases.sort_by_key(|(from, until, _)| (*from, *until));
     let slack = SLACK.as_nanos() as i64;

@@ -1,25 +1,36 @@
-//! What every node says of one slot: what it accepted and decided, in the order of time, and what
-//! its log holds there in the end.
+//! The picture of an anomaly. Of one in a slot it is what every node says of that slot: what it
+//! accepted and decided, in the order of time, and what its log holds there in the end.
+
+use std::collections::BTreeMap;
 
 use history::Value;
 
 use super::ballots::What;
 use super::logs::Log;
-use super::{Recorded, show};
+use super::{Recorded, acts, show};
 use crate::Anomaly;
 use crate::picture::{Cell, Picture, Row, Table};
 
 /// Moments at the beginning, and at the end, that are shown.
 const MOST: usize = 20;
 
-/// None if it is about no slot.
+/// None if it is about no slot, command or node.
 pub fn picture(recorded: &Recorded, anomaly: &Anomaly) -> Option<Picture> {
-    let slot = anomaly
-        .object
-        .as_ref()?
-        .strip_prefix("slot ")?
-        .parse()
-        .ok()?;
+    let object = anomaly.object.as_deref()?;
+    let trace = |node: &str| recorded.traces.iter().find(|trace| trace.node == node);
+    let table = match object.split_once(' ') {
+        Some(("slot", slot)) => of_slot(recorded, slot.parse().ok()?),
+        Some(("command", command)) => of_command(recorded, command),
+        _ => match (trace(object), object.split_once(" and ")) {
+            (Some(trace), _) => acts::of_node(recorded, trace),
+            (None, Some((a, b))) => acts::of_leases(recorded, [trace(a)?, trace(b)?]),
+            (None, None) => None,
+        },
+    };
+    table.map(Picture::Table)
+}
+
+fn of_slot(recorded: &Recorded, slot: i64) -> Option<Table> {
     let mut columns: Vec<&str> = recorded.traces.iter().map(|trace| trace.node).collect();
     columns.extend(recorded.logs.iter().map(|log| log.node));
     columns.sort_unstable();
@@ -48,7 +59,46 @@ pub fn picture(recorded: &Recorded, anomaly: &Anomaly) -> Option<Picture> {
         rows,
         untold,
     };
-    (!table.rows.is_empty()).then_some(Picture::Table(table))
+    (!table.rows.is_empty()).then_some(table)
+}
+
+/// The slots in which logs have a command, by its name.
+fn of_command(recorded: &Recorded, command: &str) -> Option<Table> {
+    let mut slots: BTreeMap<i64, Vec<Cell>> = BTreeMap::new();
+    for (column, log) in recorded.logs.iter().enumerate() {
+        for entry in &log.entries {
+            let applied = entry.commands.unwrap_or_default();
+            if applied.iter().any(|of| is_named(of, command)) {
+                slots.entry(entry.slot).or_default().push(Cell {
+                    column,
+                    text: "applied".to_string(),
+                    value: Some(0),
+                });
+            }
+        }
+    }
+    let rows = slots.into_iter().map(|(slot, cells)| Row {
+        at: format!("slot {slot}"),
+        cells,
+    });
+    let table = Table {
+        of: format!("Where each log has command {command}"),
+        columns: recorded
+            .logs
+            .iter()
+            .map(|log| log.node.to_string())
+            .collect(),
+        rows: rows.collect(),
+        untold: 0,
+    };
+    (!table.rows.is_empty()).then_some(table)
+}
+
+fn is_named(command: &Value, name: &str) -> bool {
+    let of = super::logs::name(command);
+    of.is_some_and(|(client, number)| {
+        Value::pair(client.clone(), number.clone()).to_string() == name
+    })
 }
 
 /// The values that were seen, in the order in which they were.

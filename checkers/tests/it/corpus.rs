@@ -10,6 +10,7 @@ use checkers::bank::Bank;
 use checkers::choice::Model;
 use checkers::linearizable::Registers;
 use checkers::objects::Objects;
+use checkers::picture::{Cell, Picture};
 use checkers::set::GrowOnlySet;
 use checkers::transactions::ListAppend;
 use checkers::vacuity::Vacuity;
@@ -74,6 +75,11 @@ fn every_history_is_judged_as_expected() {
         if (found.verdict.word(), kind) != (verdict, anomaly) {
             wrong.push(format!("{row}\n  {found:?}"));
         }
+        // Operations that ask for a trace show nothing of what is in it.
+        let bare = found.anomalies.iter().find(|a| a.picture.is_none());
+        if let ("agreement", Some(bare)) = (checker.name(), bare) {
+            wrong.push(format!("{row}\n  no picture of {bare:?}"));
+        }
         named.insert(format!("{name}.jsonl"));
         judged.insert((checker.name(), verdict == "valid"));
     }
@@ -94,4 +100,53 @@ fn every_history_is_judged_as_expected() {
             );
         }
     }
+}
+
+/// What the picture of an anomaly of the corpus says: columns, texts, and whether in colour.
+fn told(name: &str) -> Vec<(usize, String, bool)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories");
+    let loaded = store::load(&folder.join(format!("{name}.jsonl"))).unwrap();
+    let found = Agreement::new().check(&loaded.history, &Budget::default());
+    let Some(Picture::Table(table)) = found.anomalies[0].picture.as_deref() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(table.untold, 0);
+    let cells = table.rows.iter().flat_map(|row| &row.cells);
+    let told = |cell: &Cell| (cell.column, cell.text.clone(), cell.value.is_some());
+    cells.map(told).collect()
+}
+
+#[test]
+fn a_node_that_forgets_tells_what_it_had_done_and_two_that_lead_when() {
+    let act = |text: &str| (0, text.to_string(), true);
+    assert_eq!(
+        told("promise-forgotten"),
+        [
+            act("starts with ballot 0 of , accepted slots up to 0"),
+            act("promises ballot 1 of n1"),
+            act("promises ballot 2 of n2"),
+            act("starts with ballot 1 of n1, accepted slots up to 0"),
+        ]
+    );
+    // Of another node, which applied it once, too.
+    let applied = |node| (node, "applied".to_string(), true);
+    assert_eq!(
+        told("logs-apply-a-command-twice"),
+        [applied(0), applied(1), applied(1)]
+    );
+    assert_eq!(
+        told("leases-overlap"),
+        [
+            (
+                0,
+                "holds the lease until 0.050 s by its clock".to_string(),
+                true
+            ),
+            (
+                1,
+                "holds the lease until 0.090 s by its clock".to_string(),
+                true
+            ),
+        ]
+    );
 }

@@ -14,8 +14,8 @@ use crate::flags::FILES;
 /// What is asked of a history file.
 #[derive(Debug, Args)]
 pub struct QuestionArgs {
-    /// What it is about: one of the models, or a script of your own, FILE.rhai [default: told by its
-    /// operations]
+    /// What it is about: one of the models, or a script of your own, FILE.rhai [default: told by
+    /// its operations]
     #[arg(help_heading = FILES, long, short, value_name = "MODEL", value_parser = model)]
     pub model: Option<Wanted>,
     /// What transactions or registers are held against [default: strict-serializable, linearizable]

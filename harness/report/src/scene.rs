@@ -20,6 +20,37 @@ const MAX_PROCESSES: usize = 14;
 /// Colours told apart by value; further values share the neutral one.
 const MAX_COLOURS: usize = 4;
 
+/// How wide a picture is, in its own units, and where its axis begins.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    pub class: &'static str,
+    pub width: f64,
+    left: f64,
+}
+
+impl Frame {
+    /// For a desk.
+    pub const WIDE: Frame = Frame {
+        class: "wide",
+        width: 1200.0,
+        left: 150.0,
+    };
+
+    /// For a telephone, where a picture that is made smaller could not be read.
+    pub const NARROW: Frame = Frame {
+        class: "narrow",
+        width: 440.0,
+        left: 108.0,
+    };
+
+    pub const ALL: [Frame; 2] = [Frame::WIDE, Frame::NARROW];
+
+    /// Where the axis ends.
+    fn right(self) -> f64 {
+        self.width - 20.0
+    }
+}
+
 /// What is drawn, before it is laid out.
 pub struct Scene<'a> {
     pub run: &'a Run<'a>,
@@ -32,24 +63,23 @@ pub struct Scene<'a> {
     /// Whether neighbours are those on the anomaly's object only.
     pub keyed: bool,
     pub axis: TimeAxis,
+    pub frame: Frame,
     /// Values with a colour of their own.
     colours: Vec<&'a Value>,
     pub flows: Vec<Flow>,
 }
 
 impl<'a> Scene<'a> {
-    /// `x0` and `x1` are where the axis begins and ends.
     pub fn new(
         run: &'a Run<'a>,
         anomaly: &'a Anomaly,
         all_named: &[&'a Op],
-        x0: f64,
-        x1: f64,
+        frame: Frame,
     ) -> Scene<'a> {
         let reading = Reading::new(anomaly.object.as_deref());
         let named = all_named[..all_named.len().min(MAX_NAMED)].to_vec();
         let keyed = named.iter().any(|op| reading.concerns(op));
-        let axis = axis(&named, run.stats.end, x0, x1);
+        let axis = axis(&named, run.stats.end, frame.left, frame.right());
         let mut colours: Vec<&Value> = Vec::new();
         for op in &named {
             for value in reading.writes(op).into_iter().chain(reading.reads(op)) {
@@ -68,6 +98,7 @@ impl<'a> Scene<'a> {
             left_out: 0,
             keyed,
             axis,
+            frame,
             colours,
             flows,
         };

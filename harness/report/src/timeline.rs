@@ -27,20 +27,21 @@ use crate::Run;
 use crate::arrow::{Area, Arrow, Bar, Order};
 use crate::reading::{Flow, Reading, What};
 use crate::scale::lanes;
-use crate::scene::{MAX_NAMED, Scene};
+use crate::scene::{Frame, MAX_NAMED, Scene};
 use crate::stats;
 use crate::svg::{CHAR_PX, Faults, in_force};
 use crate::text::{Esc, clip, counted, span};
 
-const WIDTH: f64 = 1200.0;
-const LEFT: f64 = 150.0;
-const RIGHT: f64 = 20.0;
 const BAR_PX: f64 = 18.0;
 const CONTEXT_BAR_PX: f64 = 13.0;
 const LABEL_PX: f64 = 17.0;
 
 /// Room below a lane within which an arrow goes from one bar to another.
 const SAG_PX: f64 = 20.0;
+
+/// Room for a line of an arrow's words between two lanes, and for how many such lines at most.
+const WORDS_PX: f64 = 16.0;
+const MAX_WORDS: usize = 3;
 
 /// Most faults drawn in one timeline.
 const MAX_FAULTS: usize = 16;
@@ -90,20 +91,30 @@ pub fn seen_at(run: &Run, anomaly: &Anomaly) -> Option<Time> {
     named(run, anomaly).iter().map(|op| op.call).max()
 }
 
-/// Draws an anomaly that names at least one operation. Says in a caption what it does not show.
+/// Draws an anomaly that names at least one operation, for wide screens and for narrow ones. Says
+/// in a caption what it does not show.
 pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
     let all_named = named(run, anomaly);
-    let scene = Scene::new(run, anomaly, &all_named, LEFT, WIDTH - RIGHT);
-    scene.draw(out)?;
+    let scenes = Frame::ALL.map(|frame| Scene::new(run, anomaly, &all_named, frame));
+    for scene in &scenes {
+        scene.draw(out)?;
+    }
+    let [scene, _] = &scenes;
     let mut caption = vec![
         "Bars reach from call to answer; one that fades had no answer. Colours follow values: filled bars write them, \
          outlined bars read them. Grey is the neighbourhood."
             .to_string(),
     ];
-    if !scene.flows.is_empty() {
+    let shows = |what| scene.flows.iter().any(|flow| flow.what == what);
+    if shows(What::Read) {
         caption.push("Solid arrows lead from a write to the read of its value.".to_string());
     }
-    if !scene.axis.is_linear() {
+    if shows(What::Missed) {
+        caption.push(
+            "Dashed arrows lead from what had ended to what should have seen it.".to_string(),
+        );
+    }
+    if scenes.iter().any(|scene| !scene.axis.is_linear()) {
         caption.push(
             "Time is stretched around these operations: order is exact, lengths are not, and ≈ marks what was shortened."
                 .to_string(),
@@ -160,8 +171,8 @@ impl<'a> Scene<'a> {
             let x = self
                 .extent(op)
                 .0
-                .min(WIDTH - 4.0 - label_px(&text))
-                .max(LEFT);
+                .min(self.frame.width - 4.0 - label_px(&text))
+                .max(self.axis.left());
             labels.push(Label { i, text, x, row: 0 });
         }
         labels.sort_by(|a, b| a.x.total_cmp(&b.x));
@@ -183,8 +194,9 @@ impl<'a> Scene<'a> {
             }
         }
         owners.sort_by_key(|(node, process)| (node.map(|n| (n.len(), n.as_str())), *process));
+        let words = self.words_between(&owners);
         let mut lanes = Vec::new();
-        for (node, process) in owners {
+        for ((node, process), words) in owners.into_iter().zip(words) {
             let rows = self
                 .labels(process)
                 .iter()
@@ -211,8 +223,28 @@ impl<'a> Scene<'a> {
             if self.flows.iter().any(sags) {
                 y += SAG_PX;
             }
+            y += words as f64 * WORDS_PX;
         }
         (lanes, y)
+    }
+
+    /// Below each lane, how many arrows lead from it to its neighbour or back: where nothing lies
+    /// between two lanes, there would be no place for their words.
+    fn words_between(&self, owners: &[(Option<&Name>, Process)]) -> Vec<usize> {
+        let lane = |i: usize| {
+            let process = self.named[i].process;
+            owners.iter().position(|owner| owner.1 == process)
+        };
+        let mut words = vec![0; owners.len()];
+        for flow in &self.flows {
+            let (Some(a), Some(b)) = (lane(flow.from), lane(flow.to)) else {
+                continue;
+            };
+            if a.abs_diff(b) == 1 {
+                words[a.min(b)] = (words[a.min(b)] + 1).min(MAX_WORDS);
+            }
+        }
+        words
     }
 
     fn draw(&self, out: &mut String) -> fmt::Result {
@@ -237,8 +269,9 @@ impl<'a> Scene<'a> {
         let height = bottom + 34.0;
         writeln!(
             out,
-            "<div class=\"scroll\"><svg class=\"timeline\" viewBox=\"0 0 {WIDTH} {height}\" role=\"group\" \
-             aria-label=\"Timeline of the operations\">"
+            "<div class=\"scroll {}\"><svg class=\"timeline\" viewBox=\"0 0 {} {height}\" role=\"group\" \
+             aria-label=\"Timeline of the operations\">",
+            self.frame.class, self.frame.width
         )?;
         faults.bands(out, axis, faults.height() + 2.0, bottom)?;
         faults.bars(out, axis, 0.0)?;
@@ -314,7 +347,8 @@ impl<'a> Scene<'a> {
                 span(to.since(from)),
             )?;
         }
-        for (t, label) in axis.ticks(8) {
+        // A tick for as many units as the longest label is wide, and some more.
+        for (t, label) in axis.ticks(((axis.right() - axis.left()) / 125.0) as usize) {
             let x = axis.at(t);
             writeln!(
                 out,
@@ -437,7 +471,12 @@ impl<'a> Scene<'a> {
         bars: &[Bar],
         mut taken: Vec<Area>,
     ) -> fmt::Result {
-        for flow in &self.flows {
+        // What is wrong is said first, and has the better place.
+        let (wrong, right): (Vec<&Flow>, Vec<&Flow>) = self
+            .flows
+            .iter()
+            .partition(|flow| flow.what == What::Missed);
+        for flow in wrong.into_iter().chain(right) {
             let (from, to) = (self.named[flow.from], self.named[flow.to]);
             let order = match (from.ret <= to.call, from.call > to.ret) {
                 (true, _) => Order::Before,
@@ -466,11 +505,12 @@ impl<'a> Scene<'a> {
                 arrow.line, arrow.head
             )?;
             // That a value is read goes without saying, where there is no room to say it.
-            let (chars, right) = (text.chars().count(), WIDTH - 2.0);
+            let (chars, left) = (text.chars().count(), self.axis.left());
+            let right = self.frame.width - 2.0;
             let place = arrow
-                .place(chars, LEFT, right, &taken)
+                .place(chars, left, right, &taken)
                 .or_else(|| match class {
-                    "odd" => arrow.anywhere(chars, LEFT, right),
+                    "odd" => arrow.anywhere(chars, left, right),
                     _ => None,
                 });
             let Some(place) = place else {

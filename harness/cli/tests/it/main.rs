@@ -25,6 +25,7 @@ mod own_models;
 mod own_workloads;
 mod pages;
 mod pictures;
+mod readable;
 mod real_systems;
 mod replay;
 mod runs;

@@ -106,19 +106,19 @@ pub fn of_every_kind() -> Vec<String> {
 }
 
 /// Nothing went wrong in the page, and it asked for nothing.
-fn assert_quiet(browser: &Browser, page: &str) {
+pub fn assert_quiet(browser: &Browser, page: &str) {
     assert_eq!(browser.errors, Vec::<String>::new(), "{page}");
     assert_eq!(browser.requests, Vec::<String>::new(), "{page}");
 }
 
-fn number(browser: &mut Browser, expression: &str) -> f64 {
+pub fn number(browser: &mut Browser, expression: &str) -> f64 {
     let value = browser.eval(expression);
     value
         .as_f64()
         .unwrap_or_else(|| panic!("{expression}: {value}"))
 }
 
-fn text(browser: &mut Browser, id: &str) -> String {
+pub fn text(browser: &mut Browser, id: &str) -> String {
     let value = browser.eval(&format!("document.getElementById('{id}').textContent"));
     value
         .as_str()
@@ -126,7 +126,7 @@ fn text(browser: &mut Browser, id: &str) -> String {
         .to_string()
 }
 
-fn text_of(browser: &mut Browser, selector: &str) -> String {
+pub fn text_of(browser: &mut Browser, selector: &str) -> String {
     let value = browser.eval(&format!("document.querySelector('{selector}').textContent"));
     value
         .as_str()
@@ -260,7 +260,7 @@ fn follow_links(browser: &mut Browser, name: &str) {
 }
 
 /// A run of five nodes with faults, leaders, logs and hostile words everywhere.
-fn lanes(evil: &str) -> String {
+pub fn lanes(evil: &str) -> String {
     let mut events = String::from("{\"schism\":\"history\",\"version\":1}\n");
     let mut push = |line: String| events.push_str(&(line + "\n"));
     for i in 0..200u64 {
@@ -469,92 +469,6 @@ fn operations_are_filtered_by_node_process_outcome_key_and_text() {
     assert_eq!(count(&mut browser, &[("key", "5")]), "1 to 3 of 3");
     assert_eq!(count(&mut browser, &[("key", "6")]), "no operation matches");
     assert_quiet(&browser, "filters");
-}
-
-/// The places that the tabulator reaches are all that can be used.
-#[test]
-fn the_keyboard_reaches_everything() {
-    let place = Place::new();
-    let page = page(&place, "stale-read");
-    let mut browser = Browser::start();
-    browser.open(&page, "", DESK);
-    browser.eval(
-        "window.usable = () => [...document.querySelectorAll('a[href], button, input, select, canvas, summary, [tabindex]')]\
-         .filter((e) => !e.disabled && e.checkVisibility() && e.tabIndex >= 0); \
-         usable().forEach((e, i) => { e.dataset.place = i; }); window.reached = new Set();",
-    );
-    let all = number(&mut browser, "usable().length") as usize;
-    assert!(all > 25, "{all}");
-    for _ in 0..2 * all {
-        browser.key("Tab");
-        browser.eval(
-            "if (document.activeElement.dataset) reached.add(document.activeElement.dataset.place)",
-        );
-    }
-    let missed = browser.eval("usable().filter((e) => !reached.has(e.dataset.place)).map((e) => e.outerHTML.slice(0, 120))");
-    assert_eq!(missed, json!([]));
-    // From one operation to the next, in words.
-    browser.eval("document.getElementById('view').focus()");
-    browser.key("ArrowDown");
-    let first = text(&mut browser, "ops-one");
-    browser.key("ArrowDown");
-    let second = text(&mut browser, "ops-one");
-    assert!(
-        first.starts_with("#0 write") && second.starts_with('#') && second != first,
-        "{first} {second}"
-    );
-    assert_quiet(&browser, "stale-read");
-}
-
-/// Text against what lies behind it, by WCAG 2.2's formula
-/// (<https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio>).
-const FAINT: &str = include_str!("contrast.js");
-
-#[test]
-fn text_stands_out_in_the_light_and_in_the_dark() {
-    let place = Place::new();
-    let evil = place.file("lanes.html", lanes("word"));
-    let mut pages = vec![evil];
-    for name in [
-        "stale-read",
-        "few-values-stale",
-        "append-two-orders",
-        "chain-left-for-less-work",
-        "logs-differ-in-a-slot",
-        "lock-held-twice",
-        "run-with-a-fault",
-    ] {
-        pages.push(page(&place, name));
-    }
-    let mut browser = Browser::start();
-    for page in &pages {
-        for dark in [false, true] {
-            browser.open(page, "", Screen { dark, ..DESK });
-            browser.eval("document.querySelectorAll('details').forEach((d) => { d.open = true; })");
-            let faint = browser.eval(FAINT);
-            assert_eq!(faint, json!([]), "{}, dark: {dark}", page.display());
-        }
-    }
-}
-
-/// Without its script a page says what it cannot show, and shows all else.
-#[test]
-fn a_page_without_its_script_can_be_read() {
-    let place = Place::new();
-    let page = page(&place, "stale-read");
-    let mut browser = Browser::start();
-    browser.call(
-        "Emulation.setScriptExecutionDisabled",
-        json!({"value": true}),
-    );
-    browser.open_plain(&page, DESK);
-    let said = text_of(&mut browser, "#operations noscript p");
-    assert!(said.contains("need its script"), "{said}");
-    let height = number(
-        &mut browser,
-        "document.querySelector('svg.timeline').getBoundingClientRect().height",
-    );
-    assert!(height > 60.0, "{height}");
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub fn draw(out: &mut String, table: &Table) -> fmt::Result {
         0 => Ok(()),
         n => writeln!(
             out,
-            "<p class=\"caption\">{} left out from the middle.</p>",
-            counted(n, "moment")
+            "<p class=\"caption\">{} left out.</p>",
+            counted(n, "other moment")
         ),
     }
 }

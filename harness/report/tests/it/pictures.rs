@@ -139,7 +139,7 @@ fn nodes_that_differ_have_different_colours() {
     assert!(page.contains("slot &lt;7&gt;"));
     assert_eq!(page.matches("class=\"value v1\"").count(), 2);
     assert_eq!(page.matches("class=\"value v0\"").count(), 1);
-    assert!(page.contains("3 moments left out"));
+    assert!(page.contains("3 other moments left out"));
 }
 
 #[test]

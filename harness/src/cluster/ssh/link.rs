@@ -26,7 +26,7 @@ use super::known;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// For one try of TCP.
 const TRY: Duration = Duration::from_secs(8);
-/// For one step of the SSH protocol: a small machine's key exchange may take seconds.
+/// For one step of making a connection: a small machine's key exchange may take seconds.
 const STEP: Duration = Duration::from_secs(30);
 /// After so long without a sign of life the other end is gone. Longer than a lease, which has run
 /// out then in any case; shorter, and a busy machine would be taken for a lost one.
@@ -37,8 +37,12 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How often a command that may be repeated is tried.
 const TRIES: u32 = 3;
-/// For a command's answer, all tries included.
+/// For a command's answer, all tries included. A command that says nothing until it ends is not
+/// lost: that the machine is there, TCP tells.
 const ANSWER: Duration = Duration::from_secs(60);
+/// A machine that needs long to let somebody in is as slow with all that follows: a command may
+/// take so many times as long.
+const SLOWER: u32 = 30;
 /// Bytes a second at which a program is uploaded at the least.
 const SLOWEST: usize = 16 << 10;
 /// Bytes that a command may print, and complain.
@@ -96,6 +100,8 @@ pub(super) struct Way {
 /// An authenticated connection.
 pub(super) struct Link {
     pub session: Session,
+    /// How long it took to be made.
+    took: Duration,
     /// What it goes through, if not TCP.
     _proxy: Option<Guard>,
 }
@@ -144,9 +150,10 @@ impl Way {
     }
 
     fn attempt(&self, deadline: Instant) -> Result<Link, Failed> {
+        let begun = Instant::now();
         let host = &self.host;
         let mut session = Session::new().map_err(|e| Failed::Ever(e.to_string()))?;
-        allow(&session, deadline);
+        allow(&session, deadline, STEP);
         let proxy = match host.through(&self.access) {
             None => {
                 session.set_tcp_stream(self.dial()?);
@@ -180,12 +187,13 @@ impl Way {
             .host_key()
             .ok_or_else(|| Failed::Ever("it shows no host key".into()))?;
         known::check(host, &known, shown).map_err(Failed::Ever)?;
-        allow(&session, deadline);
+        allow(&session, deadline, STEP);
         auth::authenticate(&session, host, &self.passphrases).map_err(Failed::Ever)?;
         session.set_timeout(STEP.as_millis() as u32);
         session.set_keepalive(true, KEEP_ALIVE.as_secs() as u32);
         Ok(Link {
             session,
+            took: begun.elapsed(),
             _proxy: proxy,
         })
     }
@@ -211,12 +219,12 @@ impl Way {
     }
 }
 
-/// Lets the next step of the protocol take what is left of the time, and not longer than any may.
-fn allow(session: &Session, deadline: Instant) {
+/// Lets the next step of the protocol take what is left of the time, and no longer than it may.
+fn allow(session: &Session, deadline: Instant, most: Duration) {
     let left = deadline.saturating_duration_since(Instant::now());
     // Nothing would mean that it may take for ever.
-    let left = left.clamp(Duration::from_millis(1), STEP);
-    session.set_timeout(left.as_millis() as u32);
+    let left = left.min(most).max(Duration::from_millis(1));
+    session.set_timeout(u32::try_from(left.as_millis()).unwrap_or(u32::MAX));
 }
 
 /// What a proxy said before it failed.
@@ -263,16 +271,16 @@ impl Link {
         bytes: usize,
         deadline: Instant,
     ) -> Result<Done, Failure> {
-        allow(&self.session, deadline);
+        allow(&self.session, deadline, Duration::MAX);
         let mut channel = self.session.channel_session()?;
         channel.exec(command)?;
         // A command that does not read its input says why by its status.
         let fed = stdin.chunks(PIECE).try_for_each(|piece| {
-            allow(&self.session, deadline);
+            allow(&self.session, deadline, Duration::MAX);
             channel.write_all(piece)
         });
         let fed = fed.and_then(|()| channel.flush());
-        allow(&self.session, deadline);
+        allow(&self.session, deadline, Duration::MAX);
         channel.send_eof()?;
         let stdout = self.hear(&mut channel, bytes, deadline)?;
         let stderr = self.hear(&mut channel.stderr(), COMPLAINED, deadline)?;
@@ -298,7 +306,7 @@ impl Link {
         let mut heard = Vec::new();
         let mut piece = vec![0; PIECE];
         loop {
-            allow(&self.session, deadline);
+            allow(&self.session, deadline, Duration::MAX);
             let count = from.read(&mut piece)?;
             if count == 0 {
                 return Ok(heard);
@@ -356,10 +364,12 @@ impl Hand {
         limit: &Limit,
     ) -> Result<Done, String> {
         let mut pause = BACK_OFF;
-        let time = limit.time + Duration::from_secs((stdin.len() / SLOWEST) as u64);
-        let deadline = Instant::now() + time;
+        let begun = Instant::now();
+        let mut time = limit.time + Duration::from_secs((stdin.len() / SLOWEST) as u64);
         for attempt in 1.. {
-            let link = self.link(deadline)?;
+            let link = self.link(begun + time)?;
+            time = time.max(link.took * SLOWER);
+            let deadline = begun + time;
             let why = match link.exec(command, stdin, limit.bytes, deadline) {
                 Ok(done) => return Ok(done),
                 Err(why) => why,
