@@ -69,10 +69,13 @@ pub fn run(run: &Run) -> Ended {
 fn may_be_memory(ended: &Ended) -> bool {
     match (&ended.outcome, ended.ending) {
         (_, Ending::Valid) => false,
-        (Some(outcome), Ending::Invalid) => outcome
-            .anomalies
-            .iter()
-            .all(|kind| OF_DEATH.contains(&kind.as_str())),
+        (Some(outcome), Ending::Invalid) => {
+            let analyses = outcome.judged.analyses.iter();
+            // What others say (nobody read this at the end) makes nothing invalid.
+            let wrong = analyses.filter(|analysis| analysis.verdict == Verdict::Invalid);
+            let mut kinds = wrong.flat_map(|analysis| &analysis.anomalies);
+            kinds.all(|anomaly| OF_DEATH.contains(&anomaly.kind.as_str()))
+        }
         _ => true,
     }
 }
@@ -221,29 +224,45 @@ fn kills(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use checkers::{Analysis, Anomaly};
+
     use super::*;
 
     #[test]
     fn a_death_for_memory_explains_a_crash_and_no_stale_read() {
         assert_eq!(kills("low 0\nhigh 1\noom 3\noom_kill 2\n"), Some(2));
         assert_eq!(kills("pgfault 1\n"), None);
-        let ended = |ending, kinds: &[&str]| Ended {
-            ending,
-            why: String::new(),
-            outcome: (!kinds.is_empty()).then(|| Outcome {
-                run: String::new(),
-                verdict: Verdict::Invalid,
-                anomalies: kinds.iter().map(|k| k.to_string()).collect(),
-                found_at_s: None,
-                seed: 1,
-                unmet: None,
-                judged: harness::run::Judged {
+        let anomaly = |kind: &str| Anomaly {
+            kind: kind.to_string(),
+            ..Anomaly::default()
+        };
+        let ended = |ending, kinds: &[&str]| {
+            let wrong = kinds
+                .iter()
+                .map(|kind| Analysis::of_anomalies("c", "", vec![anomaly(kind)]));
+            let open = Analysis {
+                anomalies: vec![anomaly("not read at the end")],
+                ..Analysis::unknown("completeness", "")
+            };
+            let analyses = wrong.chain([open]).collect();
+            Ended {
+                ending,
+                why: String::new(),
+                outcome: (!kinds.is_empty()).then(|| Outcome {
+                    run: String::new(),
                     verdict: Verdict::Invalid,
-                    analyses: Vec::new(),
-                    notes: Default::default(),
-                },
-            }),
-            took: Duration::ZERO,
+                    anomalies: Vec::new(),
+                    found_at_s: None,
+                    seed: 1,
+                    unmet: None,
+                    judged: harness::run::Judged {
+                        verdict: Verdict::Invalid,
+                        analyses,
+                        notes: Default::default(),
+                    },
+                }),
+                took: Duration::ZERO,
+            }
         };
         assert!(may_be_memory(&ended(Ending::Infra, &[])));
         assert!(may_be_memory(&ended(

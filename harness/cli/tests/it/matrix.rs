@@ -1,6 +1,7 @@
 //! Nights: what is planned, run, gone on with, judged and put together.
 
 mod files;
+mod memory;
 mod merging;
 mod planning;
 mod running;
