@@ -18,7 +18,7 @@ mod counter;
 mod elements;
 mod fifo;
 mod ids;
-mod lease;
+pub mod lease;
 mod least;
 mod lifo;
 mod lock;

@@ -35,8 +35,10 @@ impl<'t> Did<'t> {
     fn text(&self) -> String {
         match self {
             Did::ComesBack(ballot, accepted) => {
+                // A node that has promised nothing yet knows a ballot of nobody.
+                let promised = ballot.filter(|(_, proposer)| !proposer.is_empty());
                 let knows = [
-                    ballot.map(show),
+                    promised.map(show),
                     accepted.map(|slot| format!("accepted slots up to {slot}")),
                 ];
                 let knows: Vec<String> = knows.into_iter().flatten().collect();

@@ -8,10 +8,10 @@
 
 use std::cmp::Reverse;
 
-use history::{Process, Value};
+use history::{Op, Process, Value};
 use rustc_hash::FxHashMap;
 
-use super::{Call, Finding, Found, Judged, Part};
+use super::{Finding, Found, Judged, Part};
 use crate::{Exhausted, Meter};
 
 /// By so much leases with times of their own may overlap: what the conversion of clocks costs. As
@@ -41,8 +41,9 @@ pub fn judge(part: &Part, meter: &mut Meter) -> Result<Judged, Exhausted> {
         if call.lost() {
             continue;
         }
-        let Some((from, until, told)) = validity(call) else {
-            let (op, output) = (call.op.index, call.output.unwrap_or(&Value::Nil));
+        let output = call.output.unwrap_or(&Value::Nil);
+        let Some((from, until, told)) = validity(call.op, output) else {
+            let op = call.op.index;
             let why = format!("op {op} is answered with {output}, not [from, until] or a duration");
             return Ok(Judged::new(Found::Unknown(why), "undecided"));
         };
@@ -104,7 +105,8 @@ fn overlap(one: &Lease, other: &Lease) -> Finding {
             process,
             op,
         } = lease;
-        format!("process {process} held the lease from {from} to {until} ns (op {op})")
+        let [from, until] = [from, until].map(|ns| *ns as f64 / 1e9);
+        format!("process {process} held the lease from {from:.6} s to {until:.6} s (op {op})")
     });
     Finding {
         kind: "overlapping leases",
@@ -118,10 +120,10 @@ fn ns(ns: u64) -> i64 {
     i64::try_from(ns).unwrap_or(i64::MAX)
 }
 
-/// From when to when, in ns, and whether the answer told the times themselves.
-fn validity(call: &Call) -> Option<(i64, i64, bool)> {
-    let output = call.output?;
-    let (asked, answered) = (ns(call.op.call.as_nanos()), ns(call.op.ret.as_nanos()));
+/// From when to when a lease is held by this answer, in ns, and whether it tells the times
+/// themselves. Of a keyed operation the answer is given without its key.
+pub fn validity(op: &Op, output: &Value) -> Option<(i64, i64, bool)> {
+    let (asked, answered) = (ns(op.call.as_nanos()), ns(op.ret.as_nanos()));
     match (output, output.as_pair()) {
         (Value::Int(duration), _) => Some((answered, asked.saturating_add(*duration), false)),
         (_, Some((from, until))) => Some((from.as_int()?, until.as_int()?, true)),

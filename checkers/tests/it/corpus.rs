@@ -122,7 +122,7 @@ fn a_node_that_forgets_tells_what_it_had_done_and_two_that_lead_when() {
     assert_eq!(
         told("promise-forgotten"),
         [
-            act("starts with ballot 0 of , accepted slots up to 0"),
+            act("starts with accepted slots up to 0"),
             act("promises ballot 1 of n1"),
             act("promises ballot 2 of n2"),
             act("starts with ballot 1 of n1, accepted slots up to 0"),

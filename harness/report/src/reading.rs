@@ -30,7 +30,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A value without its key, if the operation concerns the object.
-    fn bare<'v>(&self, op: &Op, value: &'v Value) -> &'v Value {
+    pub fn bare<'v>(&self, op: &Op, value: &'v Value) -> &'v Value {
         match value.as_pair() {
             Some((_, rest)) if self.concerns(op) => rest,
             _ => value,
@@ -123,6 +123,14 @@ pub struct Flow {
     pub what: What,
 }
 
+/// Whether an operation shows what was there: only then has it missed something. Whoever takes from
+/// a queue or a lock misses nothing.
+fn looks(op: &Op) -> bool {
+    ["read", "get", "cas", "scan", "txn"]
+        .iter()
+        .any(|f| op.f.contains(f))
+}
+
 /// What flowed between the operations of an anomaly, and what should have and did not.
 pub fn flows(reading: &Reading, ops: &[&Op]) -> Vec<Flow> {
     let mut flows = Vec::new();
@@ -144,6 +152,9 @@ pub fn flows(reading: &Reading, ops: &[&Op]) -> Vec<Flow> {
                 to,
                 what: What::Read,
             });
+        }
+        if !looks(reader) {
+            continue;
         }
         // A value that nobody here wrote and that is not nil has no known age: nothing is missed.
         if source.is_none() && !found.is_nil() && !is_list {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use checkers::Anomaly;
+use checkers::objects::lease::validity;
 use history::{Op, Outcome, Process, Time, Value};
 
 use crate::Run;
@@ -35,6 +36,8 @@ const PUTS: [&str; 4] = ["enqueue", "push", "insert", "send"];
 const TAKES: [&str; 5] = ["dequeue", "pop", "delete-min", "poll", "drain"];
 const ACQUIRE: &str = "acquire";
 const RELEASE: &str = "release";
+/// The kind of anomaly that is about leases.
+const LEASES_OVERLAP: &str = "overlapping leases";
 
 /// One lane's content, in the order of time.
 struct Lane<'a> {
@@ -55,7 +58,9 @@ struct Bar<'a> {
 pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly, named: &[&Op]) -> fmt::Result {
     let reading = Reading::new(anomaly.object.as_deref());
     let is = |names: &[&str]| named.iter().any(|op| names.contains(&op.f.as_str()));
-    let (lanes, what) = if is(&[ACQUIRE, RELEASE]) {
+    let (lanes, what) = if anomaly.kind == LEASES_OVERLAP {
+        (leases(run, &reading, named), Some(LEASES))
+    } else if is(&[ACQUIRE, RELEASE]) {
         (holders(run, &reading, named), Some(HOLDERS))
     } else if is(&PUTS) || is(&TAKES) {
         (passages(run, &reading, named), Some(PASSAGES))
@@ -72,6 +77,8 @@ pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly, named: &[&Op]) -> fm
 
 const HOLDERS: &str = "Who holds it: from the answer to an acquisition to the call of the release. Bars that overlap \
      hold it at the same time.";
+const LEASES: &str =
+    "When each held the lease, by what it was answered, or until it called the release.";
 const PASSAGES: &str = "How long each value was there: from where it was put in to where it was taken out. A bar that \
      reaches the end was never taken.";
 const ELEMENT_LIVES: &str = "The life of an element: a bar where it is added, a filled mark for each read that has it \
@@ -206,6 +213,33 @@ fn holders<'a>(run: &Run<'a>, reading: &Reading, named: &[&'a Op]) -> Vec<Lane<'
         }
     }
     held.extend(open.values().map(|op| hold(op, run.stats.end)));
+    of_processes(held, named)
+}
+
+/// Leases that are held while the named ones are, each renewal by itself.
+fn leases<'a>(run: &Run<'a>, reading: &Reading, named: &[&'a Op]) -> Vec<Lane<'a>> {
+    let mut held: Vec<Bar> = Vec::new();
+    for op in of_object(run, reading, named) {
+        if op.f.as_str() == RELEASE {
+            let own = held.iter_mut().filter(|bar| bar.op.process == op.process);
+            own.for_each(|bar| bar.until = bar.until.min(op.call));
+        } else if op.outcome == Outcome::Ok
+            && let Some((from, until, _)) = validity(op, reading.bare(op, &op.output))
+        {
+            let [from, until] = [from, until].map(|ns| Time(u64::try_from(ns).unwrap_or(0)));
+            held.push(Bar {
+                from,
+                until: until.max(from),
+                class: "there",
+                op,
+            });
+        }
+    }
+    of_processes(held, named)
+}
+
+/// A lane a process, of what is held near the named operations.
+fn of_processes<'a>(mut held: Vec<Bar<'a>>, named: &[&Op]) -> Vec<Lane<'a>> {
     let from = named.iter().map(|op| op.call).min().unwrap_or_default();
     let ends = named
         .iter()
@@ -242,7 +276,9 @@ fn picture(out: &mut String, run: &Run, lanes: &[Lane], caption: &str) -> fmt::R
     let starts = bars()
         .map(|bar| bar.from)
         .chain(marks().map(|(op, _)| op.call));
-    let end = run.stats.end;
+    // A lease may last beyond the run.
+    let last = bars().map(|bar| bar.until).filter(|t| *t != Time::MAX);
+    let end = last.max().unwrap_or_default().max(run.stats.end);
     let ends = bars()
         .map(|bar| bar.until.min(end))
         .chain(marks().map(|(op, _)| op.ret));

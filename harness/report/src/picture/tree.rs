@@ -6,7 +6,7 @@ use checkers::picture::Block;
 
 use crate::text::{Esc, clip, counted};
 
-const STEP: (f64, f64) = (158.0, 62.0);
+const STEP: (f64, f64) = (158.0, 74.0);
 const BOX: (f64, f64) = (122.0, 34.0);
 const LEFT: f64 = 10.0;
 
@@ -39,8 +39,20 @@ pub fn draw(out: &mut String, blocks: &[Block]) -> fmt::Result {
             from.0, from.1, to.1, to.0
         )?;
     }
-    for (block, place) in blocks.iter().zip(&places) {
-        draw_block(out, block, corner(*place))?;
+    for (i, (block, place)) in blocks.iter().zip(&places).enumerate() {
+        let (x, y) = corner(*place);
+        draw_block(out, block, (x, y))?;
+        // Behind the block, or below it where another follows there.
+        let next = (place.0 + 1, place.1);
+        let is_followed = blocks
+            .iter()
+            .zip(&places)
+            .any(|(b, p)| b.parent == Some(i) && *p == next);
+        let at = match is_followed {
+            true => (x, y + BOX.1 + 11.0),
+            false => (x + BOX.0 + 8.0, y + 15.0),
+        };
+        draw_notes(out, block, at)?;
     }
     writeln!(out, "</svg></div>")?;
     writeln!(
@@ -76,13 +88,21 @@ fn draw_block(out: &mut String, block: &Block, (x, y): (f64, f64)) -> fmt::Resul
         x + BOX.0 / 2.0,
         y + 28.0,
         Esc(below),
-    )?;
-    for (i, note) in block.notes.iter().take(3).enumerate() {
+    )
+}
+
+fn draw_notes(out: &mut String, block: &Block, (x, y): (f64, f64)) -> fmt::Result {
+    const LINE: f64 = 12.0;
+    let most = if block.notes.len() > 3 { 2 } else { 3 };
+    let more = block.notes.len().saturating_sub(most);
+    let more = (more > 0).then(|| format!("and {} more", more));
+    let notes = block.notes.iter().take(most).cloned().chain(more);
+    for (i, note) in notes.enumerate() {
         writeln!(
             out,
             "<text class=\"note\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            x + BOX.0 + 8.0,
-            y + 15.0 + 14.0 * i as f64,
+            x,
+            y + LINE * i as f64,
             Esc(clip(note, 44))
         )?;
     }
