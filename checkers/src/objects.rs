@@ -18,7 +18,7 @@ mod counter;
 mod elements;
 mod fifo;
 mod ids;
-pub mod lease;
+mod lease;
 mod least;
 mod lifo;
 mod lock;
@@ -32,6 +32,7 @@ use history::{History, Op, Outcome, Value};
 use rustc_hash::FxHashMap;
 
 use self::by_search::searched;
+pub use self::lease::validity as lease_held;
 use crate::certificate::replay;
 use crate::consistency::Scope;
 use crate::counts::{JUDGED, UNKNOWN_OUTCOME, WRONG_KEYS, told_wrong};

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use checkers::Anomaly;
-use checkers::objects::lease::validity;
+use checkers::objects::lease_held;
 use history::{Op, Outcome, Process, Time, Value};
 
 use crate::Run;
@@ -224,7 +224,7 @@ fn leases<'a>(run: &Run<'a>, reading: &Reading, named: &[&'a Op]) -> Vec<Lane<'a
             let own = held.iter_mut().filter(|bar| bar.op.process == op.process);
             own.for_each(|bar| bar.until = bar.until.min(op.call));
         } else if op.outcome == Outcome::Ok
-            && let Some((from, until, _)) = validity(op, reading.bare(op, &op.output))
+            && let Some((from, until, _)) = lease_held(op, reading.bare(op, &op.output))
         {
             let [from, until] = [from, until].map(|ns| Time(u64::try_from(ns).unwrap_or(0)));
             held.push(Bar {
