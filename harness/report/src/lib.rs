@@ -29,12 +29,14 @@ mod reading;
 mod sample;
 mod scale;
 mod scene;
+mod sentence;
 mod stats;
 mod svg;
 mod tables;
 mod text;
 mod timeline;
 pub mod trend;
+mod why;
 
 use std::collections::HashSet;
 

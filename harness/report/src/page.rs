@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use crate::charts;
 use crate::operations;
 use crate::palette;
-use crate::picture;
+use crate::sentence::{Reason, capital, findings, found};
 use crate::tables::{self, families, sign};
 use crate::text::{Esc, clip, count, counted};
-use crate::timeline;
+use crate::why;
 use crate::{Input, Origin, Run};
 
 const STYLE: &str = include_str!("style.css");
@@ -35,9 +35,6 @@ const SCRIPT: &str = concat!(
     include_str!("script/operations.js"),
     "})();\n",
 );
-
-/// Most anomalies with their pictures; the script lists the others.
-const MAX_ANOMALIES: usize = 100;
 
 /// Writes the whole page.
 pub fn write(out: &mut String, run: &Run) -> fmt::Result {
@@ -66,7 +63,7 @@ pub fn write(out: &mut String, run: &Run) -> fmt::Result {
     contents(out, run)?;
     if !findings(run).is_empty() {
         section(out, "why", "Why")?;
-        why(out, run)?;
+        why::draw(out, run)?;
         writeln!(out, "</section>")?;
     }
     section(out, "glance", "The run at a glance")?;
@@ -190,25 +187,6 @@ fn icon(verdict: Verdict) -> String {
          text-anchor=%27middle%27%3E{}%3C/text%3E%3C/svg%3E",
         sign(verdict)
     )
-}
-
-/// Every anomaly with the checker that found it, the checkers in their order.
-fn findings<'a>(run: &Run<'a>) -> Vec<(&'a Analysis, &'a Anomaly)> {
-    run.input
-        .analyses
-        .iter()
-        .flat_map(|analysis| {
-            analysis
-                .anomalies
-                .iter()
-                .map(move |anomaly| (analysis, anomaly))
-        })
-        .collect()
-}
-
-/// All anomalies, those among them that no checker shows.
-fn found(run: &Run) -> usize {
-    run.input.analyses.iter().map(Analysis::found).sum()
 }
 
 fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
@@ -396,200 +374,5 @@ fn object(anomaly: &Anomaly) -> String {
     match &anomaly.object {
         Some(object) => format!(" (object {}):", clip(object, 80)),
         None => ":".to_string(),
-    }
-}
-
-/// An anomaly's sentence, in which `op 12` is the number that its timeline gives the operation.
-struct Reason<'a>(&'a Anomaly, usize);
-
-impl fmt::Display for Reason<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reason(anomaly, max) = *self;
-        let sentence = capital(&clip(&anomaly.reason, max));
-        let mut rest = sentence.as_str();
-        while let Some((before, index, after)) = mention(rest) {
-            match anomaly.ops.iter().position(|op| *op == index) {
-                Some(at) => write!(
-                    f,
-                    "{}<a href=\"#op-{index}\" data-jump=\"{index}\" title=\"op {index}\">\
-                     <b class=\"badge\">{}</b></a>",
-                    Esc(before),
-                    at + 1
-                )?,
-                None => write!(f, "{}op {index}", Esc(before))?,
-            }
-            rest = after;
-        }
-        write!(f, "{}", Esc(rest))?;
-        match sentence.ends_with(['.', '…', '!', '?']) || sentence.is_empty() {
-            true => Ok(()),
-            false => f.write_str("."),
-        }
-    }
-}
-
-/// The first `op 12` of a text: what stands before it, the index, and what follows.
-fn mention(text: &str) -> Option<(&str, u64, &str)> {
-    // A sentence may begin with one.
-    text.match_indices("p ").find_map(|(end, _)| {
-        let at = end.checked_sub(1)?;
-        if !["o", "O"].contains(&text.get(at..end)?) {
-            return None;
-        }
-        let digits = &text[at + 3..];
-        let end = digits
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(digits.len());
-        let alone = !text[..at].ends_with(char::is_alphanumeric);
-        let index = digits[..end].parse().ok().filter(|_| alone)?;
-        Some((&text[..at], index, &digits[end..]))
-    })
-}
-
-/// The name of a node stays as it is.
-fn capital(text: &str) -> String {
-    let first = text.split(' ').next().unwrap_or_default();
-    if first.contains(|c: char| c.is_ascii_digit()) {
-        return text.to_string();
-    }
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).collect(),
-        None => String::new(),
-    }
-}
-
-/// The checker, and what tells an anomaly apart from others of its kind: where and when it was
-/// there to be seen.
-fn found_by(run: &Run, analysis: &Analysis, anomaly: &Anomaly) -> String {
-    let mut text = clip(&analysis.checker, 60);
-    let named = timeline::named(run, anomaly);
-    if let Some(last) = named.iter().max_by_key(|op| op.call) {
-        if let Some(node) = &last.node {
-            text.push_str(&format!(", on {}", clip(node, 40)));
-        }
-        text.push_str(&format!(", at {}", last.call));
-    }
-    text
-}
-
-fn why(out: &mut String, run: &Run) -> fmt::Result {
-    let findings = findings(run);
-    let all = found(run);
-    if all > 1 {
-        let shown = findings.len().min(MAX_ANOMALIES);
-        let shown = match (shown < all, shown < findings.len()) {
-            (false, _) => String::new(),
-            (true, false) => format!(" The first {shown} are shown."),
-            (true, true) => format!(
-                " The first {shown} are drawn; {} are listed below.",
-                count(findings.len() - shown)
-            ),
-        };
-        writeln!(
-            out,
-            "<p class=\"lead\">{} were found.{shown}</p>",
-            counted(all, "anomaly")
-        )?;
-    }
-    for (i, (analysis, anomaly)) in findings.iter().copied().take(MAX_ANOMALIES).enumerate() {
-        writeln!(
-            out,
-            "<details class=\"anomaly\" id=\"anomaly-{i}\"{}><summary><b>{}</b>{}<small>{}</small></summary>\
-             <p class=\"reason\">{}</p>",
-            if i == 0 { " open" } else { "" },
-            Esc(capital(&clip(&anomaly.kind, 80))),
-            match &anomaly.object {
-                Some(object) => format!(" of object <code>{}</code>", Esc(clip(object, 80))),
-                None => String::new(),
-            },
-            Esc(found_by(run, analysis, anomaly)),
-            Reason(anomaly, 4000),
-        )?;
-        let named = timeline::named(run, anomaly);
-        picture::draw(out, run, anomaly, &named)?;
-        // When a node was asked for its log says nothing of what is in it.
-        let is_drawn = anomaly.picture.is_some() && named.iter().all(|op| op.observes());
-        if !named.is_empty() && !is_drawn {
-            timeline::draw(out, run, anomaly)?;
-        }
-        if !named.is_empty() {
-            timeline::list(out, run, anomaly)?;
-        }
-        picture::draw_below(out, run, anomaly)?;
-        if named.len() < anomaly.ops.len() {
-            writeln!(
-                out,
-                "<p class=\"caption\">Of the {} it points at, {} in this history.</p>",
-                counted(anomaly.ops.len(), "operation"),
-                match named.len() {
-                    0 => "none is".to_string(),
-                    1 => "one is".to_string(),
-                    n => format!("{n} are"),
-                }
-            )?;
-        }
-        writeln!(out, "</details>")?;
-    }
-    match findings.len().saturating_sub(MAX_ANOMALIES) {
-        0 => Ok(()),
-        rest => writeln!(
-            out,
-            "<details class=\"box\" id=\"more-anomalies\" data-from=\"{MAX_ANOMALIES}\"><summary>{}</summary>\
-             <noscript><p>They need the page's script to be shown.</p></noscript><ol></ol>\
-             <button type=\"button\" hidden>more</button></details>",
-            counted(rest, "more anomaly"),
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operations_in_a_sentence_are_found() {
-        assert_eq!(
-            mention("write 5 (op 12) and"),
-            Some(("write 5 (", 12, ") and"))
-        );
-        assert_eq!(mention("op 7"), Some(("", 7, "")));
-        assert_eq!(mention("Op 7 and op 8"), Some(("", 7, " and op 8")));
-        for none in [
-            "p 5",
-            "up 5",
-            "stop 5",
-            "op x",
-            "op ",
-            "",
-            "op 99999999999999999999999",
-        ] {
-            assert_eq!(mention(none), None, "{none}");
-        }
-    }
-
-    #[test]
-    fn an_operation_that_the_anomaly_names_becomes_its_number() {
-        let anomaly = Anomaly {
-            kind: "k".into(),
-            object: None,
-            ops: vec![40, 12],
-            reason: "read of <1> (op 12) after op 3".into(),
-            ..Anomaly::default()
-        };
-        let text = Reason(&anomaly, 100).to_string();
-        assert!(
-            text.starts_with("Read of &lt;1&gt; (<a href=\"#op-12\""),
-            "{text}"
-        );
-        assert!(text.contains("<b class=\"badge\">2</b>"), "{text}");
-        assert!(text.ends_with(") after op 3."), "{text}");
-    }
-
-    #[test]
-    fn sentences_begin_with_a_capital() {
-        assert_eq!(capital("stale read"), "Stale read");
-        assert_eq!(capital("öl"), "Öl");
-        assert_eq!(capital(""), "");
     }
 }

@@ -231,6 +231,36 @@ fn filter(browser: &mut Browser, name: &str) {
     assert_eq!(shown, sum.to_string(), "{name}: {where_}");
 }
 
+/// What lies in a group that is folded is shown by a link to it.
+#[test]
+fn a_link_to_a_folded_anomaly_unfolds_it() {
+    let place = Place::new();
+    // Nine values, each taken twice.
+    let taken = |n: u64| {
+        let at = 10 * n;
+        format!(
+            "0,enqueue,{n},{at},{}\n0,dequeue,{n},{},{}\n1,dequeue,{n},{},{}\n",
+            at + 1,
+            at + 2,
+            at + 3,
+            at + 4,
+            at + 5
+        )
+    };
+    let rows: String = (1..10).map(taken).collect();
+    let file = place.file("queue.csv", format!("process,f,value,call,return\n{rows}"));
+    let page = place.path().join("queue.html");
+    let (from, to) = (file.to_str().expect("text"), page.to_str().expect("text"));
+    place.schism(&["check", from, "--report", to]).exits(1);
+    let mut browser = Browser::start();
+    for (hash, shown) in [("", false), ("#anomaly-7", true)] {
+        browser.open(&page, hash, DESK);
+        let seen = browser.eval("document.getElementById('anomaly-7').checkVisibility()");
+        assert_eq!(seen, shown, "{hash}");
+    }
+    assert_quiet(&browser, "queue");
+}
+
 /// The operations that the anomalies name.
 fn follow_links(browser: &mut Browser, name: &str) {
     let links = browser.eval(

@@ -361,12 +361,14 @@ fn draw_lane(
         write!(out, "<title>{}</title>", Esc(tip(run, op)))?;
         match seen {
             true => write!(out, "<circle cx=\"{x:.1}\" cy=\"{middle:.1}\" r=\"4\"/>")?,
-            false => write!(
-                out,
-                "<path d=\"M{:.1} {:.1}l8 8m0 -8l-8 8\"/>",
-                x - 4.0,
-                middle - 4.0
-            )?,
+            // The wider one below sets it off from a bar.
+            false => {
+                let cross = format!("M{:.1} {:.1}l8 8m0 -8l-8 8", x - 4.0, middle - 4.0);
+                write!(
+                    out,
+                    "<path class=\"under\" d=\"{cross}\"/><path d=\"{cross}\"/>"
+                )?;
+            }
         }
         writeln!(out, "</g>")?;
     }

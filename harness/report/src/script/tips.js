@@ -59,15 +59,18 @@ if (copy) {
 // What a link leads to is unfolded.
 const unfold = () => {
   const of = $(decodeURIComponent(location.hash.slice(1)));
-  const details = of && of.closest("details");
-  if (!details || details.open) return;
-  details.open = true;
-  of.scrollIntoView();
+  let opened = false;
+  // It may lie in a group that is folded, too.
+  for (let details = of && of.closest("details"); details; details = details.parentElement.closest("details")) {
+    opened ||= !details.open;
+    details.open = true;
+  }
+  if (opened) of.scrollIntoView();
 };
 addEventListener("hashchange", unfold);
 unfold();
 
 // On paper there is nothing to unfold, and nobody reads a hundred anomalies there.
 addEventListener("beforeprint", () => {
-  for (const details of [...document.querySelectorAll("details.anomaly")].slice(0, 8)) details.open = true;
+  for (const details of [...document.querySelectorAll("details.anomaly:not(.alike *)")].slice(0, 8)) details.open = true;
 });

@@ -543,6 +543,10 @@ fn many_faults_and_many_anomalies_are_all_packed_and_the_first_are_drawn() {
     let page = render(&bare(&history, &analyses, Verdict::Invalid));
     check(&page);
     assert_eq!(count(&page, "<details class=\"anomaly\""), 100);
+    // Four by themselves, and the others behind one line.
+    let folded = "<details class=\"alike\"><summary>96 more of this kind: k</summary>";
+    let (before, _) = page.split_once(folded).expect("they are folded");
+    assert_eq!(count(before, "<details class=\"anomaly\""), 4);
     assert!(
         page.contains("150 anomalies were found. The first 100 are drawn; 50 are listed below.")
     );
