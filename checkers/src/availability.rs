@@ -1,10 +1,10 @@
 //! How much of the time a system served, and how soon again after faults: figures, not a verdict.
 //!
-//! What most of them rest on is the *wait* ([`waits`]): a time in which something was asked of the
-//! system and nothing succeeded. A figure is only as good as what was asked: what was due and never
-//! offered, and how much of what was asked overlapped, are figures too, and the summary says where
-//! they spoil the others. What had not ended when nobody asked any more is at least so long, and is
-//! shown as that ([`censored`]).
+//! Most figures rest on the *wait* ([`waits`]): a time in which something was asked of the system
+//! and nothing succeeded. A figure is only as good as the load. So two figures tell how good that
+//! was: how many operations were due and never offered, and how many overlapped. The summary says
+//! where they spoil the others. A wait that had not ended when the last operation was asked is at
+//! least so long, and is shown as that ([`censored`]).
 
 mod censored;
 pub(crate) mod gauges;

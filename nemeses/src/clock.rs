@@ -34,6 +34,7 @@ use self::reading::{Reading, TRUE, witness_drift, witness_offset, witness_strobe
 use self::stamps::Marks;
 use crate::apply::{Applied, Orders, Policy};
 use crate::ask::on_each;
+use crate::daemons::down;
 use crate::family::{Family, Grip, Need, Shape, What};
 use crate::figure::{Drawn, Figure, MILLISECOND, SECOND, Unit, Wrong, as_drawn};
 use crate::sights::Sights;
@@ -358,10 +359,7 @@ impl Policy for Clock {
 
     fn takes_away(&self, orders: &Orders<Before>, _: &World) -> Loss {
         match self.warp {
-            Warp::Freeze { .. } => Loss {
-                down: orders.targets.clone(),
-                ..Loss::default()
-            },
+            Warp::Freeze { .. } => down(&orders.targets),
             _ => Loss::default(),
         }
     }

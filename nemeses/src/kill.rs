@@ -11,11 +11,12 @@ use harness::nemesis::{FaultError, World};
 use history::fault::Loss;
 
 use crate::apply::{Applied, Orders, Policy};
-use crate::ask::{on_each, witness_state};
+use crate::ask::witness_state;
+use crate::daemons;
 use crate::family::{Family, Grip, Shape};
 use crate::probes::connect;
 use crate::sights::Sights;
-use crate::targets::{Targets, join};
+use crate::targets::Targets;
 
 pub static FAMILY: Family = Family {
     name: "kill",
@@ -46,27 +47,12 @@ impl Policy for Kill {
     }
 
     async fn orders(&self, world: &World) -> Result<Orders<()>, FaultError> {
-        let targets = self.targets.resolve(world).await?;
-        let mechanism = protocol::Fault::Kill {
-            daemon: world.daemon.clone(),
-            ports: vec![world.system.client_port()],
-        };
-        Ok(Orders {
-            label: match self.targets {
-                Targets::Leader => format!("kill the leader {}", join(&targets)),
-                Targets::Nodes(_) => self.label(),
-            },
-            mechanisms: on_each(world, &targets, &mechanism)?,
-            targets,
-            before: (),
-        })
+        let fault = |daemon, ports| protocol::Fault::Kill { daemon, ports };
+        daemons::orders("kill", &self.targets, world, fault).await
     }
 
     fn takes_away(&self, orders: &Orders<()>, _: &World) -> Loss {
-        Loss {
-            down: orders.targets.clone(),
-            ..Loss::default()
-        }
+        daemons::down(&orders.targets)
     }
 
     async fn witness(&self, orders: &Orders<()>, world: &World, sights: &mut Sights) {

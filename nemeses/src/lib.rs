@@ -12,6 +12,7 @@ mod apply;
 mod ask;
 mod catalogue;
 mod clock;
+mod daemons;
 mod dice;
 mod family;
 mod figure;

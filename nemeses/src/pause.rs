@@ -10,10 +10,11 @@ use harness::nemesis::{FaultError, World};
 use history::fault::Loss;
 
 use crate::apply::{Applied, Orders, Policy};
-use crate::ask::{on_each, witness_state};
+use crate::ask::witness_state;
+use crate::daemons;
 use crate::family::{Family, Grip, Shape};
 use crate::sights::Sights;
-use crate::targets::{Targets, join};
+use crate::targets::Targets;
 
 pub static FAMILY: Family = Family {
     name: "pause",
@@ -44,27 +45,12 @@ impl Policy for Pause {
     }
 
     async fn orders(&self, world: &World) -> Result<Orders<()>, FaultError> {
-        let targets = self.targets.resolve(world).await?;
-        let mechanism = protocol::Fault::Pause {
-            daemon: world.daemon.clone(),
-            ports: vec![world.system.client_port()],
-        };
-        Ok(Orders {
-            label: match self.targets {
-                Targets::Leader => format!("pause the leader {}", join(&targets)),
-                Targets::Nodes(_) => self.label(),
-            },
-            mechanisms: on_each(world, &targets, &mechanism)?,
-            targets,
-            before: (),
-        })
+        let fault = |daemon, ports| protocol::Fault::Pause { daemon, ports };
+        daemons::orders("pause", &self.targets, world, fault).await
     }
 
     fn takes_away(&self, orders: &Orders<()>, _: &World) -> Loss {
-        Loss {
-            down: orders.targets.clone(),
-            ..Loss::default()
-        }
+        daemons::down(&orders.targets)
     }
 
     async fn witness(&self, orders: &Orders<()>, world: &World, sights: &mut Sights) {

@@ -1,9 +1,9 @@
-//! Logs against the clients: what was applied, somebody asked for, as often as it was applied; and
-//! what was acknowledged is there.
+//! Logs against the clients. Whatever was applied, somebody asked for, at least as often; and
+//! whatever was acknowledged is in the log.
 //!
 //! An operation writes at most one value at a time, so operations and commands are matched by what
-//! they write. An operation may have taken effect or not, unless it was acknowledged; whoever gave
-//! up may have been heard.
+//! they write. An operation that was not acknowledged may have taken effect or not, also if its
+//! client gave up.
 
 use history::{Op, Outcome, Time, Value};
 use rustc_hash::{FxHashMap, FxHashSet};

@@ -1,11 +1,16 @@
 //! All acceptors together: one value a ballot, a chosen one stays, and what anybody takes for
 //! decided was chosen.
 //!
-//! Traces are not all of the truth. A node without one may have accepted anything; so may one whose
-//! trace lost its beginning. One that comes back with more than its trace tells has accepted that.
-//! And whatever was decided only after some trace was read may have been accepted there later
-//! still: unless a node had decided that slot by then, after which it accepts nothing there. Who
-//! may have accepted is counted as if it had.
+//! Traces do not tell everything:
+//!
+//! - A node without a trace may have accepted anything, and so may one whose trace lost its
+//!   beginning.
+//! - A node that comes back with more than its trace tells has accepted that too.
+//! - A node may have accepted something after its trace was read, and that may have been decided
+//!   then. This does not hold for a slot that the node had decided by then: it accepts nothing more
+//!   there.
+//!
+//! A node that may have accepted is counted as if it had.
 
 use std::collections::BTreeMap;
 

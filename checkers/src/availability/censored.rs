@@ -1,5 +1,5 @@
-//! Values of which some are known to be at least so large, and not how large: what was still going
-//! on when nobody looked any more. To leave them out would leave out the worst.
+//! Values of which some are lower bounds: waits that were still going on when nobody looked any
+//! more. To leave them out would leave out the worst.
 
 use serde_json::{Value as Json, json};
 use std::time::Duration;

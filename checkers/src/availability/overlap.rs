@@ -1,4 +1,4 @@
-//! How much of what was asked met: operations that never overlap can show hardly any bug of
+//! How many operations overlapped. Operations that never overlap can show hardly any bug of
 //! concurrency.
 
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Which model a history is of, by the names of its operations and the shapes of what they carry.
 //!
-//! An operation that a model does not know can have changed anything, so a model is taken only if
-//! it knows all; and an answer of a shape that no operation put in is no evidence against a
-//! register, but a sign that it is none.
+//! An operation that a model does not know can have changed anything. So a model is taken only if
+//! it knows all operations. An answer may have a shape that no operation put in: then the object is
+//! no register, rather than a register that went wrong.
 
 use history::word::Stored;
 use history::{History, Kind};

@@ -21,7 +21,7 @@
 //!   dominates it: what can follow the other can follow this one.
 //!
 //! Lost operations have no bits: equal ones are a class, of which a configuration counts how many
-//! it used. Proofs are in `harness/docs/checkers.md`.
+//! it used. Proofs are in `harness/docs/proofs.md`.
 //!
 //! The sweep ends with an order, or dies at the return that nothing survives; the history until
 //! then is the shortest prefix without an order. Two approximations make it cheap. A **beam** keeps

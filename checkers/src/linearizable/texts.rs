@@ -1,9 +1,9 @@
 //! Linearizability of texts that grow: `get`, `put` and `append`, by key.
 //!
-//! Where every text that is put or appended is another, [`pieces`] decides. Else the search does:
-//! what is read tells everything that was appended, so that the search rarely has a choice: a text
-//! that no text that was read begins with can become none of these, whatever is appended, so one
-//! such text is as good as another until the next write.
+//! Where every text that is put or appended is another, [`pieces`] decides. Else the search does. A
+//! read tells everything that was appended, so the search rarely has a choice. Texts that nothing
+//! read begins with are one state to it: whatever is appended to such a text, it never becomes one
+//! that was read.
 
 mod pieces;
 

@@ -14,7 +14,7 @@
 //! [`super::lifo`], [`super::least`]) in O(n log n), after Lee and Mathur, "Efficient
 //! decrease-and-conquer linearizability monitoring" (OOPSLA 2025), and Abdulla et al., "Efficient
 //! linearizability monitoring" (PLDI 2025), who show that it can be done; the conditions and their
-//! proofs are in `docs/checkers.md`.
+//! proofs are in `harness/docs/proofs.md`.
 //!
 //! A put of unknown outcome happened iff its value was taken. A take of unknown outcome may have
 //! taken any value that nobody else took: each is given to the value that is in the way first

@@ -4,7 +4,7 @@
 //! A value must be out by some moment if what was put in after it is out by then, or if the object
 //! was found empty. So takes are given to values in the order of these deadlines, as they were
 //! called; if one comes too late there is no order. What this proves, and for which kinds, is in
-//! `docs/checkers.md`.
+//! `harness/docs/proofs.md`.
 
 use std::cmp::Reverse;
 

@@ -2,7 +2,7 @@
 //!
 //! Edges of data and of processes make a graph; one pass of Tarjan's algorithm finds its knots
 //! (strongly connected components), and every further search stays within one of them. Real time is
-//! no edge: a cycle that needs it needs it once (proof in `harness/docs/checkers.md`), so it is
+//! no edge: a cycle that needs it needs it once (proof in `harness/docs/isolation.md`), so it is
 //! enough to know, for each transaction, the latest call of those that must come before it.
 
 use std::collections::VecDeque;

@@ -1,11 +1,14 @@
 //! Chains that were told block by block, each with what must be found in it.
 
+pub mod blocks;
+mod requests;
+
 use std::time::Duration;
 
-use checkers::chain::{Chain, Retarget, Rules};
+use checkers::chain::Chain;
 use checkers::picture::{Block, Picture};
 use checkers::{Analysis, Budget, Checker, Verdict};
-use history::{Event, History, Kind, Process, Value};
+use history::{History, Kind, Value};
 use serde_json::{Value as Json, json};
 
 use crate::story::{Asked, NODES, Story, chain};
@@ -65,6 +68,31 @@ fn forked(own: usize, theirs: usize) -> Story {
 
 fn promised(depth: u64) -> Chain {
     chain().with_confirmations(depth)
+}
+
+/// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took
+/// effect.
+fn write(node: &'static str, call: f64, value: i64, at: (usize, &str)) -> Asked {
+    let content = Value::pair("x", Value::Int(value));
+    Asked {
+        node,
+        call: (call * 1e9) as u64,
+        ret: (call * 1e9) as u64 + 500_000_000,
+        kind: Kind::Ok,
+        f: "write",
+        input: content.clone(),
+        output: content,
+        at: Some((at.0, at.1.to_string())),
+        told: (None, None),
+    }
+}
+
+fn put(tx: &str, value: i64) -> Value {
+    Value::List(vec![tx.into(), "put".into(), "x".into(), Value::Int(value)])
+}
+
+fn get(tx: &str) -> Value {
+    Value::List(vec![tx.into(), "get".into(), "x".into()])
 }
 
 #[test]
@@ -147,183 +175,6 @@ fn a_fork_violates_what_was_promised_if_it_is_as_deep() {
     }
 }
 
-/// A write that `n3` acknowledged on its own branch: `at` is where the answer says that it took
-/// effect.
-fn write(node: &'static str, call: f64, value: i64, at: (usize, &str)) -> Asked {
-    let content = Value::pair("x", Value::Int(value));
-    Asked {
-        node,
-        call: (call * 1e9) as u64,
-        ret: (call * 1e9) as u64 + 500_000_000,
-        kind: Kind::Ok,
-        f: "write",
-        input: content.clone(),
-        output: content,
-        at: Some((at.0, at.1.to_string())),
-        told: (None, None),
-    }
-}
-
-fn put(tx: &str, value: i64) -> Value {
-    Value::List(vec![tx.into(), "put".into(), "x".into(), Value::Int(value)])
-}
-
-fn get(tx: &str) -> Value {
-    Value::List(vec![tx.into(), "get".into(), "x".into()])
-}
-
-/// What a user feels: it was done, and then it was not.
-#[test]
-fn an_acknowledged_write_that_is_lost_is_found() {
-    let mut story = forked(4, 9);
-    let lost = story.path(story.looks[3].tip)[4];
-    story.blocks[lost].transactions.push(put("t0", 7));
-    story.asked.push(write("n3", 1.6, 7, (lost, "t0")));
-    let found = check(promised(5), &story);
-    assert_eq!(kinds(&found), ["acknowledged write gone"], "{found:?}");
-    let reason = &found.anomalies[0].reason;
-    assert!(
-        reason.contains("acknowledged by n3 at 2.100 s") && reason.contains("4 deep"),
-        "{reason}"
-    );
-    let persistence = figure(&found, "persistence");
-    assert_eq!(persistence["acknowledged gone"], json!(1));
-    assert_eq!(persistence["confirmations for none"], json!(5));
-
-    // Mined again on the branch that won, it is there, but not where it was.
-    let again = story.path(story.looks.last().unwrap().tip)[14];
-    story.blocks[again].transactions.push(put("t0", 7));
-    let found = check(promised(5), &story);
-    assert_eq!(kinds(&found), ["acknowledged write moved"], "{found:?}");
-
-    // One that is acknowledged after the last look may be anywhere.
-    story.asked[0].ret = 99_000_000_000;
-    let found = check(promised(5), &story);
-    assert_eq!(
-        figure(&found, "persistence")["acknowledged too late to tell"],
-        json!(1)
-    );
-    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
-}
-
-/// Six blocks were promised, and the write was answered when its own was the head.
-#[test]
-fn an_acknowledgement_that_comes_too_early_is_found() {
-    let mut story = sound();
-    // Mined at 3 s, and 6 deep at 8 s.
-    story.blocks[4].transactions.push(put("t0", 7));
-    story.asked.push(write("n1", 2.9, 7, (4, "t0")));
-    let found = check(promised(6), &story);
-    assert_eq!(kinds(&found), ["acknowledged too early"], "{found:?}");
-    story.asked[0].ret = 8_500_000_000;
-    assert_eq!(check(promised(6), &story).verdict, Verdict::Valid);
-
-    // From the mempool, before there was a block: no place is named.
-    story.asked[0].call = 1_500_000_000;
-    story.asked[0].ret = 1_600_000_000;
-    story.asked[0].at = Some((usize::MAX, "t0".to_string()));
-    let found = check(promised(1), &story);
-    assert_eq!(kinds(&found), ["acknowledged too early"], "{found:?}");
-}
-
-/// A read on n1's branch does not see what n3 wrote on its own, four deep: five were needed.
-#[test]
-fn the_ledger_is_linearizable_from_below_the_deepest_fork() {
-    let mut story = forked(4, 9);
-    let lost = story.path(story.looks[3].tip)[4];
-    story.blocks[lost].transactions.push(put("t0", 7));
-    story.asked.push(write("n3", 1.6, 7, (lost, "t0")));
-    let kept = story.path(story.looks[4].tip)[5];
-    story.blocks[kept].transactions.push(get("t1"));
-    let nothing = Value::pair("x", Value::Nil);
-    story.asked.push(Asked {
-        f: "read",
-        input: nothing.clone(),
-        output: nothing,
-        ..write("n1", 2.05, 0, (kept, "t1"))
-    });
-    let found = check(chain(), &story);
-    let smallest = figure(&found, "ledger linearizable from");
-    assert_eq!(
-        (&smallest["k"], &smallest["operations"]),
-        (&json!(5), &json!(2)),
-        "{found:?}"
-    );
-    let refused = smallest["refused"].as_str().unwrap();
-    assert!(
-        refused.starts_with("with 4 confirmations: stale read of \"x\", op "),
-        "{refused}"
-    );
-}
-
-#[test]
-fn each_rule_of_validity_is_held_against_the_blocks() {
-    type Spoil = fn(&mut Story);
-    let broken: [(&str, Spoil); 10] = [
-        ("first block with a parent", |story| {
-            story.parents.push((0, "abc"))
-        }),
-        ("two first blocks", |story| {
-            let other = story.block(None, "n2");
-            story.blocks[other].hash = "other".to_string();
-            story.looks[20].tip = other;
-        }),
-        ("answer names a wrong place", |story| {
-            story.asked[0].told.0 = Some(3)
-        }),
-        ("answer names a wrong place", |story| {
-            story.asked[0].told.1 = Some(1)
-        }),
-        ("time not past the median", |story| {
-            story.blocks[15].time_ms = story.blocks[9].time_ms;
-        }),
-        ("work not proven", |story| {
-            story.blocks[15].hash = format!("{:0<64}", "5555555555555556");
-            story.blocks[15].work = 3;
-        }),
-        ("transaction twice", |story| {
-            story.blocks[6].transactions.push(put("t0", 7));
-        }),
-        ("transaction from nowhere", |story| {
-            story.blocks[4].transactions.push(put("t9", 8));
-        }),
-        ("answer names a wrong place", |story| {
-            story.asked[0].at = Some((5, "t0".to_string()));
-        }),
-        ("answer not of the ledger", |story| {
-            story.blocks[5].transactions.push(get("t1"));
-            let old = Value::pair("x", Value::Nil);
-            story.asked.push(Asked {
-                f: "read",
-                input: old.clone(),
-                output: old,
-                ret: 11_500_000_000,
-                ..write("n1", 6.0, 0, (5, "t1"))
-            });
-        }),
-    ];
-    for (kind, spoil) in broken {
-        let mut story = sound();
-        story.blocks[4].transactions.push(put("t0", 7));
-        story.asked.push(write("n1", 2.0, 7, (4, "t0")));
-        story.asked[0].ret = 9_500_000_000;
-        let found = check(promised(6), &story);
-        assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
-        spoil(&mut story);
-        let found = check(promised(6), &story);
-        assert_eq!(kinds(&found).first(), Some(&kind), "{found:?}");
-    }
-}
-
-/// A third of 2^64 is as large as a hash may be that proves a work of three.
-#[test]
-fn a_hash_that_is_just_small_enough_proves_its_work() {
-    let mut story = sound();
-    story.blocks[15].hash = format!("{:0<64}", "5555555555555555");
-    story.blocks[15].work = 3;
-    assert_eq!(check(chain(), &story).verdict, Verdict::Valid);
-}
-
 #[test]
 fn a_node_that_leaves_for_less_work_is_found_unless_it_was_restarted() {
     let mut story = forked(4, 9);
@@ -400,77 +251,6 @@ fn a_head_that_falls_back_further_than_promised_is_found_unless_its_node_was_res
     assert_eq!(
         kinds(&check(promised(6), &story)),
         ["confirmed block undone"]
-    );
-}
-
-/// Blocks are retargeted every ten, by the times that they say: a second each, as is aimed at.
-#[test]
-fn work_follows_from_the_blocks_before() {
-    let rules = Rules {
-        retarget: Some(Retarget {
-            every: 10,
-            interval: Duration::from_secs(2),
-        }),
-        ..Rules::default()
-    };
-    let chain = || chain().with_rules(rules);
-    let mut story = sound();
-    for (number, block) in story.blocks.iter_mut().enumerate() {
-        // Twice as fast as they should be: twice the work, and twice again.
-        block.work = match number {
-            ..10 => 8,
-            10..20 => 16,
-            _ => 32,
-        };
-    }
-    let found = check(chain(), &story);
-    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
-    for (block, work) in [(5, 7), (5, 9), (10, 8), (12, 1), (20, 16)] {
-        let mut story = story.clone();
-        story.blocks[block].work = work;
-        let found = check(chain(), &story);
-        assert_eq!(
-            kinds(&found).first(),
-            Some(&"work not of the rule"),
-            "{block} {found:?}"
-        );
-    }
-    let never = Rules {
-        retarget: rules.retarget.map(|r| Retarget { every: 0, ..r }),
-        ..rules
-    };
-    let found = check(chain().with_rules(never), &story);
-    assert_eq!(found.found(), 2, "{found:?}");
-}
-
-#[test]
-fn a_block_from_the_future_is_found_where_no_clock_was_touched() {
-    let rules = Rules {
-        max_future_drift: Some(Duration::from_secs(7_200)),
-        ..Rules::default()
-    };
-    let ahead = |hours: i64, faults: &[(u64, u64, &'static str, &'static str)]| {
-        let mut story = sound();
-        story.blocks[15].time_ms += hours * 3_600_000;
-        story.faults.extend(faults);
-        let found = check(chain().with_rules(rules), &story);
-        kinds(&found)
-            .into_iter()
-            .map(String::from)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(ahead(3, &[]), ["block from the future"]);
-    assert!(ahead(1, &[]).is_empty());
-    let second = 1_000_000_000;
-    let clock = |from: u64, node| (from * second, (from + 2) * second, "clock", node);
-    // Every node may have taken it by a clock that was wrong.
-    let all = NODES.map(|node| clock(9, node));
-    assert!(ahead(3, &all).is_empty());
-    // One may not.
-    assert_eq!(ahead(3, &all[..2]), ["block from the future"]);
-    assert_eq!(
-        ahead(3, &[(9 * second, 10 * second, "pause", "n1")]),
-        ["block from the future"]
     );
 }
 
@@ -623,78 +403,4 @@ fn a_bound_makes_a_verdict_of_a_figure() {
         assert_eq!(kinds(&found), [kind], "{found:?}");
         assert_eq!(check(chain(), &story).verdict, Verdict::Valid);
     }
-}
-
-/// Looks 0, 3, 6, ... of the sound story are n1's, 1, 4, 7, ... n2's.
-pub fn refusing() -> Story {
-    let mut story = sound();
-    let none = vec![("too-new", 0), ("bad-work", 0)];
-    story.refused = vec![
-        (0, none.clone()),
-        (1, none),
-        (9, vec![("too-new", 2), ("bad-work", 0)]),
-        (12, vec![("too-new", 5), ("bad-work", 0)]),
-        // Restarted: one was refused since.
-        (18, vec![("too-new", 1), ("bad-work", 0)]),
-        (31, vec![("too-new", 1), ("bad-work", 1)]),
-    ];
-    story
-}
-
-#[test]
-fn refusals_are_added_up_over_looks_and_restarts() {
-    let found = check(chain(), &refusing());
-    assert_eq!(found.verdict, Verdict::Valid, "{found:?}");
-    let refused = figure(&found, "blocks refused");
-    assert_eq!(refused["count"], json!(8), "{refused}");
-    assert_eq!(refused["by rule"], json!({"too-new": 7, "bad-work": 1}));
-    assert_eq!(
-        refused["nodes"],
-        json!({"n1": {"too-new": 6}, "n2": {"too-new": 1, "bad-work": 1}})
-    );
-    // The look at 3 s was the fourth at n1.
-    let first = refused["first seen"]["too-new"].as_str().unwrap();
-    assert!(
-        first.starts_with("n1 (op ") && first.ends_with("3.010 s)"),
-        "{first}"
-    );
-}
-
-#[test]
-fn where_no_node_counts_refusals_there_is_no_figure_of_them() {
-    let found = check(chain(), &sound());
-    assert!(found.figures.iter().all(|f| f.name != "blocks refused"));
-}
-
-/// As it is read from a log that restarts do not cut.
-#[test]
-fn refusals_that_are_told_once_at_the_end_count_too() {
-    let mut events = sound().history().events().to_vec();
-    let at = events.last().unwrap().time;
-    for (kind, value) in [
-        (Kind::Invoke, Value::Nil),
-        (
-            Kind::Ok,
-            Value::from(json!({"node": "n3", "refused": {"time-too-new": 12}})),
-        ),
-    ] {
-        events.push(Event {
-            index: events.len() as u64,
-            time: at,
-            process: Process::Client(7),
-            kind,
-            f: "refused".into(),
-            value,
-            error: None,
-            node: Some("n3".into()),
-            version: None,
-            due: None,
-        });
-    }
-    let history = History::new(events).unwrap();
-    let found = chain().check(&history, &Budget::default());
-    assert_eq!(
-        figure(&found, "blocks refused")["nodes"],
-        json!({"n3": {"time-too-new": 12}})
-    );
 }

@@ -19,7 +19,7 @@ use checkers::{Analysis, Budget, Checker, drawing, gauges};
 use history::fault::Loss;
 use history::{History, Value, store};
 
-use crate::chains::refusing;
+use crate::chains::blocks::refusing;
 use crate::corpus::checkers;
 use crate::elections;
 use crate::run::not_all_offered;

@@ -26,6 +26,33 @@ pub trait Job: Send {
     fn spec(&self) -> &Spec;
 }
 
+/// The same run, for the nth time.
+pub struct Again {
+    spec: Spec,
+    pub nth: u64,
+}
+
+impl Again {
+    /// So many times.
+    pub fn times(spec: &Spec, times: u64) -> Vec<Again> {
+        let again = |nth| Again {
+            spec: spec.clone(),
+            nth,
+        };
+        (1..=times).map(again).collect()
+    }
+}
+
+impl Job for Again {
+    fn title(&self) -> String {
+        format!("run {}", self.nth)
+    }
+
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+}
+
 /// What became of a job.
 pub struct Made<J> {
     pub job: J,

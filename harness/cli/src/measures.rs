@@ -1,6 +1,6 @@
-//! What is measured in a run: every number that a checker gives, by its name. A system whose
-//! checkers do not give a figure does not have it, which is another thing than nought. What the
-//! numbers mean, the checkers' gauges say; nothing here knows one by name.
+//! What is measured in a run: every number that a checker gives, by its name. A figure that no
+//! checker gives is absent, which is not zero. The checkers' gauges say what the numbers mean;
+//! nothing here knows one by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! From a specification to a test: names become things, and everything that is wrong is said before
-//! anything starts.
+//! From a specification to a test. Every name is looked up, and everything that is wrong is said
+//! before anything starts.
 
 use std::time::Duration;
 

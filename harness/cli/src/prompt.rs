@@ -1,4 +1,4 @@
-//! Asking a person for what must not be seen.
+//! Asks a person for a password, which is not shown.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

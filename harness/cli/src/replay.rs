@@ -11,7 +11,7 @@ use history::store::{Run, Store};
 use history::wording::counted;
 use serde::Serialize;
 
-use crate::batch::{self, Made, default_jobs};
+use crate::batch::{self, Again, Made, default_jobs};
 use crate::chance::{self, Clear};
 use crate::exit::{Failure, code};
 use crate::flags::StoreArgs;
@@ -54,22 +54,6 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
-/// The same run, for the nth time.
-struct Again {
-    spec: Spec,
-    nth: u64,
-}
-
-impl batch::Job for Again {
-    fn title(&self) -> String {
-        format!("run {}", self.nth)
-    }
-
-    fn spec(&self) -> &Spec {
-        &self.spec
-    }
-}
-
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Replayed {
@@ -109,16 +93,13 @@ pub fn command(args: ReplayArgs) -> Result<ExitCode, Failure> {
         )));
     }
     let first = recall(&run)?;
-    let jobs = (1..=args.runs).map(|nth| Again {
-        spec: spec.clone(),
-        nth,
-    });
+    let jobs = Again::times(&spec, args.runs);
     let at_once = args.jobs.unwrap_or_else(default_jobs).max(1);
     let enough = |made: &[Made<Again>]| {
         let (k, n) = alike(&first, made);
         !args.all && chance::clear(k, n).is_some()
     };
-    let made = batch::run_all(jobs.collect(), at_once, store.root(), enough)?;
+    let made = batch::run_all(jobs, at_once, store.root(), enough)?;
     let replayed = told(&run, &first, &made);
     match args.json {
         true => terminal::json(&replayed),

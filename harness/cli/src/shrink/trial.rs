@@ -6,7 +6,7 @@ use std::path::Path;
 
 use checkers::Verdict;
 
-use crate::batch::{self, Made, default_jobs};
+use crate::batch::{self, Again, Made, default_jobs};
 use crate::chance::{self, Clear};
 use crate::exit::Failure;
 use crate::judged::Outcome;
@@ -48,22 +48,6 @@ pub struct Trials<'a> {
     known: HashMap<String, Rate>,
 }
 
-/// The same candidate once more.
-struct Again {
-    spec: Spec,
-    nth: u64,
-}
-
-impl batch::Job for Again {
-    fn title(&self) -> String {
-        format!("run {}", self.nth)
-    }
-
-    fn spec(&self) -> &Spec {
-        &self.spec
-    }
-}
-
 impl<'a> Trials<'a> {
     pub fn new(first: &'a Outcome, store: &'a Path, jobs: Option<usize>, most: u64) -> Trials<'a> {
         Trials {
@@ -94,16 +78,13 @@ impl<'a> Trials<'a> {
         if let Some(known) = self.known.get(&key) {
             return Ok(*known);
         }
-        let again = (1..=MOST_OF_ONE).map(|nth| Again {
-            spec: spec.clone(),
-            nth,
-        });
+        let again = Again::times(spec, MOST_OF_ONE);
         let first = self.first;
         let enough = |made: &[Made<Again>]| {
             let rate = rate(first, made);
             rate.clear().is_some() || rate.of == 0 && made.len() >= IN_VAIN
         };
-        let made = batch::run_all(again.collect(), self.jobs, self.store, enough)?;
+        let made = batch::run_all(again, self.jobs, self.store, enough)?;
         self.runs += made.len();
         if let Some(why) = made.iter().find_map(|m| m.outcome.as_ref().err())
             && made.iter().all(|m| m.outcome.is_err())

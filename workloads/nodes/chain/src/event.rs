@@ -1,6 +1,6 @@
-//! What the node's threads and tasks tell the one that owns the protocol.
+//! What a chain's threads and tasks tell the one that owns the protocol, and what is asked of it.
 
-use tokio::sync::oneshot;
+use nodekit::event::{self, Protocol};
 
 use crate::core::block::Hash;
 use crate::core::message::{PeerId, Reply, Request};
@@ -21,27 +21,29 @@ pub enum Inspect {
     Status,
 }
 
-/// What happens to the node.
+/// What only a chain's threads and tasks tell.
 #[derive(Debug)]
-pub enum Event {
+pub enum News {
     /// A connection is there.
     PeerUp(PeerId, Link),
     /// It is not there any more.
     PeerDown(PeerId, End),
     /// A peer sent a frame.
     Frame(PeerId, Payload),
-    /// A client asks.
-    Request(Request, oneshot::Sender<Reply>),
-    /// Somebody looks; nothing comes back if it is not there.
-    Inspect(Inspect, oneshot::Sender<Option<String>>),
-    /// Time passes.
-    Tick,
-    /// The block store is on the disk up to here.
-    Durable(u64),
-    /// The disk fails.
-    Disk(String),
     /// The miner found a nonce.
     Solved { template: u64, nonce: u64 },
-    /// Somebody wants the node to stop.
-    Stop,
 }
+
+/// The words of this protocol.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chain;
+
+impl Protocol for Chain {
+    type Request = Request;
+    type Reply = Reply;
+    type Inspect = Inspect;
+    type News = News;
+}
+
+/// What happens to the node.
+pub type Event = event::Event<Chain>;

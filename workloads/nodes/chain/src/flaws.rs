@@ -4,11 +4,9 @@
 //! and is a small marked branch in the code (`flaws.has(Flaw::X)`). The catalogue below says which
 //! family of faults brings each to light.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use serde::Serialize;
+use nodekit::flaws::{self, Entry, Planted};
 
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,28 +93,8 @@ pub enum Flaw {
     StateBehindChain,
 }
 
-/// What a person or a harness should know to bring a flaw to light. Printed by `chain flaws`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// The name for `--flaw`.
-    pub name: &'static str,
-    /// One sentence.
-    pub summary: &'static str,
-    /// The family of faults that shows it: `partition`, `pause`, `clock` or `kill`; `none` if
-    /// none is needed.
-    pub fault: &'static str,
-    /// The mode for `--reads` that it needs, if any.
-    pub reads: Option<&'static str>,
-    /// Other flags of this program that make it likely to be seen, without the dashes.
-    pub params: BTreeMap<&'static str, &'static str>,
-    /// What shows it: `linearizability`, `prefix` (nodes agree again after the heal), `persistence`
-    /// (what was deep stays), `validity` (the rules for blocks), `growth`.
-    pub evidence: &'static [&'static str],
-}
-
-impl Flaw {
-    /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 24] = [
+impl Planted for Flaw {
+    const ALL: &'static [Flaw] = &[
         Flaw::FirstSeen,
         Flaw::TimestampForkChoice,
         Flaw::NoRelayAfterHeal,
@@ -143,8 +121,9 @@ impl Flaw {
         Flaw::StateBehindChain,
     ];
 
-    /// The catalogue's entry.
-    pub fn entry(self) -> Entry {
+    /// The evidence is `linearizability`, `prefix` (nodes agree again after the heal),
+    /// `persistence` (what was deep stays), `validity` (the rules for blocks) or `growth`.
+    fn entry(self) -> Entry {
         type Row = (
             &'static str,
             &'static str,
@@ -332,9 +311,8 @@ impl Flaw {
         }
     }
 
-    /// The name for `--flaw`.
-    pub fn name(self) -> &'static str {
-        self.entry().name
+    fn number(self) -> u32 {
+        self as u32
     }
 }
 
@@ -344,49 +322,8 @@ impl fmt::Display for Flaw {
     }
 }
 
-impl FromStr for Flaw {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Flaw::ALL
-            .into_iter()
-            .find(|flaw| flaw.name() == text)
-            .ok_or_else(|| {
-                let names: Vec<_> = Flaw::ALL.iter().map(|flaw| flaw.name()).collect();
-                format!("unknown flaw {text:?}; there are: {}", names.join(", "))
-            })
-    }
-}
-
 /// The flaws that are switched on in this node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flaws(u32);
-
-impl Flaws {
-    /// Whether `flaw` is switched on.
-    pub fn has(self, flaw: Flaw) -> bool {
-        self.0 & (1 << flaw as u32) != 0
-    }
-
-    /// The names of those switched on.
-    pub fn names(self) -> Vec<&'static str> {
-        Flaw::ALL
-            .into_iter()
-            .filter(|&flaw| self.has(flaw))
-            .map(Flaw::name)
-            .collect()
-    }
-}
-
-impl FromIterator<Flaw> for Flaws {
-    fn from_iter<I: IntoIterator<Item = Flaw>>(flaws: I) -> Self {
-        Flaws(
-            flaws
-                .into_iter()
-                .fold(0, |bits, flaw| bits | 1 << flaw as u32),
-        )
-    }
-}
+pub type Flaws = flaws::Flaws<Flaw>;
 
 #[cfg(test)]
 mod tests {
@@ -394,11 +331,6 @@ mod tests {
 
     #[test]
     fn every_flaw_is_found_by_its_name_and_has_its_own_bit() {
-        for flaw in Flaw::ALL {
-            assert_eq!(flaw.name().parse(), Ok(flaw));
-            assert_eq!(Flaws::from_iter([flaw]).names(), [flaw.name()]);
-        }
-        let error = "first-seem".parse::<Flaw>().unwrap_err();
-        assert!(error.contains("first-seen"), "{error}");
+        nodekit::testing::assert_catalogue::<Flaw>();
     }
 }

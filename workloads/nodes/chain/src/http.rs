@@ -4,27 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nodekit::http::{
-    Call, Head, Parameters, Response, bad_request, decode_key, failure, json_text, swap,
+    Call, Head, Parameters, Response, bad_request, decode_key, failure, json_text, json_value,
+    no_such_method, swap,
 };
+use nodekit::service::{self, Ask};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::core::block::{Hash, Op, Transaction};
 use crate::core::message::{Answer, ID_MAX, Place, Question, Reply, Request};
-use crate::event::{Event, Inspect};
-use crate::inspect::json_value;
+use crate::event::{Chain, Event, Inspect};
 use crate::params::Reads;
 
 const BODY_MAX: usize = 1 << 20;
 const BLOCKS_MAX: u64 = 1000;
-
-/// What a request asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Ask {
-    Request(Request),
-    Inspect(Inspect),
-}
 
 /// What a request does not have to say.
 #[derive(Debug)]
@@ -75,33 +69,19 @@ pub async fn serve(listener: TcpListener, defaults: Defaults, events: mpsc::Send
     nodekit::http::serve(listener, BODY_MAX, answer).await;
 }
 
-async fn answer(ask: Ask, events: &mpsc::Sender<Event>) -> Response {
-    let stopping = || failure(500, "internal", false, "the node is stopping");
+async fn answer(ask: Ask<Chain>, events: &mpsc::Sender<Event>) -> Response {
     match ask {
         Ask::Request(request) => {
             let id = match &request {
                 Request::Submit { transaction, .. } => Some(transaction.id.clone()),
                 Request::Look { .. } => None,
             };
-            let (sender, receiver) = oneshot::channel();
-            if events.send(Event::Request(request, sender)).await.is_err() {
-                return stopping();
-            }
-            receiver
-                .await
-                .map_or_else(|_| stopping(), |reply| present(reply, id.as_deref()))
-        }
-        Ask::Inspect(inspect) => {
-            let (sender, receiver) = oneshot::channel();
-            if events.send(Event::Inspect(inspect, sender)).await.is_err() {
-                return stopping();
-            }
-            match receiver.await {
-                Ok(Some(body)) => (200, body),
-                Ok(None) => (404, json!({"error": "not-found"}).to_string()),
-                Err(_) => stopping(),
+            match service::request(request, events).await {
+                Some(reply) => present(reply, id.as_deref()),
+                None => service::stopping(),
             }
         }
+        Ask::Inspect(inspect) => service::inspect(inspect, events).await,
     }
 }
 
@@ -176,7 +156,7 @@ fn add_place(fields: &mut Map<String, Value>, id: Option<&str>, place: Option<Pl
 }
 
 /// What a request means.
-fn understand(head: &Head, body: &[u8], defaults: &Defaults) -> Result<Ask, Response> {
+fn understand(head: &Head, body: &[u8], defaults: &Defaults) -> Result<Ask<Chain>, Response> {
     let (params, segments) = (head.query()?, head.segments());
     let confirmations = || {
         let asked = params.number("confirmations")?;
@@ -261,12 +241,7 @@ fn understand(head: &Head, body: &[u8], defaults: &Defaults) -> Result<Ask, Resp
             | ["kv", _, "cas" | "append"]
             | ["chain", "head" | "tips" | "peers" | "blocks"]
             | ["debug", "status"],
-        ) => Err(failure(
-            405,
-            "bad-request",
-            true,
-            &format!("{} knows no {}", head.path(), head.method),
-        )),
+        ) => Err(no_such_method(head)),
         _ => Err(bad_request(format!(
             "there is no {}; see /kv/KEY, /kv?prefix=P, /accounts, /transfer, /chain/head, /chain/blocks, \
              /chain/tips, /chain/peers, /debug/status",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nodekit::clocks::{Reading, kernel_monotonic_ns, process_monotonic_ns};
+use nodekit::http::json_value;
 use serde_json::{Value, json};
 
 use crate::core::Core;
@@ -25,7 +26,7 @@ fn number(work: u128) -> u64 {
 pub fn head(core: &Core, params: &Params) -> String {
     let head = core.head();
     json!({
-        "node": params.id, "head": head.hash.to_string(), "height": head.height, "total_work": number(head.total_work),
+        "node": params.place.id, "head": head.hash.to_string(), "height": head.height, "total_work": number(head.total_work),
         "heaviest": core.heaviest().hash.to_string(), "refused": core.refused(),
     })
     .to_string()
@@ -91,11 +92,6 @@ fn show(transaction: &Transaction) -> Value {
     }
 }
 
-/// The value that a text in the ledger stands for. What a stranger put there may be none.
-pub fn json_value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
-}
-
 /// `/chain/tips`.
 pub fn tips(core: &Core) -> String {
     let tips = core.tips().into_iter().map(|tip| {
@@ -142,9 +138,8 @@ pub fn status(core: &Core, params: &Params, clocks: Reading) -> String {
             "hash": refusal.hash.to_string(), "height": refusal.height, "reason": refusal.reason, "from": refusal.from,
         })
     });
-    let peers = params.peers.iter().map(|peer| peer.name.as_str());
     json!({
-        "node": params.id,
+        "node": params.place.id,
         "head": status.head.hash.to_string(),
         "height": status.head.height,
         "total_work": number(status.head.total_work),
@@ -161,9 +156,9 @@ pub fn status(core: &Core, params: &Params, clocks: Reading) -> String {
         "last_refused": refusals.collect::<Vec<_>>(),
         "mined": status.mined,
         "stale": status.stale,
-        "flaws": params.flaws.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "flaws": params.flaws().names(),
         "params": {
-            "peers": peers.collect::<Vec<_>>(),
+            "peers": params.place.names(),
             "block-interval": ms(params.block_interval),
             "hash-rate": params.hash_rate,
             "miners": params.miners(),

@@ -4,7 +4,6 @@
 //! for clients is described in `harness/docs/chain.md`.
 
 pub mod core;
-mod disk;
 mod event;
 pub mod flaws;
 pub mod http;

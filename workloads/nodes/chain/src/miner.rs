@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::core::block::{Hash, Header};
-use crate::event::Event;
+use crate::event::{Event, News};
 
 /// Between slices.
 const SLICE: Duration = Duration::from_millis(10);
@@ -55,11 +55,11 @@ fn mine(rate: u64, templates: &blocking::Receiver<Template>, events: &mpsc::Send
                 search = Search::new(&template.header);
             }
             if let Some(nonce) = search.try_hashes(pace.due(kernel_monotonic_ns())) {
-                let solved = Event::Solved {
+                let solved = News::Solved {
                     template: template.number,
                     nonce,
                 };
-                if events.blocking_send(solved).is_err() {
+                if events.blocking_send(Event::News(solved)).is_err() {
                     return;
                 }
                 break;
@@ -205,7 +205,7 @@ mod tests {
         give(2, u64::MAX);
         give(3, 10);
         match events.blocking_recv() {
-            Some(Event::Solved { template: 3, nonce }) => {
+            Some(Event::News(News::Solved { template: 3, nonce })) => {
                 assert!(header(nonce, 10).hash().proves(10));
             }
             other => panic!("{other:?}"),

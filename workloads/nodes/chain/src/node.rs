@@ -1,33 +1,32 @@
-//! Drives the protocol: gives it time, messages and requests, and carries out what it wants done,
-//! in order.
+//! A node: the protocol and what it acts upon. It is given time, messages and requests, and what it
+//! wants done is carried out in order (`nodekit::runtime` has the loop).
 //!
-//! One task owns the core. Network and clients are tasks of the same thread; the block store
-//! (`disk.rs`) and the miner (`miner.rs`) have threads of their own. Ticks come from a thread that
-//! sleeps in the kernel: were the process's view of the clock to jump, they would still come.
+//! The block store (`nodekit::disk`) and the miner (`miner.rs`) have threads of their own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as blocking};
 
-use nodekit::clocks::{Clocks, Reading, start_ticks};
+use nodekit::clocks::{Clocks, Reading};
+use nodekit::disk::Disk;
 use nodekit::folder::{self, FolderError};
 use nodekit::frame;
 use nodekit::log::{log, log_seldom};
-use nodekit::signals::stop_on_signals;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use nodekit::runtime::{self, RunError, Taken};
+use tokio::sync::mpsc;
 
-use crate::core::message::{Effect, Input, Message, Now, PeerId, Reply, RequestId};
+use crate::core::block::Block;
+use crate::core::message::{Effect, Input, Message, Now, PeerId, Reply};
 use crate::core::{Core, Recovered};
-use crate::disk::Disk;
-use crate::event::{Event, Inspect};
+use crate::event::{Chain, Inspect, News};
 use crate::link::{Direction, End, Link, Payload};
 use crate::miner::{self, Template};
 use crate::params::Params;
 use crate::store::{Store, StoreError};
 use crate::transport::{self, Hub};
 use crate::{http, inspect};
+
+type Waiting = runtime::Waiting<Reply>;
 
 /// Events that may wait for the protocol; whoever brings more waits.
 const EVENTS: usize = 4096;
@@ -41,19 +40,9 @@ pub enum NodeError {
     /// The block store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An address is taken or not ours.
-    #[error("cannot listen for {what} on {address}: {error}")]
-    Listen {
-        what: &'static str,
-        address: SocketAddr,
-        error: std::io::Error,
-    },
-    /// The disk failed while the node ran.
-    #[error("the node must stop, for it cannot write: {0}")]
-    Disk(String),
-    /// The operating system refuses a thread or an event loop.
-    #[error("cannot start: {0}")]
-    Start(std::io::Error),
+    /// What any node meets.
+    #[error(transparent)]
+    Run(#[from] RunError),
 }
 
 impl From<Reading> for Now {
@@ -70,13 +59,14 @@ impl From<Reading> for Now {
 /// # Errors
 /// When it cannot start, or must not go on.
 pub fn run(params: &Params) -> Result<(), NodeError> {
-    let _lock = folder::lock(&params.data)?;
+    let place = &params.place;
+    let _lock = folder::lock(&place.data)?;
     // The operating system's randomness: another number at every start, whatever the seed.
     let start = RandomState::new().hash_one(std::process::id());
     let seed = params.seed.unwrap_or(start);
     let config = params.config(seed);
     let genesis = config.rules.genesis().header.hash();
-    let (store, contents) = Store::open(&params.data, genesis)?;
+    let (store, contents) = Store::open(&place.data, genesis)?;
     if let Some(cut) = &contents.cut {
         log("WARN", &format!("damaged store: {cut}"));
     }
@@ -91,20 +81,13 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         "INFO",
         &format!(
             "{} starts with {stored} stored blocks, head {} at height {}, genesis {genesis}",
-            params.id, head.hash, head.height
+            place.id, head.hash, head.height
         ),
     );
-    if !params.flaws.is_empty() {
-        let names: Vec<_> = params.flaws.iter().map(ToString::to_string).collect();
-        log("WARN", &format!("planted flaws: {}", names.join(", ")));
-    }
+    runtime::warn_of_flaws(&params.flaws().names());
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(NodeError::Start)?;
-    let names = http::Names::new(&params.id, start);
-    runtime.block_on(drive(params, core, store, clocks, names, seed))
+    let names = http::Names::new(&place.id, start);
+    runtime::block_on(drive(params, core, store, clocks, names, seed))
 }
 
 /// Every client that waits for confirmations holds a file descriptor. More than allowed is not
@@ -123,16 +106,6 @@ fn raise_file_limit() {
     }
 }
 
-async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| NodeError::Listen {
-            what,
-            address,
-            error,
-        })
-}
-
 async fn drive(
     params: &Params,
     core: Core,
@@ -141,13 +114,14 @@ async fn drive(
     names: http::Names,
     seed: u64,
 ) -> Result<(), NodeError> {
-    let (sender, mut events) = mpsc::channel(EVENTS);
-    let hub = Hub::new(params.peer_addr, &params.peers, sender.clone());
-    let peers = bind("peers", params.peer_addr).await?;
-    let clients = bind("clients", params.client_addr).await?;
+    let (sender, events) = mpsc::channel(EVENTS);
+    let place = &params.place;
+    let hub = Hub::new(place.peer_addr, &place.peers, sender.clone());
+    let peers = runtime::listen("peers", place.peer_addr).await?;
+    let clients = runtime::listen("clients", place.client_addr).await?;
     tokio::spawn(transport::listen(peers, hub.clone()));
-    for (index, peer) in (0..).zip(&params.peers) {
-        if peer.name != params.id {
+    for (index, peer) in (0..).zip(&place.peers) {
+        if peer.name != place.id {
             transport::dial(hub.clone(), peer.clone(), seed.wrapping_add(index));
         }
     }
@@ -157,12 +131,10 @@ async fn drive(
         names,
     };
     tokio::spawn(http::serve(clients, defaults, sender.clone()));
-    let disk = Disk::start(store, sender.clone()).map_err(NodeError::Start)?;
-    let miner = miner::start(params.hash_rate, sender.clone()).map_err(NodeError::Start)?;
-    start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
-    stop_on_signals(sender, || Event::Stop).map_err(NodeError::Start)?;
-
-    let mut node = Node {
+    let disk = Disk::start(store, sender.clone()).map_err(RunError::Start)?;
+    let miner = miner::start(params.hash_rate, sender.clone()).map_err(RunError::Start)?;
+    runtime::start_clockwork(params.tick(), &sender)?;
+    let node = Node {
         params,
         core,
         clocks,
@@ -170,27 +142,9 @@ async fn drive(
         links: BTreeMap::new(),
         disk,
         miner,
-        waiting: HashMap::new(),
-        next_request: 1,
     };
-    node.carry_out()?;
-    let mut batch = Vec::new();
-    loop {
-        events.recv_many(&mut batch, 256).await;
-        for event in batch.drain(..) {
-            match event {
-                Event::Stop => {
-                    log("INFO", "stops");
-                    return Ok(());
-                }
-                Event::Disk(error) => return Err(NodeError::Disk(error)),
-                event => node.take_in(event),
-            }
-            node.carry_out()?;
-        }
-    }
+    Ok(runtime::drive(node, events).await?)
 }
-
 struct Node<'a> {
     params: &'a Params,
     core: Core,
@@ -198,10 +152,43 @@ struct Node<'a> {
     hub: Arc<Hub>,
     /// The connections that the core knows of.
     links: BTreeMap<PeerId, Link>,
-    disk: Disk,
+    disk: Disk<Arc<Block>>,
     miner: blocking::Sender<Template>,
-    waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
-    next_request: RequestId,
+}
+
+impl runtime::Node for Node<'_> {
+    type Protocol = Chain;
+
+    /// What is wanted done is done before anything else happens: a peer that was dropped is not
+    /// heard any more.
+    const BATCH: usize = 1;
+
+    fn take_in(&mut self, event: Taken<Chain>) {
+        match event {
+            Taken::Request(id, request) => self.step(Input::Request(id, request)),
+            Taken::Inspect(inspect, looking) => {
+                let text = self.look(&inspect);
+                // Whoever asked may have gone.
+                let _ = looking.send(text);
+            }
+            Taken::Tick => self.step(Input::Tick),
+            Taken::Durable(number) => self.step(Input::Durable(number)),
+            Taken::News(news) => self.hear(news),
+        }
+    }
+
+    /// Does what the protocol wants, until it wants no more.
+    fn carry_out(&mut self, waiting: &mut Waiting) -> Result<(), RunError> {
+        loop {
+            let effects = self.core.effects();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for effect in effects {
+                self.do_one(effect, waiting)?;
+            }
+        }
+    }
 }
 
 impl Node<'_> {
@@ -209,30 +196,16 @@ impl Node<'_> {
         self.core.step(self.clocks.read().into(), input);
     }
 
-    fn take_in(&mut self, event: Event) {
-        match event {
-            Event::PeerUp(peer, link) => {
+    fn hear(&mut self, news: News) {
+        match news {
+            News::PeerUp(peer, link) => {
                 self.links.insert(peer, link);
                 self.step(Input::PeerUp(peer));
             }
-            Event::PeerDown(peer, End::Lost(reason)) => self.down(peer, &reason),
-            Event::PeerDown(peer, End::Misbehaved(reason)) => self.misbehaved(peer, &reason),
-            Event::Frame(peer, payload) => self.understand(peer, &payload),
-            Event::Request(request, reply) => {
-                let id = self.next_request;
-                self.next_request += 1;
-                self.waiting.insert(id, reply);
-                self.step(Input::Request(id, request));
-            }
-            Event::Inspect(inspect, reply) => {
-                let text = self.look(&inspect);
-                // Whoever asked may have gone.
-                let _ = reply.send(text);
-            }
-            Event::Tick => self.step(Input::Tick),
-            Event::Durable(number) => self.step(Input::Durable(number)),
-            Event::Solved { template, nonce } => self.step(Input::Solved { template, nonce }),
-            Event::Disk(_) | Event::Stop => {}
+            News::PeerDown(peer, End::Lost(reason)) => self.down(peer, &reason),
+            News::PeerDown(peer, End::Misbehaved(reason)) => self.misbehaved(peer, &reason),
+            News::Frame(peer, payload) => self.understand(peer, &payload),
+            News::Solved { template, nonce } => self.step(Input::Solved { template, nonce }),
         }
     }
 
@@ -271,34 +244,19 @@ impl Node<'_> {
         }
     }
 
-    /// Does what the protocol wants, until it wants no more.
-    fn carry_out(&mut self) -> Result<(), NodeError> {
-        loop {
-            let effects = self.core.effects();
-            if effects.is_empty() {
-                return Ok(());
-            }
-            for effect in effects {
-                self.do_one(effect)?;
-            }
-        }
-    }
-
-    fn do_one(&mut self, effect: Effect) -> Result<(), NodeError> {
+    fn do_one(&mut self, effect: Effect, waiting: &mut Waiting) -> Result<(), RunError> {
         match effect {
             Effect::Persist {
                 number,
                 blocks,
                 delay: None,
-            } => self.disk.append(number, blocks),
+            } => self.disk.append(number, blocks)?,
             Effect::Persist {
                 number,
                 blocks,
                 delay: Some(delay),
             } => {
-                self.disk
-                    .append_late(delay, blocks)
-                    .map_err(NodeError::Start)?;
+                self.disk.append_late(delay, blocks)?;
                 self.step(Input::Durable(number));
             }
             Effect::Send(peer, message) => {
@@ -313,12 +271,7 @@ impl Node<'_> {
                     tell_end(&link, &format!("closed {}: {reason}", name(&link)));
                 }
             }
-            Effect::Reply(id, reply) => {
-                if let Some(waiting) = self.waiting.remove(&id) {
-                    // The client may have gone.
-                    let _ = waiting.send(reply);
-                }
-            }
+            Effect::Reply(id, reply) => waiting.answer(id, reply),
             Effect::Mine { template, header } => {
                 let number = template;
                 // The miner's thread lives as long as this one listens to it.

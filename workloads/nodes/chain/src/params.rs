@@ -1,14 +1,15 @@
 //! The command line of a node, checked.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use nodekit::flags::{Peer, check_peers, parse_duration, parse_peer};
+use nodekit::flags::{Place, parse_duration, without};
+use nodekit::flaws;
 
 use crate::core::{Config, Rules};
 use crate::flaws::{Flaw, Flaws};
+
+const PEERS_MAX: usize = 64;
 
 /// How reads are served unless a request says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,21 +23,8 @@ pub enum Reads {
 /// Runs one node.
 #[derive(Clone, Debug, Args)]
 pub struct Params {
-    /// This node's name, one of --peers.
-    #[arg(long, value_name = "NAME")]
-    pub id: String,
-    /// The folder for the block store; made if it is missing.
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
-    /// Where clients connect.
-    #[arg(long, value_name = "IP:PORT")]
-    pub client_addr: SocketAddr,
-    /// Where the other nodes connect; what this node dials, it dials from this IP.
-    #[arg(long, value_name = "IP:PORT")]
-    pub peer_addr: SocketAddr,
-    /// The nodes to connect to, this one included: n1=10.0.0.1:7000,n2=10.0.0.2:7000,...
-    #[arg(long, value_name = "NAME=IP:PORT,...", value_delimiter = ',', value_parser = parse_peer, required = true)]
-    pub peers: Vec<Peer>,
+    #[command(flatten)]
+    pub place: Place,
     /// What the difficulty aims at, for the whole network.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pub block_interval: Duration,
@@ -73,7 +61,7 @@ pub struct Params {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub ban_time: Duration,
     /// Switches a planted bug on; may be given several times. `chain flaws` lists them.
-    #[arg(long = "flaw", value_name = "FLAW", value_parser = clap::value_parser!(Flaw))]
+    #[arg(long = "flaw", value_name = "FLAW", value_parser = flaws::parse::<Flaw>)]
     pub flaws: Vec<Flaw>,
     /// For nonces and back-off; by default drawn by the operating system.
     #[arg(long, value_name = "NUMBER")]
@@ -85,15 +73,9 @@ impl Params {
     ///
     /// # Errors
     /// A sentence per mistake, all at once.
-    pub fn check(&mut self) -> Result<(), String> {
+    pub fn check(&mut self) -> Result<(), Vec<String>> {
         let mut mistakes = Vec::new();
-        check_peers(&self.id, &mut self.peers, &mut mistakes);
-        if self.peers.len() > 64 {
-            mistakes.push(format!(
-                "--peers: {} nodes are more than 64",
-                self.peers.len()
-            ));
-        }
+        self.place.check(PEERS_MAX, &mut mistakes);
         if self.block_interval < Duration::from_millis(1) {
             mistakes.push("--block-interval must be at least 1ms".to_owned());
         }
@@ -109,16 +91,12 @@ impl Params {
         if self.accounts.checked_mul(self.balance).is_none() {
             mistakes.push("--accounts x --balance must be less than 2^64".to_owned());
         }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(mistakes.join("\n"))
-        }
+        without(mistakes)
     }
 
     /// Nodes that are expected to mine.
     pub fn miners(&self) -> u64 {
-        self.miners.unwrap_or(self.peers.len() as u64)
+        self.miners.unwrap_or(self.place.peers.len() as u64)
     }
 
     /// Hashes that the expected miners try in one block interval.
@@ -127,10 +105,15 @@ impl Params {
         self.block_interval.as_micros() * hashes / 1_000_000
     }
 
+    /// The planted bugs that are switched on.
+    pub fn flaws(&self) -> Flaws {
+        self.flaws.iter().copied().collect()
+    }
+
     /// What the protocol is told.
     pub fn config(&self, seed: u64) -> Config {
         Config {
-            name: self.id.clone(),
+            name: self.place.id.clone(),
             rules: Rules {
                 block_interval: self.block_interval,
                 first_work: self.first_work() as u64,
@@ -140,7 +123,7 @@ impl Params {
             },
             max_future_drift: self.max_future_drift,
             request_timeout: self.request_timeout,
-            flaws: Flaws::from_iter(self.flaws.iter().copied()),
+            flaws: self.flaws(),
             seed,
         }
     }
@@ -153,27 +136,10 @@ impl Params {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        params: Params,
-    }
-
     fn parse(more: &[&str]) -> Result<Params, String> {
-        let fixed = [
-            "chain",
-            "--data=d",
-            "--client-addr=127.0.0.1:1",
-            "--peer-addr=127.0.0.1:2",
-        ];
-        let cli =
-            Cli::try_parse_from(fixed.iter().chain(more)).map_err(|error| error.to_string())?;
-        let mut params = cli.params;
-        params.check().map(|()| params)
+        nodekit::testing::parse(more, Params::check)
     }
 
     const PEERS: &str = "--peers=n2=10.0.0.2:1,n1=10.0.0.1:1";

@@ -12,7 +12,8 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nodekit::folder;
+use nodekit::disk::Journal;
+use nodekit::folder::{self, PathError, at};
 use nodekit::frame;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +26,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The operating system's error.
-    #[error("{path}: {error}")]
-    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Io(#[from] PathError),
     /// It is another network's, or of another version of this program.
     #[error(
         "{path}: belongs to the network of genesis {found}, not to that of {expected}: \
@@ -67,13 +68,6 @@ pub struct Contents {
     pub cut: Option<String>,
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
-    move |error| StoreError::Io {
-        path: path.to_owned(),
-        error,
-    }
-}
-
 impl Store {
     /// Reads the store in `folder`, cuts off what is damaged, and opens it for appending.
     ///
@@ -86,8 +80,8 @@ impl Store {
             .append(true)
             .create(true)
             .open(&path)
-            .map_err(io_error(&path))?;
-        let size = file.metadata().map_err(io_error(&path))?.len();
+            .map_err(at(&path))?;
+        let size = file.metadata().map_err(at(&path))?.len();
         let expected = Head {
             version: VERSION,
             genesis,
@@ -96,7 +90,7 @@ impl Store {
         let mut reader = BufReader::with_capacity(1 << 20, &file);
         let mut buffer = Vec::new();
         while offset < size {
-            let read = read_frame(&mut reader, &mut buffer).map_err(io_error(&path))?;
+            let read = read_frame(&mut reader, &mut buffer).map_err(at(&path))?;
             let taken = read.and_then(|payload| {
                 if offset == 0 {
                     let found: Head = frame::decode(payload).map_err(|error| error.to_string())?;
@@ -126,26 +120,26 @@ impl Store {
             }
         }
         if contents.cut.is_some() {
-            file.set_len(offset).map_err(io_error(&path))?;
+            file.set_len(offset).map_err(at(&path))?;
         }
         // A process that died between a write and its sync leaves blocks that the next one reads,
         // but that a loss of power would take away. They count from now on.
-        sync(&file).map_err(io_error(&path))?;
+        sync(&file).map_err(at(&path))?;
         if offset == 0 {
             file.write_all(&frame::encode(&expected))
                 .and_then(|()| file.sync_all())
                 .and_then(|()| folder::sync(folder))
-                .map_err(io_error(&path))?;
+                .map_err(at(&path))?;
         }
         Ok((Store { file, path }, contents))
     }
+}
 
-    /// Writes the blocks and waits until the disk has them.
-    ///
-    /// # Errors
-    /// The operating system's; after one the store must not be used any more, for nobody knows what
-    /// is on the disk.
-    pub fn append(&mut self, blocks: &[Arc<Block>]) -> Result<(), StoreError> {
+impl Journal for Store {
+    type Record = Arc<Block>;
+    type Error = PathError;
+
+    fn append(&mut self, blocks: &[Arc<Block>]) -> Result<(), PathError> {
         let mut bytes = Vec::new();
         for block in blocks {
             bytes.extend(frame::encode(block));
@@ -153,7 +147,12 @@ impl Store {
         self.file
             .write_all(&bytes)
             .and_then(|()| self.file.sync_data())
-            .map_err(io_error(&self.path))
+            .map_err(at(&self.path))
+    }
+
+    /// A chain keeps all its blocks.
+    fn truncate(&mut self, _: u64) -> Result<(), PathError> {
+        Ok(())
     }
 }
 
@@ -177,13 +176,7 @@ fn read_frame<'a>(
             reader.take(length as u64).read_to_end(buffer)?;
         }
     }
-    Ok(match frame::split_frame(buffer, MESSAGE_MAX) {
-        Ok(Some((payload, _))) if !payload.is_empty() => Ok(payload),
-        // A hole in a file reads as zeros.
-        Ok(Some(_)) => Err("an empty frame".to_owned()),
-        Ok(None) => Err("the file ends within a frame".to_owned()),
-        Err(error) => Err(error.to_string()),
-    })
+    Ok(frame::split_record(buffer, MESSAGE_MAX).map(|(payload, _)| payload))
 }
 
 #[cfg(test)]

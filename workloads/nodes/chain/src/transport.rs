@@ -17,6 +17,7 @@ use nodekit::clocks::{kernel_monotonic_ns, pause, within};
 use nodekit::flags::Peer;
 use nodekit::frame::{self, FrameError};
 use nodekit::log::{log, log_seldom};
+use nodekit::runtime::accept;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +26,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::core::message::{MESSAGE_MAX, PeerId};
-use crate::event::Event;
+use crate::event::{Event, News};
 use crate::link::{Direction, End, Link, Payload, Whom};
 
 /// Connections from others at a time, and from one address.
@@ -108,6 +109,11 @@ impl Hub {
             next: AtomicU64::new(1),
             long: Arc::new(Semaphore::new(LONG_TOGETHER)),
         })
+    }
+
+    /// Tells the node, and says whether it still runs.
+    async fn tell(&self, news: News) -> bool {
+        self.events.send(Event::News(news)).await.is_ok()
     }
 
     fn whom(&self, address: SocketAddr, direction: Direction) -> Option<Whom> {
@@ -220,15 +226,7 @@ async fn connect(own: SocketAddr, to: SocketAddr) -> std::io::Result<TcpStream> 
 /// Takes in connections from the others.
 pub async fn listen(listener: TcpListener, hub: Arc<Hub>) {
     loop {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, most likely; it passes.
-                log_seldom(&format!("cannot accept peers: {error}"));
-                pause(BACK_OFF_FIRST).await;
-                continue;
-            }
-        };
+        let (stream, address) = accept(&listener).await;
         if hub.refused_for(hub.whom(address, Direction::In)).is_some() {
             continue;
         }
@@ -260,7 +258,7 @@ async fn hold(stream: TcpStream, address: SocketAddr, direction: Direction, hub:
         unsent: unsent.clone(),
         open,
     };
-    if hub.events.send(Event::PeerUp(peer, link)).await.is_err() {
+    if !hub.tell(News::PeerUp(peer, link)).await {
         return false;
     }
     // A connection whose options cannot be set is broken already, which reading will tell.
@@ -273,7 +271,7 @@ async fn hold(stream: TcpStream, address: SocketAddr, direction: Direction, hub:
         // The node dropped its end and said why.
         _ = &mut closed => End::Lost(String::new()),
     };
-    hub.events.send(Event::PeerDown(peer, end)).await.is_ok()
+    hub.tell(News::PeerDown(peer, end)).await
 }
 
 /// Writes what is queued, until something breaks.
@@ -345,7 +343,7 @@ async fn hear(mut reader: OwnedReadHalf, peer: PeerId, hub: &Hub) -> End {
         buffer.shrink_to(SHORT);
         limit = MESSAGE_MAX;
         let payload = Payload { bytes, room };
-        if hub.events.send(Event::Frame(peer, payload)).await.is_err() {
+        if !hub.tell(News::Frame(peer, payload)).await {
             return End::Lost("this node stops".to_owned());
         }
     }

@@ -13,6 +13,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use crate::event::{Event, Protocol};
+
 /// The process's ordinary clocks, for the protocol.
 pub struct Clocks {
     start: Instant,
@@ -153,13 +155,9 @@ pub async fn within<T>(span: Duration, future: impl Future<Output = T>) -> Optio
 ///
 /// # Errors
 /// The operating system's, when it gives no thread.
-pub fn start_ticks<E: Send + 'static>(
-    every: Duration,
-    events: mpsc::Sender<E>,
-    tick: fn() -> E,
-) -> io::Result<()> {
+pub fn start_ticks<P: Protocol>(every: Duration, events: mpsc::Sender<Event<P>>) -> io::Result<()> {
     let pass = move || {
-        while events.blocking_send(tick()).is_ok() {
+        while events.blocking_send(Event::Tick).is_ok() {
             std::thread::sleep(every);
         }
     };

@@ -1,7 +1,70 @@
-//! Values of flags that every node has.
+//! Flags that every node has, and the values of others.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::Args;
+
+/// Which node this is, where it is, and who the others are.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// This node's name, one of --peers.
+    #[arg(long, value_name = "NAME")]
+    pub id: String,
+    /// The folder for what the node must not forget; made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where clients connect.
+    #[arg(long, value_name = "IP:PORT")]
+    pub client_addr: SocketAddr,
+    /// Where the other nodes connect.
+    #[arg(long, value_name = "IP:PORT")]
+    pub peer_addr: SocketAddr,
+    /// The nodes with their peer addresses, this one included:
+    /// n1=10.0.0.1:7000,n2=10.0.0.2:7000,...
+    #[arg(long, value_name = "NAME=IP:PORT,...", value_delimiter = ',', value_parser = parse_peer, required = true)]
+    pub peers: Vec<Peer>,
+}
+
+impl Place {
+    /// Sorts the peers by name and adds a sentence for each mistake in them: names given twice, the
+    /// node's own not among them, more than `most`.
+    pub fn check(&mut self, most: usize, mistakes: &mut Vec<String>) {
+        let (id, peers) = (&self.id, &mut self.peers);
+        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        for pair in peers.windows(2) {
+            if pair[0].name == pair[1].name {
+                mistakes.push(format!("--peers: {} is named twice", pair[0].name));
+            }
+        }
+        if !peers.iter().any(|peer| peer.name == *id) {
+            let names = self.names().join(", ");
+            mistakes.push(format!("--id: {id} is not one of --peers: {names}"));
+        }
+        let nodes = self.peers.len();
+        if nodes > most {
+            mistakes.push(format!("--peers: {nodes} nodes are more than {most}"));
+        }
+    }
+
+    /// The names of all peers, in their order.
+    pub fn names(&self) -> Vec<String> {
+        self.peers.iter().map(|peer| peer.name.clone()).collect()
+    }
+}
+
+/// Nothing is wrong if there are no mistakes.
+///
+/// # Errors
+/// The mistakes.
+pub fn without(mistakes: Vec<String>) -> Result<(), Vec<String>> {
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(mistakes)
+    }
+}
 
 /// A node, as a flag names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,24 +125,6 @@ pub fn parse_peer(text: &str) -> Result<Peer, String> {
     })
 }
 
-/// Sorts the peers by name and adds a sentence for each mistake in them: names given twice, and
-/// `id` not among them.
-pub fn check_peers(id: &str, peers: &mut [Peer], mistakes: &mut Vec<String>) {
-    peers.sort_by(|a, b| a.name.cmp(&b.name));
-    for pair in peers.windows(2) {
-        if pair[0].name == pair[1].name {
-            mistakes.push(format!("--peers: {} is named twice", pair[0].name));
-        }
-    }
-    if !peers.iter().any(|peer| peer.name == id) {
-        let names: Vec<_> = peers.iter().map(|peer| peer.name.as_str()).collect();
-        mistakes.push(format!(
-            "--id: {id} is not one of --peers: {}",
-            names.join(", ")
-        ));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,19 +181,24 @@ mod tests {
 
     #[test]
     fn all_mistakes_in_the_peers_are_told() {
-        let mut peers: Vec<_> = ["n2=1.1.1.1:1", "n1=1.1.1.1:1", "n2=1.1.1.1:2"]
-            .iter()
-            .map(|text| parse_peer(text).unwrap())
-            .collect();
+        let peers = ["n2=1.1.1.1:1", "n1=1.1.1.1:1", "n2=1.1.1.1:2"];
+        let address = SocketAddr::from(([1, 1, 1, 1], 1));
+        let mut place = Place {
+            id: "n4".into(),
+            data: "data".into(),
+            client_addr: address,
+            peer_addr: address,
+            peers: peers.map(|text| parse_peer(text).unwrap()).into(),
+        };
         let mut mistakes = Vec::new();
-        check_peers("n4", &mut peers, &mut mistakes);
-        assert_eq!(peers[0].name, "n1");
-        assert_eq!(
-            mistakes,
-            [
-                "--peers: n2 is named twice",
-                "--id: n4 is not one of --peers: n1, n2, n2"
-            ]
-        );
+        place.check(2, &mut mistakes);
+        assert_eq!(place.names(), ["n1", "n2", "n2"]);
+        let expected = [
+            "--peers: n2 is named twice",
+            "--id: n4 is not one of --peers: n1, n2, n2",
+            "--peers: 3 nodes are more than 2",
+        ];
+        assert_eq!(without(mistakes).unwrap_err(), expected);
+        assert_eq!(without(Vec::new()), Ok(()));
     }
 }

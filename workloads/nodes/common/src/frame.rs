@@ -99,6 +99,20 @@ pub fn split_frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>,
     Ok(Some((payload, HEADER + length)))
 }
 
+/// The first frame of a file: its payload, which is never empty, and how many bytes the frame
+/// takes.
+///
+/// # Errors
+/// Why there is none, as a sentence.
+pub fn split_record(bytes: &[u8], limit: usize) -> Result<(&[u8], usize), String> {
+    match split_frame(bytes, limit) {
+        Ok(Some((payload, length))) if !payload.is_empty() => Ok((payload, length)),
+        Ok(Some(_)) => Err("an empty frame".to_owned()),
+        Ok(None) => Err("the file ends within a frame".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// The value in a payload, which it must fill.
 ///
 /// # Errors
@@ -162,6 +176,25 @@ mod tests {
             if let Ok(message) = decode::<Message>(&bytes) {
                 prop_assert!(postcard::to_stdvec(&message).is_ok());
             }
+        }
+    }
+
+    #[test]
+    fn a_record_is_whole_and_never_empty() {
+        let record = encode(&7_u64);
+        let length = record.len();
+        assert_eq!(split_record(&record, 10), Ok((&record[HEADER..], length)));
+        for (bytes, reason) in [
+            (&record[..length - 1], "the file ends within a frame"),
+            (&[], "the file ends within a frame"),
+            (&life(), "an empty frame"),
+            // A hole in a file reads as zeros.
+            (&[0; 4096], "the checksum"),
+            (&[0xff; 16], "more than the 10 allowed"),
+            (&[1, 0, 0, 0, 0, 0, 0, 0, 7], "the checksum"),
+        ] {
+            let error = split_record(bytes, 10).unwrap_err();
+            assert!(error.contains(reason), "{error}");
         }
     }
 

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::clocks::pause;
+use crate::runtime::accept;
 
 const HEAD_MAX: usize = 16 << 10;
 const HEADERS: usize = 64;
@@ -53,6 +52,12 @@ pub fn bad_request(message: impl AsRef<str>) -> Response {
     failure(400, "bad-request", true, message.as_ref())
 }
 
+/// The path is there, and takes no such method.
+pub fn no_such_method(head: &Head) -> Response {
+    let message = format!("{} knows no {}", head.path(), head.method);
+    failure(405, "bad-request", true, &message)
+}
+
 /// Serves clients until the node stops. Bodies have at most `body_max` bytes.
 pub async fn serve<A, F>(listener: TcpListener, body_max: usize, answer: A)
 where
@@ -61,11 +66,7 @@ where
 {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely; it passes.
-            pause(Duration::from_millis(50)).await;
-            continue;
-        };
+        let (stream, _) = accept(&listener).await;
         let (answer, open) = (answer.clone(), open.clone());
         if open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
             open.fetch_sub(1, Ordering::Relaxed);
@@ -309,9 +310,13 @@ pub fn decode_key(text: &str) -> Result<String, Response> {
 /// # Errors
 /// The parser's message, when `bytes` are not JSON.
 pub fn canonical(bytes: &[u8]) -> Result<String, String> {
-    let value: serde_json::Value =
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     Ok(value.to_string())
+}
+
+/// The value that a canonical text stands for. What a stranger put there may be none.
+pub fn json_value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
 /// The body as a canonical text.
@@ -327,7 +332,7 @@ pub fn json_text(body: &[u8]) -> Result<String, Response> {
 /// # Errors
 /// The response.
 pub fn swap(body: &[u8]) -> Result<(Option<String>, String), Response> {
-    let value: serde_json::Value = serde_json::from_slice(body)
+    let value: Value = serde_json::from_slice(body)
         .map_err(|error| bad_request(format!("the body is not JSON: {error}")))?;
     let fields = value.as_object().filter(|fields| fields.len() == 2);
     match fields.map(|fields| (fields.get("from"), fields.get("to"))) {
@@ -388,6 +393,8 @@ mod tests {
             "{\"a\":null,\"b\":[1,2]}"
         );
         assert!(canonical(b"{").is_err());
+        assert_eq!(json_value("[1,2]"), json!([1, 2]));
+        assert_eq!(json_value("[1,2"), json!("[1,2"));
         assert_eq!(
             swap(b"{\"from\": null, \"to\": [ 1]}"),
             Ok((None, "[1]".into()))

@@ -13,11 +13,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use nodekit::folder;
+use nodekit::folder::{self, PathError, at};
 use serde::{Deserialize, Serialize};
 
 use crate::core::message::{NodeIndex, Record};
@@ -31,8 +31,8 @@ pub struct Birth(u128);
 #[derive(Debug, thiserror::Error)]
 pub enum BirthError {
     /// The operating system's error.
-    #[error("{path}: {error}")]
-    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Io(#[from] PathError),
     /// Somebody changed it.
     #[error("{path}: line {line} is no birth: restore the file from a copy of the folder")]
     Line { path: PathBuf, line: usize },
@@ -63,10 +63,6 @@ impl Births {
             folder: folder.to_owned(),
             lost,
         };
-        let io_error = |error| BirthError::Io {
-            path: path.clone(),
-            error,
-        };
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -74,16 +70,16 @@ impl Births {
                 if log.records.iter().any(binds) {
                     return Err(lost("the file `births`"));
                 }
-                let own = draw().map_err(io_error)?;
+                let own = draw().map_err(at(&path))?;
                 let births = Births {
                     path: path.clone(),
                     own,
                     peers: Mutex::default(),
                 };
-                births.write(&BTreeMap::new()).map_err(io_error)?;
+                births.write(&BTreeMap::new())?;
                 return Ok(births);
             }
-            Err(error) => return Err(io_error(error)),
+            Err(error) => return Err(at(&path)(error).into()),
         };
         if log.incarnation == 1 {
             return Err(lost("the log"));
@@ -134,25 +130,19 @@ impl Births {
             None => {
                 let mut more = peers.clone();
                 more.insert(peer, birth);
-                self.write(&more)
-                    .map_err(|error| format!("{}: {error}", self.path.display()))?;
+                self.write(&more).map_err(|error| error.to_string())?;
                 *peers = more;
                 Ok(())
             }
         }
     }
 
-    fn write(&self, peers: &BTreeMap<NodeIndex, Birth>) -> io::Result<()> {
+    fn write(&self, peers: &BTreeMap<NodeIndex, Birth>) -> Result<(), PathError> {
         let mut text = format!("own {:032x}\n", self.own.0);
         for (peer, birth) in peers {
             text.push_str(&format!("{peer} {:032x}\n", birth.0));
         }
-        let beside = self.path.with_extension("tmp");
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        folder::sync(self.path.parent().unwrap_or(Path::new(".")))
+        folder::replace(&self.path, text.as_bytes())
     }
 }
 
@@ -174,6 +164,8 @@ fn draw() -> io::Result<Birth> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nodekit::disk::Journal;
+
     use crate::core::message::Ballot;
     use crate::wal::Wal;
 

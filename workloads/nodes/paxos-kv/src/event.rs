@@ -1,8 +1,9 @@
-//! What the node's threads and tasks tell the one that owns the protocol.
+//! What the threads and tasks of Paxos tell the one that owns the protocol, and what is asked of
+//! it.
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use nodekit::event::{self, Protocol};
 
 use crate::core::message::{Message, NodeIndex, Slot};
 use crate::core::{Reply, Request};
@@ -16,25 +17,27 @@ pub enum Inspect {
     Log { from: Slot, limit: usize },
 }
 
-/// What happens to the node.
+/// What only this protocol's threads and tasks tell.
 #[derive(Debug)]
-pub enum Event {
+pub enum News {
     /// A peer says something.
     Message(NodeIndex, Message),
     /// The connection to a peer is there.
     PeerUp(NodeIndex),
-    /// A client asks.
-    Request(Request, oneshot::Sender<Reply>),
-    /// Somebody looks.
-    Inspect(Inspect, oneshot::Sender<String>),
-    /// Time passes.
-    Tick,
-    /// The log is on the disk up to here.
-    Durable(u64),
-    /// So is a snapshot.
+    /// A snapshot is on the disk.
     SnapshotSaved(Slot, Arc<Vec<u8>>),
-    /// The disk fails.
-    Disk(String),
-    /// Somebody wants the node to stop.
-    Stop,
 }
+
+/// The words of this protocol.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Paxos;
+
+impl Protocol for Paxos {
+    type Request = Request;
+    type Reply = Reply;
+    type Inspect = Inspect;
+    type News = News;
+}
+
+/// What happens to the node.
+pub type Event = event::Event<Paxos>;

@@ -4,11 +4,9 @@
 //! the code (`flaws.has(Flaw::X)`). The catalogue below says which family of faults brings each to
 //! light.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use serde::Serialize;
+use nodekit::flaws::{self, Entry, Planted};
 
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,27 +117,8 @@ pub enum Flaw {
     IndexAheadOfState,
 }
 
-/// What a person or a harness should know to bring a flaw to light. Printed by `paxos-kv flaws`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// The name for `--flaw`.
-    pub name: &'static str,
-    /// One sentence.
-    pub summary: &'static str,
-    /// The family of faults that shows it: `partition`, `pause`, `packet`, `clock` or `kill`.
-    pub fault: &'static str,
-    /// The mode for `--reads` that it needs, if any.
-    pub reads: Option<&'static str>,
-    /// Other flags of this program that make it likely to be seen, without the dashes.
-    pub params: BTreeMap<&'static str, &'static str>,
-    /// What shows it: `linearizability`, `ballots` (the trace's promises never sink), `agreement`
-    /// (decided logs), `leases` (of the trace), `recovery` (after the heal all nodes serve).
-    pub evidence: &'static [&'static str],
-}
-
-impl Flaw {
-    /// Every flaw, in the order of the catalogue.
-    pub const ALL: [Flaw; 32] = [
+impl Planted for Flaw {
+    const ALL: &'static [Flaw] = &[
         Flaw::StaleReadLeader,
         Flaw::StaleReadFollower,
         Flaw::WallClockLease,
@@ -174,8 +153,9 @@ impl Flaw {
         Flaw::IndexAheadOfState,
     ];
 
-    /// The catalogue's entry.
-    pub fn entry(self) -> Entry {
+    /// The evidence is `linearizability`, `ballots` (the trace's promises never sink), `agreement`
+    /// (decided logs), `leases` (of the trace) or `recovery` (after the heal all nodes serve).
+    fn entry(self) -> Entry {
         let (name, summary, fault, reads, params, evidence): (
             _,
             _,
@@ -451,9 +431,8 @@ impl Flaw {
         }
     }
 
-    /// The name for `--flaw`.
-    pub fn name(self) -> &'static str {
-        self.entry().name
+    fn number(self) -> u32 {
+        self as u32
     }
 }
 
@@ -463,49 +442,8 @@ impl fmt::Display for Flaw {
     }
 }
 
-impl FromStr for Flaw {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Flaw::ALL
-            .into_iter()
-            .find(|flaw| flaw.name() == text)
-            .ok_or_else(|| {
-                let names: Vec<_> = Flaw::ALL.iter().map(|flaw| flaw.name()).collect();
-                format!("unknown flaw {text:?}; there are: {}", names.join(", "))
-            })
-    }
-}
-
 /// The flaws that are switched on in this node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flaws(u32);
-
-impl Flaws {
-    /// Whether `flaw` is switched on.
-    pub fn has(self, flaw: Flaw) -> bool {
-        self.0 & (1 << flaw as u32) != 0
-    }
-
-    /// The names of those switched on.
-    pub fn names(self) -> Vec<&'static str> {
-        Flaw::ALL
-            .into_iter()
-            .filter(|&flaw| self.has(flaw))
-            .map(Flaw::name)
-            .collect()
-    }
-}
-
-impl FromIterator<Flaw> for Flaws {
-    fn from_iter<I: IntoIterator<Item = Flaw>>(flaws: I) -> Self {
-        Flaws(
-            flaws
-                .into_iter()
-                .fold(0, |bits, flaw| bits | 1 << flaw as u32),
-        )
-    }
-}
+pub type Flaws = flaws::Flaws<Flaw>;
 
 #[cfg(test)]
 mod tests {
@@ -513,16 +451,6 @@ mod tests {
 
     #[test]
     fn every_flaw_is_found_by_its_name_and_has_its_own_bit() {
-        for flaw in Flaw::ALL {
-            assert_eq!(flaw.name().parse(), Ok(flaw));
-            let only = Flaws::from_iter([flaw]);
-            assert_eq!(only.names(), [flaw.name()]);
-        }
-        assert!(
-            "half-quorums"
-                .parse::<Flaw>()
-                .unwrap_err()
-                .contains("half-quorum")
-        );
+        nodekit::testing::assert_catalogue::<Flaw>();
     }
 }

@@ -1,27 +1,22 @@
 //! The clients' side: what this node's HTTP requests mean, and how its replies look.
 
 use nodekit::http::{
-    Call, Head, Parameters, Response, bad_request, decode_key, failure, json_text, swap,
+    Call, Head, Parameters, Response, bad_request, decode_key, failure, json_text, no_such_method,
+    swap,
 };
+use nodekit::service::{self, Ask};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::core::kv::VALUE_MAX;
 use crate::core::message::{Answer, Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
-use crate::event::{Event, Inspect};
+use crate::event::{Event, Inspect, Paxos};
 use crate::flaws::{Flaw, Flaws};
 
 const BODY_MAX: usize = 1 << 20;
 const LOG_PAGE_MAX: usize = 1000;
-
-/// What a request asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Ask {
-    Request(Request),
-    Inspect(Inspect),
-}
 
 /// The flaw `torn-range` reads so many entries at a time.
 const TORN_PAGE: u32 = 64;
@@ -42,7 +37,7 @@ pub async fn serve(
                     if flaws.has(Flaw::TornRange) =>
                 {
                     let reply = read_by_pages(prefix, after, mode, &events).await;
-                    reply.map_or_else(stopping, |reply| present(reply, true))
+                    reply.map_or_else(service::stopping, |reply| present(reply, true))
                 }
                 Ok(ask) => answer(ask, &events).await,
                 Err(response) => response,
@@ -50,17 +45,6 @@ pub async fn serve(
         }
     };
     nodekit::http::serve(listener, BODY_MAX, answer).await;
-}
-
-fn stopping() -> Response {
-    failure(500, "internal", false, "the node is stopping")
-}
-
-/// The node's reply, if it lives long enough.
-async fn ask_node(request: Request, events: &mpsc::Sender<Event>) -> Option<Reply> {
-    let (sender, receiver) = oneshot::channel();
-    events.send(Event::Request(request, sender)).await.ok()?;
-    receiver.await.ok()
 }
 
 /// FLAW torn-range: each page is fresh, and all together were never there at one moment.
@@ -77,7 +61,7 @@ async fn read_by_pages(
             after: after.take(),
             limit: TORN_PAGE,
         };
-        let reply = ask_node(Request::Read(page, mode), events).await?;
+        let reply = service::request(Request::Read(page, mode), events).await?;
         let Reply::Done(Answer {
             slot,
             outcome: Outcome::Entries { entries, more },
@@ -94,24 +78,16 @@ async fn read_by_pages(
     }
 }
 
-async fn answer(ask: Ask, events: &mpsc::Sender<Event>) -> Response {
+async fn answer(ask: Ask<Paxos>, events: &mpsc::Sender<Event>) -> Response {
     match ask {
         Ask::Request(request) => {
             // With a session the client may have sent the same before, here or to another node, and
             // that sending may still happen whatever becomes of this one.
             let first = !matches!(request, Request::Write(Some(_), _));
-            let reply = ask_node(request, events).await;
-            reply.map_or_else(stopping, |reply| present(reply, first))
+            let reply = service::request(request, events).await;
+            reply.map_or_else(service::stopping, |reply| present(reply, first))
         }
-        Ask::Inspect(inspect) => {
-            let (sender, receiver) = oneshot::channel();
-            if events.send(Event::Inspect(inspect, sender)).await.is_err() {
-                return stopping();
-            }
-            receiver
-                .await
-                .map_or_else(|_| stopping(), |body| (200, body))
-        }
+        Ask::Inspect(inspect) => service::inspect(inspect, events).await,
     }
 }
 
@@ -192,7 +168,7 @@ fn present(reply: Reply, first: bool) -> Response {
 }
 
 /// What a request means.
-fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response> {
+fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask<Paxos>, Response> {
     let (params, segments) = (head.query()?, head.segments());
     match (head.method.as_str(), segments.as_slice()) {
         ("GET", ["debug", "status"]) => {
@@ -268,12 +244,7 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask, Response
             )))
         }
         (_, ["debug", "status" | "log"] | ["kv"] | ["kv", _] | ["kv", _, "cas" | "append"]) => {
-            Err(failure(
-                405,
-                "bad-request",
-                true,
-                &format!("{} knows no {}", head.path(), head.method),
-            ))
+            Err(no_such_method(head))
         }
         _ => Err(bad_request(format!(
             "there is no {}; see /kv/KEY, /kv?prefix=P, /debug/status, /debug/log",
@@ -317,11 +288,12 @@ fn session(head: &Head) -> Result<Option<(String, u64)>, Response> {
 #[cfg(test)]
 mod tests {
     use nodekit::http::parse_head;
+    use nodekit::testing::assert_mistake;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn ask(head: &str, body: &str) -> Result<Ask, Response> {
+    fn ask(head: &str, body: &str) -> Result<Ask<Paxos>, Response> {
         let text = format!("{head}\r\n\r\n");
         let head = parse_head(text.as_bytes()).unwrap().unwrap();
         understand(&head, body.as_bytes(), ReadMode::Quorum)
@@ -449,17 +421,7 @@ mod tests {
             ("POST /kv/k/cas HTTP/1.1", "{\"from\":1}", 400, "from"),
             ("GET /debug/log?from=x HTTP/1.1", "", 400, "no number"),
         ] {
-            let (found, text) = ask(head, body).unwrap_err();
-            let text: serde_json::Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(
-                (found, text["definite"].as_bool()),
-                (status, Some(true)),
-                "{head}"
-            );
-            assert!(
-                text["message"].as_str().unwrap().contains(message),
-                "{head} gave {text}"
-            );
+            assert_mistake(&ask(head, body).unwrap_err(), status, message);
         }
     }
 

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use nodekit::clocks::process_monotonic_ns;
+use nodekit::http::json_value;
 use serde_json::json;
 
 use crate::core::message::{Op, Query, Slot};
 use crate::core::{Core, Now, Role};
 use crate::params::{Params, Reads};
 use crate::trace::ballot_json;
-use nodekit::clocks::process_monotonic_ns;
 
 /// `/debug/status`.
 pub fn status(core: &Core, params: &Params, now: Now) -> String {
     let status = core.status();
-    let names = params.names();
+    let names = params.place.names();
     let ms = |span: Duration| format!("{}ms", span.as_millis());
     let reads = match params.reads {
         Reads::Quorum => "quorum",
@@ -22,7 +23,7 @@ pub fn status(core: &Core, params: &Params, now: Now) -> String {
         Reads::Local => "local",
     };
     json!({
-        "node": params.id,
+        "node": params.place.id,
         "role": match status.role {
             Role::Follower => "follower",
             Role::Candidate => "candidate",
@@ -41,7 +42,7 @@ pub fn status(core: &Core, params: &Params, now: Now) -> String {
             "held": left > 0, "until_ns": process_monotonic_ns() + left,
         })),
         "elections": status.elections,
-        "flaws": params.flaws.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "flaws": params.flaws().names(),
         "params": {
             "peers": names,
             "election-timeout": ms(params.election_timeout),
@@ -59,7 +60,7 @@ pub fn status(core: &Core, params: &Params, now: Now) -> String {
 
 /// `/debug/log`.
 pub fn log(core: &Core, params: &Params, from: Slot, limit: usize) -> String {
-    let names = params.names();
+    let names = params.place.names();
     let page = core.log_page(from, limit);
     let entries: Vec<_> = page
         .entries
@@ -91,18 +92,17 @@ pub fn log(core: &Core, params: &Params, from: Slot, limit: usize) -> String {
 
 /// A command for the debug log.
 fn show(op: &Op) -> serde_json::Value {
-    let value = |text: &str| {
-        serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|_| text.into())
-    };
     match op {
-        Op::Put { key, value: text } => json!({"op": "put", "key": key, "value": value(text)}),
+        Op::Put { key, value: text } => json!({"op": "put", "key": key, "value": json_value(text)}),
         Op::Cas { key, from, to } => {
-            json!({"op": "cas", "key": key, "from": from.as_deref().map(value), "to": value(to)})
+            json!({"op": "cas", "key": key, "from": from.as_deref().map(json_value), "to": json_value(to)})
         }
         Op::SwapUnchecked { key, to } => {
-            json!({"op": "swap-unchecked", "key": key, "to": value(to)})
+            json!({"op": "swap-unchecked", "key": key, "to": json_value(to)})
         }
-        Op::Append { key, element } => json!({"op": "append", "key": key, "value": value(element)}),
+        Op::Append { key, element } => {
+            json!({"op": "append", "key": key, "value": json_value(element)})
+        }
         Op::Delete { key } => json!({"op": "delete", "key": key}),
         Op::Read(Query::Get { key }) => json!({"op": "get", "key": key}),
         Op::Read(Query::Range { prefix, .. }) => json!({"op": "range", "prefix": prefix}),

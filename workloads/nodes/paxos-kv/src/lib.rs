@@ -5,13 +5,13 @@
 
 pub mod birth;
 pub mod core;
-mod disk;
 mod event;
 pub mod flaws;
 pub mod http;
 mod inspect;
 pub mod node;
 pub mod params;
+mod saver;
 pub mod snapshot;
 pub mod trace;
 pub mod transport;

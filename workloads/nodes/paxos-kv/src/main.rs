@@ -2,73 +2,18 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use nodekit::log::log;
+use nodekit::program::Program;
 use paxos_kv::flaws::Flaw;
 use paxos_kv::node;
 use paxos_kv::params::Params;
 
-/// The command line was wrong.
-const USAGE: u8 = 64;
-/// The node could not start, or had to stop.
-const FAILED: u8 = 1;
-
-/// A replicated key-value node: Multi-Paxos, HTTP for clients.
-#[derive(Parser)]
-#[command(
-    version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    params: Option<Params>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Prints the planted bugs, one JSON object a line.
-    Flaws,
-}
-
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no mistakes. A terminal that is gone cannot be told.
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+    let program = Program {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        about: "A replicated key-value node: Multi-Paxos, HTTP for clients",
+        check: Params::check,
+        run: node::run,
     };
-    if let Some(Command::Flaws) = cli.command {
-        for flaw in Flaw::ALL {
-            println!("{}", serde_json::json!(flaw.entry()));
-        }
-        return ExitCode::SUCCESS;
-    }
-    let Some(mut params) = cli.params else {
-        eprintln!(
-            "error: --id, --data, --client-addr, --peer-addr and --peers are needed; see --help"
-        );
-        return ExitCode::from(USAGE);
-    };
-    if let Err(mistakes) = params.check() {
-        mistakes
-            .lines()
-            .for_each(|mistake| eprintln!("error: {mistake}"));
-        return ExitCode::from(USAGE);
-    }
-    match node::run(&params) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log("ERROR", &error.to_string());
-            ExitCode::from(FAILED)
-        }
-    }
+    program.main::<Flaw>()
 }

@@ -1,29 +1,26 @@
-//! Drives the protocol: gives it time, messages and requests, and carries out what it wants done.
+//! A node: the protocol and what it acts upon. It is given time, messages and requests, and what it
+//! wants done is carried out (`nodekit::runtime` has the loop).
 //!
-//! One task owns the core. Network and clients are tasks of the same thread; the log has a thread
-//! of its own (`disk.rs`). Ticks come from a thread that sleeps in the kernel: were the process's
-//! view of the clock to jump, they would still come.
+//! The log (`nodekit::disk`) and the snapshots (`saver.rs`) have threads of their own.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
-use nodekit::clocks::{Clocks, Reading, kernel_monotonic_ns, start_ticks};
-use nodekit::folder::{self, FolderError};
+use nodekit::clocks::{Clocks, Reading, kernel_monotonic_ns};
+use nodekit::disk::Disk;
+use nodekit::folder::{self, FolderError, PathError, at};
 use nodekit::frame;
 use nodekit::log::log;
-use nodekit::signals::stop_on_signals;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use nodekit::runtime::{self, RunError, Taken};
+use tokio::sync::mpsc;
 
 use crate::birth::{BirthError, Births};
-use crate::core::message::{NodeIndex, RequestId, Slot};
+use crate::core::message::{NodeIndex, Record, Slot};
 use crate::core::{Core, Effect, Input, Now, Recovered, Reply};
-use crate::disk::{self, Job};
-use crate::event::{Event, Inspect};
-use crate::flaws::Flaws;
+use crate::event::{Inspect, News, Paxos};
 use crate::params::Params;
+use crate::saver;
 use crate::snapshot::{self, SnapshotError};
 use crate::trace::Trace;
 use crate::transport::{self, Identity, Link};
@@ -40,11 +37,8 @@ pub enum NodeError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The trace cannot be written.
-    #[error("{path}: {error}")]
-    Trace {
-        path: PathBuf,
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    Trace(PathError),
     /// The log cannot be used.
     #[error(transparent)]
     Wal(#[from] WalError),
@@ -61,19 +55,9 @@ pub enum NodeError {
         slot: Slot,
         reason: String,
     },
-    /// An address is taken or not ours.
-    #[error("cannot listen for {what} on {address}: {error}")]
-    Listen {
-        what: &'static str,
-        address: std::net::SocketAddr,
-        error: std::io::Error,
-    },
-    /// The disk failed while the node ran.
-    #[error("the node must stop, for it cannot write: {0}")]
-    Disk(String),
-    /// The operating system refuses a thread or an event loop.
-    #[error("cannot start: {0}")]
-    Start(std::io::Error),
+    /// What any node meets.
+    #[error(transparent)]
+    Run(#[from] RunError),
 }
 
 impl From<Reading> for Now {
@@ -90,9 +74,9 @@ impl From<Reading> for Now {
 /// # Errors
 /// When it cannot start, or must not go on.
 pub fn run(params: &Params) -> Result<(), NodeError> {
-    let _lock = folder::lock(&params.data)?;
-    let folder = &params.data;
-    let owner = format!("{} of {}", params.id, params.cluster());
+    let folder = &params.place.data;
+    let _lock = folder::lock(folder)?;
+    let owner = format!("{} of {}", params.place.id, params.cluster());
     let (wal, contents) = Wal::open(folder, &owner)?;
     if let Some(cut) = &contents.cut {
         log("WARN", &format!("torn tail: {cut}"));
@@ -121,30 +105,13 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         "INFO",
         &format!(
             "{} starts for the {}. time, decided up to {}",
-            params.id,
+            params.place.id,
             contents.incarnation,
             core.status().decided
         ),
     );
-    if !params.flaws.is_empty() {
-        let names: Vec<_> = params.flaws.iter().map(ToString::to_string).collect();
-        log("WARN", &format!("planted flaws: {}", names.join(", ")));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(NodeError::Start)?;
-    runtime.block_on(drive(params, core, wal, births, clocks))
-}
-
-async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| NodeError::Listen {
-            what,
-            address,
-            error,
-        })
+    runtime::warn_of_flaws(&params.flaws().names());
+    runtime::block_on(drive(params, core, wal, births, clocks))
 }
 
 async fn drive(
@@ -154,73 +121,47 @@ async fn drive(
     births: Births,
     clocks: Clocks,
 ) -> Result<(), NodeError> {
-    let names = params.names();
-    let trace = match &params.trace {
-        Some(path) => {
-            let opened = Trace::open(path, &params.id, &names);
-            Some(opened.map_err(|error| NodeError::Trace {
-                path: path.clone(),
-                error,
-            })?)
-        }
-        None => None,
-    };
-    let (sender, mut events) = mpsc::channel(EVENTS);
+    let place = &params.place;
+    let names = place.names();
+    let trace = params.trace.as_ref().map(|path| {
+        let opened = Trace::open(path, &place.id, &names).map_err(at(path));
+        opened.map_err(NodeError::Trace)
+    });
+    let (sender, events) = mpsc::channel(EVENTS);
     let identity = Arc::new(Identity {
         cluster: params.cluster(),
         names,
         me: params.me(),
         births,
     });
-    let peers = bind("peers", params.peer_addr).await?;
-    let clients = bind("clients", params.client_addr).await?;
+    let peers = runtime::listen("peers", place.peer_addr).await?;
+    let clients = runtime::listen("clients", place.client_addr).await?;
     tokio::spawn(transport::listen(peers, identity.clone(), sender.clone()));
-    let flaws = Flaws::from_iter(params.flaws.iter().copied());
-    let requests = http::serve(clients, params.reads.into(), flaws, sender.clone());
+    let requests = http::serve(clients, params.reads.into(), params.flaws(), sender.clone());
     tokio::spawn(requests);
     let me = params.me();
-    let links = (0..).zip(&params.peers).map(|(index, peer)| {
+    let links = (0..).zip(&place.peers).map(|(index, peer)| {
         (index != me)
             .then(|| transport::dial(identity.clone(), index, peer.address, sender.clone()))
     });
     let links = links.collect();
-    let disk = disk::start(wal, sender.clone()).map_err(NodeError::Start)?;
-    let snapshots = disk::start_snapshots(params.data.clone(), flaws, sender.clone())
-        .map_err(NodeError::Start)?;
-    start_ticks(params.tick(), sender.clone(), || Event::Tick).map_err(NodeError::Start)?;
-    stop_on_signals(sender.clone(), || Event::Stop).map_err(NodeError::Start)?;
-
-    let mut node = Node {
+    let disk = Disk::start(wal, sender.clone()).map_err(RunError::Start)?;
+    let snapshots = saver::start(place.data.clone(), params.flaws(), sender.clone())
+        .map_err(RunError::Start)?;
+    runtime::start_clockwork(params.tick(), &sender)?;
+    let node = Node {
         params,
         core,
         clocks,
-        trace,
+        trace: trace.transpose()?,
         told: 0,
         links,
         disk,
         snapshots,
-        waiting: HashMap::new(),
-        next_request: 1,
         quiet: Duration::ZERO,
     };
-    node.carry_out()?;
-    let mut batch = Vec::new();
-    loop {
-        events.recv_many(&mut batch, 1024).await;
-        for event in batch.drain(..) {
-            match event {
-                Event::Stop => {
-                    log("INFO", "stops");
-                    return Ok(());
-                }
-                Event::Disk(error) => return Err(NodeError::Disk(error)),
-                event => node.take_in(event),
-            }
-        }
-        node.carry_out()?;
-    }
+    Ok(runtime::drive(node, events).await?)
 }
-
 struct Node<'a> {
     params: &'a Params,
     core: Core,
@@ -229,45 +170,33 @@ struct Node<'a> {
     /// Effects that wait to be carried out, and whose events the trace has.
     told: usize,
     links: Vec<Option<Link>>,
-    disk: blocking::Sender<Job>,
-    snapshots: blocking::Sender<disk::Snapshot>,
-    waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
-    next_request: RequestId,
+    disk: Disk<Record>,
+    snapshots: blocking::Sender<saver::Snapshot>,
     /// How long ago the last sign of life was sent.
     quiet: Duration,
 }
 
-impl Node<'_> {
-    fn take_in(&mut self, event: Event) {
+impl runtime::Node for Node<'_> {
+    type Protocol = Paxos;
+
+    const BATCH: usize = 1024;
+
+    fn take_in(&mut self, event: Taken<Paxos>) {
         let input = match event {
-            Event::Message(from, message) => Input::Message(from, message),
-            Event::PeerUp(peer) => Input::PeerUp(peer),
-            Event::Request(request, reply) => {
-                let id = self.next_request;
-                self.next_request += 1;
-                self.waiting.insert(id, reply);
-                Input::Request(id, request)
-            }
-            Event::Inspect(inspect, reply) => {
-                let text = match inspect {
-                    Inspect::Status => {
-                        inspect::status(&self.core, self.params, self.clocks.read().into())
-                    }
-                    Inspect::Log { from, limit } => {
-                        inspect::log(&self.core, self.params, from, limit)
-                    }
-                };
+            Taken::News(News::Message(from, message)) => Input::Message(from, message),
+            Taken::News(News::PeerUp(peer)) => Input::PeerUp(peer),
+            Taken::News(News::SnapshotSaved(slot, bytes)) => Input::SnapshotSaved(slot, bytes),
+            Taken::Request(id, request) => Input::Request(id, request),
+            Taken::Inspect(inspect, looking) => {
                 // Whoever asked may have gone.
-                let _ = reply.send(text);
+                let _ = looking.send(Some(self.look(&inspect)));
                 return;
             }
-            Event::Tick => {
+            Taken::Tick => {
                 self.show_life();
                 Input::Tick
             }
-            Event::Durable(number) => Input::Durable(number),
-            Event::SnapshotSaved(slot, bytes) => Input::SnapshotSaved(slot, bytes),
-            Event::Disk(_) | Event::Stop => return,
+            Taken::Durable(number) => Input::Durable(number),
         };
         // Before the clocks are read by which the step decides.
         let began = kernel_monotonic_ns();
@@ -282,7 +211,7 @@ impl Node<'_> {
 
     /// Does what the protocol wants. The trace goes first: what it says is true already, and nobody
     /// may act upon it before it is written.
-    fn carry_out(&mut self) -> Result<(), NodeError> {
+    fn carry_out(&mut self, waiting: &mut runtime::Waiting<Reply>) -> Result<(), RunError> {
         let began = kernel_monotonic_ns();
         let effects = self.core.effects();
         let told = std::mem::take(&mut self.told);
@@ -294,50 +223,42 @@ impl Node<'_> {
             }
             trace
                 .flush()
-                .map_err(|error| NodeError::Disk(format!("trace: {error}")))?;
+                .map_err(|error| RunError::Disk(format!("trace: {error}")))?;
         }
         for effect in effects {
             match effect {
                 Effect::Trace(_) => {}
                 Effect::Persist {
                     records,
-                    durability,
-                } => {
-                    let job = match durability {
-                        Ok(number) => Job::Append { number, records },
-                        Err(delay_ns) => Job::AppendLate {
-                            delay: Duration::from_nanos(delay_ns),
-                            records,
-                        },
-                    };
-                    self.write(job)?;
-                }
-                Effect::Truncate(slot) => self.write(Job::Truncate(slot))?,
+                    durability: Ok(number),
+                } => self.disk.append(number, records)?,
+                Effect::Persist {
+                    records,
+                    durability: Err(delay_ns),
+                } => self
+                    .disk
+                    .append_late(Duration::from_nanos(delay_ns), records)?,
+                Effect::Truncate(slot) => self.disk.truncate(slot)?,
                 Effect::Send(to, message) => self.send(to, &Arc::new(frame::encode(&message))),
-                Effect::Broadcast(message) => {
-                    let frame = Arc::new(frame::encode(&message));
-                    (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, &frame));
-                }
-                Effect::Reply(id, reply) => {
-                    if let Some(waiting) = self.waiting.remove(&id) {
-                        // The client may have gone.
-                        let _ = waiting.send(reply);
-                    }
-                }
+                Effect::Broadcast(message) => self.broadcast(&Arc::new(frame::encode(&message))),
+                Effect::Reply(id, reply) => waiting.answer(id, reply),
                 Effect::SaveSnapshot { slot, kv } => self
                     .snapshots
                     .send((slot, kv))
-                    .map_err(|_| NodeError::Disk("the snapshots' thread is gone".to_owned()))?,
+                    .map_err(|_| RunError::Disk("the snapshots' thread is gone".to_owned()))?,
                 Effect::Note(text) => log("INFO", &text),
             }
         }
         Ok(())
     }
+}
 
-    fn write(&self, job: Job) -> Result<(), NodeError> {
-        self.disk
-            .send(job)
-            .map_err(|_| NodeError::Disk("the log's thread is gone".to_owned()))
+impl Node<'_> {
+    fn look(&self, inspect: &Inspect) -> String {
+        match *inspect {
+            Inspect::Status => inspect::status(&self.core, self.params, self.clocks.read().into()),
+            Inspect::Log { from, limit } => inspect::log(&self.core, self.params, from, limit),
+        }
     }
 
     fn send(&self, to: NodeIndex, frame: &Arc<Vec<u8>>) {
@@ -346,14 +267,17 @@ impl Node<'_> {
         }
     }
 
+    fn broadcast(&self, frame: &Arc<Vec<u8>>) {
+        (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, frame));
+    }
+
     /// Now and then sends an empty frame to all, so that a connection on which nothing comes is
     /// known to be broken.
     fn show_life(&mut self) {
         self.quiet += self.params.tick();
         if self.quiet >= transport::SIGN_OF_LIFE {
             self.quiet = Duration::ZERO;
-            let life = Arc::new(frame::life());
-            (0..self.links.len() as NodeIndex).for_each(|to| self.send(to, &life));
+            self.broadcast(&Arc::new(frame::life()));
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The command line of a node, checked.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use nodekit::flags::{Peer, check_peers, parse_duration, parse_peer};
+use nodekit::flags::{Place, parse_duration, without};
+use nodekit::flaws;
 
 use crate::core::Config;
 use crate::core::message::{NodeIndex, ReadMode};
 use crate::flaws::{Flaw, Flaws};
+
+/// More would need messages and ballots that nobody has tried.
+const NODES_MAX: usize = 9;
 
 /// How reads are served unless a request says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,22 +41,8 @@ impl From<Reads> for ReadMode {
 /// Runs one node.
 #[derive(Clone, Debug, Args)]
 pub struct Params {
-    /// This node's name, one of --peers.
-    #[arg(long, value_name = "NAME")]
-    pub id: String,
-    /// The folder for the log and the snapshots; made if it is missing.
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
-    /// Where clients connect.
-    #[arg(long, value_name = "IP:PORT")]
-    pub client_addr: SocketAddr,
-    /// Where the other nodes connect.
-    #[arg(long, value_name = "IP:PORT")]
-    pub peer_addr: SocketAddr,
-    /// All nodes with their peer addresses, this one included:
-    /// n1=10.0.0.1:7000,n2=10.0.0.2:7000,...
-    #[arg(long, value_name = "NAME=IP:PORT,...", value_delimiter = ',', value_parser = parse_peer, required = true)]
-    pub peers: Vec<Peer>,
+    #[command(flatten)]
+    pub place: Place,
     /// A follower stands for election after 1 to 1.5 times this without a heartbeat.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
     pub election_timeout: Duration,
@@ -82,7 +71,7 @@ pub struct Params {
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// Switches a planted bug on; may be given several times. `paxos-kv flaws` lists them.
-    #[arg(long = "flaw", value_name = "FLAW", value_parser = clap::value_parser!(Flaw))]
+    #[arg(long = "flaw", value_name = "FLAW", value_parser = flaws::parse::<Flaw>)]
     pub flaws: Vec<Flaw>,
     /// For election timeouts; by default drawn from the name and the time.
     #[arg(long, value_name = "NUMBER")]
@@ -94,15 +83,9 @@ impl Params {
     ///
     /// # Errors
     /// A sentence per mistake, all at once.
-    pub fn check(&mut self) -> Result<(), String> {
+    pub fn check(&mut self) -> Result<(), Vec<String>> {
         let mut mistakes = Vec::new();
-        check_peers(&self.id, &mut self.peers, &mut mistakes);
-        if self.peers.len() > 9 {
-            mistakes.push(format!(
-                "--peers: {} nodes are more than 9",
-                self.peers.len()
-            ));
-        }
+        self.place.check(NODES_MAX, &mut mistakes);
         if self.heartbeat_interval.is_zero() || self.request_timeout.is_zero() {
             mistakes.push("--heartbeat-interval and --request-timeout must not be 0".to_owned());
         }
@@ -116,36 +99,31 @@ impl Params {
         if self.max_drift > self.lease {
             mistakes.push("--max-drift must not be longer than --lease".to_owned());
         }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(mistakes.join("\n"))
-        }
+        without(mistakes)
     }
 
     /// This node's place among the sorted peers.
     pub fn me(&self) -> NodeIndex {
-        self.peers
-            .iter()
-            .position(|peer| peer.name == self.id)
-            .expect("check() has seen it") as NodeIndex
-    }
-
-    /// All names, sorted.
-    pub fn names(&self) -> Vec<String> {
-        self.peers.iter().map(|peer| peer.name.clone()).collect()
+        let peers = &mut self.place.peers.iter();
+        let me = peers.position(|peer| peer.name == self.place.id);
+        me.expect("check() has seen it") as NodeIndex
     }
 
     /// What makes a cluster this cluster: its names.
     pub fn cluster(&self) -> String {
-        self.names().join(",")
+        self.place.names().join(",")
+    }
+
+    /// The planted bugs that are switched on.
+    pub fn flaws(&self) -> Flaws {
+        self.flaws.iter().copied().collect()
     }
 
     /// What the protocol is told.
     pub fn config(&self, seed: u64) -> Config {
         Config {
             me: self.me(),
-            names: self.names(),
+            names: self.place.names(),
             election_timeout: self.election_timeout,
             heartbeat_interval: self.heartbeat_interval,
             lease: self.lease,
@@ -155,7 +133,7 @@ impl Params {
             lease_reads: self.reads == Reads::Lease,
             snapshot_every: self.snapshot_every,
             max_batch: self.max_batch.into(),
-            flaws: Flaws::from_iter(self.flaws.iter().copied()),
+            flaws: self.flaws(),
             seed,
         }
     }
@@ -168,27 +146,10 @@ impl Params {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        params: Params,
-    }
-
     fn parse(more: &[&str]) -> Result<Params, String> {
-        let fixed = [
-            "paxos-kv",
-            "--data=d",
-            "--client-addr=127.0.0.1:1",
-            "--peer-addr=127.0.0.1:2",
-        ];
-        let cli =
-            Cli::try_parse_from(fixed.iter().chain(more)).map_err(|error| error.to_string())?;
-        let mut params = cli.params;
-        params.check().map(|()| params)
+        nodekit::testing::parse(more, Params::check)
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! A file is one magic line and then frames (`nodekit::frame`) of at most a few megabytes, the last
 //! one empty.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::core::message::Slot;
-use nodekit::folder;
+use nodekit::folder::{self, PathError, at};
 use nodekit::frame;
+
+use crate::core::message::Slot;
 
 const MAGIC: &[u8] = b"paxos-kv snapshot 1\n";
 const PIECE: usize = 4 << 20;
@@ -19,8 +19,8 @@ const PIECE: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The operating system's error.
-    #[error("{path}: {error}")]
-    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Io(#[from] PathError),
     /// The file is not what was written.
     #[error("{path}: corrupt at byte {offset}: {reason}")]
     Corrupt {
@@ -30,21 +30,14 @@ pub enum SnapshotError {
     },
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SnapshotError + '_ {
-    move |error| SnapshotError::Io {
-        path: path.to_owned(),
-        error,
-    }
-}
-
 fn snapshot_path(folder: &Path, slot: Slot) -> PathBuf {
     folder.join(format!("snapshot-{slot:020}.bin"))
 }
 
-fn slots(folder: &Path) -> Result<Vec<Slot>, SnapshotError> {
+fn slots(folder: &Path) -> Result<Vec<Slot>, PathError> {
     let mut slots = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io_error(folder))? {
-        let name = entry.map_err(io_error(folder))?.file_name();
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let name = entry.map_err(at(folder))?.file_name();
         slots.extend(name.to_str().and_then(|name| {
             name.strip_prefix("snapshot-")?
                 .strip_suffix(".bin")?
@@ -60,24 +53,16 @@ fn slots(folder: &Path) -> Result<Vec<Slot>, SnapshotError> {
 ///
 /// # Errors
 /// The operating system's; the older snapshots are then still there.
-pub fn save(folder: &Path, slot: Slot, bytes: &[u8]) -> Result<(), SnapshotError> {
+pub fn save(folder: &Path, slot: Slot, bytes: &[u8]) -> Result<(), PathError> {
     let mut content = MAGIC.to_vec();
     bytes
         .chunks(PIECE)
         .for_each(|piece| frame::push_frame(&mut content, piece));
     frame::push_frame(&mut content, &[]);
-    let path = snapshot_path(folder, slot);
-    let beside = path.with_extension("tmp");
-    let mut file = File::create(&beside).map_err(io_error(&beside))?;
-    file.write_all(&content)
-        .and_then(|()| file.sync_all())
-        .map_err(io_error(&beside))?;
-    fs::rename(&beside, &path)
-        .and_then(|()| folder::sync(folder))
-        .map_err(io_error(&path))?;
+    folder::replace(&snapshot_path(folder, slot), &content)?;
     for older in slots(folder)?.into_iter().filter(|&older| older < slot) {
         let path = snapshot_path(folder, older);
-        fs::remove_file(&path).map_err(io_error(&path))?;
+        fs::remove_file(&path).map_err(at(&path))?;
     }
     Ok(())
 }
@@ -87,21 +72,21 @@ pub fn save(folder: &Path, slot: Slot, bytes: &[u8]) -> Result<(), SnapshotError
 /// # Errors
 /// When it is damaged, or cannot be read.
 pub fn load(folder: &Path) -> Result<Option<(Slot, Vec<u8>)>, SnapshotError> {
-    for entry in fs::read_dir(folder).map_err(io_error(folder))? {
-        let path = entry.map_err(io_error(folder))?.path();
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         if name.starts_with("snapshot-") && name.ends_with(".tmp") {
-            fs::remove_file(&path).map_err(io_error(&path))?;
+            fs::remove_file(&path).map_err(at(&path))?;
         }
     }
     let Some(&slot) = slots(folder)?.last() else {
         return Ok(None);
     };
     let path = snapshot_path(folder, slot);
-    let content = fs::read(&path).map_err(io_error(&path))?;
+    let content = fs::read(&path).map_err(at(&path))?;
     let corrupt = |offset, reason: &str| SnapshotError::Corrupt {
         path: path.clone(),
         offset,

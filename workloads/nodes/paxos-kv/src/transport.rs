@@ -13,6 +13,7 @@ use std::time::Duration;
 use nodekit::clocks::{pause, within};
 use nodekit::frame;
 use nodekit::log::{log, log_seldom};
+use nodekit::runtime::accept;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::birth::{Birth, Births};
 use crate::core::message::{Message, NodeIndex};
-use crate::event::Event;
+use crate::event::{Event, News};
 
 const VERSION: u32 = 2;
 /// Frames that wait for a peer, and their bytes; more are dropped.
@@ -101,6 +102,11 @@ impl Link {
     }
 }
 
+/// Tells the node, and says whether it still runs.
+async fn tell(events: &mpsc::Sender<Event>, news: News) -> bool {
+    events.send(Event::News(news)).await.is_ok()
+}
+
 /// The other end of a [`Link`].
 struct Waiting {
     queue: mpsc::Receiver<Arc<Vec<u8>>>,
@@ -169,8 +175,13 @@ pub fn dial(
                     log("INFO", &format!("connected to {name}"));
                     // What was said while nobody listened is old.
                     waiting.forget();
-                    let reason =
-                        talk(stream, &hello, &mut waiting, events.send(Event::PeerUp(to))).await;
+                    let reason = talk(
+                        stream,
+                        &hello,
+                        &mut waiting,
+                        tell(&events, News::PeerUp(to)),
+                    )
+                    .await;
                     log("WARN", &format!("lost {name}: {reason}"));
                     known_lost = true;
                 }
@@ -200,14 +211,14 @@ async fn talk(
     stream: TcpStream,
     hello: &[u8],
     waiting: &mut Waiting,
-    up: impl Future<Output = Result<(), mpsc::error::SendError<Event>>>,
+    up: impl Future<Output = bool>,
 ) -> String {
     let result: std::io::Result<String> = async {
         stream.set_nodelay(true)?;
         socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         let (mut reader, mut writer) = stream.into_split();
         writer.write_all(hello).await?;
-        if up.await.is_err() {
+        if !up.await {
             return Ok("this node stops".to_owned());
         }
         let (mut bytes, mut byte) = (Vec::new(), [0]);
@@ -235,15 +246,7 @@ async fn talk(
 pub async fn listen(listener: TcpListener, identity: Arc<Identity>, events: mpsc::Sender<Event>) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, most likely; it passes.
-                log_seldom(&format!("cannot accept peers: {error}"));
-                pause(BACK_OFF).await;
-                continue;
-            }
-        };
+        let (stream, address) = accept(&listener).await;
         if open.load(Ordering::Relaxed) >= INCOMING {
             log_seldom(&format!("dropped {address}: too many connections"));
             continue;
@@ -298,11 +301,7 @@ async fn hear(
             continue;
         }
         let message: Message = frame::decode(&payload).map_err(|error| error.to_string())?;
-        if events
-            .send(Event::Message(hello.from, message))
-            .await
-            .is_err()
-        {
+        if !tell(events, News::Message(hello.from, message)).await {
             break;
         }
     }

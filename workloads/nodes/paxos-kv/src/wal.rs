@@ -9,13 +9,15 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::message::{Ballot, Record, Slot};
-use nodekit::folder;
+
+use nodekit::disk::Journal;
+use nodekit::folder::{self, PathError, at};
 use nodekit::frame::{self, FrameError};
 
 const VERSION: u32 = 1;
@@ -26,8 +28,8 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
     /// The operating system's error.
-    #[error("{path}: {error}")]
-    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Io(#[from] PathError),
     /// Bytes that were synced are not what they were.
     #[error(
         "{path}: corrupt at byte {offset}: {reason}. It was on the disk once, so what this node promised is unknown: \
@@ -108,13 +110,6 @@ pub struct Contents {
     pub cut: Option<String>,
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> WalError + '_ {
-    move |error| WalError::Io {
-        path: path.to_owned(),
-        error,
-    }
-}
-
 fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("wal-{number:010}.log"))
 }
@@ -127,8 +122,8 @@ impl Wal {
     /// When the log cannot be read, is damaged, or is another node's.
     pub fn open(folder: &Path, owner: &str) -> Result<(Wal, Contents), WalError> {
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(folder).map_err(io_error(folder))? {
-            let name = entry.map_err(io_error(folder))?.file_name();
+        for entry in fs::read_dir(folder).map_err(at(folder))? {
+            let name = entry.map_err(at(folder))?.file_name();
             let number: Option<u64> = name.to_str().and_then(|name| {
                 name.strip_prefix("wal-")?
                     .strip_suffix(".log")?
@@ -155,7 +150,7 @@ impl Wal {
             } else {
                 // It was just being created when the node died; nothing was ever in it.
                 let path = segment_path(folder, number);
-                fs::remove_file(&path).map_err(io_error(&path))?;
+                fs::remove_file(&path).map_err(at(&path))?;
             }
         }
         // A process that died between a write and its sync leaves bytes that the next one reads,
@@ -184,17 +179,26 @@ impl Wal {
         ))
     }
 
-    /// Writes the records as one frame and waits until the disk has them.
-    ///
-    /// # Errors
-    /// The operating system's; after one the log must not be used any more, for nobody knows what
-    /// is on the disk.
-    pub fn append(&mut self, records: &[Record]) -> Result<(), WalError> {
+    fn rotate(&mut self) -> Result<(), PathError> {
+        let number = self.segments.back().map_or(1, |segment| segment.number + 1);
+        (self.file, self.path, self.bytes) =
+            create_segment(&self.folder, number, &self.owner, self.state)?;
+        self.segments.push_back(Segment { number, last: 0 });
+        Ok(())
+    }
+}
+
+impl Journal for Wal {
+    type Record = Record;
+    type Error = PathError;
+
+    /// One frame for all.
+    fn append(&mut self, records: &[Record]) -> Result<(), PathError> {
         let frame = frame::encode(&records);
         self.file
             .write_all(&frame)
             .and_then(|()| self.file.sync_data())
-            .map_err(io_error(&self.path))?;
+            .map_err(at(&self.path))?;
         self.bytes += frame.len() as u64;
         if let Some(segment) = self.segments.back_mut() {
             for record in records {
@@ -207,12 +211,8 @@ impl Wal {
         Ok(())
     }
 
-    /// Records of slots up to `slot` are not needed any more: removes the segments that hold
-    /// nothing else.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn truncate(&mut self, slot: Slot) -> Result<(), WalError> {
+    /// Removes the segments that hold nothing but records of slots up to `slot`.
+    fn truncate(&mut self, slot: Slot) -> Result<(), PathError> {
         if self.segments.back().is_some_and(|segment| segment.last > 0) {
             self.rotate()?;
         }
@@ -220,31 +220,23 @@ impl Wal {
         while self.segments.len() > 1 && self.segments[0].last <= slot {
             if let Some(segment) = self.segments.pop_front() {
                 let path = segment_path(&self.folder, segment.number);
-                fs::remove_file(&path).map_err(io_error(&path))?;
+                fs::remove_file(&path).map_err(at(&path))?;
                 removed = true;
             }
         }
         if removed {
-            folder::sync(&self.folder).map_err(io_error(&self.folder))?;
+            folder::sync(&self.folder).map_err(at(&self.folder))?;
         }
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> Result<(), WalError> {
-        let number = self.segments.back().map_or(1, |segment| segment.number + 1);
-        (self.file, self.path, self.bytes) =
-            create_segment(&self.folder, number, &self.owner, self.state)?;
-        self.segments.push_back(Segment { number, last: 0 });
         Ok(())
     }
 }
 
-fn sync(path: &Path) -> Result<(), WalError> {
+fn sync(path: &Path) -> Result<(), PathError> {
     #[cfg(test)]
     tests::SYNCED.with_borrow_mut(|synced| synced.push(path.to_owned()));
     File::open(path)
         .and_then(|file| file.sync_all())
-        .map_err(io_error(path))
+        .map_err(at(path))
 }
 
 fn create_segment(
@@ -252,7 +244,7 @@ fn create_segment(
     number: u64,
     owner: &str,
     state: State,
-) -> Result<(File, PathBuf, u64), WalError> {
+) -> Result<(File, PathBuf, u64), PathError> {
     let path = segment_path(folder, number);
     let mut bytes = frame::encode(&Head {
         version: VERSION,
@@ -277,12 +269,12 @@ fn create_segment(
         .create_new(true)
         .append(true)
         .open(&path)
-        .map_err(io_error(&path))?;
+        .map_err(at(&path))?;
     (&file)
         .write_all(&bytes)
         .and_then(|()| file.sync_all())
-        .map_err(io_error(&path))?;
-    folder::sync(folder).map_err(io_error(folder))?;
+        .map_err(at(&path))?;
+    folder::sync(folder).map_err(at(folder))?;
     Ok((file, path, bytes.len() as u64))
 }
 
@@ -296,7 +288,7 @@ fn read_segment(
     contents: &mut Contents,
 ) -> Result<Option<Slot>, WalError> {
     let path = segment_path(folder, number);
-    let bytes = fs::read(&path).map_err(io_error(&path))?;
+    let bytes = fs::read(&path).map_err(at(&path))?;
     let (mut offset, mut last) = (0, 0);
     while offset < bytes.len() {
         let corrupt = |reason: String| WalError::Corrupt {
@@ -304,14 +296,7 @@ fn read_segment(
             offset,
             reason,
         };
-        let frame = match frame::split_frame(&bytes[offset..], frame::PAYLOAD_MAX) {
-            // A payload is never empty, but a hole in a file reads as zeros.
-            Ok(Some((payload, length))) if !payload.is_empty() => Ok((payload, length)),
-            Ok(Some(_)) => Err("an empty frame".to_owned()),
-            Ok(None) => Err("the file ends within a frame".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        match frame {
+        match frame::split_record(&bytes[offset..], frame::PAYLOAD_MAX) {
             Ok((payload, length)) => {
                 // The checksum held, so what is wrong inside was written so.
                 let inside = |error: FrameError| corrupt(error.to_string());
@@ -336,10 +321,10 @@ fn read_segment(
                 let file = OpenOptions::new()
                     .write(true)
                     .open(&path)
-                    .map_err(io_error(&path))?;
+                    .map_err(at(&path))?;
                 file.set_len(offset as u64)
                     .and_then(|()| file.sync_all())
-                    .map_err(io_error(&path))?;
+                    .map_err(at(&path))?;
                 let cut = bytes.len() - offset;
                 contents.cut = Some(format!(
                     "{}: {cut} bytes after byte {offset} cut off: {reason}",
@@ -385,9 +370,8 @@ fn check_head(path: &Path, head: Head, owner: &str, number: u64) -> Result<(), W
 /// Whether a whole frame begins anywhere from `start` on. A frame is only begun when the one before
 /// it is on the disk, so then the damage before it is not a torn write.
 fn whole_frame_after(bytes: &[u8], start: usize) -> bool {
-    (start..bytes.len()).any(|offset| {
-        matches!(frame::split_frame(&bytes[offset..], frame::PAYLOAD_MAX), Ok(Some((payload, _))) if !payload.is_empty())
-    })
+    (start..bytes.len())
+        .any(|offset| frame::split_record(&bytes[offset..], frame::PAYLOAD_MAX).is_ok())
 }
 
 #[cfg(test)]

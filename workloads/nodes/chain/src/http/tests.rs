@@ -1,4 +1,5 @@
 use nodekit::http::parse_head;
+use nodekit::testing::assert_mistake;
 use proptest::prelude::*;
 
 use super::*;
@@ -11,13 +12,13 @@ fn defaults() -> Defaults {
     }
 }
 
-fn ask(head: &str, body: &str) -> Result<Ask, Response> {
+fn ask(head: &str, body: &str) -> Result<Ask<Chain>, Response> {
     let text = format!("{head}\r\n\r\n");
     let head = parse_head(text.as_bytes()).unwrap().unwrap();
     understand(&head, body.as_bytes(), &defaults())
 }
 
-fn submit(id: &str, op: Op, confirmations: u64) -> Result<Ask, Response> {
+fn submit(id: &str, op: Op, confirmations: u64) -> Result<Ask<Chain>, Response> {
     let transaction = Transaction { id: id.into(), op };
     Ok(Ask::Request(Request::Submit {
         transaction,
@@ -25,7 +26,7 @@ fn submit(id: &str, op: Op, confirmations: u64) -> Result<Ask, Response> {
     }))
 }
 
-fn look(question: Question, confirmations: u64) -> Result<Ask, Response> {
+fn look(question: Question, confirmations: u64) -> Result<Ask<Chain>, Response> {
     Ok(Ask::Request(Request::Look {
         question,
         confirmations,
@@ -169,17 +170,7 @@ fn mistakes_are_definite_and_named() {
         ),
         ("GET /chain/head?x HTTP/1.1", "", 400, "unknown parameter"),
     ] {
-        let (found, text) = ask(head, body).unwrap_err();
-        let text: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(
-            (found, text["definite"].as_bool()),
-            (status, Some(true)),
-            "{head}"
-        );
-        assert!(
-            text["message"].as_str().unwrap().contains(message),
-            "{head} gave {text}"
-        );
+        assert_mistake(&ask(head, body).unwrap_err(), status, message);
     }
 }
 

@@ -1,12 +1,15 @@
 //! Real processes on loopback, each with an IP of its own, and a client for them.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::Ipv4Addr;
+use std::ops::{Deref, DerefMut};
+use std::process::Command;
 use std::time::Duration;
 
-use nodekit::testing::{self, free_addresses, until};
-use serde_json::{Value, json};
+use nodekit::testing::processes::Processes;
+use nodekit::testing::{self, until};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chain");
 
 /// Blocks come ten times a second, from as little hashing as a debug build can do beside other
 /// tests.
@@ -18,16 +21,24 @@ const QUICK: [&str; 3] = [
 
 /// A command that dies with this process.
 pub fn program() -> Command {
-    testing::program(env!("CARGO_BIN_EXE_chain"))
+    testing::program(PROGRAM)
 }
 
 /// A network; its processes and files end with it.
-pub struct Cluster {
-    pub folder: tempfile::TempDir,
-    flags: Vec<String>,
-    clients: Vec<SocketAddr>,
-    pub peers: Vec<SocketAddr>,
-    children: Vec<Option<Child>>,
+pub struct Cluster(Processes);
+
+impl Deref for Cluster {
+    type Target = Processes;
+
+    fn deref(&self) -> &Processes {
+        &self.0
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut Processes {
+        &mut self.0
+    }
 }
 
 impl Cluster {
@@ -45,72 +56,16 @@ impl Cluster {
     /// Starts so many nodes with these flags beside the necessary ones, and waits until they
     /// answer.
     pub fn start_with(nodes: usize, flags: &[&str]) -> Cluster {
-        let hosts = || (2..).map(|last| Ipv4Addr::new(127, 0, 0, last)).take(nodes);
-        let addresses = free_addresses(hosts().chain(hosts()));
-        let mut cluster = Cluster {
-            folder: tempfile::tempdir().unwrap(),
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            clients: addresses[..nodes].to_vec(),
-            peers: addresses[nodes..].to_vec(),
-            children: (0..nodes).map(|_| None).collect(),
-        };
-        (0..nodes).for_each(|node| cluster.start_node(node));
+        let hosts = (2..).map(|last| Ipv4Addr::new(127, 0, 0, last));
+        let hosts: Vec<Ipv4Addr> = hosts.take(nodes).collect();
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let patience = Duration::from_secs(40);
+        let processes = Processes::start(PROGRAM, &hosts, patience, move |_, _| flags.clone());
+        let cluster = Cluster(processes);
         for node in 0..nodes {
             cluster.height(node);
         }
         cluster
-    }
-
-    pub fn data(&self, node: usize) -> PathBuf {
-        self.folder.path().join(format!("n{}", node + 1))
-    }
-
-    pub fn command(&self, node: usize) -> Command {
-        let peers: Vec<_> = (1..)
-            .zip(&self.peers)
-            .map(|(number, address)| format!("n{number}={address}"))
-            .collect();
-        let mut command = program();
-        command
-            .arg(format!("--id=n{}", node + 1))
-            .arg(format!("--data={}", self.data(node).display()))
-            .arg(format!("--client-addr={}", self.clients[node]))
-            .arg(format!("--peer-addr={}", self.peers[node]))
-            .arg(format!("--peers={}", peers.join(",")))
-            .args(&self.flags)
-            .stdin(Stdio::null());
-        command
-    }
-
-    pub fn start_node(&mut self, node: usize) {
-        let log = self.folder.path().join(format!("n{}.log", node + 1));
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log)
-            .unwrap();
-        self.children[node] = Some(self.command(node).stderr(log).spawn().unwrap());
-    }
-
-    pub fn log(&self, node: usize) -> String {
-        std::fs::read_to_string(self.folder.path().join(format!("n{}.log", node + 1)))
-            .unwrap_or_default()
-    }
-
-    pub fn kill(&mut self, node: usize) {
-        let mut child = self.children[node].take().expect("the node runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    /// The process's id. It has not been waited for, so the id is still its own.
-    fn id(&self, node: usize) -> u32 {
-        self.children[node].as_ref().expect("the node runs").id()
-    }
-
-    pub fn signal(&self, node: usize, signal: i32) {
-        // SAFETY: no pointers.
-        assert_eq!(unsafe { libc::kill(self.id(node) as i32, signal) }, 0);
     }
 
     /// The most memory that the process had at any time.
@@ -121,48 +76,10 @@ impl Cluster {
         number.parse().unwrap()
     }
 
-    pub fn runs(&mut self, node: usize) -> bool {
-        self.children[node]
-            .as_mut()
-            .is_some_and(|child| child.try_wait().unwrap().is_none())
-    }
-
-    /// One request. `None` when there was no whole answer.
-    pub fn ask(
-        &self,
-        node: usize,
-        method: &str,
-        path: &str,
-        headers: &str,
-        body: &str,
-    ) -> Option<(u16, Value)> {
-        let patience = Duration::from_secs(40);
-        testing::ask(self.clients[node], method, path, headers, body, patience)
-    }
-
-    pub fn get(&self, node: usize, path: &str) -> Option<(u16, Value)> {
-        self.ask(node, "GET", path, "", "")
-    }
-
     /// Puts, again and again under the same name until it is acknowledged, and returns the answer.
     pub fn put_surely(&self, node: usize, key: &str, value: &Value) -> Value {
         let name = format!("Transaction: put-{key}-{value}\r\n");
-        until(&format!("a put of {key} at node {node}"), || {
-            let (path, body) = (format!("/kv/{key}"), value.to_string());
-            let (status, answer) = self.ask(node, "PUT", &path, &name, &body)?;
-            (status == 200).then_some(answer)
-        })
-    }
-
-    /// Reads, until there is an answer.
-    pub fn value(&self, node: usize, key: &str) -> Value {
-        until(&format!("a read of {key} at node {node}"), || {
-            match self.get(node, &format!("/kv/{key}"))? {
-                (200, answer) => Some(answer["value"].clone()),
-                (404, _) => Some(json!(null)),
-                _ => None,
-            }
-        })
+        self.0.put_surely(node, key, value, &name)
     }
 
     pub fn head(&self, node: usize) -> Option<Value> {
@@ -200,20 +117,6 @@ impl Cluster {
     }
 
     pub fn status(&self, node: usize) -> Value {
-        until("a status", || self.get(node, "/debug/status")).1
-    }
-
-    pub fn client_address(&self, node: usize) -> SocketAddr {
-        self.clients[node]
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for child in self.children.iter_mut().flatten() {
-            // It may be dead already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        until("a status", || self.0.status(node))
     }
 }

@@ -7,19 +7,25 @@
 //! and right again. Miners find blocks after times drawn from an exponential distribution, and then
 //! do the little work that the rules of this world ask for.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+mod clients;
+mod faults;
+mod network;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain::core::block::{Block, Hash, Header, Op, Transaction};
+use chain::core::block::{Block, Hash, Header, Transaction};
 use chain::core::message::{
-    Answer, Effect, Input, Message, Now, PeerId, Place, Question, Reply, Request, RequestId,
+    Answer, Effect, Input, Now, PeerId, Place, Question, Reply, Request, RequestId,
 };
 use chain::core::{Config, Core, Recovered, Rules};
 use chain::flaws::{Flaw, Flaws};
+use nodekit::testing::agenda::{Agenda, Cuts};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use network::{Connection, Parcel};
 
 pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1_000 * MS;
@@ -147,22 +153,6 @@ pub fn everything() -> Question {
     }
 }
 
-#[derive(Clone)]
-enum Parcel {
-    Message(Message),
-    Hangup,
-}
-
-/// A connection; its number is the peer's id at both ends.
-struct Connection {
-    ends: [usize; 2],
-    open: [bool; 2],
-    /// When the last parcel to each end arrives.
-    last: [u64; 2],
-    /// What a cut holds back on its way to each end.
-    held: [Vec<Parcel>; 2],
-}
-
 struct Node {
     core: Option<Core>,
     life: u64,
@@ -182,16 +172,12 @@ struct Node {
 pub struct Sim {
     plan: Plan,
     rng: ChaCha8Rng,
-    now: u64,
-    order: u64,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    agenda: Agenda<Happening>,
     nodes: Vec<Node>,
     connections: BTreeMap<PeerId, Connection>,
     next_connection: PeerId,
     banned: BTreeMap<(usize, usize), u64>,
-    cut: Vec<Vec<bool>>,
-    cuts: u64,
+    cuts: Cuts,
     faults_end: bool,
     operations: Vec<Operation>,
     next_request: RequestId,
@@ -210,7 +196,7 @@ pub fn run(plan: &Plan) -> Run {
     sim.run_until(end + sim.early());
     let heights = sim.nodes.iter().filter_map(|node| node.core.as_ref());
     let height_mended = heights.map(|core| core.head().height).max().unwrap_or(0);
-    sim.run_until(sim.now + QUIET);
+    sim.run_until(sim.agenda.now() + QUIET);
     let ends = (0..sim.nodes.len()).map(|node| sim.end(node)).collect();
     Run {
         ends,
@@ -241,17 +227,13 @@ impl Sim {
         });
         let mut sim = Sim {
             nodes: nodes.collect(),
-            cut: vec![vec![false; plan.nodes]; plan.nodes],
+            cuts: Cuts::new(plan.nodes),
             rng: ChaCha8Rng::seed_from_u64(plan.seed),
             plan,
-            now: 0,
-            order: 0,
-            queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
+            agenda: Agenda::default(),
             connections: BTreeMap::new(),
             next_connection: 1,
             banned: BTreeMap::new(),
-            cuts: 0,
             faults_end: false,
             operations: Vec::new(),
             next_request: 1,
@@ -274,27 +256,14 @@ impl Sim {
 
     /// Something happens between `least` and `most` from now.
     fn after(&mut self, least: u64, most: u64, happening: Happening) {
-        let time = self.now + self.rng.random_range(least..=most);
-        self.at(time, happening);
-    }
-
-    fn at(&mut self, time: u64, happening: Happening) {
-        self.order += 1;
-        self.queue.push(Reverse((time, self.order)));
-        self.happenings.insert(self.order, happening);
+        let time = self.agenda.now() + self.rng.random_range(least..=most);
+        self.agenda.add(time, happening);
     }
 
     fn run_until(&mut self, end: u64) {
-        while let Some(&Reverse((time, order))) = self.queue.peek() {
-            if time > end {
-                break;
-            }
-            self.queue.pop();
-            self.now = time;
-            let happening = self.happenings.remove(&order).expect("queued with it");
+        while let Some(happening) = self.agenda.next(end) {
             self.happen(happening);
         }
-        self.now = end;
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -337,7 +306,7 @@ impl Sim {
             Happening::Client { client } => self.ask(client),
             Happening::Fault => self.fault(),
             Happening::Heal { number } => {
-                if number == self.cuts {
+                if number == self.cuts.number() {
                     self.heal();
                 }
             }
@@ -349,8 +318,9 @@ impl Sim {
 
     fn clock(&self, node: usize) -> Now {
         Now {
-            monotonic_ns: SECOND + self.now,
-            wall_ms: (BEGIN_MS + self.now / MS).saturating_add_signed(self.nodes[node].offset_ms),
+            monotonic_ns: SECOND + self.agenda.now(),
+            wall_ms: (BEGIN_MS + self.agenda.now() / MS)
+                .saturating_add_signed(self.nodes[node].offset_ms),
         }
     }
 
@@ -451,7 +421,7 @@ impl Sim {
                         "peers: n{} drops a peer of the connection {a}-{b}: {reason}",
                         node + 1
                     ));
-                    self.banned.insert((a, b), self.now + BAN);
+                    self.banned.insert((a, b), self.agenda.now() + BAN);
                     self.close(node, peer);
                 }
                 Effect::Close(peer, _) => self.close(node, peer),
@@ -471,8 +441,8 @@ impl Sim {
         let life = self.nodes[node].life;
         match delay {
             // Writes take the same time each, so they end in order.
-            None => self.at(
-                self.now + 3 * MS,
+            None => self.agenda.add(
+                self.agenda.now() + 3 * MS,
                 Happening::DiskDone {
                     node,
                     life,
@@ -481,9 +451,12 @@ impl Sim {
                 },
             ),
             Some(delay) => {
-                self.at(self.now + MS, Happening::Told { node, life, number });
-                let time = self.now + delay.as_nanos() as u64;
-                self.at(
+                self.agenda.add(
+                    self.agenda.now() + MS,
+                    Happening::Told { node, life, number },
+                );
+                let time = self.agenda.now() + delay.as_nanos() as u64;
+                self.agenda.add(
                     time,
                     Happening::DiskDone {
                         node,
@@ -505,8 +478,8 @@ impl Sim {
         self.nodes[node].attempt += 1;
         self.nodes[node].template = Some((template, header));
         let (life, attempt) = (self.nodes[node].life, self.nodes[node].attempt);
-        self.at(
-            self.now + wait,
+        self.agenda.add(
+            self.agenda.now() + wait,
             Happening::Found {
                 node,
                 life,
@@ -542,314 +515,6 @@ impl Sim {
         self.input(node, Input::Solved { template, nonce });
     }
 
-    fn transmit(&mut self, from: usize, connection: PeerId, parcel: Parcel) {
-        let delay = self.rng.random_range(MS..=20 * MS);
-        let Some(link) = self.connections.get_mut(&connection) else {
-            return;
-        };
-        let end = usize::from(link.ends[0] == from);
-        let time = link.last[end].max(self.now + delay);
-        link.last[end] = time;
-        let to = link.ends[end];
-        self.at(
-            time,
-            Happening::Deliver {
-                connection,
-                to,
-                parcel,
-            },
-        );
-    }
-
-    fn deliver(&mut self, connection: PeerId, to: usize, parcel: Parcel) {
-        let Some(link) = self.connections.get_mut(&connection) else {
-            return;
-        };
-        let end = usize::from(link.ends[1] == to);
-        let from = link.ends[1 - end];
-        if self.cut[from][to] {
-            return link.held[end].push(parcel);
-        }
-        if !link.open[end] {
-            return;
-        }
-        match parcel {
-            Parcel::Message(message) => self.input(to, Input::Message(connection, message)),
-            Parcel::Hangup => {
-                link.open[end] = false;
-                self.input(to, Input::PeerDown(connection));
-            }
-        }
-    }
-
-    /// One end closes the connection.
-    fn close(&mut self, node: usize, connection: PeerId) {
-        if let Some(link) = self.connections.get_mut(&connection) {
-            let end = usize::from(link.ends[1] == node);
-            if std::mem::take(&mut link.open[end]) {
-                self.transmit(node, connection, Parcel::Hangup);
-            }
-        }
-    }
-
-    /// Pairs without a connection make one, if they can.
-    fn connect(&mut self) {
-        for a in 0..self.nodes.len() {
-            for b in a + 1..self.nodes.len() {
-                let open = |link: &Connection| link.ends == [a, b] && link.open[0];
-                let runs =
-                    |node: usize| self.nodes[node].core.is_some() && !self.nodes[node].paused;
-                let banned = self
-                    .banned
-                    .get(&(a, b))
-                    .is_some_and(|&until| self.now < until);
-                if banned
-                    || self.cut[a][b]
-                    || self.cut[b][a]
-                    || !runs(a)
-                    || !runs(b)
-                    || self.connections.values().any(open)
-                {
-                    continue;
-                }
-                let number = self.next_connection;
-                self.next_connection += 1;
-                let link = Connection {
-                    ends: [a, b],
-                    open: [true, true],
-                    last: [self.now; 2],
-                    held: [Vec::new(), Vec::new()],
-                };
-                self.connections.insert(number, link);
-                self.input(a, Input::PeerUp(number));
-                self.input(b, Input::PeerUp(number));
-            }
-        }
-        self.connections
-            .retain(|_, link| link.open != [false, false]);
-        self.after(200 * MS, 500 * MS, Happening::Connect);
-    }
-
-    fn ask(&mut self, client: usize) {
-        self.after(500 * MS, 4 * SECOND, Happening::Client { client });
-        let node = self.rng.random_range(0..self.nodes.len());
-        if self.nodes[node].core.is_none() {
-            return;
-        }
-        // Some repeat an earlier request, by its name, at any node.
-        let repeats = !self.operations.is_empty() && self.rng.random_ratio(1, 10);
-        let operation = if repeats {
-            self.rng.random_range(0..self.operations.len())
-        } else {
-            let op = self.draw();
-            let id = format!("c{client}.{}", self.operations.len());
-            let transaction = Transaction { id, op };
-            let answers = Vec::new();
-            self.operations.push(Operation {
-                transaction,
-                answers,
-            });
-            self.operations.len() - 1
-        };
-        let id = self.next_request;
-        self.next_request += 1;
-        self.nodes[node].requests.insert(id, operation);
-        let request = Request::Submit {
-            transaction: self.operations[operation].transaction.clone(),
-            confirmations: self.plan.confirmations,
-        };
-        self.input(node, Input::Request(id, request));
-    }
-
-    fn draw(&mut self) -> Op {
-        let value = self.operations.len();
-        let key = format!("r{}", self.rng.random_range(0..3));
-        match self.rng.random_range(0..100) {
-            0..15 => Op::Put {
-                key,
-                value: value.to_string(),
-            },
-            15..25 => {
-                let from = self.rng.random_range(0..=value);
-                let from = (from > 0).then(|| from.to_string());
-                Op::Cas {
-                    key,
-                    from,
-                    to: value.to_string(),
-                }
-            }
-            25..30 => Op::Delete { key },
-            30..40 => Op::Get { key },
-            40..70 => Op::Append {
-                key: "list".to_owned(),
-                element: value.to_string(),
-            },
-            70..75 => Op::Get {
-                key: "list".to_owned(),
-            },
-            75..80 => Op::Range {
-                prefix: "r".to_owned(),
-                after: value.is_multiple_of(2).then(|| "r0".to_owned()),
-            },
-            80..95 => Op::Transfer {
-                from: format!("a{}", self.rng.random_range(0..4)),
-                to: format!("a{}", self.rng.random_range(0..4)),
-                amount: self.rng.random_range(1..90),
-            },
-            _ => Op::Balances,
-        }
-    }
-
-    fn reply(&mut self, node: usize, id: RequestId, reply: Reply) {
-        let Some(operation) = self.nodes[node].requests.remove(&id) else {
-            return;
-        };
-        let Reply::Done(answer, place) = reply else {
-            return;
-        };
-        let wanted = self.plan.confirmations;
-        let core = self.nodes[node].core.as_ref().expect("it replies");
-        let depth = place.and_then(|place| {
-            let active = core.blocks(None, usize::MAX)?;
-            let above = active.iter().position(|(hash, _)| *hash == place.block)?;
-            Some(above as u64 + 1)
-        });
-        if depth.unwrap_or(0) < wanted {
-            let id = &self.operations[operation].transaction.id;
-            self.wrong.push(format!(
-                "depth: n{} answers {id} at {depth:?} instead of {wanted}",
-                node + 1
-            ));
-        }
-        if let Some(place) = place {
-            self.nodes[node].acknowledged.insert(place.block);
-        }
-        self.operations[operation].answers.push((answer, place));
-    }
-
-    /// One to all nodes.
-    fn targets(&mut self) -> Vec<usize> {
-        let count = self.nodes.len();
-        let mut nodes: Vec<usize> = (0..count).collect();
-        for index in (1..count).rev() {
-            let other = self.rng.random_range(0..=index);
-            nodes.swap(index, other);
-        }
-        nodes.truncate(match self.rng.random_range(0..4) {
-            0 => 1,
-            1 => count / 2,
-            2 => count / 2 + 1,
-            _ => count,
-        });
-        nodes
-    }
-
-    fn fault(&mut self) {
-        if self.faults_end {
-            return;
-        }
-        let length = self.rng.random_range(3 * SECOND..14 * SECOND);
-        let family = match self.plan.fault {
-            Fault::All => [Fault::Partition, Fault::Pause, Fault::Kill, Fault::Clock]
-                [self.rng.random_range(0..4)],
-            family => family,
-        };
-        let targets = self.targets();
-        match family {
-            Fault::Partition => {
-                self.heal();
-                let one_way = self.rng.random_ratio(1, 5);
-                for from in 0..self.nodes.len() {
-                    for to in 0..self.nodes.len() {
-                        let (a, b) = (targets.contains(&from), targets.contains(&to));
-                        self.cut[from][to] = if one_way { a && !b } else { a != b };
-                    }
-                }
-                let number = self.cuts;
-                self.after(length, length, Happening::Heal { number });
-            }
-            Fault::Pause => {
-                for node in targets {
-                    if !self.nodes[node].paused && self.nodes[node].core.is_some() {
-                        self.nodes[node].paused = true;
-                        self.after(length, length, Happening::Resume { node });
-                    }
-                }
-            }
-            Fault::Kill => {
-                for node in targets {
-                    self.kill(node);
-                    self.after(length, length + 300 * MS, Happening::Restart { node });
-                }
-            }
-            Fault::Clock => {
-                for node in targets {
-                    let jump = self.rng.random_range(2_000..300_000);
-                    self.nodes[node].offset_ms = if self.rng.random() { jump } else { -jump };
-                    self.after(length, length, Happening::SetClock { node });
-                }
-            }
-            Fault::All => unreachable!("drawn above"),
-        }
-        let pause = self.rng.random_range(4 * SECOND..10 * SECOND);
-        self.after(length + pause, length + pause, Happening::Fault);
-    }
-
-    fn kill(&mut self, node: usize) {
-        if self.nodes[node].paused || self.nodes[node].core.take().is_none() {
-            return;
-        }
-        self.restarts += 1;
-        self.nodes[node].life += 1;
-        self.nodes[node].requests.clear();
-        self.nodes[node].template = None;
-        let of_it = |link: &Connection| link.ends.contains(&node);
-        let connections = self.connections.iter().filter(|(_, link)| of_it(link));
-        for connection in connections.map(|(&number, _)| number).collect::<Vec<_>>() {
-            self.close(node, connection);
-        }
-    }
-
-    fn resume(&mut self, node: usize) {
-        if !std::mem::take(&mut self.nodes[node].paused) {
-            return;
-        }
-        // Timers fire before sockets are read.
-        self.input(node, Input::Tick);
-        for input in std::mem::take(&mut self.nodes[node].inbox) {
-            self.input(node, input);
-        }
-    }
-
-    fn heal(&mut self) {
-        self.cuts += 1;
-        for row in &mut self.cut {
-            row.fill(false);
-        }
-        let numbers: Vec<PeerId> = self.connections.keys().copied().collect();
-        for number in numbers {
-            for end in 0..2 {
-                let link = self.connections.get_mut(&number).expect("listed");
-                let held = std::mem::take(&mut link.held[end]);
-                let from = link.ends[1 - end];
-                for parcel in held {
-                    self.transmit(from, number, parcel);
-                }
-            }
-        }
-    }
-
-    /// Ends all faults for good.
-    fn mend(&mut self) {
-        self.faults_end = true;
-        self.heal();
-        for node in 0..self.nodes.len() {
-            self.nodes[node].offset_ms = 0;
-            self.resume(node);
-            self.start(node);
-        }
-    }
-
     /// How long it takes until every block has a time that every node accepts. A block from a node
     /// whose clock was fast is taken by those whose clocks were fast too, and is refused by the
     /// others until then: no node is wrong to do so, and nothing but time mends that split.
@@ -858,7 +523,7 @@ impl Sim {
         let chains = cores.filter_map(|core| core.blocks(None, usize::MAX));
         let times = chains.flatten().map(|(_, block)| block.header.time_ms);
         let latest = times.max().unwrap_or(0);
-        latest.saturating_sub(BEGIN_MS + self.now / MS + DRIFT.as_millis() as u64) * MS
+        latest.saturating_sub(BEGIN_MS + self.agenda.now() / MS + DRIFT.as_millis() as u64) * MS
     }
 
     fn look(&mut self, node: usize, question: Question) -> Answer {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chain::flaws::Flaw;
+use nodekit::flaws::Planted;
 
 use crate::judge::judge;
 use crate::sim::{Fault, Plan, Run, run};
@@ -105,7 +106,7 @@ fn fault(flaw: Flaw) -> Fault {
 #[test]
 fn every_flaw_is_found_by_its_fault() {
     let mut missed = Vec::new();
-    for flaw in Flaw::ALL {
+    for &flaw in Flaw::ALL {
         if SCRIPTED.contains(&flaw) {
             continue;
         }

@@ -1,6 +1,6 @@
 //! The acceptor: promises and accepts, and says so only when the disk has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::message::*;
@@ -25,6 +25,51 @@ pub(super) enum Gated {
     },
 }
 
+/// What goes to the disk, and what waits for it.
+#[derive(Clone)]
+pub(super) struct Journal {
+    /// The number of the last write that was handed to the disk, and of the last that is on it.
+    persisted: u64,
+    durable: u64,
+    /// What the next write will hold.
+    records: Vec<Record>,
+    /// The commit index that the disk knows.
+    decided_written: Slot,
+    gated: VecDeque<(u64, Gated)>,
+}
+
+impl Journal {
+    /// The disk knows that the slots up to this one are decided.
+    pub(super) fn new(decided: Slot) -> Journal {
+        Journal {
+            persisted: 0,
+            durable: 0,
+            records: Vec::new(),
+            decided_written: decided,
+            gated: VecDeque::new(),
+        }
+    }
+}
+
+/// A lease that was granted: until then nobody but `to` gets a promise, not even this node.
+#[derive(Clone)]
+pub(super) struct Grant {
+    pub(super) until: u64,
+    pub(super) to: NodeIndex,
+}
+
+/// No node has this index: what is granted to it is granted to none.
+const NOBODY: NodeIndex = NodeIndex::MAX;
+
+impl Default for Grant {
+    fn default() -> Grant {
+        Grant {
+            until: 0,
+            to: NOBODY,
+        }
+    }
+}
+
 impl Core {
     /// Phase 1a. Grants over the whole log, unless a higher ballot or another leader's lease
     /// forbids it.
@@ -39,7 +84,7 @@ impl Core {
         if ballot > self.promised {
             self.promised = ballot;
             self.step_down_below(ballot);
-            self.phase_1_seen = true;
+            self.campaign.phase_1_seen = true;
             self.reset_election();
             self.persist_promise(ballot);
         }
@@ -50,7 +95,7 @@ impl Core {
     pub(super) fn granted_to_other(&self, node: NodeIndex) -> bool {
         // FLAW duelling-leaders: whoever wants to lead is let.
         let duels = self.config.flaws.has(Flaw::DuellingLeaders);
-        self.now < self.grant_until && self.grant_to != node && !duels
+        self.now < self.grant.until && self.grant.to != node && !duels
     }
 
     /// Phase 2a.
@@ -124,17 +169,7 @@ impl Core {
         {
             return;
         }
-        let digest = batch.digest();
-        self.log.insert(
-            slot,
-            Entry {
-                ballot,
-                batch,
-                digest,
-                chain: None,
-                ran: Vec::new(),
-            },
-        );
+        self.log.insert(slot, Entry::accepted(ballot, batch));
     }
 
     fn persist_promise(&mut self, ballot: Ballot) {
@@ -159,61 +194,62 @@ impl Core {
                 records: vec![record],
                 durability: Err(delay_ns),
             }),
-            None => self.records.push(record),
+            None => self.journal.records.push(record),
         }
     }
 
     /// Holds something back until all records so far are on the disk.
     fn gate(&mut self, gated: Gated) {
-        let number = if self.records.is_empty() {
-            self.persisted
+        let number = if self.journal.records.is_empty() {
+            self.journal.persisted
         } else {
-            self.persisted + 1
+            self.journal.persisted + 1
         };
-        if number <= self.durable {
+        if number <= self.journal.durable {
             let mut replies = BTreeMap::new();
             self.release(gated, &mut replies);
             self.send_accept_replies(replies);
         } else {
-            self.gated.push_back((number, gated));
+            self.journal.gated.push_back((number, gated));
         }
     }
 
     /// Hands the collected records to the disk, as one write.
     pub(super) fn flush_records(&mut self) {
-        if self.records.is_empty() {
+        if self.journal.records.is_empty() {
             return;
         }
-        self.persisted += 1;
+        self.journal.persisted += 1;
         // Not worth a write of its own, but it spares a restarted node a catch-up: it applies the
         // log up to this slot without asking anybody. So the disk must hold the chosen value of
         // each slot up to it, as it does not while an installed snapshot is still being saved. FLAW
         // snapshot-decided-early: that is not awaited.
-        let provable =
-            self.installing.is_none() || self.config.flaws.has(Flaw::SnapshotDecidedEarly);
-        if provable && self.decided_written < self.kv.applied {
-            self.decided_written = self.kv.applied;
-            self.records.push(Record::Decided {
+        let provable = self.snapshots.installing.is_none()
+            || self.config.flaws.has(Flaw::SnapshotDecidedEarly);
+        if provable && self.journal.decided_written < self.kv.applied {
+            self.journal.decided_written = self.kv.applied;
+            self.journal.records.push(Record::Decided {
                 slot: self.kv.applied,
             });
         }
-        let records = std::mem::take(&mut self.records);
+        let records = std::mem::take(&mut self.journal.records);
         self.effects.push(Effect::Persist {
             records,
-            durability: Ok(self.persisted),
+            durability: Ok(self.journal.persisted),
         });
     }
 
     /// The disk has caught up.
     pub(super) fn on_durable(&mut self, number: u64) {
-        self.durable = self.durable.max(number);
+        self.journal.durable = self.journal.durable.max(number);
         let mut replies = BTreeMap::new();
         while self
+            .journal
             .gated
             .front()
-            .is_some_and(|(number, _)| *number <= self.durable)
+            .is_some_and(|(number, _)| *number <= self.journal.durable)
         {
-            if let Some((_, gated)) = self.gated.pop_front() {
+            if let Some((_, gated)) = self.journal.gated.pop_front() {
                 self.release(gated, &mut replies);
             }
         }

@@ -27,16 +27,28 @@ pub(super) enum State {
     Leader(Box<Leader>),
 }
 
+/// When and how patiently this node stands for election.
+#[derive(Clone, Default)]
+pub(super) struct Campaign {
+    due: u64,
+    /// Phases 1 in a row, this node's and others', that did not end in time, such as on slow disks;
+    /// and whether there was one since this node last waited for a leader in vain.
+    pub(super) unfinished: u32,
+    pub(super) phase_1_seen: bool,
+    /// FLAW duelling-leaders: this node has led or seen a leader go, and wants to lead.
+    rival: bool,
+}
+
 impl Core {
     /// Sets the time at which this node gives up waiting for a leader.
     pub(super) fn reset_election(&mut self) {
         let timeout = nanos(self.config.election_timeout);
-        self.election_due =
-            self.now + (timeout << self.unfinished) + self.random.below(timeout / 2);
+        self.campaign.due =
+            self.now + (timeout << self.campaign.unfinished) + self.random.below(timeout / 2);
     }
 
     pub(super) fn tick_election(&mut self) {
-        if matches!(self.role, State::Leader(_)) || self.now < self.election_due {
+        if matches!(self.role, State::Leader(_)) || self.now < self.campaign.due {
             return;
         }
         self.leader = None;
@@ -44,12 +56,12 @@ impl Core {
         // that of two candidates one is first. A quorum that was there to vote but did not promise
         // in time may have disks that need longer: each such phase 1 gives the next one twice the
         // time.
-        if std::mem::take(&mut self.phase_1_seen) {
-            self.unfinished = (self.unfinished + 1).min(MOST_DOUBLINGS);
+        if std::mem::take(&mut self.campaign.phase_1_seen) {
+            self.campaign.unfinished = (self.campaign.unfinished + 1).min(MOST_DOUBLINGS);
         }
         let timeout = nanos(self.config.election_timeout);
-        let patience = (timeout / 2) << self.unfinished;
-        self.election_due = self.now + patience + self.random.below(timeout / 2);
+        let patience = (timeout / 2) << self.campaign.unfinished;
+        self.campaign.due = self.now + patience + self.random.below(timeout / 2);
         let ballot = Ballot {
             round: self.round.max(self.promised.round) + 1,
             node: self.config.me,
@@ -105,8 +117,8 @@ impl Core {
     /// Begins phase 1.
     fn stand(&mut self, ballot: Ballot) {
         self.elections += 1;
-        self.phase_1_seen = true;
-        self.rival = true;
+        self.campaign.phase_1_seen = true;
+        self.campaign.rival = true;
         self.role = State::Candidate {
             ballot,
             promises: BTreeMap::new(),
@@ -209,12 +221,12 @@ impl Core {
 
     /// Takes the owner of `ballot`, which was not refused, for the leader.
     pub(super) fn follow(&mut self, ballot: Ballot) {
-        self.rival |= self.leader.is_some_and(|before| before != ballot);
+        self.campaign.rival |= self.leader.is_some_and(|before| before != ballot);
         self.step_down_below(ballot);
         if ballot.node != self.config.me {
             self.role = State::Follower;
         }
-        (self.unfinished, self.phase_1_seen) = (0, false);
+        (self.campaign.unfinished, self.campaign.phase_1_seen) = (0, false);
         if self.leader != Some(ballot) {
             if ballot.node != self.config.me {
                 let name = self.name(ballot.node).to_owned();
@@ -226,7 +238,7 @@ impl Core {
             self.route_all();
         }
         // FLAW duelling-leaders: whoever wants to lead does not leave it to another.
-        let duels = self.config.flaws.has(Flaw::DuellingLeaders) && self.rival;
+        let duels = self.config.flaws.has(Flaw::DuellingLeaders) && self.campaign.rival;
         if duels && ballot.node != self.config.me {
             self.stand(Ballot {
                 round: self.round.max(ballot.round) + 1,
@@ -251,8 +263,8 @@ impl Core {
         self.follow(ballot);
         self.heard = self.now;
         self.reset_election();
-        self.grant_to = ballot.node;
-        self.grant_until = self.now + nanos(self.config.lease);
+        self.grant.to = ballot.node;
+        self.grant.until = self.now + nanos(self.config.lease);
         self.send(from, Message::HeartbeatReply { ballot, round });
         self.learn_commit(from, ballot, decided);
     }

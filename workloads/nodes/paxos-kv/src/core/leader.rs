@@ -102,7 +102,7 @@ impl Core {
         ));
         self.leader = Some(ballot);
         self.heard = self.now;
-        (self.unfinished, self.phase_1_seen) = (0, false);
+        (self.campaign.unfinished, self.campaign.phase_1_seen) = (0, false);
         self.role = election::State::Leader(Box::new(Leader {
             ballot,
             since: self.now,

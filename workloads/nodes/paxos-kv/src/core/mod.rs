@@ -4,7 +4,8 @@
 //! runs phase 1 once over everything undecided, then phase 2 for many slots at a time.
 //! `acceptor.rs` promises and accepts, `election.rs` becomes a leader, `leader.rs` proposes,
 //! `replica.rs` applies, catches up and makes snapshots, `read.rs` answers reads, `request.rs`
-//! keeps clients' requests until they have an answer.
+//! keeps clients' requests until they have an answer. `recovery.rs` begins with what the disk
+//! holds.
 //!
 //! The caller calls [`Core::step`] for each input and then [`Core::effects`], and carries the
 //! effects out **in order**: what must not be said before it is on the disk is held back here,
@@ -16,6 +17,7 @@ pub mod kv;
 mod leader;
 pub mod message;
 mod read;
+mod recovery;
 mod replica;
 mod request;
 mod view;
@@ -30,6 +32,7 @@ use crate::flaws::{Flaw, Flaws};
 use kv::Kv;
 use message::*;
 
+pub use recovery::Recovered;
 pub use view::{LogPage, Role, Status};
 
 /// What the two clocks of the process show. Neither is trusted to be right, only used.
@@ -72,17 +75,6 @@ pub struct Config {
     pub flaws: Flaws,
     /// For election timeouts.
     pub seed: u64,
-}
-
-/// What a node finds on its disk.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// How often the process was started, this time included.
-    pub incarnation: u64,
-    /// The newest snapshot's state, as [`Kv::encode`] made it.
-    pub snapshot: Option<Arc<Vec<u8>>>,
-    /// What was written since, in the order of writing.
-    pub records: Vec<Record>,
 }
 
 /// A client's request.
@@ -199,18 +191,26 @@ struct Entry {
     ran: Vec<bool>,
 }
 
+impl Entry {
+    /// What was accepted or learned, and is not decided here yet.
+    fn accepted(ballot: Ballot, batch: Arc<Batch>) -> Entry {
+        let digest = batch.digest();
+        Entry {
+            ballot,
+            batch,
+            digest,
+            chain: None,
+            ran: Vec::new(),
+        }
+    }
+}
+
 /// Who wants to know how a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiter {
     Local(RequestId),
     Remote(NodeIndex, RequestId),
 }
-
-/// So many slots lie between two savings of the state, says the flaw `index-ahead-of-state`.
-const STATE_EVERY: Slot = 64;
-
-/// No node has this index: what is granted to it is granted to none.
-const NOBODY: NodeIndex = NodeIndex::MAX;
 
 /// One node.
 #[derive(Clone)]
@@ -229,39 +229,17 @@ pub struct Core {
     /// Slots up to this one are no longer in the log.
     truncated: Slot,
     kv: Kv,
-    snapshot: Option<(Slot, Arc<Vec<u8>>)>,
-    /// The one before it, for peers that have fetched a part of it.
-    snapshot_before: Option<(Slot, Arc<Vec<u8>>)>,
-    /// The slot of the last snapshot that was begun.
-    snapshot_begun: Slot,
-    /// What the flaw `snapshot-loses-tail` captured early.
-    snapshot_early: Option<Kv>,
-    /// The slot of an installed snapshot that is not on the disk yet. Until it is, the state there
-    /// is older than `kv`, and what the log holds in between was accepted but perhaps never chosen.
-    installing: Option<Slot>,
+    snapshots: replica::Snapshots,
 
     role: election::State,
     /// The ballot of the leader that sent the last heartbeat.
     leader: Option<Ballot>,
     /// When it came.
     heard: u64,
-    election_due: u64,
-    /// Phases 1 in a row, this node's and others', that did not end in time, such as on slow disks;
-    /// and whether there was one since this node last waited for a leader in vain.
-    unfinished: u32,
-    phase_1_seen: bool,
-    /// FLAW duelling-leaders: this node has led or seen a leader go, and wants to lead.
-    rival: bool,
-    /// Until then nobody but `grant_to` gets a promise, not even this node.
-    grant_until: u64,
-    grant_to: NodeIndex,
+    campaign: election::Campaign,
+    grant: acceptor::Grant,
 
-    persisted: u64,
-    durable: u64,
-    records: Vec<Record>,
-    /// The commit index that the disk knows.
-    decided_written: Slot,
-    gated: VecDeque<(u64, acceptor::Gated)>,
+    journal: acceptor::Journal,
     /// Messages of this node to itself.
     local: VecDeque<Message>,
     effects: Vec<Effect>,
@@ -273,116 +251,6 @@ pub struct Core {
 }
 
 impl Core {
-    /// A node as its disk left it. Nothing happens before the first step.
-    ///
-    /// # Errors
-    /// When the snapshot is not one.
-    pub fn new(config: Config, mut recovered: Recovered, now: Now) -> Result<Core, String> {
-        let flaws = config.flaws;
-        // FLAW rejoin-empty: nothing is read back.
-        if flaws.has(Flaw::RejoinEmpty) {
-            recovered.snapshot = None;
-            recovered.records.clear();
-        }
-        let kv = match &recovered.snapshot {
-            Some(bytes) => Kv::decode(bytes)?,
-            None => Kv::default(),
-        };
-        let slot = kv.applied;
-        let session = format!(
-            "{}.{}",
-            config.names[usize::from(config.me)],
-            recovered.incarnation
-        );
-        let mut core = Core {
-            random: Random(config.seed ^ (u64::from(config.me) << 48) ^ recovered.incarnation),
-            now: 0,
-            ticks: 0,
-            elections: 0,
-            promised: Ballot::default(),
-            round: 0,
-            log: BTreeMap::new(),
-            truncated: slot,
-            snapshot: recovered.snapshot.map(|bytes| (slot, bytes)),
-            snapshot_before: None,
-            snapshot_begun: slot,
-            snapshot_early: None,
-            installing: None,
-            kv,
-            role: election::State::Follower,
-            leader: None,
-            heard: 0,
-            election_due: 0,
-            unfinished: 0,
-            phase_1_seen: false,
-            rival: false,
-            grant_until: 0,
-            grant_to: NOBODY,
-            persisted: 0,
-            durable: 0,
-            records: Vec::new(),
-            decided_written: slot,
-            gated: VecDeque::new(),
-            local: VecDeque::new(),
-            effects: Vec::new(),
-            fetching: None,
-            requests: request::Requests::new(session, recovered.incarnation),
-            awaiting: HashMap::new(),
-            config,
-        };
-        core.now = core.protocol_time(now);
-        // Whatever lease this node granted before it stopped, it must be over before it promises
-        // again. FLAW no-grace-after-restart: that is not awaited.
-        if !flaws.has(Flaw::NoGraceAfterRestart) {
-            core.grant_until = core.now + nanos(core.config.lease);
-        }
-        core.reset_election();
-
-        let mut decided = slot;
-        for record in recovered.records {
-            match record {
-                Record::Started { .. } => {}
-                // FLAW ballot-reuse: the promise is not restored.
-                Record::Promised { .. } if flaws.has(Flaw::BallotReuse) => {}
-                Record::Promised { ballot } => core.promised = core.promised.max(ballot),
-                Record::Accepted(accepted) => {
-                    // An accept implies a promise. FLAW unsynced-promise, ballot-reuse: not so
-                    // here, or the accepts would hide that the promises are gone.
-                    if !flaws.has(Flaw::BallotReuse) && !flaws.has(Flaw::UnsyncedPromise) {
-                        core.promised = core.promised.max(accepted.ballot);
-                    }
-                    core.keep(accepted);
-                }
-                Record::Decided { slot } => decided = decided.max(slot),
-            }
-        }
-        core.round = core.promised.round;
-        core.log = core.log.split_off(&(slot + 1));
-        let (promised, accepted) = (
-            core.promised,
-            core.log.keys().next_back().copied().unwrap_or(slot),
-        );
-        // FLAW index-ahead-of-state: the state was saved some slots before the index.
-        let lags = flaws.has(Flaw::IndexAheadOfState);
-        let mut saved = None;
-        while core.kv.applied < decided && core.log.contains_key(&(core.kv.applied + 1)) {
-            if lags && core.kv.applied.is_multiple_of(STATE_EVERY) {
-                saved = Some(core.kv.clone());
-            }
-            core.apply_next(false);
-        }
-        if let Some(saved) = saved {
-            core.kv.fall_back_to(saved);
-        }
-        core.effects.clear();
-        core.trace(Event::Start {
-            promised,
-            accepted: accepted.max(core.kv.applied),
-            decided: core.kv.applied,
-        });
-        Ok(core)
-    }
-
     /// Takes in one thing that happened at `now`.
     pub fn step(&mut self, now: Now, input: Input) {
         if matches!(input, Input::Tick) {
@@ -515,7 +383,7 @@ impl Core {
             // A clock that is meant to be monotonic ran backwards: no deadline means anything now,
             // so every one is set anew, leases given are prolonged and the lease held is dropped.
             self.note("the monotonic clock ran backwards: timers set anew, lease dropped");
-            self.grant_until = time + nanos(self.config.lease);
+            self.grant.until = time + nanos(self.config.lease);
             self.heard = time;
             self.reset_election();
             self.reset_leader_clock();

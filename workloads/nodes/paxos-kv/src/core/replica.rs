@@ -26,6 +26,35 @@ pub(super) struct Fetching {
     snapshot: Option<(Slot, Vec<u8>)>,
 }
 
+/// The snapshots that this node has made or installed.
+#[derive(Clone)]
+pub(super) struct Snapshots {
+    pub(super) last: Option<(Slot, Arc<Vec<u8>>)>,
+    /// The one before it, for peers that have fetched a part of it.
+    before: Option<(Slot, Arc<Vec<u8>>)>,
+    /// The slot of the last snapshot that was begun.
+    begun: Slot,
+    /// What the flaw `snapshot-loses-tail` captured early.
+    early: Option<Kv>,
+    /// The slot of an installed snapshot that is not on the disk yet. Until it is, the state there
+    /// is older than this node's, and what the log holds in between was accepted but perhaps never
+    /// chosen.
+    pub(super) installing: Option<Slot>,
+}
+
+impl Snapshots {
+    /// What the disk has: a snapshot of this slot, if there is one.
+    pub(super) fn new(slot: Slot, snapshot: Option<Arc<Vec<u8>>>) -> Snapshots {
+        Snapshots {
+            last: snapshot.map(|bytes| (slot, bytes)),
+            before: None,
+            begun: slot,
+            early: None,
+            installing: None,
+        }
+    }
+}
+
 impl Core {
     /// Takes in the leader's commit index: what was accepted in its ballot or a higher one is what
     /// was chosen.
@@ -81,15 +110,14 @@ impl Core {
             let Applied { slot, outcome, .. } = applied;
             let name = (command.session.clone(), command.sequence);
             self.forget_proposed(&name);
-            for waiter in self.awaiting.remove(&name).unwrap_or_default() {
-                self.answer(
-                    waiter,
-                    Answer {
-                        slot,
-                        outcome: outcome.clone(),
-                    },
-                );
-            }
+            self.answer_all(&name, &Answer { slot, outcome });
+        }
+    }
+
+    /// Answers all who wait for this command.
+    fn answer_all(&mut self, name: &(String, u64), answer: &Answer) {
+        for waiter in self.awaiting.remove(name).unwrap_or_default() {
+            self.answer(waiter, answer.clone());
         }
     }
 
@@ -200,17 +228,8 @@ impl Core {
                 }),
             };
             if let Some(accepted) = learned {
-                let (ballot, batch) = (accepted.ballot, accepted.batch.clone());
-                self.log.insert(
-                    slot,
-                    Entry {
-                        ballot,
-                        batch,
-                        digest,
-                        chain: None,
-                        ran: Vec::new(),
-                    },
-                );
+                let entry = Entry::accepted(accepted.ballot, accepted.batch.clone());
+                self.log.insert(slot, entry);
                 self.persist(Record::Accepted(accepted));
             }
             self.decide_next();
@@ -226,17 +245,17 @@ impl Core {
         // FLAW snapshot-loses-tail: the state is captured a quarter early and labelled with the
         // later slot.
         if self.config.flaws.has(Flaw::SnapshotLosesTail)
-            && applied - self.snapshot_begun >= every - every / 4
-            && self.snapshot_early.is_none()
+            && applied - self.snapshots.begun >= every - every / 4
+            && self.snapshots.early.is_none()
         {
-            self.snapshot_early = Some(self.kv.clone());
+            self.snapshots.early = Some(self.kv.clone());
         }
-        if applied - self.snapshot_begun < every {
+        if applied - self.snapshots.begun < every {
             return;
         }
-        self.snapshot_begun = applied;
+        self.snapshots.begun = applied;
         let mut kv = self.kv.clone();
-        if let Some(early) = self.snapshot_early.take() {
+        if let Some(early) = self.snapshots.early.take() {
             kv = early;
             kv.applied = applied;
         }
@@ -259,9 +278,13 @@ impl Core {
 
     /// A snapshot is there for peers that are behind.
     fn offer_snapshot(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
-        let newer = self.snapshot.as_ref().is_none_or(|(have, _)| *have < slot);
+        let newer = self
+            .snapshots
+            .last
+            .as_ref()
+            .is_none_or(|(have, _)| *have < slot);
         if newer {
-            self.snapshot_before = self.snapshot.replace((slot, bytes));
+            self.snapshots.before = self.snapshots.last.replace((slot, bytes));
         }
     }
 
@@ -280,8 +303,12 @@ impl Core {
     /// little behind.
     pub(super) fn on_snapshot_saved(&mut self, slot: Slot, bytes: Arc<Vec<u8>>) {
         self.offer_snapshot(slot, bytes);
-        if self.installing.is_some_and(|installing| installing <= slot) {
-            self.installing = None;
+        if self
+            .snapshots
+            .installing
+            .is_some_and(|installing| installing <= slot)
+        {
+            self.snapshots.installing = None;
         }
         let until = slot.saturating_sub(self.config.snapshot_every);
         if until > self.truncated {
@@ -297,10 +324,11 @@ impl Core {
     pub(super) fn on_fetch_snapshot(&mut self, to: NodeIndex, slot: Slot, offset: u64) {
         // A transfer that was begun goes on although there is a newer snapshot by now.
         let begun = self
-            .snapshot_before
+            .snapshots
+            .before
             .as_ref()
             .filter(|(before, _)| *before == slot);
-        let Some((have, bytes)) = begun.or(self.snapshot.as_ref()) else {
+        let Some((have, bytes)) = begun.or(self.snapshots.last.as_ref()) else {
             return;
         };
         // Another snapshot than the one that was begun starts from its beginning.
@@ -390,11 +418,11 @@ impl Core {
             self.step_down("others have decided slots that this leader proposed");
         }
         self.kv = kv;
-        self.installing = Some(slot);
+        self.snapshots.installing = Some(slot);
         self.log = self.log.split_off(&(slot + 1));
         self.truncated = slot;
-        self.snapshot_begun = slot;
-        self.snapshot_early = None;
+        self.snapshots.begun = slot;
+        self.snapshots.early = None;
         self.save_snapshot(self.kv.clone());
         // Peers need not wait for this node's disk.
         self.offer_snapshot(slot, Arc::new(bytes));
@@ -405,15 +433,7 @@ impl Core {
             .filter_map(|name| Some((name.clone(), self.kv.remembered(&name.0, name.1)?)))
             .collect();
         for (name, (slot, outcome)) in known {
-            for waiter in self.awaiting.remove(&name).unwrap_or_default() {
-                self.answer(
-                    waiter,
-                    Answer {
-                        slot,
-                        outcome: outcome.clone(),
-                    },
-                );
-            }
+            self.answer_all(&name, &Answer { slot, outcome });
         }
         self.decide_proposals();
         self.fetch(from);

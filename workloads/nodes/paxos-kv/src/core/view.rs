@@ -85,7 +85,7 @@ impl Core {
             promised: self.promised,
             decided: self.kv.applied,
             first_retained: self.truncated + 1,
-            snapshot_slot: self.snapshot.as_ref().map_or(0, |(slot, _)| *slot),
+            snapshot_slot: self.snapshots.last.as_ref().map_or(0, |(slot, _)| *slot),
             lease_left_ns,
             elections: self.elections,
             chain: self.kv.chain,

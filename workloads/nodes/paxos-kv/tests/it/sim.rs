@@ -7,13 +7,14 @@
 //! `judge.rs`.
 
 mod clients;
+mod disk;
 mod faults;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nodekit::testing::agenda::{Agenda, Cuts};
 use paxos_kv::core::message::{Message, ReadMode, Record, RequestId, Slot};
 use paxos_kv::core::{Config, Core, Effect, Event, Input, Now, Recovered};
 use paxos_kv::flaws::{Flaw, Flaws};
@@ -21,6 +22,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::judge::Watch;
+use disk::Disk;
 
 pub const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -213,20 +215,6 @@ enum Happening {
     },
 }
 
-#[derive(Default)]
-struct Disk {
-    records: Vec<Record>,
-    snapshot: Option<Arc<Vec<u8>>>,
-    incarnation: u64,
-    /// When the last write in the queue is done.
-    busy_until: u64,
-    /// Writes that are not done, for a crash to do or to lose.
-    queued: Vec<(u64, Vec<Record>)>,
-    /// Whether a snapshot is being saved, and the one that comes after it.
-    saving: bool,
-    next_save: Option<(Slot, Arc<Vec<u8>>, bool)>,
-}
-
 struct Node {
     core: Option<Core>,
     life: u64,
@@ -251,13 +239,9 @@ pub struct Sim {
     /// Faults have a generator of their own: without one of them the others are the same.
     fault_rng: ChaCha8Rng,
     faults: u32,
-    now: u64,
-    order: u64,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    agenda: Agenda<Happening>,
     nodes: Vec<Node>,
-    cut: Vec<Vec<bool>>,
-    cuts: u64,
+    cuts: Cuts,
     clients: Vec<Client>,
     operations: Vec<Operation>,
     watch: Watch,
@@ -296,17 +280,13 @@ impl Sim {
         });
         let mut sim = Sim {
             nodes: nodes.collect(),
-            cut: vec![vec![false; plan.nodes]; plan.nodes],
+            cuts: Cuts::new(plan.nodes),
             rng,
             fault_rng: ChaCha8Rng::seed_from_u64(plan.seed ^ 0xfa17),
             faults: 0,
             watch: Watch::new(plan.nodes),
             plan,
-            now: 0,
-            order: 0,
-            queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
-            cuts: 0,
+            agenda: Agenda::default(),
             clients: Vec::new(),
             operations: Vec::new(),
             value: 0,
@@ -326,34 +306,27 @@ impl Sim {
 
     /// Something happens between `least` and `most` from now.
     fn after(&mut self, least: u64, most: u64, happening: Happening) {
-        let time = self.now + self.rng.random_range(least..=most);
-        self.order += 1;
-        self.queue.push(Reverse((time, self.order)));
-        self.happenings.insert(self.order, happening);
+        let time = self.agenda.now() + self.rng.random_range(least..=most);
+        self.agenda.add(time, happening);
     }
 
     fn run_until(&mut self, end: u64) {
-        while let Some(&Reverse((time, order))) = self.queue.peek() {
-            if time > end || !self.watch.wrong.is_empty() {
-                break;
-            }
-            self.queue.pop();
-            self.now = time;
-            let happening = self.happenings.remove(&order).expect("queued with it");
+        while self.watch.wrong.is_empty()
+            && let Some(happening) = self.agenda.next(end)
+        {
             self.happen(happening);
         }
-        self.now = end;
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Deliver { from, to, message } => {
-                if !self.cut[from][to] {
+                if !self.cuts.between(from, to) {
                     self.input(to, Input::Message(from as u16, message));
                 }
             }
             Happening::PeerUp { node, peer } => {
-                if !self.cut[node][peer] && self.nodes[peer].core.is_some() {
+                if !self.cuts.between(node, peer) && self.nodes[peer].core.is_some() {
                     self.input(node, Input::PeerUp(peer as u16));
                 }
             }
@@ -417,7 +390,7 @@ impl Sim {
             }
             Happening::Fault => self.fault(),
             Happening::Heal { number } => {
-                if number == self.cuts {
+                if number == self.cuts.number() {
                     self.heal();
                     self.strike_whoever_catches_up();
                 }
@@ -433,9 +406,10 @@ impl Sim {
 
     fn clock(&self, node: usize) -> Now {
         let node = &self.nodes[node];
-        let drift = (self.now / 1_000_000) as i64 * node.rate_ppm;
-        let monotonic = (SECOND + self.now).saturating_add_signed(drift);
-        let wall = (1_800_000_000 * SECOND + self.now).saturating_add_signed(node.wall_jump);
+        let drift = (self.agenda.now() / 1_000_000) as i64 * node.rate_ppm;
+        let monotonic = (SECOND + self.agenda.now()).saturating_add_signed(drift);
+        let wall =
+            (1_800_000_000 * SECOND + self.agenda.now()).saturating_add_signed(node.wall_jump);
         Now {
             monotonic_ns: monotonic,
             wall_ns: wall,
@@ -507,10 +481,10 @@ impl Sim {
         // As in the real node what the trace is told comes first, for it is true already.
         for effect in &effects {
             if let Effect::Trace(event) = effect {
-                self.watch.event(self.now, node, core, event);
+                self.watch.event(self.agenda.now(), node, core, event);
             }
         }
-        self.watch.state(self.now, node, core);
+        self.watch.state(self.agenda.now(), node, core);
         // A node that comes to a slot without deciding it got it from a peer.
         let decides = |effect: &Effect| matches!(effect, Effect::Trace(Event::Decide { .. }));
         let installed = !effects.iter().any(decides);
@@ -531,7 +505,7 @@ impl Sim {
                 Effect::Persist { records, durability } => self.persist(node, records, durability),
                 Effect::SaveSnapshot { slot, kv } => {
                     let bytes = Arc::new(kv.encode());
-                    self.watch.snapshot(self.now, node, slot, &bytes);
+                    self.watch.snapshot(self.agenda.now(), node, slot, &bytes);
                     self.save_snapshot(node, slot, bytes, installed);
                 }
                 Effect::Truncate(until) => self.nodes[node].disk.records.retain(
@@ -539,65 +513,6 @@ impl Sim {
                 ),
                 Effect::Reply(id, reply) => self.reply(node, id, reply),
             }
-        }
-    }
-
-    /// One save at a time; of those that come meanwhile the last is what counts.
-    fn save_snapshot(&mut self, node: usize, slot: Slot, bytes: Arc<Vec<u8>>, installed: bool) {
-        let disk = &mut self.nodes[node].disk;
-        if disk.saving {
-            disk.next_save = Some((slot, bytes, installed));
-            return;
-        }
-        disk.saving = true;
-        let life = self.nodes[node].life;
-        let most = self.plan.rough.save_ms * MS;
-        self.after(
-            MS,
-            most,
-            Happening::SnapshotDone {
-                node,
-                life,
-                slot,
-                bytes,
-                installed,
-            },
-        );
-    }
-
-    fn persist(&mut self, node: usize, records: Vec<Record>, durability: Result<u64, u64>) {
-        let life = self.nodes[node].life;
-        match durability {
-            Ok(number) => {
-                // Writes are done one after the other.
-                let wait = self.nodes[node].disk.busy_until.saturating_sub(self.now);
-                let time = wait
-                    + self
-                        .rng
-                        .random_range(MS / 10..=self.plan.rough.sync_ms * MS);
-                self.nodes[node].disk.busy_until = self.now + time;
-                self.nodes[node].disk.queued.push((number, records.clone()));
-                self.after(
-                    time,
-                    time,
-                    Happening::DiskDone {
-                        node,
-                        life,
-                        records,
-                        number: Some(number),
-                    },
-                );
-            }
-            Err(delay) => self.after(
-                delay,
-                delay,
-                Happening::DiskDone {
-                    node,
-                    life,
-                    records,
-                    number: None,
-                },
-            ),
         }
     }
 
@@ -610,7 +525,7 @@ impl Sim {
         );
         let rough = self.plan.rough;
         let mut happens = |share: u32| self.rng.random_ratio(share, 1_000_000);
-        if self.cut[from][to] || happens(rough.loss) {
+        if self.cuts.between(from, to) || happens(rough.loss) {
             return;
         }
         let (slow, repeated) = (happens(rough.slow), !once && happens(rough.repeat));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nodekit::flags::parse_duration;
+use nodekit::flaws::Planted;
 use paxos_kv::core::message::ReadMode;
 use paxos_kv::flaws::Flaw;
 
@@ -280,7 +281,7 @@ fn crowded(seed: u64) -> Plan {
 #[test]
 fn every_flaw_is_found_by_its_fault() {
     let mut missed = Vec::new();
-    for flaw in Flaw::ALL {
+    for &flaw in Flaw::ALL {
         if RARE.iter().any(|(rare, ..)| *rare == flaw) || ELSEWHERE.contains(&flaw) {
             continue;
         }

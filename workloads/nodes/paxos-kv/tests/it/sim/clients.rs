@@ -24,7 +24,7 @@ impl Sim {
         self.operations.push(Operation {
             key,
             ask,
-            start: self.now,
+            start: self.agenda.now(),
             end: None,
             seen: None,
         });
@@ -89,7 +89,7 @@ impl Sim {
     }
 
     fn done(&mut self, client: usize, operation: usize, seen: Seen) {
-        self.operations[operation].end = Some(self.now);
+        self.operations[operation].end = Some(self.agenda.now());
         self.operations[operation].seen = Some(seen);
         self.clients[client].waits = None;
         self.after(MS, 50 * MS, Happening::Client { client });

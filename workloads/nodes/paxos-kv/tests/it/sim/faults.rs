@@ -67,13 +67,8 @@ impl Sim {
         match family {
             Fault::Partition => {
                 self.heal();
-                for from in 0..self.nodes.len() {
-                    for to in 0..self.nodes.len() {
-                        let (a, b) = (targets.contains(&from), targets.contains(&to));
-                        self.cut[from][to] = if one_way { a && !b } else { a != b };
-                    }
-                }
-                let number = self.cuts;
+                self.cuts.part(&targets, one_way);
+                let number = self.cuts.number();
                 self.after(length, length, Happening::Heal { number });
             }
             Fault::Pause => {
@@ -129,13 +124,8 @@ impl Sim {
     }
 
     pub(super) fn heal(&mut self) {
-        self.cuts += 1;
-        for node in 0..self.nodes.len() {
-            for peer in 0..self.nodes.len() {
-                if std::mem::take(&mut self.cut[node][peer]) {
-                    self.after(MS, 300 * MS, Happening::PeerUp { node, peer });
-                }
-            }
+        for (node, peer) in self.cuts.heal() {
+            self.after(MS, 300 * MS, Happening::PeerUp { node, peer });
         }
     }
 
@@ -165,12 +155,12 @@ impl Sim {
 
     /// Ends all faults for good.
     pub(super) fn mend(&mut self) {
-        self.happenings.iter_mut().for_each(|(_, happening)| {
+        for happening in self.agenda.to_come() {
             if matches!(happening, Happening::Fault | Happening::Strike { .. }) {
                 // The place in the queue stays; what happens there is nothing.
                 *happening = Happening::Heal { number: u64::MAX };
             }
-        });
+        }
         self.plan.rough = Rough::MILD;
         self.heal();
         for node in 0..self.nodes.len() {

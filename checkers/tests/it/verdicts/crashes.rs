@@ -1,0 +1,98 @@
+//! Daemons that end by themselves: whose failure that is.
+
+use super::*;
+
+#[test]
+fn a_daemon_that_ends_by_itself_makes_the_run_invalid_unless_it_may() {
+    let mut tape = good();
+    tape.fault(3, "partition", 4_000, 6_000, Loss::default(), true);
+    let crash = Crash {
+        daemon: "d".into(),
+        pid: Some(12),
+        status: "signal 6".into(),
+        log: vec!["assertion failed".into()],
+        disk_full: false,
+    };
+    tape.mark(5_000, Mark::Crash("n2".into(), crash));
+    let found = check(&Crashes::default(), &tape);
+    is(
+        &found,
+        Verdict::Invalid,
+        &["crashed"],
+        "d of n2 (pid 12) ended by itself at 5.000 s: signal 6",
+    );
+    is(
+        &found,
+        Verdict::Invalid,
+        &["crashed"],
+        "in force was fault 3",
+    );
+    is(&found, Verdict::Invalid, &["crashed"], "| assertion failed");
+    assert_eq!(found.anomalies[0].object.as_deref(), Some("n2"));
+    let found = check(&Crashes { allowed: true }, &tape);
+    is(&found, Verdict::Valid, &[], "that is allowed");
+}
+
+#[test]
+fn a_daemon_that_ends_on_a_full_disk_of_the_run_is_nobodys_failure() {
+    let crash = |disk_full| Crash {
+        status: "exit 1".into(),
+        disk_full,
+        ..Crash::default()
+    };
+    let mut tape = good();
+    tape.mark(5_000, Mark::Crash("n2".into(), crash(true)));
+    let found = check(&Crashes::default(), &tape);
+    is(&found, Verdict::Unknown, &[], "was full then");
+    // It does not excuse one that ended before.
+    let mut tape = good();
+    tape.mark(4_000, Mark::Crash("n1".into(), crash(false)));
+    tape.mark(5_000, Mark::Crash("n2".into(), crash(true)));
+    let found = check(&Crashes::default(), &tape);
+    is(&found, Verdict::Invalid, &["crashed", "crashed"], "of n1");
+}
+
+#[test]
+fn a_daemon_that_may_crash_need_not_come_back() {
+    let mut tape = good();
+    tape.events
+        .retain(|event| event.f != "recovery" || event.node.as_deref() != Some("n1"));
+    tape.mark(5_000, Mark::Crash("n1".into(), Crash::default()));
+    tape.mark(15_200, recovery("n1", false, 5_000));
+    let allowed = Recovery {
+        roles: Some(&role),
+        may_crash: true,
+    };
+    is(&check(&allowed, &tape), Verdict::Valid, &[], "2 of 3 nodes");
+    is(
+        &recovered(&tape),
+        Verdict::Invalid,
+        &["never served again"],
+        "n1",
+    );
+}
+
+/// The harness started it again, and it did not stay.
+#[test]
+fn a_daemon_that_ends_when_it_is_started_again_is_no_failure_of_the_harness() {
+    let mut tape = good();
+    tape.fault(0, "kill", 2_000, 3_000, down(&["n1"]), false);
+    is(
+        &check(&vacuity(), &tape),
+        Verdict::Infra,
+        &["fault not undone"],
+        "still seen",
+    );
+    let crash = Crash {
+        status: "exit 3".into(),
+        ..Crash::default()
+    };
+    tape.mark(3_000, Mark::Crash("n1".into(), crash));
+    is(&check(&vacuity(), &tape), Verdict::Valid, &[], "");
+    is(
+        &check(&Crashes::default(), &tape),
+        Verdict::Invalid,
+        &["crashed"],
+        "exit 3",
+    );
+}
