@@ -139,7 +139,7 @@ async fn is_valid_on_a_healthy_etcd(workload: &str) {
     // Objects are made of several requests each: on a busy machine fewer of them are answered.
     let (seconds, rate) = match workload.name() {
         // Most of what is asked is refused, since somebody else holds it.
-        "lock" | "lease" => (12, 150.0),
+        "lock" | "lease" => (20, 150.0),
         _ => (5, 60.0),
     };
     let time_limit = Duration::from_secs(seconds);

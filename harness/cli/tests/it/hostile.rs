@@ -144,3 +144,15 @@ fn an_agent_that_never_ends_its_line_is_one_that_is_gone() {
     let row: Value = serde_json::from_str(&listed.stdout).expect("one run");
     assert_ne!(row["verdict"], "valid");
 }
+
+/// Not hostile, but slow: three times as long as a connection that is not used says nothing.
+#[test]
+fn a_command_that_is_silent_for_long_is_waited_for() {
+    let slow = forced(
+        "[ -e /run/late ] || { sleep 32; : >/run/late; }\nexec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"",
+    );
+    let Some(world) = World::new(1, &[(1, &slow)]) else {
+        return;
+    };
+    world.ends("n1", BRIEF).exits(0).prints(&["VALID"]);
+}

@@ -34,7 +34,7 @@ pub(super) const LOST: Duration = Duration::from_secs(12);
 /// Between two tries, at first; doubled each time.
 const BACK_OFF: Duration = Duration::from_millis(250);
 /// A connection that is not used says so often that it is there.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How often a command that may be repeated is tried.
 const TRIES: u32 = 3;
 /// For a command's answer, all tries included. A command that says nothing until it ends is not
@@ -190,7 +190,6 @@ impl Way {
         allow(&session, deadline, STEP);
         auth::authenticate(&session, host, &self.passphrases).map_err(Failed::Ever)?;
         session.set_timeout(STEP.as_millis() as u32);
-        session.set_keepalive(true, KEEP_ALIVE.as_secs() as u32);
         Ok(Link {
             session,
             took: begun.elapsed(),
@@ -263,6 +262,16 @@ impl Done {
 }
 
 impl Link {
+    /// Says that the connection is still wanted. Not while something is waited for: libssh2 takes
+    /// the moment at which the next such word is due for the end of the time (libssh2 1.11,
+    /// `ssh2_wait_socket`), so that a command which is silent for so long would be given up.
+    pub fn keep_alive(&self) -> Result<(), ssh2::Error> {
+        self.session.set_keepalive(true, 1);
+        let sent = self.session.keepalive_send();
+        self.session.set_keepalive(false, 0);
+        sent.map(drop)
+    }
+
     /// Runs a command of the node's shell to its end, or to a limit.
     fn exec(
         &self,
@@ -408,7 +417,7 @@ impl Files {
                     match to_do.recv_timeout(KEEP_ALIVE) {
                         Ok(job) => job(&mut hand),
                         Err(RecvTimeoutError::Timeout) => {
-                            let kept = hand.link.as_ref().map(|link| link.session.keepalive_send());
+                            let kept = hand.link.as_ref().map(Link::keep_alive);
                             if let Some(Err(_)) = kept {
                                 // The next command makes a new one.
                                 hand.link = None;

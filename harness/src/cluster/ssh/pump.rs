@@ -21,7 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel};
 use tokio::sync::oneshot;
 
-use super::link::{LOST, Link};
+use super::link::{KEEP_ALIVE, LOST, Link};
 
 /// How often the connection is looked after while nothing happens.
 const BEAT: Duration = Duration::from_secs(1);
@@ -52,6 +52,8 @@ pub(super) fn start(
         .name("ssh-agent".into())
         .spawn(move || {
             link.session.set_blocking(false);
+            link.session
+                .set_keepalive(true, KEEP_ALIVE.as_secs() as u32);
             let ended = carry(&link, &mut channel, &ours, log);
             // Dropping the session says goodbye, which must not take forever on a dead link.
             link.session.set_timeout(1_000);
