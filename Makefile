@@ -10,6 +10,8 @@ STORE ?= store
 SECONDS ?= 60
 # nextest gives every test a process and a time limit; without it plain `cargo test` does.
 TESTS := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+# One after the other, for each has a cluster of servers.
+SYSTEMS := $(if $(filter nextest,$(TESTS)),--run-ignored only -j 1 -E 'test(real_systems::)',--test it -- --ignored --test-threads 1 real_systems::)
 
 .PHONY: demo test build agent lint deny advisories bench fuzz box test-vagrant test-systems aarch64 test-aarch64 setup-demo setup-test clean
 
@@ -43,7 +45,7 @@ test-vagrant: build
 test-systems: setup-test agent
 	@.ci/setup systems
 	@.ci/old-etcd
-	$(CARGO) test -p cli --test it -- --ignored --test-threads 1 real_systems
+	$(CARGO) $(TESTS) --workspace $(SYSTEMS)
 
 # The agent and the nodes of our own for AArch64, beside the others.
 aarch64:

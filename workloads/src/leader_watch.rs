@@ -12,7 +12,7 @@ use history::{Name, Value};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// An answer that takes longer says too little of when it was true.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a node says of who leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +81,6 @@ mod tests {
         let silent = look(node, async { None }).await;
         assert_eq!(silent, Err("it did not say".to_string()));
         let never = look(node, std::future::pending()).await;
-        assert_eq!(never, Err("no answer in 1s".to_string()));
+        assert_eq!(never, Err("no answer in 3s".to_string()));
     }
 }

@@ -37,6 +37,13 @@ pub(crate) const OPS_PER_KEY: Param = Param {
     about: "operations on a key before a new key takes its place",
 };
 
+const READS_PER_WRITE: Param = Param {
+    name: "reads-per-write",
+    kind: Kind::Count { min: 1, max: 1_000 },
+    default: "1",
+    about: "reads for each write, on average",
+};
+
 /// A few keys in rotation.
 pub(crate) fn keys(params: &Params) -> Keys {
     Keys::Rotating {
@@ -55,7 +62,7 @@ impl Workload for Register {
     }
 
     fn params(&self) -> Vec<Param> {
-        vec![KEYS, OPS_PER_KEY, workload::CONSISTENCY]
+        vec![KEYS, OPS_PER_KEY, READS_PER_WRITE, workload::CONSISTENCY]
     }
 
     fn needs(&self) -> &'static [Interface] {
@@ -67,8 +74,9 @@ impl Workload for Register {
     }
 
     fn load(&self, params: &Params) -> Load {
+        let reads = params.count(READS_PER_WRITE.name);
         let mix = Mix {
-            reads: 1,
+            reads: u32::try_from(reads).expect("it is at most a thousand"),
             writes: 1,
             swaps: 0,
         };

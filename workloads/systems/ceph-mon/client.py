@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import subprocess
 import sys
 
 import rados
@@ -23,7 +24,7 @@ class Monitor:
                     "mon_client_ping_timeout": "1000"}
         conf = {"mon_host": f"[v2:{address}:{PORT}]", "auth_client_required": "none",
                 "auth_supported": "none", "keyring": "/dev/null",
-                "rados_mon_op_timeout": "10", "client_mount_timeout": "2", "log_file": "/dev/null",
+                "rados_mon_op_timeout": "2", "client_mount_timeout": "2", "log_file": "/dev/null",
                 "log_to_stderr": "false", "err_to_stderr": "false", "admin_socket": ""}
         self.rados = rados.Rados(name="client.admin", conf={**patience, **conf}, conffile="")
         try:
@@ -82,12 +83,16 @@ def failed(status, why):
 
 
 def main():
-    monitor = address = None
+    monitor = address = writer = None
     for line in sys.stdin:
         asked = json.loads(line)
         if asked["f"] == "init":
             address = asked["address"]
+            if asked["params"].get("first-writes") == "at-second":
+                writer = writer_of(asked)
             answer = {"offers": ["read", "write", "scan"]}
+        elif asked["f"] == "write" and writer:
+            answer = tell(writer, asked)
         else:
             try:
                 monitor = monitor or Monitor(address)
@@ -95,7 +100,10 @@ def main():
                 moved = monitor.has_moved()
                 if moved and answer.get("type") is None and asked["f"] != "write":
                     answer = {"type": "fail", "error": "unavailable: another monitor answered"}
-                if moved or answer.get("type"):
+                # One that is only silent is waited for on the connection that there is: what it
+                # says when it wakes is what matters, and a new connection would come later.
+                silent = errno.errorcode[errno.ETIMEDOUT] in answer.get("error", "")
+                if moved or answer.get("type") and not silent:
                     monitor.close()
                     monitor = None
             except Refused as e:
@@ -104,6 +112,23 @@ def main():
         answer["id"] = asked["id"]
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def writer_of(asked):
+    """For a client of the first monitor, another one that is a client of the second."""
+    nodes = list(asked["nodes"].values())
+    if asked["address"] != nodes[0] or len(nodes) < 2:
+        return None
+    pipe = subprocess.PIPE
+    writer = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe, text=True)
+    tell(writer, {**asked, "address": nodes[1]})
+    return writer
+
+
+def tell(program, asked):
+    program.stdin.write(json.dumps(asked) + "\n")
+    program.stdin.flush()
+    return json.loads(program.stdout.readline())
 
 
 if __name__ == "__main__":

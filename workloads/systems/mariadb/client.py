@@ -5,6 +5,7 @@ import sys
 
 import pymysql
 
+OFFERS = ["read", "write", "txn", "transfer", "balances"]
 ACCOUNTS, BALANCE = 5, 10
 LEVELS = {
     "repeatable-read": "REPEATABLE READ",
@@ -16,9 +17,12 @@ TABLES = [
     "CREATE TABLE IF NOT EXISTS schism.kv (k VARCHAR(64) PRIMARY KEY, v MEDIUMTEXT NOT NULL) ENGINE=InnoDB",
     "CREATE TABLE IF NOT EXISTS schism.account (name VARCHAR(64) PRIMARY KEY, balance BIGINT NOT NULL) ENGINE=InnoDB",
 ]
+# Of a table, or of a database, that is not there.
+LACKING = (1146, 1049)
 # A deadlock; a lock that was waited for too long; a row that changed since the snapshot. The first
 # and the last roll the whole transaction back, and the client does so after the second.
-ROLLED_BACK = (1213, 1205, 1020)
+DEADLOCK = 1213
+ROLLED_BACK = (DEADLOCK, 1205, 1020)
 
 
 class Conflict(Exception):
@@ -35,10 +39,7 @@ class Database:
             self.connection = pymysql.connect(
                 host=host, port=port, user="root", connect_timeout=2, read_timeout=10, autocommit=False)
             with self.connection.cursor() as cursor:
-                for table in TABLES:
-                    cursor.execute(table)
-                rows = [(f"a{i}", BALANCE) for i in range(ACCOUNTS)]
-                cursor.executemany("INSERT IGNORE INTO schism.account VALUES (%s, %s)", rows)
+                make_tables(cursor)
                 cursor.execute(f"SET SESSION TRANSACTION ISOLATION LEVEL {LEVELS[self.level]}")
             self.connection.commit()
         return self.connection.cursor()
@@ -47,6 +48,20 @@ class Database:
         if self.connection is not None:
             self.connection._force_close()
             self.connection = None
+
+
+def make_tables(cursor):
+    try:
+        cursor.execute("SELECT count(*) FROM schism.account")
+        if cursor.fetchone()[0] == ACCOUNTS:
+            return
+    except pymysql.Error as e:
+        if e.args[0] not in LACKING:
+            raise
+    for table in TABLES:
+        cursor.execute(table)
+    rows = [(f"a{i}", BALANCE) for i in range(ACCOUNTS)]
+    cursor.executemany("INSERT IGNORE INTO schism.account VALUES (%s, %s)", rows)
 
 
 def get(cursor, key):
@@ -88,6 +103,10 @@ def transfer(cursor, source, value):
 
 
 def perform(cursor, f, key, value):
+    if f == "read":
+        return get(cursor, key)
+    if f == "write":
+        return put(cursor, key, value)
     if f == "txn":
         return txn(cursor, value)
     if f == "transfer":
@@ -114,6 +133,9 @@ def answer(database, asked):
         database.connection.commit()
     except (pymysql.Error, OSError) as e:
         database.drop()
+        # What Galera's nodes do not agree upon is said to be a deadlock, and rolled back.
+        if e.args and e.args[0] == DEADLOCK:
+            return {"type": "fail", "error": f"conflict: {e}"}
         return {"type": "info", "error": str(e)}
     return {"type": "ok", "value": value}
 
@@ -124,8 +146,8 @@ def main():
         asked = json.loads(line)
         if asked["f"] == "init":
             database = Database(asked["address"], asked["port"], asked["params"]["level"])
-            said = {"type": "ok", "offers": ["txn", "transfer", "balances"]}
-        elif asked["f"] not in ("txn", "transfer", "balances"):
+            said = {"type": "ok", "offers": OFFERS}
+        elif asked["f"] not in OFFERS:
             said = {"type": "fail", "code": 10, "error": f"there is no {asked['f']}"}
         else:
             said = answer(database, asked)

@@ -9,7 +9,7 @@ if [ {index} -le 3 ]; then
 fi
 # The fourth node begins as the primary.
 if [ {index} -gt 4 ] && ! [ -e {data}/db ]; then
-    until python3 {data}/word.py followed; do sleep 0.5; done
+    until /usr/bin/python3 {data}/word.py followed; do sleep 0.5; done
 fi
 hosts=$(echo "{list.cluster}" | cut -d, -f1-3 | sed 's#[^,=]*=http://##g; s#:2380#:2379#g')
 sed -i "s#ETCD_HOSTS#$hosts#" {data}/patroni.yml

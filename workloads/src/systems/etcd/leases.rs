@@ -2,6 +2,7 @@
 //! that lease has ended. It is kept alive by whoever asked for it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -10,10 +11,16 @@ use harness::client::{CONFLICT, MALFORMED, NOT_HELD, OpError, REJECTED, UNAVAILA
 use harness::cluster::Node;
 use history::Value;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::{Client, Etcd, Txn, absent, ask, encode};
 use crate::interface::{Call, Objects, OpenObjects};
+
+/// A member that has lost its leader keeps those waiting who ask it for leases. A client that waits
+/// for as long as its operation may take is over after that, with all leases that it holds: one
+/// that asks again later keeps them, as etcd's own clients do.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Numbers of 64 bits are text.
 #[derive(Deserialize)]
@@ -60,20 +67,29 @@ fn nanoseconds(ttl: &str) -> Result<Value, OpError> {
 }
 
 impl Holder {
+    /// Asks for what harms nobody if it is never answered: then it has failed.
+    async fn try_to<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        request: &Json,
+    ) -> Result<T, OpError> {
+        let asking = ask(&mut self.client.http, path, request);
+        let unavailable = |why: String| OpError::new(UNAVAILABLE, format!("{path}: {why}"));
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Err(_) => Err(unavailable(format!("no answer in {PATIENCE:?}"))),
+            Ok(Err(e)) if !e.code.definite => {
+                Err(unavailable(format!("{}: {}", e.code.code, e.detail)))
+            }
+            Ok(answered) => answered,
+        }
+    }
+
     async fn acquire(&mut self, key: &str, who: &Value, ms: i64) -> Result<Value, OpError> {
         // Whole seconds are what etcd knows.
         let seconds = (ms + 999) / 1_000;
         let request = json!({"TTL": seconds.to_string(), "ID": "0"});
-        let granted: Granted = ask(&mut self.client.http, "/v3/lease/grant", &request)
-            .await
-            // A lease without a key harms nobody: nothing has been acquired.
-            .map_err(|e| match e.code.definite {
-                true => e,
-                false => OpError::new(
-                    UNAVAILABLE,
-                    format!("asking for a lease: {}: {}", e.code.code, e.detail),
-                ),
-            })?;
+        // A lease without a key harms nobody: nothing has been acquired.
+        let granted: Granted = self.try_to("/v3/lease/grant", &request).await?;
         let put = json!({"request_put": {
             "key": BASE64.encode(key), "value": encode(who), "lease": granted.id,
         }});
@@ -81,7 +97,7 @@ impl Holder {
         let txn: Txn = ask(&mut self.client.http, "/v3/kv/txn", &request).await?;
         if !txn.succeeded {
             // It would end by itself.
-            let _ = self.revoke(&granted.id).await;
+            let _ = tokio::time::timeout(PATIENCE, self.revoke(&granted.id)).await;
             return Err(OpError::new(CONFLICT, "somebody holds it"));
         }
         self.held.insert(key.to_string(), granted.id);
@@ -90,7 +106,8 @@ impl Holder {
 
     async fn renew(&mut self, id: &str) -> Result<Value, OpError> {
         let request = json!({"ID": id});
-        let kept: KeptAlive = ask(&mut self.client.http, "/v3/lease/keepalive", &request).await?;
+        // Whatever became of it, nobody believes to hold the lease for longer than before.
+        let kept: KeptAlive = self.try_to("/v3/lease/keepalive", &request).await?;
         match kept.result.ttl {
             Some(ttl) => nanoseconds(&ttl),
             None => Err(OpError::new(CONFLICT, "the lease has ended")),
