@@ -42,7 +42,7 @@ test-vagrant: build
 # Real systems that take long to install, with what they are known to do wrong.
 test-systems: setup-test agent
 	@.ci/setup systems
-	@.ci/old-etcd
+	@.ci/get-systems
 	$(CARGO) test -p cli --test it -- --ignored --test-threads 1 real_systems
 
 # The agent and the nodes of our own for AArch64, beside the others.

@@ -174,13 +174,35 @@ fn a_primary_under_patroni_that_wakes_when_nobody_leads_leads_with_what_it_had()
 }
 
 #[test]
-#[ignore = "needs etcd-server, and the etcd that .ci/old-etcd gets"]
+#[ignore = "needs the dqlite-demo that .ci/get-systems builds"]
+fn a_leader_of_dqlite_that_wakes_answers_from_what_it_held() {
+    let place = Place::new();
+    let cut = "--nodes 3 --nemesis partition:leader+pause:leader --fault-length 6s..10s \
+               --fault-gap 4s --rate 60 --time-limit 60s";
+    assert!(some_seed(&place, "dqlite", cut, &["stale read"]));
+    let kills = "--nodes 3 --nemesis kill --rate 60 --time-limit 25s --seed 1";
+    ends(&place, &run("dqlite", kills), 0);
+}
+
+#[test]
+#[ignore = "needs tarantool"]
+fn tarantool_shows_what_it_then_rolls_back() {
+    let place = Place::new();
+    let cut = "--nodes 3 --nemesis partition:leader --fault-length 3s..6s --time-limit 25s --seed 1";
+    ends(&place, &run("tarantool", cut), 1);
+    assert!(found(&place, "aborted read"));
+    let alone = format!("{cut} --param synchronous=off");
+    ends(&place, &run("tarantool", &alone), 0);
+}
+
+#[test]
+#[ignore = "needs etcd-server, and the etcd that .ci/get-systems gets"]
 fn members_of_an_old_etcd_that_are_killed_hold_different_things_at_one_index() {
     let place = Place::new();
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/systems/etcd-3.5.1");
     assert!(
         old.exists(),
-        "{} is not there: .ci/old-etcd gets it",
+        "{} is not there: .ci/get-systems gets it",
         old.display()
     );
     let kills = "run etcd --nodes 3 -w txn-rw-register --nemesis kill --fault-gap 1s..2s \
