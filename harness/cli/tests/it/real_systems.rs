@@ -188,11 +188,40 @@ fn a_leader_of_dqlite_that_wakes_answers_from_what_it_held() {
 #[ignore = "needs tarantool"]
 fn tarantool_shows_what_it_then_rolls_back() {
     let place = Place::new();
-    let cut = "--nodes 3 --nemesis partition:leader --fault-length 3s..6s --time-limit 25s --seed 1";
+    let cut =
+        "--nodes 3 --nemesis partition:leader --fault-length 3s..6s --time-limit 25s --seed 1";
     ends(&place, &run("tarantool", cut), 1);
     assert!(found(&place, "aborted read"));
     let alone = format!("{cut} --param synchronous=off");
     ends(&place, &run("tarantool", &alone), 0);
+}
+
+#[test]
+#[ignore = "needs nodejs, and the antietcd that .ci/get-systems gets"]
+fn a_node_of_antietcd_ends_when_it_is_told_to_unlock_what_it_did_not_lock() {
+    let place = Place::new();
+    let calm = "--nodes 3 --nemesis none --time-limit 10s --seed 1";
+    ends(&place, &run("antietcd", calm), 0);
+    let faults = "--nodes 3 --nemesis partition,pause,kill --time-limit 30s";
+    assert!(some_seed(&place, "antietcd", faults, &["crashed"]));
+    // The line is far above the end of the log, where the calls are told that led to it.
+    let report = place.schism(&["check"]);
+    assert!(report.stdout.contains("not locked"), "{report:#?}");
+}
+
+#[test]
+#[ignore = "needs rabbitmq-server and python3-pika"]
+fn a_quorum_queue_of_rabbitmq_is_one_queue_through_cuts_and_kills() {
+    let place = Place::new();
+    for faults in [
+        "partition --fault-length 6s..12s",
+        "kill --fault-length 3s..6s",
+    ] {
+        let run_of = format!(
+            "--nodes 3 --nemesis {faults} --fault-gap 8s --time-limit 40s --rate 40 --seed 1"
+        );
+        ends(&place, &run("rabbitmq", &run_of), 0);
+    }
 }
 
 #[test]
