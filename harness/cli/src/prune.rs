@@ -1,5 +1,5 @@
-//! `schism prune`: old runs go, and those that somebody may still want to see stay; so do images that
-//! were unpacked.
+//! `schism prune`: old runs go, and those that somebody may still want to see stay. So it is with
+//! images that were unpacked.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -141,10 +141,10 @@ fn prune_images(args: &PruneArgs) -> Result<(), Failure> {
         };
         *counts = (counts.0 + 1, counts.1 + size);
         for folder in folders.iter().filter(|_| claimed.is_some()) {
+            terminal::line(format!("{}  {} MiB", folder.display(), bytes(folder) >> 20));
             if !args.dry_run {
                 remove_all(folder)?;
             }
-            terminal::line(format!("{}  {} MiB", folder.display(), size >> 20));
         }
     }
     tell(args, "unpacked image", gone, left);

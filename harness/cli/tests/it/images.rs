@@ -276,11 +276,11 @@ fn an_image_is_a_system_without_an_engine() {
     let images = place.path().join("cache/schism/images");
     let folders = || fs::read_dir(&images).expect("it is there").flatten();
     let folders = || folders().filter(|entry| entry.path().is_dir()).count();
-    run(&place, &["prune", "--images", "0s", "--dry-run"])
+    run(&place, &["prune", "--images", "1ms", "--dry-run"])
         .exits(0)
         .says(&["1 unpacked image would go", "0 unpacked images left"]);
     assert_eq!(folders(), 1);
-    run(&place, &["prune", "--images", "0s"])
+    run(&place, &["prune", "--images", "1ms"])
         .exits(0)
         .says(&["1 unpacked image gone"]);
     assert_eq!(folders(), 0);

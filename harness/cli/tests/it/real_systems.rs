@@ -210,6 +210,31 @@ fn a_node_of_antietcd_ends_when_it_is_told_to_unlock_what_it_did_not_lock() {
 }
 
 #[test]
+#[ignore = "needs monero"]
+fn a_miner_of_monero_that_was_early_is_banned_for_longer_than_it_was() {
+    let place = Place::new();
+    let load = "--nodes 3 --rate 4 --op-timeout 12s --time-limit 60s";
+    ends(
+        &place,
+        &run("monerod", &format!("{load} --nemesis none --seed 1")),
+        0,
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/monerod");
+    let schedule = folder.join("early-miner.schedule");
+    let early = format!("{load} --schedule {}", schedule.display());
+    assert!(some_seed(&place, "monerod", &early, &["lost element"]));
+}
+
+#[test]
+#[ignore = "needs the chain that .ci/get-systems makes"]
+fn validators_of_cometbft_that_are_all_killed_lose_nothing() {
+    let place = Place::new();
+    let kills = "--nodes 4 --rate 3 --concurrency 6 --op-timeout 15s --time-limit 45s --seed 1 \
+                 --nemesis kill:all --fault-gap 15s --fault-length 2s";
+    ends(&place, &run("cometbft", kills), 0);
+}
+
+#[test]
 #[ignore = "needs rabbitmq-server and python3-pika"]
 fn a_quorum_queue_of_rabbitmq_is_one_queue_through_cuts_and_kills() {
     let place = Place::new();
