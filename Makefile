@@ -44,7 +44,7 @@ test-vagrant: build
 # Real systems that take long to install, with what they are known to do wrong.
 test-systems: setup-test agent
 	@.ci/setup systems
-	@.ci/old-etcd
+	@.ci/get-systems
 	$(CARGO) $(TESTS) --workspace $(SYSTEMS)
 
 # The agent and the nodes of our own for AArch64, beside the others.

@@ -33,7 +33,7 @@ pub enum State {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// One of [`ALL`].
+    /// One of [`ALL`], or a system.
     pub what: &'static str,
     /// What it is for, for people.
     pub purpose: &'static str,

@@ -18,7 +18,10 @@ use crate::system::System;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Last lines of a daemon's log that are shown.
-const LINES: u32 = 10;
+const LINES: usize = 10;
+
+/// Lines before them in which is looked for what went wrong: traces of calls are long.
+const LOOKED: u32 = 300;
 
 /// Of each of them.
 const MOST_CHARS: usize = 400;
@@ -61,18 +64,53 @@ pub async fn last_words(node: &Node, daemon: &str) -> Words {
     }
 }
 
-/// The last lines of the daemon's log; none if they cannot be had.
+/// The last lines of the daemon's log, and before them the one that says what went wrong, if it is
+/// one of many; none if they cannot be had.
 pub async fn last_lines(node: &Node, daemon: &str, patience: Duration) -> Vec<String> {
     let asked = node.agent.call::<String>(Request::Tail {
         daemon: daemon.into(),
-        lines: LINES,
+        lines: LOOKED,
     });
-    let text = match tokio::time::timeout(patience, asked).await {
-        Ok(Ok(text)) => text,
-        _ => return Vec::new(),
+    match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(text)) => telling(&text),
+        _ => Vec::new(),
+    }
+}
+
+/// What of a log's end is shown.
+fn telling(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let (before, end) = lines.split_at(lines.len().saturating_sub(LINES));
+    let reason = match end.iter().any(|line| names_a_fault(line)) {
+        true => None,
+        false => before.iter().rfind(|line| names_a_fault(line)),
     };
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(shortened).collect()
+    let shown = reason
+        .into_iter()
+        .chain(["..."].iter().filter(|_| reason.is_some()));
+    shown.chain(end).map(|line| shortened(line)).collect()
+}
+
+/// Whether a line says that something went wrong, and is no step of a trace of calls.
+fn names_a_fault(line: &str) -> bool {
+    let said = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        let ends = ["error", "exception"].iter().any(|end| word.ends_with(end));
+        ends || [
+            "panic",
+            "panicked",
+            "fatal",
+            "assertion",
+            "abort",
+            "aborted",
+            "bug",
+        ]
+        .contains(&&*word)
+    };
+    !line.starts_with([' ', '\t']) && line.split(|c: char| !c.is_alphanumeric()).any(said)
 }
 
 fn shortened(line: &str) -> String {
@@ -202,5 +240,37 @@ impl Recovering<'_> {
             None => Ok(served),
             Some(e) => Err(e),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_trace_of_calls_the_line_above_it_is_shown_too() {
+        let steps = |of: &str| format!("    at {of}.step (app.js:7)\n").repeat(20);
+        let thrown = format!(
+            "listening\nError: lost a peer\n{}Error: BUG: revision 7 not locked\n{}Node.js v20\n",
+            steps("Peer"),
+            steps("Error")
+        );
+        let shown = telling(&thrown);
+        assert_eq!(shown[..2], ["Error: BUG: revision 7 not locked", "..."]);
+        assert_eq!((shown.len(), shown[11].as_str()), (12, "Node.js v20"));
+        // Where the end says it itself, nothing more is shown.
+        let last = format!(
+            "{thrown}java.lang.IllegalStateException: no\n{}",
+            "    at Main"
+        );
+        assert_eq!(telling(&last).len(), LINES);
+        // A panic of Go's, whose steps are not indented.
+        let go = format!(
+            "panic: nil\n\ngoroutine 1:\n{}",
+            "errors.New(0x1)\n\t/go/errors.go:7\n".repeat(9)
+        );
+        assert_eq!(telling(&go)[0], "panic: nil");
+        assert_eq!(telling("a\n\nb\n"), ["a", "b"]);
+        assert!(telling("").is_empty());
     }
 }

@@ -6,7 +6,7 @@
 //! stranger's: sizes are bounded, and no name leads out of the folder.
 
 mod archive;
-mod cache;
+pub mod cache;
 mod config;
 mod items;
 mod layer;

@@ -93,6 +93,20 @@ pub fn alive(ident: Ident) -> bool {
     threads(ident).is_some_and(|states| !states.iter().all(dead))
 }
 
+/// Whether a process has memory yet: it lets go of that early in its end, and then neither its
+/// program nor its environment can be read, though it is still alive for a while.
+pub fn has_memory(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let program = |thread: fs::DirEntry| fs::read_link(thread.path().join("exe"));
+    // Another error than this: there is a program, and it is not ours to see.
+    let gone = |e: io::Error| e.kind() == io::ErrorKind::NotFound;
+    threads
+        .flatten()
+        .any(|thread| !program(thread).is_err_and(gone))
+}
+
 /// Whether every living thread is stopped; `None` when the process is gone.
 pub fn stopped(ident: Ident) -> Option<bool> {
     let states = threads(ident)?;
@@ -264,5 +278,19 @@ mod tests {
         assert_eq!(stopped(other), None);
         // SIGKILL, so that a wrong hit could not go unnoticed.
         assert!(!signal(other, Signal::KILL).expect("no error"));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_no_memory_though_it_is_still_listed() {
+        assert!(has_memory(std::process::id()));
+        let mut child = std::process::Command::new("true")
+            .spawn()
+            .expect("it starts");
+        let state = || read(child.id()).expect("nobody has waited for it").state;
+        while state() != 'Z' {
+            std::thread::yield_now();
+        }
+        assert!(!has_memory(child.id()));
+        child.wait().expect("it has ended");
     }
 }

@@ -43,34 +43,54 @@ pub fn command(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     )))
 }
 
-/// Whether the programs of each system are there.
+/// Whether the programs of each system are there: of this program's, and of the folders on the
+/// search path.
 fn systems() -> Vec<Finding> {
-    let look = |entry: &systems::Entry| {
-        let params = Params::resolve(entry.params, []).expect("defaults are what they can be");
-        let setup = Setup {
-            params,
-            ..Setup::default()
-        };
-        let (state, detail, remedy) = match entry.set_up(&setup) {
-            Ok(ready) => {
-                let programs = ready.system.programs();
-                let paths = programs.iter().map(|p| p.from.display().to_string());
-                (State::Works, paths.collect::<Vec<_>>().join(", "), None)
-            }
-            Err(SetupError::NoProgram { looked, remedy, .. }) => {
-                (State::Missing, looked, Some(remedy.to_string()))
-            }
-            Err(e) => (State::Unknown, e.to_string(), None),
-        };
-        Finding {
-            what: entry.name,
-            purpose: "trials of this system",
-            state,
-            detail,
-            remedy,
-        }
+    let own = systems::SYSTEMS.iter().map(own);
+    let names = systems::names().into_iter().skip(systems::SYSTEMS.len());
+    own.chain(names.map(in_folder)).collect()
+}
+
+fn own(entry: &systems::Entry) -> Finding {
+    let params = Params::resolve(entry.params, []).expect("defaults are what they can be");
+    let setup = Setup {
+        params,
+        ..Setup::default()
     };
-    systems::SYSTEMS.iter().map(look).collect()
+    let seen = entry.set_up(&setup).map(|ready| {
+        let programs = ready.system.programs();
+        let paths = programs.iter().map(|p| p.from.display().to_string());
+        paths.collect::<Vec<_>>().join(", ")
+    });
+    finding(entry.name, seen)
+}
+
+/// A folder is only looked at: setting it up could unpack an image.
+fn in_folder(name: String) -> Finding {
+    let seen = systems::find(&name).and_then(|entry| match entry.missing() {
+        Some(missing) => Err(missing),
+        None => Ok(entry
+            .folder
+            .map_or_else(String::new, |folder| folder.path.display().to_string())),
+    });
+    finding(name.leak(), seen)
+}
+
+fn finding(what: &'static str, seen: Result<String, SetupError>) -> Finding {
+    let (state, detail, remedy) = match seen {
+        Ok(detail) => (State::Works, detail, None),
+        Err(SetupError::NoProgram { looked, remedy, .. }) => {
+            (State::Missing, looked, Some(remedy.to_string()))
+        }
+        Err(e) => (State::Unknown, e.to_string(), None),
+    };
+    Finding {
+        what,
+        purpose: "trials of this system",
+        state,
+        detail,
+        remedy,
+    }
 }
 
 fn line(finding: &Finding) -> String {

@@ -47,8 +47,8 @@ impl Plan {
         let folder = |program: &Program| program.from.is_dir();
         if spec.cluster != Kind::Lab && ready.system.programs().iter().any(folder) {
             return Err(Failure::Usage(format!(
-                "{} runs from an image, and only the lab's nodes can do that: name its programs by \
-                 `[programs]`, or leave --cluster out",
+                "{} needs a whole folder on each node, of an image or one that `[programs]` names, and \
+                 only the lab's nodes can have that: name its files one by one, or leave --cluster out",
                 entry.name
             )));
         }

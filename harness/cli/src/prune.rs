@@ -1,4 +1,5 @@
-//! `schism prune`: old runs go, and those that somebody may still want to see stay.
+//! `schism prune`: old runs go, and those that somebody may still want to see stay. So it is with
+//! images that were unpacked.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +11,7 @@ use checkers::Verdict;
 use clap::Args;
 use history::store::{Run, Store};
 use history::wording::counted;
+use workloads::image::cache;
 
 use crate::exit::Failure;
 use crate::flags::{self, StoreArgs};
@@ -18,8 +20,9 @@ use crate::terminal;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A run that still goes on stays, and so do nights, which are small. Without --keep and --cap \
-nothing is removed."
+    after_help = "A run that still goes on stays, and so do nights, which are small. Unpacked images are in \
+$XDG_CACHE_HOME/schism/images, and are unpacked again by the next run that wants them. Without --keep, --cap and \
+--images nothing is removed."
 )]
 pub struct PruneArgs {
     /// Runs that are younger stay: `30d`, `12h`
@@ -31,6 +34,9 @@ pub struct PruneArgs {
     /// Of those that are left the oldest go, until the runs take no more MiB than this
     #[arg(long, value_name = "MIB")]
     pub cap: Option<u64>,
+    /// Unpacked images that no run has used for so long go too
+    #[arg(long, value_parser = age, value_name = "AGE")]
+    pub images: Option<Duration>,
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,
@@ -61,11 +67,17 @@ struct Found {
 }
 
 pub fn command(args: &PruneArgs) -> Result<ExitCode, Failure> {
-    if args.keep.is_none() && args.cap.is_none() {
+    if args.keep.is_none() && args.cap.is_none() && args.images.is_none() {
         return Err(Failure::Usage(
-            "say what may go: --keep AGE, --cap MIB, or both".into(),
+            "say what may go: --keep AGE, --cap MIB, --images AGE, or more of them".into(),
         ));
     }
+    prune_runs(args)?;
+    prune_images(args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prune_runs(args: &PruneArgs) -> Result<(), Failure> {
     let store = Store::new(&args.store.store);
     let runs = store.list().map_err(Failure::infra)?;
     let mut found: Vec<Found> = runs.into_iter().map(|run| look(run, args)).collect();
@@ -87,15 +99,59 @@ pub fn command(args: &PruneArgs) -> Result<ExitCode, Failure> {
         freed += found.bytes;
         gone += 1;
     }
-    let what = if args.dry_run { "would go" } else { "gone" };
+    tell(args, "run", (gone, freed), (found.len() - gone, total));
+    Ok(())
+}
+
+/// How many went and how many stayed, with their bytes.
+fn tell(args: &PruneArgs, what: &str, gone: (usize, u64), left: (usize, u64)) {
     terminal::tell(format!(
-        "{} {what}, {} MiB; {} left, {} MiB",
-        counted(gone, "run"),
-        freed >> 20,
-        counted(found.len() - gone, "run"),
-        total >> 20
+        "{} {}, {} MiB; {} left, {} MiB",
+        counted(gone.0, what),
+        if args.dry_run { "would go" } else { "gone" },
+        gone.1 >> 20,
+        counted(left.0, what),
+        left.1 >> 20
     ));
-    Ok(ExitCode::SUCCESS)
+}
+
+fn prune_images(args: &PruneArgs) -> Result<(), Failure> {
+    // Where nobody says where caches are, nothing was unpacked.
+    let Ok(cache) = cache::folder() else {
+        return Ok(());
+    };
+    let found = cache::list(&cache)
+        .map_err(|e| Failure::Infra(format!("cannot read {}: {e}", cache.display())))?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let (mut gone, mut left) = ((0, 0), (0, 0));
+    for kept in &found {
+        let folders = kept.folders();
+        let size = folders.iter().map(|folder| bytes(folder)).sum::<u64>();
+        let old = args.images.is_some_and(|age| kept.age >= age);
+        // Held until it is gone, so that no run begins with half of it.
+        let claimed = match old {
+            true => kept.claim().map_err(Failure::infra)?,
+            false => None,
+        };
+        let counts = match claimed {
+            Some(_) => &mut gone,
+            None => &mut left,
+        };
+        *counts = (counts.0 + 1, counts.1 + size);
+        for folder in folders.iter().filter(|_| claimed.is_some()) {
+            terminal::line(format!("{}  {} MiB", folder.display(), bytes(folder) >> 20));
+            if !args.dry_run {
+                remove_all(folder)?;
+            }
+        }
+    }
+    tell(args, "unpacked image", gone, left);
+    if args.images.is_none() {
+        terminal::tell("--images AGE removes unpacked images that were not used for so long");
+    }
+    Ok(())
 }
 
 fn look(run: Run, args: &PruneArgs) -> Found {
@@ -144,15 +200,21 @@ fn open_up(folder: &Path) {
 
 /// Renamed first, so that what was interrupted is no run any more.
 fn remove(store: &Store, run: &Run) -> Result<(), Failure> {
-    let fail =
-        |e: std::io::Error| Failure::Infra(format!("cannot remove {}: {e}", run.path().display()));
     let aside = store.root().join(format!(".pruned-{}", run.name()));
-    fs::rename(run.path(), &aside).map_err(fail)?;
-    open_up(&aside);
-    fs::remove_dir_all(&aside).map_err(fail)?;
+    fs::rename(run.path(), &aside).map_err(cannot_remove(run.path()))?;
+    remove_all(&aside)?;
     let latest = store.root().join("latest");
     if fs::read_link(&latest).is_ok_and(|to| to == Path::new(&run.name())) {
-        fs::remove_file(&latest).map_err(fail)?;
+        fs::remove_file(&latest).map_err(cannot_remove(&latest))?;
     }
     Ok(())
+}
+
+fn remove_all(folder: &Path) -> Result<(), Failure> {
+    open_up(folder);
+    fs::remove_dir_all(folder).map_err(cannot_remove(folder))
+}
+
+fn cannot_remove(path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
+    move |e| Failure::Infra(format!("cannot remove {}: {e}", path.display()))
 }

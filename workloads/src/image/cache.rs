@@ -1,7 +1,8 @@
 //! Where unpacked images are kept: `$XDG_CACHE_HOME/schism/images`, one folder a content.
 //!
 //! ```text
-//!   images/DIGEST.lock      held by whoever unpacks
+//!   images/DIGEST.lock      held by whoever unpacks or removes, and shared by whoever runs the image;
+//!                           written when it was last run
 //!   images/DIGEST.part/     what is not whole yet; whoever has the lock may remove it
 //!   images/DIGEST/root/     the files
 //!   images/DIGEST/contents.json
@@ -12,10 +13,18 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::Contents;
+
+const CONTENTS: &str = "contents.json";
+
+/// Locks of the images that this process runs, until it ends.
+static RUN: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
 
 /// # Errors
 /// If nobody says where caches are.
@@ -41,41 +50,67 @@ fn own(cache: &Path) -> Result<(), String> {
     }
 }
 
+fn at(path: &Path) -> impl FnOnce(io::Error) -> String + use<> {
+    let path = path.display().to_string();
+    move |e: io::Error| match e.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => {
+            format!("{path}: {e}; XDG_CACHE_HOME says where else images are unpacked")
+        }
+        _ => format!("{path}: {e}"),
+    }
+}
+
+/// Nobody else may come to an image's programs: some of them run as root, whoever starts them.
+fn private(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
 /// What is kept under this key, made by `fill` if it is not there.
 pub fn get(
     cache: &Path,
     key: &str,
     fill: impl FnOnce(&Path) -> Result<Contents, String>,
 ) -> Result<(PathBuf, Contents), String> {
-    let at = |path: &Path| {
-        let path = path.display().to_string();
-        move |e: io::Error| match e.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => {
-                format!("{path}: {e}; XDG_CACHE_HOME says where else images are unpacked")
-            }
-            _ => format!("{path}: {e}"),
-        }
-    };
-    // Nobody else may come to an image's programs: some of them run as root, whoever starts them.
-    let private = |path: &Path| {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-    };
     private(cache).map_err(at(cache))?;
     own(cache)?;
     let whole = cache.join(key);
     let lock = cache.join(format!("{key}.lock"));
     let held = fs::File::create(&lock).map_err(at(&lock))?;
-    flock(&held, FlockOperation::LockExclusive).map_err(|e| at(&lock)(e.into()))?;
-    let list = |folder: &Path| folder.join("contents.json");
-    if let Ok(text) = fs::read(list(&whole))
-        && let Ok(contents) = serde_json::from_slice(&text)
-    {
-        return Ok((whole.join("root"), contents));
+    let hold = |how| flock(&held, how).map_err(|e| at(&lock)(e.into()));
+    held.set_modified(SystemTime::now()).map_err(at(&lock))?;
+    hold(FlockOperation::LockShared)?;
+    if contents(&whole).is_none() {
+        // Whoever wants it too waits here, and finds it whole then.
+        hold(FlockOperation::LockExclusive)?;
+        if contents(&whole).is_none() {
+            unpack(cache, key, fill)?;
+        }
+        hold(FlockOperation::LockShared)?;
     }
-    let part = cache.join(format!("{key}.part"));
+    // Between the two locks somebody may have had the only one.
+    let Some(contents) = contents(&whole) else {
+        return Err(format!("{}: it was removed meanwhile", whole.display()));
+    };
+    RUN.lock().expect("no panic while held").push(held);
+    Ok((whole.join("root"), contents))
+}
+
+/// What an unpacked image says of itself, if it is whole.
+fn contents(whole: &Path) -> Option<Contents> {
+    let text = fs::read(whole.join(CONTENTS)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Makes what is kept under a key that nobody else holds.
+fn unpack(
+    cache: &Path,
+    key: &str,
+    fill: impl FnOnce(&Path) -> Result<Contents, String>,
+) -> Result<(), String> {
+    let (whole, part) = (cache.join(key), cache.join(format!("{key}.part")));
     for left in [&part, &whole] {
         match fs::remove_dir_all(left) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(left)(e)),
@@ -90,15 +125,76 @@ pub fn get(
         .map_err(at(&root))?;
     let filled = fill(&root).and_then(|contents| {
         let text = serde_json::to_string(&contents).expect("its keys are texts and numbers");
-        fs::write(list(&part), text).map_err(at(&list(&part)))?;
-        fs::rename(&part, &whole).map_err(at(&whole))?;
-        Ok(contents)
+        fs::write(part.join(CONTENTS), text).map_err(at(&part))?;
+        fs::rename(&part, &whole).map_err(at(&whole))
     });
     if filled.is_err() {
         // What cannot be removed now is tried again by the next one.
         let _ = fs::remove_dir_all(&part);
     }
-    Ok((whole.join("root"), filled?))
+    filled
+}
+
+/// An image that was unpacked, whole or not.
+pub struct Kept {
+    key: String,
+    cache: PathBuf,
+    /// Since it was last run, or unpacked.
+    pub age: Duration,
+}
+
+impl Kept {
+    /// What there is of it.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let both = [self.key.clone(), format!("{}.part", self.key)];
+        let both = both.iter().map(|name| self.cache.join(name));
+        both.filter(|path| path.is_dir()).collect()
+    }
+
+    /// Keeps others from running or unpacking it, until what is returned is dropped; nothing if
+    /// somebody does already.
+    ///
+    /// # Errors
+    /// If its lock cannot be opened.
+    pub fn claim(&self) -> io::Result<Option<fs::File>> {
+        let lock = self.cache.join(format!("{}.lock", self.key));
+        let held = fs::File::options().write(true).open(lock)?;
+        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(held)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// All that is unpacked there. What has no lock is nothing that was put there by [`get`].
+///
+/// # Errors
+/// If the folder is there and cannot be read.
+pub fn list(cache: &Path) -> io::Result<Vec<Kept>> {
+    let entries = match fs::read_dir(cache) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(key) = name.strip_suffix(".lock") else {
+            continue;
+        };
+        // A clock that was put back makes nothing old.
+        let since = entry.metadata()?.modified()?;
+        let kept = Kept {
+            key: key.to_string(),
+            cache: cache.to_path_buf(),
+            age: SystemTime::now().duration_since(since).unwrap_or_default(),
+        };
+        if !kept.folders().is_empty() {
+            found.push(kept);
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -106,6 +202,29 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn what_is_run_is_nobodys_to_remove_and_what_is_not_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("images");
+        assert!(list(&cache).unwrap().is_empty(), "there is no folder yet");
+        get(&cache, "key", |_| Ok(Contents::default())).unwrap();
+        let found = list(&cache).unwrap();
+        assert_eq!(found[0].folders(), [cache.join("key")]);
+        assert!(found[0].claim().unwrap().is_none(), "it is run here");
+        // As if the process had ended.
+        RUN.lock().unwrap().clear();
+        let claimed = found[0].claim().unwrap().expect("nobody runs it");
+        assert!(found[0].claim().unwrap().is_none(), "somebody removes it");
+        fs::create_dir(cache.join("key.part")).unwrap();
+        for folder in found[0].folders() {
+            fs::remove_dir_all(folder).unwrap();
+        }
+        drop(claimed);
+        assert!(list(&cache).unwrap().is_empty(), "only its lock is left");
+        get(&cache, "key", |_| Ok(Contents::default())).unwrap();
+        assert_eq!(list(&cache).unwrap().len(), 1);
+    }
 
     #[test]
     fn where_others_can_write_nothing_is_taken_or_put() {

@@ -249,10 +249,10 @@ fn program(description: &Description, called: &str, written: &str) -> Result<Pat
     })
 }
 
-/// A program: a path, from the folder on, or a name in PATH.
+/// A program: a path, from the folder on, to a file or a whole folder, or a name in PATH.
 fn locate(folder: &Path, written: &str) -> Option<PathBuf> {
     let beside = folder.join(written);
-    if beside.is_file() {
+    if beside.is_file() || beside.is_dir() {
         return Some(beside);
     }
     let path = env::var_os("PATH").filter(|_| !written.contains('/'))?;

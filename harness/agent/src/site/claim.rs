@@ -43,9 +43,9 @@ impl Site {
         let sole = self.sole_owner_of_the_node();
         let mut found: BTreeMap<Ident, String> = BTreeMap::new();
         if sole || !served.iter().all(|(_, ident)| mine.contains(ident)) {
-            let foreign = self.foreign(name)?;
+            let (foreign, others) = self.foreign(name)?;
             let strangers = if sole {
-                strangers(&foreign)?
+                strangers(&foreign, others)
             } else {
                 Vec::new()
             };
@@ -118,8 +118,9 @@ impl Site {
     }
 
     /// Processes that are not this daemon's, whatever they hold: the agent, who started it, what it
-    /// runs for itself, and other daemons.
-    fn foreign(&mut self, name: &str) -> Result<BTreeSet<u32>> {
+    /// runs for itself, and other daemons. And those that there were besides at the same moment:
+    /// what the agent starts a moment later is in neither.
+    fn foreign(&mut self, name: &str) -> Result<(BTreeSet<u32>, Vec<Process>)> {
         let mut foreign = service::ancestors();
         let others: Vec<String> = self
             .daemons
@@ -148,25 +149,26 @@ impl Site {
             own.extend(found.iter().map(|process| process.ident.pid));
         }
         foreign.extend(own);
-        Ok(foreign)
+        Ok((foreign, rest))
     }
 }
 
 /// Whoever is neither the agent's nor known to be a daemon's.
-fn strangers(foreign: &BTreeSet<u32>) -> Result<Vec<Ident>> {
+fn strangers(foreign: &BTreeSet<u32>, others: Vec<Process>) -> Vec<Ident> {
     // Between fork and exec a child of the agent's runs the agent's program. One without a parent
-    // came in from outside.
+    // came in from outside. One without memory is ending, and cannot be asked whose it was.
     let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     let agent = program(std::process::id());
-    let all = tree::all().map_err(io("list", Path::new("/proc")))?;
     let stranger = |process: &Process| {
         let pid = process.ident.pid;
-        process.parent != 0 && !foreign.contains(&pid) && program(pid) != agent
+        process.parent != 0
+            && !foreign.contains(&pid)
+            && program(pid) != agent
+            && tree::has_memory(pid)
     };
-    Ok(all
-        .into_iter()
-        .filter(stranger)
+    let strangers = others.into_iter().filter(stranger);
+    strangers
         .map(|process| process.ident)
         .filter(|ident| tree::alive(*ident))
-        .collect())
+        .collect()
 }

@@ -174,6 +174,22 @@ fn what_a_person_got_wrong_is_said_before_anything_starts() {
     place.assert_nothing_left();
 }
 
+/// A system whose server is nowhere.
+const LACKING: &str = r#"about = "a test"
+workloads = ["register"]
+port = 8000
+install = "get it"
+[programs]
+server = "no-such-server"
+[daemon]
+command = ["{program.server}"]
+[ready]
+tcp = true
+[client.http]
+read = { request = "GET /{key}" }
+write = { request = "PUT /{key}", body = "{value}" }
+"#;
+
 #[test]
 fn systems_are_found_by_name_where_they_are_looked_for() {
     let place = Place::new();
@@ -186,6 +202,20 @@ fn systems_are_found_by_name_where_they_are_looked_for() {
     let listed = |args: &[&str]| place.schism(&[args, &["--json"]].concat()).exits(0).stdout;
     assert!(listed(&["systems", flag[0], flag[1]]).contains("\"simple-kv\""));
     assert!(!listed(&["systems"]).contains("simple-kv"));
+    // How `doctor` ends is the machine's affair.
+    let doctor = place.schism(&["doctor", flag[0], flag[1]]).stdout;
+    let line = format!("works      simple-kv          {all}/simple-kv\n");
+    assert!(doctor.contains(&line), "{doctor}");
+    fs::create_dir_all(place.path().join("more/lacking")).unwrap();
+    place.file("more/lacking/system.toml", LACKING);
+    let doctor = place.schism(&["doctor", "--systems", "more"]).stdout;
+    for said in [
+        "missing    lacking",
+        "no-such-server nor in PATH",
+        "remedy: get it",
+    ] {
+        assert!(doctor.contains(said), "{doctor}");
+    }
     let short = [
         "run",
         "simple-kv",
@@ -230,8 +260,26 @@ fn a_new_system_is_a_folder_that_runs_once_its_server_is_there() {
     ];
     place.schism(&run).exits(64).says(&["server.py"]);
     let server = place.path().join("fresh/server.py");
-    fs::copy(example("simple-kv").join("server.py"), server).unwrap();
+    fs::copy(example("simple-kv").join("server.py"), &server).unwrap();
     place.schism(&run).exits(0).prints(&["VALID"]);
+    // A whole folder is a program too, but only in the lab.
+    let app = place.path().join("fresh/app");
+    fs::create_dir(&app).unwrap();
+    fs::rename(&server, app.join("server.py")).unwrap();
+    let file = place.path().join("fresh/system.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace("\"server.py\"", "\"app\"");
+    fs::write(
+        &file,
+        text.replace("{program.server}", "{program.server}/server.py"),
+    )
+    .unwrap();
+    place.schism(&run).exits(0).prints(&["VALID"]);
+    let far = [&run[..4], &["--cluster", "ssh", "--nodes", "nowhere"]].concat();
+    place
+        .schism(&far)
+        .exits(64)
+        .says(&["needs a whole folder on each node"]);
 }
 
 #[test]

@@ -263,6 +263,27 @@ fn an_image_is_a_system_without_an_engine() {
         assert!(schedule.contains(family), "{family} is not in:\n{schedule}");
     }
     place.assert_nothing_left();
+
+    // What was unpacked stays until it is told to go.
+    run(&place, &["prune", "--keep", "1d"]).exits(0).says(&[
+        "0 unpacked images gone",
+        "1 unpacked image left",
+        "--images AGE",
+    ]);
+    run(&place, &["prune", "--images", "1d"])
+        .exits(0)
+        .says(&["1 unpacked image left"]);
+    let images = place.path().join("cache/schism/images");
+    let folders = || fs::read_dir(&images).expect("it is there").flatten();
+    let folders = || folders().filter(|entry| entry.path().is_dir()).count();
+    run(&place, &["prune", "--images", "1ms", "--dry-run"])
+        .exits(0)
+        .says(&["1 unpacked image would go", "0 unpacked images left"]);
+    assert_eq!(folders(), 1);
+    run(&place, &["prune", "--images", "1ms"])
+        .exits(0)
+        .says(&["1 unpacked image gone"]);
+    assert_eq!(folders(), 0);
 }
 
 #[test]

@@ -192,13 +192,89 @@ fn a_primary_under_patroni_that_wakes_when_nobody_leads_leads_with_what_it_had()
 }
 
 #[test]
-#[ignore = "needs etcd-server, and the etcd that .ci/old-etcd gets"]
+#[ignore = "needs the dqlite-demo that .ci/get-systems builds"]
+fn a_leader_of_dqlite_that_wakes_answers_from_what_it_held() {
+    let place = Place::new();
+    let cut = "--nodes 3 --nemesis partition:leader+pause:leader --fault-length 6s..10s \
+               --fault-gap 4s --rate 60 --time-limit 60s";
+    assert!(some_seed(&place, "dqlite", cut, &["stale read"]));
+    let kills = "--nodes 3 --nemesis kill --rate 60 --time-limit 25s --seed 1";
+    ends(&place, &run("dqlite", kills), 0);
+}
+
+#[test]
+#[ignore = "needs tarantool"]
+fn tarantool_shows_what_it_then_rolls_back() {
+    let place = Place::new();
+    let cut =
+        "--nodes 3 --nemesis partition:leader --fault-length 3s..6s --time-limit 25s --seed 1";
+    ends(&place, &run("tarantool", cut), 1);
+    assert!(found(&place, "aborted read"));
+    let alone = format!("{cut} --param synchronous=off");
+    ends(&place, &run("tarantool", &alone), 0);
+}
+
+#[test]
+#[ignore = "needs nodejs, and the antietcd that .ci/get-systems gets"]
+fn a_node_of_antietcd_ends_when_it_is_told_to_unlock_what_it_did_not_lock() {
+    let place = Place::new();
+    let calm = "--nodes 3 --nemesis none --time-limit 10s --seed 1";
+    ends(&place, &run("antietcd", calm), 0);
+    let faults = "--nodes 3 --nemesis partition,pause,kill --time-limit 30s";
+    assert!(some_seed(&place, "antietcd", faults, &["crashed"]));
+    // The line is far above the end of the log, where the calls are told that led to it.
+    let report = place.schism(&["check"]);
+    assert!(report.stdout.contains("not locked"), "{report:#?}");
+}
+
+#[test]
+#[ignore = "needs monero"]
+fn a_miner_of_monero_that_was_early_is_banned_for_longer_than_it_was() {
+    let place = Place::new();
+    let load = "--nodes 3 --rate 4 --op-timeout 12s --time-limit 60s";
+    ends(
+        &place,
+        &run("monerod", &format!("{load} --nemesis none --seed 1")),
+        0,
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/monerod");
+    let schedule = folder.join("early-miner.schedule");
+    let early = format!("{load} --schedule {}", schedule.display());
+    assert!(some_seed(&place, "monerod", &early, &["lost element"]));
+}
+
+#[test]
+#[ignore = "needs the chain that .ci/get-systems makes"]
+fn validators_of_cometbft_that_are_all_killed_lose_nothing() {
+    let place = Place::new();
+    let kills = "--nodes 4 --rate 3 --concurrency 6 --op-timeout 15s --time-limit 45s --seed 1 \
+                 --nemesis kill:all --fault-gap 15s --fault-length 2s";
+    ends(&place, &run("cometbft", kills), 0);
+}
+
+#[test]
+#[ignore = "needs rabbitmq-server and python3-pika"]
+fn a_quorum_queue_of_rabbitmq_is_one_queue_through_cuts_and_kills() {
+    let place = Place::new();
+    for faults in [
+        "partition --fault-length 6s..12s",
+        "kill --fault-length 3s..6s",
+    ] {
+        let run_of = format!(
+            "--nodes 3 --nemesis {faults} --fault-gap 8s --time-limit 40s --rate 40 --seed 1"
+        );
+        ends(&place, &run("rabbitmq", &run_of), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs etcd-server, and the etcd that .ci/get-systems gets"]
 fn members_of_an_old_etcd_that_are_killed_hold_different_things_at_one_index() {
     let place = Place::new();
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/systems/etcd-3.5.1");
     assert!(
         old.exists(),
-        "{} is not there: .ci/old-etcd gets it",
+        "{} is not there: .ci/get-systems gets it",
         old.display()
     );
     let kills = "--nodes 3 -w txn-rw-register --nemesis kill --fault-gap 1s..2s \

@@ -32,8 +32,9 @@ fn files(ending: &str) -> Vec<(String, String)> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of ours") {
             let path = entry.expect("an entry").path();
-            let built = path.file_name().is_some_and(|name| name == "target");
-            if path.is_dir() && !built {
+            let others = ["target", "node_modules"];
+            let is_ours = !others.iter().any(|other| path.ends_with(other));
+            if path.is_dir() && is_ours {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == ending) {
                 let name = path.strip_prefix(&root).expect("below the root");
