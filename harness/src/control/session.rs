@@ -220,11 +220,13 @@ impl Agent {
     }
 
     /// What makes it doubtful that the agent did its work all the time: it healed itself, or could
-    /// not be reached for a while. What was asked of it since may not have been so.
-    pub fn doubts(&self) -> Vec<String> {
-        let open = self.waiting.lock().expect(UNPOISONED);
-        let named = |doubt: &String| format!("{}: {doubt}", self.node);
-        open.doubts.iter().map(named).collect()
+    /// not be reached for a while. What was asked of it since may not have been so. Each is told
+    /// once.
+    pub fn take_doubts(&self) -> Vec<String> {
+        let mut open = self.waiting.lock().expect(UNPOISONED);
+        let doubts = std::mem::take(&mut open.doubts);
+        let named = |doubt: String| format!("{}: {doubt}", self.node);
+        doubts.into_iter().map(named).collect()
     }
 
     /// Whether it will never answer again.

@@ -8,6 +8,7 @@
 //!   images/DIGEST/contents.json
 //! ```
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
@@ -23,8 +24,8 @@ use super::Contents;
 
 const CONTENTS: &str = "contents.json";
 
-/// Locks of the images that this process runs, until it ends.
-static RUN: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
+/// Locks of the images that this process runs, by their files, until it ends.
+static RUN: Mutex<BTreeMap<PathBuf, fs::File>> = Mutex::new(BTreeMap::new());
 
 /// # Errors
 /// If nobody says where caches are.
@@ -83,6 +84,8 @@ pub fn get(
     held.set_modified(SystemTime::now()).map_err(at(&lock))?;
     hold(FlockOperation::LockShared)?;
     if contents(&whole).is_none() {
+        // It was run by this process, and is gone: that lock would be waited for without end.
+        RUN.lock().expect("no panic while held").remove(&lock);
         // Whoever wants it too waits here, and finds it whole then.
         hold(FlockOperation::LockExclusive)?;
         if contents(&whole).is_none() {
@@ -94,7 +97,7 @@ pub fn get(
     let Some(contents) = contents(&whole) else {
         return Err(format!("{}: it was removed meanwhile", whole.display()));
     };
-    RUN.lock().expect("no panic while held").push(held);
+    RUN.lock().expect("no panic while held").insert(lock, held);
     Ok((whole.join("root"), contents))
 }
 

@@ -156,3 +156,30 @@ fn a_command_that_is_silent_for_long_is_waited_for() {
     };
     world.ends("n1", BRIEF).exits(0).prints(&["VALID"]);
 }
+
+/// The session dies while the daemon is being started, and the agent lives on: nothing that counts
+/// was asked of it yet.
+#[test]
+fn a_link_that_is_lost_before_the_run_begins_is_told_and_spoils_nothing() {
+    let cut = forced(
+        "case \"$SSH_ORIGINAL_COMMAND\" in *--watchdog*)\n\
+         (sleep 3; for p in /proc/[0-9]*; do read -r name <$p/comm && [ \"$name\" = sshd ] && \
+         [ ${p#/proc/} != 1 ] && kill -9 ${p#/proc/}; done) >/dev/null 2>&1 & ;; esac\n\
+         exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"",
+    );
+    let Some(world) = World::new(1, &[(1, &cut)]) else {
+        return;
+    };
+    let slow = world.place.script("slow.sh", "sleep 12; exec REAL \"$@\"");
+    let mut run = world.schism("n1", BRIEF);
+    let ended = Ended::of(
+        run.env("SCHISM_PAXOS_KV", slow)
+            .output()
+            .expect("it starts"),
+    );
+    ended.exits(0).prints(&[
+        "VALID",
+        "before the run began: n1: the link was lost",
+        "taken up again",
+    ]);
+}

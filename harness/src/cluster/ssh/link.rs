@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
-use ssh2::{MethodType, Session};
+use ssh2::{Channel, MethodType, Session};
 use tokio::sync::oneshot;
 
 use super::auth::{self, Passphrases};
@@ -26,7 +26,8 @@ use super::known;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// For one try of TCP.
 const TRY: Duration = Duration::from_secs(8);
-/// For one step of making a connection: a small machine's key exchange may take seconds.
+/// For one step of making a connection, as a small machine's key exchange may take seconds; and for
+/// a piece of a program to be taken.
 const STEP: Duration = Duration::from_secs(30);
 /// After so long without a sign of life the other end is gone. Longer than a lease, which has run
 /// out then in any case; shorter, and a busy machine would be taken for a lost one.
@@ -43,6 +44,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// A machine that needs long to let somebody in is as slow with all that follows: a command may
 /// take so many times as long.
 const SLOWER: u32 = 30;
+/// For the other end to say goodbye, where it has failed.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Bytes a second at which a program is uploaded at the least.
 const SLOWEST: usize = 16 << 10;
 /// Bytes that a command may print, and complain.
@@ -282,16 +285,33 @@ impl Link {
     ) -> Result<Done, Failure> {
         allow(&self.session, deadline, Duration::MAX);
         let mut channel = self.session.channel_session()?;
+        let done = self.converse(&mut channel, command, stdin, bytes, deadline);
+        if done.is_err() {
+            // Closing the channel waits for the other end, which may never answer.
+            self.session.set_timeout(GOODBYE.as_millis() as u32);
+        }
+        done
+    }
+
+    fn converse(
+        &self,
+        channel: &mut Channel,
+        command: &str,
+        stdin: &[u8],
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Done, Failure> {
         channel.exec(command)?;
         // A command that does not read its input says why by its status.
         let fed = stdin.chunks(PIECE).try_for_each(|piece| {
-            allow(&self.session, deadline, Duration::MAX);
+            // Whoever has ended takes nothing more, and libssh2 waits on.
+            allow(&self.session, deadline, STEP);
             channel.write_all(piece)
         });
         let fed = fed.and_then(|()| channel.flush());
         allow(&self.session, deadline, Duration::MAX);
         channel.send_eof()?;
-        let stdout = self.hear(&mut channel, bytes, deadline)?;
+        let stdout = self.hear(channel, bytes, deadline)?;
         let stderr = self.hear(&mut channel.stderr(), COMPLAINED, deadline)?;
         channel.wait_close()?;
         let status = channel.exit_status()?;
