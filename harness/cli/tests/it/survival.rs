@@ -207,7 +207,7 @@ fn during_the_last_operations_one_signal_ends_them() {
             "--time-limit",
             "4s",
             "--rate",
-            "5000",
+            "2500",
             "--concurrency",
             "30",
         ]);
