@@ -156,11 +156,10 @@ impl Course {
     ) -> Result<(), RecordError> {
         self.progress
             .phase("main phase", Lasts::Planned(time_limit));
-        // Until now nothing was asked of the agents that has to last. One that is gone for good is
-        // in doubt all the same.
-        for node in self.world.nodes.iter().filter(|n| !n.agent.is_gone()) {
-            let before = node.agent.take_doubts().into_iter();
-            let told = before.map(|doubt| format!("before the run began: {doubt}"));
+        // Nobody could ask anything of the system yet, so nobody was kept from it.
+        for node in &self.world.nodes {
+            let before = node.agent.take_absences().into_iter();
+            let told = before.map(|absence| format!("before the run began: {absence}"));
             self.notes.warnings.extend(told);
         }
         self.begins(mark::Phase::Main, Some(time_limit))?;
@@ -336,7 +335,7 @@ impl Course {
             Err(e) => notes.failures.push(e.to_string()),
         }
         // What was asked of an agent that was away for a while may not have been so all the time.
-        let doubts = self.world.nodes.iter().flat_map(|n| n.agent.take_doubts());
+        let doubts = self.world.nodes.iter().flat_map(|n| n.agent.doubts());
         notes.failures.extend(doubts);
         notes.failures.dedup();
         notes

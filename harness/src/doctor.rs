@@ -9,6 +9,7 @@ mod own;
 mod packager;
 mod trials;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Serialize;
@@ -34,7 +35,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// One of [`ALL`], or a system.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// What it is for, for people.
     pub purpose: &'static str,
     pub state: State,
@@ -157,7 +158,7 @@ pub fn examine(store: &Path) -> Vec<Finding> {
             _ => own::memory(),
         };
         findings.push(Finding {
-            what,
+            what: what.into(),
             purpose,
             state,
             detail,
@@ -180,8 +181,8 @@ mod tests {
 
     #[test]
     fn every_need_that_is_not_met_is_named_with_its_remedy() {
-        let finding = |what, state, remedy: Option<&str>| Finding {
-            what,
+        let finding = |what: &'static str, state, remedy: Option<&str>| Finding {
+            what: what.into(),
             purpose: "",
             state,
             detail: "because".to_string(),

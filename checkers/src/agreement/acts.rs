@@ -92,35 +92,47 @@ fn acts<'t>(trace: &'t Trace) -> Vec<Act<'t>> {
     acts
 }
 
-/// The act that bound the node, and the first later one that goes behind it.
-fn contradiction(acts: &[Act]) -> Option<(usize, usize)> {
+/// Acts that go behind what had bound the node, each with the act that had. As the judge does, it
+/// goes on from what a node remembers that came back with less.
+fn contradictions(acts: &[Act]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
     let mut bound: Option<(usize, &Ballot)> = None;
     let mut accepted: Option<(usize, i64)> = None;
     for (i, act) in acts.iter().enumerate() {
+        let comes_back = matches!(act.what, Did::ComesBack(..));
         if let Some(ballot) = act.what.ballot() {
-            match bound {
-                Some((by, before)) if ballot < before => return Some((by, i)),
-                _ => bound = Some((i, ballot)),
+            let before = bound.filter(|(_, before)| ballot < *before);
+            found.extend(before.map(|(by, _)| (by, i)));
+            // Coming back with less, or doing more.
+            if before.is_some() == comes_back {
+                bound = Some((i, ballot));
             }
         }
         match act.what {
-            Did::ComesBack(_, Some(upto)) => match accepted {
-                Some((by, slot)) if upto < slot => return Some((by, i)),
-                _ => {}
-            },
+            Did::ComesBack(_, Some(upto)) => {
+                if let Some((by, _)) = accepted.filter(|(_, slot)| upto < *slot) {
+                    found.push((by, i));
+                    accepted = Some((i, upto));
+                }
+            }
             Did::Accepts(_, _, last) if accepted.is_none_or(|(_, slot)| slot <= last) => {
                 accepted = Some((i, last));
             }
             _ => {}
         }
     }
-    None
+    found
 }
 
-/// None where the node's trace does not go back on itself.
-pub fn of_node(recorded: &Recorded, trace: &Trace) -> Option<Table> {
+/// What the node did around the moment that the sentence names. None where its trace does not go
+/// back on itself.
+pub fn of_node(recorded: &Recorded, trace: &Trace, sentence: &str) -> Option<Table> {
     let acts = acts(trace);
-    let (by, at) = contradiction(&acts)?;
+    let found = contradictions(&acts);
+    let named = |(_, at): &&(usize, usize)| {
+        sentence.contains(&format!("at {}", recorded.at(acts[*at].t_ns)))
+    };
+    let (by, at) = *found.iter().find(named).or(found.first())?;
     let near = at.saturating_sub(BEFORE)..(at + AFTER + 1).min(acts.len());
     let shown: Vec<usize> = (!near.contains(&by))
         .then_some(by)
@@ -171,11 +183,22 @@ pub fn of_leases(recorded: &Recorded, traces: [&Trace; 2]) -> Option<Table> {
         );
     }
     leases.sort_unstable();
-    let overlaps = |i: usize, j: usize| {
-        let (a, b) = (leases[i], leases[j]);
-        a.2 != b.2 && a.0 < b.1 && b.0 < a.1
+    let overlap = |a: (i64, i64, usize), b: (i64, i64, usize)| {
+        a.2 != b.2 && super::leases::overlap((a.0, a.1), (b.0, b.1))
     };
-    let at = (1..leases.len()).find(|&i| (0..i).any(|j| overlaps(i, j)))?;
+    // Of each node the lease before that reaches furthest.
+    let mut furthest: [Option<(i64, i64, usize)>; 2] = [None; 2];
+    let at = leases.iter().position(|lease| {
+        let meets = furthest
+            .iter()
+            .flatten()
+            .any(|other| overlap(*other, *lease));
+        let own = &mut furthest[lease.2];
+        if own.is_none_or(|(_, until, _)| until < lease.1) {
+            *own = Some(*lease);
+        }
+        meets
+    })?;
     let near = at.saturating_sub(BEFORE)..(at + AFTER + 1).min(leases.len());
     let rows = near.clone().map(|i| {
         let (from, until, column) = leases[i];
@@ -184,7 +207,7 @@ pub fn of_leases(recorded: &Recorded, traces: [&Trace; 2]) -> Option<Table> {
             cells: vec![Cell {
                 column,
                 text: format!("holds the lease until {}", recorded.at(until)),
-                value: (i == at || overlaps(i, at)).then_some(column),
+                value: (i == at || overlap(leases[i], leases[at])).then_some(column),
             }],
         }
     });

@@ -25,6 +25,14 @@ pub fn held(trace: &Trace) -> Vec<(i64, i64)> {
     held
 }
 
+/// Whether two leases overlap by more than the slack. A lease can be a single moment, that of its
+/// use, so what counts is not how long both were held, but that neither ended before the other
+/// began.
+pub fn overlap((from, until): (i64, i64), (other_from, other_until): (i64, i64)) -> bool {
+    let slack = SLACK.as_nanos() as i64;
+    other_until.saturating_sub(from) > slack && until.saturating_sub(other_from) > slack
+}
+
 /// Returns how many leases there were.
 pub fn judge(
     recorded: &Recorded,
@@ -40,7 +48,6 @@ pub fn judge(
         );
     }
     leases.sort_by_key(|(from, until, _)| (*from, *until));
-    let slack = SLACK.as_nanos() as i64;
     // For each node the lease that reaches furthest so far, and with whose leases it was seen to
     // overlap.
     let mut held: Vec<(i64, i64, &Trace, Vec<&str>)> = Vec::new();
@@ -48,11 +55,8 @@ pub fn judge(
         meter.tick(0)?;
         let mut overlaps = Vec::new();
         for (other_from, other_until, other, told) in &mut held {
-            // A lease can be a single moment, that of its use, so what counts is not how long both
-            // were held but that neither ended before the other began.
-            let after = other_until.saturating_sub(*from) <= slack;
-            let before = until.saturating_sub(*other_from) <= slack;
-            if other.node == trace.node || after || before || told.contains(&trace.node) {
+            let apart = !overlap((*from, *until), (*other_from, *other_until));
+            if other.node == trace.node || apart || told.contains(&trace.node) {
                 continue;
             }
             told.push(trace.node);

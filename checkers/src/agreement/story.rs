@@ -22,7 +22,7 @@ pub fn picture(recorded: &Recorded, anomaly: &Anomaly) -> Option<Picture> {
         Some(("slot", slot)) => of_slot(recorded, slot.parse().ok()?),
         Some(("command", command)) => of_command(recorded, command),
         _ => match (trace(object), object.split_once(" and ")) {
-            (Some(trace), _) => acts::of_node(recorded, trace),
+            (Some(trace), _) => acts::of_node(recorded, trace, &anomaly.reason),
             (None, Some((a, b))) => acts::of_leases(recorded, [trace(a)?, trace(b)?]),
             (None, None) => None,
         },

@@ -8,6 +8,7 @@ use history::{Event, History, Kind, Process, Time, Value};
 use serde_json::{Value as Json, json};
 
 pub mod evidence;
+mod pictures;
 
 /// What the monotonic clock showed at time 0.
 const BEGAN_NS: i64 = 5_000_000_000;

@@ -93,7 +93,7 @@ pub fn alive(ident: Ident) -> bool {
     threads(ident).is_some_and(|states| !states.iter().all(dead))
 }
 
-/// Whether a process has memory yet: it lets go of that early in its end, and then neither its
+/// Whether a process still has memory: it lets go of that early in its end, and then neither its
 /// program nor its environment can be read, though it is still alive for a while.
 pub fn has_memory(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task"))

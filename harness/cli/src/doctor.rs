@@ -1,6 +1,7 @@
 //! `schism doctor`: what this machine offers.
 
 use clap::Args;
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use harness::cluster::lab::LabError;
@@ -73,10 +74,10 @@ fn in_folder(name: String) -> Finding {
             .folder
             .map_or_else(String::new, |folder| folder.path.display().to_string())),
     });
-    finding(name.leak(), seen)
+    finding(name, seen)
 }
 
-fn finding(what: &'static str, seen: Result<String, SetupError>) -> Finding {
+fn finding(what: impl Into<Cow<'static, str>>, seen: Result<String, SetupError>) -> Finding {
     let (state, detail, remedy) = match seen {
         Ok(detail) => (State::Works, detail, None),
         Err(SetupError::NoProgram { looked, remedy, .. }) => {
@@ -85,7 +86,7 @@ fn finding(what: &'static str, seen: Result<String, SetupError>) -> Finding {
         Err(e) => (State::Unknown, e.to_string(), None),
     };
     Finding {
-        what,
+        what: what.into(),
         purpose: "trials of this system",
         state,
         detail,

@@ -1,5 +1,5 @@
-//! `schism prune`: old runs go, and those that somebody may still want to see stay. So it is with
-//! images that were unpacked.
+//! `schism prune`: old runs go, and so do unpacked images. What somebody may still want to see or
+//! to run stays.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -120,15 +120,15 @@ fn prune_images(args: &PruneArgs) -> Result<(), Failure> {
     let Ok(cache) = cache::folder() else {
         return Ok(());
     };
-    let found = cache::list(&cache)
-        .map_err(|e| Failure::Infra(format!("cannot read {}: {e}", cache.display())))?;
+    let found = cache::list(&cache).map_err(Failure::Infra)?;
     if found.is_empty() {
         return Ok(());
     }
     let (mut gone, mut left) = ((0, 0), (0, 0));
     for kept in &found {
         let folders = kept.folders();
-        let size = folders.iter().map(|folder| bytes(folder)).sum::<u64>();
+        let sizes: Vec<u64> = folders.iter().map(|folder| bytes(folder)).collect();
+        let size = sizes.iter().sum::<u64>();
         let old = args.images.is_some_and(|age| kept.age >= age);
         // Held until it is gone, so that no run begins with half of it.
         let claimed = match old {
@@ -140,8 +140,8 @@ fn prune_images(args: &PruneArgs) -> Result<(), Failure> {
             None => &mut left,
         };
         *counts = (counts.0 + 1, counts.1 + size);
-        for folder in folders.iter().filter(|_| claimed.is_some()) {
-            terminal::line(format!("{}  {} MiB", folder.display(), bytes(folder) >> 20));
+        for (folder, bytes) in folders.iter().zip(sizes).filter(|_| claimed.is_some()) {
+            terminal::line(format!("{}  {} MiB", folder.display(), bytes >> 20));
             if !args.dry_run {
                 remove_all(folder)?;
             }

@@ -11,6 +11,7 @@ use crate::text::clip;
 const MAX_TEXT: usize = 44;
 
 /// What an operation says and does, seen from one object.
+#[derive(Clone, Copy)]
 pub struct Reading<'a> {
     object: Option<&'a str>,
 }

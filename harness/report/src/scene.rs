@@ -43,8 +43,6 @@ impl Frame {
         left: 108.0,
     };
 
-    pub const ALL: [Frame; 2] = [Frame::WIDE, Frame::NARROW];
-
     /// Where the axis ends.
     fn right(self) -> f64 {
         self.width - 20.0
@@ -52,6 +50,7 @@ impl Frame {
 }
 
 /// What is drawn, before it is laid out.
+#[derive(Clone)]
 pub struct Scene<'a> {
     pub run: &'a Run<'a>,
     pub reading: Reading<'a>,
@@ -104,6 +103,15 @@ impl<'a> Scene<'a> {
         };
         scene.choose_context();
         scene
+    }
+
+    /// The same in another frame: what is shown is chosen once.
+    pub fn within(&self, frame: Frame) -> Scene<'a> {
+        Scene {
+            axis: axis(&self.named, self.run.stats.end, frame.left, frame.right()),
+            frame,
+            ..self.clone()
+        }
     }
 
     /// The neighbours worth drawing: on the same key, not known to have failed, near in time; those

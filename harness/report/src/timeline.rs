@@ -95,11 +95,10 @@ pub fn seen_at(run: &Run, anomaly: &Anomaly) -> Option<Time> {
 /// in a caption what it does not show.
 pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
     let all_named = named(run, anomaly);
-    let scenes = Frame::ALL.map(|frame| Scene::new(run, anomaly, &all_named, frame));
-    for scene in &scenes {
-        scene.draw(out)?;
-    }
-    let [scene, _] = &scenes;
+    let scene = &Scene::new(run, anomaly, &all_named, Frame::WIDE);
+    scene.draw(out)?;
+    let narrow = scene.within(Frame::NARROW);
+    narrow.draw(out)?;
     let mut caption = vec![
         "Bars reach from call to answer; one that fades had no answer. Colours follow values: filled bars write them, \
          outlined bars read them. Grey is the neighbourhood."
@@ -114,7 +113,7 @@ pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
             "Dashed arrows lead from what had ended to what should have seen it.".to_string(),
         );
     }
-    if scenes.iter().any(|scene| !scene.axis.is_linear()) {
+    if !scene.axis.is_linear() || !narrow.axis.is_linear() {
         caption.push(
             "Time is stretched around these operations: order is exact, lengths are not, and ≈ marks what was shortened."
                 .to_string(),

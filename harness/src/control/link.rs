@@ -114,6 +114,9 @@ pub(super) trait Ear: Send + Sync {
     /// The link was away for a while, or for good.
     fn doubt(&self, what: String);
 
+    /// The agent could not be reached for a while, and can again.
+    fn was_away(&self, what: String);
+
     /// What somebody who watches should know now, and what decides nothing.
     fn remark(&self, what: String);
 
@@ -292,7 +295,7 @@ impl<E: Ear> Session<E> {
             ));
         };
         if !expected {
-            self.ear.doubt(format!(
+            self.ear.was_away(format!(
                 "the link was lost ({why}), and taken up again after {:.1} s",
                 since.elapsed().as_secs_f64()
             ));

@@ -1,5 +1,7 @@
 //! One agent, over any pair of byte streams: requests out, answers matched to them, notes aside.
 
+mod doubts;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::doubts::Doubts;
 use super::link::{Counts, Ear, Link, Presence, Resumption, Session, said};
 
 /// Pieces in which files are moved.
@@ -86,8 +89,7 @@ struct Open {
     dismissed: bool,
     /// Set once the agent is gone: why.
     gone: Option<String>,
-    /// What makes it doubtful that the agent did its work all the time.
-    doubts: Vec<String>,
+    doubts: Doubts,
 }
 
 /// A handle on one node's agent; clones share the session. When the last is dropped, the agent's
@@ -220,13 +222,17 @@ impl Agent {
     }
 
     /// What makes it doubtful that the agent did its work all the time: it healed itself, or could
-    /// not be reached for a while. What was asked of it since may not have been so. Each is told
-    /// once.
-    pub fn take_doubts(&self) -> Vec<String> {
+    /// not be reached for a while. What was asked of it since may not have been so.
+    pub fn doubts(&self) -> Vec<String> {
+        let open = self.waiting.lock().expect(UNPOISONED);
+        open.doubts.told(&self.node)
+    }
+
+    /// Takes away those that an agent leaves which could not be reached for a while and did all
+    /// that it was asked. Not that it healed itself: then it has stopped daemons.
+    pub fn take_absences(&self) -> Vec<String> {
         let mut open = self.waiting.lock().expect(UNPOISONED);
-        let doubts = std::mem::take(&mut open.doubts);
-        let named = |doubt: String| format!("{}: {doubt}", self.node);
-        doubts.into_iter().map(named).collect()
+        open.doubts.take_absences(&self.node)
     }
 
     /// Whether it will never answer again.
@@ -517,7 +523,7 @@ impl Ear for Hearer {
                 }
                 if let Note::Healed { why } = &note {
                     let doubt = format!("its agent healed it: {why}");
-                    self.open().doubts.push(doubt);
+                    self.open().doubts.add(doubt);
                 }
                 self.note(note);
                 return Ok(());
@@ -545,7 +551,12 @@ impl Ear for Hearer {
     }
 
     fn doubt(&self, what: String) {
-        self.open().doubts.push(what.clone());
+        self.open().doubts.add(what.clone());
+        self.remark(what);
+    }
+
+    fn was_away(&self, what: String) {
+        self.open().doubts.add_absence(what.clone());
         self.remark(what);
     }
 

@@ -44,8 +44,8 @@ fn own(cache: &Path) -> Result<(), String> {
     match whose == us && found.mode() & 0o022 == 0 {
         true => Ok(()),
         false => Err(format!(
-            "{} is another user's, or others can write to it: images are not unpacked there; XDG_CACHE_HOME says \
-             where else",
+            "{} is another user's, or others can write to it: no image is unpacked or removed there; XDG_CACHE_HOME \
+             says where else",
             cache.display()
         )),
     }
@@ -173,21 +173,24 @@ impl Kept {
 /// All that is unpacked there. What has no lock is nothing that was put there by [`get`].
 ///
 /// # Errors
-/// If the folder is there and cannot be read.
-pub fn list(cache: &Path) -> io::Result<Vec<Kept>> {
+/// If the folder is there and cannot be read, or is not this user's alone: where others could
+/// exchange a folder for a link, nothing is removed.
+pub fn list(cache: &Path) -> Result<Vec<Kept>, String> {
     let entries = match fs::read_dir(cache) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
+        entries => entries.map_err(at(cache))?,
     };
+    own(cache)?;
     let mut found = Vec::new();
     for entry in entries {
-        let entry = entry?;
+        let entry = entry.map_err(at(cache))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(key) = name.strip_suffix(".lock") else {
             continue;
         };
         // A clock that was put back makes nothing old.
-        let since = entry.metadata()?.modified()?;
+        let since = entry.metadata().and_then(|found| found.modified());
+        let since = since.map_err(at(&entry.path()))?;
         let kept = Kept {
             key: key.to_string(),
             cache: cache.to_path_buf(),

@@ -276,9 +276,10 @@ fn picture(out: &mut String, run: &Run, lanes: &[Lane], caption: &str) -> fmt::R
     let starts = bars()
         .map(|bar| bar.from)
         .chain(marks().map(|(op, _)| op.call));
-    // A lease may last beyond the run.
+    // A lease may last beyond the run, and is shown for as long again at the most.
+    let (end, most) = (run.stats.end, Time(run.stats.end.0.saturating_mul(2)));
     let last = bars().map(|bar| bar.until).filter(|t| *t != Time::MAX);
-    let end = last.max().unwrap_or_default().max(run.stats.end);
+    let end = last.max().unwrap_or_default().clamp(end, most);
     let ends = bars()
         .map(|bar| bar.until.min(end))
         .chain(marks().map(|(op, _)| op.ret));

@@ -41,9 +41,6 @@ const TRIES: u32 = 3;
 /// For a command's answer, all tries included. A command that says nothing until it ends is not
 /// lost: that the machine is there, TCP tells.
 const ANSWER: Duration = Duration::from_secs(60);
-/// A machine that needs long to let somebody in is as slow with all that follows: a command may
-/// take so many times as long.
-const SLOWER: u32 = 30;
 /// For the other end to say goodbye, where it has failed.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Bytes a second at which a program is uploaded at the least.
@@ -103,8 +100,6 @@ pub(super) struct Way {
 /// An authenticated connection.
 pub(super) struct Link {
     pub session: Session,
-    /// How long it took to be made.
-    took: Duration,
     /// What it goes through, if not TCP.
     _proxy: Option<Guard>,
 }
@@ -153,7 +148,6 @@ impl Way {
     }
 
     fn attempt(&self, deadline: Instant) -> Result<Link, Failed> {
-        let begun = Instant::now();
         let host = &self.host;
         let mut session = Session::new().map_err(|e| Failed::Ever(e.to_string()))?;
         allow(&session, deadline, STEP);
@@ -195,7 +189,6 @@ impl Way {
         session.set_timeout(STEP.as_millis() as u32);
         Ok(Link {
             session,
-            took: begun.elapsed(),
             _proxy: proxy,
         })
     }
@@ -393,12 +386,10 @@ impl Hand {
         limit: &Limit,
     ) -> Result<Done, String> {
         let mut pause = BACK_OFF;
-        let begun = Instant::now();
-        let mut time = limit.time + Duration::from_secs((stdin.len() / SLOWEST) as u64);
+        let time = limit.time + Duration::from_secs((stdin.len() / SLOWEST) as u64);
+        let deadline = Instant::now() + time;
         for attempt in 1.. {
-            let link = self.link(begun + time)?;
-            time = time.max(link.took * SLOWER);
-            let deadline = begun + time;
+            let link = self.link(deadline)?;
             let why = match link.exec(command, stdin, limit.bytes, deadline) {
                 Ok(done) => return Ok(done),
                 Err(why) => why,
