@@ -18,6 +18,54 @@ pub struct Watch {
     pub every: Duration,
 }
 
+/// An operation of a system's own that can be asked for as a fault, such as to compact its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Whether it can be taken back; else what was done stays when the fault ends.
+    pub is_undone: bool,
+    /// Whether it can be looked whether it is in force.
+    pub is_checked: bool,
+    /// Whether the daemon is stopped in good order before either and started again after it.
+    pub restarts: bool,
+    /// Whether the node serves nobody meanwhile.
+    pub takes_node_away: bool,
+}
+
+impl Operation {
+    /// Words that say whom a fault is done to, so that no operation is called so.
+    const TAKEN: [&str; 5] = ["one", "minority", "majority", "leader", "all"];
+
+    /// Whether it may be called so: `remove-member`.
+    pub fn is_name(name: &str) -> bool {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        name.len() <= 40
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(plain)
+            && !Operation::TAKEN.contains(&name)
+    }
+}
+
+/// A part of an operation on one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Do,
+    /// Asked for even where [`Step::Do`] did not work: it may have been done in part.
+    Undo,
+    /// Whether it is in force.
+    Check,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operated {
+    pub worked: bool,
+    /// One line for people.
+    pub told: String,
+}
+
 /// A distributed system that can be put on trial: how to install it, start it, and ask it things
 /// that are not operations. What can be asked *of* it is the business of the interfaces in
 /// `workloads`.
@@ -85,6 +133,25 @@ pub trait System: Send + Sync {
     /// Why it could not be seen, for the history.
     async fn look(&self, node: &Node) -> Result<Value, String> {
         Err(format!("{} has nothing to look at", node.name))
+    }
+
+    /// What can be done to it as faults of the family `admin`.
+    fn operations(&self) -> Vec<Operation> {
+        Vec::new()
+    }
+
+    /// Does a part of one of them on a node. It must end by itself.
+    ///
+    /// # Errors
+    /// If the node cannot be asked. What the system refuses is no error, but has not worked.
+    async fn operate(
+        &self,
+        operation: &str,
+        _step: Step,
+        _node: &Node,
+        _all: &[Node],
+    ) -> Result<Operated, ControlError> {
+        unreachable!("{} offers no operation {operation}", self.name())
     }
 
     /// What is read from the node at the end, as events for the history: pairs of `f` and value,

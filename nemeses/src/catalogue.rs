@@ -1,7 +1,7 @@
 //! What there is: every family, in the order in which people are told of them.
 
 use crate::family::Family;
-use crate::{clock, kill, machine, packet, partition, pause};
+use crate::{admin, clock, kill, machine, packet, partition, pause};
 
 pub static FAMILIES: &[&Family] = &[
     &partition::FAMILY,
@@ -10,6 +10,7 @@ pub static FAMILIES: &[&Family] = &[
     &clock::FAMILY,
     &packet::FAMILY,
     &machine::FAMILY,
+    &admin::FAMILY,
 ];
 
 /// The family of this name.

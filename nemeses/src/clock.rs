@@ -163,6 +163,7 @@ pub static FAMILY: Family = Family {
             })
         },
     ],
+    named: None,
     in_all: Some("clock"),
 };
 

@@ -27,6 +27,9 @@ pub struct Family {
     /// For `--nemesis`.
     pub example: &'static str,
     pub shapes: &'static [Shape],
+    /// The shape of a name, where the shapes are the system's. The one that is listed is their
+    /// pattern, and none that can be asked for.
+    pub named: Option<fn(&str) -> Option<&'static Shape>>,
     /// What `--nemesis all` has of it; none: it is asked for by name only.
     pub in_all: Option<&'static str>,
 }
@@ -94,6 +97,8 @@ pub enum Grip {
     Suspended,
     /// Their machine starts anew, without what other faults did to it.
     Reset,
+    /// They are asked to do something, and may be started anew for it.
+    Operated,
 }
 
 impl Grip {
@@ -106,7 +111,7 @@ impl Grip {
     pub fn keeps_memory(self) -> bool {
         match self {
             Grip::Around | Grip::Clocks | Grip::Frozen | Grip::Paused => true,
-            Grip::Killed | Grip::Suspended | Grip::Reset => false,
+            Grip::Killed | Grip::Suspended | Grip::Reset | Grip::Operated => false,
         }
     }
 
@@ -142,6 +147,11 @@ impl What {
     /// The value of a figure that is a share, in millionths.
     pub fn share(&self, figure: &Figure) -> u32 {
         u32::try_from(self.get(figure)).unwrap_or_default()
+    }
+
+    /// The operation of the system that it does, if it is one.
+    pub fn operation(&self) -> Option<&'static str> {
+        self.family.named.map(|_| self.shape.name)
     }
 
     /// Whether it has to be asked who leads.
@@ -221,7 +231,10 @@ impl Shape {
 
 impl Family {
     pub fn shape(&self, name: &str) -> Option<&'static Shape> {
-        self.shapes.iter().find(|s| s.name == name)
+        match self.named {
+            Some(named) => named(name),
+            None => self.shapes.iter().find(|s| s.name == name),
+        }
     }
 
     /// The only shape of a family that has one, without a name.

@@ -26,6 +26,7 @@ pub static FAMILY: Family = Family {
         let targets = what.targets.clone();
         Arc::new(Applied::new(Kill { targets }))
     })],
+    named: None,
     in_all: Some("kill"),
 };
 

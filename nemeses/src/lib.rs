@@ -7,6 +7,7 @@
 //! does (mechanism) is asked for in its protocol; whom, when and how much (policy) is decided here,
 //! and so is what counts as evidence.
 
+mod admin;
 mod aim;
 mod apply;
 mod ask;

@@ -59,6 +59,7 @@ pub static FAMILY: Family = Family {
             )
         },
     ],
+    named: None,
     // Few clusters have machines that can be had.
     in_all: None,
 };

@@ -194,6 +194,7 @@ pub static FAMILY: Family = Family {
             )
         },
     ],
+    named: None,
     // The loss alone: it needs nothing of the kernel that a partition does not need.
     in_all: Some("packet:loss"),
 };

@@ -36,6 +36,7 @@ pub static FAMILY: Family = Family {
     does: "cuts the network between nodes, in one direction or both",
     example: "partition:one-way-in",
     shapes: SHAPES,
+    named: None,
     in_all: Some("partition"),
 };
 

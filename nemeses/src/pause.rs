@@ -24,6 +24,7 @@ pub static FAMILY: Family = Family {
         let targets = what.targets.clone();
         Arc::new(Applied::new(Pause { targets }))
     })],
+    named: None,
     in_all: Some("pause"),
 };
 

@@ -1,5 +1,5 @@
-//! The part of the tree of blocks that an anomaly is about: the heads that it names, where their
-//! branches part, and how long they are.
+//! The part of the tree of blocks that an anomaly is about: the heads that it names, what was
+//! called final there, where their branches part, and how long they are.
 
 use super::record::{Record, short};
 use super::tree::{NOTHING, Rank};
@@ -17,8 +17,8 @@ pub fn picture(record: &Record, anomaly: &Anomaly) -> Option<Picture> {
         .filter_map(|op| record.looks.iter().position(|look| look.op == *op))
         .take(MOST_HEADS)
         .collect();
-    let tip = |look: &usize| record.looks[*look].tip;
-    let mut tips: Vec<Rank> = looks.iter().map(tip).filter(|t| *t != NOTHING).collect();
+    let notes: Vec<(Rank, String)> = looks.iter().flat_map(|look| notes(record, *look)).collect();
+    let mut tips: Vec<Rank> = notes.iter().map(|(rank, _)| *rank).collect();
     tips.sort_unstable();
     tips.dedup();
     let kept = kept(record, &tips)?;
@@ -42,22 +42,33 @@ pub fn picture(record: &Record, anomaly: &Anomaly) -> Option<Picture> {
                 parent = Some((above, blocks.len() - 1));
             }
         }
-        let heads = looks.iter().filter(|look| tip(look) == rank);
+        let here = notes.iter().filter(|(block, _)| *block == rank);
         places.push((rank, blocks.len()));
         blocks.push(Block {
             parent: parent.map(|(_, place)| place),
             name: short(record.tree.block(rank).hash),
             height: record.tree.height(rank),
             blocks: 1,
-            notes: heads
-                .map(|look| format!("head of {}", record.who(*look)))
-                .collect(),
+            notes: here.map(|(_, note)| note.clone()).collect(),
         });
     }
     Some(Picture::Tree { blocks })
 }
 
-/// The heads, where they part, and what is next to either; in preorder.
+/// The blocks that a look is about, and what it says of them.
+fn notes(record: &Record, look: usize) -> impl Iterator<Item = (Rank, String)> {
+    let who = record.who(look);
+    let seen = &record.looks[look];
+    let head = (seen.tip, format!("head of {who}"));
+    let last = seen
+        .finalised
+        .map(|block| (block, format!("last final block of {who}")));
+    std::iter::once(head)
+        .chain(last)
+        .filter(|(rank, _)| *rank != NOTHING)
+}
+
+/// The blocks that are told of, where they part, and what is next to either; in preorder.
 fn kept(record: &Record, tips: &[Rank]) -> Option<Vec<Rank>> {
     let tree = &record.tree;
     let mut kept = tips.to_vec();

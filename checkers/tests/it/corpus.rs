@@ -150,3 +150,26 @@ fn a_node_that_forgets_tells_what_it_had_done_and_two_that_lead_when() {
         ]
     );
 }
+
+#[test]
+fn a_final_block_that_is_undone_is_drawn_with_the_one_that_undid_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories");
+    let loaded = store::load(&folder.join("chain-final-block-undone.jsonl")).unwrap();
+    let found = crate::story::chain().check(&loaded.history, &Budget::default());
+    let Some(Picture::Tree { blocks }) = found.anomalies[0].picture.as_deref() else {
+        panic!("{found:?}");
+    };
+    let told: Vec<(i64, &str)> = blocks
+        .iter()
+        .flat_map(|block| block.notes.iter().map(|note| (block.height, note.as_str())))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (3, "last final block of n1 (op 60, 10.000 s)"),
+            (8, "last final block of n1 (op 54, 9.000 s)"),
+            (10, "head of n1 (op 54, 9.000 s)"),
+            (11, "head of n1 (op 60, 10.000 s)"),
+        ]
+    );
+}

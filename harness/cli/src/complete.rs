@@ -139,6 +139,11 @@ fn of_faults(word: &OsStr) -> Vec<CompletionCandidate> {
     let mut names: Vec<(String, String)> = Vec::new();
     for family in FAMILIES {
         names.push((family.name.to_string(), family.does.to_string()));
+        if family.named.is_some() {
+            let own = all_systems().flat_map(|system| system.operations);
+            names.extend(own.map(|o| (format!("{}:{}", family.name, o.name), o.about.into())));
+            continue;
+        }
         let shapes = family.shapes.iter().filter(|shape| !shape.name.is_empty());
         names.extend(shapes.map(|shape| {
             let name = format!("{}:{}", family.name, shape.name);

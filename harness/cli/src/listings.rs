@@ -90,7 +90,7 @@ pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
             json!({
                 "name": entry.name, "about": entry.about, "interfaces": interfaces,
                 "workload": entry.workload, "workloads": served(entry),
-                "params": params(entry.params),
+                "params": params(entry.params), "operations": operations(entry),
                 "installed": entry.missing().is_none(), "install": entry.install,
             })
         })
@@ -117,9 +117,25 @@ pub fn systems(as_json: bool) -> Result<ExitCode, Failure> {
                 .map(usual)
                 .collect::<Vec<_>>()
                 .join(", "),
-            params_text(row)
+            params_text(row) + &operations_text(row)
         )
     }))
+}
+
+/// What can be done to it as faults.
+fn operations(entry: &systems::Entry) -> Vec<Json> {
+    let all = entry.operations.iter();
+    all.map(|o| json!({ "name": o.name, "about": o.about, "undone": o.is_undone }))
+        .collect()
+}
+
+fn operations_text(row: &Json) -> String {
+    let all = row["operations"].as_array().map_or(&[][..], Vec::as_slice);
+    let text = |o: &Json| {
+        let name = format!("admin:{}", word(o, "name"));
+        format!("\n    {name:<22} {}", word(o, "about"))
+    };
+    all.iter().map(text).collect()
 }
 
 /// Every system, those that are folders too. A broken one is told of, and hides no other.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use checkers::Checker;
 use harness::cluster::{Node, Program};
+use harness::nearest::nearest;
 use harness::seed::Seed;
 use harness::test::Test;
 use nemeses::schedule::{DrawError, NemesisSpec, Schedule, ScheduleError, draw};
@@ -124,12 +125,17 @@ pub fn schedule(spec: &Spec, entry: &Entry) -> Result<Schedule, Failure> {
             problems,
         })
     })?;
-    check_leader(&schedule, entry).map_err(Failure::Usage)?;
+    check_aims(&schedule, entry).map_err(Failure::Usage)?;
     Ok(schedule)
 }
 
-/// Nobody can aim at the leader of a system that has none.
-pub fn check_leader(schedule: &Schedule, entry: &Entry) -> Result<(), String> {
+/// Nobody can aim at the leader of a system that has none, or do an operation that it has not.
+pub fn check_aims(schedule: &Schedule, entry: &Entry) -> Result<(), String> {
+    for (i, fault) in schedule.entries.iter().enumerate() {
+        if let Some(operation) = fault.what.operation() {
+            check_operation(operation, entry).map_err(|why| format!("fault {}: {why}", i + 1))?;
+        }
+    }
     let mut entries = schedule.entries.iter();
     match entries.position(|e| e.what.asks_for_leader() && !entry.leads) {
         None => Ok(()),
@@ -141,9 +147,29 @@ pub fn check_leader(schedule: &Schedule, entry: &Entry) -> Result<(), String> {
     }
 }
 
+fn check_operation(name: &str, entry: &Entry) -> Result<(), String> {
+    let mut all = entry.operations.iter().map(|operation| operation.name);
+    if all.clone().any(|own| own == name) {
+        return Ok(());
+    }
+    let system = entry.name;
+    Err(match nearest(name, all.clone()) {
+        _ if all.len() == 0 => format!("{system} offers no operation, and so not {name:?}"),
+        Some(near) => format!("{system} offers no operation {name:?}: did you mean {near:?}?"),
+        None => format!(
+            "{system} offers no operation {name:?}: there are {}",
+            all.by_ref().collect::<Vec<_>>().join(", ")
+        ),
+    })
+}
+
 fn drawn(spec: &Spec, entry: &Entry) -> Result<Schedule, Failure> {
     let text = spec.nemesis.as_deref().unwrap_or("none");
     let wanted: NemesisSpec = text.parse().map_err(Failure::usage)?;
+    for operation in wanted.operations() {
+        check_operation(operation, entry)
+            .map_err(|why| Failure::Usage(format!("--nemesis {text}: {why}")))?;
+    }
     let mut tuning = spec.drawing.tuning();
     tuning.no_leader |= !entry.leads;
     let drawn = draw(

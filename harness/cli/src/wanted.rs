@@ -261,7 +261,7 @@ fn settle(
             let names: Vec<Name> = (1..=nodes).map(|i| format!("n{i}").into()).collect();
             let schedule = Schedule::load(&file, &names).map_err(Failure::usage)?;
             let aims = |why| Failure::Usage(format!("{}: {why}", file.display()));
-            plan::check_leader(&schedule, entry).map_err(aims)?;
+            plan::check_aims(&schedule, entry).map_err(aims)?;
             (None, Drawing::default(), Some(schedule.to_string()))
         }
         Some(Faults::Given(schedule)) => (None, Drawing::default(), Some(schedule)),

@@ -136,6 +136,10 @@ fn conflict(earlier: &Entry, later: &Entry, nodes: &[Name]) -> Option<(String, &
         return None;
     }
     let both = join(&shared);
+    if has(Grip::Operated) {
+        let why = format!("an operation needs {both} as it is without faults");
+        return Some((why, FOLLOW));
+    }
     if has(Grip::Killed) && has(Grip::Paused) {
         let why = format!("{both} cannot be both killed and paused");
         return Some((why, FOLLOW));

@@ -132,16 +132,18 @@ fn fault(text: &str) -> Result<FaultSpec, (String, Option<String>)> {
             _ => return Err((format!("{text:?} says twice what is meant by it"), None)),
         }
     }
+    if family.named.is_some() && spec.shape.is_none() {
+        let message = format!("{text:?} does not say which operation of the system is meant");
+        return Err((message, Some(named(family))));
+    }
     let Some(who) = spec.who else {
         return Ok(spec);
     };
-    let meant = || {
-        family
-            .shapes
-            .iter()
-            .filter(|s| spec.shape.is_none_or(|shape| shape == *s))
+    let meant = match spec.shape {
+        Some(shape) => std::slice::from_ref(shape),
+        None => family.shapes,
     };
-    if !meant().all(|shape| shape.aim.can_be_chosen()) {
+    if !meant.iter().all(|shape| shape.aim.can_be_chosen()) {
         let chosen = family.shapes.iter().filter(|s| s.aim.can_be_chosen());
         let chosen: Vec<&str> = chosen.map(|s| s.name).collect();
         let hint = format!(
@@ -151,14 +153,26 @@ fn fault(text: &str) -> Result<FaultSpec, (String, Option<String>)> {
         let message = format!("{text:?}: {} does not go with this shape", who.name);
         return Err((message, Some(hint)));
     }
-    if who.is_all() && meant().all(|shape| shape.aim.needs_others()) {
+    if who.is_all() && meant.iter().all(|shape| shape.aim.needs_others()) {
         let message = format!("{text:?}: with all nodes as targets nothing is cut");
         return Err((message, None));
     }
     Ok(spec)
 }
 
+/// How a shape is asked for that the system names.
+fn named(family: &Family) -> String {
+    format!(
+        "write \"{}\", with what `schism systems` lists",
+        family.example
+    )
+}
+
 fn unknown(family: &Family, part: &str) -> (String, Option<String>) {
+    if family.named.is_some() {
+        let message = format!("{part:?} is no name of an operation");
+        return (message, Some(named(family)));
+    }
     let who = WHO.iter().map(|w| w.name);
     let shapes: Vec<&str> = match family.plain() {
         Some(_) => who.clone().collect(),
@@ -172,6 +186,12 @@ fn unknown(family: &Family, part: &str) -> (String, Option<String>) {
 }
 
 impl NemesisSpec {
+    /// Operations of the system that it asks for.
+    pub fn operations(&self) -> impl Iterator<Item = &'static str> {
+        let faults = self.rounds.iter().flatten();
+        faults.filter_map(|fault| Some(fault.shape.filter(|_| fault.family.named.is_some())?.name))
+    }
+
     /// What the nodes must be able to do for anything that may be drawn: for [`crate::missing`].
     /// Where all shapes of a family need the same, the family stands for them.
     pub fn needs(&self) -> BTreeMap<String, &'static [Need]> {
@@ -246,6 +266,7 @@ mod tests {
             "clock:jump:minority",
             "clock:leader",
             "packet:loss:all,pause:one",
+            "admin:compact:leader,admin:remove-member:all",
             &all(),
         ] {
             assert_eq!(spec(text).unwrap().to_string(), text);
@@ -262,7 +283,8 @@ mod tests {
     fn every_example_of_the_listing_is_a_spec() {
         for family in FAMILIES {
             assert!(spec(family.example).is_ok(), "{}", family.example);
-            for shape in family.shapes.iter().filter(|s| !s.name.is_empty()) {
+            let shapes = family.shapes.iter().filter(|_| family.named.is_none());
+            for shape in shapes.filter(|s| !s.name.is_empty()) {
                 assert!(spec(&format!("{family}:{}", shape.name)).is_ok());
             }
         }
@@ -295,6 +317,9 @@ mod tests {
             ("partition:halves:leader", 0..23, "only one-way-in"),
             ("partition:one-way-in:all", 0..24, "nothing is cut"),
             ("clock:jump:drift", 0..16, "twice"),
+            ("admin", 0..5, "does not say which operation"),
+            ("admin:all", 0..9, "does not say which operation"),
+            ("admin:Compact", 0..13, "is no name of an operation"),
         ] {
             let error = spec(text).unwrap_err();
             assert_eq!(error.at, at, "{text}");

@@ -171,7 +171,8 @@ fn faults_last_as_long_and_lie_as_far_apart_as_is_said() {
 
 #[test]
 fn every_shape_is_drawn_and_narrowing_is_kept() {
-    for family in FAMILIES {
+    // What a system names is not drawn.
+    for family in FAMILIES.iter().filter(|f| f.named.is_none()) {
         let of = |spec: &str| -> BTreeSet<&'static str> {
             (0..60)
                 .flat_map(|seed| drawn(seed, spec, 5, MINUTE).unwrap().entries)
@@ -194,7 +195,11 @@ fn every_shape_is_drawn_and_narrowing_is_kept() {
 fn every_shape_is_made_with_its_own_figures() {
     for family in FAMILIES {
         for seed in 0..60 {
-            let schedule = drawn(seed, family.name, 5, MINUTE).unwrap();
+            let spec = match family.named {
+                Some(_) => family.example,
+                None => family.name,
+            };
+            let schedule = drawn(seed, spec, 5, MINUTE).unwrap();
             assert_eq!(schedule.plan().len(), schedule.entries.len());
             for planned in schedule.plan() {
                 assert_eq!(planned.fault.family(), family.name);

@@ -53,6 +53,7 @@ pub(super) const ENTRY: Entry = Entry {
     workload: "register",
     own: &[],
     variable: VARIABLE,
+    operations: &[],
     leads: false,
     may_crash: false,
     time_rules: TIME_RULES,

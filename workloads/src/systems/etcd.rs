@@ -6,6 +6,8 @@
 
 mod feed;
 mod leases;
+mod operations;
+mod opinion;
 mod replica;
 mod transactions;
 
@@ -22,19 +24,20 @@ use harness::client::{
 };
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::{System, Watch};
+use harness::system::{Operated, Operation, Step, System, Watch};
 use history::{Name, Value};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
+use self::opinion::opinion_of;
 use super::{
     Entry, Pace, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
 };
 use crate::http::{Answer, Http, Patience};
 use crate::interface::{Call, Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
-use crate::leader_watch::{self, Opinion};
+use crate::leader_watch;
 use crate::params::{Kind, Param, Params};
 use crate::recipes::ObjectsOverKv;
 
@@ -89,6 +92,7 @@ pub(super) const ENTRY: Entry = Entry {
     workload: "register",
     own: &[],
     variable: VARIABLE,
+    operations: operations::ALL,
     leads: true,
     may_crash: false,
     time_rules: &[],
@@ -205,61 +209,6 @@ impl Etcd {
     }
 }
 
-/// What one member says of itself.
-#[derive(Deserialize)]
-struct Status {
-    header: StatusHeader,
-    /// Left out where it knows of none.
-    #[serde(default)]
-    leader: String,
-    #[serde(rename = "raftTerm", default)]
-    term: String,
-}
-
-#[derive(Deserialize)]
-struct StatusHeader {
-    #[serde(default)]
-    member_id: String,
-}
-
-impl Status {
-    fn opinion(&self, leader: Option<Name>) -> Opinion {
-        Opinion {
-            leads: !self.leader.is_empty() && self.leader == self.header.member_id,
-            leader,
-            term: self.term.parse().ok(),
-        }
-    }
-}
-
-async fn status(http: &mut Http) -> Option<Status> {
-    ask(http, "/v3/maintenance/status", &json!({})).await.ok()
-}
-
-/// Who leads, in one member's opinion, by the name that it knows the leader by.
-async fn opinion_of(mut http: Http) -> Option<Opinion> {
-    #[derive(Deserialize)]
-    struct Members {
-        members: Vec<Member>,
-    }
-    #[derive(Deserialize)]
-    struct Member {
-        #[serde(rename = "ID")]
-        id: String,
-        name: Name,
-    }
-    let status = status(&mut http).await?;
-    if status.leader.is_empty() {
-        return Some(status.opinion(None));
-    }
-    let members: Members = ask(&mut http, "/v3/cluster/member/list", &json!({}))
-        .await
-        .ok()?;
-    let mut members = members.members.into_iter();
-    let leader = members.find(|m| m.id == status.leader).map(|m| m.name);
-    Some(status.opinion(leader))
-}
-
 #[async_trait]
 impl System for Etcd {
     fn name(&self) -> &str {
@@ -352,6 +301,21 @@ impl System for Etcd {
     async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
         let read = replica::read(self.http(node, Patience::COLLECT), &node.name).await;
         vec![("replica".into(), read)]
+    }
+
+    fn operations(&self) -> Vec<Operation> {
+        operations::ALL.to_vec()
+    }
+
+    async fn operate(
+        &self,
+        operation: &str,
+        step: Step,
+        node: &Node,
+        _all: &[Node],
+    ) -> Result<Operated, ControlError> {
+        let http = self.http(node, operations::PATIENCE);
+        Ok(operations::operate(http, operation, step).await)
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {

@@ -124,6 +124,8 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
     let own: Vec<_> = own.filter(|workload| workload.texts().is_some()).collect();
     let (leads, may_crash) = (description.leader.is_some(), description.may_crash);
     let interfaces = description.client.interfaces();
+    let operations = description.admin.iter();
+    let operations: Vec<_> = operations.map(|admin| admin.operation.clone()).collect();
     let install = description.install.as_deref().map_or("", kept);
     let looked = description.clone();
     let look = move || {
@@ -142,6 +144,7 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
         workload,
         own: own.leak(),
         variable: "",
+        operations: operations.leak(),
         leads,
         may_crash,
         time_rules: &[],

@@ -59,6 +59,7 @@ pub(super) const ENTRY: Entry = Entry {
     workload: "ledger",
     own: &[],
     variable: VARIABLE,
+    operations: &[],
     leads: false,
     may_crash: false,
     time_rules: refused::TIME_RULES,

@@ -20,7 +20,7 @@ use harness::client::{MALFORMED, OpError};
 use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nearest::nearest;
-use harness::system::System;
+use harness::system::{Operation, System};
 use history::Name;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -49,6 +49,8 @@ pub struct Entry {
     /// The environment variable that says where its program is, if it is not where it is looked
     /// for.
     pub variable: &'static str,
+    /// What can be done to it as faults of the family `admin`.
+    pub operations: &'static [Operation],
     /// Whether one node leads the others, so that faults can be aimed at it.
     pub leads: bool,
     /// Whether its daemons may end by themselves: whoever says so judges no crash.

@@ -136,6 +136,7 @@ pub(super) const ENTRY: Entry = Entry {
     workload: "register",
     own: &[],
     variable: VARIABLE,
+    operations: &[],
     leads: true,
     may_crash: false,
     time_rules: TIME_RULES,

@@ -33,6 +33,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use checkers::Verdict;
+use harness::generator::Shape;
+use nemeses::schedule::Length;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
@@ -103,6 +105,10 @@ pub struct Setting {
     pub concurrency: Option<usize>,
     pub op_timeout: Option<Span>,
     pub recovery_time: Option<Span>,
+    /// Of faults that are drawn, as `--fault-length` and `--fault-gap` take them.
+    pub fault_length: Option<Spanned<Length>>,
+    pub fault_gap: Option<Spanned<Length>>,
+    pub load: Option<Shape>,
     #[serde(default)]
     pub may_crash: bool,
 }
@@ -117,6 +123,9 @@ impl Setting {
             concurrency: self.concurrency.or(below.concurrency),
             op_timeout: self.op_timeout.or(below.op_timeout),
             recovery_time: self.recovery_time.or(below.recovery_time),
+            fault_length: self.fault_length.clone().or(below.fault_length.clone()),
+            fault_gap: self.fault_gap.clone().or(below.fault_gap.clone()),
+            load: self.load.or(below.load),
             may_crash: self.may_crash || below.may_crash,
         }
     }

@@ -150,7 +150,9 @@ fn logs(run: &Run) -> Markup {
     let logs: Vec<String> = search::log_files(run).into_iter().filter(is_told).collect();
     let own = pages::of_run(&run.name());
     html! {
-        @if !logs.is_empty() {
+        @if logs.is_empty() {
+            p.lead { "No log is here yet. Those of machines over SSH are fetched when the run ends." }
+        } @else {
             h2 { "Last lines of the logs" }
             @for log in logs.iter().take(MOST_LOGS) {
                 p.lead { a href={ (own) "/file/" (pages::path(log)) } { (log) } }

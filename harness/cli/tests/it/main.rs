@@ -20,6 +20,7 @@ mod machines;
 mod matrix;
 mod opened;
 mod opening;
+mod operations;
 mod own_files;
 mod own_models;
 mod own_workloads;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use checkers::agreement::Agreement;
 use checkers::chain::Chain;
 use checkers::{Analysis, Anomaly, Budget, Checker};
-use history::{History, Time};
+use history::{History, Name, Time};
 use report::{Input, Led, Level, Origin, Said, Tip, Told};
 use serde_json::json;
 
@@ -45,11 +45,18 @@ pub fn page(place: &Place, name: &str) -> PathBuf {
     };
     if expected().iter().any(of_nodes) {
         let history = history::store::load(&file).expect("a history").history;
-        let checkers: Vec<Box<dyn Checker>> = vec![
-            Box::new(Agreement::new()),
-            Box::new(Chain::new().with_confirmations(6)),
-        ];
+        // A node remembers what it refused through faults of these families.
+        let gentle = nemeses::FAMILIES
+            .iter()
+            .filter(|family| family.keeps_memory())
+            .map(|family| Name::from(family.name));
+        let chain = Chain::new().with_confirmations(6).with_gentle(gentle);
+        let checkers: Vec<Box<dyn Checker>> = vec![Box::new(Agreement::new()), Box::new(chain)];
         let analyses = checkers::compose::check_all(&checkers, &history, &Budget::default());
+        assert!(
+            analyses.iter().any(|a| !a.anomalies.is_empty()),
+            "{name}: {analyses:?}"
+        );
         let text = render(name, &history, &analyses, &Told::default());
         return place.file(&format!("{name}.html"), text);
     }

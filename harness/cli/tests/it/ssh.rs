@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::machines::{World, keygen};
 use crate::support::{Ended, eventually, history_of};
+use crate::viewer::Viewer;
 
 /// A run that only shows that one gets in.
 const BRIEF: &[&str] = &["--nemesis", "none", "--time-limit", "1s", "--rate", "200"];
@@ -378,6 +379,18 @@ fn a_lost_link_is_taken_up_again_and_nothing_is_repeated_or_forgotten() {
     world.on(3, script);
     // Only who sends notices it, and it must not be over before.
     said.until(&["n1: its link is lost"]);
+    // Whoever looks on in a browser sees it, and the faults that are in force meanwhile.
+    let viewer = Viewer::of(&world.place);
+    let latest = world.place.latest();
+    let name = latest.file_name().expect("a folder").to_string_lossy();
+    let mut now = String::new();
+    eventually("the viewer has heard of the link", || {
+        now = viewer.get(&format!("/run/{name}/now"));
+        now.contains("n1: its link is lost")
+    });
+    for told in ["main phase", "pause n2", "fetched when the run ends"] {
+        assert!(now.contains(told), "{told}: {now}");
+    }
     world
         .in_network_of(1, "nft delete table inet shut")
         .exits(0);

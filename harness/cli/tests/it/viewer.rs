@@ -13,13 +13,13 @@ use crate::support::{Place, eventually, recorded};
 use crate::survival::{in_mid_run, signal};
 
 /// A viewer that ends with the test.
-struct Viewer {
+pub struct Viewer {
     child: Child,
     at: String,
 }
 
 impl Viewer {
-    fn of(place: &Place) -> Viewer {
+    pub fn of(place: &Place) -> Viewer {
         let args = ["serve", "--listen", "127.0.0.1:0"];
         let mut command = place.command(&args);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -44,7 +44,7 @@ impl Viewer {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn get(&self, path: &str) -> String {
+    pub fn get(&self, path: &str) -> String {
         self.ask("GET", path, &format!("Host: {}\r\n", self.at), "")
     }
 }

@@ -56,11 +56,20 @@ fn read_kind(fields: &mut Fields) -> Option<(&'static Family, &'static Shape)> {
         return Some((family, shape));
     }
     let names: Vec<&str> = family.shapes.iter().map(|s| s.name).collect();
-    let example = format!("{:?}", names[0]);
+    let example = match family.named.is_some() {
+        true => format!(
+            "{:?}",
+            family.example.split(':').next_back().unwrap_or_default()
+        ),
+        false => format!("{:?}", names[0]),
+    };
     let what = format!("shape of a {family}");
     let shape = fields.required("shape", &example, |text| {
         let shape = family.shape(text);
-        shape.ok_or_else(|| unknown(&what, text, &names))
+        shape.ok_or_else(|| match family.named.is_some() {
+            true => format!("{text:?} is no name of an operation, which is letters and dashes"),
+            false => unknown(&what, text, &names),
+        })
     })?;
     Some((family, shape))
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::fake::{Act, Fake};
 use crate::interface::Transactions;
+use crate::leader_watch::Opinion;
 
 async fn client(acts: Vec<(u16, &str)>) -> (Client, Fake) {
     let acts = acts

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+mod admin;
 mod client;
 mod started;
 
+pub use admin::Administered;
 pub use client::Client;
 pub use started::Started;
 
@@ -51,6 +53,8 @@ pub struct Description {
     pub files: Vec<(String, Template)>,
     pub ready: Ready,
     pub leader: Option<Leader>,
+    /// What can be done to it as faults.
+    pub admin: Vec<Administered>,
     pub client: Client,
 }
 
@@ -168,6 +172,7 @@ impl Reader<'_> {
                 .as_ref()
                 .map(|leader| self.leader(file, leader))
                 .transpose()?,
+            admin: self.admin(file, &known)?,
             client,
         })
     }

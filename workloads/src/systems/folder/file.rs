@@ -42,6 +42,9 @@ pub struct File {
     pub sidecar: Vec<SidecarFile>,
     pub ready: Spanned<ReadyFile>,
     pub leader: Option<Spanned<LeaderFile>>,
+    /// Operations of its own that can be asked for as faults, by name.
+    #[serde(default)]
+    pub admin: BTreeMap<Text, AdminFile>,
     pub client: Spanned<ClientFile>,
 }
 
@@ -145,6 +148,25 @@ pub struct LeaderFile {
     pub json: Option<Text>,
     pub exec: Option<Vec<Text>>,
     pub equals: Option<Json>,
+}
+
+/// An operation: commands that are run on a node, beside its daemon.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AdminFile {
+    pub about: String,
+    pub command: Spanned<Vec<Text>>,
+    /// Its inverse, when the fault ends.
+    pub undo: Option<Spanned<Vec<Text>>>,
+    /// Succeeds while it is in force.
+    pub check: Option<Spanned<Vec<Text>>>,
+    /// The daemon is stopped before the command, and before the one that undoes it, and started
+    /// again after.
+    #[serde(default)]
+    pub restart: bool,
+    /// The node serves nobody meanwhile.
+    #[serde(default)]
+    pub down: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,24 +13,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use harness::cluster::{Node, Program};
 use harness::control::ControlError;
-use harness::system::{System, Watch};
+use harness::system::{Operated, Operation, Step, System, Watch};
 use history::{Name, Value};
 use serde_json::Value as Json;
 use tokio::net::TcpStream;
 
-use super::answers;
 use super::description::{AskLeader, Client, Description, Leader, Ready};
 use super::file::Nodes;
 use super::in_image::InImage;
-use super::maelstrom::{self, Spoken};
-use super::process::{Greeting, Idle, Process};
+use super::process::Idle;
 use super::template::Template;
 use crate::catalogue;
 use crate::http::{Http, Patience};
-use crate::interface::{
-    Bank, Kv, Ledger, Objects, OpenBank, OpenKv, OpenLedger, OpenObjects, OpenTransactions,
-    Transactions,
-};
 use crate::leader_watch::{self, Opinion};
 use crate::params::Params;
 use crate::systems::{Setup, ask_all, at, majority, make_folders, run};
@@ -226,7 +220,10 @@ impl Described {
 
     /// A command that is run on a node beside the daemon: in the image, if there is one.
     fn beside(&self, argv: &[Template], node: &Node) -> Vec<String> {
-        let argv = self.fill(argv, node, std::slice::from_ref(node));
+        self.inside(self.fill(argv, node, std::slice::from_ref(node)), node)
+    }
+
+    fn inside(&self, argv: Vec<String>, node: &Node) -> Vec<String> {
         if self.image.is_none() {
             return argv;
         }
@@ -472,6 +469,20 @@ impl System for Described {
         self.description.port
     }
 
+    fn operations(&self) -> Vec<Operation> {
+        self.own_operations()
+    }
+
+    async fn operate(
+        &self,
+        operation: &str,
+        step: Step,
+        node: &Node,
+        all: &[Node],
+    ) -> Result<Operated, ControlError> {
+        self.run_operation(operation, step, node, all).await
+    }
+
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
         if let (Some(image), true) = (&self.image, self.description.version.is_empty()) {
             return Ok(image.title());
@@ -492,96 +503,7 @@ impl System for Described {
     }
 }
 
-impl OpenKv for Described {
-    fn open(&self, node: &Node) -> Box<dyn Kv> {
-        match &self.description.client {
-            Client::Http(calls) => {
-                let names = ["name", "address", "index", "port"].map(String::from);
-                let params = self.params.iter().map(|(name, _)| format!("param.{name}"));
-                let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
-                let index = 1 + nodes.iter().take_while(|(n, _)| *n != node.name).count();
-                let value = |name: String| {
-                    let value = self.of_node(node, index, &name).unwrap_or_default();
-                    (name, value)
-                };
-                Box::new(answers::Client {
-                    http: self.http(node, Patience::CLIENT),
-                    calls: calls.clone(),
-                    names: names.into_iter().chain(params).map(value).collect(),
-                })
-            }
-            Client::Command(command) => Box::new(self.process(command, node)),
-            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
-        }
-    }
-}
-impl Described {
-    /// A client that is a program.
-    fn process(&self, command: &[Template], node: &Node) -> Process {
-        let folder = self.description.folder.display().to_string();
-        let fill = |template: &Template| template.fill(|_| folder.clone());
-        let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
-        let mut all = self.idle.lock().expect("no panic while held");
-        let idle = all.entry(node.name.clone()).or_default().clone();
-        drop(all);
-        let params = self.params.iter().map(|(k, v)| (k.into(), v.into()));
-        Process::new(
-            command.iter().map(fill).collect(),
-            PathBuf::from(&folder),
-            Greeting {
-                node: node.name.clone(),
-                address: node.address,
-                port: self.description.port,
-                nodes: nodes.iter().cloned().collect(),
-                params: params.collect(),
-                workload: self.workload.clone(),
-            },
-            idle,
-        )
-    }
-
-    fn maelstrom(&self, spoken: Spoken, node: &Node) -> maelstrom::Client {
-        maelstrom::Client::new(at(node, self.description.port), &node.name, spoken)
-    }
-}
-
-impl OpenObjects for Described {
-    fn open(&self, node: &Node) -> Box<dyn Objects> {
-        match &self.description.client {
-            Client::Command(command) => Box::new(self.process(command, node)),
-            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
-            Client::Http(_) => unreachable!("its objects are composed"),
-        }
-    }
-}
-
-impl OpenTransactions for Described {
-    fn open(&self, node: &Node) -> Box<dyn Transactions> {
-        match &self.description.client {
-            Client::Command(command) => Box::new(self.process(command, node)),
-            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
-            Client::Http(_) => unreachable!("it offers no transactions"),
-        }
-    }
-}
-
-impl OpenLedger for Described {
-    fn open(&self, node: &Node) -> Box<dyn Ledger> {
-        match &self.description.client {
-            Client::Maelstrom(spoken) => Box::new(self.maelstrom(*spoken, node)),
-            _ => unreachable!("theirs are composed"),
-        }
-    }
-}
-
-impl OpenBank for Described {
-    fn open(&self, node: &Node) -> Box<dyn Bank> {
-        match &self.description.client {
-            Client::Command(command) => Box::new(self.process(command, node)),
-            _ => unreachable!("accounts are offered by programs alone"),
-        }
-    }
-}
-
+mod clients;
+mod operations;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use checkers::Verdict;
 use harness::nearest::nearest;
-use nemeses::schedule::NemesisSpec;
+use nemeses::schedule::{Length, NemesisSpec};
 use toml::Spanned;
 use workloads::catalogue;
 use workloads::scenario::Scenario;
@@ -180,6 +180,7 @@ impl<'a> Combining<'a> {
                     put(Err(left(lacking.to_string())));
                     continue;
                 }
+                let setting = system.run.over(&self.matrix.run);
                 let asked = Asked {
                     label: row.label.clone(),
                     nemesis: nemesis.clone(),
@@ -189,10 +190,10 @@ impl<'a> Combining<'a> {
                     wanted: Wanted {
                         system: Some(row.entry.word()),
                         workload: Some(workload.name().into()),
-                        faults: Some(drawn(written)),
+                        faults: Some(drawn(written, &setting)),
                         params: theirs(&system.params, row.entry, workload),
                         flaws: system.flaws.clone(),
-                        ..given(&system.run.over(&self.matrix.run))
+                        ..given(&setting)
                     },
                     at: spanned.span(),
                 };
@@ -269,7 +270,7 @@ impl<'a> Combining<'a> {
         }
     }
 
-    /// What the faults are, and what they are called.
+    /// What the faults are, and what they are called. The pace of a scenario's faults is its own.
     fn faults(
         &self,
         include: &Include,
@@ -285,6 +286,19 @@ impl<'a> Combining<'a> {
             let spec: NemesisSpec = text.parse().map_err(|e| wrong(at, e))?;
             Ok(named(&spec))
         };
+        let setting = include.run.over(&self.matrix.run);
+        let own = include
+            .run
+            .fault_length
+            .as_ref()
+            .or(include.run.fault_gap.as_ref());
+        if let (None, Some(at)) = (&include.nemesis, own)
+            && (include.schedule.is_some() || scenario.is_some())
+        {
+            let message = "the faults of a file come when it says: only those of `nemesis` have a \
+                           length and a gap";
+            return Err(wrong(at.span(), message));
+        }
         match (&include.nemesis, &include.schedule, scenario) {
             (Some(_), Some(schedule), _) => {
                 let message =
@@ -293,7 +307,7 @@ impl<'a> Combining<'a> {
             }
             (Some(text), None, _) => {
                 let name = drawn_as(text.get_ref(), text.span())?;
-                Ok((Some(drawn(text.get_ref())), name))
+                Ok((Some(drawn(text.get_ref(), &setting)), name))
             }
             (None, Some(file), _) => {
                 let beside = self.path.with_file_name(file.get_ref());
@@ -304,7 +318,7 @@ impl<'a> Combining<'a> {
                 None if scenario.nemesis.is_empty() => Ok((None, "none".into())),
                 None => Ok((None, drawn_as(&scenario.nemesis, 0..0)?)),
             },
-            (None, None, None) => Ok((Some(drawn(NEMESIS)), drawn_as(NEMESIS, 0..0)?)),
+            (None, None, None) => Ok((Some(drawn(NEMESIS, &setting)), drawn_as(NEMESIS, 0..0)?)),
         }
     }
 
@@ -411,10 +425,15 @@ fn named(spec: &NemesisSpec) -> String {
     }
 }
 
-fn drawn(nemesis: &str) -> Faults {
+fn drawn(nemesis: &str, setting: &Setting) -> Faults {
+    let length = |given: &Option<Spanned<Length>>| given.as_ref().map(|length| *length.get_ref());
     Faults::Drawn {
         nemesis: nemesis.into(),
-        drawing: Drawing::default(),
+        drawing: Drawing {
+            fault_length: length(&setting.fault_length),
+            fault_gap: length(&setting.fault_gap),
+            ..Drawing::default()
+        },
     }
 }
 
@@ -439,6 +458,7 @@ fn given(setting: &Setting) -> Wanted {
         concurrency: setting.concurrency,
         op_timeout: setting.op_timeout.map(|span| span.0),
         recovery_time: setting.recovery_time.map(|span| span.0),
+        load: setting.load,
         may_crash: setting.may_crash,
         ..Wanted::default()
     }

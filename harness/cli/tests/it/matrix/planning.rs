@@ -218,6 +218,14 @@ fn a_matrix_that_is_wrong_is_said_with_its_place() {
             "m.toml:9:10: a cell is expected to be `valid` or `invalid`",
         ),
         (
+            "fault-gap = \"2s..1s\"\n[[system]]\nname = \"etcd\"\n",
+            "m.toml:7:13:",
+        ),
+        (
+            "[[include]]\nsystem = \"etcd\"\nschedule = \"s.toml\"\nrun = { fault-gap = \"1s\" }\n",
+            "m.toml:10:21: the faults of a file come when it says",
+        ),
+        (
             "[gate]\nverdicts = 120\n[[system]]\nname = \"etcd\"\n",
             "a share in per cent",
         ),

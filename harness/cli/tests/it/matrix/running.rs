@@ -283,3 +283,20 @@ fn github_is_told_in_its_own_words() {
         "{text}"
     );
 }
+
+#[test]
+fn faults_come_at_the_pace_of_the_matrix() {
+    let place = Place::new();
+    let pace = "version = 1\nnemeses = [\"pause\"]\n[run]\ntime-limit = \"4s\"\nnodes = 3\n\
+        recovery-time = \"5s\"\nfault-length = \"200ms\"\nfault-gap = \"200ms..300ms\"\n";
+    place.file("m.toml", format!("{pace}{SYSTEM}"));
+    let _ = place.schism(&["matrix", "m.toml", "--night", "x"]);
+    let run = &lines(&night(&place).join("runs.jsonl"));
+    let run = run.iter().find(|line| line["type"] == "run");
+    let name = run.expect("it ran")["run"].as_str().expect("its folder");
+    let schedule = std::fs::read_to_string(place.store().join(name).join("schedule.toml"));
+    let schedule = schedule.expect("it has faults");
+    // By themselves they would last for 2 s and more.
+    assert!(schedule.matches("[[fault]]").count() > 5, "{schedule}");
+    assert!(schedule.contains("\"200ms\""), "{schedule}");
+}

@@ -145,7 +145,11 @@ impl Reader<'_> {
     }
 
     /// A command, which begins with a program.
-    fn program(&self, argv: &toml::Spanned<Vec<Text>>, known: &[String]) -> Read<Vec<Template>> {
+    pub(super) fn program(
+        &self,
+        argv: &toml::Spanned<Vec<Text>>,
+        known: &[String],
+    ) -> Read<Vec<Template>> {
         if argv.get_ref().is_empty() {
             return self.wrong(argv.span().start, "no program to start");
         }

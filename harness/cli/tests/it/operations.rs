@@ -1,0 +1,230 @@
+//! Operations of a system's own as faults: done, looked at, undone, and refused where there are
+//! none.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{Place, history_of};
+
+/// Beside the example's own text.
+const ADMIN: &str = r#"
+[admin.mark]
+about = "leaves a mark"
+command = ["sh", "-c", "echo marked at {name}; touch {data}/mark"]
+undo = ["rm", "-f", "{data}/mark"]
+check = ["test", "-e", "{data}/mark"]
+
+[admin.feign]
+about = "does nothing, and so leaves no mark"
+command = ["true"]
+check = ["test", "-e", "{data}/mark"]
+
+[admin.break]
+about = "does not work"
+command = ["sh", "-c", "echo no such thing >&2; exit 3"]
+"#;
+
+/// Three nodes whose program is behind a link that an upgrade changes.
+const UPGRADED: &str = r#"about = "a replicated store that is upgraded"
+workloads = ["register"]
+port = 4001
+[programs]
+old = "OLD"
+next = "next"
+[lists]
+cluster = { each = "{name}={address}:5001" }
+[daemon]
+prepare = [["ln", "-s", "{program.old}", "{data}/node"]]
+command = [
+    "{data}/node", "--id", "{name}", "--data", "{data}/kv", "--client-addr", "{address}:{port}",
+    "--peer-addr", "{address}:5001", "--peers", "{list.cluster}",
+]
+[ready]
+http = "/kv?prefix=none"
+[leader]
+http = "/debug/status"
+json = "/leader"
+[client.http.read]
+request = "GET /kv/{key}"
+value = "/value"
+absent = [{ status = 404 }]
+[client.http.write]
+request = "PUT /kv/{key}"
+body = "{value}"
+fail = [{ json = "/definite", equals = true }]
+[admin.upgrade]
+about = "runs the next program"
+command = ["ln", "-sfn", "{program.next}", "{data}/node"]
+check = ["sh", "-c", "test $(readlink {data}/node) = {program.next}"]
+restart = true
+"#;
+
+fn place() -> Place {
+    let place = Place::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/simple-kv");
+    let own = place.path().join("own");
+    fs::create_dir(&own).expect("a new folder");
+    fs::copy(example.join("server.py"), own.join("server.py")).expect("it is there");
+    let text = fs::read_to_string(example.join("system.toml")).expect("it is there");
+    fs::write(own.join("system.toml"), text + ADMIN).expect("it is ours");
+    place
+}
+
+fn run<'a>(nemesis: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let args = [
+        "run",
+        "./own",
+        "--nodes",
+        "1",
+        "-t",
+        "4s",
+        "--seed",
+        "3",
+        "--nemesis",
+        nemesis,
+    ];
+    let pace = ["--fault-gap", "500ms", "--fault-length", "1s"];
+    [&args[..], &pace, more].concat()
+}
+
+/// What the nemesis noted of each fault in the history, by `inject` or `heal`.
+fn noted(place: &Place, action: &str) -> Vec<Value> {
+    let history = history_of(&place.latest());
+    let events = history
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let of_nemesis = events.filter(|e: &Value| {
+        e["process"] == "nemesis"
+            && e["type"] == "ok"
+            && e["value"]["action"] == action
+            && e["value"]["label"] != "everything"
+    });
+    of_nemesis.collect()
+}
+
+#[test]
+fn an_operation_is_done_and_undone_and_its_receipts_say_so() {
+    let place = place();
+    place
+        .schism(&run("admin:mark:all", &[]))
+        .exits(0)
+        .prints(&["VALID", "faults held"]);
+    let (done, undone) = (noted(&place, "inject"), noted(&place, "heal"));
+    assert!(done.len() >= 2, "{done:?}");
+    for (events, says) in [
+        (&done, ["exit 0: marked at n1", "n1: mark is in force"]),
+        (&undone, ["n1: exit 0", "n1: mark is not in force"]),
+    ] {
+        for event in events {
+            let receipt = event["value"].to_string();
+            assert!(receipt.contains("\"held\":true"), "{receipt}");
+            assert!(says.iter().all(|line| receipt.contains(line)), "{receipt}");
+        }
+    }
+    place.assert_nothing_left();
+}
+
+#[test]
+fn an_operation_that_fails_or_does_not_show_was_no_fault() {
+    let place = place();
+    for (nemesis, says) in [
+        ("admin:break:all", "exit 3: no such thing"),
+        ("admin:feign:one", "feign is not in force"),
+    ] {
+        place
+            .schism(&run(nemesis, &[]))
+            .exits(3)
+            .prints(&["VACUOUS"]);
+        let history = history_of(&place.latest());
+        assert!(history.contains(says), "{history}");
+    }
+}
+
+#[test]
+fn an_operation_that_a_system_does_not_offer_is_refused_before_anything_starts() {
+    let place = place();
+    let none = "paxos-kv offers no operation, and so not \"mark\"";
+    let near = "own offers no operation \"marc\": did you mean \"mark\"?";
+    let schedule = "version = 1\n[[fault]]\nat = \"1s\"\nlasts = \"1s\"\nfamily = \"admin\"\n\
+                    shape = \"marc\"\n";
+    place.file("s.toml", schedule);
+    for (args, says) in [
+        (vec!["run", "paxos-kv", "--nemesis", "admin:mark"], none),
+        (vec!["run", "./own", "--nemesis", "kill,admin:marc"], near),
+        (vec!["run", "./own", "--schedule", "s.toml"], near),
+        (
+            vec!["run", "./own", "--nemesis", "admin"],
+            "write \"admin:compact\"",
+        ),
+        (
+            vec!["run", "./own", "--nemesis", "admin:mark+kill:all"],
+            "as it is without faults",
+        ),
+    ] {
+        place.schism(&args).exits(64).says(&[says]);
+    }
+    assert!(!place.store().exists(), "nothing was begun");
+    place
+        .schism(&["systems"])
+        .exits(0)
+        .prints(&["admin:compact", "admin:defragment"]);
+    let text = fs::read_to_string(place.path().join("own/system.toml")).expect("it is there");
+    let file = place.path().join("own/system.toml");
+    fs::write(file, text.replace("[admin.break]", "[admin.leader]")).expect("it is ours");
+    place
+        .schism(&run("none", &[]))
+        .exits(64)
+        .says(&["system.toml:", "an operation's name is"]);
+}
+
+#[test]
+fn nodes_are_upgraded_one_after_the_other_under_load() {
+    let place = Place::new();
+    let node = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name("paxos-kv");
+    let own: PathBuf = place.path().join("own");
+    fs::create_dir(&own).expect("a new folder");
+    fs::copy(&node, own.join("next")).expect("it is there");
+    let text = UPGRADED.replace("OLD", &node.display().to_string());
+    fs::write(own.join("system.toml"), text).expect("it is ours");
+    let fault = |n: u32| {
+        let at = 3 * n - 2;
+        format!(
+            "[[fault]]\nat = \"{at}s\"\nlasts = \"1s\"\nfamily = \"admin\"\nshape = \"upgrade\"\ntargets = [\"n{n}\"]\n"
+        )
+    };
+    let schedule = format!("version = 1\n{}{}{}", fault(1), fault(2), fault(3));
+    place.file("rolling.toml", schedule);
+    let args = [
+        "run",
+        "./own",
+        "--nodes",
+        "3",
+        "-t",
+        "10s",
+        "--seed",
+        "3",
+        "--schedule",
+        "rolling.toml",
+    ];
+    place
+        .schism(&args)
+        .exits(0)
+        .prints(&["VALID", "3 of 3 faults held"]);
+    let receipts: Vec<String> = noted(&place, "inject")
+        .iter()
+        .map(Value::to_string)
+        .collect();
+    assert_eq!(receipts.len(), 3, "{receipts:?}");
+    for (n, receipt) in receipts.iter().enumerate() {
+        let (n, is) = (n + 1, "upgrade is in force");
+        for line in [
+            format!("n{n}: {is}"),
+            format!("n{n}: own started again, pid "),
+        ] {
+            assert!(receipt.contains(&line), "{line}: {receipt}");
+        }
+    }
+    place.assert_nothing_left();
+}

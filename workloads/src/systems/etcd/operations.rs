@@ -1,0 +1,99 @@
+//! What an administrator does to etcd: compacts its history, defragments a member's file.
+
+use std::time::Duration;
+
+use harness::client::OpError;
+use harness::system::{Operated, Operation, Step};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::ask;
+use crate::http::{Http, Patience};
+
+const COMPACT: &str = "compact";
+const DEFRAGMENT: &str = "defragment";
+
+pub const ALL: &[Operation] = &[
+    Operation {
+        name: COMPACT,
+        about: "forgets the history of all keys up to the present revision: who watches from before is told",
+        is_undone: false,
+        is_checked: true,
+        restarts: false,
+        takes_node_away: false,
+    },
+    Operation {
+        name: DEFRAGMENT,
+        about: "rewrites the member's file, and answers nobody meanwhile",
+        is_undone: false,
+        is_checked: false,
+        restarts: false,
+        takes_node_away: false,
+    },
+];
+
+/// A member may have much to rewrite.
+pub const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(1),
+    answer: Duration::from_secs(30),
+};
+
+#[derive(Deserialize)]
+struct Range {
+    header: Header,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    revision: String,
+}
+
+pub async fn operate(mut http: Http, operation: &str, step: Step) -> Operated {
+    let done = match (operation, step) {
+        (COMPACT, Step::Check) => return is_compacted(&mut http).await,
+        (COMPACT, _) => compact(&mut http).await,
+        _ => ask::<Json>(&mut http, "/v3/maintenance/defragment", &json!({}))
+            .await
+            .map(|_| "its file is rewritten".to_string()),
+    };
+    match done {
+        Ok(told) => Operated { worked: true, told },
+        Err(e) => Operated {
+            worked: false,
+            told: e.detail,
+        },
+    }
+}
+
+async fn compact(http: &mut Http) -> Result<String, OpError> {
+    let any = json!({"key": "AA==", "limit": "1"});
+    let range: Range = ask(http, "/v3/kv/range", &any).await?;
+    let revision = range.header.revision;
+    let request = json!({"revision": revision, "physical": true});
+    match ask::<Json>(http, "/v3/kv/compaction", &request).await {
+        Ok(_) => Ok(format!("compacted up to revision {revision}")),
+        // Another node was asked for the same, and nothing was written between the two.
+        Err(e) if is_told(&e) => Ok(format!("revision {revision}: {}", e.detail)),
+        Err(e) => Err(e),
+    }
+}
+
+/// By its text: the code is that of any revision that is out of range.
+fn is_told(error: &OpError) -> bool {
+    error.detail.contains("has been compacted")
+}
+
+/// Its first revision is nothing that is there any more.
+async fn is_compacted(http: &mut Http) -> Operated {
+    let first = json!({"key": "AA==", "revision": "1"});
+    match ask::<Json>(http, "/v3/kv/range", &first).await {
+        Ok(_) => Operated {
+            worked: false,
+            told: "revision 1 can be read".into(),
+        },
+        Err(e) => Operated {
+            worked: is_told(&e),
+            told: format!("revision 1: {}", e.detail),
+        },
+    }
+}
