@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use crate::text::counted;
 use crate::{Run, Told};
 
-/// The frame; what is packed goes with it.
+/// What the script fills: filters, timeline and table.
 pub fn frame(run: &Run) -> Markup {
     html! {
         p.lead { "All " (counted(run.listed.len(), "operation")) ", from the whole run down to a single one." }

@@ -305,8 +305,8 @@ impl<'a> Scene<'a> {
                     (self.draw_axis(body_top, bottom))
                     @for lane in &lanes { (self.draw_lane(lane)) }
                     @for op in &self.context { (self.draw_context(op, lane_at[&op.process])) }
-                    // Arrows lie under the bars, so that they never hide where one begins or ends, and
-                    // their words over everything.
+                    // Arrows lie under the bars, so that they never hide where one begins or ends,
+                    // and their words over everything.
                     @for arrow in &arrows { (arrow.lines()) }
                     @for (i, bar) in bars.iter().enumerate() { (self.draw_named(i, *bar)) }
                     @for (label, top) in &labels { (self.draw_label(label, *top)) }
@@ -402,13 +402,13 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn arrows(&self, bars: &[Bar], mut taken: Vec<Area>) -> Vec<Told> {
+    fn arrows(&self, bars: &[Bar], mut taken: Vec<Area>) -> Vec<Drawn> {
         // What is wrong is said first, and has the better place.
         let (wrong, right): (Vec<&Flow>, Vec<&Flow>) = self
             .flows
             .iter()
             .partition(|flow| flow.what == What::Missed);
-        let told = |flow: &Flow| {
+        let drawn = |flow: &Flow| {
             let (from, to) = (self.named[flow.from], self.named[flow.to]);
             let order = match (from.ret <= to.call, from.call > to.ret) {
                 (true, _) => Order::Before,
@@ -440,26 +440,26 @@ impl<'a> Scene<'a> {
                     _ => None,
                 });
             taken.extend(place);
-            Told {
+            Drawn {
                 class: format!("{class} {}", self.colour(from)),
                 arrow,
                 text,
                 place,
             }
         };
-        wrong.into_iter().chain(right).map(told).collect()
+        wrong.into_iter().chain(right).map(drawn).collect()
     }
 }
 
 /// An arrow with its words, and where there is room for them.
-struct Told {
+struct Drawn {
     class: String,
     arrow: Arrow,
     text: String,
     place: Option<Area>,
 }
 
-impl Told {
+impl Drawn {
     fn lines(&self) -> Markup {
         html! {
             path class={ "arrow " (self.class) } d=(self.arrow.line) {}
