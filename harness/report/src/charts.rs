@@ -4,18 +4,21 @@
 //! data of each bin goes with it, for the script to show under the pointer.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::Write;
+use std::time::Duration;
 
 use checkers::Anomaly;
-use history::{Outcome, Time};
+use history::{Op, Outcome, Time};
+use maud::{Markup, PreEscaped, Render, html};
 use serde_json::json;
 
 use crate::Run;
+use crate::palette::class;
 use crate::sample::thin;
 use crate::scale::{self, Log, TimeAxis};
-use crate::stats::{self, OfNode, Tally};
-use crate::svg::Faults;
-use crate::text::{Esc, clip, count, counted, script_json, span};
+use crate::stats::{self, OfF, OfNode, Tally};
+use crate::svg::{Faults, Px, grid, in_force};
+use crate::text::{clip, count, counted, script_json, span};
 use crate::timeline;
 
 const WIDTH: f64 = 1200.0;
@@ -37,8 +40,14 @@ const FEW: usize = 200;
 /// Most nodes drawn.
 const MAX_NODES: usize = 40;
 
+/// What stands above the parts of the picture.
+const LATENCY: &str = "latency: operations (dots; crosses are fail and info), median (line) and 99th percentile (thin \
+     line)";
+const NODES: &str =
+    "of the answers of each node, the part that is ok; below it, the faults aimed at it";
+
 /// The section's picture. The history has at least one operation.
-pub fn glance(out: &mut String, run: &Run) -> fmt::Result {
+pub fn glance(run: &Run) -> Markup {
     let stats = &run.stats;
     let axis = TimeAxis::linear(Time(0), stats.end, LEFT, WIDTH - RIGHT);
     let faults = Faults::place(run.spans.iter().take(MAX_FAULTS), &axis);
@@ -55,78 +64,62 @@ pub fn glance(out: &mut String, run: &Run) -> fmt::Result {
     };
     let height = strips_bottom + 30.0;
 
-    legend(out, run)?;
-    writeln!(
-        out,
-        "<div class=\"scroll\"><svg id=\"glance-chart\" class=\"chart\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
-         aria-label=\"Faults, latency, rate and availability of nodes over time\">"
-    )?;
-    faults.bands(out, &axis, faults.height() + 4.0, strips_bottom)?;
-    faults.bars(out, &axis, 0.0)?;
-    latency(out, run, &axis, latency_top, latency_bottom)?;
-    anomalies(out, run, &axis, latency_top)?;
-    rate(out, run, &axis, rate_top, rate_bottom)?;
-    if !nodes.is_empty() {
-        heading(
-            out,
-            strips_top - 9.0,
-            "of the answers of each node, the part that is ok; below it, the faults aimed at it",
-        )?;
-        for (i, node) in nodes.iter().enumerate() {
-            strip(out, run, &axis, node, strips_top + i as f64 * STRIP_STEP_PX)?;
+    html! {
+        (legend(run))
+        div.scroll {
+            svg id="glance-chart" class="chart" viewBox={ "0 0 " (WIDTH) " " (height) } role="img"
+                aria-label="Faults, latency, rate and availability of nodes over time"
+            {
+                (faults.bands(&axis, faults.height() + 4.0, strips_bottom))
+                (faults.bars(&axis))
+                (latency(run, &axis, latency_top, latency_bottom))
+                (anomalies(run, &axis, latency_top))
+                (rate(run, &axis, rate_top, rate_bottom))
+                @if !nodes.is_empty() {
+                    (heading(strips_top - 9.0, NODES))
+                }
+                @for (i, node) in nodes.iter().enumerate() {
+                    (strip(run, &axis, node, strips_top + i as f64 * STRIP_STEP_PX))
+                }
+                @for (t, label) in axis.ticks(12) {
+                    @let x = axis.at(t);
+                    line.tick x1=(Px(x)) x2=(Px(x)) y1=(Px(strips_bottom)) y2=(Px(strips_bottom + 5.0)) {}
+                    text.tick x=(Px(x)) y=(Px(strips_bottom + 20.0)) text-anchor="middle" { (label) }
+                }
+                line #cross y1=(Px(faults.height() + 4.0)) y2=(Px(strips_bottom)) {}
+            }
         }
+        (hover_data(run, &axis))
     }
-    for (t, label) in axis.ticks(12) {
-        let x = axis.at(t);
-        writeln!(
-            out,
-            "<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{strips_bottom:.1}\" y2=\"{:.1}\"/>\
-             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
-            strips_bottom + 5.0,
-            strips_bottom + 20.0,
-        )?;
-    }
-    writeln!(
-        out,
-        "<line id=\"cross\" y1=\"{:.1}\" y2=\"{strips_bottom:.1}\"/></svg></div>",
-        faults.height() + 4.0,
-    )?;
-    hover_data(out, run, &axis)
 }
 
-/// `text` is markup.
-fn heading(out: &mut String, y: f64, text: &str) -> fmt::Result {
-    writeln!(
-        out,
-        "<text class=\"heading\" x=\"{LEFT}\" y=\"{y:.1}\">{text}</text>"
-    )
+fn heading(y: f64, text: impl Render) -> Markup {
+    html! { text.heading x=(LEFT) y=(Px(y)) { (text) } }
 }
 
 /// What the colours mean, as buttons that hide and show.
-fn legend(out: &mut String, run: &Run) -> fmt::Result {
-    let key = |out: &mut String, class: &str, text: &str| {
-        writeln!(
-            out,
-            "<button type=\"button\" class=\"key\" aria-pressed=\"true\" data-hides=\"{class}\">\
-             <i class=\"dot {class}\"></i>{}</button>",
-            Esc(text)
-        )
-    };
-    writeln!(out, "<div class=\"legend\" aria-label=\"What to show\">")?;
-    for (i, of_f) in run.stats.by_f.iter().enumerate() {
-        key(out, &format!("f{i}"), &clip(&of_f.f, 24))?;
-    }
+fn legend(run: &Run) -> Markup {
+    let by_f = run.stats.by_f.iter().enumerate();
+    let mut keys: Vec<(String, String)> = by_f
+        .map(|(i, of_f)| (format!("f{i}"), clip(&of_f.f, 24)))
+        .collect();
     let Tally { fail, info, .. } = run.stats.tally;
     if fail > 0 {
-        key(out, "fail", "fail: did not happen")?;
+        keys.push(("fail".into(), "fail: did not happen".into()));
     }
     if info > 0 {
-        key(out, "info", "info: nobody knows")?;
+        keys.push(("info".into(), "info: nobody knows".into()));
     }
-    writeln!(out, "</div>")
+    html! {
+        div.legend aria-label="What to show" {
+            @for (class, text) in keys {
+                button.key type="button" aria-pressed="true" data-hides=(class) { i class={ "dot " (class) } {} (text) }
+            }
+        }
+    }
 }
 
-fn latency(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) -> fmt::Result {
+fn latency(run: &Run, axis: &TimeAxis, top: f64, bottom: f64) -> Markup {
     let history = run.input.history;
     // Latency of everything that ended: for what is unknown, until the client gave up.
     let ended = || {
@@ -139,71 +132,65 @@ fn latency(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) 
         (lo.min(ns), hi.max(ns))
     });
     let log = Log::new(min.min(max), max, bottom, top);
-    heading(
-        out,
-        top - 9.0,
-        "latency: operations (dots; crosses are fail and info), median (line) and 99th percentile (thin line)",
-    )?;
-    for decade in log.decades() {
-        let y = log.at(decade);
-        writeln!(
-            out,
-            "<line class=\"grid\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            axis.left(),
-            axis.right(),
-            axis.left() - 8.0,
-            y + 4.0,
-            power(decade),
-        )?;
-    }
-    for i in 0..run.stats.by_f.len() {
-        let of_f = ended()
-            .filter(|(op, ..)| op.outcome == Outcome::Ok && run.stats.f_at(&op.f) == i)
-            .map(|(_, end, ns)| (axis.at(end), log.at(ns)));
-        let points = thin(of_f);
-        // A few of them would hardly be seen.
-        let few = if points.len() < FEW { " few" } else { "" };
-        write!(out, "<path class=\"dots f{i}{few}\" d=\"")?;
-        for (x, y) in points {
-            write!(out, "M{x:.0} {y:.0}h0")?;
+    let points = |wanted: &dyn Fn(&Op) -> bool| {
+        let wanted = ended().filter(|(op, ..)| wanted(op));
+        thin(wanted.map(|(_, end, ns)| (axis.at(end), log.at(ns))))
+    };
+    html! {
+        (heading(top - 9.0, LATENCY))
+        (grid(axis.left(), axis.right(), log.decades().map(|decade| (log.at(decade), power(decade)))))
+        @for i in 0..run.stats.by_f.len() {
+            @let points = points(&|op| op.outcome == Outcome::Ok && run.stats.f_at(&op.f) == i);
+            // A few of them would hardly be seen.
+            path.dots.{ "f" (i) }.few[points.len() < FEW] d=(dots(&points)) {}
         }
-        writeln!(out, "\"/>")?;
-    }
-    for (class, outcome) in [("fail", Outcome::Fail), ("info", Outcome::Info)] {
-        let of_outcome = ended()
-            .filter(|(op, ..)| op.outcome == outcome)
-            .map(|(_, end, ns)| (axis.at(end), log.at(ns)));
-        write!(out, "<path class=\"crosses {class}\" d=\"")?;
-        for (x, y) in thin(of_outcome) {
-            write!(out, "M{:.0} {:.0}l5 5m0-5l-5 5", x - 2.5, y - 2.5)?;
+        @for (class, outcome) in [("fail", Outcome::Fail), ("info", Outcome::Info)] {
+            path class={ "crosses " (class) } d=(crosses(&points(&|op| op.outcome == outcome))) {}
         }
-        writeln!(out, "\"/>")?;
+        @for (i, of_f) in run.stats.by_f.iter().enumerate() {
+            path class={ "p50 f" (i) } d=(quantile(run, axis, &log, of_f, |(p50, _)| p50)) {}
+            path class={ "p99 f" (i) } d=(quantile(run, axis, &log, of_f, |(_, p99)| p99)) {}
+        }
     }
+}
+
+fn dots(points: &[(f64, f64)]) -> String {
+    let dot = |(x, y): &(f64, f64)| format!("M{x:.0} {y:.0}h0");
+    points.iter().map(dot).collect()
+}
+
+fn crosses(points: &[(f64, f64)]) -> String {
+    let cross = |(x, y): &(f64, f64)| format!("M{:.0} {:.0}l5 5m0-5l-5 5", x - 2.5, y - 2.5);
+    points.iter().map(cross).collect()
+}
+
+/// A line through one of each bin's two quantiles; it has a gap where a bin has none.
+fn quantile(
+    run: &Run,
+    axis: &TimeAxis,
+    log: &Log,
+    of_f: &OfF,
+    pick: fn((Duration, Duration)) -> Duration,
+) -> String {
     let half = run.stats.bin.as_nanos() as u64 / 2;
-    for (i, of_f) in run.stats.by_f.iter().enumerate() {
-        for (class, pick) in [("p50", 0), ("p99", 1)] {
-            write!(out, "<path class=\"{class} f{i}\" d=\"")?;
-            let mut pen_down = false;
-            for (bin, quantiles) in of_f.bins.iter().enumerate() {
-                let Some((p50, p99)) = quantiles else {
-                    pen_down = false;
-                    continue;
-                };
-                let x = axis.at(Time(bin_start(run, bin).0 + half));
-                let y = log.at([p50, p99][pick].as_nanos() as f64);
-                write!(out, "{}{x:.1} {y:.1}", if pen_down { 'L' } else { 'M' })?;
-                pen_down = true;
-            }
-            writeln!(out, "\"/>")?;
-        }
+    let mut line = String::new();
+    let mut pen = 'M';
+    for (bin, quantiles) in of_f.bins.iter().enumerate() {
+        let Some(quantiles) = *quantiles else {
+            pen = 'M';
+            continue;
+        };
+        let x = axis.at(Time(bin_start(run, bin).0 + half));
+        let y = log.at(pick(quantiles).as_nanos() as f64);
+        write!(line, "{pen}{x:.1} {y:.1}").expect("writing to a String does not fail");
+        pen = 'L';
     }
-    Ok(())
+    line
 }
 
 /// Where anomalies were there to be seen: a mark leads to each, or to the first of those that fall
 /// on one place.
-fn anomalies(out: &mut String, run: &Run, axis: &TimeAxis, top: f64) -> fmt::Result {
+fn anomalies(run: &Run, axis: &TimeAxis, top: f64) -> Markup {
     let all = run.input.analyses.iter().flat_map(|a| &a.anomalies);
     let mut marks: BTreeMap<i64, (usize, usize, Time, &Anomaly)> = BTreeMap::new();
     for (number, anomaly) in all.enumerate() {
@@ -214,22 +201,17 @@ fn anomalies(out: &mut String, run: &Run, axis: &TimeAxis, top: f64) -> fmt::Res
         let mark = marks.entry(place).or_insert((number, 0, at, anomaly));
         mark.1 += 1;
     }
-    for (number, more, at, anomaly) in marks.into_values() {
-        let x = axis.at(at);
-        let rest = match more - 1 {
-            0 => String::new(),
-            n => format!(", and {} here", counted(n, "more anomaly")),
-        };
-        writeln!(
-            out,
-            "<a class=\"mark-of\" href=\"#anomaly-{number}\"><title>{} at {at}{rest}</title>\
-             <path d=\"M{:.1} {:.1}h12l-6 9z\"/></a>",
-            Esc(clip(&anomaly.kind, 80)),
-            x - 6.0,
-            top - 4.0,
-        )?;
+    html! {
+        @for (number, here, at, anomaly) in marks.into_values() {
+            a.mark-of href={ "#anomaly-" (number) } {
+                title {
+                    (clip(&anomaly.kind, 80)) " at " (at)
+                    @if here > 1 { ", and " (counted(here - 1, "more anomaly")) " here" }
+                }
+                path d=(format_args!("M{:.1} {:.1}h12l-6 9z", axis.at(at) - 6.0, top - 4.0)) {}
+            }
+        }
     }
-    Ok(())
 }
 
 /// `10 ms` for a power of ten of nanoseconds.
@@ -255,7 +237,8 @@ fn per_second(run: &Run, bin: usize, n: usize) -> f64 {
     n as f64 / length.max(run.stats.bin / 10).as_secs_f64()
 }
 
-fn rate(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) -> fmt::Result {
+fn rate(run: &Run, axis: &TimeAxis, top: f64, bottom: f64) -> Markup {
+    const OUTCOMES: [&str; 3] = ["ok", "fail", "info"];
     let bins = &run.stats.bins;
     let rates: Vec<[f64; 3]> = bins
         .iter()
@@ -268,53 +251,41 @@ fn rate(out: &mut String, run: &Run, axis: &TimeAxis, top: f64, bottom: f64) -> 
         .fold(1.0, f64::max);
     let (_, ticks) = scale::ticks(0.0, max, 4);
     let y_of = |v: f64| bottom - v / max * (bottom - top);
-    let key = |class, word| format!("<tspan class=\"swatch {class}\" dx=\"10\">■</tspan> {word}");
-    let keys =
-        [("ok", "ok"), ("fail", "fail"), ("info", "info")].map(|(class, word)| key(class, word));
-    heading(
-        out,
-        top - 9.0,
-        &format!("answers a second {}", keys.concat()),
-    )?;
-    for tick in ticks {
-        let y = y_of(tick);
-        writeln!(
-            out,
-            "<line class=\"grid\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            axis.left(),
-            axis.right(),
-            axis.left() - 8.0,
-            y + 4.0,
-            match max < 4.0 {
-                true => format!("{tick:.1}"),
-                false => count(tick as usize),
-            },
-        )?;
+    let label = |tick: f64| match max < 4.0 {
+        true => format!("{tick:.1}"),
+        false => count(tick as usize),
+    };
+    // Heights of each bin: nothing, then each outcome on top of those before.
+    let mut heights = vec![vec![0.0; rates.len()]];
+    for of in 0..OUTCOMES.len() {
+        let below = heights[of].iter().zip(&rates);
+        heights.push(below.map(|(below, r)| below + r[of]).collect());
     }
-    let mut below = vec![0.0; rates.len()];
-    for (of, class) in ["ok", "fail", "info"].into_iter().enumerate() {
-        let above: Vec<f64> = below.iter().zip(&rates).map(|(b, r)| b + r[of]).collect();
-        if above != below {
-            write!(out, "<path class=\"area {class}\" d=\"")?;
-            steps(out, run, axis, &above, &below, y_of)?;
-            writeln!(out, "\"/>")?;
+    let words = html! {
+        "answers a second "
+        @for word in OUTCOMES { tspan class={ "swatch " (word) } dx="10" { "■" } " " (word) }
+    };
+    html! {
+        (heading(top - 9.0, words))
+        (grid(axis.left(), axis.right(), ticks.into_iter().map(|tick| (y_of(tick), label(tick)))))
+        @for (word, pair) in OUTCOMES.into_iter().zip(heights.windows(2)) {
+            @if pair[0] != pair[1] {
+                path class={ "area " (word) } d=(steps(run, axis, &pair[1], &pair[0], y_of)) {}
+            }
         }
-        below = above;
     }
-    Ok(())
 }
 
 /// The outline of steps between two heights for each bin; bins of no height are left out.
 fn steps(
-    out: &mut String,
     run: &Run,
     axis: &TimeAxis,
     above: &[f64],
     below: &[f64],
     y_of: impl Fn(f64) -> f64,
-) -> fmt::Result {
+) -> String {
     let x_of = |bin: usize| axis.at(bin_start(run, bin));
+    let mut outline = String::new();
     let mut bin = 0;
     while bin < above.len() {
         if above[bin] <= below[bin] {
@@ -324,21 +295,18 @@ fn steps(
         let end = (bin..above.len())
             .find(|&b| above[b] <= below[b])
             .unwrap_or(above.len());
-        write!(out, "M{:.1} {:.1}", x_of(bin), y_of(below[bin]))?;
-        for (b, top) in above.iter().enumerate().take(end).skip(bin) {
-            write!(out, "V{:.1}H{:.1}", y_of(*top), x_of(b + 1))?;
-        }
-        for b in (bin..end).rev() {
-            write!(out, "V{:.1}H{:.1}", y_of(below[b]), x_of(b))?;
-        }
-        out.push('z');
+        let step = |y: f64, x: f64| format!("V{y:.1}H{x:.1}");
+        outline += &format!("M{:.1} {:.1}", x_of(bin), y_of(below[bin]));
+        outline.extend((bin..end).map(|b| step(y_of(above[b]), x_of(b + 1))));
+        outline.extend((bin..end).rev().map(|b| step(y_of(below[b]), x_of(b))));
+        outline.push('z');
         bin = end;
     }
-    Ok(())
+    outline
 }
 
 /// One node: for each bin, which part of the answers of its clients were successes.
-fn strip(out: &mut String, run: &Run, axis: &TimeAxis, node: &OfNode, top: f64) -> fmt::Result {
+fn strip(run: &Run, axis: &TimeAxis, node: &OfNode, top: f64) -> Markup {
     let bottom = top + STRIP_PX;
     let part = |t: &Tally| match t.total() {
         0 => 0.0,
@@ -348,40 +316,24 @@ fn strip(out: &mut String, run: &Run, axis: &TimeAxis, node: &OfNode, top: f64) 
     let all: Vec<f64> = node.bins.iter().map(|t| f64::from(t.total() > 0)).collect();
     let zero = vec![0.0; ok.len()];
     let y_of = |v: f64| bottom - v * STRIP_PX;
-    writeln!(
-        out,
-        "<text class=\"lane\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
-         <line class=\"grid\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{bottom:.1}\" y2=\"{bottom:.1}\"/>",
-        axis.left() - 10.0,
-        top + 11.5,
-        Esc(clip(&node.node, 11)),
-        axis.left(),
-        axis.right(),
-    )?;
-    write!(out, "<path class=\"area ok\" d=\"")?;
-    steps(out, run, axis, &ok, &zero, y_of)?;
-    write!(out, "\"/><path class=\"area info\" d=\"")?;
-    steps(out, run, axis, &all, &ok, y_of)?;
-    writeln!(out, "\"/>")?;
-    // Under the strip: the faults that were aimed at this node.
-    for span in run.spans.iter().take(MAX_FAULTS) {
-        if span.targets.contains(&node.node) {
-            let (from, until) = crate::svg::in_force(span);
-            let x0 = axis.at(from);
-            writeln!(
-                out,
-                "<rect class=\"aim {}\" x=\"{x0:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"3\"/>",
-                crate::palette::class(&span.family),
-                bottom + 1.5,
-                (axis.at(until) - x0).max(1.5),
-            )?;
+    let faults = run.spans.iter().take(MAX_FAULTS);
+    html! {
+        text.lane x=(Px(axis.left() - 10.0)) y=(Px(top + 11.5)) text-anchor="end" { (clip(&node.node, 11)) }
+        line.grid x1=(Px(axis.left())) x2=(Px(axis.right())) y1=(Px(bottom)) y2=(Px(bottom)) {}
+        path class="area ok" d=(steps(run, axis, &ok, &zero, y_of)) {}
+        path class="area info" d=(steps(run, axis, &all, &ok, y_of)) {}
+        // Under the strip: the faults that were aimed at this node.
+        @for span in faults.filter(|span| span.targets.contains(&node.node)) {
+            @let (from, until) = in_force(span);
+            @let x0 = axis.at(from);
+            rect class={ "aim " (class(&span.family)) } x=(Px(x0)) y=(Px(bottom + 1.5))
+                width=(Px((axis.at(until) - x0).max(1.5))) height="3" {}
         }
     }
-    Ok(())
 }
 
 /// What the script shows under the pointer.
-fn hover_data(out: &mut String, run: &Run, axis: &TimeAxis) -> fmt::Result {
+fn hover_data(run: &Run, axis: &TimeAxis) -> Markup {
     let stats = &run.stats;
     let rows: Vec<_> = stats
         .bins
@@ -409,7 +361,7 @@ fn hover_data(out: &mut String, run: &Run, axis: &TimeAxis) -> fmt::Result {
         .iter()
         .take(MAX_FAULTS)
         .map(|s| {
-            let (from, until) = crate::svg::in_force(s);
+            let (from, until) = in_force(s);
             let end = until.min(stats.end).as_secs_f64();
             json!([from.as_secs_f64(), end, clip(s.told(), 80)])
         })
@@ -423,11 +375,9 @@ fn hover_data(out: &mut String, run: &Run, axis: &TimeAxis) -> fmt::Result {
         "rows": rows,
         "faults": faults,
     });
-    writeln!(
-        out,
-        "<script type=\"application/json\" id=\"glance-data\">{}</script>",
-        script_json(&data)
-    )
+    html! {
+        script type="application/json" id="glance-data" { (PreEscaped(script_json(&data))) }
+    }
 }
 
 #[cfg(test)]

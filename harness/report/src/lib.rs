@@ -46,6 +46,7 @@ use history::{History, Name, Op, Time};
 use serde_json::Value as Json;
 
 use stats::Stats;
+pub use text::harmless;
 
 /// A judged run.
 #[derive(Clone, Copy, Debug)]
@@ -148,9 +149,7 @@ pub enum Origin {
 
 /// The page of a judged history, complete.
 pub fn render(input: &Input) -> String {
-    let mut out = String::with_capacity(1 << 18);
-    page::write(&mut out, &Run::new(input)).expect("writing to a String does not fail");
-    out
+    harmless(page::whole(&Run::new(input)))
 }
 
 /// The input with what every section needs of it, worked out once.

@@ -19,12 +19,13 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use base64::Engine;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use checkers::Anomaly;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use history::{Name, Op, Outcome, Time, Value};
+use maud::{Markup, html};
 use serde_json::{Value as Json, json};
 
 use crate::palette;
@@ -62,12 +63,11 @@ const COLUMNS: [&str; 10] = [
 ];
 
 /// The element that holds all of it. Nothing in it can end the element.
-pub fn element(run: &Run, findings: &Findings) -> String {
+pub fn element(run: &Run, findings: &Findings) -> Markup {
     let bytes = pack(run, findings);
-    format!(
-        "<script type=\"application/octet-stream\" id=\"packed\">{}</script>",
-        STANDARD.encode(bytes)
-    )
+    html! {
+        script type="application/octet-stream" id="packed" { (Base64Display::new(&bytes, &STANDARD)) }
+    }
 }
 
 fn pack(run: &Run, findings: &Findings) -> Vec<u8> {

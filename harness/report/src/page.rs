@@ -1,22 +1,22 @@
 //! The page from top to bottom: verdict, why, the run at a glance, operations, faults, checkers,
 //! what was asked.
 
-use std::fmt::{self, Write};
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use checkers::{Analysis, Anomaly, Verdict};
+use checkers::{Analysis, Verdict};
 use history::fault::Span;
 use history::wording::{listed, noun};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::charts;
 use crate::operations;
+use crate::packed;
 use crate::palette;
-use crate::sentence::{Reason, capital, findings, found};
+use crate::sentence::{capital, findings, found, reason};
 use crate::tables::{self, families, sign};
-use crate::text::{Esc, clip, count, counted};
+use crate::text::{clip, count, counted};
 use crate::why;
 use crate::{Input, Origin, Run};
 
@@ -36,77 +36,86 @@ const SCRIPT: &str = concat!(
     "})();\n",
 );
 
-/// Writes the whole page.
-pub fn write(out: &mut String, run: &Run) -> fmt::Result {
+/// The whole page.
+pub fn whole(run: &Run) -> Markup {
     let input = &run.input;
     let word = input.verdict.word();
     let title = title(input);
-    head(
-        out,
-        &format!("verdict-{word}"),
-        &format!("{} {word}: {title}", sign(input.verdict)),
-        &icon(input.verdict),
-        &palette::rules(&run.spans),
-    )?;
-    // Shared by all pictures: bars without an answer fade, faults that did not hold are hatched.
-    writeln!(
-        out,
-        "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>\
-         <linearGradient id=\"fade-ramp\"><stop offset=\"0\" stop-color=\"#fff\"/>\
-         <stop offset=\"0.85\" stop-color=\"#fff\" stop-opacity=\"0.12\"/>\
-         <stop offset=\"1\" stop-color=\"#fff\" stop-opacity=\"0\"/></linearGradient>\
-         <mask id=\"fade\" maskContentUnits=\"objectBoundingBox\">\
-         <rect width=\"1\" height=\"1\" fill=\"url(#fade-ramp)\"/></mask></defs></svg>"
-    )?;
-    writeln!(out, "<main>")?;
-    verdict(out, run, &title)?;
-    contents(out, run)?;
-    if !findings(run).is_empty() {
-        section(out, "why", "Why")?;
-        why::draw(out, run)?;
-        writeln!(out, "</section>")?;
+    let tab = format!("{} {word}: {title}", sign(input.verdict));
+    let findings = findings(run);
+    html! {
+        (DOCTYPE)
+        html lang="en" class={ "verdict-" (word) } {
+            (head(&tab, &icon(input.verdict), &palette::rules(&run.spans)))
+            body {
+                (shared())
+                main {
+                    (verdict(run, &title))
+                    (contents(run))
+                    @if !findings.is_empty() { section id="why" { h2 { "Why" } (why::draw(run)) } }
+                    section id="glance" {
+                        h2 { "The run at a glance" }
+                        @if input.history.asked().next().is_none() {
+                            p.lead { "No operation was recorded." }
+                        } @else { (charts::glance(run)) }
+                    }
+                    @if !run.listed.is_empty() {
+                        section id="operations" {
+                            h2 { "Operations" }
+                            (operations::frame(run))
+                            (packed::element(run, &findings))
+                        }
+                    }
+                    section id="faults" {
+                        h2 { "Faults and their receipts" }
+                        @if run.spans.is_empty() { p.lead { (no_fault(run)) } } @else { (tables::faults(run)) }
+                    }
+                    section id="checkers" { h2 { "Checkers" } (checkers(run)) }
+                    section id="spec" {
+                        h2 { "What was asked" }
+                        (tables::spec(input.spec))
+                        @if let Some(text) = input.schedule { (tables::schedule(text)) }
+                    }
+                }
+                div id="tip" role="tooltip" hidden {}
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
     }
-    section(out, "glance", "The run at a glance")?;
-    match input.history.asked().next().is_none() {
-        true => writeln!(out, "<p class=\"lead\">No operation was recorded.</p>")?,
-        false => charts::glance(out, run)?,
+}
+
+/// For all pictures: bars without an answer fade.
+fn shared() -> Markup {
+    html! {
+        svg class="defs" width="0" height="0" aria-hidden="true" {
+            defs {
+                linearGradient id="fade-ramp" {
+                    stop offset="0" stop-color="#fff" {}
+                    stop offset="0.85" stop-color="#fff" stop-opacity="0.12" {}
+                    stop offset="1" stop-color="#fff" stop-opacity="0" {}
+                }
+                mask id="fade" maskContentUnits="objectBoundingBox" {
+                    rect width="1" height="1" fill="url(#fade-ramp)" {}
+                }
+            }
+        }
     }
-    writeln!(out, "</section>")?;
-    if !run.listed.is_empty() {
-        section(out, "operations", "Operations")?;
-        operations::write(out, run, &findings(run))?;
-        writeln!(out, "</section>")?;
+}
+
+fn checkers(run: &Run) -> Markup {
+    html! {
+        @if run.input.analyses.is_empty() {
+            p.lead { "Nothing was checked." }
+        } @else { (tables::checkers(run)) }
+        @if run.input.history.asked().next().is_some() {
+            h3 { "Operations by kind" }
+            (tables::by_f(run))
+        }
+        @if !run.stats.errors.is_empty() {
+            h3 { "Errors by code" }
+            (tables::errors(run))
+        }
     }
-    section(out, "faults", "Faults and their receipts")?;
-    match run.spans.is_empty() {
-        true => writeln!(out, "<p class=\"lead\">{}</p>", no_fault(run))?,
-        false => tables::faults(out, run)?,
-    }
-    writeln!(out, "</section>")?;
-    section(out, "checkers", "Checkers")?;
-    match input.analyses.is_empty() {
-        true => writeln!(out, "<p class=\"lead\">Nothing was checked.</p>")?,
-        false => tables::checkers(out, run)?,
-    }
-    if input.history.asked().next().is_some() {
-        writeln!(out, "<h3>Operations by kind</h3>")?;
-        tables::by_f(out, run)?;
-    }
-    if !run.stats.errors.is_empty() {
-        writeln!(out, "<h3>Errors by code</h3>")?;
-        tables::errors(out, run)?;
-    }
-    writeln!(out, "</section>")?;
-    section(out, "spec", "What was asked")?;
-    tables::spec(out, input.spec)?;
-    if let Some(text) = input.schedule {
-        tables::schedule(out, text)?;
-    }
-    writeln!(out, "</section>")?;
-    writeln!(
-        out,
-        "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>{SCRIPT}</script>\n</body>\n</html>"
-    )
 }
 
 /// What was tested, with what was asked of it and the bugs that were planted in it: nobody may take
@@ -129,47 +138,44 @@ fn title(input: &Input) -> String {
     title
 }
 
-/// Everything up to the body. The policy forbids every request, and every script but the page's
-/// own: whatever a hostile history slips in, it does not run and nothing leaves the page.
-pub fn head(
-    out: &mut String,
-    class: &str,
-    title: &str,
-    icon: &str,
-    more_style: &str,
-) -> fmt::Result {
-    writeln!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\" class=\"{class}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{}</title>\n<link rel=\"icon\" href=\"{icon}\">\n<style>\n{STYLE}{more_style}</style>\n</head>\n<body>",
-        STANDARD.encode(Sha256::digest(SCRIPT)),
-        Esc(title),
-    )
+/// The head of a page. The policy forbids every request, and every script but the page's own:
+/// whatever a hostile history slips in, it does not run and nothing leaves the page.
+pub fn head(title: &str, icon: &str, more_style: &str) -> Markup {
+    let script = STANDARD.encode(Sha256::digest(SCRIPT));
+    html! {
+        head {
+            meta charset="utf-8";
+            meta http-equiv="Content-Security-Policy" content={
+                "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" (script) "'; img-src data:; \
+                 base-uri 'none'; form-action 'none'"
+            };
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) }
+            link rel="icon" href=(icon);
+            style { (PreEscaped(STYLE)) (PreEscaped(more_style)) }
+        }
+    }
 }
 
-fn contents(out: &mut String, run: &Run) -> fmt::Result {
-    let operations = !run.listed.is_empty();
+fn contents(run: &Run) -> Markup {
     let links = [
         ("why", "Why", !findings(run).is_empty()),
         ("glance", "At a glance", true),
-        ("operations", "Operations", operations),
+        ("operations", "Operations", !run.listed.is_empty()),
         ("faults", "Faults", true),
         ("checkers", "Checkers", true),
         ("spec", "What was asked", true),
     ];
-    write!(out, "<nav aria-label=\"Contents\">")?;
-    for (id, text, _) in links.iter().filter(|l| l.2) {
-        write!(out, "<a href=\"#{id}\">{text}</a>")?;
-    }
-    writeln!(out, "</nav>")
+    let links = links.into_iter().filter(|(.., is_there)| *is_there);
+    links_to(links.map(|(id, text, _)| (id, text)))
 }
 
-fn section(out: &mut String, id: &str, heading: &str) -> fmt::Result {
-    writeln!(out, "<section id=\"{id}\">\n<h2>{heading}</h2>")
+/// Sections of the page, by their ids and names.
+pub fn links_to<'a>(links: impl IntoIterator<Item = (&'a str, &'a str)>) -> Markup {
+    html! {
+        nav aria-label="Contents" { @for (id, text) in links { a href={ "#" (id) } { (text) } } }
+    }
 }
 
 /// The verdict as the tab's picture.
@@ -189,36 +195,37 @@ fn icon(verdict: Verdict) -> String {
     )
 }
 
-fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
+fn verdict(run: &Run, title: &str) -> Markup {
     let input = &run.input;
     let word = input.verdict.word();
-    writeln!(
-        out,
-        "<header class=\"verdict {word}\"><p class=\"what\">{}</p>\
-         <h1><span class=\"mark\" aria-hidden=\"true\">{}</span>{word}</h1><p class=\"meaning\">{}.</p>",
-        Esc(title),
-        sign(input.verdict),
-        Esc(capital(input.verdict.meaning())),
-    )?;
-    because(out, run)?;
-    provenance(out, input.spec)?;
-    let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
+    html! {
+        header class={ "verdict " (word) } {
+            p.what { (title) }
+            h1 { span.mark aria-hidden="true" { (sign(input.verdict)) } (word) }
+            p.meaning { (capital(input.verdict.meaning())) "." }
+            (because(run))
+            (provenance(input.spec))
+            (facts(run))
+            @if !input.warnings.is_empty() {
+                ul.warnings { @for warning in input.warnings.iter().take(20) { li { (clip(warning, 1000)) } } }
+            }
+            (again(input))
+        }
+    }
+}
+
+fn facts(run: &Run) -> Markup {
     let tally = run.stats.tally;
-    let faults = match run.spans.len() {
-        0 => "none".to_string(),
-        n => format!("{} of {n} held", held.len()),
-    };
-    let kinds = families(&run.spans.iter().collect::<Vec<_>>());
+    let all: Vec<&Span> = run.spans.iter().collect();
+    let held = all.iter().filter(|s| s.held()).count();
+    let outcomes = [(tally.ok, "ok"), (tally.fail, "fail"), (tally.info, "info")];
     let facts = [
         (
             "operations",
             count(tally.total()),
-            format!(
-                "{} ok, {} fail, {} info",
-                count(tally.ok),
-                count(tally.fail),
-                count(tally.info)
-            ),
+            outcomes
+                .map(|(n, word)| format!("{} {word}", count(n)))
+                .join(", "),
         ),
         (
             "recorded",
@@ -229,60 +236,51 @@ fn verdict(out: &mut String, run: &Run, title: &str) -> fmt::Result {
                 n => counted(n, "node"),
             },
         ),
-        ("faults", faults, kinds),
+        (
+            "faults",
+            match all.len() {
+                0 => "none".to_string(),
+                n => format!("{held} of {n} held"),
+            },
+            families(&all),
+        ),
         (
             "anomalies",
             count(found(run)),
-            counted(input.analyses.len(), "checker"),
+            counted(run.input.analyses.len(), "checker"),
         ),
     ];
-    writeln!(out, "<dl class=\"facts\">")?;
-    for (name, value, detail) in facts {
-        writeln!(
-            out,
-            "<div><dt>{name}</dt><dd>{}<small>{}</small></dd></div>",
-            Esc(value),
-            Esc(detail)
-        )?;
-    }
-    writeln!(out, "</dl>")?;
-    if !input.warnings.is_empty() {
-        writeln!(out, "<ul class=\"warnings\">")?;
-        for warning in input.warnings.iter().take(20) {
-            writeln!(out, "<li>{}</li>", Esc(clip(warning, 1000)))?;
+    html! {
+        dl.facts {
+            @for (name, value, detail) in facts {
+                div { dt { (name) } dd { (value) small { (detail) } } }
+            }
         }
-        writeln!(out, "</ul>")?;
     }
-    again(out, input)?;
-    writeln!(out, "</header>")
 }
 
 /// How to see it again, and how often others did.
-fn again(out: &mut String, input: &Input) -> fmt::Result {
-    if !input.command.is_empty() {
-        writeln!(
-            out,
-            "<div class=\"again\"><span>{}</span><code id=\"command\">{}</code>\
-             <button type=\"button\" id=\"copy\" hidden>Copy</button></div>",
-            match input.origin {
-                Origin::Run => "Run it again",
-                Origin::File => "Judge it again",
-            },
-            Esc(clip(input.command, 4000))
-        )?;
+fn again(input: &Input) -> Markup {
+    let what = match input.origin {
+        Origin::Run => "Run it again",
+        Origin::File => "Judge it again",
+    };
+    html! {
+        @if !input.command.is_empty() {
+            div.again {
+                span { (what) }
+                code id="command" { (clip(input.command, 4000)) }
+                button type="button" id="copy" hidden { "Copy" }
+            }
+        }
+        @if let Some(repeated) = input.repeated {
+            p.repeated { "It ended so again " (clip(repeated, 200)) "." }
+        }
     }
-    if let Some(repeated) = input.repeated {
-        writeln!(
-            out,
-            "<p class=\"repeated\">It ended so again {}.</p>",
-            Esc(clip(repeated, 200))
-        )?;
-    }
-    Ok(())
 }
 
 /// What exactly was tested, where and when, as far as it is known.
-fn provenance(out: &mut String, spec: &Json) -> fmt::Result {
+fn provenance(spec: &Json) -> Markup {
     let text = |value: &Json| match value {
         Json::String(text) => Some(text.clone()),
         Json::Number(n) => Some(n.to_string()),
@@ -305,15 +303,11 @@ fn provenance(out: &mut String, spec: &Json) -> fmt::Result {
     // To the second.
     let created = at("/created").map(|text| text.chars().take(19).collect::<String>());
     parts.extend(created.map(|time| format!("{} UTC", time.replace('T', " "))));
-    if parts.is_empty() {
-        return Ok(());
-    }
     let parts = parts.iter().take(16).map(|part| clip(part, 100));
-    writeln!(
-        out,
-        "<p class=\"provenance\">{}</p>",
-        Esc(parts.collect::<Vec<_>>().join(" · "))
-    )
+    let parts = parts.collect::<Vec<_>>().join(" · ");
+    html! {
+        @if !parts.is_empty() { p.provenance { (parts) } }
+    }
 }
 
 fn no_fault(run: &Run) -> &'static str {
@@ -324,55 +318,43 @@ fn no_fault(run: &Run) -> &'static str {
 }
 
 /// The reason for the verdict, in words.
-fn because(out: &mut String, run: &Run) -> fmt::Result {
+fn because(run: &Run) -> Markup {
     let verdict = run.input.verdict;
-    let of_verdict: Vec<&Analysis> = run
-        .input
-        .analyses
-        .iter()
-        .filter(|a| a.verdict == verdict)
-        .collect();
+    let mut findings = findings(run).into_iter();
     if verdict == Verdict::Invalid
-        && let Some((analysis, anomaly)) = findings(run)
-            .into_iter()
-            .find(|(analysis, _)| analysis.verdict == Verdict::Invalid)
+        && let Some((analysis, anomaly)) = findings.find(|f| f.0.verdict == Verdict::Invalid)
     {
-        return writeln!(
-            out,
-            "<p class=\"because\"><b>{}{}</b> {} <small>found by {}</small></p>",
-            Esc(capital(&clip(&anomaly.kind, 80))),
-            Esc(object(anomaly)),
-            Reason(anomaly, 1200),
-            Esc(clip(&analysis.checker, 60)),
-        );
-    }
-    if verdict == Verdict::Valid {
-        let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
-        let under = match (run.spans.is_empty(), held.is_empty()) {
-            (true, _) => no_fault(run).to_string(),
-            (false, true) => "No fault took hold.".to_string(),
-            (false, false) => format!("Faults that took hold: {}.", families(&held)),
+        return html! {
+            p.because {
+                b {
+                    (capital(&clip(&anomaly.kind, 80)))
+                    @if let Some(object) = &anomaly.object { " (object " (clip(object, 80)) ")" }
+                    ":"
+                }
+                " " (reason(anomaly, 1200)) " "
+                small { "found by " (clip(&analysis.checker, 60)) }
+            }
         };
-        writeln!(out, "<p class=\"because\">{}</p>", Esc(under))?;
     }
-    if of_verdict.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "<ul class=\"because\">")?;
-    for analysis in of_verdict.iter().take(8) {
-        writeln!(
-            out,
-            "<li><b>{}</b> {}</li>",
-            Esc(clip(&analysis.checker, 60)),
-            Esc(clip(&analysis.summary, 600))
-        )?;
-    }
-    writeln!(out, "</ul>")
-}
-
-fn object(anomaly: &Anomaly) -> String {
-    match &anomaly.object {
-        Some(object) => format!(" (object {}):", clip(object, 80)),
-        None => ":".to_string(),
+    let held: Vec<&Span> = run.spans.iter().filter(|s| s.held()).collect();
+    let analyses = run.input.analyses.iter();
+    let of_verdict: Vec<&Analysis> = analyses.filter(|a| a.verdict == verdict).collect();
+    html! {
+        @if verdict == Verdict::Valid {
+            p.because {
+                @match (run.spans.is_empty(), held.is_empty()) {
+                    (true, _) => (no_fault(run)),
+                    (false, true) => "No fault took hold.",
+                    (false, false) => { "Faults that took hold: " (families(&held)) "." }
+                }
+            }
+        }
+        @if !of_verdict.is_empty() {
+            ul.because {
+                @for analysis in of_verdict.iter().take(8) {
+                    li { b { (clip(&analysis.checker, 60)) } " " (clip(&analysis.summary, 600)) }
+                }
+            }
+        }
     }
 }

@@ -7,30 +7,27 @@ mod prefix;
 mod table;
 mod tree;
 
-use std::fmt;
-
 use checkers::Anomaly;
 use checkers::picture::Picture;
 use history::Op;
+use maud::{Markup, html};
 
 use crate::Run;
 
 /// Draws what there is to draw of an anomaly above the timeline of its operations.
-pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly, named: &[&Op]) -> fmt::Result {
+pub fn draw(run: &Run, anomaly: &Anomaly, named: &[&Op]) -> Markup {
     match anomaly.picture.as_deref() {
-        Some(Picture::Cycle { edges }) => cycle::draw(out, run, edges),
-        Some(Picture::Table(content)) => table::draw(out, content),
-        Some(Picture::Tree { blocks }) => tree::draw(out, blocks),
-        Some(Picture::Prefix(_)) | None => lives::draw(out, run, anomaly, named),
+        Some(Picture::Cycle { edges }) => cycle::draw(run, edges),
+        Some(Picture::Table(content)) => table::draw(content),
+        Some(Picture::Tree { blocks }) => tree::draw(blocks),
+        Some(Picture::Prefix(_)) | None => lives::draw(run, anomaly, named),
     }
 }
 
 /// And what stands below it.
-pub fn draw_below(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
+pub fn draw_below(run: &Run, anomaly: &Anomaly) -> Markup {
     match anomaly.picture.as_deref() {
-        Some(Picture::Prefix(content)) => {
-            prefix::draw(out, run, anomaly.object.as_deref(), content)
-        }
-        _ => Ok(()),
+        Some(Picture::Prefix(content)) => prefix::draw(run, anomaly.object.as_deref(), content),
+        _ => html! {},
     }
 }

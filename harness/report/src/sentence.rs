@@ -1,11 +1,10 @@
 //! What was found, and how an anomaly's sentence is written.
 
-use std::fmt;
-
 use checkers::{Analysis, Anomaly};
+use maud::{Markup, html};
 
 use crate::Run;
-use crate::text::{Esc, clip};
+use crate::text::clip;
 
 /// Every anomaly with the checker that found it, the checkers in their order.
 pub fn findings<'a>(run: &Run<'a>) -> Vec<(&'a Analysis, &'a Anomaly)> {
@@ -27,31 +26,27 @@ pub fn found(run: &Run) -> usize {
 }
 
 /// An anomaly's sentence, in which `op 12` is the number that its timeline gives the operation.
-pub struct Reason<'a>(pub &'a Anomaly, pub usize);
-
-impl fmt::Display for Reason<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reason(anomaly, max) = *self;
-        let sentence = capital(&clip(&anomaly.reason, max));
-        let mut rest = sentence.as_str();
-        while let Some((before, index, after)) = mention(rest) {
-            match anomaly.ops.iter().position(|op| *op == index) {
-                Some(at) => write!(
-                    f,
-                    "{}<a href=\"#op-{index}\" data-jump=\"{index}\" title=\"op {index}\">\
-                     <b class=\"badge\">{}</b></a>",
-                    Esc(before),
-                    at + 1
-                )?,
-                None => write!(f, "{}op {index}", Esc(before))?,
+pub fn reason(anomaly: &Anomaly, max: usize) -> Markup {
+    let sentence = capital(&clip(&anomaly.reason, max));
+    let mut rest = sentence.as_str();
+    let mut parts = Vec::new();
+    while let Some((before, index, after)) = mention(rest) {
+        parts.push((before, index));
+        rest = after;
+    }
+    let ends = sentence.is_empty() || sentence.ends_with(['.', '…', '!', '?']);
+    html! {
+        @for (before, index) in parts {
+            (before)
+            @match anomaly.ops.iter().position(|op| *op == index) {
+                Some(at) => a href={ "#op-" (index) } data-jump=(index) title={ "op " (index) } {
+                    b.badge { (at + 1) }
+                },
+                None => { "op " (index) }
             }
-            rest = after;
         }
-        write!(f, "{}", Esc(rest))?;
-        match sentence.ends_with(['.', '…', '!', '?']) || sentence.is_empty() {
-            true => Ok(()),
-            false => f.write_str("."),
-        }
+        (rest)
+        @if !ends { "." }
     }
 }
 
@@ -120,7 +115,7 @@ mod tests {
             reason: "read of <1> (op 12) after op 3".into(),
             ..Anomaly::default()
         };
-        let text = Reason(&anomaly, 100).to_string();
+        let text = reason(&anomaly, 100).into_string();
         assert!(
             text.starts_with("Read of &lt;1&gt; (<a href=\"#op-12\""),
             "{text}"

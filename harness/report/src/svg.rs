@@ -1,13 +1,23 @@
 //! What the pictures share: the faults, as labelled bars above and as bands behind.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 use history::Time;
 use history::fault::Span;
+use maud::{Markup, Render, html};
 
 use crate::palette::class;
 use crate::scale::{TimeAxis, lanes};
-use crate::text::{Esc, clip, moment, span};
+use crate::text::{clip, moment, span};
+
+/// A coordinate, to a tenth of a unit.
+pub struct Px(pub f64);
+
+impl Render for Px {
+    fn render_to(&self, out: &mut String) {
+        write!(out, "{:.1}", self.0).expect("writing to a String does not fail");
+    }
+}
 
 /// Width of a character of the pictures' monospaced 11 px text.
 pub const CHAR_PX: f64 = 6.65;
@@ -49,6 +59,16 @@ pub fn tip(fault: &Span) -> String {
         (None, false) => "\nno receipt",
     });
     text
+}
+
+/// Lines across a picture at the heights of what they stand for.
+pub fn grid(x0: f64, x1: f64, lines: impl IntoIterator<Item = (f64, String)>) -> Markup {
+    html! {
+        @for (y, label) in lines {
+            line.grid x1=(Px(x0)) x2=(Px(x1)) y1=(Px(y)) y2=(Px(y)) {}
+            text.tick x=(Px(x0 - 8.0)) y=(Px(y + 4.0)) text-anchor="end" { (label) }
+        }
+    }
 }
 
 /// Where the faults of a picture go.
@@ -101,75 +121,51 @@ impl<'a> Faults<'a> {
         self.rows as f64 * BAR_PX
     }
 
-    /// The bars with their labels, from `y` down; family names to the left of the axis.
-    pub fn bars(&self, out: &mut String, axis: &TimeAxis, y: f64) -> fmt::Result {
-        for (name, row) in &self.families {
-            writeln!(
-                out,
-                "<text class=\"lane {}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                class(name),
-                axis.left() - 10.0,
-                y + *row as f64 * BAR_PX + 12.0,
-                Esc(clip(name, 14)),
-            )?;
+    /// The bars with their labels, from the top down; family names to the left of the axis.
+    pub fn bars(&self, axis: &TimeAxis) -> Markup {
+        html! {
+            @for (name, row) in &self.families {
+                text class={ "lane " (class(name)) } x=(Px(axis.left() - 10.0))
+                    y=(Px(*row as f64 * BAR_PX + 12.0)) text-anchor="end" { (clip(name, 14)) }
+            }
+            @for (i, (span, x0, x1, row)) in self.placed.iter().enumerate() {
+                @let top = *row as f64 * BAR_PX;
+                // A label may run on behind its bar until the next bar of its row.
+                @let next = self.placed[i + 1..].iter().find(|p| p.3 == *row);
+                @let free = next.map_or(axis.right(), |p| p.1 - 4.0);
+                g.fault.(class(&span.family)).unheld[!span.held()].open[!span.healed()] tabindex="0"
+                    data-fault=(span.fault)
+                {
+                    title { (tip(span)) }
+                    rect x=(Px(*x0)) y=(Px(top)) width=(Px(x1 - x0)) height="15" rx="2" {}
+                    rect.edge x=(Px(*x0)) y=(Px(top)) width="3" height="15" {}
+                    (label(span, x0 + 7.0, top + 11.5, free.max(*x1) - x0 - 9.0))
+                }
+            }
         }
-        for (i, &(span, x0, x1, row)) in self.placed.iter().enumerate() {
-            let top = y + row as f64 * BAR_PX;
-            // A label may run on behind its bar until the next bar of its row.
-            let free = self.placed[i + 1..]
-                .iter()
-                .find(|p| p.3 == row)
-                .map_or(axis.right(), |p| p.1 - 4.0);
-            let open = if span.healed() { "" } else { " open" };
-            let held = if span.held() { "" } else { " unheld" };
-            writeln!(
-                out,
-                "<g class=\"fault {}{held}{open}\" tabindex=\"0\" data-fault=\"{}\"><title>{}</title>\
-                 <rect x=\"{x0:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"15\" rx=\"2\"/>\
-                 <rect class=\"edge\" x=\"{x0:.1}\" y=\"{top:.1}\" width=\"3\" height=\"15\"/>{}</g>",
-                class(&span.family),
-                span.fault,
-                Esc(tip(span)),
-                x1 - x0,
-                Label(span, x0 + 7.0, top + 11.5, free.max(x1) - x0 - 9.0),
-            )?;
-        }
-        Ok(())
     }
 
     /// The bands from `top` to `bottom`.
-    pub fn bands(&self, out: &mut String, axis: &TimeAxis, top: f64, bottom: f64) -> fmt::Result {
-        for &(span, ..) in &self.placed {
-            let (from, until) = in_force(span);
-            let x0 = axis.at(from);
-            let held = if span.held() { "" } else { " unheld" };
-            writeln!(
-                out,
-                "<rect class=\"band {}{held}\" data-fault=\"{}\" x=\"{x0:.1}\" y=\"{top:.1}\" \
-                 width=\"{:.1}\" height=\"{:.1}\"/>",
-                class(&span.family),
-                span.fault,
-                (axis.at(until) - x0).max(1.0),
-                bottom - top,
-            )?;
+    pub fn bands(&self, axis: &TimeAxis, top: f64, bottom: f64) -> Markup {
+        html! {
+            @for (span, ..) in &self.placed {
+                @let (from, until) = in_force(span);
+                @let x0 = axis.at(from);
+                rect.band.(class(&span.family)).unheld[!span.held()] data-fault=(span.fault) x=(Px(x0)) y=(Px(top))
+                    width=(Px((axis.at(until) - x0).max(1.0))) height=(Px(bottom - top)) {}
+            }
         }
-        Ok(())
     }
 }
 
 /// A fault's label, where at least a few characters of it fit.
-struct Label<'a>(&'a Span, f64, f64, f64);
-
-impl fmt::Display for Label<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Label(span, x, y, width) = *self;
-        let fits = (width / CHAR_PX) as usize;
-        if fits < 4 {
-            return Ok(());
+fn label(span: &Span, x: f64, y: f64, width: f64) -> Markup {
+    let fits = (width / CHAR_PX) as usize;
+    let cross = if span.held() { "" } else { "✗ " };
+    html! {
+        @if fits >= 4 {
+            text x=(Px(x)) y=(Px(y)) { (clip(format_args!("{cross}{}", span.label), fits)) }
         }
-        let cross = if span.held() { "" } else { "✗ " };
-        let text = clip(format_args!("{cross}{}", span.label), fits);
-        write!(f, "<text x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", Esc(text))
     }
 }
 

@@ -1,16 +1,16 @@
 //! The tables: faults with their receipts, checkers, operations by f, errors, what was asked, and
 //! the operations themselves.
 
-use std::fmt::{self, Write};
-
 use checkers::{Figure, Verdict, models};
 use history::fault::{Receipt, Span};
-use history::wording::listed;
+use history::wording::{either, listed};
 use history::{Outcome, Time};
+use maud::{Markup, PreEscaped, html};
 use serde_json::Value as Json;
 
 use crate::Run;
-use crate::text::{Esc, clip, count, counted, moment, span};
+use crate::palette::class;
+use crate::text::{clip, count, counted, moment, span};
 
 /// Most faults listed.
 const MAX_FAULTS: usize = 500;
@@ -26,35 +26,18 @@ const MAX_SPEC_ROWS: usize = 200;
 const MAX_TEXT: usize = 100_000;
 
 /// An outcome as a word that is also coloured.
-pub struct Badge(pub Outcome);
-
-impl fmt::Display for Badge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = word(self.0);
-        write!(f, "<span class=\"outcome {word}\">{word}</span>")
-    }
-}
-
-fn word(outcome: Outcome) -> &'static str {
-    match outcome {
+pub fn outcome(outcome: Outcome) -> Markup {
+    let word = match outcome {
         Outcome::Ok => "ok",
         Outcome::Fail => "fail",
         Outcome::Info => "info",
-    }
+    };
+    html! { span class={ "outcome " (word) } { (word) } }
 }
 
 /// A verdict as a sign and a word, so that it does not hang on its colour.
-pub struct Sign(pub Verdict);
-
-impl fmt::Display for Sign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.0.word();
-        write!(
-            f,
-            "<span class=\"sign {word}\"><i>{}</i>{word}</span>",
-            sign(self.0)
-        )
-    }
+pub fn verdict(verdict: Verdict) -> Markup {
+    marked(verdict.word(), sign(verdict), verdict.word())
 }
 
 pub fn sign(verdict: Verdict) -> char {
@@ -67,158 +50,126 @@ pub fn sign(verdict: Verdict) -> char {
     }
 }
 
-pub fn faults(out: &mut String, run: &Run) -> fmt::Result {
-    writeln!(
-        out,
-        "<div class=\"scroll\"><table class=\"faults\"><thead><tr><th class=\"n\">#</th><th>fault</th><th>targets</th>\
-         <th class=\"n\">from</th><th class=\"n\">in force</th><th class=\"n\">healed</th>\
-         <th>took hold?</th><th>undone?</th></tr></thead><tbody>"
-    )?;
-    for fault in run.spans.iter().take(MAX_FAULTS) {
-        fault_row(out, fault)?;
-    }
-    writeln!(out, "</tbody></table></div>")?;
-    match run.spans.len().saturating_sub(MAX_FAULTS) {
-        0 => Ok(()),
-        rest => writeln!(
-            out,
-            "<p class=\"caption\">{} {} on the timeline of all operations.</p>",
-            counted(rest, "more fault"),
-            history::wording::either(rest, "is", "are"),
-        ),
+/// A word with a sign before it, in the colour of the class.
+fn marked(class: &str, sign: char, word: &str) -> Markup {
+    html! { span class={ "sign " (class) } { i { (sign) } (word) } }
+}
+
+pub fn faults(run: &Run) -> Markup {
+    let rest = run.spans.len().saturating_sub(MAX_FAULTS);
+    html! {
+        div.scroll {
+            table.faults {
+                thead {
+                    tr {
+                        th.n { "#" } th { "fault" } th { "targets" } th.n { "from" } th.n { "in force" }
+                        th.n { "healed" } th { "took hold?" } th { "undone?" }
+                    }
+                }
+                tbody { @for fault in run.spans.iter().take(MAX_FAULTS) { (fault_row(fault)) } }
+            }
+        }
+        @if rest > 0 {
+            p.caption {
+                (counted(rest, "more fault")) " " (either(rest, "is", "are")) " on the timeline of all operations."
+            }
+        }
     }
 }
 
-fn fault_row(out: &mut String, fault: &Span) -> fmt::Result {
+fn fault_row(fault: &Span) -> Markup {
     let targets: Vec<&str> = fault.targets.iter().map(|n| n.as_str()).collect();
-    let held_after = match fault.held_from {
-        Some(t) => format!(
-            "{}<small>after {}</small>",
-            moment(t),
-            span(t.since(fault.from))
-        ),
-        None => "never".to_string(),
-    };
-    let healed = match (fault.healed(), fault.held_from) {
-        (true, Some(t)) => {
-            format!(
-                "{}<small>in force {}</small>",
-                moment(fault.until),
-                span(fault.until.since(t))
-            )
+    let undone = fault.healed() && fault.heal.as_ref().is_some_and(|r| r.held);
+    html! {
+        tr id={ "fault-" (fault.fault) } {
+            td.n { (fault.fault) }
+            td {
+                span class={ "family " (class(&fault.family)) } { (clip(&fault.family, 40)) }
+                small { (clip(&fault.label, 200)) }
+            }
+            td { (clip(targets.join(" "), 120)) }
+            td.n { (moment(fault.from)) }
+            td.n {
+                @match fault.held_from {
+                    Some(t) => { (moment(t)) small { "after " (span(t.since(fault.from))) } }
+                    None => "never",
+                }
+            }
+            td.n {
+                @match (fault.healed(), fault.held_from) {
+                    (true, Some(t)) => { (moment(fault.until)) small { "in force " (span(fault.until.since(t))) } }
+                    (true, None) => (moment(fault.until)),
+                    (false, _) => "not recorded",
+                }
+            }
+            td {
+                (receipt(fault.inject.as_ref(), fault.held()))
+                @if let Some(error) = &fault.error { p.error { (clip(error, 400)) } }
+            }
+            td { (receipt(fault.heal.as_ref(), undone)) }
         }
-        (true, None) => moment(fault.until),
-        (false, _) => "not recorded".to_string(),
-    };
-    write!(
-        out,
-        "<tr id=\"fault-{}\"><td class=\"n\">{}</td><td><span class=\"family {}\">{}</span><small>{}</small></td><td>{}</td>\
-         <td class=\"n\">{}</td><td class=\"n\">{held_after}</td><td class=\"n\">{healed}</td><td>",
-        fault.fault,
-        fault.fault,
-        crate::palette::class(&fault.family),
-        Esc(clip(&fault.family, 40)),
-        Esc(clip(&fault.label, 200)),
-        Esc(clip(targets.join(" "), 120)),
-        moment(fault.from),
-    )?;
-    receipt(out, fault.inject.as_ref(), fault.held())?;
-    if let Some(error) = &fault.error {
-        write!(out, "<p class=\"error\">{}</p>", Esc(clip(error, 400)))?;
     }
-    write!(out, "</td><td>")?;
-    receipt(
-        out,
-        fault.heal.as_ref(),
-        fault.healed() && fault.heal.as_ref().is_some_and(|r| r.held),
-    )?;
-    writeln!(out, "</td></tr>")
 }
 
 /// A tick or a cross, and what was seen.
-fn receipt(out: &mut String, receipt: Option<&Receipt>, shown: bool) -> fmt::Result {
+fn receipt(receipt: Option<&Receipt>, shown: bool) -> Markup {
     let (class, sign, word) = match (receipt, shown) {
         (_, true) => ("valid", '✓', "yes"),
         (Some(_), false) => ("invalid", '✗', "no"),
         (None, false) => ("unknown", '?', "no receipt"),
     };
-    write!(
-        out,
-        "<span class=\"sign {class}\"><i>{sign}</i>{word}</span>"
-    )?;
-    let Some(receipt) = receipt.filter(|r| !r.evidence.is_empty()) else {
-        return Ok(());
-    };
-    let item = |out: &mut String, line: &str| write!(out, "<li>{}</li>", Esc(clip(line, 300)));
-    write!(out, "<ul class=\"evidence\">")?;
+    let evidence = receipt.map_or(&[][..], |r| &r.evidence);
     // The first lines in sight, the rest on demand.
-    let (first, rest) = receipt.evidence.split_at(receipt.evidence.len().min(2));
-    for line in first {
-        item(out, line)?;
-    }
-    write!(out, "</ul>")?;
-    if !rest.is_empty() {
-        write!(
-            out,
-            "<details class=\"more\"><summary>{} more</summary><ul class=\"evidence\">",
-            rest.len()
-        )?;
-        for line in rest.iter().take(MAX_EVIDENCE) {
-            item(out, line)?;
+    let (first, rest) = evidence.split_at(evidence.len().min(2));
+    html! {
+        (marked(class, sign, word))
+        @if !first.is_empty() {
+            ul.evidence { @for line in first { li { (clip(line, 300)) } } }
         }
-        if rest.len() > MAX_EVIDENCE {
-            write!(
-                out,
-                "<li>… and {} in the history</li>",
-                rest.len() - MAX_EVIDENCE
-            )?;
+        @if !rest.is_empty() {
+            details.more {
+                summary { (rest.len()) " more" }
+                ul.evidence {
+                    @for line in rest.iter().take(MAX_EVIDENCE) { li { (clip(line, 300)) } }
+                    @if rest.len() > MAX_EVIDENCE {
+                        li { "… and " (rest.len() - MAX_EVIDENCE) " in the history" }
+                    }
+                }
+            }
         }
-        write!(out, "</ul></details>")?;
-    }
-    Ok(())
-}
-
-fn left_out(out: &mut String, n: usize, what: &str) -> fmt::Result {
-    match n {
-        0 => Ok(()),
-        n => writeln!(
-            out,
-            "<p class=\"caption\">{} left out here.</p>",
-            counted(n, &format!("more {what}"))
-        ),
     }
 }
 
-pub fn checkers(out: &mut String, run: &Run) -> fmt::Result {
-    writeln!(
-        out,
-        "<div class=\"scroll\"><table class=\"checkers\"><thead><tr><th>checker</th><th>verdict</th><th>finding</th><th>figures</th>\
-         </tr></thead><tbody>"
-    )?;
-    for analysis in run.input.analyses {
-        write!(
-            out,
-            "<tr><td><b>{}</b></td><td>{}</td><td>{}",
-            Esc(clip(&analysis.checker, 60)),
-            match analysis.measured {
-                true => analysis.word().to_string(),
-                false => Sign(analysis.verdict).to_string(),
-            },
-            Esc(clip(&analysis.summary, 1000)),
-        )?;
-        if analysis.found() > 0 {
-            write!(
-                out,
-                "<small>{}</small>",
-                counted(analysis.found(), "anomaly")
-            )?;
-        }
-        models(out, &analysis.figures)?;
-        write!(out, "</td><td>")?;
-        figures(out, &analysis.figures)?;
-        writeln!(out, "</td></tr>")?;
+fn left_out(n: usize, what: &str) -> Markup {
+    html! {
+        @if n > 0 { p.caption { (counted(n, &format!("more {what}"))) " left out here." } }
     }
-    writeln!(out, "</tbody></table></div>")
+}
+
+pub fn checkers(run: &Run) -> Markup {
+    html! {
+        div.scroll {
+            table.checkers {
+                thead { tr { th { "checker" } th { "verdict" } th { "finding" } th { "figures" } } }
+                tbody {
+                    @for analysis in run.input.analyses {
+                        tr {
+                            td { b { (clip(&analysis.checker, 60)) } }
+                            td {
+                                @if analysis.measured { (analysis.word()) } @else { (verdict(analysis.verdict)) }
+                            }
+                            td {
+                                (clip(&analysis.summary, 1000))
+                                @if analysis.found() > 0 { small { (counted(analysis.found(), "anomaly")) } }
+                                (models(&analysis.figures))
+                            }
+                            td { (figures(&analysis.figures)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The figures that [`models`] shows.
@@ -233,59 +184,52 @@ const MOST_OF_A_CORE: usize = 12;
 
 /// What a system gives: each consistency model, whether it holds, and the operations that refute
 /// it.
-fn models(out: &mut String, figures: &[Figure]) -> fmt::Result {
+fn models(figures: &[Figure]) -> Markup {
     let figure = |name: &str| figures.iter().find(|f| f.name == name).map(|f| &f.value);
     let named = |name: &str| figure(name).and_then(Json::as_array).into_iter().flatten();
     let cores = figure(models::CORES.name);
-    if named(models::REFUTED.name).next().is_none() {
-        return Ok(());
-    }
-    write!(
-        out,
-        "<table class=\"models\"><thead><tr><th>model</th><th></th><th>by these operations</th></tr></thead><tbody>"
-    )?;
-    for (name, word) in MODELS {
-        for model in named(name).filter_map(Json::as_str) {
-            let core = cores.and_then(|cores| cores.get(model));
-            let ops = core
-                .and_then(|core| core.get("ops"))
-                .and_then(Json::as_array);
-            let ops = ops.filter(|_| word == "refuted").into_iter().flatten();
-            let ops = ops.filter_map(Json::as_u64);
-            let ops = ops.map(|op| format!("<a href=\"#op-{op}\" data-jump=\"{op}\">#{op}</a>"));
-            write!(
-                out,
-                "<tr><td>{}</td><td class=\"{word}\">{word}</td><td>{}</td></tr>",
-                Esc(clip(model, 60)),
-                match ops.clone().next() {
-                    None => String::new(),
-                    Some(_) => listed(ops, MOST_OF_A_CORE),
+    let core = |model: &str| {
+        let ops = cores?.get(model)?.get("ops")?.as_array()?.iter();
+        let link = |op| html! { a href={ "#op-" (op) } data-jump=(op) { "#" (op) } }.into_string();
+        let links: Vec<String> = ops.filter_map(Json::as_u64).map(link).collect();
+        (!links.is_empty()).then(|| PreEscaped(listed(links, MOST_OF_A_CORE)))
+    };
+    html! {
+        @if named(models::REFUTED.name).next().is_some() {
+            table.models {
+                thead { tr { th { "model" } th {} th { "by these operations" } } }
+                tbody {
+                    @for (name, word) in MODELS {
+                        @for model in named(name).filter_map(Json::as_str) {
+                            tr {
+                                td { (clip(model, 60)) }
+                                td class=(word) { (word) }
+                                td {
+                                    @if word == "refuted" && let Some(ops) = core(model) { (ops) }
+                                }
+                            }
+                        }
+                    }
                 }
-            )?;
+            }
         }
     }
-    write!(out, "</tbody></table>")
 }
 
-fn figures(out: &mut String, figures: &[Figure]) -> fmt::Result {
+fn figures(figures: &[Figure]) -> Markup {
     let has_table =
         |f: &Figure| f.name == models::CORES.name || MODELS.iter().any(|(name, _)| f.name == *name);
     let figures: Vec<&Figure> = figures.iter().filter(|f| !has_table(f)).collect();
-    if figures.is_empty() {
-        return Ok(());
+    html! {
+        @if !figures.is_empty() {
+            dl.figures {
+                @for figure in figures.iter().take(40) {
+                    dt { (clip(&figure.name, 80)) }
+                    dd { (clip(readable(&figure.value), 400)) " " (clip(&figure.unit, 20)) }
+                }
+            }
+        }
     }
-    write!(out, "<dl class=\"figures\">")?;
-    for figure in figures.iter().take(40) {
-        let value = clip(readable(&figure.value), 400);
-        write!(
-            out,
-            "<dt>{}</dt><dd>{} {}</dd>",
-            Esc(clip(&figure.name, 80)),
-            Esc(value),
-            Esc(clip(&figure.unit, 20))
-        )?;
-    }
-    write!(out, "</dl>")
 }
 
 /// A figure of one part or several, as it is read aloud: `k 2, witness (op 7, op 9)`.
@@ -323,72 +267,74 @@ fn number(n: &serde_json::Number) -> String {
     }
 }
 
-pub fn by_f(out: &mut String, run: &Run) -> fmt::Result {
-    writeln!(
-        out,
-        "<div class=\"scroll\"><table><thead><tr><th>operation</th><th class=\"n\">ok</th><th class=\"n\">fail</th>\
-         <th class=\"n\">info</th><th class=\"n\">p50</th><th class=\"n\">p99</th><th class=\"n\">max</th>\
-         </tr></thead><tbody>"
-    )?;
-    for (i, of_f) in run.stats.by_f.iter().enumerate() {
-        let latency = of_f.latency.map(|l| [l.p50, l.p99, l.max].map(span));
-        write!(
-            out,
-            "<tr><td><i class=\"dot f{i}\"></i>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>",
-            Esc(clip(&of_f.f, 40)),
-            count(of_f.tally.ok),
-            count(of_f.tally.fail),
-            count(of_f.tally.info),
-        )?;
-        for i in 0..3 {
-            write!(
-                out,
-                "<td class=\"n\">{}</td>",
-                latency.as_ref().map_or("", |l| l[i].as_str())
-            )?;
+pub fn by_f(run: &Run) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "operation" }
+                        @for name in ["ok", "fail", "info", "p50", "p99", "max"] { th.n { (name) } }
+                    }
+                }
+                tbody {
+                    @for (i, of_f) in run.stats.by_f.iter().enumerate() {
+                        @let tally = of_f.tally;
+                        tr {
+                            td { i class={ "dot f" (i) } {} (clip(&of_f.f, 40)) }
+                            @for n in [tally.ok, tally.fail, tally.info] { td.n { (count(n)) } }
+                            @match of_f.latency {
+                                Some(l) => { @for of in [l.p50, l.p99, l.max] { td.n { (span(of)) } } }
+                                None => { td.n {} td.n {} td.n {} }
+                            }
+                        }
+                    }
+                }
+            }
         }
-        writeln!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody></table></div>")
 }
 
-pub fn errors(out: &mut String, run: &Run) -> fmt::Result {
+pub fn errors(run: &Run) -> Markup {
     let errors = &run.stats.errors;
-    writeln!(
-        out,
-        "<div class=\"scroll\"><table><thead><tr><th>error</th><th class=\"n\">fail</th><th class=\"n\">info</th>\
-         <th class=\"n\">first at</th><th>the first in full</th></tr></thead><tbody>"
-    )?;
-    for error in errors.iter().take(MAX_ERRORS) {
-        writeln!(
-            out,
-            "<tr><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
-            Esc(&error.code),
-            count(error.fail),
-            count(error.info),
-            moment(error.first),
-            Esc(&error.example),
-        )?;
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "error" } th.n { "fail" } th.n { "info" } th.n { "first at" } th { "the first in full" }
+                    }
+                }
+                tbody {
+                    @for error in errors.iter().take(MAX_ERRORS) {
+                        tr {
+                            td { code { (error.code) } }
+                            td.n { (count(error.fail)) }
+                            td.n { (count(error.info)) }
+                            td.n { (moment(error.first)) }
+                            td { (error.example) }
+                        }
+                    }
+                }
+            }
+        }
+        (left_out(errors.len().saturating_sub(MAX_ERRORS), "error code"))
     }
-    writeln!(out, "</tbody></table></div>")?;
-    left_out(out, errors.len().saturating_sub(MAX_ERRORS), "error code")
 }
 
 /// What was asked, as dotted names and their values.
-pub fn spec(out: &mut String, spec: &Json) -> fmt::Result {
+pub fn spec(spec: &Json) -> Markup {
     let mut rows = Vec::new();
     flatten(spec, String::new(), &mut rows);
-    writeln!(out, "<dl class=\"spec\">")?;
-    for (name, value) in rows.iter().take(MAX_SPEC_ROWS) {
-        writeln!(
-            out,
-            "<dt>{}</dt><dd>{}</dd>",
-            Esc(clip(name, 120)),
-            Esc(clip(value, 2000))
-        )?;
+    html! {
+        dl.spec {
+            @for (name, value) in rows.iter().take(MAX_SPEC_ROWS) {
+                dt { (clip(name, 120)) }
+                dd { (clip(value, 2000)) }
+            }
+        }
+        (left_out(rows.len().saturating_sub(MAX_SPEC_ROWS), "setting"))
     }
-    writeln!(out, "</dl>")?;
-    left_out(out, rows.len().saturating_sub(MAX_SPEC_ROWS), "setting")
 }
 
 fn flatten(json: &Json, name: String, rows: &mut Vec<(String, String)>) {
@@ -420,12 +366,10 @@ fn flatten(json: &Json, name: String, rows: &mut Vec<(String, String)>) {
     }
 }
 
-pub fn schedule(out: &mut String, text: &str) -> fmt::Result {
-    writeln!(
-        out,
-        "<details class=\"box\"><summary>The schedule as it was run</summary><pre>{}</pre></details>",
-        Esc(clip(text, MAX_TEXT))
-    )
+pub fn schedule(text: &str) -> Markup {
+    html! {
+        details.box { summary { "The schedule as it was run" } pre { (clip(text, MAX_TEXT)) } }
+    }
 }
 
 /// `partition ×2, pause ×1`: the faults that took hold, by family.

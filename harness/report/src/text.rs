@@ -1,37 +1,19 @@
-//! Text on its way into the page: escaped, cut to a bearable length, and numbers as people read
-//! them.
+//! Text on its way into the page: cut to a bearable length and without what would rearrange it, and
+//! numbers as people read them.
 
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use history::{Time, wording};
+use maud::Markup;
 
-/// Text that is safe in HTML and SVG, as content and between double quotes.
-///
-/// Control characters and those that turn the direction of writing are replaced: a value must not
-/// be able to rearrange the page around it.
-pub struct Esc<T>(pub T);
-
-impl<T: Display> Display for Esc<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Filter<'a, 'b>(&'a mut fmt::Formatter<'b>);
-        impl Write for Filter<'_, '_> {
-            fn write_str(&mut self, s: &str) -> fmt::Result {
-                for c in s.chars() {
-                    match c {
-                        '&' => self.0.write_str("&amp;")?,
-                        '<' => self.0.write_str("&lt;")?,
-                        '>' => self.0.write_str("&gt;")?,
-                        '"' => self.0.write_str("&quot;")?,
-                        '\'' => self.0.write_str("&#39;")?,
-                        c if is_disruptive(c) => self.0.write_char('\u{fffd}')?,
-                        c => self.0.write_char(c)?,
-                    }
-                }
-                Ok(())
-            }
-        }
-        write!(Filter(f), "{}", self.0)
+/// A page or a part of one, in which control characters and those that turn the direction of
+/// writing are replaced: a value must not be able to rearrange the page around it.
+pub fn harmless(markup: Markup) -> String {
+    let text = markup.into_string();
+    match text.contains(is_disruptive) {
+        true => text.replace(is_disruptive, "\u{fffd}"),
+        false => text,
     }
 }
 
@@ -167,21 +149,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markup_and_quotes_are_escaped() {
-        let hostile = "</script><b a=\"1\" c='2'>&";
-        assert_eq!(
-            Esc(hostile).to_string(),
-            "&lt;/script&gt;&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;"
-        );
-    }
-
-    #[test]
     fn characters_that_rearrange_the_page_are_replaced() {
+        let page = |text: &str| harmless(maud::html! { p title=(text) { (text) } });
         assert_eq!(
-            Esc("a\0b\u{202e}c\u{7}").to_string(),
-            "a\u{fffd}b\u{fffd}c\u{fffd}"
+            page("a\0b\u{202e}c\u{7}"),
+            "<p title=\"a\u{fffd}b\u{fffd}c\u{fffd}\">a\u{fffd}b\u{fffd}c\u{fffd}</p>"
         );
-        assert_eq!(Esc("a\n\tb").to_string(), "a\n\tb");
+        assert_eq!(page("\n\tä"), "<p title=\"\n\tä\">\n\tä</p>");
     }
 
     #[test]

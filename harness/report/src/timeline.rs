@@ -17,11 +17,12 @@
 //! arrows, and the bars and the sentence must do.
 
 use std::collections::HashMap;
-use std::fmt::{self, Write};
 
 use checkers::Anomaly;
+use history::fault::Span;
 use history::wording::either;
 use history::{Name, Op, Outcome, Process, Time};
+use maud::{Markup, html};
 
 use crate::Run;
 use crate::arrow::{Area, Arrow, Bar, Order};
@@ -29,8 +30,9 @@ use crate::reading::{Flow, Reading, What};
 use crate::scale::lanes;
 use crate::scene::{Frame, MAX_NAMED, Scene};
 use crate::stats;
-use crate::svg::{CHAR_PX, Faults, in_force};
-use crate::text::{Esc, clip, counted, span};
+use crate::svg::{CHAR_PX, Faults, Px, in_force};
+use crate::tables;
+use crate::text::{clip, counted, span};
 
 const BAR_PX: f64 = 18.0;
 const CONTEXT_BAR_PX: f64 = 13.0;
@@ -93,12 +95,10 @@ pub fn seen_at(run: &Run, anomaly: &Anomaly) -> Option<Time> {
 
 /// Draws an anomaly that names at least one operation, for wide screens and for narrow ones. Says
 /// in a caption what it does not show.
-pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
+pub fn draw(run: &Run, anomaly: &Anomaly) -> Markup {
     let all_named = named(run, anomaly);
-    let scene = &Scene::new(run, anomaly, &all_named, Frame::WIDE);
-    scene.draw(out)?;
+    let scene = Scene::new(run, anomaly, &all_named, Frame::WIDE);
     let narrow = scene.within(Frame::NARROW);
-    narrow.draw(out)?;
     let mut caption = vec![
         "Bars reach from call to answer; one that fades had no answer. Colours follow values: filled bars write them, \
          outlined bars read them. Grey is the neighbourhood."
@@ -137,7 +137,11 @@ pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
             either(scene.left_out, "is", "are")
         ));
     }
-    writeln!(out, "<p class=\"caption\">{}</p>", Esc(caption.join(" ")))
+    html! {
+        (scene.draw())
+        (narrow.draw())
+        p.caption { (caption.join(" ")) }
+    }
 }
 
 /// One process's row.
@@ -246,12 +250,11 @@ impl<'a> Scene<'a> {
         words
     }
 
-    fn draw(&self, out: &mut String) -> fmt::Result {
+    /// The faults in view, in the order of time; of many those that are in view longest.
+    fn faults(&self) -> Vec<&'a Span> {
         let axis = &self.axis;
-        let mut in_view: Vec<_> = self
-            .run
-            .spans
-            .iter()
+        let spans = self.run.spans.iter();
+        let mut in_view: Vec<_> = spans
             .filter(|s| s.from <= axis.to() && s.until >= axis.from())
             .collect();
         if in_view.len() > MAX_FAULTS {
@@ -262,220 +265,150 @@ impl<'a> Scene<'a> {
             in_view.truncate(MAX_FAULTS);
             in_view.sort_by_key(|s| s.from);
         }
-        let faults = Faults::place(in_view.into_iter(), axis);
+        in_view
+    }
+
+    fn draw(&self) -> Markup {
+        let axis = &self.axis;
+        let faults = Faults::place(self.faults().into_iter(), axis);
         let body_top = faults.height() + 12.0;
         let (lanes, bottom) = self.lanes(body_top);
-        let height = bottom + 34.0;
-        writeln!(
-            out,
-            "<div class=\"scroll {}\"><svg class=\"timeline\" viewBox=\"0 0 {} {height}\" role=\"group\" \
-             aria-label=\"Timeline of the operations\">",
-            self.frame.class, self.frame.width
-        )?;
-        faults.bands(out, axis, faults.height() + 2.0, bottom)?;
-        faults.bars(out, axis, 0.0)?;
-        self.draw_axis(out, body_top, bottom)?;
-        for lane in &lanes {
-            self.draw_lane(out, lane)?;
-        }
-        let lane_at: HashMap<Process, usize> = lanes
-            .iter()
-            .enumerate()
-            .map(|(i, l)| (l.process, i))
-            .collect();
-        for op in &self.context {
-            self.draw_context(out, op, &lanes[lane_at[&op.process]])?;
-        }
-        let bars: Vec<Bar> = self
-            .named
-            .iter()
-            .map(|op| {
-                let (x0, x1) = self.extent(op);
-                Bar {
-                    x0,
-                    x1,
-                    y: lanes[lane_at[&op.process]].top + BAR_PX / 2.0,
-                    height: BAR_PX,
-                }
-            })
-            .collect();
-        let mut taken: Vec<Area> = bars.iter().map(|bar| bar.area()).collect();
-        for op in &self.context {
+        let lane_at: HashMap<Process, &Lane> = lanes.iter().map(|l| (l.process, l)).collect();
+        let bar = |op: &&Op| {
             let (x0, x1) = self.extent(op);
-            let lane = &lanes[lane_at[&op.process]];
+            let y = lane_at[&op.process].top + BAR_PX / 2.0;
+            let height = BAR_PX;
+            Bar { x0, x1, y, height }
+        };
+        let bars: Vec<Bar> = self.named.iter().map(bar).collect();
+        let labels: Vec<(Label, f64)> = lanes
+            .iter()
+            .flat_map(|lane| self.labels(lane.process).into_iter().map(|l| (l, lane.top)))
+            .collect();
+        let neighbour = |op: &&Op| {
+            let (x0, x1) = self.extent(op);
+            let lane = lane_at[&op.process];
             let (y0, y1) = (lane.top, lane.top + lane.bar_px);
-            taken.push(Area { x0, x1, y0, y1 });
-        }
-        let mut says = String::new();
-        for lane in &lanes {
-            for label in self.labels(lane.process) {
-                taken.push(self.draw_label(&mut says, label, lane.top)?);
+            Area { x0, x1, y0, y1 }
+        };
+        let mut taken: Vec<Area> = bars.iter().map(|bar| bar.area()).collect();
+        taken.extend(self.context.iter().map(neighbour));
+        taken.extend(labels.iter().map(|(label, top)| label.area(*top)));
+        let arrows = self.arrows(&bars, taken);
+        html! {
+            div.scroll.(self.frame.class) {
+                svg.timeline viewBox={ "0 0 " (self.frame.width) " " (bottom + 34.0) } role="group"
+                    aria-label="Timeline of the operations"
+                {
+                    (faults.bands(axis, faults.height() + 2.0, bottom))
+                    (faults.bars(axis))
+                    (self.draw_axis(body_top, bottom))
+                    @for lane in &lanes { (self.draw_lane(lane)) }
+                    @for op in &self.context { (self.draw_context(op, lane_at[&op.process])) }
+                    // Arrows lie under the bars, so that they never hide where one begins or ends,
+                    // and their words over everything.
+                    @for arrow in &arrows { (arrow.lines()) }
+                    @for (i, bar) in bars.iter().enumerate() { (self.draw_named(i, *bar)) }
+                    @for (label, top) in &labels { (self.draw_label(label, *top)) }
+                    @for arrow in &arrows { (arrow.words()) }
+                }
             }
         }
-        // Arrows lie under the bars, so that they never hide where one begins or ends, and their
-        // words over everything.
-        let mut words = String::new();
-        self.draw_arrows(out, &mut words, &bars, taken)?;
-        for (i, (op, bar)) in self.named.iter().zip(&bars).enumerate() {
-            self.draw_named(out, i, op, *bar)?;
-        }
-        out.push_str(&says);
-        out.push_str(&words);
-        writeln!(out, "</svg></div>")
     }
 
-    fn draw_axis(&self, out: &mut String, top: f64, bottom: f64) -> fmt::Result {
+    fn draw_axis(&self, top: f64, bottom: f64) -> Markup {
         let axis = &self.axis;
-        writeln!(
-            out,
-            "<line class=\"base\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{bottom:.1}\" y2=\"{bottom:.1}\"/>",
-            axis.left(),
-            axis.right()
-        )?;
-        for &(from, to) in axis.shortened() {
-            let (x0, x1) = (axis.at(from), axis.at(to));
-            let mid = (x0 + x1) / 2.0;
-            writeln!(
-                out,
-                "<rect class=\"cut\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\
-                 <text class=\"cut\" x=\"{mid:.1}\" y=\"{:.1}\" text-anchor=\"middle\">≈ {}</text>",
-                x0 + 6.0,
-                (x1 - x0 - 12.0).max(1.0),
-                bottom - top,
-                bottom + 20.0,
-                span(to.since(from)),
-            )?;
-        }
         // A tick for as many units as the longest label is wide, and some more.
-        for (t, label) in axis.ticks(((axis.right() - axis.left()) / 125.0) as usize) {
-            let x = axis.at(t);
-            writeln!(
-                out,
-                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{:.1}\"/>\
-                 <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
-                bottom + 5.0,
-                bottom + 20.0,
-            )?;
+        let ticks = axis.ticks(((axis.right() - axis.left()) / 125.0) as usize);
+        html! {
+            line.base x1=(Px(axis.left())) x2=(Px(axis.right())) y1=(Px(bottom)) y2=(Px(bottom)) {}
+            @for &(from, to) in axis.shortened() {
+                @let (x0, x1) = (axis.at(from), axis.at(to));
+                rect.cut x=(Px(x0 + 6.0)) y=(Px(top)) width=(Px((x1 - x0 - 12.0).max(1.0)))
+                    height=(Px(bottom - top)) {}
+                text.cut x=(Px((x0 + x1) / 2.0)) y=(Px(bottom + 20.0)) text-anchor="middle" {
+                    "≈ " (span(to.since(from)))
+                }
+            }
+            @for (t, label) in ticks {
+                @let x = axis.at(t);
+                line.grid x1=(Px(x)) x2=(Px(x)) y1=(Px(top)) y2=(Px(bottom + 5.0)) {}
+                text.tick x=(Px(x)) y=(Px(bottom + 20.0)) text-anchor="middle" { (label) }
+            }
         }
-        Ok(())
     }
 
-    fn draw_lane(&self, out: &mut String, lane: &Lane) -> fmt::Result {
+    fn draw_lane(&self, lane: &Lane) -> Markup {
         let mid = lane.top + lane.bar_px / 2.0;
-        let node = lane
-            .node
-            .filter(|_| lane.first)
-            .map(|n| clip(n, 8))
-            .unwrap_or_default();
-        writeln!(
-            out,
-            "<line class=\"lane\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{mid:.1}\" y2=\"{mid:.1}\"/>\
-             <text class=\"node\" x=\"4\" y=\"{:.1}\">{}</text>\
-             <text class=\"lane\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            self.axis.left(),
-            self.axis.right(),
-            mid + 4.0,
-            Esc(node),
-            self.axis.left() - 10.0,
-            mid + 4.0,
-            Esc(format_args!("process {}", lane.process)),
-        )
+        let node = lane.node.filter(|_| lane.first);
+        html! {
+            line.lane x1=(Px(self.axis.left())) x2=(Px(self.axis.right())) y1=(Px(mid)) y2=(Px(mid)) {}
+            text.node x="4" y=(Px(mid + 4.0)) { @if let Some(node) = node { (clip(node, 8)) } }
+            text.lane x=(Px(self.axis.left() - 10.0)) y=(Px(mid + 4.0)) text-anchor="end" {
+                "process " (lane.process)
+            }
+        }
     }
 
-    fn draw_context(&self, out: &mut String, op: &Op, lane: &Lane) -> fmt::Result {
+    /// The class of an operation's bar: whether it is filled.
+    fn shape(&self, op: &Op) -> &'static str {
+        match self.reading.writes(op) {
+            Some(_) => "writes",
+            None => "reads",
+        }
+    }
+
+    fn draw_context(&self, op: &Op, lane: &Lane) -> Markup {
         let (x0, x1) = self.extent(op);
         let height = CONTEXT_BAR_PX;
         let top = lane.top + (lane.bar_px - height) / 2.0;
         let text = self.reading.text(op);
-        let shape = if self.reading.writes(op).is_some() {
-            "writes"
-        } else {
-            "reads"
-        };
         let open = if op.ret == Time::MAX { " open" } else { "" };
-        write!(
-            out,
-            "<g class=\"context {shape}{open} {}\"><title>{}</title>\
-             <rect x=\"{x0:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{height}\" rx=\"2\"/>",
-            self.colour(op),
-            Esc(tip(self.run, op)),
-            x1 - x0,
-        )?;
-        if text.chars().count() as f64 * CHAR_PX + 8.0 <= x1 - x0 {
-            write!(
-                out,
-                "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                x0 + 4.0,
-                top + 10.0,
-                Esc(text)
-            )?;
+        html! {
+            g class={ "context " (self.shape(op)) (open) " " (self.colour(op)) } {
+                title { (tip(self.run, op)) }
+                rect x=(Px(x0)) y=(Px(top)) width=(Px(x1 - x0)) height=(height) rx="2" {}
+                @if text.chars().count() as f64 * CHAR_PX + 8.0 <= x1 - x0 {
+                    text x=(Px(x0 + 4.0)) y=(Px(top + 10.0)) { (text) }
+                }
+            }
         }
-        writeln!(out, "</g>")
     }
 
-    fn draw_named(&self, out: &mut String, i: usize, op: &Op, bar: Bar) -> fmt::Result {
-        let shape = if self.reading.writes(op).is_some() {
-            "writes"
-        } else {
-            "reads"
-        };
+    fn draw_named(&self, i: usize, bar: Bar) -> Markup {
+        let op = self.named[i];
         let open = match op.outcome {
             Outcome::Info => " open",
             Outcome::Fail => " failed",
             Outcome::Ok => "",
         };
-        writeln!(
-            out,
-            "<g class=\"named {shape}{open} {}\" tabindex=\"0\" data-op=\"{}\"><title>{}</title>\
-             <rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{BAR_PX}\" rx=\"3\"/></g>",
-            self.colour(op),
-            op.index,
-            Esc(format_args!("({}) {}", i + 1, tip(self.run, op))),
-            bar.x0,
-            bar.area().y0,
-            bar.x1 - bar.x0,
-        )
+        html! {
+            g class={ "named " (self.shape(op)) (open) " " (self.colour(op)) } tabindex="0" data-op=(op.index) {
+                title { "(" (i + 1) ") " (tip(self.run, op)) }
+                rect x=(Px(bar.x0)) y=(Px(bar.area().y0)) width=(Px(bar.x1 - bar.x0)) height=(BAR_PX) rx="3" {}
+            }
+        }
     }
 
-    /// A named operation's number and words; returns what they cover.
-    fn draw_label(&self, out: &mut String, label: Label, bar_top: f64) -> Result<Area, fmt::Error> {
-        let Label { i, text, x, row } = label;
-        let y = bar_top - 5.0 - row as f64 * LABEL_PX;
-        writeln!(
-            out,
-            "<g class=\"says {}\"><circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"7.5\"/>\
-             <text class=\"number\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-             <text class=\"what\" x=\"{:.1}\" y=\"{y:.1}\">{}</text></g>",
-            self.colour(self.named[i]),
-            x + 7.5,
-            y - 4.0,
-            x + 7.5,
-            y,
-            i + 1,
-            x + 20.0,
-            Esc(&text),
-        )?;
-        Ok(Area {
-            x0: x,
-            x1: x + label_px(&text),
-            y0: y - 13.0,
-            y1: y + 4.0,
-        })
+    /// A named operation's number and words.
+    fn draw_label(&self, label: &Label, bar_top: f64) -> Markup {
+        let (x, y) = (label.x, label.y(bar_top));
+        html! {
+            g class={ "says " (self.colour(self.named[label.i])) } {
+                circle cx=(Px(x + 7.5)) cy=(Px(y - 4.0)) r="7.5" {}
+                text.number x=(Px(x + 7.5)) y=(Px(y)) text-anchor="middle" { (label.i + 1) }
+                text.what x=(Px(x + 20.0)) y=(Px(y)) { (label.text) }
+            }
+        }
     }
 
-    fn draw_arrows(
-        &self,
-        out: &mut String,
-        words: &mut String,
-        bars: &[Bar],
-        mut taken: Vec<Area>,
-    ) -> fmt::Result {
+    fn arrows(&self, bars: &[Bar], mut taken: Vec<Area>) -> Vec<Drawn> {
         // What is wrong is said first, and has the better place.
         let (wrong, right): (Vec<&Flow>, Vec<&Flow>) = self
             .flows
             .iter()
             .partition(|flow| flow.what == What::Missed);
-        for flow in wrong.into_iter().chain(right) {
+        let drawn = |flow: &Flow| {
             let (from, to) = (self.named[flow.from], self.named[flow.to]);
             let order = match (from.ret <= to.call, from.call > to.ret) {
                 (true, _) => Order::Before,
@@ -496,13 +429,7 @@ impl<'a> Scene<'a> {
                     )
                 }
             };
-            let colour = self.colour(from);
             let arrow = Arrow::between(bars[flow.from], bars[flow.to], order);
-            writeln!(
-                out,
-                "<path class=\"arrow {class} {colour}\" d=\"{}\"/><path class=\"head {class} {colour}\" d=\"{}\"/>",
-                arrow.line, arrow.head
-            )?;
             // That a value is read goes without saying, where there is no room to say it.
             let (chars, left) = (text.chars().count(), self.axis.left());
             let right = self.frame.width - 2.0;
@@ -512,25 +439,44 @@ impl<'a> Scene<'a> {
                     "odd" => arrow.anywhere(chars, left, right),
                     _ => None,
                 });
-            let Some(place) = place else {
-                continue;
-            };
-            taken.push(place);
-            // A plate behind the words, so that no line strikes them through.
-            writeln!(
-                words,
-                "<rect class=\"plate\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"3\"/>\
-                 <text class=\"arrow {class} {colour}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                place.x0,
-                place.y0,
-                place.x1 - place.x0,
-                place.y1 - place.y0,
-                (place.x0 + place.x1) / 2.0,
-                place.y1 - 3.0,
-                Esc(text),
-            )?;
+            taken.extend(place);
+            Drawn {
+                class: format!("{class} {}", self.colour(from)),
+                arrow,
+                text,
+                place,
+            }
+        };
+        wrong.into_iter().chain(right).map(drawn).collect()
+    }
+}
+
+/// An arrow with its words, and where there is room for them.
+struct Drawn {
+    class: String,
+    arrow: Arrow,
+    text: String,
+    place: Option<Area>,
+}
+
+impl Drawn {
+    fn lines(&self) -> Markup {
+        html! {
+            path class={ "arrow " (self.class) } d=(self.arrow.line) {}
+            path class={ "head " (self.class) } d=(self.arrow.head) {}
         }
-        Ok(())
+    }
+
+    /// On a plate, so that no line strikes them through.
+    fn words(&self) -> Markup {
+        html! {
+            @if let Some(Area { x0, x1, y0, y1 }) = self.place {
+                rect.plate x=(Px(x0)) y=(Px(y0)) width=(Px(x1 - x0)) height=(Px(y1 - y0)) rx="3" {}
+                text class={ "arrow " (self.class) } x=(Px((x0 + x1) / 2.0)) y=(Px(y1 - 3.0)) text-anchor="middle" {
+                    (self.text)
+                }
+            }
+        }
     }
 }
 
@@ -543,6 +489,24 @@ struct Label {
     row: usize,
 }
 
+impl Label {
+    /// Where its words stand above a bar.
+    fn y(&self, bar_top: f64) -> f64 {
+        bar_top - 5.0 - self.row as f64 * LABEL_PX
+    }
+
+    /// What it covers there.
+    fn area(&self, bar_top: f64) -> Area {
+        let (x, y) = (self.x, self.y(bar_top));
+        Area {
+            x0: x,
+            x1: x + label_px(&self.text),
+            y0: y - 13.0,
+            y1: y + 4.0,
+        }
+    }
+}
+
 /// Width of a number and its words.
 fn label_px(text: &str) -> f64 {
     // The words are of 12 px, a little wider than the rest.
@@ -550,33 +514,35 @@ fn label_px(text: &str) -> f64 {
 }
 
 /// The named operations as a list: what the picture shows, in words.
-pub fn list(out: &mut String, run: &Run, anomaly: &Anomaly) -> fmt::Result {
+pub fn list(run: &Run, anomaly: &Anomaly) -> Markup {
     let reading = Reading::new(anomaly.object.as_deref());
-    writeln!(
-        out,
-        "<div class=\"scroll\"><table class=\"ops\"><thead><tr><th></th><th>operation</th><th>index</th>\
-         <th>process</th><th>node</th><th class=\"n\">call</th><th class=\"n\">answer</th><th class=\"n\">took</th>\
-         <th>outcome</th></tr></thead><tbody>"
-    )?;
-    for (i, op) in named(run, anomaly).into_iter().take(MAX_NAMED).enumerate() {
-        let end = stats::ended(run.input.history, op);
-        writeln!(
-            out,
-            "<tr><td><b class=\"badge\">{}</b></td><td><code>{}</code></td>\
-             <td><a href=\"#op-{}\" data-jump=\"{}\">#{}</a></td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
-            i + 1,
-            Esc(reading.text(op)),
-            op.index,
-            op.index,
-            op.index,
-            op.process,
-            Esc(op.node.as_ref().map(|n| clip(n, 40)).unwrap_or_default()),
-            format_args!("{:.6} s", op.call.as_secs_f64()),
-            end.map_or("none".to_string(), |t| format!("{:.6} s", t.as_secs_f64())),
-            end.map_or(String::new(), |t| span(t.since(op.call))),
-            crate::tables::Badge(op.outcome),
-        )?;
+    let seconds = |t: Time| format!("{:.6} s", t.as_secs_f64());
+    html! {
+        div.scroll {
+            table.ops {
+                thead {
+                    tr {
+                        th {} th { "operation" } th { "index" } th { "process" } th { "node" }
+                        th.n { "call" } th.n { "answer" } th.n { "took" } th { "outcome" }
+                    }
+                }
+                tbody {
+                    @for (i, op) in named(run, anomaly).into_iter().take(MAX_NAMED).enumerate() {
+                        @let end = stats::ended(run.input.history, op);
+                        tr {
+                            td { b.badge { (i + 1) } }
+                            td { code { (reading.text(op)) } }
+                            td { a href={ "#op-" (op.index) } data-jump=(op.index) { "#" (op.index) } }
+                            td { (op.process) }
+                            td { @if let Some(node) = &op.node { (clip(node, 40)) } }
+                            td.n { (seconds(op.call)) }
+                            td.n { (end.map_or("none".into(), seconds)) }
+                            td.n { @if let Some(end) = end { (span(end.since(op.call))) } }
+                            td { (tables::outcome(op.outcome)) }
+                        }
+                    }
+                }
+            }
+        }
     }
-    writeln!(out, "</tbody></table></div>")
 }

@@ -4,11 +4,12 @@
 //! They carry no colours of their own: a mark has the class `mark` and that of its tone, and
 //! whoever puts the picture on a page has the style.
 
-use std::fmt::{self, Write};
+use maud::{Markup, html};
 
 use crate::experiment::number;
 use crate::experiment::panel::Scale;
-use crate::text::{Esc, clip};
+use crate::svg::Px;
+use crate::text::clip;
 
 /// The picture's size, of which the right edge carries the figures.
 const WIDTH: f64 = 360.0;
@@ -39,69 +40,42 @@ pub struct Point {
 }
 
 /// A figure over so many places, of which some may have no point.
-pub fn points(of: &str, places: usize, points: &[Point]) -> String {
-    let mut out = String::new();
-    draw(&mut out, of, places, points).expect("writing to a String does not fail");
-    out
-}
-
-fn draw(out: &mut String, of: &str, places: usize, points: &[Point]) -> fmt::Result {
+pub fn points(of: &str, places: usize, points: &[Point]) -> Markup {
     let values = points.iter().map(|point| point.value);
     let scale = Scale::over(values, BOTTOM, TOP);
-    begin(out, of, HEIGHT)?;
     let few = scale.ticks(3);
     // One is no scale.
     let ticks = if few.len() < 2 { scale.ticks(6) } else { few };
-    for (value, label) in ticks {
-        let y = scale.at(value);
-        write!(
-            out,
-            "<line class=\"tick\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            LEFT - 5.0,
-            y + 3.5,
-            Esc(label)
-        )?;
-    }
     let at = |point: &Point| x(point.place, places);
-    if points.len() >= AROUND {
-        let line = medians(points);
-        let line = points.iter().zip(line);
-        let line = line.map(|(point, value)| format!("{:.1},{:.1}", at(point), scale.at(value)));
-        let line: Vec<String> = line.collect();
-        write!(
-            out,
-            "<polyline class=\"median\" points=\"{}\"/>",
-            line.join(" ")
-        )?;
-    }
-    for point in points {
-        put(out, point, at(point), scale.at(point.value))?;
-    }
-    out.write_str("</svg>")
+    let line = points.iter().zip(medians(points));
+    let line = line.map(|(point, value)| format!("{:.1},{:.1}", at(point), scale.at(value)));
+    let marks = html! {
+        @for (value, label) in ticks {
+            @let y = scale.at(value);
+            line.tick x1=(LEFT) x2=(RIGHT) y1=(Px(y)) y2=(Px(y)) {}
+            text x=(Px(LEFT - 5.0)) y=(Px(y + 3.5)) text-anchor="end" { (label) }
+        }
+        @if points.len() >= AROUND {
+            polyline.median points=(line.collect::<Vec<_>>().join(" ")) {}
+        }
+        @for point in points { (put(point, at(point), scale.at(point.value))) }
+    };
+    picture(of, HEIGHT, &marks)
 }
 
 /// One mark for each, in a line: how runs ended.
-pub fn strip(of: &str, places: usize, points: &[Point]) -> String {
-    let mut out = String::new();
-    let mut all = || {
-        begin(&mut out, of, 20.0)?;
-        for point in points {
-            put(&mut out, point, x(point.place, places), 10.0)?;
-        }
-        out.write_str("</svg>")
+pub fn strip(of: &str, places: usize, points: &[Point]) -> Markup {
+    let marks = html! {
+        @for point in points { (put(point, x(point.place, places), 10.0)) }
     };
-    all().expect("writing to a String does not fail");
-    out
+    picture(of, 20.0, &marks)
 }
 
 /// A mark by itself, for a legend.
-pub fn mark(tone: &str) -> String {
-    let mut out = String::from("<svg class=\"sample\" viewBox=\"0 0 10 10\" aria-hidden=\"true\">");
-    shape(&mut out, tone, 5.0, 5.0)
-        .and_then(|()| out.write_str("</svg>"))
-        .expect("writing to a String does not fail");
-    out
+pub fn mark(tone: &str) -> Markup {
+    html! {
+        svg.sample viewBox="0 0 10 10" aria-hidden="true" { (shape(tone, 5.0, 5.0)) }
+    }
 }
 
 /// Several counts at one place, on top of each other.
@@ -113,51 +87,31 @@ pub struct Stack {
     pub tip: String,
 }
 
-pub fn stacks(of: &str, stacks: &[Stack]) -> String {
-    let mut out = String::new();
-    pile(&mut out, of, stacks).expect("writing to a String does not fail");
-    out
-}
-
-fn pile(out: &mut String, of: &str, stacks: &[Stack]) -> fmt::Result {
+pub fn stacks(of: &str, stacks: &[Stack]) -> Markup {
     let height = |stack: &Stack| stack.parts.iter().map(|(_, n)| n).sum::<usize>();
     let most = stacks.iter().map(height).max().unwrap_or(0).max(1);
-    begin(out, of, HEIGHT)?;
-    write!(
-        out,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{most}</text>",
-        LEFT - 5.0,
-        TOP + 3.5
-    )?;
     let width = (room(stacks.len()) * 0.8).max(1.0);
-    for (place, stack) in stacks.iter().enumerate() {
-        write!(
-            out,
-            "<a href=\"{}\"><title>{}</title>",
-            Esc(&stack.link),
-            Esc(clip(&stack.tip, MOST_CHARS))
-        )?;
-        let mut y = BOTTOM;
-        for (tone, n) in &stack.parts {
-            let high = *n as f64 / most as f64 * (BOTTOM - TOP);
-            y -= high;
-            write!(
-                out,
-                "<rect class=\"bar {tone}\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{high:.1}\"/>",
-                x(place, stacks.len()) - width / 2.0
-            )?;
+    let marks = html! {
+        text x=(Px(LEFT - 5.0)) y=(Px(TOP + 3.5)) text-anchor="end" { (most) }
+        @for (place, stack) in stacks.iter().enumerate() {
+            a href=(stack.link) {
+                title { (clip(&stack.tip, MOST_CHARS)) }
+                @for (at, (tone, n)) in stack.parts.iter().enumerate() {
+                    @let below: usize = stack.parts[..=at].iter().map(|(_, n)| n).sum();
+                    @let part = |n: usize| n as f64 / most as f64 * (BOTTOM - TOP);
+                    rect class={ "bar " (tone) } x=(Px(x(place, stacks.len()) - width / 2.0))
+                        y=(Px(BOTTOM - part(below))) width=(Px(width)) height=(Px(part(*n))) {}
+                }
+            }
         }
-        out.write_str("</a>")?;
-    }
-    out.write_str("</svg>")
+    };
+    picture(of, HEIGHT, &marks)
 }
 
-fn begin(out: &mut String, of: &str, height: f64) -> fmt::Result {
-    write!(
-        out,
-        "<svg class=\"trend\" viewBox=\"0 0 {WIDTH} {height}\" role=\"group\" aria-label=\"{}\">",
-        Esc(clip(of, MOST_CHARS))
-    )
+fn picture(of: &str, height: f64, marks: &Markup) -> Markup {
+    html! {
+        svg.trend viewBox={ "0 0 " (WIDTH) " " (height) } role="group" aria-label=(clip(of, MOST_CHARS)) { (marks) }
+    }
 }
 
 /// How wide one of so many places is.
@@ -169,38 +123,25 @@ fn x(place: usize, places: usize) -> f64 {
     LEFT + (place as f64 + 0.5) * room(places)
 }
 
-fn put(out: &mut String, point: &Point, x: f64, y: f64) -> fmt::Result {
-    write!(
-        out,
-        "<a href=\"{}\"><title>{}</title>",
-        Esc(&point.link),
-        Esc(clip(&point.tip, MOST_CHARS))
-    )?;
-    shape(out, point.tone, x, y)?;
-    out.write_str("</a>")
+fn put(point: &Point, x: f64, y: f64) -> Markup {
+    html! {
+        a href=(point.link) {
+            title { (clip(&point.tip, MOST_CHARS)) }
+            (shape(point.tone, x, y))
+        }
+    }
 }
 
 /// Shapes, too, say how a run ended: not everybody sees the colours.
-fn shape(out: &mut String, tone: &str, x: f64, y: f64) -> fmt::Result {
-    match tone {
-        "valid" => write!(
-            out,
-            "<circle class=\"mark {tone}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{MARK}\"/>"
-        ),
-        "invalid" => write!(
-            out,
-            "<path class=\"mark {tone}\" d=\"M{:.1} {:.1}l{w} {w}m0 -{w}l-{w} {w}\"/>",
-            x - MARK,
-            y - MARK,
-            w = 2.0 * MARK
-        ),
-        _ => write!(
-            out,
-            "<rect class=\"mark {tone}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{w}\" height=\"{w}\"/>",
-            x - MARK,
-            y - MARK,
-            w = 2.0 * MARK
-        ),
+fn shape(tone: &str, x: f64, y: f64) -> Markup {
+    let (left, top, wide) = (x - MARK, y - MARK, 2.0 * MARK);
+    let cross = format!("M{left:.1} {top:.1}l{wide} {wide}m0 -{wide}l-{wide} {wide}");
+    html! {
+        @match tone {
+            "valid" => circle.mark.(tone) cx=(Px(x)) cy=(Px(y)) r=(MARK) {},
+            "invalid" => path.mark.(tone) d=(cross) {},
+            _ => rect.mark.(tone) x=(Px(left)) y=(Px(top)) width=(wide) height=(wide) {},
+        }
     }
 }
 
@@ -254,7 +195,7 @@ mod tests {
             // The run between them has no such figure.
             point(3, 20.0, "valid"),
         ];
-        let svg = points("throughput", 4, &all);
+        let svg = points("throughput", 4, &all).into_string();
         let (x, y) = (numbers(&svg, " cx=\""), numbers(&svg, " cy=\""));
         assert_eq!((x[1] - x[0], x[2] - x[1]), (WIDEST, 2.0 * WIDEST));
         assert!(y[1] < y[2] && y[2] < y[0], "{y:?}");
@@ -266,7 +207,7 @@ mod tests {
     #[test]
     fn a_verdict_is_told_by_shape_too() {
         let all = ["valid", "invalid", "infra"].map(|tone| point(0, 1.0, tone));
-        let svg = strip("verdicts", 1, &all);
+        let svg = strip("verdicts", 1, &all).into_string();
         for shape in ["<circle", "<path", "<rect"] {
             assert_eq!(svg.matches(shape).count(), 1, "{shape}: {svg}");
         }
@@ -282,7 +223,8 @@ mod tests {
             .collect();
         // Of 1 2 100 3, then 1 2 100 3 4, and so on.
         assert_eq!(medians(&all), [2.5, 3.0, 3.5, 4.0, 5.0, 5.5, 5.0, 5.5]);
-        assert!(points("x", all.len(), &all).contains("<polyline"));
+        let svg = points("x", all.len(), &all).into_string();
+        assert!(svg.contains("<polyline"));
     }
 
     #[test]
@@ -295,7 +237,8 @@ mod tests {
         let svg = stacks(
             "cells",
             &[stack(&[("green", 3), ("red", 1)]), stack(&[("green", 2)])],
-        );
+        )
+        .into_string();
         let (y, high) = (numbers(&svg, " y=\""), numbers(&svg, "height=\""));
         // The first number is the axis's.
         let whole = BOTTOM - TOP;
@@ -305,8 +248,13 @@ mod tests {
 
     #[test]
     fn nothing_is_nothing() {
-        assert!(!points("x", 0, &[]).contains("NaN"));
-        assert!(!stacks("x", &[]).contains("NaN"));
-        assert!(!points("x", 1, &[point(0, 0.0, "valid")]).contains("NaN"));
+        let alone = [point(0, 0.0, "valid")];
+        for svg in [
+            points("x", 0, &[]),
+            stacks("x", &[]),
+            points("x", 1, &alone),
+        ] {
+            assert!(!svg.into_string().contains("NaN"));
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Why the verdict is what it is: each anomaly with its sentence, its picture and its operations.
 
-use std::fmt::{self, Write};
-
 use checkers::{Analysis, Anomaly};
+use history::wording::either;
+use maud::{Markup, html};
 
-use crate::sentence::{Reason, capital, findings, found};
-use crate::text::{Esc, clip, count, counted};
-use crate::{Run, picture, timeline};
+use crate::sentence::{capital, findings, found, reason};
+use crate::text::{clip, count, counted};
+use crate::{Findings, Run, picture, timeline};
 
 /// Most anomalies with their pictures; the script lists the others.
 const MAX_ANOMALIES: usize = 100;
@@ -29,108 +29,89 @@ fn found_by(run: &Run, analysis: &Analysis, anomaly: &Anomaly) -> String {
     text
 }
 
-pub fn draw(out: &mut String, run: &Run) -> fmt::Result {
+pub fn draw(run: &Run) -> Markup {
     let findings = findings(run);
     let all = found(run);
-    if all > 1 {
-        let shown = findings.len().min(MAX_ANOMALIES);
-        let shown = match (shown < all, shown < findings.len()) {
-            (false, _) => String::new(),
-            (true, false) => format!(" The first {shown} are shown."),
-            (true, true) => format!(
-                " The first {shown} are drawn; {} are listed below.",
-                count(findings.len() - shown)
-            ),
-        };
-        writeln!(
-            out,
-            "<p class=\"lead\">{} were found.{shown}</p>",
-            counted(all, "anomaly")
-        )?;
-    }
     let shown = &findings[..findings.len().min(MAX_ANOMALIES)];
+    let rest = findings.len() - shown.len();
     let alike = |(of, a): &(&Analysis, &Anomaly), (with, b): &(&Analysis, &Anomaly)| {
         of.checker == with.checker && a.kind == b.kind
     };
+    // The place among all of the first of each kind.
     let mut place = 0;
-    for kind in shown.chunk_by(alike) {
-        let apart = if kind.len() > ALIKE + 1 {
-            ALIKE
-        } else {
-            kind.len()
-        };
-        for (n, (analysis, anomaly)) in kind.iter().enumerate() {
-            if n == apart {
-                let name = clip(&anomaly.kind, 80);
-                writeln!(
-                    out,
-                    "<details class=\"alike\"><summary>{} more of this kind: {}</summary>",
-                    count(kind.len() - apart),
-                    Esc(name),
-                )?;
+    let kinds = shown.chunk_by(alike).map(|kind| {
+        place += kind.len();
+        (place - kind.len(), kind)
+    });
+    html! {
+        @if all > 1 {
+            p.lead {
+                (counted(all, "anomaly")) " were found."
+                @if rest > 0 {
+                    " The first " (shown.len()) " are drawn; " (count(rest)) " are listed below."
+                } @else if shown.len() < all {
+                    " The first " (shown.len()) " are shown."
+                }
             }
-            draw_one(out, run, place, analysis, anomaly)?;
-            place += 1;
         }
-        if kind.len() > apart {
-            writeln!(out, "</details>")?;
+        @for (place, kind) in kinds { (of_a_kind(run, place, kind)) }
+        @if rest > 0 {
+            details.box id="more-anomalies" data-from=(MAX_ANOMALIES) {
+                summary { (counted(rest, "more anomaly")) }
+                noscript { p { "They need the page's script to be shown." } }
+                ol {}
+                button type="button" hidden { "more" }
+            }
         }
     }
-    match findings.len().saturating_sub(MAX_ANOMALIES) {
-        0 => Ok(()),
-        rest => writeln!(
-            out,
-            "<details class=\"box\" id=\"more-anomalies\" data-from=\"{MAX_ANOMALIES}\"><summary>{}</summary>\
-             <noscript><p>They need the page's script to be shown.</p></noscript><ol></ol>\
-             <button type=\"button\" hidden>more</button></details>",
-            counted(rest, "more anomaly"),
-        ),
+}
+
+/// Anomalies of one kind, of which the first has this place among all.
+fn of_a_kind(run: &Run, place: usize, kind: &Findings) -> Markup {
+    let apart = if kind.len() > ALIKE + 1 {
+        ALIKE
+    } else {
+        kind.len()
+    };
+    let all = kind.iter().enumerate();
+    let mut all = all.map(|(n, (analysis, anomaly))| one(run, place + n, analysis, anomaly));
+    html! {
+        @for one in all.by_ref().take(apart) { (one) }
+        @if kind.len() > apart {
+            details.alike {
+                summary { (count(kind.len() - apart)) " more of this kind: " (clip(&kind[0].1.kind, 80)) }
+                @for one in all { (one) }
+            }
+        }
     }
 }
 
 /// The anomaly of this place among all, unfolded if it is the first.
-fn draw_one(
-    out: &mut String,
-    run: &Run,
-    i: usize,
-    analysis: &Analysis,
-    anomaly: &Anomaly,
-) -> fmt::Result {
-    writeln!(
-        out,
-        "<details class=\"anomaly\" id=\"anomaly-{i}\"{}><summary><b>{}</b>{}<small>{}</small></summary>\
-         <p class=\"reason\">{}</p>",
-        if i == 0 { " open" } else { "" },
-        Esc(capital(&clip(&anomaly.kind, 80))),
-        match &anomaly.object {
-            Some(object) => format!(" of object <code>{}</code>", Esc(clip(object, 80))),
-            None => String::new(),
-        },
-        Esc(found_by(run, analysis, anomaly)),
-        Reason(anomaly, 4000),
-    )?;
+fn one(run: &Run, place: usize, analysis: &Analysis, anomaly: &Anomaly) -> Markup {
     let named = timeline::named(run, anomaly);
-    picture::draw(out, run, anomaly, &named)?;
     // When a node was asked for its log says nothing of what is in it.
     let is_drawn = anomaly.picture.is_some() && named.iter().all(|op| op.observes());
-    if !named.is_empty() && !is_drawn {
-        timeline::draw(out, run, anomaly)?;
-    }
-    if !named.is_empty() {
-        timeline::list(out, run, anomaly)?;
-    }
-    picture::draw_below(out, run, anomaly)?;
-    if named.len() < anomaly.ops.len() {
-        writeln!(
-            out,
-            "<p class=\"caption\">Of the {} it points at, {} in this history.</p>",
-            counted(anomaly.ops.len(), "operation"),
-            match named.len() {
-                0 => "none is".to_string(),
-                1 => "one is".to_string(),
-                n => format!("{n} are"),
+    html! {
+        details.anomaly id={ "anomaly-" (place) } open[place == 0] {
+            summary {
+                b { (capital(&clip(&anomaly.kind, 80))) }
+                @if let Some(object) = &anomaly.object { " of object " code { (clip(object, 80)) } }
+                small { (found_by(run, analysis, anomaly)) }
             }
-        )?;
+            p.reason { (reason(anomaly, 4000)) }
+            (picture::draw(run, anomaly, &named))
+            @if !named.is_empty() {
+                @if !is_drawn { (timeline::draw(run, anomaly)) }
+                (timeline::list(run, anomaly))
+            }
+            (picture::draw_below(run, anomaly))
+            @if named.len() < anomaly.ops.len() {
+                p.caption {
+                    "Of the " (counted(anomaly.ops.len(), "operation")) " it points at, "
+                    @match named.len() { 0 => "none", 1 => "one", n => (n), }
+                    " " (either(named.len().max(1), "is", "are")) " in this history."
+                }
+            }
+        }
     }
-    writeln!(out, "</details>")
 }

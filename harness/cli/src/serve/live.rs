@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use history::file;
 use history::store::Run;
 use maud::{Markup, PreEscaped, html};
+use report::harmless;
 use sha2::{Digest, Sha256};
 
 use super::{Shared, files, guard, pages, search};
@@ -61,7 +62,7 @@ pub fn allow(response: &mut Response) {
 /// The part that is fetched anew.
 pub async fn part(State(viewer): Shared, Path(name): Path<String>) -> Response {
     match files::run(&viewer.store, &name) {
-        Some(run) => Html(now(&run).into_string()).into_response(),
+        Some(run) => Html(harmless(now(&run))).into_response(),
         None => pages::missing("There is no such run."),
     }
 }

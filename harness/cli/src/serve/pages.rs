@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use history::store::Run;
 use maud::{DOCTYPE, Markup, html};
+use report::harmless;
 
 use super::decision::{self, What};
 use super::{Shared, files, live, search};
@@ -42,7 +43,7 @@ pub fn page(title: &str, content: Markup) -> Response {
             }
         }
     };
-    Html(page.into_string()).into_response()
+    Html(harmless(page)).into_response()
 }
 
 pub fn missing(why: &str) -> Response {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use history::wording::counted;
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use report::experiment::Measure;
 use report::trend::{self, Point, Stack};
 
@@ -48,7 +48,9 @@ pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Respon
             (runs::form(&wanted, "/trends"))
             p.lead {
                 (found) " of " (counted(all, "run")) ", from the oldest to the newest; each mark leads to its run: "
-                (PreEscaped(key()))
+                @for (i, tone) in ["valid", "invalid", "unknown", "vacuous", "infra"].iter().enumerate() {
+                    @if i > 0 { ", " } (trend::mark(tone)) " " (tone)
+                }
                 ". The line is the median of seven runs around."
             }
             @for (title, rows) in &groups { (group(title, rows)) }
@@ -61,14 +63,6 @@ pub async fn page(State(viewer): Shared, Query(wanted): Query<Wanted>) -> Respon
             }
         },
     )
-}
-
-/// What the marks mean.
-fn key() -> String {
-    let tones = ["valid", "invalid", "unknown", "vacuous", "infra"];
-    tones
-        .map(|tone| format!("{} {tone}", trend::mark(tone)))
-        .join(", ")
 }
 
 fn group(title: &str, rows: &[Row]) -> Markup {
@@ -91,7 +85,7 @@ fn group(title: &str, rows: &[Row]) -> Markup {
             div.trends {
                 figure {
                     figcaption { "verdict" }
-                    (PreEscaped(trend::strip("verdict", rows.len(), &verdicts)))
+                    (trend::strip("verdict", rows.len(), &verdicts))
                 }
                 @for measure in measures::headlines(ids) { (chart(rows, &measure)) }
             }
@@ -111,14 +105,14 @@ fn chart(rows: &[Row], measure: &Measure) -> Markup {
     figure(measure, &trend::points(&measure.label, rows.len(), &points))
 }
 
-fn figure(measure: &Measure, svg: &str) -> Markup {
+fn figure(measure: &Measure, svg: &Markup) -> Markup {
     html! {
         figure {
             figcaption title=(measure.about) {
                 (measure.label)
                 @if !measure.unit.is_empty() { " [" (measure.unit) "]" }
             }
-            (PreEscaped(svg))
+            (svg)
         }
     }
 }
@@ -162,7 +156,7 @@ fn matrix(name: &str, nights: &[&Night]) -> Markup {
                 " green. A figure is the median of the night's valid runs."
             }
             div.trends {
-                figure { figcaption { "cells" } (PreEscaped(trend::stacks("cells by colour", &cells))) }
+                figure { figcaption { "cells" } (trend::stacks("cells by colour", &cells)) }
                 @for measure in measures::headlines(ids) { (of_nights(nights, &measure)) }
             }
         }

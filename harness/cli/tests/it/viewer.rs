@@ -230,7 +230,7 @@ fn night(place: &Place, folder: &str, system: &str) {
     };
     let ran = |seed: u64, ending: &str, run: &str| {
         let ran = serde_json::json!({"type": "run", "cell": format!("c{seed}"), "purpose": "first",
-            "ending": ending, "run": run, "took_s": 1.0, "why": "it <b>was", "again": "",
+            "ending": ending, "run": run, "took_s": 1.0, "why": "it <b>was\u{202e}", "again": "",
             "figures": {"availability/throughput": 123.0}});
         ran
     };
@@ -262,6 +262,8 @@ fn a_night_is_a_grid_of_its_runs_and_a_bar_among_nights() {
     // A run that is not in the store any more leads nowhere.
     assert!(grid.contains(">2</span>") && !grid.contains("/run/gone"));
     assert!(!grid.contains("<script>") && !grid.contains("<b>was"));
+    // What turns the direction of writing would turn the page around it.
+    assert!(grid.contains("it &lt;b&gt;was\u{fffd}"), "{grid}");
     let trends = viewer.get("/trends");
     assert!(trends.contains("1 night, of which 0 green"), "{trends}");
     assert!(trends.contains("href=\"/night/first%3Ci%3E\"") && trends.contains("1 red, 1 green"));

@@ -1,65 +1,20 @@
 //! Two systems side by side.
 
-use std::fmt::{self, Write};
+use checkers::Verdict;
+use maud::{Markup, html};
 
-use super::sheet::{self, Difference, Interval};
+use super::sheet::{self, Head};
 use super::{Arm, ClockTest, Comparison, Measure, number, panel};
-use crate::text::{Esc, clip, counted};
+use crate::text::{clip, counted};
 
-pub fn write(out: &mut String, c: &Comparison) -> fmt::Result {
+pub fn page(c: &Comparison) -> Markup {
     let [a, b] = &c.systems;
-    let title = format!("{a} and {b}");
-    let mut links = vec![
-        ("verdicts", "Verdicts"),
-        ("pictures", "Side by side"),
-        ("figures", "All figures"),
-    ];
-    if !c.clock.is_empty() {
-        links.push(("clock", "Where time leaks in"));
-    }
-    links.extend([("meaning", "What the figures mean"), ("runs", "Runs")]);
-    let what = "The same seeds and the same faults against two systems";
-    sheet::begin(out, what, &title, &c.asked, &c.command, &links)?;
-
-    sheet::section(out, "verdicts", "Verdicts")?;
-    verdicts(out, c)?;
-    writeln!(out, "</section>")?;
-
-    sheet::section(out, "pictures", "Side by side")?;
-    writeln!(
-        out,
-        "<p class=\"lead\">{}</p>",
-        Esc(sheet::caution(c.seeds.len()))
-    )?;
-    swatches(out, &c.systems)?;
-    writeln!(out, "<div class=\"panels\">")?;
-    for measure in c.measures.iter().filter(|m| m.headline) {
-        let groups: Vec<(&str, Vec<&Arm>)> = c
-            .groups
-            .iter()
-            .map(|g| (g.name.as_str(), g.arms.iter().collect()))
-            .collect();
-        panel_head(out, measure)?;
-        panel::rows(out, measure, &groups)?;
-        writeln!(out, "</div>")?;
-    }
-    writeln!(out, "</div></section>")?;
-
-    sheet::section(out, "figures", "All figures")?;
-    figures(out, c)?;
-    writeln!(out, "</section>")?;
-
-    if !c.clock.is_empty() {
-        sheet::section(out, "clock", "Where time leaks in")?;
-        clock(out, c)?;
-        writeln!(out, "</section>")?;
-    }
-
-    sheet::section(out, "meaning", "What the figures mean")?;
-    sheet::definitions(out, &c.measures.iter().collect::<Vec<_>>())?;
-    writeln!(out, "</section>")?;
-
-    sheet::section(out, "runs", "Runs")?;
+    let head = Head {
+        what: "The same seeds and the same faults against two systems",
+        title: &format!("{a} and {b}"),
+        asked: &c.asked,
+        command: &c.command,
+    };
     let arms = c.groups.iter().flat_map(|g| {
         g.arms
             .iter()
@@ -70,133 +25,118 @@ pub fn write(out: &mut String, c: &Comparison) -> fmt::Result {
         !known
     });
     let twins = unclocked.map(|t| (format!("{} · {}", t.without.name, t.system), &t.without));
-    sheet::runs(out, arms.chain(twins))?;
-    writeln!(out, "</section>")?;
-    sheet::end(out)
-}
-
-pub fn panel_head(out: &mut String, measure: &Measure) -> fmt::Result {
-    write!(out, "<div class=\"panel\"><h3>")?;
-    sheet::name(out, measure)?;
-    writeln!(out, "</h3><p>{}&nbsp;</p>", sheet::wish(measure.better))
-}
-
-fn swatches(out: &mut String, systems: &[String; 2]) -> fmt::Result {
-    write!(out, "<p class=\"swatches\">")?;
-    for (i, system) in systems.iter().enumerate() {
-        write!(
-            out,
-            "<span><i class=\"dot arm a{i}\"></i>{}</span>",
-            Esc(clip(system, 80))
-        )?;
+    let mut sections = vec![
+        ("verdicts", "Verdicts", verdicts(c)),
+        ("pictures", "Side by side", pictures(c)),
+        ("figures", "All figures", figures(c)),
+    ];
+    if !c.clock.is_empty() {
+        sections.push(("clock", "Where time leaks in", clock(c)));
     }
-    writeln!(
-        out,
-        "<span class=\"none\">dots: runs; bar: interval of the median; stroke: median</span></p>"
-    )
+    let meaning = sheet::definitions(c.measures.iter());
+    sections.push(("meaning", "What the figures mean", meaning));
+    sections.push(("runs", "Runs", sheet::runs(arms.chain(twins))));
+    let alike = sections
+        .into_iter()
+        .map(|(id, name, content)| (id, name, name, content));
+    sheet::page(&head, &alike.collect::<Vec<_>>())
 }
 
-fn verdicts(out: &mut String, c: &Comparison) -> fmt::Result {
-    writeln!(
-        out,
-        "<div class=\"scroll\"><table><thead><tr><th>faults</th><th>{}</th><th>{}</th></tr></thead><tbody>",
-        Esc(&c.systems[0]),
-        Esc(&c.systems[1])
-    )?;
-    for group in &c.groups {
-        write!(out, "<tr><td><b>{}</b></td>", Esc(clip(&group.name, 60)))?;
-        for arm in &group.arms {
-            write!(out, "<td>")?;
-            sheet::verdicts(out, arm)?;
-            write!(out, "</td>")?;
+fn pictures(c: &Comparison) -> Markup {
+    let groups: Vec<(&str, Vec<&Arm>)> = c
+        .groups
+        .iter()
+        .map(|g| (g.name.as_str(), g.arms.iter().collect()))
+        .collect();
+    html! {
+        p.lead { (sheet::caution(c.seeds.len())) }
+        p.swatches {
+            @for (i, system) in c.systems.iter().enumerate() {
+                span { i class={ "dot arm a" (i) } {} (clip(system, 80)) }
+            }
+            span.none { "dots: runs; bar: interval of the median; stroke: median" }
         }
-        writeln!(out, "</tr>")?;
+        div.panels {
+            @for measure in c.measures.iter().filter(|m| m.headline) {
+                (sheet::panel(measure, &panel::rows(measure, &groups)))
+            }
+        }
     }
-    writeln!(out, "</tbody></table></div>")
+}
+
+fn verdicts(c: &Comparison) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead { tr { th { "faults" } @for system in &c.systems { th { (system) } } } }
+                tbody {
+                    @for group in &c.groups {
+                        tr {
+                            td { b { (clip(&group.name, 60)) } }
+                            @for arm in &group.arms { td { (sheet::verdicts(arm)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Every measure under every family; those that no arm of the family has are left out.
-fn figures(out: &mut String, c: &Comparison) -> fmt::Result {
-    table(out, c, true)?;
-    if c.measures.iter().any(|m| !m.headline) {
-        writeln!(
-            out,
-            "<details class=\"box\"><summary>Other figures</summary>"
-        )?;
-        table(out, c, false)?;
-        writeln!(out, "</details>")?;
-    }
-    Ok(())
-}
-
-fn table(out: &mut String, c: &Comparison, headline: bool) -> fmt::Result {
-    let [a, b] = &c.systems;
-    writeln!(
-        out,
-        "<p class=\"lead\">The last column is the difference within each seed, {} less {}: coloured where \
-         it is surely not nought.</p>\
-         <div class=\"scroll\"><table class=\"figures-of\"><thead><tr><th>figure</th><th>{}</th><th>{}</th>\
-         <th>difference</th></tr></thead>",
-        Esc(a),
-        Esc(b),
-        Esc(a),
-        Esc(b)
-    )?;
-    for group in &c.groups {
-        writeln!(
-            out,
-            "<tbody><tr class=\"group\"><th colspan=\"4\">{}</th></tr>",
-            Esc(&group.name)
-        )?;
-        let [first, second] = &group.arms[..] else {
-            continue;
-        };
-        for measure in c.measures.iter().filter(|m| m.headline == headline) {
-            let spreads = [first, second].map(|arm| arm.spread(&measure.id));
-            if spreads.iter().all(Option::is_none) {
-                continue;
-            }
-            write!(out, "<tr><td>")?;
-            sheet::name(out, measure)?;
-            writeln!(
-                out,
-                "</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                Interval::of(first, measure, c.seeds.len()),
-                Interval::of(second, measure, c.seeds.len()),
-                Difference(
-                    first.above(second, &measure.id),
-                    measure.better,
-                    c.seeds.len()
-                )
-            )?;
+fn figures(c: &Comparison) -> Markup {
+    html! {
+        (table(c, true))
+        @if c.measures.iter().any(|m| !m.headline) {
+            details.box { summary { "Other figures" } (table(c, false)) }
         }
-        writeln!(out, "</tbody>")?;
     }
-    writeln!(out, "</table></div>")
 }
 
-fn clock(out: &mut String, c: &Comparison) -> fmt::Result {
-    writeln!(
-        out,
-        "<p class=\"lead\">The same seeds with and without the clock's faults, everything else alike. A system \
-         that does without time shows no difference here. What differs is where time gets in; the rule is \
-         the system's own, named where it is known.</p>"
-    )?;
-    for (i, test) in c.clock.iter().enumerate() {
-        one_clock(out, c, test, i)?;
+fn table(c: &Comparison, headline: bool) -> Markup {
+    let [a, b] = &c.systems;
+    let seeds = c.seeds.len();
+    html! {
+        p.lead {
+            "The last column is the difference within each seed, " (a) " less " (b) ": coloured where it is surely \
+             not nought."
+        }
+        div.scroll {
+            table.figures-of {
+                thead { tr { th { "figure" } th { (a) } th { (b) } th { "difference" } } }
+                @for group in &c.groups {
+                    tbody {
+                        tr.group { th colspan="4" { (group.name) } }
+                        @if let [first, second] = &group.arms[..] {
+                            @let has = |m: &&Measure| [first, second].iter().any(|arm| arm.spread(&m.id).is_some());
+                            @for measure in c.measures.iter().filter(|m| m.headline == headline).filter(has) {
+                                tr {
+                                    td { (sheet::name(measure)) }
+                                    td { (sheet::interval(first, measure, seeds)) }
+                                    td { (sheet::interval(second, measure, seeds)) }
+                                    td { (sheet::difference(first.above(second, &measure.id), measure.better, seeds)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    Ok(())
 }
 
-fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fmt::Result {
+fn clock(c: &Comparison) -> Markup {
+    html! {
+        p.lead {
+            "The same seeds with and without the clock's faults, everything else alike. A system that does without \
+             time shows no difference here. What differs is where time gets in; the rule is the system's own, named \
+             where it is known."
+        }
+        @for (i, test) in c.clock.iter().enumerate() { (one_clock(c, test, i)) }
+    }
+}
+
+fn one_clock(c: &Comparison, test: &ClockTest, i: usize) -> Markup {
     let colour = c.systems.iter().position(|s| *s == test.system);
-    writeln!(
-        out,
-        "<h3 id=\"clock-{i}\">{}: {} and {}</h3>",
-        Esc(&test.system),
-        Esc(&test.without.name),
-        Esc(&test.with.name)
-    )?;
     let sure: Vec<&Measure> = c
         .measures
         .iter()
@@ -205,80 +145,63 @@ fn one_clock(out: &mut String, c: &Comparison, test: &ClockTest, i: usize) -> fm
             above.is_some_and(|s| s.differs())
         })
         .collect();
-    clock_in_words(out, c, test, sure.len())?;
     let shown = worth_showing(c, test, &sure);
-    clock_table(out, c, test, &sure, &shown)?;
-    writeln!(out, "<p class=\"caption\"></p><div class=\"panels\">")?;
-    for measure in shown.iter().take(6) {
-        panel_head(out, measure)?;
-        panel::pairs(
-            out,
-            measure,
-            (&test.without.name, &test.without),
-            (&test.with.name, &test.with),
-            colour.unwrap_or(0),
-        )?;
-        writeln!(out, "</div>")?;
+    let [without, with] = [&test.without, &test.with].map(|arm| (arm.name.as_str(), arm));
+    let pairs = |measure| panel::pairs(measure, without, with, colour.unwrap_or(0));
+    html! {
+        h3 id={ "clock-" (i) } { (test.system) ": " (without.0) " and " (with.0) }
+        (clock_in_words(c, test, sure.len()))
+        (clock_table(c, test, &sure, &shown))
+        p.caption {}
+        div.panels {
+            @for measure in shown.iter().take(6) { (sheet::panel(measure, &pairs(measure))) }
+        }
     }
-    writeln!(out, "</div>")
 }
 
 /// What changed with the clock's faults, and by which rules: verdicts, and so many figures surely.
-fn clock_in_words(out: &mut String, c: &Comparison, test: &ClockTest, sure: usize) -> fmt::Result {
+fn clock_in_words(c: &Comparison, test: &ClockTest, sure: usize) -> Markup {
     let flips = test.flips();
-    writeln!(out, "<ul class=\"plain\">")?;
-    match flips.is_empty() {
-        true => writeln!(out, "<li>No verdict changed.</li>")?,
-        false => {
-            let flips: Vec<String> = flips
-                .iter()
-                .map(|(seed, from, to)| {
-                    format!("seed {seed} from {} to {}", from.word(), to.word())
-                })
-                .collect();
-            writeln!(out, "<li>Verdicts changed: {}.</li>", Esc(flips.join(", ")))?;
-        }
-    }
+    let flip = |(seed, from, to): &(u64, Verdict, Verdict)| {
+        format!("seed {seed} from {} to {}", from.word(), to.word())
+    };
     let paired = test.with.trials.len().min(test.without.trials.len());
-    match (sure, paired) {
-        (_, 0..6) => writeln!(
-            out,
-            "<li>{} are too few to call any change sure.</li>",
-            counted(paired, "pair")
-        )?,
-        (0, _) => writeln!(out, "<li>No figure surely changed.</li>")?,
-        (n, _) => writeln!(
-            out,
-            "<li>{} of {} surely changed.</li>",
-            n,
-            counted(c.measures.len(), "figure")
-        )?,
-    }
-    for uses in test.uses() {
-        let name = c.measures.iter().find(|m| m.id == uses.measure);
-        let name = name.map_or(uses.measure.as_str(), |m| &m.label);
-        match uses.rose {
-            0 => writeln!(
-                out,
-                "<li>Not by this rule, which decided no more often in any of {}: {} ({} without, {} with).</li>",
-                counted(uses.of, "pair"),
-                Esc(&uses.text),
-                Esc(number(uses.without)),
-                Esc(number(uses.with)),
-            )?,
-            rose => writeln!(
-                out,
-                "<li><b>By this rule time got in</b>, under {rose} of {}: {}. {}: {} without, {} with the \
-                 clock's faults, all runs together.</li>",
-                counted(uses.of, "seed"),
-                Esc(&uses.text),
-                Esc(name),
-                Esc(number(uses.without)),
-                Esc(number(uses.with)),
-            )?,
+    let name = |id: &str| {
+        c.measures
+            .iter()
+            .find(|m| m.id == id)
+            .map_or(id, |m| &m.label)
+            .to_string()
+    };
+    html! {
+        ul.plain {
+            li {
+                @if flips.is_empty() { "No verdict changed." } @else {
+                    "Verdicts changed: " (flips.iter().map(flip).collect::<Vec<_>>().join(", ")) "."
+                }
+            }
+            li {
+                @match (sure, paired) {
+                    (_, 0..6) => { (counted(paired, "pair")) " are too few to call any change sure." }
+                    (0, _) => "No figure surely changed.",
+                    (n, _) => { (n) " of " (counted(c.measures.len(), "figure")) " surely changed." }
+                }
+            }
+            @for uses in test.uses() {
+                @let (without, with) = (number(uses.without), number(uses.with));
+                li {
+                    @if uses.rose == 0 {
+                        "Not by this rule, which decided no more often in any of " (counted(uses.of, "pair")) ": "
+                        (uses.text) " (" (without) " without, " (with) " with)."
+                    } @else {
+                        b { "By this rule time got in" } ", under " (uses.rose) " of " (counted(uses.of, "seed")) ": "
+                        (uses.text) ". " (name(&uses.measure)) ": " (without) " without, " (with)
+                        " with the clock's faults, all runs together."
+                    }
+                }
+            }
         }
     }
-    writeln!(out, "</ul>")
 }
 
 /// Of the measures that both arms have those that surely changed, headlines, and those that a rule
@@ -298,41 +221,44 @@ fn worth_showing<'a>(c: &'a Comparison, test: &ClockTest, sure: &[&Measure]) -> 
     shown
 }
 
-fn clock_table(
-    out: &mut String,
-    c: &Comparison,
-    test: &ClockTest,
-    sure: &[&Measure],
-    shown: &[&Measure],
-) -> fmt::Result {
-    writeln!(
-        out,
-        "<div class=\"scroll\"><table class=\"figures-of\"><thead><tr><th>figure</th><th>without</th><th>with the \
-         clock's faults</th><th>difference within each seed</th><th>by which rule</th></tr></thead><tbody>"
-    )?;
-    for measure in shown {
-        write!(out, "<tr><td>")?;
-        sheet::name(out, measure)?;
-        let rule = match (test.rule(&measure.id), sure.contains(measure)) {
-            (Some(rule), true) if test.ruled_out(rule) => {
-                "<span class=\"none\">the system names one, which decided no more often</span>"
-                    .to_string()
+fn clock_table(c: &Comparison, test: &ClockTest, sure: &[&Measure], shown: &[&Measure]) -> Markup {
+    let seeds = c.seeds.len();
+    let above = |m: &Measure| test.with.above(&test.without, &m.id);
+    html! {
+        div.scroll {
+            table.figures-of {
+                thead {
+                    tr {
+                        th { "figure" } th { "without" } th { "with the clock's faults" }
+                        th { "difference within each seed" } th { "by which rule" }
+                    }
+                }
+                tbody {
+                    @for measure in shown {
+                        tr {
+                            td { (sheet::name(measure)) }
+                            td { (sheet::interval(&test.without, measure, seeds)) }
+                            td { (sheet::interval(&test.with, measure, seeds)) }
+                            td { (sheet::difference(above(measure), measure.better, seeds)) }
+                            td.rule { (rule(test, measure, sure.contains(measure))) }
+                        }
+                    }
+                }
             }
-            (Some(rule), _) => Esc(clip(&rule.text, 300)).to_string(),
-            (None, true) => "<span class=\"none\">the system names none</span>".to_string(),
-            (None, false) => String::new(),
-        };
-        writeln!(
-            out,
-            "</td><td>{}</td><td>{}</td><td>{}</td><td class=\"rule\">{rule}</td></tr>",
-            Interval::of(&test.without, measure, c.seeds.len()),
-            Interval::of(&test.with, measure, c.seeds.len()),
-            Difference(
-                test.with.above(&test.without, &measure.id),
-                measure.better,
-                c.seeds.len()
-            ),
-        )?;
+        }
     }
-    writeln!(out, "</tbody></table></div>")
+}
+
+/// By which rule of the system a measure changed.
+fn rule(test: &ClockTest, measure: &Measure, sure: bool) -> Markup {
+    html! {
+        @match (test.rule(&measure.id), sure) {
+            (Some(rule), true) if test.ruled_out(rule) => span.none {
+                "the system names one, which decided no more often"
+            },
+            (Some(rule), _) => (clip(&rule.text, 300)),
+            (None, true) => span.none { "the system names none" },
+            (None, false) => {}
+        }
+    }
 }

@@ -20,6 +20,8 @@ use serde::Serialize;
 pub use reading::Reading;
 pub use spread::Spread;
 
+use crate::text::harmless;
+
 /// Something that was measured in every run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measure {
@@ -169,16 +171,12 @@ pub struct Valley {
 
 /// The page of a comparison, complete.
 pub fn compare(comparison: &Comparison) -> String {
-    let mut out = String::with_capacity(1 << 17);
-    compare::write(&mut out, comparison).expect("writing to a String does not fail");
-    out
+    harmless(compare::page(comparison))
 }
 
 /// The page of a sweep, complete.
 pub fn sweep(sweep: &Sweep) -> String {
-    let mut out = String::with_capacity(1 << 17);
-    sweep::write(&mut out, sweep).expect("writing to a String does not fail");
-    out
+    harmless(sweep::page(sweep))
 }
 
 impl Arm {

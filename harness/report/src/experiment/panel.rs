@@ -1,10 +1,11 @@
 //! Small pictures: one measure each, so that every one has the scale that suits it.
 
-use std::fmt::{self, Write};
+use maud::{Markup, html};
 
 use super::{Arm, Measure, Spread, number};
 use crate::scale::{decimals, ticks};
-use crate::text::{Esc, clip};
+use crate::svg::{Px, grid};
+use crate::text::clip;
 
 const WIDTH: f64 = 460.0;
 const LEFT: f64 = 104.0;
@@ -110,91 +111,56 @@ fn plain(value: f64) -> String {
 
 /// For each group, the arms one below the other: every seed as a dot, the interval as a bar, the
 /// median as a stroke across it.
-pub fn rows(out: &mut String, measure: &Measure, groups: &[(&str, Vec<&Arm>)]) -> fmt::Result {
+pub fn rows(measure: &Measure, groups: &[(&str, Vec<&Arm>)]) -> Markup {
     let values = groups
         .iter()
         .flat_map(|(_, arms)| arms)
         .flat_map(|arm| arm.values(&measure.id))
         .map(|(_, value)| value);
     let scale = Scale::over(values, LEFT, WIDTH - RIGHT);
-    let height: f64 = groups
+    let mut height = 0.0;
+    let tops: Vec<f64> = groups
         .iter()
-        .map(|(_, arms)| arms.len() as f64 * ARM_PX + GAP_PX)
-        .sum();
-    writeln!(
-        out,
-        "<svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{}\">",
-        height + 24.0,
-        Esc(&measure.label)
-    )?;
-    for (value, label) in scale.ticks(4) {
-        let x = scale.at(value);
-        writeln!(
-            out,
-            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{height:.1}\"/>\
-             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
-            height + 16.0
-        )?;
-    }
-    let mut y = GAP_PX / 2.0;
-    for (name, arms) in groups {
-        writeln!(
-            out,
-            "<text class=\"lane\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            LEFT - 9.0,
-            y + arms.len() as f64 * ARM_PX / 2.0 + 4.0,
-            Esc(clip(name, 14))
-        )?;
-        for (i, arm) in arms.iter().enumerate() {
-            one(out, measure, name, arm, i, &scale, y + ARM_PX / 2.0)?;
-            y += ARM_PX;
+        .map(|(_, arms)| {
+            let top = height + GAP_PX / 2.0;
+            height += arms.len() as f64 * ARM_PX + GAP_PX;
+            top
+        })
+        .collect();
+    html! {
+        svg viewBox=(format_args!("0 0 {WIDTH} {:.0}", height + 24.0)) role="img" aria-label=(measure.label) {
+            @for (value, label) in scale.ticks(4) {
+                @let x = scale.at(value);
+                line.grid x1=(Px(x)) x2=(Px(x)) y1="0" y2=(Px(height)) {}
+                text.tick x=(Px(x)) y=(Px(height + 16.0)) text-anchor="middle" { (label) }
+            }
+            @for ((name, arms), top) in groups.iter().zip(tops) {
+                @let middle = top + arms.len() as f64 * ARM_PX / 2.0;
+                text.lane x=(Px(LEFT - 9.0)) y=(Px(middle + 4.0)) text-anchor="end" { (clip(name, 14)) }
+                @for (i, arm) in arms.iter().enumerate() {
+                    (one(measure, name, arm, i, &scale, top + (i as f64 + 0.5) * ARM_PX))
+                }
+            }
         }
-        y += GAP_PX;
     }
-    writeln!(out, "</svg>")
 }
 
-fn one(
-    out: &mut String,
-    measure: &Measure,
-    group: &str,
-    arm: &Arm,
-    i: usize,
-    scale: &Scale,
-    y: f64,
-) -> fmt::Result {
+fn one(measure: &Measure, group: &str, arm: &Arm, i: usize, scale: &Scale, y: f64) -> Markup {
     let Some(spread) = arm.spread(&measure.id) else {
-        return writeln!(
-            out,
-            "<text class=\"none\" x=\"{:.1}\" y=\"{:.1}\">not applicable</text>",
-            LEFT + 4.0,
-            y + 4.0
-        );
+        return html! { text.none x=(Px(LEFT + 4.0)) y=(Px(y + 4.0)) { "not applicable" } };
     };
-    let (x0, x1) = (scale.at(spread.low.shown()), scale.at(spread.high.shown()));
-    writeln!(
-        out,
-        "<g class=\"arm a{i}\"><title>{}</title>\
-         <rect class=\"range\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"9\" rx=\"2\"/>",
-        Esc(tip(&arm.name, group, measure, &spread)),
-        x0 - 1.0,
-        y - 4.5,
-        x1 - x0 + 2.0
-    )?;
-    for (_, value) in arm.values(&measure.id) {
-        writeln!(
-            out,
-            "<circle class=\"seed\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"2\"/>",
-            scale.at(value)
-        )?;
+    let [low, x, high] =
+        [spread.low, spread.median, spread.high].map(|value| scale.at(value.shown()));
+    html! {
+        g.arm.{ "a" (i) } {
+            title { (tip(&arm.name, group, measure, &spread)) }
+            rect.range x=(Px(low - 1.0)) y=(Px(y - 4.5)) width=(Px(high - low + 2.0)) height="9" rx="2" {}
+            @for (_, value) in arm.values(&measure.id) {
+                circle.seed cx=(Px(scale.at(value))) cy=(Px(y)) r="2" {}
+            }
+            line.median x1=(Px(x)) x2=(Px(x)) y1=(Px(y - 7.0)) y2=(Px(y + 7.0)) {}
+        }
     }
-    let x = scale.at(spread.median.shown());
-    writeln!(
-        out,
-        "<line class=\"median\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/></g>",
-        y - 7.0,
-        y + 7.0
-    )
 }
 
 /// One line that says all of an arm's measure.
@@ -215,71 +181,41 @@ pub fn tip(arm: &str, under: &str, measure: &Measure, spread: &Spread) -> String
 }
 
 /// Two arms beside each other, a line for each seed that both have: what a change did to each.
-pub fn pairs(
-    out: &mut String,
-    measure: &Measure,
-    left: (&str, &Arm),
-    right: (&str, &Arm),
-    colour: usize,
-) -> fmt::Result {
+pub fn pairs(measure: &Measure, left: (&str, &Arm), right: (&str, &Arm), colour: usize) -> Markup {
     const HEIGHT: f64 = 150.0;
     const TOP: f64 = 10.0;
     let values = |arm: &Arm| arm.values(&measure.id);
-    let all = values(left.1).into_iter().chain(values(right.1));
-    let scale = Scale::over(all.map(|(_, v)| v), HEIGHT, TOP);
+    let (before, after) = (values(left.1), values(right.1));
+    let all = before.iter().chain(&after);
+    let scale = Scale::over(all.map(|(_, v)| *v), HEIGHT, TOP);
     let (x0, x1) = (LEFT + 70.0, WIDTH - 100.0);
-    writeln!(
-        out,
-        "<svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{}\">",
-        HEIGHT + 26.0,
-        Esc(&measure.label)
-    )?;
-    for (value, label) in scale.ticks(4) {
-        let y = scale.at(value);
-        writeln!(
-            out,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
-            WIDTH - RIGHT,
-            LEFT - 8.0,
-            y + 4.0
-        )?;
-    }
-    writeln!(out, "<g class=\"arm a{colour}\">")?;
-    let after = values(right.1);
-    for (seed, before) in values(left.1) {
-        let Some((_, after)) = after.iter().find(|(other, _)| *other == seed) else {
-            continue;
-        };
-        let (y0, y1) = (scale.at(before), scale.at(*after));
-        writeln!(
-            out,
-            "<path class=\"pair\" d=\"M{x0:.1} {y0:.1}L{x1:.1} {y1:.1}\"><title>seed {seed}: {} to {} {}</title></path>\
-             <circle class=\"seed\" cx=\"{x0:.1}\" cy=\"{y0:.1}\" r=\"2.4\"/>\
-             <circle class=\"seed\" cx=\"{x1:.1}\" cy=\"{y1:.1}\" r=\"2.4\"/>",
-            number(before),
-            number(*after),
-            Esc(&measure.unit)
-        )?;
-    }
-    for (x, (name, arm)) in [(x0, left), (x1, right)] {
-        if let Some(spread) = arm.spread(&measure.id) {
-            let y = scale.at(spread.median.shown());
-            writeln!(
-                out,
-                "<line class=\"median\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
-                x - 12.0,
-                x + 12.0
-            )?;
+    let ticks = scale.ticks(4).into_iter();
+    let both = before.iter().filter_map(|(seed, before)| {
+        let (_, after) = after.iter().find(|(other, _)| other == seed)?;
+        Some((seed, *before, *after))
+    });
+    html! {
+        svg viewBox=(format_args!("0 0 {WIDTH} {:.0}", HEIGHT + 26.0)) role="img" aria-label=(measure.label) {
+            (grid(LEFT, WIDTH - RIGHT, ticks.map(|(value, label)| (scale.at(value), label))))
+            g.arm.{ "a" (colour) } {
+                @for (seed, before, after) in both {
+                    @let (y0, y1) = (scale.at(before), scale.at(after));
+                    path.pair d=(format_args!("M{x0:.1} {y0:.1}L{x1:.1} {y1:.1}")) {
+                        title { "seed " (seed) ": " (number(before)) " to " (number(after)) " " (measure.unit) }
+                    }
+                    circle.seed cx=(Px(x0)) cy=(Px(y0)) r="2.4" {}
+                    circle.seed cx=(Px(x1)) cy=(Px(y1)) r="2.4" {}
+                }
+                @for (x, (name, arm)) in [(x0, left), (x1, right)] {
+                    @if let Some(spread) = arm.spread(&measure.id) {
+                        @let y = scale.at(spread.median.shown());
+                        line.median x1=(Px(x - 12.0)) x2=(Px(x + 12.0)) y1=(Px(y)) y2=(Px(y)) {}
+                    }
+                    text.lane x=(Px(x)) y=(Px(HEIGHT + 18.0)) text-anchor="middle" { (clip(name, 20)) }
+                }
+            }
         }
-        writeln!(
-            out,
-            "<text class=\"lane\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-            HEIGHT + 18.0,
-            Esc(clip(name, 20))
-        )?;
     }
-    writeln!(out, "</g></svg>")
 }
 
 #[cfg(test)]

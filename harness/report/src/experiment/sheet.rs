@@ -1,13 +1,12 @@
 //! What the pages of experiments have in common: head, foot, and how numbers are put.
 
-use std::fmt::{self, Display, Write};
-
 use checkers::Verdict;
+use maud::{DOCTYPE, Markup, html};
 
 use super::{Arm, Better, Measure, Spread, Trial, number};
 use crate::page;
-use crate::tables::Sign;
-use crate::text::{Esc, clip, count, counted};
+use crate::tables;
+use crate::text::{clip, count, counted};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -16,44 +15,40 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/sv
     width=%2716%27 height=%2716%27 rx=%274%27 fill=%27%232463b0%27/%3E%3Cpath d=%27M4 11V7M8 12V4M12 9V6%27 \
     stroke=%27white%27 stroke-width=%272%27/%3E%3C/svg%3E";
 
-/// Everything up to the first section. `what` is the line above the title.
-pub fn begin(
-    out: &mut String,
-    what: &str,
-    title: &str,
-    asked: &[(String, String)],
-    command: &str,
-    links: &[(&str, &str)],
-) -> fmt::Result {
-    page::head(out, "experiment", title, ICON, STYLE)?;
-    writeln!(
-        out,
-        "<main>\n<header class=\"verdict title\"><p class=\"what\">{}</p><h1>{}</h1><dl class=\"facts\">",
-        Esc(what),
-        Esc(clip(title, 200)),
-    )?;
-    for (name, value) in asked {
-        writeln!(
-            out,
-            "<div><dt>{}</dt><dd>{}</dd></div>",
-            Esc(name),
-            Esc(clip(value, 400))
-        )?;
-    }
-    writeln!(
-        out,
-        "</dl><div class=\"again\"><span>Run it again</span><code>{}</code></div></header>",
-        Esc(clip(command, 4000))
-    )?;
-    write!(out, "<nav aria-label=\"Contents\">")?;
-    for (id, text) in links {
-        write!(out, "<a href=\"#{id}\">{text}</a>")?;
-    }
-    writeln!(out, "</nav>")
+/// What stands above the sections of a page.
+pub struct Head<'a> {
+    /// The line above the title.
+    pub what: &'a str,
+    pub title: &'a str,
+    pub asked: &'a [(String, String)],
+    pub command: &'a str,
 }
 
-pub fn section(out: &mut String, id: &str, heading: &str) -> fmt::Result {
-    writeln!(out, "<section id=\"{id}\">\n<h2>{heading}</h2>")
+/// A section: its id, its name in the contents, its heading and what is in it.
+pub type Section = (&'static str, &'static str, &'static str, Markup);
+
+/// The whole page.
+pub fn page(head: &Head, sections: &[Section]) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" class="experiment" {
+            (page::head(head.title, ICON, STYLE))
+            body {
+                main {
+                    header class="verdict title" {
+                        p.what { (head.what) }
+                        h1 { (clip(head.title, 200)) }
+                        dl.facts {
+                            @for (name, value) in head.asked { div { dt { (name) } dd { (clip(value, 400)) } } }
+                        }
+                        div.again { span { "Run it again" } code { (clip(head.command, 4000)) } }
+                    }
+                    (page::links_to(sections.iter().map(|(id, name, ..)| (*id, *name))))
+                    @for (id, _, heading, content) in sections { section id=(id) { h2 { (heading) } (content) } }
+                }
+            }
+        }
+    }
 }
 
 /// What a sign before a number means.
@@ -75,91 +70,67 @@ pub fn caution(seeds: usize) -> String {
     }
 }
 
-/// `1.23 [1.10, 1.31]`, with how many values it is of where that is fewer than the seeds, and how
-/// much was left out of it.
-pub struct Interval {
-    spread: Option<Spread>,
-    seeds: usize,
-    left_out: LeftOut,
+/// `[1.10, 1.31]`.
+fn brackets(low: &str, high: &str) -> Markup {
+    html! { span.interval { "[" (low) ", " (high) "]" } }
 }
 
-impl Interval {
-    pub fn of(arm: &Arm, measure: &Measure, seeds: usize) -> Interval {
-        Interval {
-            spread: arm.spread(&measure.id),
-            seeds,
-            left_out: LeftOut(arm.left_out(measure)),
+/// `1.23 [1.10, 1.31]`, with how many values it is of where that is fewer than the seeds, and how
+/// much was left out of it.
+pub fn interval(arm: &Arm, measure: &Measure, seeds: usize) -> Markup {
+    html! {
+        @match arm.spread(&measure.id) {
+            None => span.none { "not applicable" },
+            Some(s) => {
+                b { (s.median) } " " (brackets(&s.low.to_string(), &s.high.to_string()))
+                (of(s.n, seeds))
+                (left_out(arm, measure))
+            }
+        }
+    }
+}
+
+/// The same for a narrow column, on two lines.
+pub fn narrow(arm: &Arm, measure: &Measure) -> Markup {
+    html! {
+        @match arm.spread(&measure.id) {
+            None => span.none { "–" },
+            Some(s) => {
+                b { (s.median) } br; (brackets(&s.low.to_string(), &s.high.to_string()))
+                (left_out(arm, measure))
+            }
         }
     }
 }
 
 /// ` 12 % never offered`, where so much of what was due was.
-pub struct LeftOut(pub Option<f64>);
-
-impl Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => Ok(()),
-            Some(share) => write!(
-                f,
-                " <span class=\"interval\">{} % never offered</span>",
-                number(share)
-            ),
+fn left_out(arm: &Arm, measure: &Measure) -> Markup {
+    html! {
+        @if let Some(share) = arm.left_out(measure) {
+            " " span.interval { (number(share)) " % never offered" }
         }
     }
 }
 
 /// ` of 3`, where three of more had a value.
-struct Of(usize, usize);
-
-impl Display for Of {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 < self.1 {
-            true => write!(f, " <span class=\"interval\">of {}</span>", self.0),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Display for Interval {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.spread {
-            None => f.write_str("<span class=\"none\">not applicable</span>"),
-            Some(s) => write!(
-                f,
-                "<b>{}</b> <span class=\"interval\">[{}, {}]</span>{}{}",
-                s.median,
-                s.low,
-                s.high,
-                Of(s.n, self.seeds),
-                self.left_out
-            ),
-        }
-    }
+fn of(n: usize, seeds: usize) -> Markup {
+    html! { @if n < seeds { " " span.interval { "of " (n) } } }
 }
 
 /// A difference, marked where it is sure, and coloured where one way is better.
-pub struct Difference(pub Option<Spread>, pub Better, pub usize);
-
-impl Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(s) = &self.0 else {
-            return f.write_str("<span class=\"none\">–</span>");
-        };
-        let class = match (s.differs(), self.1, s.median.shown() > 0.0) {
-            (false, ..) => "unsure",
-            (true, Better::Neither, _) => "sure",
-            (true, Better::Higher, true) | (true, Better::Lower, false) => "sure good",
-            (true, ..) => "sure bad",
-        };
-        write!(
-            f,
-            "<span class=\"{class}\">{} <span class=\"interval\">[{}, {}]</span></span>{}",
-            s.median.signed(),
-            s.low.signed(),
-            s.high.signed(),
-            Of(s.n, self.2)
-        )
+pub fn difference(spread: Option<Spread>, better: Better, seeds: usize) -> Markup {
+    let Some(s) = spread else {
+        return html! { span.none { "–" } };
+    };
+    let class = match (s.differs(), better, s.median.shown() > 0.0) {
+        (false, ..) => "unsure",
+        (true, Better::Neither, _) => "sure",
+        (true, Better::Higher, true) | (true, Better::Lower, false) => "sure good",
+        (true, ..) => "sure bad",
+    };
+    html! {
+        span class=(class) { (s.median.signed()) " " (brackets(&s.low.signed(), &s.high.signed())) }
+        (of(s.n, seeds))
     }
 }
 
@@ -172,84 +143,89 @@ pub fn wish(better: Better) -> &'static str {
     }
 }
 
-/// A measure's name with its unit, and what it is on demand.
-pub fn name(out: &mut String, measure: &Measure) -> fmt::Result {
-    write!(out, "{}", Esc(clip(&measure.label, 80)))?;
-    if !measure.unit.is_empty() {
-        write!(out, " <small class=\"unit\">{}</small>", Esc(&measure.unit))?;
+/// A measure's name with its unit.
+pub fn name(measure: &Measure) -> Markup {
+    html! {
+        (clip(&measure.label, 80))
+        @if !measure.unit.is_empty() { " " small.unit { (measure.unit) } }
     }
-    Ok(())
+}
+
+/// A measure's picture with its name.
+pub fn panel(measure: &Measure, picture: &Markup) -> Markup {
+    html! {
+        div.panel {
+            h3 { (name(measure)) }
+            p { (wish(measure.better)) "\u{a0}" }
+            (picture)
+        }
+    }
 }
 
 /// Verdicts with how often each came, and the anomalies behind them.
-pub fn verdicts(out: &mut String, arm: &Arm) -> fmt::Result {
-    for (verdict, n) in arm.verdicts() {
-        match verdict {
-            Some(verdict) => write!(out, "<span class=\"times\">{n} × {}</span> ", Sign(verdict))?,
-            None => write!(out, "<span class=\"times\">{n} × no result</span> ")?,
-        }
-    }
+pub fn verdicts(arm: &Arm) -> Markup {
     let anomalies = arm.anomalies();
-    if !anomalies.is_empty() {
-        let kinds: Vec<String> = anomalies
-            .iter()
-            .map(|(kind, n)| format!("{} in {n}", clip(kind, 60)))
-            .collect();
-        write!(out, "<small>{}</small>", Esc(kinds.join(", ")))?;
+    let kinds = anomalies
+        .iter()
+        .map(|(kind, n)| format!("{} in {n}", clip(kind, 60)));
+    html! {
+        @for (verdict, n) in arm.verdicts() {
+            span.times {
+                (n) " × "
+                @if let Some(verdict) = verdict { (tables::verdict(verdict)) } @else { "no result" }
+            }
+            " "
+        }
+        @if !anomalies.is_empty() { small { (kinds.collect::<Vec<_>>().join(", ")) } }
     }
-    Ok(())
 }
 
 /// What the measures are, as a list; those that say nothing of themselves are left out.
-pub fn definitions(out: &mut String, measures: &[&Measure]) -> fmt::Result {
-    writeln!(out, "<dl class=\"definitions\">")?;
-    for measure in measures.iter().filter(|m| !m.about.is_empty()) {
-        write!(out, "<dt>")?;
-        name(out, measure)?;
-        writeln!(out, "</dt><dd>{}</dd>", Esc(&measure.about))?;
+pub fn definitions<'a>(measures: impl Iterator<Item = &'a Measure>) -> Markup {
+    html! {
+        dl.definitions {
+            @for measure in measures.filter(|m| !m.about.is_empty()) {
+                dt { (name(measure)) }
+                dd { (measure.about) }
+            }
+        }
     }
-    writeln!(out, "</dl>")
 }
 
 /// Every run, folded away: where what is said here can be looked up.
-pub fn runs<'a>(
-    out: &mut String,
-    arms: impl Iterator<Item = (String, &'a Arm)> + Clone,
-) -> fmt::Result {
+pub fn runs<'a>(arms: impl Iterator<Item = (String, &'a Arm)> + Clone) -> Markup {
     let all: usize = arms.clone().map(|(_, arm)| arm.trials.len()).sum();
-    writeln!(
-        out,
-        "<details class=\"box\"><summary>All {} runs, with their folders</summary><div class=\"scroll\">\
-         <table><thead><tr><th>of</th><th class=\"n\">seed</th><th>verdict</th><th>run</th></tr></thead><tbody>",
-        count(all)
-    )?;
-    for (of, arm) in arms {
-        for trial in &arm.trials {
-            let Trial {
-                seed, run, verdict, ..
-            } = trial;
-            write!(
-                out,
-                "<tr><td>{}</td><td class=\"n\">{seed}</td><td>",
-                Esc(&of)
-            )?;
-            match (verdict, &trial.error) {
-                (Some(verdict), _) => write!(out, "{}", Sign(*verdict))?,
-                (None, error) => write!(
-                    out,
-                    "<span class=\"error\">no result: {}</span>",
-                    Esc(clip(error.as_deref().unwrap_or_default(), 600))
-                )?,
+    html! {
+        details.box {
+            summary { "All " (count(all)) " runs, with their folders" }
+            div.scroll {
+                table {
+                    thead { tr { th { "of" } th.n { "seed" } th { "verdict" } th { "run" } } }
+                    tbody {
+                        @for (of, arm) in arms {
+                            @for trial in &arm.trials {
+                                tr {
+                                    td { (of) }
+                                    td.n { (trial.seed) }
+                                    td { (ended(trial)) }
+                                    td { code { (trial.run) } }
+                                }
+                            }
+                        }
+                    }
+                }
             }
-            if verdict.is_some_and(|v| v == Verdict::Infra) {
-                write!(out, "<small>its figures are not counted</small>")?;
-            }
-            writeln!(out, "</td><td><code>{}</code></td></tr>", Esc(run))?;
         }
     }
-    writeln!(out, "</tbody></table></div></details>")
 }
 
-pub fn end(out: &mut String) -> fmt::Result {
-    writeln!(out, "</main>\n</body>\n</html>")
+fn ended(trial: &Trial) -> Markup {
+    let why = trial.error.as_deref().unwrap_or_default();
+    html! {
+        @match trial.verdict {
+            Some(verdict) => (tables::verdict(verdict)),
+            None => span.error { "no result: " (clip(why, 600)) },
+        }
+        @if trial.verdict == Some(Verdict::Infra) { small { "its figures are not counted" } }
+    }
 }

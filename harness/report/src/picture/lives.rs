@@ -10,16 +10,17 @@
 //! lost element ever came back.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
 
 use checkers::Anomaly;
 use checkers::objects::lease_held;
 use history::{Op, Outcome, Process, Time, Value};
+use maud::{Markup, html};
 
 use crate::Run;
 use crate::reading::Reading;
 use crate::scale::TimeAxis;
-use crate::text::{Esc, clip};
+use crate::svg::Px;
+use crate::text::clip;
 use crate::timeline::tip;
 
 const WIDTH: f64 = 1200.0;
@@ -55,7 +56,7 @@ struct Bar<'a> {
 }
 
 /// Draws nothing where no life is known.
-pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly, named: &[&Op]) -> fmt::Result {
+pub fn draw(run: &Run, anomaly: &Anomaly, named: &[&Op]) -> Markup {
     let reading = Reading::new(anomaly.object.as_deref());
     let is = |names: &[&str]| named.iter().any(|op| names.contains(&op.f.as_str()));
     let (lanes, what) = if anomaly.kind == LEASES_OVERLAP {
@@ -70,8 +71,8 @@ pub fn draw(out: &mut String, run: &Run, anomaly: &Anomaly, named: &[&Op]) -> fm
         (Vec::new(), None)
     };
     match what {
-        Some(caption) if !lanes.is_empty() => picture(out, run, &lanes, caption),
-        _ => Ok(()),
+        Some(caption) if !lanes.is_empty() => picture(run, &lanes, caption),
+        _ => html! {},
     }
 }
 
@@ -270,7 +271,7 @@ fn hold(acquired: &Op, until: Time) -> Bar<'_> {
     }
 }
 
-fn picture(out: &mut String, run: &Run, lanes: &[Lane], caption: &str) -> fmt::Result {
+fn picture(run: &Run, lanes: &[Lane], caption: &str) -> Markup {
     let bars = || lanes.iter().flat_map(|lane| &lane.bars);
     let marks = || lanes.iter().flat_map(|lane| &lane.marks);
     let starts = bars()
@@ -293,87 +294,50 @@ fn picture(out: &mut String, run: &Run, lanes: &[Lane], caption: &str) -> fmt::R
         WIDTH - RIGHT,
     );
     let bottom = lanes.len() as f64 * LANE + 6.0;
-    writeln!(
-        out,
-        "<div class=\"scroll\"><svg class=\"lives\" viewBox=\"0 0 {WIDTH} {:.0}\" role=\"group\" \
-         aria-label=\"Lives\">",
-        bottom + 26.0
-    )?;
-    for (i, lane) in lanes.iter().enumerate() {
-        draw_lane(out, run, lane, &axis, i as f64 * LANE + 8.0, i % 4)?;
-    }
-    for (t, label) in axis.ticks(8) {
-        let x = axis.at(t);
-        // The last one ends with the picture.
-        let anchor = if x > WIDTH - 50.0 { "end" } else { "middle" };
-        writeln!(
-            out,
-            "<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{label}</text>",
-            bottom + 18.0
-        )?;
-    }
-    writeln!(out, "</svg></div><p class=\"caption\">{caption}</p>")
-}
-
-fn draw_lane(
-    out: &mut String,
-    run: &Run,
-    lane: &Lane,
-    axis: &TimeAxis,
-    top: f64,
-    colour: usize,
-) -> fmt::Result {
-    let middle = top + 9.0;
-    writeln!(
-        out,
-        "<g class=\"life v{colour}\"><text class=\"lane\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
-         <line class=\"lane\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\"/>",
-        axis.left() - 10.0,
-        middle + 4.0,
-        Esc(&lane.name),
-        axis.left(),
-        axis.right(),
-    )?;
-    for bar in &lane.bars {
-        let (x0, x1) = (axis.at(bar.from), axis.at(bar.until));
-        let (y, height) = if bar.class == "there" {
-            (top + 4.0, 10.0)
-        } else {
-            (top, 18.0)
-        };
-        writeln!(
-            out,
-            "<rect class=\"{}\" x=\"{x0:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height}\" rx=\"2\" \
-             data-op=\"{}\"><title>{}</title></rect>",
-            bar.class,
-            (x1 - x0).max(3.0),
-            bar.op.index,
-            Esc(tip(run, bar.op)),
-        )?;
-    }
-    for (op, seen) in thinned(&lane.marks, axis) {
-        let x = axis.at(op.ret);
-        write!(
-            out,
-            "<g class=\"{}\" data-op=\"{}\">",
-            if seen { "seen" } else { "missing" },
-            op.index
-        )?;
-        write!(out, "<title>{}</title>", Esc(tip(run, op)))?;
-        match seen {
-            true => write!(out, "<circle cx=\"{x:.1}\" cy=\"{middle:.1}\" r=\"4\"/>")?,
-            // The wider one below sets it off from a bar.
-            false => {
-                let cross = format!("M{:.1} {:.1}l8 8m0 -8l-8 8", x - 4.0, middle - 4.0);
-                write!(
-                    out,
-                    "<path class=\"under\" d=\"{cross}\"/><path d=\"{cross}\"/>"
-                )?;
+    html! {
+        div.scroll {
+            svg.lives viewBox=(format_args!("0 0 {WIDTH} {:.0}", bottom + 26.0)) role="group" aria-label="Lives" {
+                @for (i, lane) in lanes.iter().enumerate() {
+                    g.life.{ "v" (i % 4) } { (content(run, lane, &axis, i as f64 * LANE + 8.0)) }
+                }
+                @for (t, label) in axis.ticks(8) {
+                    @let x = axis.at(t);
+                    // The last one ends with the picture.
+                    @let anchor = if x > WIDTH - 50.0 { "end" } else { "middle" };
+                    text.tick x=(Px(x)) y=(Px(bottom + 18.0)) text-anchor=(anchor) { (label) }
+                }
             }
         }
-        writeln!(out, "</g>")?;
+        p.caption { (caption) }
     }
-    writeln!(out, "</g>")
+}
+
+fn content(run: &Run, lane: &Lane, axis: &TimeAxis, top: f64) -> Markup {
+    let middle = top + 9.0;
+    html! {
+        text.lane x=(Px(axis.left() - 10.0)) y=(Px(middle + 4.0)) text-anchor="end" { (lane.name) }
+        line.lane x1=(Px(axis.left())) x2=(Px(axis.right())) y1=(Px(middle)) y2=(Px(middle)) {}
+        @for bar in &lane.bars {
+            @let (x0, x1) = (axis.at(bar.from), axis.at(bar.until));
+            @let (y, height) = if bar.class == "there" { (top + 4.0, 10.0) } else { (top, 18.0) };
+            rect class=(bar.class) x=(Px(x0)) y=(Px(y)) width=(Px((x1 - x0).max(3.0))) height=(height) rx="2"
+                data-op=(bar.op.index) { title { (tip(run, bar.op)) } }
+        }
+        @for (op, seen) in thinned(&lane.marks, axis) {
+            @let x = axis.at(op.ret);
+            g class=(if seen { "seen" } else { "missing" }) data-op=(op.index) {
+                title { (tip(run, op)) }
+                @if seen {
+                    circle cx=(Px(x)) cy=(Px(middle)) r="4" {}
+                } @else {
+                    // The wider one below sets it off from a bar.
+                    @let cross = format!("M{:.1} {:.1}l8 8m0 -8l-8 8", x - 4.0, middle - 4.0);
+                    path.under d=(cross) {}
+                    path d=(cross) {}
+                }
+            }
+        }
+    }
 }
 
 /// At most one mark of each kind every few pixels.

@@ -5,14 +5,13 @@
 //! [write 1 | 1] → [write 2 | 2] → holds 2   ✗ read → 1: read answered 1, not 2
 //! ```
 
-use std::fmt::{self, Write};
-
 use checkers::picture::{Next, Placed, Prefix};
 use history::wording::either;
+use maud::{Markup, html};
 
 use crate::Run;
 use crate::reading::Reading;
-use crate::text::{Esc, clip, count, counted};
+use crate::text::{clip, count, counted};
 
 /// As many are in sight; the others are unfolded.
 const MOST_IN_SIGHT: usize = 12;
@@ -21,22 +20,26 @@ const MOST_IN_SIGHT: usize = 12;
 const MAX_HOLDS: usize = 80;
 const MAX_WHY: usize = 200;
 
-pub fn draw(out: &mut String, run: &Run, object: Option<&str>, prefix: &Prefix) -> fmt::Result {
+pub fn draw(run: &Run, object: Option<&str>, prefix: &Prefix) -> Markup {
     let reading = Reading::new(object);
-    writeln!(
-        out,
-        "<div class=\"prefix\"><h3>How far there is an order</h3><p class=\"caption\">{}</p>",
-        Esc(told(prefix))
-    )?;
-    if prefix.ended.is_none() {
-        order(out, run, &reading, prefix)?;
-        writeln!(out, "<ul class=\"next\">")?;
-        for next in &prefix.next {
-            cannot(out, run, &reading, next)?;
+    let hidden = prefix.placed.len().saturating_sub(MOST_IN_SIGHT);
+    let (earlier, last) = prefix.placed.split_at(hidden);
+    html! {
+        div.prefix {
+            h3 { "How far there is an order" }
+            p.caption { (told(prefix)) }
+            @if prefix.ended.is_none() {
+                @if hidden > 0 {
+                    details.more {
+                        summary { (counted(hidden + prefix.untold, "operation")) " before these" }
+                        (order(run, &reading, earlier))
+                    }
+                }
+                (order(run, &reading, last))
+                ul.next { @for next in &prefix.next { (cannot(run, &reading, next)) } }
+            }
         }
-        writeln!(out, "</ul>")?;
     }
-    writeln!(out, "</div>")
 }
 
 fn told(prefix: &Prefix) -> String {
@@ -60,62 +63,36 @@ fn told(prefix: &Prefix) -> String {
     format!("{first} {}.", clip(&prefix.holds, MAX_HOLDS))
 }
 
-fn order(out: &mut String, run: &Run, reading: &Reading, prefix: &Prefix) -> fmt::Result {
-    let hidden = prefix.placed.len().saturating_sub(MOST_IN_SIGHT);
-    let (earlier, last) = prefix.placed.split_at(hidden);
-    let all = |out: &mut String, placed: &[Placed]| -> fmt::Result {
-        write!(out, "<ol class=\"order\">")?;
-        for Placed { op, then } in placed {
-            write!(
-                out,
-                "<li>{}<span>{}</span></li>",
-                Named(run, reading, *op),
-                Esc(clip(then, MAX_HOLDS))
-            )?;
+fn order(run: &Run, reading: &Reading, placed: &[Placed]) -> Markup {
+    html! {
+        ol.order {
+            @for Placed { op, then } in placed {
+                li { (named(run, reading, *op)) span { (clip(then, MAX_HOLDS)) } }
+            }
         }
-        writeln!(out, "</ol>")
-    };
-    if !earlier.is_empty() {
-        write!(
-            out,
-            "<details class=\"more\"><summary>{} before these</summary>",
-            counted(earlier.len() + prefix.untold, "operation")
-        )?;
-        all(out, earlier)?;
-        writeln!(out, "</details>")?;
     }
-    all(out, last)
 }
 
-fn cannot(out: &mut String, run: &Run, reading: &Reading, next: &Next) -> fmt::Result {
-    let named = Named(run, reading, next.op);
-    match &next.why {
-        Some(why) => writeln!(
-            out,
-            "<li class=\"cannot\"><b aria-hidden=\"true\">✗</b> {named} cannot come next: {}</li>",
-            Esc(clip(why, MAX_WHY))
-        ),
-        None => writeln!(
-            out,
-            "<li><b aria-hidden=\"true\">✓</b> {named} could come next, and leads no further</li>"
-        ),
+fn cannot(run: &Run, reading: &Reading, next: &Next) -> Markup {
+    let named = named(run, reading, next.op);
+    html! {
+        @match &next.why {
+            Some(why) => li.cannot {
+                b aria-hidden="true" { "✗" } " " (named) " cannot come next: " (clip(why, MAX_WHY))
+            },
+            None => li { b aria-hidden="true" { "✓" } " " (named) " could come next, and leads no further" },
+        }
     }
 }
 
 /// An operation in words that lead to it.
-struct Named<'a>(&'a Run<'a>, &'a Reading<'a>, u64);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Named(run, reading, index) = *self;
-        match run.input.history.op(index) {
-            Some(op) => write!(
-                f,
-                "<a href=\"#op-{index}\" title=\"{}\">{}</a>",
-                Esc(format_args!("#{index}, process {}", op.process)),
-                Esc(reading.text(op))
-            ),
-            None => write!(f, "op {index}"),
+fn named(run: &Run, reading: &Reading, index: u64) -> Markup {
+    html! {
+        @match run.input.history.op(index) {
+            Some(op) => a href={ "#op-" (index) } title={ "#" (index) ", process " (op.process) } {
+                (reading.text(op))
+            },
+            None => { "op " (index) }
         }
     }
 }

@@ -44,8 +44,7 @@ fn models_are_a_table_if_one_is_refuted() {
         ),
         figure("keys", json!(2)),
     ];
-    let mut out = String::new();
-    models(&mut out, &all).unwrap();
+    let out = models(&all).into_string();
     for row in [
         "<tr><td>causal</td><td class=\"holds\">holds</td><td></td></tr>",
         "<tr><td>sequential</td><td class=\"refuted\">refuted</td><td><a href=\"#op-3\" data-jump=\"3\">#3</a> and \
@@ -54,16 +53,13 @@ fn models_are_a_table_if_one_is_refuted() {
     ] {
         assert!(out.contains(row), "{out}");
     }
-    let mut others = String::new();
-    figures(&mut others, &all).unwrap();
+    let others = figures(&all).into_string();
     assert!(
         others.contains("keys") && !others.contains("causal"),
         "{others}"
     );
     all[1] = figure("models refuted", json!([]));
-    out.clear();
-    models(&mut out, &all).unwrap();
-    assert_eq!(out, "");
+    assert_eq!(models(&all).into_string(), "");
 }
 
 #[test]

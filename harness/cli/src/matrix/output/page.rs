@@ -1,10 +1,12 @@
 //! `index.html`: the night as a grid, in one file that fetches nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::again;
 use crate::matrix::gate::{Colour, Judged, Shown};
+use crate::matrix::record::Ending;
 use crate::matrix::trend::Trend;
 
 const STYLE: &str = "
@@ -23,160 +25,124 @@ code { font-size: .85em; overflow-wrap: anywhere; } .dim { opacity: .7; }
 li { margin: .3rem 0; } :target { outline: 2px solid currentColor; }
 ";
 
+/// The policy forbids every request and every script.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
 pub fn html(judged: &Judged, trend: &Trend) -> String {
-    let mut out = String::new();
+    report::harmless(page(judged, trend))
+}
+
+fn page(judged: &Judged, trend: &Trend) -> Markup {
     let head = judged.head;
-    let colour = if judged.is_green() { "green" } else { "red" };
-    let title = esc(&format!("{} {}", head.name, head.night));
-    let _ = write!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}: {colour}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <h1>{title} <span class=\"b {colour}\">{}</span></h1>\n",
-        if judged.is_green() {
-            "green"
-        } else {
-            "not green"
-        },
-    );
-    let _ = writeln!(
-        out,
-        "<p class=\"dim\">matrix {}, begun {}</p>",
-        esc(&head.matrix),
-        esc(&head.started)
-    );
-    list(
-        &mut out,
-        judged
-            .reasons
-            .iter()
-            .map(|r| format!("{}: {}", r.gate.word(), r.text)),
-    );
-    legend(&mut out, judged);
-    grid(&mut out, judged);
-    details(&mut out, judged);
-    if !judged.notes.is_empty() {
-        out += "<h2>To know</h2>\n";
-        list(&mut out, judged.notes.iter().cloned());
-    }
-    trends(&mut out, trend);
-    out += "</body>\n</html>\n";
-    out
-}
-
-fn list(out: &mut String, items: impl Iterator<Item = String>) {
-    let items: String = items
-        .map(|item| format!("<li>{}</li>\n", esc(&item)))
-        .collect();
-    if !items.is_empty() {
-        let _ = write!(out, "<ul>\n{items}</ul>\n");
-    }
-}
-
-fn legend(out: &mut String, judged: &Judged) {
-    out.push_str("<table>\n");
-    for colour in Colour::ALL {
-        let n = judged.count(colour);
-        if n > 0 {
-            let (word, meaning) = (colour.word(), colour.meaning());
-            let _ = writeln!(
-                out,
-                "<tr><td><a class=\"c {word}\">{n}</a></td><td>{word}</td><td>{meaning}</td></tr>"
-            );
+    let (colour, words) = match judged.is_green() {
+        true => ("green", "green"),
+        false => ("red", "not green"),
+    };
+    let reason = judged.reasons.iter();
+    let reasons = reason.map(|r| format!("{}: {}", r.gate.word(), r.text));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (head.name) " " (head.night) ": " (colour) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (head.name) " " (head.night) " " span class={ "b " (colour) } { (words) } }
+                p.dim { "matrix " (head.matrix) ", begun " (head.started) }
+                (list(&reasons.collect::<Vec<_>>()))
+                (legend(judged))
+                (grid(judged))
+                (details(judged))
+                @if !judged.notes.is_empty() { h2 { "To know" } (list(&judged.notes)) }
+                (trends(trend))
+            }
         }
     }
-    out.push_str("</table>\n");
+}
+
+fn list(items: &[String]) -> Markup {
+    html! {
+        @if !items.is_empty() { ul { @for item in items { li { (item) } } } }
+    }
+}
+
+fn legend(judged: &Judged) -> Markup {
+    let counts = Colour::ALL.map(|colour| (colour, judged.count(colour)));
+    html! {
+        table {
+            @for (colour, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
+                tr {
+                    td { a class={ "c " (colour.word()) } { (n) } }
+                    td { (colour.word()) }
+                    td { (colour.meaning()) }
+                }
+            }
+        }
+    }
 }
 
 /// A row for each system and workload, a column for each nemesis, a square for each seed.
-fn grid(out: &mut String, judged: &Judged) {
-    let columns: BTreeSet<&str> = judged
-        .cells
-        .iter()
-        .map(|s| s.cell.nemesis.as_str())
-        .collect();
+fn grid(judged: &Judged) -> Markup {
+    let nemeses = judged.cells.iter().map(|s| s.cell.nemesis.as_str());
+    let columns: BTreeSet<&str> = nemeses.collect();
     let mut rows: BTreeMap<(&str, &str), BTreeMap<&str, Vec<&Shown>>> = BTreeMap::new();
     for shown in &judged.cells {
         let cell = shown.cell;
         let row = rows.entry((&cell.system, &cell.workload)).or_default();
         row.entry(&cell.nemesis).or_default().push(shown);
     }
-    out.push_str("<h2>Cells</h2>\n<table>\n<tr><th>system</th><th>workload</th>");
-    for column in &columns {
-        let _ = write!(out, "<th>{}</th>", esc(column));
-    }
-    out.push_str("</tr>\n");
-    for ((system, workload), cells) in &rows {
-        let _ = write!(
-            out,
-            "<tr><th>{}</th><td>{}</td>",
-            esc(system),
-            esc(workload)
-        );
-        for column in &columns {
-            out.push_str("<td>");
-            for shown in cells.get(column).into_iter().flatten() {
-                square(out, shown);
+    html! {
+        h2 { "Cells" }
+        table {
+            tr { th { "system" } th { "workload" } @for column in &columns { th { (column) } } }
+            @for ((system, workload), cells) in &rows {
+                tr {
+                    th { (system) }
+                    td { (workload) }
+                    @for column in &columns {
+                        @let cells = cells.get(column).map_or(&[][..], Vec::as_slice);
+                        td { @for shown in cells { (square(shown)) } (share(cells)) }
+                    }
+                }
             }
-            out.push_str(&share(cells.get(column).map_or(&[], Vec::as_slice)));
-            out.push_str("</td>");
         }
-        out.push_str("</tr>\n");
     }
-    out.push_str("</table>\n");
 }
 
-fn square(out: &mut String, shown: &Shown) {
+fn square(shown: &Shown) -> Markup {
     let (cell, word) = (shown.cell, shown.colour.word());
-    let ending = shown
-        .came
-        .as_ref()
-        .map_or("not run", |came| came.ending.word());
-    let tip = esc(&format!("{}: {word}, {ending}. {}", cell.id, shown.why));
-    let link = match told(shown) {
-        true => format!(" href=\"#{}\"", anchor(shown)),
-        false => String::new(),
-    };
-    let _ = write!(
-        out,
-        "<a class=\"c {word}\" title=\"{tip}\"{link}>{}</a>",
-        cell.seed
-    );
+    let came = shown.came.as_ref();
+    let ending = came.map_or("not run", |came| came.ending.word());
+    let link = told(shown).then(|| format!("#{}", anchor(shown)));
+    html! {
+        a class={ "c " (word) } title={ (cell.id) ": " (word) ", " (ending) ". " (shown.why) } href=[link] {
+            (cell.seed)
+        }
+    }
 }
 
 /// How many of a combination's seeds went wrong, and how often the same seed did again.
-fn share(cells: &[&Shown]) -> String {
-    let verdicts = cells
-        .iter()
-        .filter(|s| s.came.as_ref().is_some_and(|c| c.ending.is_verdict()));
-    let verdicts = verdicts.count();
-    let bad = |s: &&&Shown| {
-        s.came
-            .as_ref()
-            .is_some_and(|c| c.ending == crate::matrix::record::Ending::Invalid)
-    };
-    let bad: Vec<&&Shown> = cells.iter().filter(bad).collect();
-    if bad.is_empty() {
-        return String::new();
-    }
-    let again: Vec<f64> = bad
-        .iter()
-        .filter_map(|s| s.came.as_ref()?.flaky())
-        .collect();
-    let flaky = match again.is_empty() {
-        true => String::new(),
-        false => {
-            let mean = 100.0 * again.iter().sum::<f64>() / again.len() as f64;
-            format!(", the same seed in {mean:.0} %")
+fn share(cells: &[&Shown]) -> Markup {
+    let came = || cells.iter().filter_map(|shown| shown.came.as_ref());
+    let verdicts = came().filter(|came| came.ending.is_verdict()).count();
+    let bad = || came().filter(|came| came.ending == Ending::Invalid);
+    let again: Vec<f64> = bad().filter_map(|came| came.flaky()).collect();
+    html! {
+        @if bad().next().is_some() {
+            div.dim {
+                (bad().count()) " of " (verdicts) " seeds"
+                @if !again.is_empty() {
+                    @let mean = 100.0 * again.iter().sum::<f64>() / again.len() as f64;
+                    ", the same seed in " (format_args!("{mean:.0}")) " %"
+                }
+            }
         }
-    };
-    format!(
-        "<div class=\"dim\">{} of {verdicts} seeds{flaky}</div>",
-        bad.len()
-    )
+    }
 }
 
 /// Whether there is more to say of it than its colour.
@@ -189,94 +155,69 @@ fn anchor(shown: &Shown) -> String {
     format!("c-{}", shown.cell.id.chars().map(plain).collect::<String>())
 }
 
-fn details(out: &mut String, judged: &Judged) {
+fn details(judged: &Judged) -> Markup {
     let mut cells: Vec<&Shown> = judged.cells.iter().filter(|s| told(s)).collect();
-    if cells.is_empty() {
-        return;
-    }
     cells.sort_by_key(|shown| shown.colour);
-    out.push_str(
-        "<h2>What is not green</h2>\n<table>\n<tr><th></th><th>cell</th><th>what</th></tr>\n",
-    );
-    for shown in cells {
-        let word = shown.colour.word();
-        let by = shown.came.as_ref().and_then(|came| came.by.as_ref());
-        let _ = write!(
-            out,
-            "<tr id=\"{}\"><td><a class=\"c {word}\">{word}</a></td><td>{}</td><td>{}",
-            anchor(shown),
-            esc(&shown.cell.id),
-            esc(&shown.why)
-        );
-        let print = by.and_then(|ran| ran.fingerprint.as_ref());
-        let print = print.map(|p| format!("fingerprint {}: {}", p.id, p.shape));
-        let issue = shown
-            .issue
-            .map(|issue| format!("known: {} until {}", issue.link, issue.until));
-        let again = Some(again(shown)).filter(|text| !text.is_empty());
-        for line in [again, print, issue].into_iter().flatten() {
-            let _ = write!(out, "<br><span class=\"dim\">{}</span>", esc(&line));
-        }
-        if let Some(ran) = by {
-            let _ = write!(out, "<br><code>{}</code>", esc(&ran.again));
-        }
-        out.push_str("</td></tr>\n");
-    }
-    out.push_str("</table>\n");
-}
-
-fn trends(out: &mut String, trend: &Trend) {
-    if trend.nights == 0 {
-        return;
-    }
-    let _ = write!(
-        out,
-        "<h2>Against nights before</h2>\n<p>{} of {} figures changed by the ranks of their runs; {} had too few \
-         runs to tell.</p>\n",
-        trend.changes.len(),
-        trend.compared,
-        trend.too_few
-    );
-    if trend.changes.is_empty() {
-        return;
-    }
-    out.push_str("<table>\n<tr><th></th><th>cell</th><th>figure</th><th>median</th><th>was</th><th>p</th></tr>\n");
-    for change in &trend.changes {
-        let how = match change.worse {
-            Some(true) => "worse",
-            Some(false) => "better",
-            None => "other",
-        };
-        let _ = writeln!(
-            out,
-            "<tr><td>{how}</td><td>{}</td><td>{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.1e}</td></tr>",
-            esc(&change.combo),
-            esc(&change.figure),
-            change.now,
-            change.before,
-            change.p
-        );
-    }
-    out.push_str("</table>\n");
-}
-
-/// Text that is safe in HTML, as content and between double quotes.
-fn esc(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\'' => out += "&#39;",
-            c if c.is_control()
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                out.push('\u{fffd}');
+    html! {
+        @if !cells.is_empty() {
+            h2 { "What is not green" }
+            table {
+                tr { th {} th { "cell" } th { "what" } }
+                @for shown in cells { (detail(shown)) }
             }
-            c => out.push(c),
         }
     }
-    out
+}
+
+fn detail(shown: &Shown) -> Markup {
+    let word = shown.colour.word();
+    let by = shown.came.as_ref().and_then(|came| came.by.as_ref());
+    let print = by.and_then(|ran| ran.fingerprint.as_ref());
+    let print = print.map(|p| format!("fingerprint {}: {}", p.id, p.shape));
+    let issue = shown.issue;
+    let issue = issue.map(|issue| format!("known: {} until {}", issue.link, issue.until));
+    let again = Some(again(shown)).filter(|text| !text.is_empty());
+    html! {
+        tr id=(anchor(shown)) {
+            td { a class={ "c " (word) } { (word) } }
+            td { (shown.cell.id) }
+            td {
+                (shown.why)
+                @for line in [again, print, issue].into_iter().flatten() { br; span.dim { (line) } }
+                @if let Some(ran) = by { br; code { (ran.again) } }
+            }
+        }
+    }
+}
+
+fn trends(trend: &Trend) -> Markup {
+    let how = |worse| match worse {
+        Some(true) => "worse",
+        Some(false) => "better",
+        None => "other",
+    };
+    html! {
+        @if trend.nights > 0 {
+            h2 { "Against nights before" }
+            p {
+                (trend.changes.len()) " of " (trend.compared) " figures changed by the ranks of their runs; "
+                (trend.too_few) " had too few runs to tell."
+            }
+            @if !trend.changes.is_empty() {
+                table {
+                    tr { th {} th { "cell" } th { "figure" } th { "median" } th { "was" } th { "p" } }
+                    @for change in &trend.changes {
+                        tr {
+                            td { (how(change.worse)) }
+                            td { (change.combo) }
+                            td { (change.figure) }
+                            td { (format_args!("{:.4}", change.now)) }
+                            td { (format_args!("{:.4}", change.before)) }
+                            td { (format_args!("{:.1e}", change.p)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

@@ -74,6 +74,32 @@ fn shards_come_to_one_night_and_those_that_are_missing_are_said() {
         .prints(&["shard 2 is there twice"]);
 }
 
+/// Names and reasons are somebody's: on the night's page they are text, and turn nothing around.
+#[test]
+fn a_page_of_a_night_shows_names_as_text() {
+    let place = Place::new();
+    let evil = "<script>alert(1)<\"'&\u{202e}";
+    let id = format!("{evil}/w/{evil}/1");
+    let mut of_evil = ran(&id, "invalid");
+    for part in ["why", "again"] {
+        of_evil[part] = json!(evil);
+    }
+    of_evil["fingerprint"]["shape"] = json!(evil);
+    shard(&place, "in/one", (1, 1), &[cell(&id, valid())], &[of_evil]);
+    place
+        .schism(&["merge", "in", "--output", "out"])
+        .exits(RED)
+        .prints(&["1 cell"]);
+    let page = std::fs::read_to_string(place.path().join("out/index.html")).expect("it is there");
+    assert!(
+        !page.contains("<script") && !page.contains('\u{202e}'),
+        "{page}"
+    );
+    let text = "&lt;script&gt;alert(1)&lt;&quot;'&amp;\u{fffd}";
+    // System, nemesis, the square's tip, the cell, why, the fingerprint and the command.
+    assert!(page.matches(text).count() >= 7, "{page}");
+}
+
 #[test]
 fn shards_of_other_nights_are_refused() {
     let place = Place::new();
