@@ -276,9 +276,9 @@ fn go_on(
     let path = folder.join(record::NAME);
     let done = recorded.runs.len();
     let torn = recorded.torn.map_or(String::new(), |(line, _)| {
-        format!("; line {line} is torn, its run is made again")
+        format!("; line {line} is torn, and its run is made again")
     });
-    terminal::tell(format!("goes on with {} there{torn}", counted(done, "run")));
+    terminal::tell(format!("continues, with {} already made{torn}", counted(done, "run")));
     let journal = Journal::go_on(&path, &recorded).map_err(Failure::Infra)?;
     recorded.torn = None;
     let ran: std::collections::HashSet<&str> =

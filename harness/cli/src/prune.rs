@@ -20,7 +20,7 @@ use crate::terminal;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A run that still goes on stays, and so do nights, which are small. Unpacked images are in \
+    after_help = "Runs that still go on are not removed. Nights are not removed either, because they are small. Unpacked images are in \
 $XDG_CACHE_HOME/schism/images, and are unpacked again by the next run that wants them. Without --keep, --cap and \
 --images nothing is removed."
 )]

@@ -134,7 +134,7 @@ fn table(out: &mut String, c: &Comparison, headline: bool) -> fmt::Result {
     writeln!(
         out,
         "<p class=\"lead\">The last column is the difference within each seed, {} less {}: coloured where \
-         it is surely not nought.</p>\
+         it is surely not zero.</p>\
          <div class=\"scroll\"><table class=\"figures-of\"><thead><tr><th>figure</th><th>{}</th><th>{}</th>\
          <th>difference</th></tr></thead>",
         Esc(a),
