@@ -97,9 +97,11 @@ impl Guarantee {
             Guarantee::PerKeySequential => {
                 "the operations of each key have an order that keeps the order of sessions"
             }
-            Guarantee::Causal => "who sees a write sees what came before it",
-            Guarantee::Sequential => "all operations have an order that keeps the order of sessions",
-            Guarantee::Linearizable => "all operations have an order that keeps that of time",
+            Guarantee::Causal => "whoever sees a write sees what came before it",
+            Guarantee::Sequential => {
+                "all operations have an order that keeps the order of sessions"
+            }
+            Guarantee::Linearizable => "all operations have an order that keeps the order of time",
         }
     }
 }

@@ -116,7 +116,9 @@ pub fn tested(choice: &Choice, history: &History) -> Result<(), String> {
     Err(match (tally.effects, tally.observations) {
         (false, _) => "nothing was tested: no operation is known to have changed anything",
         (true, false) => "nothing was tested: no operation looked at what was changed",
-        (true, true) => "nothing was tested: no answer came after a known change, so no answer could be wrong",
+        (true, true) => {
+            "nothing was tested: no answer came after a known change, so no answer could be wrong"
+        }
     }
     .into())
 }

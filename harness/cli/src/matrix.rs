@@ -278,7 +278,10 @@ fn go_on(
     let torn = recorded.torn.map_or(String::new(), |(line, _)| {
         format!("; line {line} is torn, and its run is made again")
     });
-    terminal::tell(format!("continues, with {} already made{torn}", counted(done, "run")));
+    terminal::tell(format!(
+        "continues, with {} already made{torn}",
+        counted(done, "run")
+    ));
     let journal = Journal::go_on(&path, &recorded).map_err(Failure::Infra)?;
     recorded.torn = None;
     let ran: std::collections::HashSet<&str> =
