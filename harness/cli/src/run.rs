@@ -72,7 +72,7 @@ pub struct RunArgs {
     pub expect: bool,
     /// What to ask of it: see `schism workloads`
     ///
-    /// Without this flag the system's own first workload runs.
+    /// Without this flag the system's default workload runs.
     #[arg(long, short, value_name = "NAME")]
     pub workload: Option<String>,
     /// Faults [default: partition,pause,clock,kill]
