@@ -76,15 +76,15 @@ struct NightArgs {
     /// Runs at a time, each in a lab of its own [default: the file's, or as cores and memory allow]
     #[arg(long, short)]
     jobs: Option<usize>,
-    /// Which night this is: a name. One that is there goes on [default: the latest that is not at
-    /// its end, else the time]
+    /// The night's name; a night of that name is continued [default: the latest unfinished night,
+    /// else the time]
     #[arg(long, env = "SCHISM_NIGHT", value_name = "NAME", value_parser = plain_name)]
     night: Option<String>,
-    /// Nights to hold the figures against: folders in which some are, anywhere; may be given
+    /// Compare the figures with those of the nights in this folder, however deep; may be given
     /// several times
     #[arg(long, value_name = "DIR")]
     baseline: Vec<PathBuf>,
-    /// MiB that have to be free in the store for a run to begin
+    /// Begin no run while fewer MiB than this are free in the store
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     least_free: u64,
     #[command(flatten)]

@@ -103,7 +103,7 @@ pub struct RunArgs {
     pub time_limit: Option<Duration>,
     #[command(flatten)]
     pub load: LoadArgs,
-    /// Once everything is healed, every node must serve again within this, and then take a write
+    /// After everything is healed, every node must serve again within this time, then take a write
     /// [default: the system's, 30s for most]
     #[arg(
         help_heading = "Judging",
