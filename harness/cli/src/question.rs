@@ -14,8 +14,8 @@ use crate::flags::FILES;
 /// What is asked of a history file.
 #[derive(Debug, Args)]
 pub struct QuestionArgs {
-    /// The history's model: a built-in one, or a script of your own, FILE.rhai [default: told by the
-    /// operations]
+    /// The history's model: a built-in one, or a script of your own, FILE.rhai [default: told by
+    /// the operations]
     #[arg(help_heading = FILES, long, short, value_name = "MODEL", value_parser = model)]
     pub model: Option<Wanted>,
     /// The model that transactions or registers must keep [default: strict-serializable,

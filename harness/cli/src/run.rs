@@ -61,8 +61,8 @@ pub struct RunArgs {
     /// Leave out the flaw that the scenario plants
     #[arg(long, requires = "scenario", hide_short_help = true)]
     pub clean: bool,
-    /// Exit with 0 if everything is as the scenario expects, whatever the verdict; otherwise with the
-    /// verdict's code, and with 1 in place of 0
+    /// Exit with 0 if everything is as the scenario expects, whatever the verdict; otherwise with
+    /// the verdict's code, and with 1 in place of 0
     #[arg(
         help_heading = "Judging",
         long,
