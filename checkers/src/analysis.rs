@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_was_measured_is_not_called_valid_and_is_so_when_it_is_read_again() {
-        let measured = Analysis::measured("staleness", "3 of 4 reads were surely stale");
+        let measured = Analysis::measured("staleness", "3 of 4 reads were certainly stale");
         assert_eq!(
             (measured.verdict, measured.word()),
             (Verdict::Valid, "measured")

@@ -512,7 +512,7 @@ fn unexplained(
     let op = read.op.index;
     let known = maybe.iter().filter(|t| t.span.ret == NEVER).count();
     let open = format!(
-        "{} transfers ran beside it and of {known} the outcome is unknown, and no choice among them makes up for it",
+        "{} transfers ran at the same time, and the outcome of {known} is unknown; no choice among these explains the difference",
         maybe.len() - known
     );
     let reason = match account {

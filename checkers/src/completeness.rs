@@ -30,7 +30,7 @@ impl Checker for Completeness {
     fn check(&self, history: &History, _budget: &Budget) -> Analysis {
         let marks = marks(history);
         let Some((from, until)) = main_phase(history) else {
-            let why = "the history does not say of which parts the run was made";
+            let why = "the history does not say which parts the run had";
             return Analysis::measured(self.name(), why);
         };
         let stops: Vec<&Stopped> = marks

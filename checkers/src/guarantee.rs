@@ -87,19 +87,21 @@ impl Guarantee {
     pub(crate) fn promise(self) -> &'static str {
         match self {
             Guarantee::ReadYourWrites => "a session sees what it wrote",
-            Guarantee::MonotonicReads => "a session goes on seeing what it saw",
+            Guarantee::MonotonicReads => "a session keeps seeing what it has seen",
             Guarantee::MonotonicWrites => {
-                "who saw a write of a session goes on seeing those that it made before"
+                "whoever saw a write of a session sees the writes that this session made before"
             }
             Guarantee::WritesFollowReads => {
-                "who saw a write goes on seeing what its session had read before"
+                "whoever saw a write sees what the write's session had read before"
             }
             Guarantee::PerKeySequential => {
-                "the operations of each key have an order that keeps that of sessions"
+                "the operations of each key have an order that keeps the order of sessions"
             }
-            Guarantee::Causal => "who sees a write sees what came before it",
-            Guarantee::Sequential => "all operations have an order that keeps that of sessions",
-            Guarantee::Linearizable => "all operations have an order that keeps that of time",
+            Guarantee::Causal => "whoever sees a write sees what came before it",
+            Guarantee::Sequential => {
+                "all operations have an order that keeps the order of sessions"
+            }
+            Guarantee::Linearizable => "all operations have an order that keeps the order of time",
         }
     }
 }

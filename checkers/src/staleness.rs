@@ -38,7 +38,7 @@ const STALE_READS: Gauge = Gauge::new(
     &[Part::WHOLE
         .called(
             "stale reads",
-            "Share of the reads whose value had surely been overwritten: a later write had returned \
+            "Share of the reads whose value had certainly been overwritten: a later write had returned \
              before the read was called.",
         )
         .lower()
@@ -305,7 +305,7 @@ impl Measured {
     fn analysis(&self) -> Analysis {
         let ages = &self.ages_ns;
         let stale = ages.len() - ages.partition_point(|age| *age == 0);
-        let mut summary = format!("{stale} of {} surely stale", counted(ages.len(), "read"));
+        let mut summary = format!("{stale} of {} certainly stale", counted(ages.len(), "read"));
         if self.delta_ns > 0 {
             summary += &format!("; all are {}", self.told());
         }

@@ -274,10 +274,9 @@ impl Vacuity {
         let ok = main.ok();
         if ok < self.least_ok {
             let reason = format!(
-                "{} succeeded, and {} {} the least",
+                "{} succeeded, and at least {} must",
                 counted(ok, "operation"),
-                self.least_ok,
-                either(self.least_ok, "is", "are")
+                self.least_ok
             );
             lacks.push(note("too few successes", None, reason));
         }
@@ -289,9 +288,8 @@ impl Vacuity {
         for (f, ok) in by_f.iter().filter(|(_, ok)| **ok < self.least_ok_of_each) {
             let least = self.least_ok_of_each;
             let reason = format!(
-                "{} succeeded, and {least} {} the least",
-                format_args!("{} {f}", counted(*ok, "operation")),
-                either(least, "is", "are")
+                "{} {f} succeeded, and at least {least} must",
+                counted(*ok, "operation")
             );
             lacks.push(note("too few successes", Some(f.to_string()), reason));
         }
@@ -316,7 +314,7 @@ impl Service {
         ] {
             if ok < least {
                 let ok = counted(ok, what);
-                let reason = format!("{ok} succeeded in the main phase, and {least} are the least");
+                let reason = format!("{ok} succeeded in the main phase, and at least {least} must");
                 lacks.push(note("too few successes", Some(format!("{what}s")), reason));
             }
         }
@@ -332,7 +330,7 @@ impl Service {
             };
             let reason = format!(
                 "{answers} of {} that {} due in the main phase{never} {} answered, and \
-                 {LEAST_ANSWERED} % are the least",
+                 at least {LEAST_ANSWERED} % must be",
                 counted(due, "operation"),
                 either(due, "was", "were"),
                 either(answers, "was", "were")
@@ -343,7 +341,7 @@ impl Service {
         if parts < LEAST_PARTS {
             let reason = format!(
                 "something was answered in {parts} of {PARTS} equal parts of the main phase, and \
-                 {LEAST_PARTS} are the least"
+                 it must be at least {LEAST_PARTS}"
             );
             lacks.push(note("too little answered", None, reason));
         }

@@ -43,7 +43,7 @@ pub static FAMILY: Family = Family {
             percent: 60,
             needs: &[&["suspend"]],
             ..Shape::new(
-                "the machine stands still, its clocks too, and goes on as if nothing had been; its wall clock is set right then",
+                "the machine and its clocks stand still, and go on later; its wall clock is set right then",
                 Grip::Suspended,
                 |what| made(what, Blow::Suspend),
             )

@@ -18,7 +18,7 @@ use crate::targets::Targets;
 
 pub static FAMILY: Family = Family {
     name: "pause",
-    does: "stops every process of a daemon, and lets them run on later as if nothing had been",
+    does: "stops every process of a daemon, and resumes them later",
     example: "pause:leader",
     shapes: &[Shape::new("", Grip::Paused, |what| {
         let targets = what.targets.clone();

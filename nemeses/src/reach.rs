@@ -106,7 +106,7 @@ impl Lives {
                 })
                 .collect();
             format!(
-                "nobody was there to whom it could be done: at its beginning and its end {}",
+                "it could reach no daemon: at its beginning and its end {}",
                 still.join(", ")
             )
         })

@@ -317,7 +317,7 @@ impl Told<'_, '_> {
                 }
                 Unfinal::Split(a, b) => {
                     let reason = format!(
-                        "{} and {}, of which neither follows the other",
+                        "{} and {}: neither follows the other",
                         finalised(a),
                         finalised(b)
                     );
@@ -354,7 +354,7 @@ impl Told<'_, '_> {
             Converged::Apart(a, b) => {
                 let reason = format!(
                     "{} after the last heal {} had {}, and later {} had {}, without the last {} of \
-                     the first; {} are granted",
+                     the first; {} are allowed",
                     wording::seconds(eventual.quiet),
                     record.who(*a),
                     record.what(record.looks[*a].tip),

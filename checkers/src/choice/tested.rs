@@ -114,9 +114,11 @@ pub fn tested(choice: &Choice, history: &History) -> Result<(), String> {
         tally.add(part, until);
     }
     Err(match (tally.effects, tally.observations) {
-        (false, _) => "nothing was tested: of no operation is it known that it changed anything",
-        (true, false) => "nothing was tested: nobody looked at what was changed",
-        (true, true) => "nothing was tested: no answer came after a change that is known, so none could be wrong",
+        (false, _) => "nothing was tested: no operation is known to have changed anything",
+        (true, false) => "nothing was tested: no operation looked at what was changed",
+        (true, true) => {
+            "nothing was tested: no answer came after a known change, so no answer could be wrong"
+        }
     }
     .into())
 }

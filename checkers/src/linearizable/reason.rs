@@ -220,7 +220,7 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
     let explained = match explained {
         0 => format!("nothing had returned before {last}, and there is no order"),
         n => format!(
-            "the {} that returned before {last} {} an order, but with it there is none",
+            "the {} that returned before {last} {} an order, but together with it there is none",
             counted(n, "operation"),
             either(n, "has", "have")
         ),
@@ -234,7 +234,7 @@ pub fn of_core(part: &Part, blocked: u32, core: &Core) -> Anomaly {
             .map(|at| part.ids[*at as usize].into())
             .collect(),
         reason: format!(
-            "{explained}: it cannot be placed {with}, wherever all others are put that were invoked by then{before}{minimal}"
+            "{explained}: it cannot be placed {with}, wherever the other operations stand that were invoked by then{before}{minimal}"
         ),
         stretch: Some(Stretch {
             after: core.after.map(|at| part.ids[at as usize].into()),

@@ -266,7 +266,7 @@ impl Texts {
                     object,
                     ops: [vec![last], ids(&others)].concat(),
                     reason: format!(
-                        "everything that returned before op {last} has an order, but with it there is none: it cannot be placed together with ops {:?}, wherever all others are put that were invoked by then{}",
+                        "everything that returned before op {last} has an order, but together with it there is none: it cannot be placed together with ops {:?}, wherever the other operations stand that were invoked by then{}",
                         ids(&others),
                         if core.minimal {
                             ""

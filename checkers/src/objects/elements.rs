@@ -202,7 +202,7 @@ fn whole(part: &Part, elements: Vec<Vec<(u32, Action)>>, meter: &mut Meter) -> J
     });
     let mut all: Vec<(u32, (u32, Action))> = all.collect();
     all.sort_by_key(|(at, _)| *at);
-    let why = "processes go on at the very time of their answers";
+    let why = "some processes ask again at the very time of their last answer";
     searched(&Whole, part, all, why, meter)
 }
 

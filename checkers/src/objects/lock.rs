@@ -47,7 +47,7 @@ pub fn judge(
                 Err(findings) if part.follows.is_empty() => Found::Wrong(findings),
                 // Sections of one time are not told apart, and the wrong ones would be named.
                 Err(_) => {
-                    let why = "processes go on at the very time of their answers";
+                    let why = "some processes ask again at the very time of their last answer";
                     return Ok(by_trying(part, permits, why, meter));
                 }
             };
@@ -209,7 +209,7 @@ fn stale_token(
         kind: "token not greater",
         ops: vec![index(earlier), index(later)],
         reason: format!(
-            "op {} acquired with token {token}, after op {} had with {before}: a token is \
+            "op {} acquired with token {token}, after op {} had acquired with token {before}: a token must be \
                  greater than those before it",
             index(later),
             index(earlier)

@@ -362,8 +362,8 @@ impl<'a, 'h> Pile<'a, 'h> {
             Some(_) => (
                 "wrongly empty",
                 format!(
-                    "a {take} (op {}) found nothing, but at every moment of it something was in the \
-                     {object}: {told}{lost}{more}",
+                    "a {take} (op {}) found nothing, but something was in the {object} at every moment of \
+                     the operation: {told}{lost}{more}",
                     ops[0]
                 ),
             ),

@@ -49,7 +49,7 @@ pub fn anomaly<'h>(
     // What the script cannot do with operations at other times says nothing of the history.
     spec.go_on();
     let mut reason = format!(
-        "everything that returned before op {until} has an order, but with it there is none"
+        "everything that returned before op {until} has an order, but together with it there is none"
     );
     let others: Vec<u64> = match &needed {
         Some((ops, minimal)) => {

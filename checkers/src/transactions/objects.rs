@@ -97,7 +97,7 @@ impl Objects for Lists<'_> {
         let n = self.unordered();
         let why = || {
             format!(
-                "{} {} several appends that nobody read, in an order that nobody knows",
+                "{} {} several appends that nobody read, in an unknown order",
                 counted(n, "list"),
                 either(n, "has", "have")
             )
@@ -161,7 +161,7 @@ impl Objects for Registers<'_> {
         let n = self.unordered();
         let why = || {
             format!(
-                "{} {} written blindly, in an order that nobody knows",
+                "{} {} written blindly, in an unknown order",
                 counted(n, "register"),
                 either(n, "was", "were")
             )

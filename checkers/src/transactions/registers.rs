@@ -353,7 +353,7 @@ impl<'h> Registers<'h> {
         } else if !version.last {
             let writer = self.op(version.txn);
             let reason = format!(
-                "op {op} read {value} in {object}, which op {writer} overwrote itself: it saw the midst of it"
+                "op {op} read {value} in {object}, which op {writer} overwrote itself: it saw that transaction half done"
             );
             ("G1b", Class::DirtyRead, vec![op, writer], reason)
         } else {

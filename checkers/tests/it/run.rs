@@ -361,7 +361,7 @@ fn each_lack_is_named() {
         reasons,
         [
             "faults were asked for, and none was injected",
-            "2 operations succeeded, and 3 are the least",
+            "2 operations succeeded, and at least 3 must",
             "0 operations cas succeeded, and 1 is the least",
             "n7 never served an operation of the main phase",
         ]

@@ -30,7 +30,7 @@ fn a_value_is_stale_from_the_return_of_a_later_write() {
     // Write 2 returned in column 26; the read, whose line is indented by 9, was called in
     // column 38: 12 columns later. Write 3 came after.
     assert_eq!(figure(&found, "staleness"), columns(12.0));
-    assert!(found.summary.starts_with("1 of 1 read surely stale"));
+    assert!(found.summary.starts_with("1 of 1 read certainly stale"));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn what_cannot_be_judged_is_counted_and_not_measured() {
     );
     assert_eq!(
         found.summary,
-        "0 of 1 read surely stale; of 3 it cannot be said"
+        "0 of 1 read certainly stale; of 3 it cannot be said"
     );
     let nothing = measured("P0 |1:write 1|");
     assert_eq!(nothing.figures, []);

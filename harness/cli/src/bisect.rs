@@ -93,8 +93,8 @@ impl Bisecting<'_> {
         for (end, wanted) in [(bad, Clear::Often), (good, Clear::Seldom)] {
             if self.tries(end)? != Some(wanted) {
                 let text = match wanted {
-                    Clear::Often => "does not surely go wrong in the newest",
-                    Clear::Seldom => "is not surely right in the oldest",
+                    Clear::Often => "does not go wrong often enough to be sure in the newest",
+                    Clear::Seldom => "goes wrong too often to be called right in the oldest",
                 };
                 terminal::line(format!("it {text}: {}", word(&versions[end])));
                 return Ok(code(Verdict::Unknown));

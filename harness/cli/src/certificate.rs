@@ -27,11 +27,11 @@ use crate::terminal::{self, word};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What is asked is told as by `schism check`: by the history and these flags, never by the \
-certificate. One that answers another question proves nothing.
+    after_help = "The history and these flags say what is asked, as for `schism check`. The certificate never does: a \
+certificate that answers another question proves nothing.
 
---model mine.rhai asks by that script, and --model certificate by the one that the certificate carries, which is \
-told by its hash."
+--model mine.rhai asks by that script. --model certificate asks by the script that the certificate carries, \
+and shows that script's hash."
 )]
 pub struct VerifyArgs {
     /// The history file, or a run's name, `latest`, or a run's folder

@@ -36,7 +36,7 @@ use crate::vagrant::VagrantArgs;
 #[derive(Debug, Parser)]
 #[command(name = "schism", version, after_help = crate::exit::table(), max_term_width = 100)]
 pub struct Cli {
-    /// Folders in which systems lie that are folders, to be found by their names
+    /// Where to look for systems that are folders, by name
     #[arg(
         long,
         global = true,
@@ -57,7 +57,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Judge a recorded run again, or a history file of this or another tool
     Check(CheckArgs),
-    /// Hold a certificate against the history that it is for
+    /// Check a certificate against its history
     Verify(VerifyArgs),
     /// Write a history in another format
     Convert(ConvertArgs),
@@ -67,11 +67,11 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Tell what happened around an anomaly, on one clock
     Explain(ExplainArgs),
-    /// Find the least that still goes wrong as a run did: fewest faults, shortest, least load
+    /// Find the smallest run that goes wrong in the same way: fewest faults, shortest, least load
     Shrink(ShrinkArgs),
     /// Find the first of several versions in which a run goes wrong
     Bisect(BisectArgs),
-    /// Print by what a run's anomaly is known again, for known.toml
+    /// Print the fingerprint of a run's anomaly, for known.toml
     Fingerprint(FingerprintArgs),
     /// List the recorded runs
     List(ListArgs),
@@ -87,7 +87,7 @@ pub enum Command {
     Systems(ListingArgs),
     /// Print how a system is installed on this machine, or install it
     Install(InstallArgs),
-    /// Write a system's folder from what others start it by
+    /// Write a system's folder from a compose file or a systemd unit
     Import(ImportArgs),
     /// Write the folder of a new system, to be filled in
     NewSystem(NewSystemArgs),

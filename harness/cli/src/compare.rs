@@ -33,7 +33,7 @@ pub struct CompareArgs {
     pub system_a: String,
     /// The second system; the same one, if the parameters differ
     pub system_b: String,
-    /// Faults, as for `schism run`, but each between commas is a group of runs of its own
+    /// Faults, as for `schism run`; each item between commas is a group of runs of its own
     ///
     /// Every group with `clock` is also run without the clock's faults, everything else alike.
     #[arg(

@@ -33,7 +33,7 @@ use crate::wanted::{Faults, Wanted};
 /// What `compare` and `sweep` have in common.
 #[derive(Debug, Args)]
 pub struct ExperimentArgs {
-    /// What to ask: see `schism workloads` [default: the system's; of two the first one's]
+    /// What to ask: see `schism workloads` [default: the system's; of two systems the first one's]
     #[arg(long, short, value_name = "NAME")]
     pub workload: Option<String>,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub struct ExperimentArgs {
     pub nodes: Option<usize>,
     /// Runs of each kind, each with a seed of its own
     ///
-    /// Six are the least for an interval of 95 %.
+    /// An interval of 95 % needs at least six.
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub seeds: u64,
     /// First seed

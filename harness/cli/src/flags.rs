@@ -50,8 +50,8 @@ pub const FILES: &str = "History files";
 
 #[derive(Debug, Args)]
 pub struct InputArgs {
-    /// How it is written: `jsonl`, `edn`, `log`, `csv` or `operations` [default: told by its
-    /// beginning]
+    /// The file's format: `jsonl`, `edn`, `events`, `log`, `csv`, `operations`, `polysi` or `dbcop`
+    /// [default: told by the file's beginning]
     #[arg(help_heading = FILES, long, value_name = "FORMAT", value_parser = format)]
     pub format: Option<Format>,
 }

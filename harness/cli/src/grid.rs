@@ -91,7 +91,7 @@ pub fn legend(seeds: u64) -> String {
             "median [smallest, largest] over {seeds} seeds: six are the least for an interval of 95 %; ≥ had not ended"
         ),
         n => format!(
-            "median [95 % interval of the median] over {n} seeds; * surely not nought; ≥ had not ended"
+            "median [95 % interval of the median] over {n} seeds; * surely not zero; ≥ had not ended"
         ),
     }
 }

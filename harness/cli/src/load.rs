@@ -24,11 +24,11 @@ pub struct LoadArgs {
     pub rate: Option<f64>,
     /// Clients [default: the system's, 10 for most]
     ///
-    /// As many operations are open at once. There is at least one client a node.
+    /// That many operations are open at once. There is at least one client a node.
     #[arg(help_heading = "Load", long, short, value_name = "N")]
     pub concurrency: Option<usize>,
-    /// How clients and nodes belong together: `sticky`, each stays at its node, or `roaming`, each
-    /// operation may be at another node [default: sticky]
+    /// Where clients send operations: `sticky`, each client stays at its node, or `roaming`, each
+    /// operation may go to another node [default: sticky]
     #[arg(
         help_heading = "Load",
         long,
@@ -45,8 +45,8 @@ pub struct LoadArgs {
         hide_short_help = true
     )]
     pub load: Option<Shape>,
-    /// After this an operation is given up, its outcome unknown [default: the system's, 3s for
-    /// most]
+    /// Give an operation up after this time; its outcome is then unknown [default: the system's, 3s
+    /// for most]
     #[arg(
         help_heading = "Load",
         long,

@@ -42,7 +42,7 @@ pub struct ClusterArgs {
     /// How many nodes, or which hosts [default: 5]
     ///
     /// 1 to 9; with `--cluster ssh` the hosts, by comma: `HOST`, `USER@HOST`, or `HOST=ADDRESS`
-    /// where peers reach it elsewhere than SSH does.
+    /// if peers reach the host at another address than SSH does.
     #[arg(help_heading = "Machines", long, short)]
     pub nodes: Option<String>,
     /// Hosts from a file, one a line

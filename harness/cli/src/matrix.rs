@@ -76,15 +76,15 @@ struct NightArgs {
     /// Runs at a time, each in a lab of its own [default: the file's, or as cores and memory allow]
     #[arg(long, short)]
     jobs: Option<usize>,
-    /// Which night this is: a name. One that is there goes on [default: the latest that is not at
-    /// its end, else the time]
+    /// The night's name; a night of that name is continued [default: the latest unfinished night,
+    /// else the time]
     #[arg(long, env = "SCHISM_NIGHT", value_name = "NAME", value_parser = plain_name)]
     night: Option<String>,
-    /// Nights to hold the figures against: folders in which some are, anywhere; may be given
+    /// Compare the figures with those of the nights in this folder, however deep; may be given
     /// several times
     #[arg(long, value_name = "DIR")]
     baseline: Vec<PathBuf>,
-    /// MiB that have to be free in the store for a run to begin
+    /// Begin no run while fewer MiB than this are free in the store
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     least_free: u64,
     #[command(flatten)]
@@ -276,9 +276,12 @@ fn go_on(
     let path = folder.join(record::NAME);
     let done = recorded.runs.len();
     let torn = recorded.torn.map_or(String::new(), |(line, _)| {
-        format!("; line {line} is torn, its run is made again")
+        format!("; line {line} is torn, and its run is made again")
     });
-    terminal::tell(format!("goes on with {} there{torn}", counted(done, "run")));
+    terminal::tell(format!(
+        "continues, with {} already made{torn}",
+        counted(done, "run")
+    ));
     let journal = Journal::go_on(&path, &recorded).map_err(Failure::Infra)?;
     recorded.torn = None;
     let ran: std::collections::HashSet<&str> =

@@ -20,24 +20,24 @@ use crate::terminal;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A run that still goes on stays, and so do nights, which are small. Unpacked images are in \
+    after_help = "Runs that still go on are not removed. Nights are not removed either, because they are small. Unpacked images are in \
 $XDG_CACHE_HOME/schism/images, and are unpacked again by the next run that wants them. Without --keep, --cap and \
 --images nothing is removed."
 )]
 pub struct PruneArgs {
-    /// Runs that are younger stay: `30d`, `12h`
+    /// Keep runs that are younger than this, and remove the others: `30d`, `12h`
     #[arg(long, value_parser = age, value_name = "AGE")]
     pub keep: Option<Duration>,
-    /// Runs that are invalid stay, however old
+    /// Keep invalid runs, however old
     #[arg(long)]
     pub keep_red: bool,
-    /// Of those that are left the oldest go, until the runs take no more MiB than this
+    /// Remove the oldest of the rest, until the runs take no more MiB than this
     #[arg(long, value_name = "MIB")]
     pub cap: Option<u64>,
-    /// Unpacked images that no run has used for so long go too
+    /// Remove unpacked images that no run has used for so long
     #[arg(long, value_parser = age, value_name = "AGE")]
     pub images: Option<Duration>,
-    /// Only say what would go
+    /// Only say what would be removed
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]

@@ -14,11 +14,12 @@ use crate::flags::FILES;
 /// What is asked of a history file.
 #[derive(Debug, Args)]
 pub struct QuestionArgs {
-    /// What it is about: one of the models, or a script of your own, FILE.rhai [default: told by
-    /// its operations]
+    /// The history's model: a built-in one, or a script of your own, FILE.rhai [default: told by
+    /// the operations]
     #[arg(help_heading = FILES, long, short, value_name = "MODEL", value_parser = model)]
     pub model: Option<Wanted>,
-    /// What transactions or registers are held against [default: strict-serializable, linearizable]
+    /// The model that transactions or registers must keep [default: strict-serializable,
+    /// linearizable]
     #[arg(help_heading = FILES, long, value_name = "M", value_parser = consistency)]
     pub consistency_model: Option<Against>,
     /// What every object holds at the start, as EDN or JSON [default: nil; for texts, nothing]
@@ -31,8 +32,8 @@ pub struct QuestionArgs {
         hide_short_help = true
     )]
     pub initial: Option<Value>,
-    /// Pass over a file's operations of this name, which can have changed anything; may be given
-    /// again
+    /// Pass over a file's operations of this name, though they can have changed anything; may be
+    /// given several times
     #[arg(help_heading = FILES, long, value_name = "OPERATION", hide_short_help = true)]
     pub ignore: Vec<String>,
     /// What it means that a register is read as nil: it was unwritten, or nobody knows

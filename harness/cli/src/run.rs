@@ -55,14 +55,14 @@ pub struct RunArgs {
     /// Take everything not given here from a scenario file
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
-    /// The same from a run's `spec.json`, its faults and its seed too
+    /// Take everything not given here from a run's `spec.json`, faults and seed too
     #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
     pub spec: Option<PathBuf>,
     /// Leave out the flaw that the scenario plants
     #[arg(long, requires = "scenario", hide_short_help = true)]
     pub clean: bool,
-    /// Let the exit code say whether all is as the scenario expects: 0 if so, whatever the verdict;
-    /// else the verdict's, and 1 in place of 0
+    /// Exit with 0 if everything is as the scenario expects, whatever the verdict; otherwise with
+    /// the verdict's code, and with 1 in place of 0
     #[arg(
         help_heading = "Judging",
         long,
@@ -72,7 +72,7 @@ pub struct RunArgs {
     pub expect: bool,
     /// What to ask of it: see `schism workloads`
     ///
-    /// Without it, what the system says.
+    /// Without this flag the system's default workload runs.
     #[arg(long, short, value_name = "NAME")]
     pub workload: Option<String>,
     /// Faults [default: partition,pause,clock,kill]
@@ -93,7 +93,7 @@ pub struct RunArgs {
     pub flaw: Vec<String>,
     /// Set a parameter: see `schism systems`
     ///
-    /// Of the system, as `name=value`. May be given several times.
+    /// A parameter of the system or the workload, as `name=value`. May be given several times.
     #[arg(long, short, value_name = "K=V", value_parser = flags::pair)]
     pub param: Vec<(String, String)>,
     #[command(flatten)]
@@ -103,7 +103,7 @@ pub struct RunArgs {
     pub time_limit: Option<Duration>,
     #[command(flatten)]
     pub load: LoadArgs,
-    /// Once everything is healed, every node must serve again within this, and then take a write
+    /// After everything is healed, every node must serve again within this time, then take a write
     /// [default: the system's, 30s for most]
     #[arg(
         help_heading = "Judging",
@@ -113,7 +113,7 @@ pub struct RunArgs {
         hide_short_help = true
     )]
     pub recovery_time: Option<Duration>,
-    /// What stays of the nodes' disks: `logs`; `data` too, if the run is not valid; `all`
+    /// What to keep of the nodes' disks: `logs`; `data` too, if the run is not valid; `all`
     #[arg(
         long,
         value_name = "WHAT",
@@ -121,7 +121,7 @@ pub struct RunArgs {
         hide_short_help = true
     )]
     pub keep: Keep,
-    /// Let daemons end by themselves: else a run in which one did is invalid
+    /// Allow daemons to end by themselves; otherwise a run in which a daemon did so is invalid
     #[arg(help_heading = "Judging", long, hide_short_help = true)]
     pub may_crash: bool,
     /// Seed of everything random [default: drawn, and shown]

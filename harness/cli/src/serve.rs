@@ -36,8 +36,8 @@ use crate::terminal;
   schism serve
   schism serve --store nights --listen 127.0.0.1:9000
 
-Others can look on only if it listens on an address of theirs; then it asks for a token, which stands in the
-address that is printed.")]
+Only this machine can open it, unless --listen names another address. Then it asks for a token, which is part
+of the address that it prints.")]
 pub struct ServeArgs {
     #[command(flatten)]
     pub store: StoreArgs,

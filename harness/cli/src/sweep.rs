@@ -213,7 +213,7 @@ fn values(kind: Kind, range: Range, steps: usize, scale: Scale) -> Result<Vec<f6
     let log = scale == Scale::Log;
     if log && range.from <= 0.0 {
         return Err(Failure::Usage(
-            "a logarithmic scale has no nought: begin above it, or give --scale linear".into(),
+            "a logarithmic scale has no zero: begin above zero, or give --scale linear".into(),
         ));
     }
     let at = |step: usize| {
@@ -465,7 +465,7 @@ mod tests {
         }
         assert!(why(read_range(&BATCH, "1.5..3")).contains("a whole number"));
         let range = Range { from: 0.0, to: 5.0 };
-        assert!(why(values(BATCH.kind, range, 3, Scale::Log)).contains("no nought"));
+        assert!(why(values(BATCH.kind, range, 3, Scale::Log)).contains("no zero"));
         assert!(why(values(BATCH.kind, range, 1, Scale::Linear)).contains("--steps 1"));
     }
 

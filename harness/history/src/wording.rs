@@ -71,7 +71,7 @@ pub fn and_more(shown: usize, all: usize) -> String {
     }
 }
 
-/// A number with so many decimals. What rounds to nought has no sign.
+/// A number with so many decimals. What rounds to zero has no sign.
 pub fn decimal(x: f64, decimals: usize) -> String {
     let text = format!("{x:.decimals$}");
     match text.strip_prefix('-') {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_round_to_nought_have_no_sign() {
+    fn numbers_that_round_to_zero_have_no_sign() {
         assert_eq!(decimal(-0.0, 1), "0.0");
         assert_eq!(decimal(-0.04, 1), "0.0");
         assert_eq!(decimal(-0.06, 1), "-0.1");

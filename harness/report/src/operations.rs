@@ -62,7 +62,7 @@ fn filters() -> Markup {
 /// What needs saying of the lanes above those of the operations.
 fn lanes(told: &Told) -> &'static str {
     if told.led.iter().any(|led| !led.sure) {
-        " Who leads was asked now and then: where its lane is faint, nobody knows."
+        " Nodes were asked now and then who leads: where a lane is faint, nobody knows."
     } else if !told.tips.is_empty() {
         " In the lanes of tips a bar is a block, and nodes that have the same one have the same colour."
     } else {

@@ -176,7 +176,7 @@ impl Lists<'_> {
                         let (op, by) = (self.op(txn), self.op(key.longest_by));
                         let object = self.object(read.key);
                         let reason = format!(
-                            "op {op} and op {by} read {object} in orders of which neither is the beginning of the other"
+                            "op {op} and op {by} read {object} in two orders, and neither is the beginning of the other"
                         );
                         found.add(
                             "incompatible order",
@@ -204,7 +204,7 @@ impl Lists<'_> {
                     let object = self.object(read.key);
                     let value = append.value.to_value();
                     let reason = format!(
-                        "op {op} read {object} up to {value}, after which op {writer} appended more: it saw the midst of it"
+                        "op {op} read {object} up to {value}, after which op {writer} appended more: it saw that transaction half done"
                     );
                     found.add(
                         "G1b",

@@ -22,7 +22,7 @@ fn answers_before_and_after_do_not_make_up_for_a_main_phase_without_any() {
         &found,
         Verdict::Vacuous,
         &kinds,
-        "6 operations succeeded, and 30 are the least",
+        "6 operations succeeded, and at least 30 must",
     );
     is(
         &found,
@@ -56,7 +56,7 @@ fn a_small_share_of_answers_is_too_little() {
         &check(&vacuity(), &tape),
         Verdict::Vacuous,
         &["too little answered"],
-        "40 of 2000 operations that were due in the main phase were answered, and 10 % are the least",
+        "40 of 2000 operations that were due in the main phase were answered, and at least 10 % must be",
     );
 }
 
@@ -89,7 +89,7 @@ fn few_writes_or_reads_are_too_few() {
             let f = if at % 5_000 == 0 { few } else { many };
             tape.op(at, at + 20, NODES[(at / 100 % 3) as usize], f, 0, Kind::Ok);
         }
-        let says = format!("2 {few}s succeeded in the main phase, and 10 are the least");
+        let says = format!("2 {few}s succeeded in the main phase, and at least 10 must");
         is(
             &check(&vacuity(), &tape),
             Verdict::Vacuous,

@@ -71,18 +71,18 @@ const LEFT: &[(&str, &str)] = &[
     ),
     (
         "extra_hosts",
-        "/etc/hosts has the nodes, and no way leads out",
+        "/etc/hosts has the nodes, and there is no way out",
     ),
-    ("dns", "there is nobody to ask, and no way leads out"),
+    ("dns", "a node has no name server and no way out"),
     ("links", "all nodes know each other by name"),
     (
         "deploy",
-        "how many nodes there are is said by `schism run --nodes`; memory and processors are not \
+        "`schism run --nodes` says how many nodes there are; memory and processors are not \
                 limited",
     ),
     (
         "scale",
-        "how many nodes there are is said by `schism run --nodes`",
+        "`schism run --nodes` says how many nodes there are",
     ),
     ("mem_limit", "memory and processors are not limited"),
     ("cpus", "memory and processors are not limited"),

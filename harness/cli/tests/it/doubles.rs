@@ -127,5 +127,5 @@ fn a_run_that_was_paused_all_along_is_vacuous() {
     );
     let more = ["--schedule", schedule.to_str().unwrap()];
     let ended = run(&place, "exec REAL \"$@\"", &more).exits(3);
-    ended.prints(&["VACUOUS", "are the least"]);
+    ended.prints(&["VACUOUS", "and at least"]);
 }

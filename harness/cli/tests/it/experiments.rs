@@ -177,7 +177,7 @@ fn a_comparison_goes_on_where_it_was() {
     for arm in arms {
         let figures = &arm["figures"];
         assert_eq!(figures["availability/answered"]["n"], 1, "{figures}");
-        // No fault, no wait of a fault: it is not there, and not nought.
+        // No fault, no wait of a fault: it is not there, and not zero.
         assert!(figures["availability/longest wait of a fault/max"].is_null());
     }
     let clock = found["clock"].as_array().expect("there are clock tests");

@@ -373,7 +373,7 @@ fn what_could_not_have_been_wrong_is_vacuous() {
             &format!("{unknown}{read}"),
             &[],
             3,
-            &["of no operation is it known that it changed anything"],
+            &["no operation is known to have changed anything"],
         ),
         (
             "seen.edn",

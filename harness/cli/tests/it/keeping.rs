@@ -337,10 +337,10 @@ fn the_first_version_in_which_a_run_goes_wrong_is_found() {
     ]);
     bisect(&["v3", "v4"])
         .exits(2)
-        .prints(&["is not surely right in the oldest: v3"]);
+        .prints(&["goes wrong too often to be called right in the oldest: v3"]);
     bisect(&["v3", "v1"])
         .exits(2)
-        .prints(&["does not surely go wrong in the newest: v1"]);
+        .prints(&["does not go wrong often enough to be sure in the newest: v1"]);
     bisect(&["v1", "nowhere"])
         .exits(USAGE)
         .says(&["nowhere is no program"]);

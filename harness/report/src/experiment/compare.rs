@@ -98,7 +98,7 @@ fn table(c: &Comparison, headline: bool) -> Markup {
     html! {
         p.lead {
             "The last column is the difference within each seed, " (a) " less " (b) ": coloured where it is surely \
-             not nought."
+             not zero."
         }
         div.scroll {
             table.figures-of {

@@ -52,7 +52,7 @@ pub fn page(head: &Head, sections: &[Section]) -> Markup {
 }
 
 /// What a sign before a number means.
-const AT_LEAST: &str = "≥ stands before what had not ended when nobody asked any more.";
+const AT_LEAST: &str = "≥ marks what had not ended when the run stopped asking.";
 
 /// What every number rests on, in words.
 pub fn caution(seeds: usize) -> String {

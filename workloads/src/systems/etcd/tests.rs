@@ -87,7 +87,7 @@ fn a_scan_ends_behind_the_prefix() {
 
 const MEMBERS: &str = r#"{"members":[{"ID":"7","name":"n1"},{"ID":"9","name":"n2"}]}"#;
 
-/// As etcd 3.4 answers; what is nought or empty it leaves out.
+/// As etcd 3.4 answers; what is zero or empty it leaves out.
 #[tokio::test]
 async fn a_member_says_who_leads_in_which_term() {
     let of = |leads, leader: Option<&str>, term| Opinion {

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_refused_is_nought_and_not_unknown() {
+    fn nothing_refused_is_zero_and_not_unknown() {
         let told = [("time-too-new", 0), ("time-too-new of its own", 0)];
         assert_eq!(
             read("2026-11-23T16:05:40.1Z UpdateTip: new best=78bc\n"),

@@ -54,7 +54,7 @@ fn a_night_that_is_killed_goes_on_and_runs_nothing_twice() {
     text.extend(b"{\"type\":\"run\",\"cell\":\"paxos");
     std::fs::write(&file, text).expect("it is ours");
     let ended = place.schism(&args).exits(GREEN);
-    ended.says(&["goes on with 1 run there; line 3 is torn, its run is made again"]);
+    ended.says(&["continues, with 1 run already made; line 3 is torn, and its run is made again"]);
     let after = runs(&folder);
     assert_eq!(after[..1], before[..]);
     let mut cells: Vec<&str> = after.iter().map(|(cell, ..)| cell.as_str()).collect();
@@ -108,7 +108,7 @@ fn a_file_that_is_broken_in_its_middle_is_said_and_not_touched() {
     place
         .schism(&args)
         .exits(GREEN)
-        .says(&["goes on with 1 run"]);
+        .says(&["continues, with 1 run"]);
 }
 
 #[test]
