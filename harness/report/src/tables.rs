@@ -256,7 +256,7 @@ fn readable(value: &Json) -> String {
 /// Integers grouped; others with as many digits as anybody reads.
 fn number(n: &serde_json::Number) -> String {
     match (n.as_u64(), n.as_f64()) {
-        // Also below nought.
+        // Also below zero.
         (None, Some(0.0)) => "0".to_string(),
         (Some(n), _) => count(n as usize),
         (None, Some(x)) if x.fract() != 0.0 && x.abs() >= 0.001 => {

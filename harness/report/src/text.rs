@@ -92,7 +92,7 @@ pub fn count(n: usize) -> String {
     out
 }
 
-/// A whole number that may be below nought, grouped like the others.
+/// A whole number that may be below zero, grouped like the others.
 pub fn signed(n: f64) -> String {
     let whole = count(n.abs() as usize);
     match n < 0.0 && whole != "0" {

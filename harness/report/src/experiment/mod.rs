@@ -1,7 +1,7 @@
 //! Many runs on one page: two systems side by side, or one along a parameter.
 //!
 //! Nothing here knows a figure by name. Whoever asks says which [`Measure`]s there are; what an arm
-//! does not have is "not applicable" and never nought. No single run speaks: every number is a
+//! does not have is "not applicable" and never zero. No single run speaks: every number is a
 //! median over seeds with its interval ([`spread`]).
 
 mod compare;
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_lacking_and_not_nought() {
+    fn what_is_lacking_is_lacking_and_not_zero() {
         let mut few = arm(&[1.0, 2.0, 3.0]);
         few.trials[1].figures.clear();
         assert_eq!(few.values("wait"), [(1, 1.0), (3, 3.0)]);
@@ -484,7 +484,7 @@ mod tests {
         // compared.
         let test = of(&[4.0, 4.0], &[3.0, 4.0, 2.0]);
         assert!(test.ruled_out(test.rule("depth").unwrap()));
-        // What nobody counts is not ruled out, and no seed that tells is no count of nought.
+        // What nobody counts is not ruled out, and no seed that tells is no count of zero.
         assert!(!test.ruled_out(test.rule("growth").unwrap()));
         let untold = of(&[], &[1.0]);
         assert_eq!(untold.uses(), []);

@@ -16,7 +16,7 @@ const GAP_PX: f64 = 12.0;
 /// How many times the smallest value the largest must be for a logarithmic scale.
 const WIDE: f64 = 40.0;
 
-/// What part of the largest value the smallest must be for a scale without nought.
+/// What part of the largest value the smallest must be for a scale without zero.
 const CLOSE: f64 = 0.7;
 
 /// A straight or logarithmic scale over a measure's values.
@@ -30,8 +30,8 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Covers the values, from nought where it is straight, unless they are all far from it and
-    /// close to each other. Logarithmic where they are all above nought and far apart.
+    /// Covers the values, from zero where it is straight, unless they are all far from it and
+    /// close to each other. Logarithmic where they are all above zero and far apart.
     pub fn over(values: impl IntoIterator<Item = f64>, from: f64, to: f64) -> Scale {
         let (mut lo, mut hi) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scale_is_logarithmic_only_where_values_are_far_apart_and_above_nought() {
+    fn a_scale_is_logarithmic_only_where_values_are_far_apart_and_above_zero() {
         assert!(!Scale::over([0.0, 1000.0], 0.0, 100.0).log);
         assert!(!Scale::over([10.0, 100.0], 0.0, 100.0).log);
         let log = Scale::over([1.0, 100.0], 0.0, 100.0);
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(straight.at(50.0), 100.0);
         let close = Scale::over([96.0, 98.0, 100.0], 0.0, 100.0);
         assert_eq!((close.at(96.0), close.at(98.0)), (0.0, 50.0));
-        // Nothing, one value and nought are no reason to divide by it.
+        // Nothing, one value and zero are no reason to divide by it.
         for values in [vec![], vec![0.0], vec![-1.0], vec![7.0]] {
             let scale = Scale::over(values.clone(), 0.0, 100.0);
             assert!(values.iter().all(|v| scale.at(*v).is_finite()), "{scale:?}");

@@ -37,7 +37,7 @@ impl Reading {
         }
     }
 
-    /// With a plus sign where it is above nought.
+    /// With a plus sign where it is above zero.
     pub fn signed(&self) -> String {
         self.text(|v| match v > 0.0 {
             true => format!("+{}", number(v)),

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_sure_if_nought_is_outside() {
+    fn a_difference_is_sure_if_zero_is_outside() {
         let of = |values: &[f64]| Spread::of(values.iter().copied()).unwrap().differs();
         assert!(of(&[0.1, 0.2, 0.3, 0.1, 0.2, 0.3]));
         assert!(of(&[-0.1, -0.2, -0.3, -0.1, -0.2, -0.3]));
@@ -155,7 +155,7 @@ mod tests {
             }
         }
         assert!(!told.high.is_exact());
-        // Differences to what never ended: surely above nought only if even the bound is.
+        // Differences to what never ended: surely above zero only if even the bound is.
         let of = |values: [Reading; 6]| Spread::of(values).unwrap().differs();
         assert!(of([Reading::at_least(0.1); 6]));
         assert!(!of([Reading::at_least(-0.1); 6]));
