@@ -238,15 +238,20 @@ fn repeated(
             }
             if let Some(above) = open.last() {
                 let (first, second) = (tree.block(*above), tree.block(place.block));
-                let reason = format!(
-                    "transaction {} is in {} (op {}) and again in {} (op {}) of the same branch",
-                    places.name(place.tx),
-                    record.what(*above),
-                    first.op,
-                    record.what(place.block),
-                    second.op
-                );
-                found.of("transaction twice", vec![first.op, second.op], reason);
+                let (name, here) = (places.name(place.tx), record.what(place.block));
+                if *above == place.block {
+                    let reason =
+                        format!("transaction {name} is twice in {here} (op {})", second.op);
+                    found.of("transaction twice in one block", vec![second.op], reason);
+                } else {
+                    let reason = format!(
+                        "transaction {name} is in {} (op {}) and again in {here} (op {}) of the same branch",
+                        record.what(*above),
+                        first.op,
+                        second.op
+                    );
+                    found.of("transaction twice", vec![first.op, second.op], reason);
+                }
             }
             open.push(place.block);
         }

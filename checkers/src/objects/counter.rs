@@ -99,7 +99,8 @@ pub fn judge(
     Ok(Judged::new(found, "by counting"))
 }
 
-/// Reads of what the sum cannot have been at any moment of them, whatever the order.
+/// Reads of what the sum cannot have been at any moment of them, whatever the order. A sum that is
+/// too low for a while was an old one; one that stays so has lost something.
 fn bounds(part: &Part, initial: i64, ops: &[(u32, Action)]) -> Vec<Finding> {
     // Sums of what had been called, and of what had returned, by rank, of either sign.
     let sums = |by_call: bool, positive: bool| {
@@ -128,7 +129,9 @@ fn bounds(part: &Part, initial: i64, ops: &[(u32, Action)]) -> Vec<Finding> {
     };
     let (more_called, more_returned) = (sums(true, true), sums(false, true));
     let (less_called, less_returned) = (sums(true, false), sums(false, false));
-    let mut findings = Vec::new();
+    // The last call of a read that was right: what was too low before it came right by then.
+    let mut right = 0;
+    let mut wrong = Vec::new();
     for (i, action) in ops {
         let Action::Read(read) = *action else {
             continue;
@@ -138,20 +141,30 @@ fn bounds(part: &Part, initial: i64, ops: &[(u32, Action)]) -> Vec<Finding> {
         let least = initial + before(&more_returned, call.call) + before(&less_called, call.ret);
         let most = initial + before(&more_called, call.ret) + before(&less_returned, call.call);
         if (least..=most).contains(&i128::from(read)) {
+            right = right.max(call.call);
             continue;
         }
+        let is_low = i128::from(read) < least;
         let op = call.op.index;
-        findings.push(Finding {
-            kind: "out of bounds",
-            ops: vec![op],
-            reason: format!(
-                "the read (op {op}) returned {read}, but by what had been added before it and what \
-                 was added until it returned, the sum was at least {least} and at most {most}"
-            ),
-            ..Finding::default()
-        });
+        let reason = format!(
+            "the read (op {op}) returned {read}, but by what had been added before it and what \
+             was added until it returned, the sum was at least {least} and at most {most}"
+        );
+        wrong.push((call.ret, is_low, op, reason));
     }
-    findings
+    // Where something is taken away, a sum that is too low may have had that twice.
+    let only_added = less_called.is_empty();
+    let finding = |(ret, is_low, op, reason): (u32, bool, u64, String)| Finding {
+        kind: match is_low {
+            true if only_added && ret < right => "stale read",
+            true => "sum too low",
+            false => "sum too high",
+        },
+        ops: vec![op],
+        reason,
+        ..Finding::default()
+    };
+    wrong.into_iter().map(finding).collect()
 }
 
 /// An order where every addition is of `one`.
@@ -192,7 +205,7 @@ fn count(part: &Part, initial: i64, one: i64, ops: &[(u32, Action)]) -> Result<V
                     let reason = format!(
                         "the read (op {index}) returned {sum}, which no number of additions of {one} makes"
                     );
-                    return Err(finding("out of bounds", reason));
+                    return Err(finding("sum that cannot be", reason));
                 }
                 let target = i64::try_from(more / one).unwrap_or(i64::MIN);
                 if target < counting.count {

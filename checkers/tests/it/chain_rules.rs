@@ -204,8 +204,9 @@ fn headers_that_break_a_rule_are_found_and_no_others() {
     met.at_least(20, &HEADERS);
 }
 
-const TRANSACTIONS: [&str; 4] = [
+const TRANSACTIONS: [&str; 5] = [
     "transaction twice",
+    "transaction twice in one block",
     "transaction from nowhere",
     "transaction from the future",
     "answer names a wrong place",
@@ -258,17 +259,21 @@ fn wrong_transactions(story: &Story) -> Kinds {
         let has = |look: &&Look| story.path(look.tip).contains(&block);
         story.looks.iter().filter(has).map(|look| look.ret).min()
     };
-    let [mut twice, mut nowhere, mut future] = [0; 3];
+    let [mut twice, mut here_twice, mut nowhere, mut future] = [0; 4];
     for block in 0..story.blocks.len() {
         let Some(seen) = shower(block) else { continue };
         let mut above = story.path(block);
         above.pop();
         let here = &story.blocks[block].transactions;
         for (position, transaction) in here.iter().enumerate() {
-            let before = above.iter().flat_map(|b| &story.blocks[*b].transactions);
-            let mut before = before.chain(&here[..position]);
             let name = name_of(transaction);
-            twice += usize::from(before.any(|other| name_of(other) == name));
+            let same = |other: &Value| name_of(other) == name;
+            let mut before = above.iter().flat_map(|b| &story.blocks[*b].transactions);
+            // The nearest one counts.
+            match here[..position].iter().any(same) {
+                true => here_twice += 1,
+                false => twice += usize::from(before.any(same)),
+            }
             let parts = transaction.as_list().unwrap();
             let written = match parts[1].as_text() {
                 Some("put" | "cas") => parts.last().unwrap(),
@@ -304,9 +309,10 @@ fn wrong_transactions(story: &Story) -> Kinds {
     });
     expected(&[
         (TRANSACTIONS[0], twice),
-        (TRANSACTIONS[1], nowhere),
-        (TRANSACTIONS[2], future),
-        (TRANSACTIONS[3], elsewhere.count()),
+        (TRANSACTIONS[1], here_twice),
+        (TRANSACTIONS[2], nowhere),
+        (TRANSACTIONS[3], future),
+        (TRANSACTIONS[4], elsewhere.count()),
     ])
 }
 

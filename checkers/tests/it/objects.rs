@@ -226,9 +226,37 @@ fn findings_have_their_names() {
         ),
         (
             Model::Counter,
-            "out of bounds",
+            "sum too low",
             &[2],
             "P0  |-add 1-| |-read 0-|",
+        ),
+        (
+            Model::Counter,
+            "stale read",
+            &[2],
+            "P0  |-add 1-| |-read 0-| |-read 1-|",
+        ),
+        (
+            Model::Counter,
+            "sum too high",
+            &[2],
+            "P0  |-add 1-| |-read 2-| |-read 1-|",
+        ),
+        // One that was taken away twice, it may be.
+        (
+            Model::Counter,
+            "sum too low",
+            &[4],
+            "P0  |-add 2-| |-add -1-| |-read 0-| |-read 1-|",
+        ),
+        // Every read lies within its bounds.
+        (
+            Model::Counter,
+            "sum that cannot be",
+            &[1],
+            "
+            P0  |-add 2-| |-add 2-|
+            P1    |-read 1-|",
         ),
         (
             Model::Counter,

@@ -13,7 +13,7 @@ use crate::story::{Asked, NODES, Story, chain};
 #[test]
 fn each_rule_of_validity_is_held_against_the_blocks() {
     type Spoil = fn(&mut Story);
-    let broken: [(&str, Spoil); 10] = [
+    let broken: [(&str, Spoil); 11] = [
         ("first block with a parent", |story| {
             story.parents.push((0, "abc"))
         }),
@@ -37,6 +37,9 @@ fn each_rule_of_validity_is_held_against_the_blocks() {
         }),
         ("transaction twice", |story| {
             story.blocks[6].transactions.push(put("t0", 7));
+        }),
+        ("transaction twice in one block", |story| {
+            story.blocks[4].transactions.push(put("t0", 7));
         }),
         ("transaction from nowhere", |story| {
             story.blocks[4].transactions.push(put("t9", 8));

@@ -119,6 +119,7 @@ const CAUSES: &[&str] = &[
     "decided without a quorum",
     "chosen value replaced",
     "applied twice",
+    "transaction twice in one block",
     "transaction twice",
     "two values in one slot",
     "divergent logs",
