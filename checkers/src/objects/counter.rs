@@ -164,7 +164,10 @@ fn bounds(part: &Part, initial: i64, ops: &[(u32, Action)]) -> Vec<Finding> {
         reason,
         ..Finding::default()
     };
-    wrong.into_iter().map(finding).collect()
+    let mut findings: Vec<Finding> = wrong.into_iter().map(finding).collect();
+    // What is lost for good says more than what was late.
+    findings.sort_by_key(|finding| finding.kind == "stale read");
+    findings
 }
 
 /// An order where every addition is of `one`.

@@ -123,6 +123,8 @@ const CAUSES: &[&str] = &[
     "transaction twice",
     "two values in one slot",
     "divergent logs",
+    "sum too high",
+    "sum too low",
 ];
 
 /// Decided by a leader, with what it counted.
