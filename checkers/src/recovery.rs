@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use history::fault::{self, Span};
-use history::mark::{Mark, Phase, Placed, Recovery as Seen, began, marks};
+use history::mark::{Mark, Phase, Placed, Recovery as Seen, Strain, began, marks};
 use history::wording::{counted, either, seconds};
 use history::{History, Name, Op, Time};
 use serde_json::json;
@@ -52,6 +52,40 @@ struct Healed<'a> {
     last: Vec<&'a Op>,
 }
 
+impl Healed<'_> {
+    fn strain(&self, node: &Name) -> Option<Strain> {
+        let of_node = |placed: &Placed| match &placed.mark {
+            Mark::Strain(of, strain) if of == node => Some(*strain),
+            _ => None,
+        };
+        self.marks.iter().find_map(of_node)
+    }
+}
+
+/// Whether a daemon had no fair chance: for at least half of the time it wanted a processor, it had
+/// none for more than half of that, and other work had at least half of the machine. A daemon that
+/// hangs wants none, and one that spins is no other work.
+fn starves(strain: &Strain) -> bool {
+    let wanted = strain.ran_ns.saturating_add(strain.waited_ns);
+    let machine = strain.span_ns.saturating_mul(strain.processors.into());
+    wanted.saturating_mul(2) >= strain.span_ns
+        && strain.waited_ns > strain.ran_ns
+        && strain.others_ns.saturating_mul(2) >= machine
+}
+
+fn told(strain: &Strain) -> String {
+    let s = |ns: u64| seconds(Duration::from_nanos(ns));
+    format!(
+        "in {} its daemon ran for {} and waited for a processor for {}, while other work had {} of the \
+         {} seconds of this machine's processors",
+        s(strain.span_ns),
+        s(strain.ran_ns),
+        s(strain.waited_ns),
+        s(strain.others_ns),
+        strain.span_ns.saturating_mul(strain.processors.into()) / 1_000_000_000
+    )
+}
+
 impl Checker for Recovery {
     fn name(&self) -> &str {
         "recovery"
@@ -91,18 +125,17 @@ impl Checker for Recovery {
             );
             return Analysis::unknown(self.name(), why);
         }
-        let mut anomalies = Vec::new();
-        let mut judged: BTreeSet<&Name> = BTreeSet::new();
-        for (node, seen) in &seen {
-            if exempt.contains(*node) {
-                continue;
-            }
-            judged.insert(node);
-            let why = match seen.served {
-                false => Some(silence(seen)),
-                true => self.refusal(&run, node),
-            };
-            anomalies.extend(why.map(|why| anomaly(&run, node, &why, &seen.log)));
+        let Failures {
+            mut anomalies,
+            starved,
+            judged,
+        } = self.failures(&run, &seen, &exempt);
+        if let (true, Some(first)) = (anomalies.is_empty(), starved.first()) {
+            let why = format!(
+                "whether {} would have served again on a machine of their own is not known: {first}",
+                counted(starved.len(), "node")
+            );
+            return Analysis::unknown(self.name(), why);
         }
         let after = |seen: &Seen| Duration::from_nanos(seen.after_ns);
         let served = || seen.iter().filter(|(_, seen)| seen.served);
@@ -157,7 +190,46 @@ fn in_time(judged: usize, exempt: usize, allowed: Duration, slowest: Option<Dura
     )
 }
 
+/// What was found of the nodes that were to serve again.
+#[derive(Default)]
+struct Failures<'a> {
+    anomalies: Vec<Anomaly>,
+    /// Of those whose machine had other work: why nothing follows.
+    starved: Vec<String>,
+    judged: BTreeSet<&'a Name>,
+}
+
 impl Recovery {
+    fn failures<'a>(
+        &self,
+        run: &Healed<'_>,
+        seen: &[(&'a Name, &Seen)],
+        exempt: &BTreeSet<Name>,
+    ) -> Failures<'a> {
+        let mut found = Failures::default();
+        for (node, seen) in seen {
+            if exempt.contains(*node) {
+                continue;
+            }
+            found.judged.insert(node);
+            let why = match seen.served {
+                false => Some(silence(seen)),
+                true => self.refusal(run, node),
+            };
+            let Some(why) = why else { continue };
+            match run.strain(node).filter(starves) {
+                Some(strain) => {
+                    let but = told(&strain);
+                    found
+                        .starved
+                        .push(format!("{node} did not: {why}; but {but}"));
+                }
+                None => found.anomalies.push(anomaly(run, node, &why, &seen.log)),
+            }
+        }
+        found
+    }
+
     /// Whether in the final phase each client failed by itself that was to write at a node, or to
     /// ask it anything.
     fn unasked(&self, run: &Healed<'_>, node: &Name) -> bool {

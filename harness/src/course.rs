@@ -19,6 +19,7 @@ use crate::nemesis::{Planned, World};
 use crate::progress::{Lasts, Progress, Stop, Wish, unless, wish};
 use crate::readiness::Recovering;
 use crate::recorder::{Draft, RecordError, Recorder};
+use crate::strain::Accounts;
 use crate::test::{Notes, Test};
 use crate::watcher::Watchers;
 
@@ -226,6 +227,7 @@ impl Course {
             return Ok(());
         }
         let all = self.world.nodes.clone();
+        let accounts = Accounts::take(&all, &self.world.daemon).await;
         let served = self.recovered(&all, false, ends_at).await?;
         if !self.goes_on(mark::Phase::Healing, ends_at)? {
             return Ok(());
@@ -246,6 +248,9 @@ impl Course {
             self.next_process = asking.next_process.load(Ordering::Relaxed);
         }
         self.read(ends_at).await?;
+        accounts
+            .record(&all, &self.world.daemon, &self.recorder)
+            .await?;
         self.goes_on(mark::Phase::Final, ends_at).map(|_| ())
     }
 

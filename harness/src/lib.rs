@@ -27,6 +27,7 @@ pub mod recorder;
 pub mod run;
 pub mod scheduler;
 pub mod seed;
+mod strain;
 pub mod system;
 pub mod test;
 pub mod units;

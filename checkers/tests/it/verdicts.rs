@@ -11,7 +11,7 @@ use checkers::role::Role;
 use checkers::vacuity::{Service, Vacuity};
 use checkers::{Analysis, Budget, Checker, Verdict};
 use history::fault::{Action, Loss, Note, Receipt};
-use history::mark::{self, Begins, Crash, Mark, Phase, Stopped};
+use history::mark::{self, Begins, Crash, Mark, Phase, Stopped, Strain};
 use history::offered::Offered;
 use history::{Event, History, Kind, Name, Process, Time, Value};
 
@@ -296,6 +296,66 @@ fn a_node_that_does_not_serve_again_makes_the_run_invalid() {
         "the fault before was 7 (kill something), from 4.000 s to 5.000 s",
     );
     is(&found, Verdict::Invalid, &kinds, "| waiting for a lock");
+}
+
+/// Whoever wanted a processor all the time and had none, because of other work, shows nothing of
+/// its system. One that hangs wants none, and one that spins takes them itself.
+#[test]
+fn a_node_whose_machine_had_other_work_is_not_known_to_have_failed() {
+    let mut silent = good();
+    let of_n2 = |event: &Event| event.f == "recovery" && event.node.as_deref() == Some("n2");
+    silent.events.retain(|event| !of_n2(event));
+    silent.mark(15_200, recovery("n2", false, 5_000));
+    let strained = |node: &str, others_ms: u64, ran_ms: u64, waited_ms: u64| {
+        let mut tape = Tape::default();
+        tape.events = silent.events.clone();
+        let strain = Strain {
+            span_ns: 10_000 * MS,
+            processors: 2,
+            others_ns: others_ms * MS,
+            ran_ns: ran_ms * MS,
+            waited_ns: waited_ms * MS,
+        };
+        tape.mark(16_000, Mark::Strain(node.into(), strain));
+        recovered(&tape)
+    };
+    let starved = strained("n2", 15_000, 900, 9_000);
+    let says = "n2 did not: it had 5.0 s from the last heal on: d runs as pid 7, but does not serve; but in \
+                10.0 s its daemon ran for 0.9 s and waited for a processor for 9.0 s, while other work had \
+                15.0 s of the 20 seconds";
+    is(&starved, Verdict::Unknown, &[], says);
+    for (why, found) in [
+        ("it wanted none", strained("n2", 15_000, 100, 900)),
+        ("it had its share", strained("n2", 15_000, 5_000, 4_900)),
+        ("others had little", strained("n2", 9_000, 900, 9_000)),
+        ("it was another node", strained("n1", 15_000, 900, 9_000)),
+    ] {
+        assert_eq!(found.verdict, Verdict::Invalid, "{why}: {found:?}");
+    }
+    // One of two had no chance, the other had.
+    silent
+        .events
+        .retain(|event| event.node.as_deref() != Some("n3") || event.f != "recovery");
+    silent.mark(15_200, recovery("n3", false, 5_000));
+    let found = {
+        let mut tape = Tape::default();
+        tape.events = silent.events.clone();
+        let strain = Strain {
+            span_ns: 10_000 * MS,
+            processors: 2,
+            others_ns: 15_000 * MS,
+            ran_ns: 900 * MS,
+            waited_ns: 9_000 * MS,
+        };
+        tape.mark(16_000, Mark::Strain("n2".into(), strain));
+        recovered(&tape)
+    };
+    is(
+        &found,
+        Verdict::Invalid,
+        &["never served again"],
+        "n3 did not serve again",
+    );
 }
 
 #[test]

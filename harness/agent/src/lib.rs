@@ -24,6 +24,7 @@ pub mod rootfs;
 pub mod serve;
 pub mod service;
 mod site;
+mod strain;
 pub mod supervise;
 pub mod tree;
 pub mod user;

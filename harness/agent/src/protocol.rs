@@ -115,6 +115,9 @@ pub enum Request {
     /// Sets the machine's clock forward by what it lost while the machine stood still, which only
     /// others know. Refused where it may not be set. Answer: [`Evidence`].
     MakeUp { lost_ns: i64 },
+    /// How much the processors do, and how long a daemon ran and waited for one. Answer:
+    /// [`Strain`].
+    Strain { daemon: String },
     /// What faults are in force. Answer: list of fault numbers.
     InForce,
     /// Heals, stops all daemons, answers null, exits. As at the end of input, daemons get their
@@ -330,6 +333,20 @@ pub enum State {
     Stopped {
         status: String,
     },
+}
+
+/// Sums, to be compared with those of another moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strain {
+    /// Which start of which machine it is.
+    pub boot: String,
+    pub processors: u32,
+    /// How long the processors were busy, added up.
+    pub busy_ns: u64,
+    /// How long the threads of the daemon's tree ran.
+    pub ran_ns: u64,
+    /// How long they could have run and had no processor.
+    pub waited_ns: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

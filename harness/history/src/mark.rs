@@ -13,6 +13,7 @@
 //! info f=phase             {phase "final"}
 //! info f=phase             {phase "end"}
 //! info f=offered           {due 6000, offered 5990, busy {n1 9}, late 1, workers 10}
+//! info f=strain   node=n1  {span_ns 9000000000, processors 2, others_ns 400000000, ran_ns 7000000, waited_ns 90000}
 //! info f=late              {fault 3, by_ns 4000000000}        what follows comes so much later
 //! info f=stopped           {by "SIGTERM", phase "main", after_ns 5000000000, planned 5}
 //! ```
@@ -123,6 +124,21 @@ pub struct Clock {
     pub within_ns: u64,
 }
 
+/// Whether a node's machine gave its daemon a processor when it wanted one, from the last heal to
+/// the end of the run. The node is the event's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strain {
+    pub span_ns: u64,
+    /// Of the machine.
+    pub processors: u32,
+    /// How long they were busy with anything but the daemons of this run, added up.
+    pub others_ns: u64,
+    /// How long the threads of the node's daemon ran, added up.
+    pub ran_ns: u64,
+    /// How long they could have run and had no processor.
+    pub waited_ns: u64,
+}
+
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -133,6 +149,7 @@ pub enum Mark {
     Offered(Offered),
     Late(Late),
     Clock(Name, Clock),
+    Strain(Name, Strain),
 }
 
 /// A mark, where it stands in the history.
@@ -155,12 +172,16 @@ impl Mark {
             Mark::Offered(_) => "offered",
             Mark::Late(_) => "late",
             Mark::Clock(..) => "clock",
+            Mark::Strain(..) => "strain",
         })
     }
 
     pub fn node(&self) -> Option<&Name> {
         match self {
-            Mark::Crash(node, _) | Mark::Recovery(node, _) | Mark::Clock(node, _) => Some(node),
+            Mark::Crash(node, _)
+            | Mark::Recovery(node, _)
+            | Mark::Clock(node, _)
+            | Mark::Strain(node, _) => Some(node),
             Mark::Phase(_) | Mark::Stopped(_) | Mark::Offered(_) | Mark::Late(_) => None,
         }
     }
@@ -174,6 +195,7 @@ impl Mark {
             Mark::Offered(offered) => Value::from_serde(offered),
             Mark::Late(late) => Value::from_serde(late),
             Mark::Clock(_, clock) => Value::from_serde(clock),
+            Mark::Strain(_, strain) => Value::from_serde(strain),
         }
         .expect("marks have only text keys")
     }
@@ -194,6 +216,7 @@ impl Mark {
             "offered" => read(event).map(Mark::Offered),
             "late" => read(event).map(Mark::Late),
             "clock" => Some(Mark::Clock(event.node.clone()?, read(event)?)),
+            "strain" => Some(Mark::Strain(event.node.clone()?, read(event)?)),
             _ => None,
         }
     }
@@ -315,6 +338,16 @@ mod tests {
                     wall_ns: 1_795_974_397_211_520_000,
                     at_ns: 3_000_000,
                     within_ns: 900_000,
+                },
+            ),
+            Mark::Strain(
+                n2(),
+                Strain {
+                    span_ns: 9_000_000_000,
+                    processors: 2,
+                    others_ns: 400_000_000,
+                    ran_ns: 7_000_000,
+                    waited_ns: 90_000,
                 },
             ),
         ]

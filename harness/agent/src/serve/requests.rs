@@ -15,6 +15,7 @@ use crate::files;
 use crate::probe;
 use crate::protocol::{self, Hello, Line, Request, State};
 use crate::site::{Look, wait_until};
+use crate::strain;
 use crate::supervise;
 
 impl Agent {
@@ -120,6 +121,11 @@ impl Agent {
             Request::Heal { fault } => value(ledger.heal(fault)?),
             Request::HealAll => value(ledger.heal_all()),
             Request::Clocks { daemon } => value(ledger.clocks(daemon.as_deref())?),
+            Request::Strain { daemon } => {
+                let members = ledger.site.daemon(&daemon)?.members()?;
+                drop(ledger);
+                value(strain::look(&members).map_err(doing("read the processors' accounts"))?)
+            }
             Request::MakeUp { lost_ns } => value(ledger.make_up(lost_ns)?),
             Request::InForce => value(ledger.in_force()),
             other => Err(Error::Refused(format!("{other:?} is not for this thread"))),
