@@ -19,12 +19,14 @@ pub fn draw(blocks: &[Block]) -> Markup {
     let rows = places.iter().map(|(_, row)| row + 1).max();
     let width = LEFT + columns.unwrap_or(1) as f64 * STEP.0 + NOTES;
     let height = rows.unwrap_or(1) as f64 * STEP.1 + 8.0;
+    // Shrunk so far and no further, words can still be read; what is wider is scrolled.
+    let style = format!("max-width:{width}px;min-width:{:.0}px", 0.85 * width);
     let parents = blocks
         .iter()
         .map(|block| block.parent.and_then(|parent| places.get(parent)));
     html! {
         div.scroll {
-            svg.tree viewBox={ "0 0 " (width) " " (height) } style={ "max-width:" (width) "px" } role="img"
+            svg.tree viewBox={ "0 0 " (width) " " (height) } style=(style) role="img"
                 aria-label="Branches of the chain"
             {
                 @for (parent, place) in parents.zip(&places) {
