@@ -25,7 +25,7 @@ fn killed<'a>(system: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     ];
     let often = [
         "--fault-gap",
-        "1s",
+        "2s",
         "--fault-length",
         "500ms",
         "--seed",

@@ -186,7 +186,7 @@ fn each_key_is_an_object() {
             &counter.replace(":ok :f :read :value [:x 2]", ":ok :f :read :value [:x 3]"),
             &[],
             1,
-            &["out of bounds of \"x\""],
+            &["sum too high of \"x\""],
         ),
         (
             "bank.edn",
@@ -258,7 +258,7 @@ fn what_cannot_be_judged_hides_nothing_and_shows_nothing() {
         ("set.edn", &set("[1]"), &[], 2, &[read_of]),
         ("lost.edn", &set("[]"), &[], 1, &["lost element of 8"]),
         ("counter.edn", &counter("1"), &[], 2, &[read_of]),
-        ("more.edn", &counter("2"), &[], 1, &["out of bounds of 8"]),
+        ("more.edn", &counter("2"), &[], 1, &["sum too high of 8"]),
         ("bank.edn", bank, &[], 1, &["total changed of 7"]),
         // A compare-and-set of one value is none of a register that holds pairs, where reads have
         // keys.
