@@ -109,13 +109,15 @@ async fn every_workload_is_valid_on_a_healthy_paxos_kv() {
         let history = run(*workload, ready, cluster).await;
         for (f, workloads) in [
             ("read", "register cas-register kv set counter"),
-            ("write", "register cas-register kv"),
+            ("write", "register cas-register kv watch"),
             ("cas", "cas-register kv"),
             ("add", "set ledger counter"),
             ("enqueue", "queue"),
             ("dequeue", "queue"),
             ("acquire", "lock"),
             ("release", "lock"),
+            ("renew", "lease"),
+            ("watch", "watch"),
             ("generate", "unique-ids"),
             ("txn", "append"),
         ] {
