@@ -90,10 +90,12 @@ impl Feed {
         }
     }
 
-    /// The log begins after this revision.
-    pub(super) fn begin(&mut self, revision: u64) {
+    /// The log begins after this revision. `known`: this node knows that it lacks what was before.
+    pub(super) fn begin(&mut self, revision: u64, known: bool) {
         self.made.clear();
-        self.compacted = revision;
+        if known {
+            self.compacted = revision;
+        }
     }
 }
 
@@ -164,9 +166,8 @@ impl Core {
     /// What there is to tell of the changes after a revision. A client that was told more by
     /// another node is told nothing until this node has caught up with that.
     fn changes(&self, prefix: &str, after: u64) -> Told {
-        // FLAW watch-skips-gap: what is there is told, and what is missing is not.
         let compacted = self.feed.compacted;
-        if after < compacted && !self.config.flaws.has(Flaw::WatchSkipsGap) {
+        if after < compacted {
             return Told::Compacted {
                 revision: compacted,
             };

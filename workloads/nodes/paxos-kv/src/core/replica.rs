@@ -424,7 +424,9 @@ impl Core {
         self.snapshots.installing = Some(slot);
         self.log = self.log.split_off(&(slot + 1));
         self.truncated = slot;
-        self.feed.begin(self.kv.revision);
+        // FLAW watch-skips-gap: what is missing now was never there.
+        let known = !self.config.flaws.has(Flaw::WatchSkipsGap);
+        self.feed.begin(self.kv.revision, known);
         self.snapshots.begun = slot;
         self.snapshots.early = None;
         self.save_snapshot(self.kv.clone());
