@@ -59,7 +59,7 @@ pub(super) fn flaws(program: &Path) -> Result<Vec<Flaw>, SetupError> {
         .collect()
 }
 
-fn json(thing: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(thing: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(thing).expect("values and maps with text keys are JSON")
 }
 

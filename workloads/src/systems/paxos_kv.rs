@@ -3,6 +3,9 @@
 //! It is asked as a stranger would ask it: no type is shared with the node, so a mistake in its
 //! encoding cannot hide on both sides. The surface is described in `harness/docs/paxos-kv.md`.
 
+mod feed;
+mod leases;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +17,9 @@ use harness::system::System;
 use history::{Name, Value};
 use hyper::StatusCode;
 use serde::Deserialize;
+
+use feed::Feeds;
+use leases::Leases;
 
 use super::own::{self, Client, describe, error_of};
 use super::{
@@ -129,6 +135,8 @@ pub(super) const ENTRY: Entry = Entry {
         Interface::Log,
         Interface::Ledger,
         Interface::Objects,
+        Interface::Leases,
+        Interface::Feed,
     ],
     calls: Call::ALL,
     folder: None,
@@ -229,6 +237,8 @@ impl PaxosKv {
                 ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
                 objects: Some(Arc::new(ObjectsOverKv(system.clone()))),
                 log: Some(system.clone()),
+                leases: Some(Arc::new(Leases(system.clone()))),
+                feed: Some(Arc::new(Feeds::new(system.clone()))),
                 ..Offers::default()
             },
             system,

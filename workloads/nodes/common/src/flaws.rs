@@ -55,7 +55,7 @@ pub fn parse<F: Planted>(text: &str) -> Result<F, String> {
 
 /// The flaws that are switched on in a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flaws<F>(u32, PhantomData<F>);
+pub struct Flaws<F>(u64, PhantomData<F>);
 
 impl<F: Planted> Flaws<F> {
     /// Whether `flaw` is switched on.

@@ -115,6 +115,20 @@ pub enum Flaw {
     /// The index of what was applied is saved and the state is not, so a node that was killed
     /// leaves commands out. As in etcd 3.5.0 to 3.5.2.
     IndexAheadOfState,
+    /// A node that has caught up by a snapshot goes on telling those who follow changes, and does
+    /// not say that it lacks what the snapshot has replaced. As in etcd 18089, where a watch that
+    /// was behind lost a change to the compaction.
+    WatchSkipsGap,
+    /// Changes are told when they are accepted, not when they are decided. As when MongoDB's oplog
+    /// was followed, before it had change streams: what a primary had not replicated was rolled
+    /// back.
+    WatchFromUndecided,
+    /// A leader that was stopped finds leases expired when it wakes, and has them ended though they
+    /// were renewed meanwhile. As in etcd 12528 and 15247.
+    ExpiredByOldLeader,
+    /// The leader renews leases in its memory alone, and the next one counts from when they were
+    /// granted. etcd does the former, and so gives every lease its whole time when a leader begins.
+    RenewalNotReplicated,
 }
 
 impl Planted for Flaw {
@@ -151,10 +165,15 @@ impl Planted for Flaw {
         Flaw::OlderSnapshotInstalls,
         Flaw::DuellingLeaders,
         Flaw::IndexAheadOfState,
+        Flaw::WatchSkipsGap,
+        Flaw::WatchFromUndecided,
+        Flaw::ExpiredByOldLeader,
+        Flaw::RenewalNotReplicated,
     ];
 
     /// The evidence is `linearizability`, `ballots` (the trace's promises never sink), `agreement`
-    /// (decided logs), `leases` (of the trace) or `recovery` (after the heal all nodes serve).
+    /// (decided logs), `leases` (of the trace), `recovery` (after the heal all nodes serve),
+    /// `watch` (what those were told who follow changes) or `lease` (of two clients).
     fn entry(self) -> Entry {
         let (name, summary, fault, reads, params, evidence): (
             _,
@@ -419,6 +438,38 @@ impl Planted for Flaw {
                 None,
                 &[],
                 &["linearizability"],
+            ),
+            Flaw::WatchSkipsGap => (
+                "watch-skips-gap",
+                "a node that has caught up by a snapshot does not tell watchers that it lacks what came before",
+                "kill",
+                None,
+                &[("snapshot-every", "20")],
+                &["watch"],
+            ),
+            Flaw::WatchFromUndecided => (
+                "watch-from-undecided",
+                "watchers are told of changes that are accepted, decided or not",
+                "partition",
+                None,
+                &[],
+                &["watch"],
+            ),
+            Flaw::ExpiredByOldLeader => (
+                "expired-by-old-leader",
+                "a leader that was stopped ends clients' leases when it wakes, though they were renewed",
+                "pause",
+                None,
+                &[],
+                &["lease"],
+            ),
+            Flaw::RenewalNotReplicated => (
+                "renewal-not-replicated",
+                "a leader renews clients' leases alone, and the next one counts from their grants",
+                "kill",
+                None,
+                &[],
+                &["lease"],
             ),
         };
         Entry {

@@ -1,5 +1,9 @@
 //! The clients' side: what this node's HTTP requests mean, and how its replies look.
 
+mod leases;
+
+use std::time::Duration;
+
 use nodekit::http::{
     Call, Head, Parameters, Response, bad_request, decode_key, failure, json_text, no_such_method,
     swap,
@@ -9,6 +13,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::core::feed::{Became, Change, Told};
 use crate::core::kv::VALUE_MAX;
 use crate::core::message::{Answer, Op, Outcome, Query, ReadMode};
 use crate::core::{Reply, Request};
@@ -17,6 +22,10 @@ use crate::flaws::{Flaw, Flaws};
 
 const BODY_MAX: usize = 1 << 20;
 const LOG_PAGE_MAX: usize = 1000;
+
+/// How long a client waits for a change unless it says so, and at most.
+const WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The flaw `torn-range` reads so many entries at a time.
 const TORN_PAGE: u32 = 64;
@@ -94,37 +103,40 @@ async fn answer(ask: Ask<Paxos>, events: &mpsc::Sender<Event>) -> Response {
 /// The response to a reply. Values are JSON texts already. `first`: nobody can have sent the same
 /// request before.
 fn present(reply: Reply, first: bool) -> Response {
-    let answer = match reply {
-        Reply::Done(answer) => answer,
-        Reply::NoLeader => {
-            return failure(
-                503,
-                "no-leader",
-                first,
-                "no leader is known; nothing was sent to any",
-            );
-        }
-        Reply::Overloaded => {
-            return failure(
-                429,
-                "overloaded",
-                first,
-                "too many requests wait; this one was not sent",
-            );
-        }
-        Reply::Timeout => {
-            return failure(
-                504,
-                "timeout",
-                false,
-                "no answer in time; it may or may not happen",
-            );
-        }
-    };
+    match reply {
+        Reply::Done(answer) => present_answer(answer),
+        Reply::Told(told) => tell(told),
+        Reply::NoLeader => failure(
+            503,
+            "no-leader",
+            first,
+            "no leader is known; nothing was sent to any",
+        ),
+        Reply::Overloaded => failure(
+            429,
+            "overloaded",
+            first,
+            "too many requests wait; this one was not sent",
+        ),
+        Reply::Timeout => failure(
+            504,
+            "timeout",
+            false,
+            "no answer in time; it may or may not happen",
+        ),
+    }
+}
+
+fn present_answer(answer: Answer) -> Response {
     let slot = answer.slot;
     match answer.outcome {
-        Outcome::Written => (200, format!("{{\"slot\":{slot}}}")),
-        Outcome::Swapped => (200, format!("{{\"swapped\":true,\"slot\":{slot}}}")),
+        Outcome::Written { revision } => {
+            (200, format!("{{\"slot\":{slot},\"revision\":{revision}}}"))
+        }
+        Outcome::Swapped { revision } => (
+            200,
+            format!("{{\"swapped\":true,\"slot\":{slot},\"revision\":{revision}}}"),
+        ),
         Outcome::NotSwapped { actual } => {
             let actual = actual.as_deref().unwrap_or("null");
             (
@@ -133,12 +145,25 @@ fn present(reply: Reply, first: bool) -> Response {
             )
         }
         Outcome::NotSwappedFromLong => (409, format!("{{\"swapped\":false,\"slot\":{slot}}}")),
-        Outcome::Appended { length } => (200, format!("{{\"length\":{length},\"slot\":{slot}}}")),
+        Outcome::Appended { length, revision } => (
+            200,
+            format!("{{\"length\":{length},\"slot\":{slot},\"revision\":{revision}}}"),
+        ),
         Outcome::NotAList => bad_request("the value is not a list"),
         Outcome::TooLong => bad_request(format!(
             "the list would be longer than {} MiB",
             VALUE_MAX >> 20
         )),
+        Outcome::Granted { lease, ttl_ms } => (
+            200,
+            format!("{{\"held\":true,\"lease\":{lease},\"ttl\":{ttl_ms},\"slot\":{slot}}}"),
+        ),
+        Outcome::Ended => (200, format!("{{\"held\":false,\"slot\":{slot}}}")),
+        Outcome::NotHeld => (409, format!("{{\"held\":false,\"slot\":{slot}}}")),
+        Outcome::Held { holder } => (
+            409,
+            format!("{{\"held\":false,\"holder\":{holder},\"slot\":{slot}}}"),
+        ),
         Outcome::Value(Some(value)) => (200, format!("{{\"value\":{value},\"slot\":{slot}}}")),
         Outcome::Value(None) => (404, format!("{{\"error\":\"not-found\",\"slot\":{slot}}}")),
         Outcome::Entries { entries, more } => {
@@ -167,6 +192,34 @@ fn present(reply: Reply, first: bool) -> Response {
     }
 }
 
+/// What there is to tell of changes.
+fn tell(told: Told) -> Response {
+    match told {
+        Told::Changes { upto, changes } => {
+            let changes: Vec<_> = changes.iter().map(show).collect();
+            let changes = changes.join(",");
+            (200, format!("{{\"upto\":{upto},\"changes\":[{changes}]}}"))
+        }
+        Told::Compacted { revision } => {
+            let message = format!("changes up to {revision} are not in the log any more");
+            let error = json!({
+                "error": "compacted", "definite": true, "message": message, "revision": revision,
+            });
+            (410, error.to_string())
+        }
+    }
+}
+
+fn show(change: &Change) -> String {
+    let became = match &change.became {
+        Became::Set(value) => format!("\"value\":{value}"),
+        Became::Longer(element) => format!("\"appended\":{element}"),
+        Became::Gone => "\"deleted\":true".to_owned(),
+    };
+    let (revision, key) = (change.revision, json!(change.key));
+    format!("{{\"revision\":{revision},\"key\":{key},{became}}}")
+}
+
 /// What a request means.
 fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask<Paxos>, Response> {
     let (params, segments) = (head.query()?, head.segments());
@@ -182,6 +235,15 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask<Paxos>, R
                 .number("limit")?
                 .map_or(100, |limit| limit.min(LOG_PAGE_MAX as u64) as usize);
             Ok(Ask::Inspect(Inspect::Log { from, limit }))
+        }
+        ("GET", ["watch"]) => {
+            params.only(&["prefix", "after", "wait"])?;
+            let wait = params.number("wait")?.map(Duration::from_millis);
+            Ok(Ask::Request(Request::Watch {
+                prefix: params.get("prefix").unwrap_or_default().to_owned(),
+                after: params.number("after")?,
+                wait: wait.unwrap_or(WAIT).min(WAIT_MAX),
+            }))
         }
         ("GET", ["kv"]) => {
             params.only(&["prefix", "read", "after", "limit"])?;
@@ -243,11 +305,22 @@ fn understand(head: &Head, body: &[u8], reads: ReadMode) -> Result<Ask<Paxos>, R
                 },
             )))
         }
-        (_, ["debug", "status" | "log"] | ["kv"] | ["kv", _] | ["kv", _, "cas" | "append"]) => {
-            Err(no_such_method(head))
+        ("POST", ["lease", key, what @ ("acquire" | "renew" | "release")]) => {
+            params.only(&[])?;
+            let op = leases::understand(decode_key(key)?, what, body)?;
+            Ok(Ask::Request(Request::Write(session(head)?, op)))
         }
+        (
+            _,
+            ["debug", "status" | "log"]
+            | ["kv" | "watch"]
+            | ["kv", _]
+            | ["kv", _, "cas" | "append"]
+            | ["lease", _, "acquire" | "renew" | "release"],
+        ) => Err(no_such_method(head)),
         _ => Err(bad_request(format!(
-            "there is no {}; see /kv/KEY, /kv?prefix=P, /debug/status, /debug/log",
+            "there is no {}; see /kv/KEY, /kv?prefix=P, /watch?prefix=P, /lease/KEY/acquire, \
+             /debug/status, /debug/log",
             head.path()
         ))),
     }
@@ -344,6 +417,15 @@ mod tests {
             ask("POST /kv/k/cas HTTP/1.1", "{\"from\": null, \"to\": 1}"),
             Ok(Ask::Request(Request::Write(None, cas)))
         );
+        let watch = Request::Watch {
+            prefix: "a/".into(),
+            after: Some(7),
+            wait: Duration::from_millis(200),
+        };
+        assert_eq!(
+            ask("GET /watch?prefix=a%2F&after=7&wait=200 HTTP/1.1", ""),
+            Ok(Ask::Request(watch))
+        );
         assert_eq!(
             ask("GET /debug/log?from=5&limit=100000 HTTP/1.1", ""),
             Ok(Ask::Inspect(Inspect::Log {
@@ -362,6 +444,27 @@ mod tests {
                 assert_eq!(text["definite"].as_bool(), Some(first), "{reply:?}");
             }
         }
+    }
+
+    #[test]
+    fn changes_are_told_as_json_and_what_is_missing_is_said() {
+        let change = |revision, became| Change {
+            revision,
+            key: "a".into(),
+            became,
+        };
+        let changes = vec![
+            change(3, Became::Set("[1]".into())),
+            change(4, Became::Longer("2".into())),
+            change(6, Became::Gone),
+        ];
+        let text = r#"{"upto":7,"changes":[{"revision":3,"key":"a","value":[1]},"#.to_owned()
+            + r#"{"revision":4,"key":"a","appended":2},{"revision":6,"key":"a","deleted":true}]}"#;
+        let told = Told::Changes { upto: 7, changes };
+        assert_eq!(present(Reply::Told(told), true), (200, text));
+        let (status, text) = present(Reply::Told(Told::Compacted { revision: 9 }), true);
+        let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, text["revision"].as_u64()), (410, Some(9)));
     }
 
     /// A node whose state has grown by the time of the second page.
@@ -415,6 +518,8 @@ mod tests {
             ),
             ("GET /kv/k?mode=log HTTP/1.1", "", 400, "mode"),
             ("GET /kv?limit=0 HTTP/1.1", "", 400, "1 or more"),
+            ("GET /watch?after=x HTTP/1.1", "", 400, "no number"),
+            ("PUT /watch HTTP/1.1", "1", 405, "PUT"),
             ("PATCH /kv/k HTTP/1.1", "1", 405, "PATCH"),
             ("PUT /kv/k HTTP/1.1", "{", 400, "not JSON"),
             ("PUT /kv/k HTTP/1.1\r\nSession: a", "1", 400, "go together"),
@@ -434,7 +539,7 @@ mod tests {
         }
 
         #[test]
-        fn any_target_is_answered(target in "/(kv|debug)?[/?&=%a-z0-9é]{0,30}", body in "[\\[\\]{}\":,0-9a-z]{0,20}") {
+        fn any_target_is_answered(target in "/(kv|watch|lease|debug)?[/?&=%a-z0-9é]{0,30}", body in "[\\[\\]{}\":,0-9a-z]{0,20}") {
             for method in ["GET", "PUT", "POST", "DELETE"] {
                 let text = format!("{method} {target} HTTP/1.1\r\n\r\n");
                 if let Ok(Some(head)) = parse_head(text.as_bytes()) {

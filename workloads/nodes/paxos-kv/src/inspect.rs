@@ -104,6 +104,14 @@ fn show(op: &Op) -> serde_json::Value {
             json!({"op": "append", "key": key, "value": json_value(element)})
         }
         Op::Delete { key } => json!({"op": "delete", "key": key}),
+        Op::Grant {
+            key,
+            holder,
+            ttl_ms,
+        } => json!({"op": "grant", "key": key, "holder": json_value(holder), "ttl": ttl_ms}),
+        Op::Renew { key, lease } => json!({"op": "renew", "key": key, "lease": lease}),
+        Op::Release { key, lease } => json!({"op": "release", "key": key, "lease": lease}),
+        Op::Expire { key, lease, .. } => json!({"op": "expire", "key": key, "lease": lease}),
         Op::Read(Query::Get { key }) => json!({"op": "get", "key": key}),
         Op::Read(Query::Range { prefix, .. }) => json!({"op": "range", "prefix": prefix}),
     }

@@ -12,7 +12,7 @@ use nodekit::frame;
 
 use crate::core::message::Slot;
 
-const MAGIC: &[u8] = b"paxos-kv snapshot 1\n";
+const MAGIC: &[u8] = b"paxos-kv snapshot 2\n";
 const PIECE: usize = 4 << 20;
 
 /// Why there is no snapshot although there is a file.

@@ -1,8 +1,12 @@
-use harness::client::{MALFORMED, OVERLOADED, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN};
+use harness::client::{
+    CONFLICT, MALFORMED, NOT_HELD, OVERLOADED, OpError, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN,
+};
 
+use super::feed::{Ends, Follower};
+use super::leases::Holder;
 use super::*;
 use crate::fake::{Act, Fake};
-use crate::interface::Consistency;
+use crate::interface::{Consistency, Objects};
 
 async fn client(acts: Vec<Act>) -> (Client, Fake) {
     let fake = Fake::start(acts).await;
@@ -92,6 +96,103 @@ async fn a_missing_page_is_not_a_missing_key() {
     let (mut kv, _fake) = client(vec![answer(404, "404 page not found")]).await;
     let error = kv.get("k", Consistency::Linearizable).await.unwrap_err();
     assert_eq!(error.code, MALFORMED);
+}
+
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+#[tokio::test]
+async fn changes_are_followed_from_where_they_were_told_and_behind_what_is_gone() {
+    let change = r#"{"revision":6,"key":"w-1","value":7}"#;
+    let told = |upto: i64, changes: &str| {
+        let body = format!(r#"{{"upto":{upto},"changes":[{changes}]}}"#);
+        answer(200, &body)
+    };
+    let gone = r#"{"error":"compacted","definite":true,"message":"","revision":9}"#;
+    let fake = Fake::start([
+        answer(200, r#"{"slot":3,"revision":4}"#),
+        told(5, ""),
+        told(6, change),
+        answer(503, r#"{"error":"x"}"#),
+        answer(410, gone),
+        told(11, ""),
+        told(11, change),
+    ])
+    .await;
+    let mut follower = Follower::of(Http::new(fake.address, Patience::COLLECT), Ends::default());
+    let written = follower.perform(Call::Write, "w-1", &Value::Int(7)).await;
+    assert_eq!(written, Ok(Value::Int(4)));
+    let nothing = Value::Nil;
+    let first = follower.perform(Call::Watch, "w-", &nothing).await;
+    assert_eq!(first, Ok(value(r#"[5,6,[[6,"w-1",7]]]"#)));
+    let failed = follower.perform(Call::Watch, "w-", &nothing).await;
+    assert!(failed.is_err());
+    let behind = follower.perform(Call::Watch, "w-", &nothing).await;
+    assert_eq!(behind, Ok(value("[9,11,[]]")));
+    let all = follower.perform(Call::Watch, "w-", &Value::Int(0)).await;
+    assert_eq!(all, Ok(value(r#"[0,11,[[6,"w-1",7]]]"#)));
+    assert_eq!(
+        fake.requests(),
+        [
+            "PUT /kv/w-1 7",
+            "GET /watch?prefix=w-",
+            "GET /watch?prefix=w-&after=5&wait=100",
+            "GET /watch?prefix=w-&after=6&wait=100",
+            "GET /watch?prefix=w-&after=6&wait=100",
+            "GET /watch?prefix=w-&after=9&wait=100",
+            "GET /watch?prefix=w-&after=0&wait=100",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_client_goes_on_where_another_one_has_ended() {
+    let nothing = |upto: i64| answer(200, &format!(r#"{{"upto":{upto},"changes":[]}}"#));
+    let fake = Fake::start([nothing(5), nothing(8), nothing(9)]).await;
+    let ends = Ends::default();
+    let open = || Follower::of(Http::new(fake.address, Patience::COLLECT), ends.clone());
+    let mut one = open();
+    let told = one.perform(Call::Watch, "w-", &Value::Nil).await;
+    assert_eq!(told, Ok(value("[5,8,[]]")));
+    drop(one);
+    let told = open().perform(Call::Watch, "w-", &Value::Nil).await;
+    assert_eq!(told, Ok(value("[8,9,[]]")));
+}
+
+#[tokio::test]
+async fn leases_go_by_their_numbers_and_a_renewal_without_an_answer_has_failed() {
+    let fake = Fake::start([
+        answer(200, r#"{"held":true,"lease":7,"ttl":1500,"slot":3}"#),
+        answer(200, r#"{"held":true,"lease":7,"ttl":1500,"slot":4}"#),
+        answer(504, r#"{"error":"timeout","definite":false,"message":""}"#),
+        answer(409, r#"{"held":false,"slot":5}"#),
+        answer(200, r#"{"held":false,"slot":6}"#),
+        answer(409, r#"{"held":false,"holder":2,"slot":7}"#),
+    ])
+    .await;
+    let mut holder = Holder::of(Http::new(fake.address, Patience::COLLECT));
+    let who = Value::pair(1, 1_500);
+    let code = |answer: Result<Value, OpError>| answer.unwrap_err().code;
+    let mut ask = async |call| holder.perform(call, "k", &who).await;
+    assert_eq!(code(ask(Call::Renew).await), NOT_HELD);
+    assert_eq!(ask(Call::Acquire).await, Ok(Value::Int(1_500_000_000)));
+    assert_eq!(ask(Call::Renew).await, Ok(Value::Int(1_500_000_000)));
+    assert_eq!(code(ask(Call::Renew).await), UNAVAILABLE);
+    assert_eq!(code(ask(Call::Renew).await), CONFLICT);
+    assert_eq!(ask(Call::Release).await, Ok(Value::Nil));
+    assert_eq!(code(ask(Call::Acquire).await), CONFLICT);
+    assert_eq!(
+        fake.requests(),
+        [
+            r#"POST /lease/k/acquire {"holder":1,"ttl":1500}"#,
+            r#"POST /lease/k/renew {"lease":7}"#,
+            r#"POST /lease/k/renew {"lease":7}"#,
+            r#"POST /lease/k/renew {"lease":7}"#,
+            r#"POST /lease/k/release {"lease":7}"#,
+            r#"POST /lease/k/acquire {"holder":1,"ttl":1500}"#,
+        ]
+    );
 }
 
 fn page(first: i64, slots: std::ops::RangeInclusive<i64>, decided_upto: i64) -> LogPage {

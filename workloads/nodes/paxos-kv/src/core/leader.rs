@@ -202,6 +202,14 @@ impl Core {
                 to: to.clone(),
             };
         }
+        // FLAW renewal-not-replicated: what the leader knows is enough.
+        if self.config.flaws.has(Flaw::RenewalNotReplicated)
+            && let Op::Renew { key, lease } = &command.op
+        {
+            let answer = self.renew_here(key, *lease);
+            self.answer(waiter, answer);
+            return true;
+        }
         let election::State::Leader(leader) = &mut self.role else {
             return false;
         };

@@ -62,6 +62,23 @@ pub enum Op {
     Read(Query),
     /// Sets a key and answers like a swap. Only proposed by the flaw `cas-not-atomic`.
     SwapUnchecked { key: String, to: String },
+    /// Gives a key that nobody holds to somebody, for so long unless it is renewed.
+    Grant {
+        key: String,
+        holder: String,
+        ttl_ms: u64,
+    },
+    /// The lease of this number begins anew.
+    Renew { key: String, lease: u64 },
+    /// Its holder gives it back.
+    Release { key: String, lease: u64 },
+    /// Its time has passed since it was renewed so often. Without a number it ends in any case:
+    /// that is only proposed by the flaw `expired-by-old-leader`.
+    Expire {
+        key: String,
+        lease: u64,
+        renewals: Option<u64>,
+    },
 }
 
 /// One client's operation in the log.
@@ -128,7 +145,11 @@ impl Op {
             }
             Op::Append { key, element } => key.len() + element.len(),
             Op::SwapUnchecked { key, to } => key.len() + to.len(),
-            Op::Delete { key } => key.len(),
+            Op::Grant { key, holder, .. } => key.len() + holder.len(),
+            Op::Delete { key }
+            | Op::Renew { key, .. }
+            | Op::Release { key, .. }
+            | Op::Expire { key, .. } => key.len(),
             Op::Read(_) => 0,
         }
     }
@@ -150,20 +171,28 @@ impl Batch {
 /// What applying an operation gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// A put or a delete went through.
-    Written,
-    /// The compare-and-set swapped.
-    Swapped,
+    /// A put or a delete went through. With the revision after it.
+    Written { revision: u64 },
+    /// The compare-and-set swapped, and made this revision.
+    Swapped { revision: u64 },
     /// It did not, because the value was another.
     NotSwapped { actual: Option<String> },
     /// The same of a request that is repeated, where the value was too long to be remembered.
     NotSwappedFromLong,
-    /// The list's new length.
-    Appended { length: u64 },
+    /// The list's new length, and the revision that this made.
+    Appended { length: u64, revision: u64 },
     /// An append to something that is no list.
     NotAList,
     /// An append that would make the list longer than a value may be.
     TooLong,
+    /// The lease is held, for so long from when this was asked for.
+    Granted { lease: u64, ttl_ms: u64 },
+    /// Somebody holds the key.
+    Held { holder: String },
+    /// The lease is over, and was before.
+    NotHeld,
+    /// The lease is over now.
+    Ended,
     /// A key's value.
     Value(Option<String>),
     /// Entries in key order, and whether there are more after them.

@@ -3,9 +3,9 @@
 //! Multi-Paxos (Lamport, "Paxos Made Simple", 2001) with one ballot for the whole log: a leader
 //! runs phase 1 once over everything undecided, then phase 2 for many slots at a time.
 //! `acceptor.rs` promises and accepts, `election.rs` becomes a leader, `leader.rs` proposes,
-//! `replica.rs` applies, catches up and makes snapshots, `read.rs` answers reads, `request.rs`
-//! keeps clients' requests until they have an answer. `recovery.rs` begins with what the disk
-//! holds.
+//! `replica.rs` applies, catches up and makes snapshots, `read.rs` answers reads, `feed.rs` tells
+//! of changes, `lease.rs` ends what clients hold for too long, `request.rs` keeps clients' requests
+//! until they have an answer. `recovery.rs` begins with what the disk holds.
 //!
 //! The caller calls [`Core::step`] for each input and then [`Core::effects`], and carries the
 //! effects out **in order**: what must not be said before it is on the disk is held back here,
@@ -13,8 +13,10 @@
 
 mod acceptor;
 mod election;
+pub mod feed;
 pub mod kv;
 mod leader;
+mod lease;
 pub mod message;
 mod read;
 mod recovery;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use nodekit::random::Random;
 
 use crate::flaws::{Flaw, Flaws};
+use feed::Told;
 use kv::Kv;
 use message::*;
 
@@ -84,6 +87,13 @@ pub enum Request {
     Write(Option<(String, u64)>, Op),
     /// Read something.
     Read(Query, ReadMode),
+    /// Follow the changes of the keys with a prefix, as this node applies them: those after a
+    /// revision, or from now on. If there is none, wait so long for one.
+    Watch {
+        prefix: String,
+        after: Option<u64>,
+        wait: Duration,
+    },
 }
 
 /// How a request ends.
@@ -91,6 +101,8 @@ pub enum Request {
 pub enum Reply {
     /// It was carried out.
     Done(Answer),
+    /// What this node has to tell of changes.
+    Told(Told),
     /// It never went anywhere, so it surely did not happen.
     NoLeader,
     /// There is too much to do; it surely did not happen.
@@ -248,6 +260,8 @@ pub struct Core {
     requests: request::Requests,
     /// Who waits for which command to be applied.
     awaiting: HashMap<(String, u64), Vec<Waiter>>,
+    feed: feed::Feed,
+    timers: lease::Timers,
 }
 
 impl Core {
@@ -274,6 +288,7 @@ impl Core {
         self.begin_read_round();
         self.drain_local();
         self.flush_records();
+        self.tell_watchers();
         std::mem::take(&mut self.effects)
     }
 
@@ -360,6 +375,8 @@ impl Core {
         self.tick_leader();
         self.tick_fetch();
         self.tick_requests();
+        self.tick_watchers();
+        self.tick_leases();
     }
 
     /// The clock that timers and leases use.
@@ -388,6 +405,8 @@ impl Core {
             self.reset_election();
             self.reset_leader_clock();
             self.reset_request_clock();
+            self.reset_watchers_clock();
+            self.forget_timers();
             if let Some(fetching) = &mut self.fetching {
                 fetching.since = time;
             }

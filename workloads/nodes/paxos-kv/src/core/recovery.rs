@@ -7,7 +7,7 @@ use nodekit::random::Random;
 
 use super::kv::Kv;
 use super::message::*;
-use super::{Config, Core, Event, Now, acceptor, election, nanos, replica, request};
+use super::{Config, Core, Event, Now, acceptor, election, feed, lease, nanos, replica, request};
 use crate::flaws::Flaw;
 
 /// So many slots lie between two savings of the state, says the flaw `index-ahead-of-state`.
@@ -65,6 +65,7 @@ impl Core {
         let slot = kv.applied;
         let name = &config.names[usize::from(config.me)];
         let session = format!("{name}.{incarnation}");
+        let feed = feed::Feed::new(kv.revision);
         Core {
             random: Random(config.seed ^ (u64::from(config.me) << 48) ^ incarnation),
             now: 0,
@@ -87,6 +88,8 @@ impl Core {
             fetching: None,
             requests: request::Requests::new(session, incarnation),
             awaiting: HashMap::new(),
+            feed,
+            timers: lease::Timers::default(),
             config,
         }
     }

@@ -92,6 +92,8 @@ impl Core {
         };
         entry.chain = Some(self.kv.chain);
         entry.ran = outcomes.iter().map(|applied| applied.ran).collect();
+        let revisions = outcomes.iter().map(|applied| applied.revision);
+        self.feed.add(slot, revisions);
         if !live {
             return;
         }
@@ -314,6 +316,7 @@ impl Core {
         if until > self.truncated {
             self.truncated = until;
             self.log = self.log.split_off(&(until + 1));
+            self.feed.cut(until);
         }
         // Not further than this snapshot: one that was installed meanwhile may not be on the disk
         // yet.
@@ -421,6 +424,9 @@ impl Core {
         self.snapshots.installing = Some(slot);
         self.log = self.log.split_off(&(slot + 1));
         self.truncated = slot;
+        // FLAW watch-skips-gap: what is missing now was never there.
+        let known = !self.config.flaws.has(Flaw::WatchSkipsGap);
+        self.feed.begin(self.kv.revision, known);
         self.snapshots.begun = slot;
         self.snapshots.early = None;
         self.save_snapshot(self.kv.clone());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::leader::Leader;
 use super::message::*;
-use super::{Core, Effect, Reply, Request, Waiter, election, nanos};
+use super::{Core, Effect, Reply, Request, Waiter, election, lease, nanos};
 use crate::flaws::Flaw;
 
 /// Requests that may wait at one node.
@@ -93,12 +93,20 @@ impl Core {
                 }
             }
             Request::Write(session, op) => Ask::Write(self.requests.command(session, op)),
+            Request::Watch {
+                prefix,
+                after,
+                wait,
+            } => return self.follow_changes(id, prefix, after, nanos(wait)),
         };
         if self.requests.pending.len() >= PENDING {
             if let Ask::Write(command) = &ask {
                 self.settle(command.session.clone(), command.sequence);
             }
-            return self.effects.push(Effect::Reply(id, Reply::Overloaded));
+            if !lease::is_own(id) {
+                self.effects.push(Effect::Reply(id, Reply::Overloaded));
+            }
+            return;
         }
         if let Ask::Write(command) = &ask {
             let name = (command.session.clone(), command.sequence);
@@ -247,7 +255,9 @@ impl Core {
             }
             self.settle(command.session, command.sequence);
         }
-        self.effects.push(Effect::Reply(id, reply));
+        if !lease::is_own(id) {
+            self.effects.push(Effect::Reply(id, reply));
+        }
     }
 
     fn settle(&mut self, session: String, sequence: u64) {

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use paxos_kv::core::feed::{Became, Told};
 use paxos_kv::core::kv::Kv;
-use paxos_kv::core::message::{Ballot, Digest, Slot};
+use paxos_kv::core::message::{Ballot, Digest, Op, Slot};
 use paxos_kv::core::{Core, Event};
 
 use crate::sim::{Ask, Operation, Run, Seen};
@@ -40,6 +41,10 @@ pub struct Watch {
     /// Slots from 1 on, without a hole, and the state that they make.
     chosen: Vec<Chosen>,
     replayed: Kv,
+    /// What changed, by revision from 1 on.
+    changes: Vec<(String, Became)>,
+    /// By leased key, which client takes itself for its holder, and until when.
+    holders: BTreeMap<String, (usize, u64)>,
     promised: Vec<Ballot>,
     accepted: Vec<Slot>,
     /// What each node has applied in this life.
@@ -53,6 +58,8 @@ impl Watch {
         Watch {
             chosen: Vec::new(),
             replayed: Kv::default(),
+            changes: Vec::new(),
+            holders: BTreeMap::new(),
             promised: vec![Ballot::default(); nodes],
             accepted: vec![0; nodes],
             applied: vec![0; nodes],
@@ -114,7 +121,11 @@ impl Watch {
         let page = core.log_page(slot, 1);
         match page.entries.first() {
             Some(entry) if slot == self.replayed.applied + 1 => {
-                self.replayed.apply(slot, entry.batch, digest, true);
+                let applied = self.replayed.apply(slot, entry.batch, digest, true);
+                for (command, applied) in entry.batch.commands.iter().zip(applied) {
+                    let made = applied.revision.map(|_| change(&command.op));
+                    self.changes.extend(made);
+                }
                 self.chosen.push(Chosen {
                     digest,
                     chain: self.replayed.chain,
@@ -149,6 +160,51 @@ impl Watch {
         }
     }
 
+    /// A node tells a client of the changes after a revision. They must be those that the chosen
+    /// values make, in this order and without a hole.
+    pub fn told(&mut self, time: u64, node: usize, after: u64, told: &Told) {
+        let Told::Changes { upto, changes } = told else {
+            return;
+        };
+        let chosen = self.changes.get(after as usize..*upto as usize);
+        let told = changes.iter().map(|change| {
+            let (key, became) = (change.key.clone(), change.became.clone());
+            (change.revision, (key, became))
+        });
+        let chosen = chosen.map(|chosen| (after + 1..).zip(chosen.iter().cloned()));
+        if chosen.is_none_or(|chosen| !chosen.eq(told)) {
+            self.wrong.push(format!(
+                "watch: what node {node} tells at {time} of the revisions after {after} up to \
+                 {upto} is not what the chosen values make"
+            ));
+        }
+    }
+
+    /// A client is told that it holds a lease until some time. Nobody else may hold it now.
+    pub fn holds(&mut self, time: u64, key: &str, client: usize, until: u64) {
+        if until <= time {
+            return;
+        }
+        let before = self.holders.insert(key.to_owned(), (client, until));
+        let other = before.filter(|(other, until)| *other != client && *until > time);
+        if let Some((other, until)) = other {
+            self.wrong.push(format!(
+                "leases: client {client} holds {key} from {time} on, and client {other} until {until}"
+            ));
+        }
+    }
+
+    /// A client holds a lease no more.
+    pub fn gives_back(&mut self, key: &str, client: usize) {
+        if self
+            .holders
+            .get(key)
+            .is_some_and(|(holder, _)| *holder == client)
+        {
+            self.holders.remove(key);
+        }
+    }
+
     pub fn snapshot(&mut self, time: u64, node: usize, slot: Slot, bytes: &[u8]) {
         if self
             .at(slot)
@@ -159,6 +215,18 @@ impl Watch {
                  another state than the chosen values make"
             ));
         }
+    }
+}
+
+/// What a command that changed something made of which key.
+fn change(op: &Op) -> (String, Became) {
+    match op {
+        Op::Put { key, value: to } | Op::Cas { key, to, .. } | Op::SwapUnchecked { key, to } => {
+            (key.clone(), Became::Set(to.clone()))
+        }
+        Op::Append { key, element } => (key.clone(), Became::Longer(element.clone())),
+        Op::Delete { key } => (key.clone(), Became::Gone),
+        other => panic!("{other:?} changes no key"),
     }
 }
 
@@ -237,7 +305,7 @@ fn registers(run: &Run) -> Vec<String> {
     for operation in run
         .operations
         .iter()
-        .filter(|operation| operation.key != "list")
+        .filter(|operation| matches!(operation.ask, Ask::Put(_) | Ask::Cas(..) | Ask::Get))
     {
         let unknown_read = operation.ask == Ask::Get && operation.seen.is_none();
         if operation.seen != Some(Seen::Failed) && !unknown_read {

@@ -140,6 +140,79 @@ fn a_request_is_applied_once_however_often_and_wherever_it_is_repeated() {
 }
 
 #[test]
+fn changes_are_told_by_every_node_and_those_that_a_snapshot_replaced_are_said_to_be_gone() {
+    let mut cluster = Cluster::start(3, &["--snapshot-every=10"]);
+    let away = (cluster.leader() + 1) % 3;
+    let here = (away + 1) % 3;
+    let watch = |cluster: &Cluster, node, query: &str| {
+        until("an answer", || {
+            cluster.get(node, &format!("/watch?{query}"))
+        })
+    };
+    for key in 0..3 {
+        cluster.put_surely(here, &format!("k{key}"), &json!([key]));
+    }
+    let all = |node| {
+        until("all three", || {
+            let (_, told) = watch(&cluster, node, "prefix=k&after=0&wait=500");
+            let last = told["changes"].as_array()?.last()?.clone();
+            (last["key"] == "k2" && last["value"] == json!([2])).then_some(told)
+        })
+    };
+    let told = all(0);
+    assert_eq!((all(1), all(2)), (told.clone(), told.clone()));
+    let (_, nothing) = watch(&cluster, here, "prefix=other&after=0&wait=1");
+    assert_eq!(nothing, json!({"upto": told["upto"], "changes": []}));
+    cluster.kill(away);
+    for key in 0..60 {
+        cluster.put_surely(here, &format!("k{key}"), &json!(key));
+    }
+    cluster.start_node(away);
+    let gone = until("a node that lacks what it missed", || {
+        let (status, error) = watch(&cluster, away, &format!("after={}&wait=1", told["upto"]));
+        (status == 410).then(|| error["revision"].as_u64().unwrap())
+    });
+    let upto = watch(&cluster, here, "").1["upto"].as_u64().unwrap();
+    until("what came after it", || {
+        let (_, told) = watch(&cluster, away, &format!("after={gone}&wait=500"));
+        (told["upto"] == upto).then(|| {
+            let told = told["changes"].as_array().unwrap().iter();
+            let told = told.map(|change| change["revision"].as_u64().unwrap());
+            assert!(told.eq(gone + 1..=upto), "no hole");
+        })
+    });
+}
+
+#[test]
+fn a_lease_is_there_while_it_is_renewed_and_ends_by_itself() {
+    let cluster = Cluster::start(3, &["--request-timeout=9s"]);
+    cluster.leader();
+    let ask = |node, what: &str, body: serde_json::Value| {
+        let path = format!("/lease/k/{what}");
+        until("an answer", || {
+            let answer = cluster.ask(node, "POST", &path, "", &body.to_string());
+            answer.filter(|(status, _)| [200, 409].contains(status))
+        })
+    };
+    let (_, granted) = ask(0, "acquire", json!({"holder": "a", "ttl": 20_000}));
+    assert_eq!(
+        (&granted["held"], &granted["ttl"]),
+        (&json!(true), &json!(20_000))
+    );
+    let lease = json!({"lease": granted["lease"]});
+    let wanted = json!({"holder": "b", "ttl": 50});
+    let (status, refused) = ask(1, "acquire", wanted.clone());
+    assert_eq!((status, &refused["holder"]), (409, &json!("a")));
+    assert_eq!(ask(2, "renew", lease.clone()).0, 200);
+    assert_eq!(ask(1, "release", lease.clone()).0, 200);
+    assert_eq!(ask(1, "renew", lease).0, 409);
+    assert_eq!(ask(1, "acquire", wanted.clone()).0, 200);
+    until("the end of a lease that nobody renews", || {
+        (ask(2, "acquire", wanted.clone()).0 == 200).then_some(())
+    });
+}
+
+#[test]
 fn a_node_that_was_away_catches_up_by_snapshot() {
     // Long timeouts: big values take their time in a debug build on a busy machine.
     let mut cluster = Cluster::start(

@@ -132,6 +132,12 @@ pub enum Ask {
     Get,
     Append(u64),
     List,
+    /// What changed after this revision.
+    Watch(u64),
+    Acquire,
+    /// The lease of this number.
+    Renew(u64),
+    Release(u64),
 }
 
 /// What it was told.
@@ -141,6 +147,10 @@ pub enum Seen {
     Swapped(bool),
     Value(Option<u64>),
     List(Vec<u64>),
+    /// So many changes.
+    Told(usize),
+    /// The lease is held, or no more, or not by whoever asked.
+    Held(bool),
     /// It surely did not happen.
     Failed,
 }
@@ -228,9 +238,14 @@ struct Node {
     next_request: RequestId,
 }
 
+#[derive(Default)]
 struct Client {
     /// The operation that it waits for.
     waits: Option<usize>,
+    /// It was told of all changes up to this revision, by whatever nodes.
+    told: u64,
+    /// By key, the number of the lease that it was given last and has not given back.
+    leases: BTreeMap<String, u64>,
 }
 
 pub struct Sim {
@@ -291,8 +306,7 @@ impl Sim {
             operations: Vec::new(),
             value: 0,
         };
-        sim.clients
-            .resize_with(sim.plan.clients, || Client { waits: None });
+        sim.clients.resize_with(sim.plan.clients, Client::default);
         for node in 0..sim.nodes.len() {
             sim.start(node);
             sim.after(0, 20 * MS, Happening::Tick { node });

@@ -8,7 +8,7 @@ use paxos_kv::core::message::ReadMode;
 use paxos_kv::flaws::Flaw;
 
 use crate::judge::judge;
-use crate::sim::{Fault, Plan, Rough, run};
+use crate::sim::{Ask, Fault, Operation, Plan, Rough, Seen, run};
 
 fn plan(seed: u64) -> Plan {
     Plan {
@@ -80,6 +80,11 @@ fn good(plan: &Plan) {
         done > least,
         "{plan:?}: only {done} operations ended, too few to judge"
     );
+    let seen = |what: fn(&Operation) -> bool| run.operations.iter().any(what);
+    let told = seen(|one| matches!(one.seen, Some(Seen::Told(n)) if n > 0));
+    assert!(told, "{plan:?}: nobody was told of a change");
+    let held = seen(|one| one.ask == Ask::Acquire && one.seen == Some(Seen::Held(true)));
+    assert!(held, "{plan:?}: nobody was given a lease");
     let found = judge(&run);
     if !found.is_empty() {
         let small = shrunk(plan.clone());
