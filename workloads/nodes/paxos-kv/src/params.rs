@@ -76,7 +76,8 @@ pub struct Params {
     /// Switches a planted bug on; may be given several times. `paxos-kv flaws` lists them.
     #[arg(long = "flaw", value_name = "FLAW", value_parser = flaws::parse::<Flaw>)]
     pub flaws: Vec<Flaw>,
-    /// For election timeouts and for what happens to messages; by default drawn from the name and the time.
+    /// For election timeouts and what happens to messages; by default drawn from the time and the
+    /// process's number.
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
 }

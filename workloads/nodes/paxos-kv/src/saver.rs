@@ -14,7 +14,8 @@ use crate::event::{Event, News};
 use crate::flaws::{Flaw, Flaws};
 use crate::snapshot;
 
-/// So long the flaws `log-cut-early` and `snapshot-decided-early` put the saving of a snapshot off.
+/// So long the flaws `log-cut-early` and `snapshot-decided-early` put the saving of a snapshot
+/// off.
 const LATE_SAVE: Duration = Duration::from_secs(1);
 
 /// A slot, and the state after it.
