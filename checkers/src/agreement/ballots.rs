@@ -2,10 +2,10 @@
 //!
 //! | event | fields | meaning |
 //! | --- | --- | --- |
-//! | `start` | `ballot`, `accepted_upto`, `decided_upto` | the node is up, with what its disk remembers |
+//! | `start` | `ballot`, `accepted_upto`, `decided_upto`, `digest` | the node is up, with what its disk remembers; the digest is that of slot `decided_upto`, or nil |
 //! | `promise` | `ballot` | it answers no lower one from now on |
 //! | `accept` | `ballot`, `slot`, `digest` | it has accepted, and may be counted |
-//! | `decide` | `slot`, `digest` | it takes the slot for decided |
+//! | `decide` | `slot`, `digest` | it takes the slot for decided, and applies it |
 //! | `lease` | `from_ns`, `until_ns` | it takes itself for the only leader between these times |
 //! | `lead` | | it leads from now on |
 //! | `step-down` | | it leads no more, whatever its lease said |
@@ -43,6 +43,7 @@ pub enum What<'h> {
         promised: Option<Ballot>,
         accepted_upto: Option<i64>,
         decided_upto: Option<i64>,
+        digest: Option<&'h Value>,
     },
     Promise(Ballot),
     Accept {
@@ -109,6 +110,7 @@ pub fn trace(op: &Op) -> Result<Trace<'_>, String> {
                 promised: ballot().ok(),
                 accepted_upto: number("accepted_upto").ok(),
                 decided_upto: number("decided_upto").ok(),
+                digest: field("digest").ok().filter(|digest| !digest.is_nil()),
             },
             "promise" => What::Promise(ballot()?),
             "accept" => What::Accept {
@@ -150,6 +152,7 @@ pub fn judge(
             blank,
             promised: None,
             accepted: None,
+            decided: None,
         };
         for event in &trace.events {
             meter.tick(0)?;
@@ -175,6 +178,8 @@ struct Memory<'t> {
     blank: bool,
     promised: Option<&'t Ballot>,
     accepted: Option<i64>,
+    /// The last slot that it has decided since it was started, or knew to be decided then.
+    decided: Option<i64>,
 }
 
 impl<'t> Memory<'t> {
@@ -185,8 +190,12 @@ impl<'t> Memory<'t> {
             What::Start {
                 promised,
                 accepted_upto,
+                decided_upto,
                 ..
-            } => self.restart(promised.as_ref(), *accepted_upto, at, add),
+            } => {
+                self.decided = *decided_upto;
+                self.restart(promised.as_ref(), *accepted_upto, at, add);
+            }
             What::Promise(ballot) => match self.promised {
                 Some(before) if ballot < before => add(
                     "promise decreased",
@@ -213,7 +222,20 @@ impl<'t> Memory<'t> {
                     _ => self.promised = Some(ballot),
                 }
             }
-            What::Decide { .. } | What::Lease { .. } | What::Lead | What::StepDown => {}
+            What::Decide { slot, .. } => {
+                if let Some(before) = self.decided.replace(*slot)
+                    && *slot <= before
+                {
+                    add(
+                        "state went back",
+                        format!(
+                            "{node} applied slot {slot} at {at}, and was at slot {before} already, with no \
+                             restart in between"
+                        ),
+                    );
+                }
+            }
+            What::Lease { .. } | What::Lead | What::StepDown => {}
         }
     }
 

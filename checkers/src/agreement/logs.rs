@@ -242,15 +242,23 @@ fn agreement(
     }
     for trace in &recorded.traces {
         for event in &trace.events {
-            if let What::Decide { slot, digest } = event.what {
-                let new = Claim {
-                    node: trace.node,
-                    op: trace.op,
-                    by: "trace",
-                    digest,
-                };
-                claims.add(slot, new, meter)?;
-            }
+            // What a node takes for decided when it starts counts as well.
+            let (slot, digest) = match event.what {
+                What::Decide { slot, digest } => (slot, digest),
+                What::Start {
+                    decided_upto: Some(slot),
+                    digest: Some(digest),
+                    ..
+                } => (slot, digest),
+                _ => continue,
+            };
+            let new = Claim {
+                node: trace.node,
+                op: trace.op,
+                by: "trace",
+                digest,
+            };
+            claims.add(slot, new, meter)?;
         }
     }
     // A difference of values makes all later chains differ, and so does a difference of chains: the

@@ -226,6 +226,7 @@ impl<'a> Voter<'a> {
                     promised,
                     accepted_upto,
                     decided_upto,
+                    ..
                 } => {
                     voter.decided_upto = voter.decided_upto.max(decided_upto.unwrap_or(i64::MIN));
                     // Under a ballot that its trace does not know it may have accepted any of them.

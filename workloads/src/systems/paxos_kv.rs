@@ -95,6 +95,36 @@ const PARAMS: &[Param] = &[
         about: "commands in one slot at most",
     },
     Param {
+        name: "peer-loss",
+        kind: Kind::Count { min: 0, max: 99 },
+        default: "0",
+        about: "of a hundred messages between nodes so many are lost",
+    },
+    Param {
+        name: "peer-late",
+        kind: Kind::Count { min: 0, max: 100 },
+        default: "0",
+        about: "of a hundred messages between nodes so many are late and overtaken",
+    },
+    Param {
+        name: "peer-repeats",
+        kind: Kind::Count { min: 0, max: 100 },
+        default: "0",
+        about: "of a hundred messages between nodes so many come a second time, late",
+    },
+    Param {
+        name: "peer-delay",
+        kind: Kind::Duration,
+        default: "100ms",
+        about: "the longest delay of a late message between nodes",
+    },
+    Param {
+        name: "peer-hazards",
+        kind: Kind::Choice(&["all", "first"]),
+        default: "all",
+        about: "which nodes' incoming messages that is: all nodes', or those of the first by name",
+    },
+    Param {
         name: TRACE,
         kind: Kind::Choice(&["on", "off"]),
         default: "on",

@@ -77,3 +77,41 @@ fn promises_that_are_never_restored_are_told_from_those_that_are_lost_while_youn
     let other = Some(json!([1, "n1"]));
     assert_eq!(found(30_000, none(), other), ["promise forgotten"]);
 }
+
+#[test]
+fn a_state_only_goes_back_by_a_restart() {
+    let at = |ms: i64, mut event: Json| {
+        event["t_ns"] = (BEGAN_NS + ms * MS).into();
+        event["node"] = "n2".into();
+        event
+    };
+    let last = format!("d{SLOTS}");
+    let again = at(
+        2_000,
+        json!({"event": "decide", "ballot": [1, "n1"], "slot": SLOTS, "digest": last}),
+    );
+    let start = at(
+        1_900,
+        json!({"event": "start", "ballot": [1, "n1"], "accepted_upto": SLOTS, "decided_upto": SLOTS - 1}),
+    );
+    let back = with(|run| run.events(1).push(again.clone()));
+    assert_eq!(back, ["state went back"]);
+    let restarted = with(|run| run.events(1).extend([start, again.clone()]));
+    assert_eq!(restarted, [""; 0]);
+}
+
+#[test]
+fn what_a_node_takes_for_decided_when_it_starts_is_held_against_what_others_decided() {
+    let starts_with = |digest: Json| {
+        with(|run| {
+            run.events(1).push(json!({
+                "event": "start", "t_ns": BEGAN_NS + 1_900 * MS, "node": "n2", "ballot": [1, "n1"],
+                "accepted_upto": SLOTS, "decided_upto": SLOTS, "digest": digest,
+            }));
+        })
+    };
+    let never = starts_with(json!("never chosen"));
+    assert_eq!(never, ["two values in one slot"]);
+    assert_eq!(starts_with(json!(format!("d{SLOTS}"))), [""; 0]);
+    assert_eq!(starts_with(Json::Null), [""; 0]);
+}

@@ -118,6 +118,7 @@ const CAUSES: &[&str] = &[
     "transaction given up",
     "decided without a quorum",
     "chosen value replaced",
+    "state went back",
     "applied twice",
     "transaction twice in one block",
     "transaction twice",

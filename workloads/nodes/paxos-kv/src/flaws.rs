@@ -64,8 +64,9 @@ pub enum Flaw {
     /// is on the disk. Killed in between, it takes what its log holds in these slots for decided,
     /// though others were chosen.
     SnapshotDecidedEarly,
-    /// A leader that learns of slots decided in a higher ballot goes on leading and announces them
-    /// in its own, so that followers take what they accepted from it there for chosen.
+    /// A leader that is refused because of a higher ballot takes itself for one that is behind: it
+    /// catches up, goes on leading and announces what it learned in its own ballot, so that
+    /// followers take what they accepted from it there for chosen.
     StaleBallotDecides,
     /// Of several values that phase 1 reports for a slot a new leader carries on any, not that of
     /// the highest ballot. The condition of "Paxos Made Simple" that implementations most often
@@ -105,8 +106,9 @@ pub enum Flaw {
     /// repeated request again. The thesis on Raft (Ongaro 2014, section 6.3) warns of it: both are
     /// the state.
     SessionsNotInSnapshot,
-    /// A snapshot that comes late replaces a newer state. Snapshots must be refused below what is
-    /// applied, as the last rule of Raft's InstallSnapshot says for its log.
+    /// A snapshot that comes late replaces a newer state, with no restart in between. Snapshots must
+    /// be refused below what is applied, as the last rule of Raft's InstallSnapshot says for its
+    /// log.
     OlderSnapshotInstalls,
     /// Whoever has seen a leader go stands for election as soon as it hears of another one, in a
     /// higher ballot, and asks nobody first. Such nodes depose one another for ever: the livelock
@@ -172,8 +174,9 @@ impl Planted for Flaw {
     ];
 
     /// The evidence is `linearizability`, `ballots` (the trace's promises never sink), `agreement`
-    /// (decided logs), `leases` (of the trace), `recovery` (after the heal all nodes serve),
-    /// `watch` (what those were told who follow changes) or `lease` (of two clients).
+    /// (what logs and traces say of decided slots), `leases` (of the trace), `recovery` (after the
+    /// heal all nodes serve), `watch` (what those were told who follow changes) or `lease` (of two
+    /// clients).
     fn entry(self) -> Entry {
         let (name, summary, fault, reads, params, evidence): (
             _,
@@ -313,8 +316,8 @@ impl Planted for Flaw {
             ),
             Flaw::StaleBallotDecides => (
                 "stale-ballot-decides",
-                "a leader announces in its ballot what was decided in a higher one",
-                "partition",
+                "a leader that is refused goes on, and announces in its ballot what was decided in a higher one",
+                "partition+clock",
                 None,
                 &[],
                 &["agreement", "linearizability"],
@@ -362,9 +365,9 @@ impl Planted for Flaw {
             Flaw::LeaseFromReply => (
                 "lease-from-reply",
                 "the lease counts from when the answers to a heartbeat came, not from when it was sent",
-                "pause",
+                "partition",
                 Some("lease"),
-                &[],
+                &[("peer-hazards", "first"), ("peer-late", "100")],
                 &["linearizability", "leases"],
             ),
             Flaw::TimeoutIsFailure => (
@@ -418,10 +421,14 @@ impl Planted for Flaw {
             Flaw::OlderSnapshotInstalls => (
                 "older-snapshot-installs",
                 "a snapshot that comes late replaces a newer state",
-                "kill",
+                "partition",
                 None,
-                &[("snapshot-every", "20")],
-                &["linearizability"],
+                &[
+                    ("snapshot-every", "2"),
+                    ("peer-late", "20"),
+                    ("peer-repeats", "50"),
+                ],
+                &["agreement", "linearizability"],
             ),
             Flaw::DuellingLeaders => (
                 "duelling-leaders",

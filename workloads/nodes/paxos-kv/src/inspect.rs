@@ -10,6 +10,7 @@ use crate::core::message::{Op, Query, Slot};
 use crate::core::{Core, Now, Role};
 use crate::params::{Params, Reads};
 use crate::trace::ballot_json;
+use crate::unreliable::Where;
 
 /// `/debug/status`.
 pub fn status(core: &Core, params: &Params, now: Now) -> String {
@@ -53,6 +54,14 @@ pub fn status(core: &Core, params: &Params, now: Now) -> String {
             "reads": reads,
             "snapshot-every": params.snapshot_every,
             "max-batch": params.max_batch,
+            "peer-loss": params.hazards.peer_loss,
+            "peer-late": params.hazards.peer_late,
+            "peer-repeats": params.hazards.peer_repeats,
+            "peer-delay": ms(params.hazards.peer_delay),
+            "peer-hazards": match params.hazards.peer_hazards {
+                Where::All => "all",
+                Where::First => "first",
+            },
         },
     })
     .to_string()

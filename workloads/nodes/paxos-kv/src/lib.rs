@@ -15,4 +15,5 @@ mod saver;
 pub mod snapshot;
 pub mod trace;
 pub mod transport;
+pub mod unreliable;
 pub mod wal;

@@ -24,6 +24,7 @@ use crate::saver;
 use crate::snapshot::{self, SnapshotError};
 use crate::trace::Trace;
 use crate::transport::{self, Identity, Link};
+use crate::unreliable::Network;
 use crate::wal::{Wal, WalError};
 use crate::{http, inspect};
 
@@ -111,7 +112,7 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         ),
     );
     runtime::warn_of_flaws(&params.flaws().names());
-    runtime::block_on(drive(params, core, wal, births, clocks))
+    runtime::block_on(drive(params, core, wal, births, clocks, seed))
 }
 
 async fn drive(
@@ -120,6 +121,7 @@ async fn drive(
     wal: Wal,
     births: Births,
     clocks: Clocks,
+    seed: u64,
 ) -> Result<(), NodeError> {
     let place = &params.place;
     let names = place.names();
@@ -136,10 +138,11 @@ async fn drive(
     });
     let peers = runtime::listen("peers", place.peer_addr).await?;
     let clients = runtime::listen("clients", place.client_addr).await?;
-    tokio::spawn(transport::listen(peers, identity.clone(), sender.clone()));
+    let me = params.me();
+    let network = Network::new(&params.hazards, me, seed, sender.clone());
+    tokio::spawn(transport::listen(peers, identity.clone(), network));
     let requests = http::serve(clients, params.reads.into(), params.flaws(), sender.clone());
     tokio::spawn(requests);
-    let me = params.me();
     let links = (0..).zip(&place.peers).map(|(index, peer)| {
         (index != me)
             .then(|| transport::dial(identity.clone(), index, peer.address, sender.clone()))

@@ -10,6 +10,7 @@ use nodekit::flaws;
 use crate::core::Config;
 use crate::core::message::{NodeIndex, ReadMode};
 use crate::flaws::{Flaw, Flaws};
+use crate::unreliable::Hazards;
 
 /// More would need messages and ballots that nobody has tried.
 const NODES_MAX: usize = 9;
@@ -67,13 +68,16 @@ pub struct Params {
     /// Commands in one slot at most.
     #[arg(long, value_name = "COMMANDS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_batch: u16,
+    #[command(flatten)]
+    pub hazards: Hazards,
     /// A file for the safety-relevant events, as JSON lines; appended to.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// Switches a planted bug on; may be given several times. `paxos-kv flaws` lists them.
     #[arg(long = "flaw", value_name = "FLAW", value_parser = flaws::parse::<Flaw>)]
     pub flaws: Vec<Flaw>,
-    /// For election timeouts; by default drawn from the name and the time.
+    /// For election timeouts and what happens to messages; by default drawn from the time and the
+    /// process's number.
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
 }

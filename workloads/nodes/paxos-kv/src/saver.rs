@@ -14,7 +14,8 @@ use crate::event::{Event, News};
 use crate::flaws::{Flaw, Flaws};
 use crate::snapshot;
 
-/// So long the flaw `log-cut-early` puts the saving of a snapshot off.
+/// So long the flaws `log-cut-early` and `snapshot-decided-early` put the saving of a snapshot
+/// off.
 const LATE_SAVE: Duration = Duration::from_secs(1);
 
 /// A slot, and the state after it.
@@ -32,8 +33,8 @@ pub fn start(
     let (sender, waiting) = blocking::channel::<Snapshot>();
     let work = move || {
         while let Ok(first) = waiting.recv() {
-            // FLAW log-cut-early: there is no hurry.
-            if flaws.has(Flaw::LogCutEarly) {
+            // FLAW log-cut-early, snapshot-decided-early: there is no hurry.
+            if flaws.has(Flaw::LogCutEarly) || flaws.has(Flaw::SnapshotDecidedEarly) {
                 std::thread::sleep(LATE_SAVE);
             }
             let (slot, kv) = waiting.try_iter().last().unwrap_or(first);

@@ -52,8 +52,10 @@ impl Trace {
                 promised,
                 accepted,
                 decided,
+                last,
             } => json!({
                 "event": "start", "ballot": ballot_json(promised), "accepted_upto": accepted, "decided_upto": decided,
+                "digest": last.map(|digest| digest.to_string()),
             }),
             Event::Promise { ballot } => json!({"event": "promise", "ballot": ballot_json(ballot)}),
             Event::Accept {

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::birth::{Birth, Births};
 use crate::core::message::{Message, NodeIndex};
 use crate::event::{Event, News};
+use crate::unreliable::{Network, tell};
 
 const VERSION: u32 = 2;
 /// Frames that wait for a peer, and their bytes; more are dropped.
@@ -100,11 +101,6 @@ impl Link {
             self.bytes.fetch_add(frame.len(), Ordering::Relaxed);
         }
     }
-}
-
-/// Tells the node, and says whether it still runs.
-async fn tell(events: &mpsc::Sender<Event>, news: News) -> bool {
-    events.send(Event::News(news)).await.is_ok()
 }
 
 /// The other end of a [`Link`].
@@ -243,8 +239,8 @@ async fn talk(
 }
 
 /// Takes in connections from the others.
-pub async fn listen(listener: TcpListener, identity: Arc<Identity>, events: mpsc::Sender<Event>) {
-    let open = Arc::new(AtomicUsize::new(0));
+pub async fn listen(listener: TcpListener, identity: Arc<Identity>, network: Network) {
+    let (open, network) = (Arc::new(AtomicUsize::new(0)), Arc::new(network));
     loop {
         let (stream, address) = accept(&listener).await;
         if open.load(Ordering::Relaxed) >= INCOMING {
@@ -252,9 +248,9 @@ pub async fn listen(listener: TcpListener, identity: Arc<Identity>, events: mpsc
             continue;
         }
         open.fetch_add(1, Ordering::Relaxed);
-        let (identity, events, open) = (identity.clone(), events.clone(), open.clone());
+        let (identity, network, open) = (identity.clone(), network.clone(), open.clone());
         tokio::spawn(async move {
-            if let Err(reason) = hear(stream, &identity, &events).await {
+            if let Err(reason) = hear(stream, &identity, &network).await {
                 log_seldom(&format!("dropped peer connection from {address}: {reason}"));
             }
             open.fetch_sub(1, Ordering::Relaxed);
@@ -266,7 +262,7 @@ pub async fn listen(listener: TcpListener, identity: Arc<Identity>, events: mpsc
 async fn hear(
     mut stream: TcpStream,
     identity: &Arc<Identity>,
-    events: &mpsc::Sender<Event>,
+    network: &Network,
 ) -> Result<(), String> {
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(SILENCE)
@@ -301,7 +297,7 @@ async fn hear(
             continue;
         }
         let message: Message = frame::decode(&payload).map_err(|error| error.to_string())?;
-        if !tell(events, News::Message(hello.from, message)).await {
+        if !network.bring(hello.from, message).await {
             break;
         }
     }

@@ -148,8 +148,14 @@ impl Core {
     }
 
     /// Somebody promised a higher ballot than one of ours.
-    pub(super) fn on_reject(&mut self, ballot: Ballot, promised: Ballot) {
+    pub(super) fn on_reject(&mut self, from: NodeIndex, ballot: Ballot, promised: Ballot) {
         self.round = self.round.max(promised.round);
+        // FLAW stale-ballot-decides: a leader that is refused takes itself for one that is behind,
+        // catches up, and goes on.
+        let goes_on = self.config.flaws.has(Flaw::StaleBallotDecides);
+        if goes_on && matches!(self.role, State::Leader(_)) {
+            return self.fetch(from);
+        }
         if self.own_ballot() == Some(ballot) && promised > ballot {
             self.step_down_below(promised);
         }

@@ -319,6 +319,14 @@ pub enum Message {
     ForwardReply { id: RequestId, reply: ForwardReply },
 }
 
+impl Message {
+    /// Whether it must not come twice: for each sending of a client's request there is at most one
+    /// answer, for a node counts the sendings that nobody has answered.
+    pub fn travels_once(&self) -> bool {
+        matches!(self, Message::Forward { .. } | Message::ForwardReply { .. })
+    }
+}
+
 /// What a node keeps on its disk, in order. Reading them back in any order that keeps, for each
 /// slot, the highest ballot gives the acceptor's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -131,11 +131,13 @@ pub enum Input {
 /// An event for the trace. Whoever writes it adds time and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The node starts with what it found on its disk.
+    /// The node starts with what it found on its disk. `last` is the hash of the last decided
+    /// slot, unless only a snapshot has it.
     Start {
         promised: Ballot,
         accepted: Slot,
         decided: Slot,
+        last: Option<Digest>,
     },
     /// The promise is on the disk and now holds.
     Promise { ballot: Ballot },
@@ -341,7 +343,7 @@ impl Core {
                 decided,
             } => self.on_accept(from, ballot, slot, batch, decided),
             Message::AcceptReply { ballot, slots } => self.on_accept_reply(from, ballot, &slots),
-            Message::Reject { ballot, promised } => self.on_reject(ballot, promised),
+            Message::Reject { ballot, promised } => self.on_reject(from, ballot, promised),
             Message::Heartbeat {
                 ballot,
                 round,

@@ -56,6 +56,7 @@ impl Core {
             promised,
             accepted: accepted.unwrap_or(0).max(applied),
             decided: applied,
+            last: core.log.get(&applied).map(|entry| entry.digest),
         });
         Ok(core)
     }

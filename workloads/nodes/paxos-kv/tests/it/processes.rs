@@ -102,6 +102,54 @@ fn another_node_leads_when_the_leader_dies_and_the_logs_agree() {
     });
 }
 
+/// On the worst network that the protocol allows for: a leader dies, all is served in the end, no
+/// element is lost or there twice, and the logs are the same.
+#[test]
+fn messages_that_are_lost_late_and_repeated_cost_time_and_nothing_else() {
+    let flags = [
+        "--peer-loss=10",
+        "--peer-late=20",
+        "--peer-repeats=20",
+        "--peer-delay=200ms",
+        "--snapshot-every=20",
+    ];
+    let mut cluster = Cluster::start(3, &flags);
+    let append = |cluster: &Cluster, element: usize| {
+        let headers = format!("Session: s\r\nSequence: {}\r\n", element + 1);
+        until("an append", || {
+            let (node, body) = (element % 3, element.to_string());
+            let node = if cluster.is_up(node) {
+                node
+            } else {
+                (node + 1) % 3
+            };
+            cluster
+                .ask(node, "POST", "/kv/l/append", &headers, &body)
+                .filter(|(status, _)| *status == 200)
+        });
+    };
+    (0..50).for_each(|element| append(&cluster, element));
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    (50..75).for_each(|element| append(&cluster, element));
+    cluster.start_node(leader);
+    (75..100).for_each(|element| append(&cluster, element));
+    let all: Vec<usize> = (0..100).collect();
+    for node in 0..3 {
+        assert_eq!(cluster.value(node, "l"), json!(all));
+    }
+    let state = |node| {
+        let status = cluster.status(node)?;
+        Some((status["applied"].clone(), status["chain"].clone()))
+    };
+    until("the same state everywhere", || {
+        let first = state(0)?;
+        (1..3)
+            .all(|node| state(node).as_ref() == Some(&first))
+            .then_some(())
+    });
+}
+
 #[test]
 fn a_request_is_applied_once_however_often_and_wherever_it_is_repeated() {
     let mut cluster = Cluster::start(3, &[]);

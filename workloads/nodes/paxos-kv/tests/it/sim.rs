@@ -531,12 +531,7 @@ impl Sim {
     }
 
     fn transmit(&mut self, from: usize, to: usize, message: Message) {
-        // A request that one node sends for its client travels at most once; see
-        // `Pending::unanswered`.
-        let once = matches!(
-            message,
-            Message::Forward { .. } | Message::ForwardReply { .. }
-        );
+        let once = message.travels_once();
         let rough = self.plan.rough;
         let mut happens = |share: u32| self.rng.random_ratio(share, 1_000_000);
         if self.cuts.between(from, to) || happens(rough.loss) {
