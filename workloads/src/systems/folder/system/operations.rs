@@ -45,7 +45,10 @@ impl Described {
 /// `exit 1: member not found`.
 fn told(ran: &Ran) -> String {
     let lines = ran.stdout.lines().chain(ran.stderr.lines());
-    let last = lines.map(str::trim).filter(|line| !line.is_empty()).next_back();
+    let last = lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .next_back();
     match last {
         Some(line) => {
             let line: String = line.chars().take(MOST_CHARS).collect();
