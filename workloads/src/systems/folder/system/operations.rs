@@ -45,11 +45,7 @@ impl Described {
 /// `exit 1: member not found`.
 fn told(ran: &Ran) -> String {
     let lines = ran.stdout.lines().chain(ran.stderr.lines());
-    let last = lines
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .next_back();
-    match last {
+    match lines.map(str::trim).rfind(|line| !line.is_empty()) {
         Some(line) => {
             let line: String = line.chars().take(MOST_CHARS).collect();
             format!("{}: {line}", ran.status)
