@@ -306,9 +306,11 @@ fn a_node_whose_machine_had_other_work_is_not_known_to_have_failed() {
     let of_n2 = |event: &Event| event.f == "recovery" && event.node.as_deref() == Some("n2");
     silent.events.retain(|event| !of_n2(event));
     silent.mark(15_200, recovery("n2", false, 5_000));
-    let strained = |node: &str, others_ms: u64, ran_ms: u64, waited_ms: u64| {
-        let mut tape = Tape::default();
-        tape.events = silent.events.clone();
+    let strained = |tape: &Tape, node: &str, others_ms: u64, ran_ms: u64, waited_ms: u64| {
+        let mut tape = Tape {
+            events: tape.events.clone(),
+            ..Tape::default()
+        };
         let strain = Strain {
             span_ns: 10_000 * MS,
             processors: 2,
@@ -319,16 +321,25 @@ fn a_node_whose_machine_had_other_work_is_not_known_to_have_failed() {
         tape.mark(16_000, Mark::Strain(node.into(), strain));
         recovered(&tape)
     };
-    let starved = strained("n2", 15_000, 900, 9_000);
+    let starved = strained(&silent, "n2", 15_000, 900, 9_000);
     let says = "n2 did not: it had 5.0 s from the last heal on: d runs as pid 7, but does not serve; but in \
                 10.0 s its daemon ran for 0.9 s and waited for a processor for 9.0 s, while other work had \
                 15.0 s of the 20 seconds";
     is(&starved, Verdict::Unknown, &[], says);
     for (why, found) in [
-        ("it wanted none", strained("n2", 15_000, 100, 900)),
-        ("it had its share", strained("n2", 15_000, 5_000, 4_900)),
-        ("others had little", strained("n2", 9_000, 900, 9_000)),
-        ("it was another node", strained("n1", 15_000, 900, 9_000)),
+        ("it wanted none", strained(&silent, "n2", 15_000, 100, 900)),
+        (
+            "it had its share",
+            strained(&silent, "n2", 15_000, 5_000, 4_900),
+        ),
+        (
+            "others had little",
+            strained(&silent, "n2", 9_000, 900, 9_000),
+        ),
+        (
+            "it was another node",
+            strained(&silent, "n1", 15_000, 900, 9_000),
+        ),
     ] {
         assert_eq!(found.verdict, Verdict::Invalid, "{why}: {found:?}");
     }
@@ -337,19 +348,7 @@ fn a_node_whose_machine_had_other_work_is_not_known_to_have_failed() {
         .events
         .retain(|event| event.node.as_deref() != Some("n3") || event.f != "recovery");
     silent.mark(15_200, recovery("n3", false, 5_000));
-    let found = {
-        let mut tape = Tape::default();
-        tape.events = silent.events.clone();
-        let strain = Strain {
-            span_ns: 10_000 * MS,
-            processors: 2,
-            others_ns: 15_000 * MS,
-            ran_ns: 900 * MS,
-            waited_ns: 9_000 * MS,
-        };
-        tape.mark(16_000, Mark::Strain("n2".into(), strain));
-        recovered(&tape)
-    };
+    let found = strained(&silent, "n2", 15_000, 900, 9_000);
     is(
         &found,
         Verdict::Invalid,
