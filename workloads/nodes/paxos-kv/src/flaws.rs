@@ -106,9 +106,9 @@ pub enum Flaw {
     /// repeated request again. The thesis on Raft (Ongaro 2014, section 6.3) warns of it: both are
     /// the state.
     SessionsNotInSnapshot,
-    /// A snapshot that comes late replaces a newer state, with no restart in between. Snapshots must
-    /// be refused below what is applied, as the last rule of Raft's InstallSnapshot says for its
-    /// log.
+    /// A snapshot that comes late replaces a newer state, with no restart in between. Snapshots
+    /// must be refused below what is applied, as the last rule of Raft's InstallSnapshot says for
+    /// its log.
     OlderSnapshotInstalls,
     /// Whoever has seen a leader go stands for election as soon as it hears of another one, in a
     /// higher ballot, and asks nobody first. Such nodes depose one another for ever: the livelock
