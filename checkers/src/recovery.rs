@@ -76,13 +76,13 @@ fn starves(strain: &Strain) -> bool {
 fn told(strain: &Strain) -> String {
     let s = |ns: u64| seconds(Duration::from_nanos(ns));
     format!(
-        "in {} its daemon ran for {} and waited for a processor for {}, while other work had {} of the \
-         {} seconds of this machine's processors",
+        "in {} its daemon ran for {} and waited for a processor for {}, while other work had {} of its \
+         machine's {} processors",
         s(strain.span_ns),
         s(strain.ran_ns),
         s(strain.waited_ns),
         s(strain.others_ns),
-        strain.span_ns.saturating_mul(strain.processors.into()) / 1_000_000_000
+        strain.processors
     )
 }
 
@@ -131,11 +131,11 @@ impl Checker for Recovery {
             judged,
         } = self.failures(&run, &seen, &exempt);
         if let (true, Some(first)) = (anomalies.is_empty(), starved.first()) {
-            let why = format!(
-                "whether {} would have served again on a machine of their own is not known: {first}",
-                counted(starved.len(), "node")
-            );
-            return Analysis::unknown(self.name(), why);
+            let more = match starved.len() {
+                1 => String::new(),
+                n => format!(" (and {} more alike)", n - 1),
+            };
+            return Analysis::unknown(self.name(), format!("{first}{more}"));
         }
         let after = |seen: &Seen| Duration::from_nanos(seen.after_ns);
         let served = || seen.iter().filter(|(_, seen)| seen.served);
@@ -220,9 +220,11 @@ impl Recovery {
             match run.strain(node).filter(starves) {
                 Some(strain) => {
                     let but = told(&strain);
-                    found
-                        .starved
-                        .push(format!("{node} did not: {why}; but {but}"));
+                    let text = format!(
+                        "{node} did not serve again, and that says nothing of it, for its machine had other \
+                         work: {why}; {but}"
+                    );
+                    found.starved.push(text);
                 }
                 None => found.anomalies.push(anomaly(run, node, &why, &seen.log)),
             }

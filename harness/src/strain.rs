@@ -60,24 +60,20 @@ fn between(before: &Accounts, after: &Accounts) -> Vec<(Name, Strain)> {
         // A machine that started anew has other accounts.
         (before.boot == after.boot).then_some((before, after))
     };
-    // A daemon that was started anew counts from then on.
-    let ran = |before: &Account, after: &Account| match after.ran_ns.checked_sub(before.ran_ns) {
-        Some(ran) => (ran, after.waited_ns.saturating_sub(before.waited_ns)),
-        None => (after.ran_ns, after.waited_ns),
-    };
+    // Less than before: threads have ended, and with them their accounts.
+    let since = |before: u64, after: u64| after.checked_sub(before);
     let strain = |name: &Name| {
         let (then, now) = of_node(name)?;
         let on_machine = after.of.keys().filter_map(of_node);
         let on_machine = on_machine.filter(|(_, other)| other.boot == now.boot);
-        let daemons: u64 = on_machine.map(|(before, after)| ran(before, after).0).sum();
+        let daemons = on_machine.filter_map(|(then, now)| since(then.ran_ns, now.ran_ns));
         let busy = now.busy_ns.saturating_sub(then.busy_ns);
-        let (ran_ns, waited_ns) = ran(then, now);
         Some(Strain {
             span_ns: span,
             processors: now.processors,
-            others_ns: busy.saturating_sub(daemons),
-            ran_ns,
-            waited_ns,
+            others_ns: busy.saturating_sub(daemons.sum()),
+            ran_ns: since(then.ran_ns, now.ran_ns)?,
+            waited_ns: since(then.waited_ns, now.waited_ns)?,
         })
     };
     let all = after.of.keys();
@@ -110,7 +106,8 @@ mod tests {
                 .zip(of)
                 .collect(),
         };
-        // Two on one machine, of which the second starts anew; one alone; one whose machine did.
+        // Two on one machine, the second with other threads than before; one alone; one whose
+        // machine started anew.
         let before = accounts(
             0,
             [
@@ -139,8 +136,7 @@ mod tests {
         assert_eq!(
             between(&before, &after),
             [
-                (Name::new("n1"), strain(100 - 15 - 20, 15, 40)),
-                (Name::new("n2"), strain(100 - 15 - 20, 20, 7)),
+                (Name::new("n1"), strain(100 - 15, 15, 40)),
                 (Name::new("n3"), strain(0, 2, 0)),
             ]
         );

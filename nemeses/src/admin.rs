@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Request, Started, State};
+use agent::protocol::{Request, State};
 use async_trait::async_trait;
 use harness::at_once::at_once;
 use harness::cluster::Node;
@@ -24,7 +24,8 @@ use history::Name;
 use history::fault::{Loss, Receipt};
 use tokio::time::sleep;
 
-use crate::ask::nodes;
+use crate::ask::{Told, nodes};
+use crate::daemons;
 use crate::family::{Family, Grip, Shape};
 use crate::sights::Sights;
 use crate::targets::{Targets, join};
@@ -93,40 +94,28 @@ impl Asked {
         })
     }
 
-    /// One part of it on all these nodes at once.
-    async fn part(
-        &self,
-        operation: &Operation,
-        step: Step,
-        targets: &[Name],
-        world: &World,
-        first: &Mutex<Option<Instant>>,
-    ) -> Result<Sights, FaultError> {
-        let parts = nodes(world, targets)?.into_iter().map(|node| {
-            let (operation, world) = (operation.clone(), world.clone());
-            async move {
-                let done = on_node(&operation, step, &node, &world).await;
-                let at = Instant::now();
-                done.map(|lines| (lines, at))
-            }
-        });
-        let mut sights = Sights::default();
-        let mut errors = Vec::new();
-        for part in at_once(parts).await {
-            match part {
-                Ok((seen, at)) => {
-                    sights.merge(seen);
-                    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-                    *first = Some(first.map_or(at, |first| first.min(at)));
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        match errors.is_empty() {
-            true => Ok(sights),
-            false => Err(FaultError::Control(errors)),
-        }
+    /// Whom it was done to under this number.
+    fn met(&self, number: u64) -> Vec<Name> {
+        let done = self.done.lock().expect("no panic while held");
+        done.get(&number).cloned().unwrap_or_default()
     }
+}
+
+/// One part of an operation on all these nodes at once.
+async fn part(
+    operation: &Operation,
+    step: Step,
+    targets: &[Name],
+    world: &World,
+) -> Result<Told, FaultError> {
+    let parts = nodes(world, targets)?.into_iter().map(|node| {
+        let (operation, world) = (operation.clone(), world.clone());
+        async move {
+            let done = on_node(&operation, step, &node, &world).await;
+            Ok((done?, Instant::now()))
+        }
+    });
+    Told::of(at_once(parts).await)
 }
 
 #[async_trait]
@@ -147,10 +136,7 @@ impl Fault for Asked {
             .lock()
             .expect("no panic while held")
             .insert(number, targets.clone());
-        let first = Mutex::default();
-        let sights = self
-            .part(&operation, Step::Do, &targets, world, &first)
-            .await?;
+        let told = part(&operation, Step::Do, &targets, world).await?;
         Ok(Injected {
             label: match &self.targets {
                 Targets::Leader => format!("{} the leader {}", self.operation, join(&targets)),
@@ -164,35 +150,31 @@ impl Fault for Asked {
                 ..Loss::default()
             },
             targets,
-            receipt: sights.receipt(),
-            in_force: first.into_inner().unwrap_or_else(PoisonError::into_inner),
+            receipt: told.sights.receipt(),
+            in_force: told.first,
         })
     }
 
     async fn heal(&self, number: u64, world: &World) -> Result<Receipt, FaultError> {
         let operation = self.operation(world)?;
-        let known = || {
-            let done = self.done.lock().expect("no panic while held");
-            done.get(&number).cloned().unwrap_or_default()
-        };
-        let targets = known();
-        let sights = match operation.is_undone {
+        let receipt = match operation.is_undone {
             true => {
-                self.part(&operation, Step::Undo, &targets, world, &Mutex::default())
-                    .await?
+                let told = part(&operation, Step::Undo, &self.met(number), world).await?;
+                told.sights.receipt()
             }
-            false => {
-                let mut sights = Sights::default();
-                sights.note("what was done stays: nothing undoes it");
-                sights
-            }
+            false => Receipt {
+                held: true,
+                evidence: vec!["nothing undoes it".into()],
+                stays: true,
+                ..Receipt::default()
+            },
         };
         // Forgotten only now: a heal that failed is tried again with the same nodes.
         self.done
             .lock()
             .expect("no panic while held")
             .remove(&number);
-        Ok(sights.receipt())
+        Ok(receipt)
     }
 }
 
@@ -223,10 +205,7 @@ async fn on_node(
     };
     let done = asked(step).await;
     if operation.restarts {
-        let daemon = world.system.daemon(node, &world.nodes);
-        let started: Started = node.agent.call(Request::Start { daemon }).await?;
-        let pid = started.pid;
-        sights.note(format!("{name}: {} started again, pid {pid}", world.daemon));
+        sights.note(daemons::start(node, world).await?);
     }
     let Operated { worked, told } = done?;
     sights.see(worked, format!("{name}: {told}"));

@@ -3,6 +3,7 @@
 use agent::protocol::{self, Evidence, Request, State};
 use harness::at_once::at_once;
 use harness::cluster::Node;
+use harness::control::ControlError;
 use harness::nemesis::{FaultError, World};
 use history::Name;
 use tokio::time::Instant;
@@ -19,32 +20,42 @@ pub(crate) struct Told {
     pub first: Option<std::time::Instant>,
 }
 
+impl Told {
+    /// What each node saw, and when it said so. Every failure is in the error.
+    pub fn of(
+        answers: impl IntoIterator<Item = Result<(Sights, std::time::Instant), ControlError>>,
+    ) -> Result<Told, FaultError> {
+        let mut sights = Sights::default();
+        let mut first: Option<std::time::Instant> = None;
+        let mut errors = Vec::new();
+        for answer in answers {
+            match answer {
+                Ok((seen, at)) => {
+                    sights.merge(seen);
+                    first = Some(first.map_or(at, |first| first.min(at)));
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.is_empty() {
+            true => Ok(Told { sights, first }),
+            false => Err(FaultError::Control(errors)),
+        }
+    }
+}
+
 /// Tells all agents at once and waits for all of them: one that fails must not leave the others in
 /// the middle of it. Every failure is in the error.
 pub(crate) async fn tell(
     requests: impl Iterator<Item = (Node, Request)>,
 ) -> Result<Told, FaultError> {
     let answers = at_once(requests.map(|(node, request)| async move {
-        let answer = node.agent.call::<Evidence>(request).await;
-        (node.name, answer, Instant::now().into_std())
-    }))
-    .await;
-    let mut sights = Sights::default();
-    let mut first: Option<std::time::Instant> = None;
-    let mut errors = Vec::new();
-    for (node, answer, at) in answers {
-        match answer {
-            Ok(evidence) => {
-                sights.agent(&node, evidence);
-                first = Some(first.map_or(at, |first| first.min(at)));
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    match errors.is_empty() {
-        true => Ok(Told { sights, first }),
-        false => Err(FaultError::Control(errors)),
-    }
+        let evidence = node.agent.call::<Evidence>(request).await?;
+        let mut sights = Sights::default();
+        sights.agent(&node.name, evidence);
+        Ok((sights, Instant::now().into_std()))
+    }));
+    Told::of(answers.await)
 }
 
 /// The nodes of these names. A name without a node is an error of whoever made the schedule.

@@ -1,6 +1,8 @@
 //! What faults of whole daemons have in common: whom they meet, and what they take away.
 
-use agent::protocol;
+use agent::protocol::{self, Request, Started};
+use harness::cluster::Node;
+use harness::control::ControlError;
 use harness::nemesis::{FaultError, World};
 use history::Name;
 use history::fault::Loss;
@@ -28,6 +30,16 @@ pub(crate) async fn orders(
         targets: met,
         before: (),
     })
+}
+
+/// Starts the daemon of a node again. Returns what there is to say of it.
+pub(crate) async fn start(node: &Node, world: &World) -> Result<String, ControlError> {
+    let daemon = world.system.daemon(node, &world.nodes);
+    let started: Started = node.agent.call(Request::Start { daemon }).await?;
+    Ok(format!(
+        "{}: {} runs, pid {}",
+        node.name, world.daemon, started.pid
+    ))
 }
 
 /// While the fault lasts these nodes serve nobody.

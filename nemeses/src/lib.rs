@@ -30,7 +30,7 @@ mod sights;
 mod targets;
 
 pub use aim::{Aim, WHO, Who};
-pub use catalogue::{FAMILIES, family};
+pub use catalogue::{FAMILIES, family, gentle};
 pub use family::{Family, Grip, Need, Reach, Shape, What};
 pub use figure::{Drawn, Figure, Unit};
 pub use missing::{Missing, missing};

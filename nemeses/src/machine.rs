@@ -15,16 +15,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Clocks, Evidence, Ran, Request, Started};
+use agent::protocol::{Clocks, Evidence, Ran, Request};
 use async_trait::async_trait;
 use harness::at_once::at_once;
 use harness::cluster::{Machine as Hypervisor, Node};
 use harness::control::ControlError;
 use harness::nemesis::{Fault, FaultError, Injected, World};
-use history::Name;
 use history::fault::{Loss, Receipt};
 
 use crate::ask::nodes;
+use crate::daemons;
 use crate::family::{Family, Grip, Shape, What};
 use crate::targets::{Targets, join};
 
@@ -184,7 +184,7 @@ impl Fault for Struck {
             async move {
                 match blow {
                     Blow::Suspend => resume(&before).await,
-                    Blow::Reboot => start_daemon(&before, &world).await,
+                    Blow::Reboot => Ok((true, vec![daemons::start(&before.node, &world).await?])),
                 }
             }
         });
@@ -368,15 +368,6 @@ async fn reboot(before: &Before, first: &First) -> Seen {
             began.elapsed().as_secs_f64()
         )],
     ))
-}
-
-async fn start_daemon(before: &Before, world: &World) -> Seen {
-    let node = &before.node;
-    let daemon = world.system.daemon(node, &world.nodes);
-    let started: Started = node.agent.call(Request::Start { daemon }).await?;
-    let name: &Name = &node.name;
-    let line = format!("{name}: {} runs, pid {}", world.daemon, started.pid);
-    Ok((true, vec![line]))
 }
 
 #[cfg(test)]

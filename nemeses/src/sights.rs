@@ -92,6 +92,7 @@ impl Sights {
             held,
             evidence: self.lines,
             void: self.void,
+            stays: false,
         }
     }
 }

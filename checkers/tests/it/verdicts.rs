@@ -322,9 +322,10 @@ fn a_node_whose_machine_had_other_work_is_not_known_to_have_failed() {
         recovered(&tape)
     };
     let starved = strained(&silent, "n2", 15_000, 900, 9_000);
-    let says = "n2 did not: it had 5.0 s from the last heal on: d runs as pid 7, but does not serve; but in \
-                10.0 s its daemon ran for 0.9 s and waited for a processor for 9.0 s, while other work had \
-                15.0 s of the 20 seconds";
+    let says = "n2 did not serve again, and that says nothing of it, for its machine had other work: it had \
+                5.0 s from the last heal on: d runs as pid 7, but does not serve; in 10.0 s its daemon ran \
+                for 0.9 s and waited for a processor for 9.0 s, while other work had 15.0 s of its machine's \
+                2 processors";
     is(&starved, Verdict::Unknown, &[], says);
     for (why, found) in [
         ("it wanted none", strained(&silent, "n2", 15_000, 100, 900)),

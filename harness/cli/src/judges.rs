@@ -67,11 +67,7 @@ pub fn judges(
                 confirmations: entry.confirmations(&params),
                 chain_rules: entry.chain_rules(&params),
                 may_crash: spec.may_crash || entry.may_crash,
-                gentle: nemeses::FAMILIES
-                    .iter()
-                    .filter(|family| family.keeps_memory())
-                    .map(|family| family.name.into())
-                    .collect(),
+                gentle: nemeses::gentle().map(Into::into).collect(),
                 ..of(spec)
             }
         }

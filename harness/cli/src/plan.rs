@@ -148,17 +148,17 @@ pub fn check_aims(schedule: &Schedule, entry: &Entry) -> Result<(), String> {
 }
 
 fn check_operation(name: &str, entry: &Entry) -> Result<(), String> {
-    let mut all = entry.operations.iter().map(|operation| operation.name);
-    if all.clone().any(|own| own == name) {
+    let all: Vec<&str> = entry.operations.iter().map(|o| o.name).collect();
+    if all.contains(&name) {
         return Ok(());
     }
     let system = entry.name;
-    Err(match nearest(name, all.clone()) {
-        _ if all.len() == 0 => format!("{system} offers no operation, and so not {name:?}"),
+    Err(match nearest(name, all.iter().copied()) {
+        _ if all.is_empty() => format!("{system} offers no operation, and so not {name:?}"),
         Some(near) => format!("{system} offers no operation {name:?}: did you mean {near:?}?"),
         None => format!(
             "{system} offers no operation {name:?}: there are {}",
-            all.by_ref().collect::<Vec<_>>().join(", ")
+            all.join(", ")
         ),
     })
 }

@@ -78,6 +78,9 @@ pub struct Receipt {
     /// whatever its injection showed. It takes that receipt back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub void: Vec<String>,
+    /// Of a healing: what was done stays, for nothing undoes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays: bool,
 }
 
 /// One fault, from injection to healing.

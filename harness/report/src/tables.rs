@@ -114,6 +114,7 @@ fn fault_row(fault: &Span) -> Markup {
 /// A tick or a cross, and what was seen.
 fn receipt(receipt: Option<&Receipt>, shown: bool) -> Markup {
     let (class, sign, word) = match (receipt, shown) {
+        (Some(receipt), true) if receipt.stays => ("unknown", '–', "it stays"),
         (_, true) => ("valid", '✓', "yes"),
         (Some(_), false) => ("invalid", '✗', "no"),
         (None, false) => ("unknown", '?', "no receipt"),

@@ -319,7 +319,7 @@ fn a_client_is_tried_without_a_run() {
 }
 
 /// Three nodes, a leader, refusals that say that they are definite: all of it from one file.
-const STRANGER: &str = r#"about = "a replicated key-value store as a stranger sees it"
+pub const STRANGER: &str = r#"about = "a replicated key-value store as a stranger sees it"
 workloads = ["register", "cas-register"]
 port = 4001
 [programs]

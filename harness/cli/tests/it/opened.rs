@@ -46,10 +46,7 @@ pub fn page(place: &Place, name: &str) -> PathBuf {
     if expected().iter().any(of_nodes) {
         let history = history::store::load(&file).expect("a history").history;
         // A node remembers what it refused through faults of these families.
-        let gentle = nemeses::FAMILIES
-            .iter()
-            .filter(|family| family.keeps_memory())
-            .map(|family| Name::from(family.name));
+        let gentle = nemeses::gentle().map(Name::from);
         let chain = Chain::new().with_confirmations(6).with_gentle(gentle);
         let checkers: Vec<Box<dyn Checker>> = vec![Box::new(Agreement::new()), Box::new(chain)];
         let analyses = checkers::compose::check_all(&checkers, &history, &Budget::default());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::folders::STRANGER;
 use crate::support::{Place, history_of};
 
 /// Beside the example's own text.
@@ -14,6 +15,11 @@ const ADMIN: &str = r#"
 about = "leaves a mark"
 command = ["sh", "-c", "echo marked at {name}; touch {data}/mark"]
 undo = ["rm", "-f", "{data}/mark"]
+check = ["test", "-e", "{data}/mark"]
+
+[admin.keep]
+about = "leaves a mark that stays"
+command = ["touch", "{data}/mark"]
 check = ["test", "-e", "{data}/mark"]
 
 [admin.feign]
@@ -26,34 +32,8 @@ about = "does not work"
 command = ["sh", "-c", "echo no such thing >&2; exit 3"]
 "#;
 
-/// Three nodes whose program is behind a link that an upgrade changes.
-const UPGRADED: &str = r#"about = "a replicated store that is upgraded"
-workloads = ["register"]
-port = 4001
-[programs]
-old = "OLD"
-next = "next"
-[lists]
-cluster = { each = "{name}={address}:5001" }
-[daemon]
-prepare = [["ln", "-s", "{program.old}", "{data}/node"]]
-command = [
-    "{data}/node", "--id", "{name}", "--data", "{data}/kv", "--client-addr", "{address}:{port}",
-    "--peer-addr", "{address}:5001", "--peers", "{list.cluster}",
-]
-[ready]
-http = "/kv?prefix=none"
-[leader]
-http = "/debug/status"
-json = "/leader"
-[client.http.read]
-request = "GET /kv/{key}"
-value = "/value"
-absent = [{ status = 404 }]
-[client.http.write]
-request = "PUT /kv/{key}"
-body = "{value}"
-fail = [{ json = "/definite", equals = true }]
+/// Of the stranger's store, whose program is behind a link then.
+const UPGRADE: &str = r#"
 [admin.upgrade]
 about = "runs the next program"
 command = ["ln", "-sfn", "{program.next}", "{data}/node"]
@@ -127,6 +107,19 @@ fn an_operation_is_done_and_undone_and_its_receipts_say_so() {
 }
 
 #[test]
+fn what_nothing_undoes_is_said_to_stay() {
+    let place = place();
+    place.schism(&run("admin:keep:all", &[])).exits(0);
+    let undone = noted(&place, "heal");
+    assert!(!undone.is_empty());
+    for event in &undone {
+        assert_eq!(event["value"]["receipt"]["stays"], true, "{event}");
+    }
+    let report = fs::read_to_string(place.latest().join("report.html")).expect("a report");
+    assert!(report.contains("it stays"), "the report says yes");
+}
+
+#[test]
 fn an_operation_that_fails_or_does_not_show_was_no_fault() {
     let place = place();
     for (nemesis, says) in [
@@ -186,8 +179,18 @@ fn nodes_are_upgraded_one_after_the_other_under_load() {
     let own: PathBuf = place.path().join("own");
     fs::create_dir(&own).expect("a new folder");
     fs::copy(&node, own.join("next")).expect("it is there");
-    let text = UPGRADED.replace("OLD", &node.display().to_string());
-    fs::write(own.join("system.toml"), text).expect("it is ours");
+    let mut text = STRANGER.replace("PROGRAM", &node.display().to_string());
+    let link = "[daemon]\nprepare = [[\"ln\", \"-s\", \"{program.node}\", \"{data}/node\"]]\n";
+    for (from, to) in [
+        ("[lists]", "next = \"next\"\n[lists]"),
+        ("\"{program.node}\"", "\"{data}/node\""),
+        ("\"{data}\"", "\"{data}/kv\""),
+        ("[daemon]\n", link),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    fs::write(own.join("system.toml"), text + UPGRADE).expect("it is ours");
     let fault = |n: u32| {
         let at = 3 * n - 2;
         format!(
@@ -219,10 +222,7 @@ fn nodes_are_upgraded_one_after_the_other_under_load() {
     assert_eq!(receipts.len(), 3, "{receipts:?}");
     for (n, receipt) in receipts.iter().enumerate() {
         let (n, is) = (n + 1, "upgrade is in force");
-        for line in [
-            format!("n{n}: {is}"),
-            format!("n{n}: own started again, pid "),
-        ] {
+        for line in [format!("n{n}: {is}"), format!("n{n}: own runs, pid ")] {
             assert!(receipt.contains(&line), "{line}: {receipt}");
         }
     }
