@@ -80,8 +80,13 @@ impl ChainWatch {
         if let Some(last_final) = &head.last_final {
             entries.push(("final".into(), Value::text(last_final)));
         }
-        if let Some(heaviest) = head.heaviest.filter(|heaviest| *heaviest != head.hash) {
-            entries.push(("heaviest".into(), Value::text(&heaviest)));
+        for (name, block) in [
+            ("heaviest", head.heaviest),
+            ("best_header", head.best_header),
+        ] {
+            if let Some(other) = block.filter(|block| *block != head.hash) {
+                entries.push((name.into(), Value::text(&other)));
+            }
         }
         if let Some(refused) = head
             .refused
@@ -182,6 +187,7 @@ mod tests {
         blocks: HashMap<String, Block>,
         heads: Mutex<HashMap<String, &'static str>>,
         heaviest: Mutex<Option<String>>,
+        best_header: Mutex<Option<String>>,
         refused: Mutex<Option<BTreeMap<String, i64>>>,
         asked: Mutex<Vec<(String, usize)>>,
     }
@@ -223,6 +229,7 @@ mod tests {
                 height: self.blocks.get(hash).map_or(99, |block| block.height),
                 last_final: None,
                 heaviest: self.heaviest.lock().unwrap().clone(),
+                best_header: self.best_header.lock().unwrap().clone(),
                 refused: self.refused.lock().unwrap().clone(),
             })
         }
@@ -263,16 +270,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_heaviest_block_is_shown_when_it_is_not_the_head() {
+    async fn the_heaviest_block_and_the_best_header_are_shown_when_they_are_not_the_head() {
         let chain = Arc::new(tree());
         let watch = ChainWatch::new(chain.clone());
         let nodes = dummy::nodes(1);
         chain.set("n1", "f");
-        for (heaviest, shown) in [(None, None), (Some("f"), None), (Some("y"), Some("y"))] {
-            *chain.heaviest.lock().unwrap() = heaviest.map(String::from);
-            let value = watch.look(&nodes[0]).await.unwrap();
-            let told = value.get("heaviest").and_then(Value::as_text);
-            assert_eq!(told, shown);
+        for (name, known) in [
+            ("heaviest", &chain.heaviest),
+            ("best_header", &chain.best_header),
+        ] {
+            for (block, shown) in [(None, None), (Some("f"), None), (Some("y"), Some("y"))] {
+                *known.lock().unwrap() = block.map(String::from);
+                let value = watch.look(&nodes[0]).await.unwrap();
+                assert_eq!(value.get(name).and_then(Value::as_text), shown);
+            }
         }
     }
 

@@ -286,6 +286,9 @@ pub struct Head {
     pub last_final: Option<String>,
     /// Of all blocks that the node has and finds valid, the one of most work, where it tells that.
     pub heaviest: Option<String>,
+    /// Of all blocks of which the node has at least the header, the one of most work, where it
+    /// tells that.
+    pub best_header: Option<String>,
     /// How many blocks the node has refused since it started, by the rule that they broke, where it
     /// tells that.
     pub refused: Option<BTreeMap<String, i64>>,

@@ -27,6 +27,8 @@ pub enum Kind {
     Count { min: u64, max: u64 },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of these words for all nodes, or several, which go round the nodes.
+    Each(&'static [&'static str]),
 }
 
 impl Kind {
@@ -36,6 +38,10 @@ impl Kind {
             Kind::Duration => "a duration such as 500ms, 2s or 1m".into(),
             Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::Each(words) => format!(
+                "one of {}, or several of them with commas, which go round the nodes",
+                words.join(", ")
+            ),
         }
     }
 
@@ -44,6 +50,7 @@ impl Kind {
             Kind::Duration => parse_duration(text).is_some(),
             Kind::Count { min, max } => text.parse().is_ok_and(|n| (min..=max).contains(&n)),
             Kind::Choice(words) => words.contains(&text),
+            Kind::Each(words) => text.split(',').all(|word| words.contains(&word)),
         }
     }
 }
@@ -160,6 +167,11 @@ impl Params {
         parse_duration(self.text(name)).expect("accepted as a duration when it was resolved")
     }
 
+    /// The words that go round the nodes.
+    pub fn each(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.text(name).split(',')
+    }
+
     pub fn count(&self, name: &str) -> u64 {
         self.text(name)
             .parse()
@@ -197,6 +209,12 @@ mod tests {
             default: "quorum",
             about: "",
         },
+        Param {
+            name: "version",
+            kind: Kind::Each(&["old", "new"]),
+            default: "old",
+            about: "",
+        },
     ];
 
     #[test]
@@ -226,7 +244,7 @@ mod tests {
         let error = Params::resolve(DECLARED, [("leas", "2s")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "there is no parameter \"leas\"; did you mean \"lease\"? (there are lease, keys, reads)"
+            "there is no parameter \"leas\"; did you mean \"lease\"? (there are lease, keys, reads, version)"
         );
     }
 
@@ -238,10 +256,25 @@ mod tests {
             ("keys", "10", "from 1 to 9"),
             ("keys", "-1", "from 1 to 9"),
             ("reads", "Log", "one of quorum, log"),
+            ("reads", "quorum,log", "one of quorum, log"),
+            ("version", "old,knew", "one of old, new, or several"),
+            ("version", "old,", "one of old, new, or several"),
+            ("version", "", "one of old, new, or several"),
         ] {
             let error = Params::resolve(DECLARED, [(name, value)]).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn there_can_be_several_words() {
+        let of = |text| Params::resolve(DECLARED, [("version", text)]).unwrap();
+        assert_eq!(of("new").each("version").collect::<Vec<_>>(), ["new"]);
+        let several = of("new,old,old");
+        assert_eq!(
+            several.each("version").collect::<Vec<_>>(),
+            ["new", "old", "old"]
+        );
     }
 
     #[test]

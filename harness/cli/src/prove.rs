@@ -1,22 +1,30 @@
 //! `schism prove`: does the instrument work? Every planted flaw under the fault that it needs, over
 //! many seeds, and the clean twin of each.
 
+mod table;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use checkers::Verdict;
 use clap::Args;
+use harness::doctor;
+use history::Name;
 use history::store::Store;
-use history::wording::{counted, either};
+use history::wording::counted;
+use nemeses::Family;
+use nemeses::schedule::NemesisSpec;
 use workloads::scenario::Scenario;
 
+use self::table::Table;
 use crate::batch::{self, default_jobs};
 use crate::exit::{Failure, code};
-use crate::flags::StoreArgs;
+use crate::flags::{StoreArgs, duration};
 use crate::judged::Outcome;
 use crate::output;
+use crate::plan::Plan;
 use crate::spec::{Drawing, Spec};
 use crate::terminal;
 use crate::wanted::{Faults, Wanted};
@@ -41,12 +49,18 @@ pub struct ProveArgs {
     /// First seed
     #[arg(long, default_value_t = 1)]
     pub first_seed: u64,
+    /// Main phase of runs whose faults are drawn [default: the scenario's]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub time_limit: Option<Duration>,
     /// Runs at a time, each in a lab of its own [default: one for every two cores]
     #[arg(long, short)]
     pub jobs: Option<usize>,
     /// Also run each flaw under the fault families that it does not need
     #[arg(long)]
     pub matrix: bool,
+    /// Seeds for each flaw under each of them
+    #[arg(long, default_value_t = 2, requires = "matrix")]
+    pub matrix_seeds: u64,
     /// Write the table, as Markdown, here
     #[arg(long, short)]
     pub output: Option<PathBuf>,
@@ -60,7 +74,7 @@ struct Job<'a> {
     entry: &'a Entry,
     clean: bool,
     /// A family other than the scenario's own.
-    nemesis: Option<&'static str>,
+    nemesis: Option<&'a str>,
     spec: Spec,
 }
 
@@ -80,7 +94,9 @@ impl PartialEq for Job<'_> {
 impl batch::Job for Job<'_> {
     fn title(&self) -> String {
         let twin = if self.clean { ", clean" } else { "" };
-        format!("{} seed {}{twin}", self.entry.name, self.spec.seed)
+        let under = self.nemesis.map(|family| format!(" under {family}"));
+        let under = under.unwrap_or_default();
+        format!("{} seed {}{under}{twin}", self.entry.name, self.spec.seed)
     }
 
     fn spec(&self) -> &Spec {
@@ -88,31 +104,37 @@ impl batch::Job for Job<'_> {
     }
 }
 
+/// What distinguishes the runs of a scenario.
+#[derive(Clone, Copy, Default)]
+struct Kind<'a> {
+    clean: bool,
+    nemesis: Option<&'a str>,
+    time_limit: Option<Duration>,
+}
+
 impl<'a> Job<'a> {
-    fn new(
-        entry: &'a Entry,
-        clean: bool,
-        nemesis: Option<&'static str>,
-        seed: u64,
-    ) -> Result<Job<'a>, Failure> {
+    fn new(entry: &'a Entry, kind: Kind<'a>, seed: u64) -> Result<Job<'a>, Failure> {
         let planted = &entry.scenario;
-        let scenario = match clean {
+        let scenario = match kind.clean {
             true => planted.twin().expect("only scenarios with twins are taken"),
             false => planted,
         };
+        // What a file says is to happen takes as long as it takes.
+        let drawn = kind.nemesis.is_some() || planted.schedule.is_none();
         let other = Wanted {
-            faults: nemesis.map(|nemesis| Faults::Drawn {
+            faults: kind.nemesis.map(|nemesis| Faults::Drawn {
                 nemesis: nemesis.into(),
                 drawing: Drawing::default(),
             }),
+            time_limit: kind.time_limit.filter(|_| drawn),
             seed: Some(seed),
-            clean,
+            clean: kind.clean,
             ..Wanted::default()
         };
         Ok(Job {
             entry,
-            clean,
-            nemesis,
+            clean: kind.clean,
+            nemesis: kind.nemesis,
             spec: other.over(scenario.into()).settle()?,
         })
     }
@@ -120,8 +142,12 @@ impl<'a> Job<'a> {
 
 pub fn command(args: ProveArgs) -> Result<ExitCode, Failure> {
     let entries = entries(&args)?;
-    let jobs = plan(&args, &entries)?;
     let store = Store::new(&args.store.store);
+    let others = match args.matrix {
+        true => others(store.root()),
+        false => Vec::new(),
+    };
+    let jobs = plan(&args, &entries, &others)?;
     let at_once = args.jobs.unwrap_or_else(default_jobs).max(1);
     let mut made = recall(&jobs, &store)?;
     let all = jobs.len();
@@ -136,7 +162,7 @@ pub fn command(args: ProveArgs) -> Result<ExitCode, Failure> {
         store.root().display()
     ));
     made.extend(batch::run_all(jobs, at_once, &args.store.store, |_| false)?);
-    let table = table(&args, &entries, &made);
+    let table = Table::new(&entries, &made, &others, &store).to_string();
     terminal::print(&table);
     if let Some(path) = &args.output
         && let Err(e) = output::put(path, table.as_bytes())
@@ -180,22 +206,66 @@ fn entries(args: &ProveArgs) -> Result<Vec<Entry>, Failure> {
     }
 }
 
-fn plan<'a>(args: &ProveArgs, entries: &'a [Entry]) -> Result<Vec<Job<'a>>, Failure> {
+/// Each family of faults, as this machine can do it.
+fn others(store: &Path) -> Vec<String> {
+    let offers = doctor::offers(&doctor::examine(store));
+    let offers = BTreeMap::from([(Name::new("this machine"), offers)]);
+    let can = |text: &str| {
+        let asked: Result<NemesisSpec, _> = text.parse();
+        asked.is_ok_and(|asked| nemeses::missing(&asked.needs(), &offers).is_empty())
+    };
+    let text = |family: &&Family| {
+        let shapes = family.shapes.iter();
+        let shapes = shapes.map(|shape| format!("{family}:{}", shape.name));
+        let able: Vec<String> = shapes.filter(|shape| can(shape)).collect();
+        match can(family.name) {
+            true => family.name.to_string(),
+            false => able.join(","),
+        }
+    };
+    let texts = nemeses::FAMILIES.iter().map(text);
+    texts.filter(|text| !text.is_empty()).collect()
+}
+
+fn plan<'a>(
+    args: &ProveArgs,
+    entries: &'a [Entry],
+    others: &'a [String],
+) -> Result<Vec<Job<'a>>, Failure> {
+    let kind = Kind {
+        time_limit: args.time_limit,
+        ..Kind::default()
+    };
+    let seeds = |count| args.first_seed..args.first_seed + count;
     let mut jobs = Vec::new();
-    for seed in args.first_seed..args.first_seed + args.seeds {
+    for seed in seeds(args.seeds) {
         for entry in entries {
-            jobs.push(Job::new(entry, false, None, seed));
-            if args.matrix {
-                jobs.extend(families().map(|f| Job::new(entry, false, Some(f), seed)));
-            }
+            jobs.push(Job::new(entry, kind, seed)?);
         }
     }
     // Clean runs go round the scenarios, so that each has its twin before any has a second.
-    jobs.extend((0..args.clean_seeds).map(|n| {
+    for n in 0..args.clean_seeds {
         let entry = &entries[n as usize % entries.len()];
-        Job::new(entry, true, None, args.first_seed + n)
-    }));
-    jobs.into_iter().collect()
+        let clean = Kind {
+            clean: true,
+            ..kind
+        };
+        jobs.push(Job::new(entry, clean, args.first_seed + n)?);
+    }
+    for seed in seeds(args.matrix_seeds) {
+        for entry in entries {
+            let own = Job::new(entry, kind, seed)?;
+            for other in others {
+                let nemesis = Some(other.as_str());
+                let job = Job::new(entry, Kind { nemesis, ..kind }, seed)?;
+                // Its own it has been tried under, and not every system takes every fault.
+                if job != own && Plan::new(job.spec.clone()).is_ok() {
+                    jobs.push(job);
+                }
+            }
+        }
+    }
+    Ok(jobs)
 }
 
 /// What an earlier proof has left in the store.
@@ -205,97 +275,6 @@ fn recall<'a>(jobs: &[Job<'a>], store: &Store) -> Result<Vec<Made<'a>>, Failure>
             .find(|job| job.spec.asks_the_same(spec))
             .cloned()
     })
-}
-
-fn families() -> impl Iterator<Item = &'static str> {
-    nemeses::FAMILIES.iter().map(|family| family.name)
-}
-
-/// Whether the run found what the scenario plants.
-fn found(entry: &Entry, outcome: &Outcome) -> bool {
-    let expect = &entry.scenario.expect;
-    expect
-        .unmet(outcome.verdict, &outcome.judged.analyses)
-        .is_empty()
-}
-
-fn table(args: &ProveArgs, entries: &[Entry], made: &[Made]) -> String {
-    let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "| flaw | its fault | found | median s to find | shown by |{}",
-        match args.matrix {
-            true => families().map(|f| format!(" {f} |")).collect::<String>(),
-            false => String::new(),
-        }
-    );
-    let columns = 5 + if args.matrix { families().count() } else { 0 };
-    let _ = writeln!(out, "|{}", " --- |".repeat(columns));
-    for entry in entries {
-        let share = |nemesis: Option<&str>| {
-            let of = runs(made, entry, false, nemesis);
-            let hits = of.iter().filter(|o| found(entry, o)).count();
-            format!("{hits} of {}", of.len())
-        };
-        let own = runs(made, entry, false, None);
-        let hits: Vec<&&Outcome> = own.iter().filter(|o| found(entry, o)).collect();
-        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-        for kind in hits.iter().filter_map(|o| o.anomalies.first()) {
-            *kinds.entry(kind).or_default() += 1;
-        }
-        let mut kinds: Vec<_> = kinds.into_iter().collect();
-        kinds.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        let kinds: Vec<_> = kinds.into_iter().map(|(kind, _)| kind).collect();
-        let _ = write!(
-            out,
-            "| {} | {} | {} | {} | {} |",
-            entry.name,
-            fault(&entry.scenario),
-            share(None),
-            median(hits.iter().filter_map(|o| o.found_at_s).collect()),
-            kinds.join(", "),
-        );
-        if args.matrix {
-            for family in families() {
-                let _ = write!(out, " {} |", share(Some(family)));
-            }
-        }
-        let _ = writeln!(out);
-    }
-    let clean: Vec<&Outcome> = entries
-        .iter()
-        .flat_map(|entry| runs(made, entry, true, None))
-        .collect();
-    let count = |v| clean.iter().filter(|o| o.verdict == v).count();
-    let _ = writeln!(
-        out,
-        "\nClean twins: {}, {} ({} valid, {} unknown, {} vacuous, {} infra).",
-        counted(clean.len(), "run"),
-        counted(count(Verdict::Invalid), "false alarm"),
-        count(Verdict::Valid),
-        count(Verdict::Unknown),
-        count(Verdict::Vacuous),
-        count(Verdict::Infra),
-    );
-    let broken = made.iter().filter(|m| m.outcome.is_err()).count();
-    if broken > 0 {
-        let _ = writeln!(
-            out,
-            "{} gave no result and {} not counted.",
-            counted(broken, "run"),
-            either(broken, "is", "are")
-        );
-    }
-    out
-}
-
-/// What a scenario does to its system: drawn faults by their families, others by their file.
-fn fault(scenario: &Scenario) -> String {
-    let file = scenario.schedule.as_deref().and_then(Path::file_name);
-    match file {
-        Some(file) => file.to_string_lossy().into_owned(),
-        None => scenario.nemesis.clone(),
-    }
 }
 
 fn runs<'a>(
@@ -311,12 +290,12 @@ fn runs<'a>(
         .collect()
 }
 
-fn median(mut values: Vec<f64>) -> String {
-    values.sort_by(f64::total_cmp);
-    match values.get(values.len() / 2) {
-        Some(value) => format!("{value:.0}"),
-        None => "-".into(),
-    }
+/// Whether the run found what the scenario plants.
+fn found(entry: &Entry, outcome: &Outcome) -> bool {
+    let expect = &entry.scenario.expect;
+    expect
+        .unmet(outcome.verdict, &outcome.judged.analyses)
+        .is_empty()
 }
 
 /// A false alarm, or a flaw that was missed in every run, is a failure of the instrument.

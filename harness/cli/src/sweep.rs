@@ -165,7 +165,7 @@ fn find<'a>(declared: &'a [Param], name: &str) -> Result<&'a Param, Failure> {
     match declared.iter().find(|p| p.name == name) {
         None => Err(unknown().map_or_else(|| Failure::Usage(name.into()), Failure::usage)),
         Some(param) => match param.kind {
-            Kind::Choice(words) => Err(Failure::Usage(format!(
+            Kind::Choice(words) | Kind::Each(words) => Err(Failure::Usage(format!(
                 "parameter {name} has no numbers to sweep: it is one of {}",
                 words.join(", ")
             ))),

@@ -58,6 +58,7 @@ pub(super) const ENTRY: Entry = Entry {
     may_crash: false,
     time_rules: TIME_RULES,
     install: "",
+    versions: &[],
     look: &|| program().map(drop),
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 20.0),
     flaws,
@@ -231,6 +232,7 @@ struct ShownHead {
     head: String,
     height: i64,
     heaviest: String,
+    best_header: String,
     refused: BTreeMap<String, i64>,
 }
 
@@ -379,6 +381,7 @@ impl Chain for Network {
             height: shown.height,
             last_final: None,
             heaviest: Some(shown.heaviest),
+            best_header: Some(shown.best_header),
             refused: Some(shown.refused),
         })
     }

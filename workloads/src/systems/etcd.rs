@@ -97,6 +97,7 @@ pub(super) const ENTRY: Entry = Entry {
     may_crash: false,
     time_rules: &[],
     install: INSTALL,
+    versions: &[],
     look: &|| program().map(drop),
     pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),

@@ -11,6 +11,7 @@ mod in_image;
 mod maelstrom;
 mod place;
 mod process;
+mod programs;
 pub mod rehearsal;
 mod reply;
 mod system;
@@ -25,15 +26,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use harness::cluster::Program;
 use sha2::{Digest, Sha256};
 
 pub use place::FolderError;
 
 use self::description::{Client, Description, FILE, kept};
 use self::in_image::InImage;
+use self::programs::Programs;
 use self::system::Described;
-use super::{Entry, Origin, Pace, Ready, SYSTEMS, Setup, SetupError};
+use super::{Entry, Origin, Pace, Ready, SYSTEMS, Setup, SetupError, Version};
 use crate::interface::{LedgerOverKv, Offers};
 use crate::recipes::ObjectsOverKv;
 
@@ -124,15 +125,14 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
     let own: Vec<_> = own.filter(|workload| workload.texts().is_some()).collect();
     let (leads, may_crash) = (description.leader.is_some(), description.may_crash);
     let interfaces = description.client.interfaces();
-    let operations = description.admin.iter();
-    let operations: Vec<_> = operations.map(|admin| admin.operation.clone()).collect();
+    let operations = description.operations();
     let install = description.install.as_deref().map_or("", kept);
     let looked = description.clone();
     let look = move || {
         InImage::look(&looked)?;
-        let mut programs = looked.programs.iter();
-        programs.try_for_each(|(name, written)| program(&looked, name, written).map(drop))
+        Programs::look(&looked, &looked.versions[0])
     };
+    let versions = versions(&description);
     let set_up = move |setup: &Setup| set_up(name, &description, setup);
     Ok(Entry {
         name,
@@ -149,11 +149,32 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
         may_crash,
         time_rules: &[],
         install,
+        versions: versions.leak(),
         look: Box::leak(Box::new(look)),
         pace: |_| Pace::QUICK,
         flaws: || Ok(Vec::new()),
         set_up: Box::leak(Box::new(set_up)),
     })
+}
+
+/// Those that are beside its own.
+fn versions(description: &Arc<Description>) -> Vec<Version> {
+    let beside = 1..description.versions.len();
+    let version = |at: usize| {
+        let described = &description.versions[at];
+        let own = described.install.as_ref();
+        let looked = description.clone();
+        Version {
+            name: described.name,
+            install: own
+                .or(description.install.as_ref())
+                .map_or("", |install| kept(install)),
+            look: Box::leak(Box::new(move || {
+                Programs::look(&looked, &looked.versions[at])
+            })),
+        }
+    };
+    beside.map(version).collect()
 }
 
 /// The folder's own name, which daemons, logs and runs get.
@@ -178,26 +199,7 @@ fn set_up(
     description: &Arc<Description>,
     setup: &Setup,
 ) -> Result<Ready, SetupError> {
-    let mut programs: Vec<Program> = Vec::new();
-    for (called, written) in &description.programs {
-        let from = program(description, called, written)?;
-        let file = from
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if let Some(other) = programs.iter().find(|other| other.name == file) {
-            return Err(SetupError::Refused {
-                system: name,
-                reason: format!(
-                    "{} and {} would have one name on a node",
-                    other.from.display(),
-                    from.display()
-                ),
-            });
-        }
-        programs.push(Program { name: file, from });
-    }
+    let programs = Programs::find(name, description, &setup.params)?;
     let image = InImage::of(name, description)?;
     let system = Arc::new(Described::new(
         name,
@@ -237,31 +239,6 @@ fn set_up(
         },
         system,
     })
-}
-
-/// Where a program of the description is.
-fn program(description: &Description, called: &str, written: &str) -> Result<PathBuf, SetupError> {
-    let folder = &description.folder;
-    locate(folder, written).ok_or_else(|| SetupError::NoProgram {
-        program: kept(called),
-        looked: format!("neither {} nor in PATH", folder.join(written).display()),
-        remedy: match &description.install {
-            Some(install) => kept(install),
-            None => "its system.toml does not say how to install it (`install`)",
-        },
-    })
-}
-
-/// A program: a path, from the folder on, to a file or a whole folder, or a name in PATH.
-fn locate(folder: &Path, written: &str) -> Option<PathBuf> {
-    let beside = folder.join(written);
-    if beside.is_file() || beside.is_dir() {
-        return Some(beside);
-    }
-    let path = env::var_os("PATH").filter(|_| !written.contains('/'))?;
-    env::split_paths(&path)
-        .map(|dir| dir.join(written))
-        .find(|file| file.is_file())
 }
 
 /// SHA-256 of the names and contents of all files. Hidden files, and what Python keeps beside its

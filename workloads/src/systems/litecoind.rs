@@ -64,6 +64,7 @@ pub(super) const ENTRY: Entry = Entry {
     may_crash: false,
     time_rules: refused::TIME_RULES,
     install: INSTALL,
+    versions: &[],
     look: &|| program().map(drop),
     pace: |params| Pace::of_chain(params, params.duration(BLOCK_INTERVAL.name), 5.0),
     flaws: || Ok(Vec::new()),
@@ -443,6 +444,7 @@ impl Chain for Network {
             height: info.blocks,
             last_final: None,
             heaviest: None,
+            best_header: None,
             refused: None,
         })
     }

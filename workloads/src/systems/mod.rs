@@ -60,10 +60,28 @@ pub struct Entry {
     /// The command that installs what it needs, to be run in its folder, if there is one; empty if
     /// nobody says.
     pub install: &'static str,
+    /// More versions of its programs, each of which is installed by itself.
+    pub versions: &'static [Version],
     look: &'static (dyn Fn() -> Result<(), SetupError> + Send + Sync),
     pace: fn(&Params) -> Pace,
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
     set_up: &'static (dyn Fn(&Setup) -> Result<Ready, SetupError> + Send + Sync),
+}
+
+/// A version of a system's programs beside those that are found by themselves.
+#[derive(Clone, Copy)]
+pub struct Version {
+    pub name: &'static str,
+    /// As [`Entry::install`].
+    pub install: &'static str,
+    look: &'static (dyn Fn() -> Result<(), SetupError> + Send + Sync),
+}
+
+impl Version {
+    /// Why it cannot be run here, if so.
+    pub fn missing(&self) -> Option<SetupError> {
+        (self.look)().err()
+    }
 }
 
 /// Where time gets into a system.

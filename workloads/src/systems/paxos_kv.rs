@@ -179,6 +179,7 @@ pub(super) const ENTRY: Entry = Entry {
     may_crash: false,
     time_rules: TIME_RULES,
     install: "",
+    versions: &[],
     look: &|| program().map(drop),
     pace: |_| Pace::QUICK,
     flaws,

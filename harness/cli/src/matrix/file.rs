@@ -89,7 +89,10 @@ pub struct Matrix {
 
 /// So many seeds, or these.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "seeds are a number of them, as 3, or a list, as [1, 2, 7]"
+)]
 pub enum Seeds {
     Count(u64),
     List(Vec<u64>),

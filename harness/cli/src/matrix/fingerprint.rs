@@ -3,17 +3,17 @@
 //! Two runs that went wrong in the same way differ in nearly everything: which key, which nodes,
 //! when, how many anomalies there are, and which symptoms clients saw of it. What stays is *what*
 //! went wrong, as near to its cause as anybody saw, *where* (system with its parameters, workload),
-//! and the shape of its core: which checker saw it, which kinds of operations it takes, and which
-//! families of faults, if any are needed. How well that holds has been measured:
-//! `harness/docs/nightly.md`.
+//! and its shape: which checker saw it, what the nodes told beside it, and under which families of
+//! faults. Which operations a core has is chance, and so is whether one lies between two faults.
+//! How well that holds has been measured: `harness/docs/nightly.md`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use checkers::{Analysis, Anomaly, Verdict};
 use clap::Args;
 use history::store::{Run, Store};
-use history::{History, Op, fault};
+use history::{History, Name, Op, Outcome, fault};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -119,6 +119,7 @@ const CAUSES: &[&str] = &[
     "decided without a quorum",
     "chosen value replaced",
     "state went back",
+    "overlapping leases",
     "applied twice",
     "transaction twice in one block",
     "transaction twice",
@@ -126,6 +127,18 @@ const CAUSES: &[&str] = &[
     "divergent logs",
     "sum too high",
     "sum too low",
+    "acknowledged too early",
+];
+
+/// Symptoms of one thing: which of them clients happened to see is chance. Each line is known by
+/// its first.
+const ALIKE: &[&[&str]] = &[
+    // Somebody read what was no longer so.
+    &["stale read", "order inverted", "incomparable reads"],
+    // Two held a lock: at once, or the later with the earlier's token.
+    &["held twice", "token not greater"],
+    // The accounts do not add up, all together or one of them.
+    &["total changed", "unexplained balance"],
 ];
 
 /// Decided by a leader, with what it counted.
@@ -142,6 +155,14 @@ const APARTS: &[&str] = &[
     "common prefix stuck",
 ];
 
+/// Chains stay apart, too, where a node does not go over to a branch that it knows of. Whether it
+/// has that branch's blocks, or has not even asked for them, is a question of how far it got.
+const NOT_TAKEN: &str = "heavier branch not taken";
+/// The same where no node ever gave up a block.
+const NEVER_TAKEN: &str = "heavier branch never taken";
+/// Headers are there before their blocks, but not for so many looks.
+const LOOKS: usize = 10;
+
 /// What is taken for what went wrong.
 struct Core<'a> {
     kind: String,
@@ -151,15 +172,20 @@ struct Core<'a> {
 }
 
 fn of(spec: &Spec, analyses: &[Analysis], history: &History) -> Option<Fingerprint> {
-    let core = core(analyses)?;
+    let mut core = core(analyses)?;
+    if core.kind == APART && knows_better(history) {
+        core.kind = match gave_up(analyses) {
+            true => NOT_TAKEN.into(),
+            false => NEVER_TAKEN.into(),
+        };
+    }
     let params = spec.params.iter().map(|(k, v)| format!(" {k}={v}"));
     let system = spec.system.clone() + &params.collect::<String>();
-    let checker = core.checker;
     let shape = format!(
-        "{checker} of {}{}{}",
-        operations(&core, history),
+        "{}{}{}",
+        core.checker,
         clue(&core, analyses, history),
-        faults(&core, history)
+        faults(history)
     );
     Some(Fingerprint::new(&core.kind, system, &spec.workload, shape))
 }
@@ -178,46 +204,33 @@ fn core(analyses: &[Analysis]) -> Option<Core<'_>> {
         found.iter().filter(is).copied().collect()
     };
     let causes = CAUSES.iter().map(|kind| of(&[kind]));
+    // Nodes that hold a block against the rules go apart by that, whatever comes of it.
+    let split = match refused(analyses).is_empty() {
+        true => Vec::new(),
+        false => of(APARTS),
+    };
     // Checkers, and a checker's anomalies, stand in the order in which a reader wants them.
-    let first = found
-        .first()
-        .map(|(_, a)| of(&[&a.kind]))
-        .unwrap_or_default();
-    let taken = [of(FORGOTTEN)].into_iter().chain(causes);
-    let taken = taken.chain([of(APARTS), first]);
+    let first = found.first().map(|(_, a)| a.kind.as_str());
+    let alike = first.and_then(|kind| ALIKE.iter().find(|alike| alike.contains(&kind)));
+    let symptoms = match (alike, first) {
+        (Some(alike), _) => of(alike),
+        (None, Some(kind)) => of(&[kind]),
+        (None, None) => Vec::new(),
+    };
+    let taken = [of(FORGOTTEN), split].into_iter().chain(causes);
+    let taken = taken.chain([of(APARTS), symptoms]);
     let taken = taken.into_iter().find(|taken| !taken.is_empty())?;
     let kinds: BTreeSet<&str> = taken.iter().map(|(_, a)| a.kind.as_str()).collect();
+    let known_by = |kind: &&str| ALIKE.iter().find(|alike| alike.contains(kind));
     Some(Core {
-        kind: match kinds.iter().all(|kind| APARTS.contains(kind)) {
-            true => APART.into(),
-            false => kinds.into_iter().collect::<Vec<_>>().join(", "),
+        kind: match kinds.first().and_then(known_by) {
+            Some(alike) => alike[0].into(),
+            None if kinds.iter().all(|kind| APARTS.contains(kind)) => APART.into(),
+            None => kinds.into_iter().collect::<Vec<_>>().join(", "),
         },
         checker: taken[0].0,
         anomalies: taken.into_iter().map(|(_, a)| a).collect(),
     })
-}
-
-/// What was done, each once: how many of each there are is chance, and so is what else one of many
-/// has.
-fn operations(core: &Core, history: &History) -> String {
-    // Of a node that does not serve again it is chance what it answered last.
-    if core.checker == "recovery" {
-        return "nodes".into();
-    }
-    let fs = |anomaly: &&Anomaly| -> BTreeSet<String> {
-        let ops = anomaly.ops.iter().filter_map(|index| history.find(*index));
-        ops.map(|op| op.f.to_string()).collect()
-    };
-    let least = core
-        .anomalies
-        .iter()
-        .map(fs)
-        .min_by_key(|fs| (fs.len(), fs.clone()));
-    least
-        .unwrap_or_default()
-        .into_iter()
-        .collect::<Vec<_>>()
-        .join("+")
 }
 
 /// What nodes told of themselves that says more of what was seen.
@@ -249,8 +262,8 @@ fn hasty(analyses: &[Analysis], history: &History) -> &'static str {
     }
 }
 
-/// Whether a node that took itself for the leader answered with something old; where nodes keep a
-/// trace. Of one that does not lead a read may have been handed on to another.
+/// Whether those that answered with something old took themselves for the leader, most of them;
+/// where nodes keep a trace. Of one that does not lead a read may have been handed on to another.
 fn asked(core: &Core, history: &History) -> &'static str {
     let led = led::by_trace(history);
     if led.is_empty() {
@@ -260,16 +273,40 @@ fn asked(core: &Core, history: &History) -> &'static str {
         let read = history.find(*anomaly.ops.last()?)?;
         (read.f == "read").then_some(read)
     });
-    let by_leader = |read: Op| {
+    let by_leader = |read: &Op| {
         let mut led = led
             .iter()
             .filter(|led| Some(&led.node) == read.node.as_ref());
         led.any(|led| led.at_any_time(read.call, read.ret))
     };
-    match reads.into_iter().any(by_leader) {
+    let (led, followed): (Vec<Op>, Vec<Op>) = reads.partition(|read| by_leader(read));
+    match led.len() >= followed.len() {
         true => " asked of a leader",
         false => " asked of followers",
     }
+}
+
+/// Whether a node knew of a branch of more work than its own at the end, and for a while before.
+fn knows_better(history: &History) -> bool {
+    let mut last: BTreeMap<&Name, usize> = BTreeMap::new();
+    let looks = history.ops().iter();
+    for look in looks.filter(|op| op.f == "head" && op.outcome == Outcome::Ok) {
+        if let Some(node) = &look.node {
+            let knew = last.entry(node).or_default();
+            *knew = match look.output.get("best_header") {
+                Some(_) => *knew + 1,
+                None => 0,
+            };
+        }
+    }
+    last.into_values().any(|looks| looks >= LOOKS)
+}
+
+/// Whether any node ever gave up a block.
+fn gave_up(analyses: &[Analysis]) -> bool {
+    let mut figures = analyses.iter().flat_map(|a| &a.figures);
+    let figure = figures.find(|figure| figure.name == "reorganisations");
+    figure.is_none_or(|figure| figure.value["count"].as_u64() != Some(0))
 }
 
 /// Whether nodes found blocks of each other against the rules. That one is too early is a matter of
@@ -285,35 +322,11 @@ fn refused(analyses: &[Analysis]) -> &'static str {
     }
 }
 
-/// The families of the faults that the run had, unless it goes wrong without any: where operations
-/// that contradict each other are all past before a fault begins, or begin when all are over.
-fn faults(core: &Core, history: &History) -> String {
+/// The families of the faults that took hold.
+fn faults(history: &History) -> String {
     let spans = fault::spans(history);
-    let held: Vec<_> = spans.iter().filter(|span| span.held()).collect();
-    // What is judged when all faults are over says nothing of when it came about.
-    let afterwards = ["recovery", "completeness"].contains(&core.checker);
-    let quiet = !afterwards
-        && core.anomalies.iter().any(|anomaly| {
-            let ops: Vec<_> = anomaly
-                .ops
-                .iter()
-                .filter_map(|index| history.find(*index))
-                .collect();
-            let from = ops.iter().map(|op| op.call).min();
-            let until = ops.iter().map(|op| op.ret).max();
-            // Nor do looks at what a node has.
-            let told = ops.iter().all(|op| !op.observes());
-            let (Some(from), Some(until)) = (from, until) else {
-                return false;
-            };
-            told && held
-                .iter()
-                .all(|span| span.until < from || until < span.from)
-        });
-    if quiet {
-        return " without any fault".into();
-    }
-    let families: BTreeSet<&str> = held.iter().map(|span| span.family.as_str()).collect();
+    let held = spans.iter().filter(|span| span.held());
+    let families: BTreeSet<&str> = held.map(|span| span.family.as_str()).collect();
     match families.is_empty() {
         true => String::new(),
         false => format!(
@@ -454,6 +467,49 @@ mod tests {
         );
         let some = serde_json::json!({"malformed": 2});
         assert_eq!(with(&["chains do not converge"], some), " after refusals");
+    }
+
+    /// Looks at two nodes, whether each time n1 knew of a better branch.
+    fn looks(knew: &[bool]) -> History {
+        let mut text = r#"{"schism":"history","version":1,"began_ns":0}"#.to_string();
+        let mut event = |index: usize, kind: &str, node: &str, value: &str| {
+            text += &format!(
+                "\n{{\"index\":{index},\"time\":{index},\"process\":1,\"type\":\"{kind}\",\"f\":\"head\",\"value\":{value},\"node\":\"{node}\"}}"
+            );
+        };
+        for (n, knew) in knew.iter().enumerate() {
+            let better = if *knew { r#","best_header":"b""# } else { "" };
+            for (m, (node, better)) in [("n1", better), ("n2", "")].into_iter().enumerate() {
+                let head = format!(r#"{{"head":"a"{better}}}"#);
+                event(4 * n + 2 * m, "invoke", node, "null");
+                event(4 * n + 2 * m + 1, "ok", node, &head);
+            }
+        }
+        let read = history::jsonl::read((text + "\n").as_bytes());
+        read.expect("it is a history").history
+    }
+
+    #[test]
+    fn a_node_that_stays_apart_and_knows_of_better_did_not_take_it() {
+        let spec: Spec = serde_json::from_str(
+            r#"{"schism":"0","created":"","machine":{"kernel":"","arch":"","cores":1},"cluster":"lab",
+            "system":"chain","workload":"set","nemesis":"none","nodes":2,"time_limit_ms":52000,
+            "op_timeout_ms":3000,"rate":200.0,"concurrency":3,"seed":1,"params":{},"flaws":[]}"#,
+        )
+        .expect("a specification");
+        let print = |kind: &str, knew: &[bool]| {
+            let analyses = [analysis("chain", &[kind])];
+            of(&spec, &analyses, &looks(knew)).expect("it is invalid")
+        };
+        let apart = "chains do not converge";
+        let (long, short) = ([true; LOOKS], [true; LOOKS - 1]);
+        assert_eq!(print(apart, &long).kind, NOT_TAKEN);
+        assert_eq!(print(apart, &short).kind, APART);
+        // What it knew of and then had.
+        let then = [&long[..], &[false]].concat();
+        assert_eq!(print(apart, &then).kind, APART);
+        assert_eq!(print("lost element", &long).kind, "lost element");
+        assert_eq!(print(NOT_TAKEN, &[]).id, print(apart, &long).id);
     }
 
     /// Known issues are written down: what makes a fingerprint is not to change by chance.

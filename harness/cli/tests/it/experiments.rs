@@ -232,3 +232,59 @@ fn a_sweep_goes_on_where_it_was() {
     assert!(place.store().join("sweep-paxos-kv-keys.html").exists());
     place.assert_nothing_left();
 }
+
+/// Two files with one flaw: a proof finds it, says that nobody could tell them apart, and goes on
+/// from its own runs when it is asked for more.
+#[test]
+fn a_proof_says_what_finds_a_flaw_and_how_it_would_be_known_again() {
+    let scenario = "about = \"a test\"\nsystem = \"paxos-kv\"\nworkload = \"cas-register\"\nnodes = 3\n\
+        nemesis = \"pause\"\ntime-limit = \"60s\"\nrate = 200\nconcurrency = 10\n[planted]\n\
+        flaw = \"cas-not-atomic\"\n[expect]\nverdict = \"invalid\"\nanomalies = [\"lost update\"]\n\
+        clean = \"valid\"\n";
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("mine")).expect("it is ours");
+    place.file("mine/one.toml", scenario);
+    place.file("mine/two.toml", scenario.replace("a test", "the same"));
+    let prove = |more: &[&str]| {
+        let args = [
+            "prove",
+            "--scenarios",
+            "mine",
+            "--seeds",
+            "1",
+            "--clean-seeds",
+            "1",
+            "--time-limit",
+            "5s",
+            "--jobs",
+            "3",
+        ];
+        place.schism(&[&args[..], more].concat()).exits(0)
+    };
+    prove(&[]).says(&["3 runs, 0 of them already in"]).prints(&[
+        "| one | pause | 1 of 1 |",
+        "| two | pause | 1 of 1 |",
+        "| lost update | 1 |\n",
+        "Clean twins: 1 run, 0 false alarms (1 valid,",
+        "one and two share the fingerprint ",
+    ]);
+    let matrix = prove(&["--only", "one", "--matrix", "--matrix-seeds", "1"])
+        .says(&["2 of them already in"])
+        .prints(&["| one | pause | 1 of 1 |", "| fingerprints | partition |"]);
+    assert!(!matrix.stdout.contains("share"), "{matrix:#?}");
+    // Its own family it need not be tried under again, and it has no operations.
+    let lines: Vec<&str> = matrix.stdout.lines().collect();
+    let cells = |line: &str| -> Vec<String> {
+        let cells = line.split('|').map(|cell| cell.trim().to_string());
+        cells.filter(|cell| !cell.is_empty()).collect()
+    };
+    let (titles, row) = (cells(lines[0]), cells(lines[2]));
+    let under = |nemesis: &str| {
+        let at = titles.iter().position(|title| title == nemesis);
+        row[at.unwrap_or_else(|| panic!("no {nemesis}: {matrix:#?}"))].as_str()
+    };
+    assert_eq!(under("pause"), "-");
+    assert_eq!(under("partition"), "1 of 1");
+    assert_eq!(under("kill"), "1 of 1");
+    assert!(!titles.iter().any(|title| title.starts_with("admin")));
+}

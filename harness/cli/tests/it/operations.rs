@@ -228,3 +228,83 @@ fn nodes_are_upgraded_one_after_the_other_under_load() {
     }
     place.assert_nothing_left();
 }
+
+#[test]
+fn versions_run_beside_each_other_and_one_goes_over_to_the_next() {
+    let place = Place::new();
+    let node = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name("paxos-kv");
+    let own: PathBuf = place.path().join("own");
+    fs::create_dir_all(own.join("newer")).expect("a new folder");
+    fs::copy(&node, own.join("newer/paxos-kv")).expect("it is there");
+    let text = STRANGER.replace("PROGRAM", &node.display().to_string());
+    let asked = "version = [\"echo\", \"{program.node}\", \"{index}\"]\n[programs]";
+    let text = text.replacen("[programs]", asked, 1)
+        + "[versions.newer]\nprograms = { node = \"newer/paxos-kv\" }\ninstall = \"touch newer/paxos-kv\"\n";
+    fs::write(own.join("system.toml"), text).expect("it is ours");
+    let fault = "[[fault]]\nat = \"2s\"\nlasts = \"1s\"\nfamily = \"admin\"\nshape = \"upgrade\"\n";
+    place.file(
+        "s.toml",
+        format!("version = 1\n{fault}targets = [\"n3\"]\n"),
+    );
+    let args = [
+        "run",
+        "./own",
+        "--nodes",
+        "3",
+        "-t",
+        "5s",
+        "--seed",
+        "3",
+        "--schedule",
+        "s.toml",
+    ];
+    let with = |param: &'static str| [&args[..], &["--param", param]].concat();
+    for (param, says) in [
+        (
+            "version=newest",
+            "one of default, newer, or several of them",
+        ),
+        ("next-version=default,newer", "one of default, newer"),
+    ] {
+        place.schism(&with(param)).exits(64).says(&[says]);
+    }
+    let mixed = [
+        with("version=default,newer"),
+        vec!["--param", "next-version=newer"],
+    ]
+    .concat();
+    place
+        .schism(&mixed)
+        .exits(0)
+        .prints(&["VALID", "1 of 1 fault held"]);
+    let receipts = noted(&place, "inject");
+    let receipt = receipts[0].to_string();
+    for line in ["n3: upgrade is in force", "n3: own runs, pid "] {
+        assert!(receipt.contains(line), "{line}: {receipt}");
+    }
+    // What each ran when the run began.
+    let versions = place.results()["notes"]["versions"].to_string();
+    for program in ["bin/paxos-kv 1", "bin/paxos-kv-newer 2", "bin/paxos-kv 3"] {
+        assert!(versions.contains(program), "{program}: {versions}");
+    }
+    place.assert_nothing_left();
+    // Each is installed by itself.
+    let install = |version| ["install", "./own", "--version", version];
+    place
+        .schism(&install("newer"))
+        .exits(0)
+        .says(&["own newer is installed here"]);
+    place
+        .schism(&install("newr"))
+        .exits(64)
+        .says(&["did you mean \"newer\"?"]);
+    fs::remove_file(own.join("newer/paxos-kv")).expect("it is ours");
+    place
+        .schism(&mixed)
+        .exits(64)
+        .says(&["own/newer/paxos-kv", "touch newer/paxos-kv"]);
+    place
+        .schism(&[&install("newer")[..], &["--yes"]].concat())
+        .exits(0);
+    assert!(own.join("newer/paxos-kv").exists());
+}

@@ -27,7 +27,7 @@ pub fn head(core: &Core, params: &Params) -> String {
     let head = core.head();
     json!({
         "node": params.place.id, "head": head.hash.to_string(), "height": head.height, "total_work": number(head.total_work),
-        "heaviest": core.heaviest().hash.to_string(), "refused": core.refused(),
+        "heaviest": core.heaviest().hash.to_string(), "best_header": core.best_header().to_string(), "refused": core.refused(),
     })
     .to_string()
 }

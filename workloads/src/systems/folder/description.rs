@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::system::Operation;
 use serde_json::Value as Json;
 
 mod admin;
 mod client;
 mod started;
+mod versions;
 
 pub use admin::Administered;
 pub use client::Client;
 pub use started::Started;
+pub use versions::{NEXT, VERSION, Version};
 
 use super::answers::{Answers, HttpCall, HttpCalls};
 use super::file::{
@@ -47,6 +50,8 @@ pub struct Description {
     pub may_crash: bool,
     /// What they are called in templates, and as they are written.
     pub programs: Vec<(String, String)>,
+    /// The first is that of `programs`.
+    pub versions: Vec<Version>,
     pub params: Vec<Param>,
     pub lists: Vec<List>,
     pub started: Started,
@@ -125,6 +130,14 @@ impl Description {
     }
 }
 
+impl Description {
+    /// What can be done to it as a fault.
+    pub fn operations(&self) -> Vec<Operation> {
+        let own = self.admin.iter().map(|admin| admin.operation.clone());
+        own.chain(versions::operation(&self.versions)).collect()
+    }
+}
+
 impl Reader<'_> {
     fn description(&self, folder: &Path, file: &File) -> Read<Description> {
         let client = self.client(&file.client)?;
@@ -133,6 +146,7 @@ impl Reader<'_> {
         let lists = lists.collect::<Read<Vec<_>>>()?;
         let known = self.known_to_daemon(file);
         let files = file.daemon.files.iter();
+        let versions = self.versions(file)?;
         if *file.port.get_ref() == 0 {
             return self.wrong(
                 file.port.span().start,
@@ -160,7 +174,9 @@ impl Reader<'_> {
                 .params
                 .iter()
                 .map(|(name, param)| self.param(name, param))
+                .chain(versions::params(&versions).into_iter().map(Ok))
                 .collect::<Read<_>>()?,
+            versions,
             lists,
             started: self.started(file, &known)?,
             files: files

@@ -31,6 +31,9 @@ pub struct File {
     pub may_crash: bool,
     #[serde(default)]
     pub programs: BTreeMap<String, Text>,
+    /// Other versions of them.
+    #[serde(default)]
+    pub versions: BTreeMap<Text, VersionFile>,
     #[serde(default)]
     pub params: BTreeMap<Text, ParamFile>,
     #[serde(default)]
@@ -46,6 +49,14 @@ pub struct File {
     #[serde(default)]
     pub admin: BTreeMap<Text, AdminFile>,
     pub client: Spanned<ClientFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VersionFile {
+    /// Those that differ from `[programs]`.
+    pub programs: Spanned<BTreeMap<Text, String>>,
+    pub install: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

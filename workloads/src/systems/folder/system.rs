@@ -22,6 +22,7 @@ use super::description::{AskLeader, Client, Description, Leader, Ready};
 use super::file::Nodes;
 use super::in_image::InImage;
 use super::process::Idle;
+use super::programs::Programs;
 use super::template::Template;
 use crate::catalogue;
 use crate::http::{Http, Patience};
@@ -40,7 +41,7 @@ pub struct Described {
     description: Arc<Description>,
     params: Params,
     workload: String,
-    programs: Vec<Program>,
+    programs: Programs,
     image: Option<InImage>,
     /// Client programs that wait for another client, by their node.
     idle: Mutex<BTreeMap<Name, Idle>>,
@@ -54,7 +55,7 @@ impl Described {
         name: &'static str,
         description: Arc<Description>,
         setup: &Setup,
-        programs: Vec<Program>,
+        programs: Programs,
         image: Option<InImage>,
     ) -> Described {
         Described {
@@ -84,8 +85,18 @@ impl Described {
         })
     }
 
+    /// A node's place among all, from 1 on. Once the cluster is up, it is known where only the node
+    /// itself is.
+    fn index(&self, node: &Node, all: &[Node]) -> usize {
+        let before = match self.nodes.get() {
+            Some(known) => known.iter().position(|(name, _)| *name == node.name),
+            None => all.iter().position(|other| other.name == node.name),
+        };
+        1 + before.unwrap_or_default()
+    }
+
     fn value(&self, node: &Node, all: &[Node], name: &str) -> String {
-        let index = |node: &Node| 1 + all.iter().take_while(|n| n.name != node.name).count();
+        let index = |node: &Node| self.index(node, all);
         if let Some(value) = self.of_node(node, index(node), name) {
             return value;
         }
@@ -96,11 +107,9 @@ impl Described {
         };
         match name.split_once('.') {
             Some(("program", program)) => {
-                let named = self.description.programs.iter().zip(&self.programs);
-                let mut named = named.filter(|((name, _), _)| name == program);
-                let found = named.next().map(|(_, provided)| node.bin(&provided.name));
-                found
-                    .map(|path| path.display().to_string())
+                let found = self.programs.of(&node.name, index(node), program);
+                let path = found.map(|provided| node.bin(&provided.name));
+                path.map(|path| path.display().to_string())
                     .unwrap_or_default()
             }
             Some((_, list)) => {
@@ -206,6 +215,28 @@ impl Described {
         }
     }
 
+    /// What the agent's part finds on the node and starts its programs by.
+    async fn write_starts(&self, node: &Node, all: &[Node]) -> Result<(), ControlError> {
+        if let Client::Maelstrom(_) = self.description.client {
+            let port = self.description.port;
+            let nodes = all.iter().map(|n| (n.name.to_string(), at(n, port)));
+            let node_file = agent::maelstrom::Node {
+                name: node.name.to_string(),
+                listen: at(node, port),
+                nodes: nodes.collect(),
+                argv: self.command(node, all),
+            };
+            let text = serde_json::to_string(&node_file).expect("names and texts are JSON");
+            put(node, maelstrom_file(node), text).await?;
+        }
+        if !self.is_plain() {
+            let group = serde_json::to_string(&self.group(node, all));
+            let group = group.expect("names and texts are JSON");
+            put(node, group_file(node), group).await?;
+        }
+        Ok(())
+    }
+
     fn cwd(&self, node: &Node, all: &[Node]) -> PathBuf {
         let own = self.description.started.working_dir.as_ref();
         let own = own.map(|dir| dir.fill(|name| self.value(node, all, name)).into());
@@ -234,11 +265,7 @@ impl Described {
 
     /// One text for a node, after the cluster is up.
     fn path(&self, template: &Template, node: &Node) -> String {
-        let nodes = self.nodes.get().map(Vec::as_slice).unwrap_or_default();
-        let index = 1 + nodes
-            .iter()
-            .take_while(|(name, _)| *name != node.name)
-            .count();
+        let index = self.index(node, std::slice::from_ref(node));
         template.fill(|name| self.of_node(node, index, name).unwrap_or_default())
     }
 
@@ -315,7 +342,7 @@ impl System for Described {
 
     fn programs(&self) -> Vec<Program> {
         let image = self.image.iter().map(InImage::program);
-        self.programs.iter().cloned().chain(image).collect()
+        self.programs.all().into_iter().chain(image).collect()
     }
 
     fn daemon(&self, node: &Node, all: &[Node]) -> Daemon {
@@ -350,24 +377,7 @@ impl System for Described {
             let text = template.fill(|name| self.value(node, all, name));
             put(node, node.data().join(name), text).await?;
         }
-        if let Client::Maelstrom(_) = self.description.client {
-            let port = self.description.port;
-            let nodes = all.iter().map(|n| (n.name.to_string(), at(n, port)));
-            let node_file = agent::maelstrom::Node {
-                name: node.name.to_string(),
-                listen: at(node, port),
-                nodes: nodes.collect(),
-                argv: self.command(node, all),
-            };
-            let text = serde_json::to_string(&node_file).expect("names and texts are JSON");
-            put(node, maelstrom_file(node), text).await?;
-        }
-        if !self.is_plain() {
-            let group = serde_json::to_string(&self.group(node, all));
-            let group = group.expect("names and texts are JSON");
-            put(node, group_file(node), group).await?;
-        }
-        Ok(())
+        self.write_starts(node, all).await
     }
 
     async fn ready(&self, node: &Node) -> bool {
@@ -470,7 +480,7 @@ impl System for Described {
     }
 
     fn operations(&self) -> Vec<Operation> {
-        self.own_operations()
+        self.description.operations()
     }
 
     async fn operate(

@@ -130,6 +130,43 @@ fn what_is_wrong_is_said_with_line_and_column_and_what_may_be_meant() {
             &["`http` with `json`, or `exec`"],
         ),
         (
+            "[lists]",
+            "[versions.\"1 2\"]\nprograms = { server = \"s\" }\n[lists]",
+            "11:11",
+            &["a version's name"],
+        ),
+        (
+            "[lists]",
+            "[versions.default]\nprograms = { server = \"s\" }\n[lists]",
+            "11:11",
+            &["not `default`"],
+        ),
+        (
+            "[lists]",
+            "[programs]\nserver = \"s\"\n[versions.new]\nprograms = { sever = \"s\" }\n[lists]",
+            "14:14",
+            &["did you mean \"server\""],
+        ),
+        (
+            "[lists]",
+            "[versions.new]\nprograms = {}\n[lists]",
+            "12:12",
+            &["say which programs"],
+        ),
+        (
+            "[params.sync]",
+            "[versions.new]\nprograms = { server = \"s\" }\n[params.version]",
+            "7:9",
+            &["call this otherwise"],
+        ),
+        (
+            "[lists]",
+            "[admin.upgrade]\nabout = \"a\"\ncommand = [\"x\"]\n[versions.new]\n\
+             programs = { server = \"s\" }\n[lists]",
+            "11:8",
+            &["call this otherwise"],
+        ),
+        (
             "about = \"a test\"",
             "about = \"a test\"\nstart-time = \"soon\"",
             "2:14",

@@ -253,6 +253,10 @@ fn a_matrix_that_is_wrong_is_said_with_its_place() {
         ("known = \"nowhere.toml\"\n", "m.toml:1:9: there is no"),
         ("seeds = 0\n", "m.toml:1:9: seeds: 1 to 100000"),
         (
+            "seeds = \"1-9\"\n",
+            "m.toml:1:9: seeds are a number of them, as 3, or a list, as [1, 2, 7]",
+        ),
+        (
             "seeds = [1, 1]\n",
             "m.toml:1:9: seeds: a list has at least one, and each once",
         ),

@@ -187,6 +187,16 @@ impl Core {
         heaviest
     }
 
+    /// The block of most work of which the node has at least the header: the head unless another
+    /// has more.
+    pub fn best_header(&self) -> Hash {
+        let (head, work) = (self.tree.head(), self.head().total_work);
+        // The leaf of most work comes first.
+        let best = self.tree.leaves().next();
+        let best = best.filter(|&leaf| self.tree.node(leaf).total_work > work);
+        best.unwrap_or(head)
+    }
+
     /// Peers that said hello.
     pub fn peers(&self) -> Vec<PeerView> {
         let greeted = self.peers.iter().filter(|(_, peer)| peer.greeted());

@@ -3,7 +3,7 @@
 use agent::protocol::{Ran, Request};
 use harness::cluster::Node;
 use harness::control::ControlError;
-use harness::system::{Operated, Operation, Step};
+use harness::system::{Operated, Step};
 
 use super::Described;
 
@@ -12,12 +12,20 @@ const MOST: std::time::Duration = std::time::Duration::from_secs(30);
 /// Of what it says, for people.
 const MOST_CHARS: usize = 200;
 
-impl Described {
-    pub(super) fn own_operations(&self) -> Vec<Operation> {
-        let all = self.description.admin.iter();
-        all.map(|admin| admin.operation.clone()).collect()
-    }
+/// Whether a process on the node runs one of these files, itself or by an interpreter. The shell
+/// that asks names them too.
+const RUNS: &str = r#"
+for process in /proc/[0-9]*; do
+    [ "$process" = "/proc/$$" ] && continue
+    for file; do
+        [ "$(readlink "$process/exe")" = "$file" ] && exit 0
+        tr '\0' '\n' < "$process/cmdline" | grep -qxF -e "$file" && exit 0
+    done
+done 2> /dev/null
+echo "nothing runs $*"
+exit 1"#;
 
+impl Described {
     pub(super) async fn run_operation(
         &self,
         operation: &str,
@@ -25,12 +33,40 @@ impl Described {
         node: &Node,
         all: &[Node],
     ) -> Result<Operated, ControlError> {
-        let mut known = self.description.admin.iter();
-        let admin = known.find(|admin| admin.operation.name == operation);
-        let admin = admin.expect("it is one of those that are offered");
+        let mut own = self.description.admin.iter();
+        let Some(admin) = own.find(|admin| admin.operation.name == operation) else {
+            return self.upgrade(step, node, all).await;
+        };
         let argv = self.fill(admin.command(step), node, all);
+        self.told_by(self.inside(argv, node), node).await
+    }
+
+    /// The daemon is started anew after this, by the next version's programs.
+    async fn upgrade(
+        &self,
+        step: Step,
+        node: &Node,
+        all: &[Node],
+    ) -> Result<Operated, ControlError> {
+        if step != Step::Check {
+            self.programs.upgrade(&node.name);
+            self.write_starts(node, all).await?;
+            return Ok(Operated {
+                worked: true,
+                told: String::new(),
+            });
+        }
+        let next = self.programs.next();
+        let paths = next
+            .iter()
+            .map(|program| node.bin(&program.name).display().to_string());
+        let argv = ["sh", "-c", RUNS, "sh"].map(String::from).into_iter();
+        self.told_by(argv.chain(paths).collect(), node).await
+    }
+
+    async fn told_by(&self, argv: Vec<String>, node: &Node) -> Result<Operated, ControlError> {
         let run = Request::Run {
-            argv: self.inside(argv, node),
+            argv,
             stdin: String::new(),
             timeout_ms: MOST.as_millis() as u64,
         };
