@@ -31,6 +31,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
+use self::operations::Compacted;
 use self::opinion::opinion_of;
 use super::{
     Entry, Pace, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
@@ -164,6 +165,7 @@ pub struct Etcd {
     program: PathBuf,
     params: Params,
     ports: Ports,
+    compacted: Arc<Compacted>,
 }
 
 impl Etcd {
@@ -172,6 +174,7 @@ impl Etcd {
             program,
             params,
             ports,
+            compacted: Arc::default(),
         }
     }
 
@@ -316,7 +319,7 @@ impl System for Etcd {
         _all: &[Node],
     ) -> Result<Operated, ControlError> {
         let http = self.http(node, operations::PATIENCE);
-        Ok(operations::operate(http, operation, step).await)
+        Ok(operations::operate(http, operation, step, &self.compacted).await)
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {

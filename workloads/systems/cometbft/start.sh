@@ -12,6 +12,8 @@ for one in {list.addresses}; do
 done
 sed -i -e "s#^persistent_peers = .*#persistent_peers = \"${peers#,}\"#" \
     -e 's#^laddr = "tcp://127.0.0.1:26657"#laddr = "tcp://{address}:{port}"#' \
+    -e 's#^timeout_propose = .*#timeout_propose = "{param.timeout-propose}"#' \
+    -e 's#^timeout_commit = .*#timeout_commit = "{param.timeout-commit}"#' \
     -e 's#^addr_book_strict = .*#addr_book_strict = false#' \
     -e 's#^pprof_laddr = .*#pprof_laddr = ""#' $home/config/config.toml
 sed -i -e 's#^enable = true#enable = false#' $home/config/app.toml

@@ -173,7 +173,7 @@ struct Core<'a> {
 
 fn of(spec: &Spec, analyses: &[Analysis], history: &History) -> Option<Fingerprint> {
     let mut core = core(analyses)?;
-    if core.kind == APART && knows_better(history) {
+    if core.kind == APART && refused(analyses).is_empty() && knows_better(history) {
         core.kind = match gave_up(analyses) {
             true => NOT_TAKEN.into(),
             false => NEVER_TAKEN.into(),
@@ -509,6 +509,12 @@ mod tests {
         let then = [&long[..], &[false]].concat();
         assert_eq!(print(apart, &then).kind, APART);
         assert_eq!(print("lost element", &long).kind, "lost element");
+        // Nobody takes a branch with blocks that it refuses, and whoever knows their headers knows
+        // of a better one.
+        let rules = serde_json::json!({"by rule": {"too-large": 2}});
+        let refusing = analysis("chain", &[apart]).with_figure(figure("blocks refused", rules));
+        let kind = of(&spec, &[refusing], &looks(&long)).map(|print| print.kind);
+        assert_eq!(kind.as_deref(), Some(APART));
         assert_eq!(print(NOT_TAKEN, &[]).id, print(apart, &long).id);
     }
 

@@ -279,7 +279,11 @@ fn versions_run_beside_each_other_and_one_goes_over_to_the_next() {
         .prints(&["VALID", "1 of 1 fault held"]);
     let receipts = noted(&place, "inject");
     let receipt = receipts[0].to_string();
-    for line in ["n3: upgrade is in force", "n3: own runs, pid "] {
+    for line in [
+        "n3: it is to run the version newer",
+        "n3: upgrade is in force",
+        "n3: own runs, pid ",
+    ] {
         assert!(receipt.contains(line), "{line}: {receipt}");
     }
     // What each ran when the run began.

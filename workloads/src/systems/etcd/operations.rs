@@ -1,5 +1,6 @@
 //! What an administrator does to etcd: compacts its history, defragments a member's file.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use harness::client::OpError;
@@ -48,10 +49,28 @@ struct Header {
     revision: String,
 }
 
-pub async fn operate(mut http: Http, operation: &str, step: Step) -> Operated {
+/// Up to which revision the history was compacted.
+#[derive(Debug, Default)]
+pub struct Compacted(Mutex<i64>);
+
+impl Compacted {
+    fn upto(&self) -> MutexGuard<'_, i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub async fn operate(
+    mut http: Http,
+    operation: &str,
+    step: Step,
+    compacted: &Compacted,
+) -> Operated {
     let done = match (operation, step) {
-        (COMPACT, Step::Check) => return is_compacted(&mut http).await,
-        (COMPACT, _) => compact(&mut http).await,
+        (COMPACT, Step::Check) => {
+            let last = *compacted.upto() - 1;
+            return is_gone(&mut http, last).await;
+        }
+        (COMPACT, _) => compact(&mut http, compacted).await,
         _ => ask::<Json>(&mut http, "/v3/maintenance/defragment", &json!({}))
             .await
             .map(|_| "its file is rewritten".to_string()),
@@ -65,12 +84,17 @@ pub async fn operate(mut http: Http, operation: &str, step: Step) -> Operated {
     }
 }
 
-async fn compact(http: &mut Http) -> Result<String, OpError> {
+async fn compact(http: &mut Http, compacted: &Compacted) -> Result<String, OpError> {
     let any = json!({"key": "AA==", "limit": "1"});
     let range: Range = ask(http, "/v3/kv/range", &any).await?;
     let revision = range.header.revision;
     let request = json!({"revision": revision, "physical": true});
-    match ask::<Json>(http, "/v3/kv/compaction", &request).await {
+    let asked = ask::<Json>(http, "/v3/kv/compaction", &request).await;
+    if let Ok(revision) = revision.parse::<i64>() {
+        let mut upto = compacted.upto();
+        *upto = revision.max(*upto);
+    }
+    match asked {
         Ok(_) => Ok(format!("compacted up to revision {revision}")),
         // Another node was asked for the same, and nothing was written between the two.
         Err(e) if is_told(&e) => Ok(format!("revision {revision}: {}", e.detail)),
@@ -83,17 +107,17 @@ fn is_told(error: &OpError) -> bool {
     error.detail.contains("has been compacted")
 }
 
-/// Its first revision is nothing that is there any more.
-async fn is_compacted(http: &mut Http) -> Operated {
-    let first = json!({"key": "AA==", "revision": "1"});
-    match ask::<Json>(http, "/v3/kv/range", &first).await {
+/// A revision before the one that was asked for is not there any more.
+async fn is_gone(http: &mut Http, revision: i64) -> Operated {
+    let range = json!({"key": "AA==", "revision": revision.to_string()});
+    match ask::<Json>(http, "/v3/kv/range", &range).await {
         Ok(_) => Operated {
             worked: false,
-            told: "revision 1 can be read".into(),
+            told: format!("revision {revision} can be read"),
         },
         Err(e) => Operated {
             worked: is_told(&e),
-            told: format!("revision 1: {}", e.detail),
+            told: format!("revision {revision}: {}", e.detail),
         },
     }
 }

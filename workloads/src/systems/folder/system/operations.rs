@@ -6,6 +6,7 @@ use harness::control::ControlError;
 use harness::system::{Operated, Step};
 
 use super::Described;
+use crate::systems::folder::description::NEXT;
 
 /// How long one command of an operation may take.
 const MOST: std::time::Duration = std::time::Duration::from_secs(30);
@@ -53,7 +54,7 @@ impl Described {
             self.write_starts(node, all).await?;
             return Ok(Operated {
                 worked: true,
-                told: String::new(),
+                told: format!("it is to run the version {}", self.params.text(NEXT)),
             });
         }
         let next = self.programs.next();
