@@ -37,6 +37,7 @@ impl Plan {
         let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         let (system_params, params) = Params::resolve_both(entry.params, &workload.params(), given)
             .map_err(Failure::usage)?;
+        let said = system_params.clone();
         let ready = entry
             .set_up(&Setup {
                 params: system_params,
@@ -58,6 +59,12 @@ impl Plan {
             .connect(&params, &ready.offers)
             .map_err(Failure::usage)?;
         let schedule = schedule(&spec, entry)?;
+        let operations = schedule.entries.iter().filter_map(|e| e.what.operation());
+        for operation in operations {
+            if let Some(why) = entry.unsaid(operation, &said) {
+                return Err(Failure::Usage(format!("admin:{operation}: {why}")));
+            }
+        }
         if schedule.ends() > spec.time_limit() {
             return Err(Failure::Usage(format!(
                 "the schedule's last fault ends at {:?}, after the time limit of {:?}: give --time-limit",

@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use sha2::{Digest, Sha256};
 
+pub use description::{NEXT, NONE, UPGRADE};
 pub use place::FolderError;
 
 use self::description::{Client, Description, FILE, kept};

@@ -364,6 +364,15 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// What an operation lacks that nobody has said.
+    pub fn unsaid(&self, operation: &str, params: &Params) -> Option<&'static str> {
+        let goes_over = !self.versions.is_empty() && operation == folder::UPGRADE;
+        (goes_over && params.text(folder::NEXT) == folder::NONE)
+            .then_some("say to which version: --param next-version=NAME")
+    }
+}
+
 /// Looks for a program where the environment variable says, else in `folders`, in order.
 fn locate(
     program: &'static str,

@@ -166,6 +166,7 @@ fn fault(scenario: &Scenario) -> String {
     let file = scenario.schedule.as_deref().and_then(Path::file_name);
     match file {
         Some(file) => file.to_string_lossy().into_owned(),
+        None if scenario.nemesis.is_empty() => "none".into(),
         None => scenario.nemesis.clone(),
     }
 }

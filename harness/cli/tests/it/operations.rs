@@ -264,7 +264,11 @@ fn versions_run_beside_each_other_and_one_goes_over_to_the_next() {
             "version=newest",
             "one of default, newer, or several of them",
         ),
-        ("next-version=default,newer", "one of default, newer"),
+        ("next-version=default,newer", "one of none, default, newer"),
+        (
+            "version=newer",
+            "say to which version: --param next-version=NAME",
+        ),
     ] {
         place.schism(&with(param)).exits(64).says(&[says]);
     }

@@ -24,7 +24,9 @@ pub struct Programs {
 struct Several {
     /// The nodes' own, which go round.
     turns: Vec<&'static str>,
-    next: Version,
+    next: Option<&'static str>,
+    /// What templates call the programs of which there are several.
+    differ: BTreeSet<String>,
     /// Nodes that have gone over to the next version.
     upgraded: Mutex<BTreeSet<Name>>,
 }
@@ -39,20 +41,21 @@ impl Programs {
     ) -> Result<Programs, SetupError> {
         let several = (description.versions.len() > 1).then(|| {
             let named = |name: &str| {
-                let mut all = description.versions.iter();
-                let found = all.find(|version| version.name == name);
-                found.expect("it is one of the parameter's words")
+                let mut all = description.versions.iter().map(|version| version.name);
+                all.find(|known| *known == name)
             };
+            let all = description.versions.iter();
             Several {
-                turns: params.each(VERSION).map(|name| named(name).name).collect(),
-                next: named(params.text(NEXT)).clone(),
+                turns: params.each(VERSION).filter_map(named).collect(),
+                next: named(params.text(NEXT)),
+                differ: all.flat_map(|v| v.programs.keys().cloned()).collect(),
                 upgraded: Mutex::default(),
             }
         });
         let is_asked_for = |version: &&Version| match &several {
             None => true,
             Some(several) => {
-                several.next.name == version.name || several.turns.contains(&version.name)
+                several.next == Some(version.name) || several.turns.contains(&version.name)
             }
         };
         let mut found: BTreeMap<(&'static str, String), Program> = BTreeMap::new();
@@ -121,23 +124,25 @@ impl Programs {
         }
     }
 
-    /// What the next version has of its own.
+    /// What tells that a node runs the next version: its programs of which there are several.
     pub fn next(&self) -> Vec<&Program> {
-        let Some(several) = &self.several else {
-            return Vec::new();
-        };
-        let next = |called: &String| self.found.get(&(several.next.name, called.clone()));
-        several.next.programs.keys().filter_map(next).collect()
+        let next = self.several.iter().flat_map(|several| {
+            let named = several.next.map(|next| (next, &several.differ));
+            named
+                .into_iter()
+                .flat_map(|(next, differ)| differ.iter().map(move |called| (next, called.clone())))
+        });
+        next.filter_map(|key| self.found.get(&key)).collect()
     }
 }
 
 impl Several {
     fn of(&self, node: &Name, index: usize) -> &'static str {
         let upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
-        if upgraded.contains(node) {
-            return self.next.name;
+        match self.next {
+            Some(next) if upgraded.contains(node) => next,
+            _ => self.turns[(index - 1) % self.turns.len()],
         }
-        self.turns[(index - 1) % self.turns.len()]
     }
 }
 

@@ -139,7 +139,7 @@ fn what_is_wrong_is_said_with_line_and_column_and_what_may_be_meant() {
             "[lists]",
             "[versions.default]\nprograms = { server = \"s\" }\n[lists]",
             "11:11",
-            &["not `default`"],
+            &["not `default`, which is what"],
         ),
         (
             "[lists]",

@@ -12,12 +12,14 @@ use crate::params::{Kind, Param};
 
 /// What the programs of `[programs]` are called.
 const DEFAULT: &str = "default";
+/// There is no next version.
+pub const NONE: &str = "none";
 /// Which version nodes run.
 pub const VERSION: &str = "version";
 /// To which they are upgraded.
 pub const NEXT: &str = "next-version";
 /// The operation that does so.
-const UPGRADE: &str = "upgrade";
+pub const UPGRADE: &str = "upgrade";
 
 /// One, with the programs that it has of its own.
 #[derive(Clone, Debug)]
@@ -33,18 +35,20 @@ pub fn params(versions: &[Version]) -> Vec<Param> {
         return Vec::new();
     }
     let names: Vec<&str> = versions.iter().map(|version| version.name).collect();
-    let names: &[&str] = names.leak();
-    let param = |name, kind, about| Param {
-        name,
-        kind,
-        default: DEFAULT,
-        about,
-    };
-    let each = "which version of its programs a node runs";
-    let next = "what `--nemesis admin:upgrade` puts in its place";
+    let with_none: Vec<&str> = [NONE].into_iter().chain(names.iter().copied()).collect();
     vec![
-        param(VERSION, Kind::Each(names), each),
-        param(NEXT, Kind::Choice(names), next),
+        Param {
+            name: VERSION,
+            kind: Kind::Each(names.leak()),
+            default: DEFAULT,
+            about: "which version of its programs a node runs",
+        },
+        Param {
+            name: NEXT,
+            kind: Kind::Choice(with_none.leak()),
+            default: NONE,
+            about: "what `--nemesis admin:upgrade` puts in its place",
+        },
     ]
 }
 
@@ -76,9 +80,9 @@ impl Reader<'_> {
         let at = name.span().start;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let text = name.get_ref();
-        if text.is_empty() || text == DEFAULT || !text.chars().all(plain) {
-            let what = "a version's name is letters, digits, `-`, `_` and `.`, and not `default`, which is \
-                        what [programs] has";
+        if text.is_empty() || [DEFAULT, NONE].contains(&text.as_str()) || !text.chars().all(plain) {
+            let what = "a version's name is letters, digits, `-`, `_` and `.`; not `default`, which is what \
+                        [programs] has, and not `none`";
             return self.wrong(at, what);
         }
         if file.image.is_some() {
