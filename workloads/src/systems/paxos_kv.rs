@@ -125,6 +125,12 @@ const PARAMS: &[Param] = &[
         about: "which nodes' incoming messages that is: all nodes', or those of the first by name",
     },
     Param {
+        name: "slow-writes",
+        kind: Kind::Count { min: 0, max: 100 },
+        default: "0",
+        about: "of a hundred writes of a node's log so many rest for 100 ms half way",
+    },
+    Param {
         name: TRACE,
         kind: Kind::Choice(&["on", "off"]),
         default: "on",

@@ -164,13 +164,14 @@ fn draw() -> io::Result<Birth> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wal::Habits;
     use nodekit::disk::Journal;
 
     use crate::core::message::Ballot;
     use crate::wal::Wal;
 
     fn opened(folder: &Path) -> Result<Births, BirthError> {
-        let (mut wal, contents) = Wal::open(folder, "n1 of n1,n2").unwrap();
+        let (mut wal, contents) = Wal::open(folder, "n1 of n1,n2", &Habits::default()).unwrap();
         let births = Births::open(folder, &contents)?;
         let ballot = Ballot { round: 3, node: 0 };
         wal.append(&[Record::Promised { ballot }]).unwrap();

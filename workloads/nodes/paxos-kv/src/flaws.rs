@@ -99,6 +99,10 @@ pub enum Flaw {
     /// The log is cut when a snapshot is begun, not when it is on the disk, for which there is no
     /// hurry then.
     LogCutEarly,
+    /// What a write left half done is not cut off: the log goes on behind it, and the next start
+    /// takes all of that for torn too. As in logs that are opened for appending before they are
+    /// read to their end.
+    TornTailKept,
     /// A long range is read page by page and given out as one answer, so it mixes several moments.
     /// Scans without a snapshot, as by cursors of many stores.
     TornRange,
@@ -162,6 +166,7 @@ impl Planted for Flaw {
         Flaw::RejoinEmpty,
         Flaw::NoGraceAfterRestart,
         Flaw::LogCutEarly,
+        Flaw::TornTailKept,
         Flaw::TornRange,
         Flaw::SessionsNotInSnapshot,
         Flaw::OlderSnapshotInstalls,
@@ -400,6 +405,14 @@ impl Planted for Flaw {
                 "kill",
                 None,
                 &[("snapshot-every", "20")],
+                &["ballots", "agreement", "linearizability"],
+            ),
+            Flaw::TornTailKept => (
+                "torn-tail-kept",
+                "a torn write at the log's end is left there, and what follows it is lost with it at the next start",
+                "kill",
+                None,
+                &[("slow-writes", "30")],
                 &["ballots", "agreement", "linearizability"],
             ),
             Flaw::TornRange => (

@@ -78,7 +78,10 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
     let folder = &params.place.data;
     let _lock = folder::lock(folder)?;
     let owner = format!("{} of {}", params.place.id, params.cluster());
-    let (wal, contents) = Wal::open(folder, &owner)?;
+    let seed = params
+        .seed
+        .unwrap_or_else(|| kernel_monotonic_ns() ^ u64::from(std::process::id()));
+    let (wal, contents) = Wal::open(folder, &owner, &params.habits(seed))?;
     if let Some(cut) = &contents.cut {
         log("WARN", &format!("torn tail: {cut}"));
     }
@@ -91,9 +94,6 @@ pub fn run(params: &Params) -> Result<(), NodeError> {
         records: contents.records,
     };
     let clocks = Clocks::new();
-    let seed = params
-        .seed
-        .unwrap_or_else(|| kernel_monotonic_ns() ^ u64::from(std::process::id()));
     let core =
         Core::new(params.config(seed), recovered, clocks.read().into()).map_err(|reason| {
             NodeError::State {

@@ -11,6 +11,7 @@ use crate::core::Config;
 use crate::core::message::{NodeIndex, ReadMode};
 use crate::flaws::{Flaw, Flaws};
 use crate::unreliable::Hazards;
+use crate::wal::Habits;
 
 /// More would need messages and ballots that nobody has tried.
 const NODES_MAX: usize = 9;
@@ -70,6 +71,9 @@ pub struct Params {
     pub max_batch: u16,
     #[command(flatten)]
     pub hazards: Hazards,
+    /// Of a hundred writes of the log so many rest for 100 ms half way.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=100))]
+    pub slow_writes: u64,
     /// A file for the safety-relevant events, as JSON lines; appended to.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -111,6 +115,15 @@ impl Params {
         let peers = &mut self.place.peers.iter();
         let me = peers.position(|peer| peer.name == self.place.id);
         me.expect("check() has seen it") as NodeIndex
+    }
+
+    /// How the log is written.
+    pub fn habits(&self, seed: u64) -> Habits {
+        Habits {
+            slow_writes: self.slow_writes,
+            seed,
+            keeps_torn_tail: self.flaws().has(Flaw::TornTailKept),
+        }
     }
 
     /// What makes a cluster this cluster: its names.

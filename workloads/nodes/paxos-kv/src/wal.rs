@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +21,25 @@ use crate::core::message::{Ballot, Record, Slot};
 use nodekit::disk::Journal;
 use nodekit::folder::{self, PathError, at};
 use nodekit::frame::{self, FrameError};
+use nodekit::random::Random;
 
 const VERSION: u32 = 1;
 /// A segment that grew beyond this is followed by a new one.
 const SEGMENT_BYTES: u64 = 16 << 20;
+/// A slow write rests so long half way.
+const REST: Duration = Duration::from_millis(100);
+
+/// What makes a log other than it should be. Nothing by default.
+#[derive(Debug, Default)]
+pub struct Habits {
+    /// Of a hundred writes so many rest half way, as on a slow disk, and a process that dies
+    /// meanwhile leaves a torn one.
+    pub slow_writes: u64,
+    /// Which they are.
+    pub seed: u64,
+    /// FLAW torn-tail-kept.
+    pub keeps_torn_tail: bool,
+}
 
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +114,8 @@ pub struct Wal {
     bytes: u64,
     segments: VecDeque<Segment>,
     state: State,
+    slow_writes: u64,
+    random: Random,
 }
 
 /// What was in the log.
@@ -120,7 +139,7 @@ impl Wal {
     ///
     /// # Errors
     /// When the log cannot be read, is damaged, or is another node's.
-    pub fn open(folder: &Path, owner: &str) -> Result<(Wal, Contents), WalError> {
+    pub fn open(folder: &Path, owner: &str, habits: &Habits) -> Result<(Wal, Contents), WalError> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(folder).map_err(at(folder))? {
             let name = entry.map_err(at(folder))?.file_name();
@@ -142,9 +161,13 @@ impl Wal {
                     number: numbers[0] + index as u64,
                 });
             }
-            let is_last = index + 1 == numbers.len();
+            let torn = match (habits.keeps_torn_tail, index + 1 == numbers.len()) {
+                (true, _) => Torn::Kept,
+                (false, true) => Torn::Cut,
+                (false, false) => Torn::Refused,
+            };
             if let Some(last) =
-                read_segment(folder, number, owner, is_last, &mut state, &mut contents)?
+                read_segment(folder, number, owner, torn, &mut state, &mut contents)?
             {
                 segments.push_back(Segment { number, last });
             } else {
@@ -160,11 +183,16 @@ impl Wal {
         }
         state.incarnation += 1;
         contents.incarnation = state.incarnation;
-        let number = segments
-            .back()
-            .map_or(1, |segment: &Segment| segment.number + 1);
-        let (file, path, bytes) = create_segment(folder, number, owner, state)?;
-        segments.push_back(Segment { number, last: 0 });
+        let last = segments.back().map(|segment: &Segment| segment.number);
+        let (file, path, bytes) = match last {
+            // FLAW torn-tail-kept: behind whatever is there.
+            Some(number) if habits.keeps_torn_tail => append_to(folder, number, state)?,
+            _ => {
+                let number = last.map_or(1, |number| number + 1);
+                segments.push_back(Segment { number, last: 0 });
+                create_segment(folder, number, owner, state)?
+            }
+        };
         Ok((
             Wal {
                 folder: folder.to_owned(),
@@ -174,6 +202,8 @@ impl Wal {
                 bytes,
                 segments,
                 state,
+                slow_writes: habits.slow_writes,
+                random: Random(habits.seed),
             },
             contents,
         ))
@@ -195,10 +225,17 @@ impl Journal for Wal {
     /// One frame for all.
     fn append(&mut self, records: &[Record]) -> Result<(), PathError> {
         let frame = frame::encode(&records);
-        self.file
-            .write_all(&frame)
-            .and_then(|()| self.file.sync_data())
-            .map_err(at(&self.path))?;
+        let rests = self.random.below(100) < self.slow_writes;
+        let (first, rest) = frame.split_at(if rests { frame.len() / 2 } else { 0 });
+        let write = |mut file: &File| {
+            file.write_all(first)?;
+            if rests {
+                thread::sleep(REST);
+            }
+            file.write_all(rest)?;
+            file.sync_data()
+        };
+        write(&self.file).map_err(at(&self.path))?;
         self.bytes += frame.len() as u64;
         if let Some(segment) = self.segments.back_mut() {
             for record in records {
@@ -239,19 +276,9 @@ fn sync(path: &Path) -> Result<(), PathError> {
         .map_err(at(path))
 }
 
-fn create_segment(
-    folder: &Path,
-    number: u64,
-    owner: &str,
-    state: State,
-) -> Result<(File, PathBuf, u64), PathError> {
-    let path = segment_path(folder, number);
-    let mut bytes = frame::encode(&Head {
-        version: VERSION,
-        owner: owner.to_owned(),
-        segment: number,
-    });
-    bytes.extend(frame::encode(
+/// What every segment begins with after its head, and every start in a segment.
+fn started(state: State) -> Vec<u8> {
+    frame::encode(
         &[
             Record::Started {
                 incarnation: state.incarnation,
@@ -264,7 +291,36 @@ fn create_segment(
             },
         ]
         .as_slice(),
-    ));
+    )
+}
+
+/// FLAW torn-tail-kept: goes on in a segment as it is.
+fn append_to(folder: &Path, number: u64, state: State) -> Result<(File, PathBuf, u64), PathError> {
+    let path = segment_path(folder, number);
+    let append = || {
+        let mut file = OpenOptions::new().append(true).open(&path)?;
+        file.write_all(&started(state))?;
+        file.sync_all()?;
+        let bytes = file.metadata()?.len();
+        Ok((file, bytes))
+    };
+    let (file, bytes) = append().map_err(at(&path))?;
+    Ok((file, path, bytes))
+}
+
+fn create_segment(
+    folder: &Path,
+    number: u64,
+    owner: &str,
+    state: State,
+) -> Result<(File, PathBuf, u64), PathError> {
+    let path = segment_path(folder, number);
+    let mut bytes = frame::encode(&Head {
+        version: VERSION,
+        owner: owner.to_owned(),
+        segment: number,
+    });
+    bytes.extend(started(state));
     let file = OpenOptions::new()
         .create_new(true)
         .append(true)
@@ -278,12 +334,22 @@ fn create_segment(
     Ok((file, path, bytes.len() as u64))
 }
 
+/// What becomes of bytes that are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Torn {
+    /// They are a write that was not finished, unless a frame follows them.
+    Cut,
+    Refused,
+    /// FLAW torn-tail-kept: they and all that follows them count for nothing.
+    Kept,
+}
+
 /// Reads one segment and returns its highest slot, or nothing if it has not even a head.
 fn read_segment(
     folder: &Path,
     number: u64,
     owner: &str,
-    is_last: bool,
+    torn: Torn,
     state: &mut State,
     contents: &mut Contents,
 ) -> Result<Option<Slot>, WalError> {
@@ -317,7 +383,8 @@ fn read_segment(
                 }
                 offset += length;
             }
-            Err(reason) if is_last && !whole_frame_after(&bytes, offset + 1) => {
+            Err(_) if torn == Torn::Kept => break,
+            Err(reason) if torn == Torn::Cut && !whole_frame_after(&bytes, offset + 1) => {
                 let file = OpenOptions::new()
                     .write(true)
                     .open(&path)
@@ -335,7 +402,7 @@ fn read_segment(
             Err(reason) => return Err(corrupt(reason)),
         }
     }
-    if offset == 0 && !is_last {
+    if offset == 0 && torn == Torn::Refused {
         return Err(WalError::Corrupt {
             path,
             offset: 0,
