@@ -64,12 +64,16 @@ impl Programs {
                 let called = &provided.0;
                 let from = locate_or_say(description, version, provided)?;
                 let file = from.file_name().unwrap_or_default().to_string_lossy();
-                let name = match version.programs.contains_key(called) {
+                let taken = |name: &str| {
+                    let is_other =
+                        |program: &&Program| program.name == name && program.from != from;
+                    found.values().find(is_other)
+                };
+                let name = match version.programs.contains_key(called) && taken(&file).is_some() {
                     true => format!("{file}-{}", version.name),
                     false => file.into_owned(),
                 };
-                let is_other = |program: &&Program| program.name == name && program.from != from;
-                if let Some(other) = found.values().find(is_other) {
+                if let Some(other) = taken(&name) {
                     return Err(SetupError::Refused {
                         system,
                         reason: format!(

@@ -248,7 +248,8 @@ fn a_long_log_is_many_segments_in_order() {
     assert_eq!(told(&contents), (1..=12).collect::<Vec<_>>());
 }
 
-/// FLAW torn-tail-kept: what was written behind a torn write, and synced, is gone at the next start.
+/// FLAW torn-tail-kept: what was written behind a torn write, and synced, is gone at the next
+/// start.
 #[test]
 fn a_torn_tail_is_cut_off_and_one_that_is_kept_takes_what_follows_it() {
     for (keeps_torn_tail, left) in [(false, vec![1, 2, 4]), (true, vec![1, 2])] {
