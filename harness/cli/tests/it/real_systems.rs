@@ -181,6 +181,19 @@ fn nats_reads_what_is_old_and_lets_two_compare_and_set_the_same() {
 }
 
 #[test]
+#[ignore = "needs nats-server, and the later one that .ci/get-systems gets"]
+fn servers_of_nats_go_over_to_a_later_version_while_they_serve() {
+    let place = Place::new();
+    let rolling = schedule("nats", "rolling.schedule");
+    let how = "--nodes 3 --param next-version=2.12.1 --rate 30 --time-limit 30s --seed 1";
+    let run = run("nats", &format!("{how} {rolling}"));
+    let args: Vec<&str> = run.iter().map(String::as_str).collect();
+    // Reads of a bucket may be old, with an upgrade or without.
+    place.schism(&args).prints(&["3 of 3 faults held"]);
+    assert!(!found(&place, "crashed") && !found(&place, "never served again"));
+}
+
+#[test]
 #[ignore = "needs patroni, python3-etcd, postgresql-15, etcd-server and python3-psycopg2"]
 fn a_primary_under_patroni_that_wakes_when_nobody_leads_leads_with_what_it_had() {
     let place = Place::new();
