@@ -236,14 +236,15 @@ const RARE: [(Flaw, World, u64); 5] = [
 ];
 
 /// Flaws that `scripted.rs` leads to, one of them because its storm of elections takes long to
-/// simulate; and that of the HTTP surface, which is not simulated.
-const ELSEWHERE: [Flaw; 6] = [
+/// simulate; and those of the HTTP surface and of the log's file, which are not simulated.
+const ELSEWHERE: [Flaw; 7] = [
     Flaw::DuellingLeaders,
     Flaw::StaleBallotDecides,
     Flaw::AnyReportedValue,
     Flaw::NoGraceAfterRestart,
     Flaw::OlderSnapshotInstalls,
     Flaw::TornRange,
+    Flaw::TornTailKept,
 ];
 
 /// Snapshots every few slots that take their time, and all families of faults.
