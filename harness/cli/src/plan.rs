@@ -37,7 +37,6 @@ impl Plan {
         let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         let (system_params, params) = Params::resolve_both(entry.params, &workload.params(), given)
             .map_err(Failure::usage)?;
-        let said = system_params.clone();
         let ready = entry
             .set_up(&Setup {
                 params: system_params,
@@ -59,12 +58,6 @@ impl Plan {
             .connect(&params, &ready.offers)
             .map_err(Failure::usage)?;
         let schedule = schedule(&spec, entry)?;
-        let operations = schedule.entries.iter().filter_map(|e| e.what.operation());
-        for operation in operations {
-            if let Some(why) = entry.unsaid(operation, &said) {
-                return Err(Failure::Usage(format!("admin:{operation}: {why}")));
-            }
-        }
         if schedule.ends() > spec.time_limit() {
             return Err(Failure::Usage(format!(
                 "the schedule's last fault ends at {:?}, after the time limit of {:?}: give --time-limit",
@@ -121,6 +114,16 @@ impl Plan {
 
 /// The faults: those that were given, or drawn from the seed.
 pub fn schedule(spec: &Spec, entry: &Entry) -> Result<Schedule, Failure> {
+    let schedule = given_or_drawn(spec, entry)?;
+    let mut operations = schedule.entries.iter().filter_map(|e| e.what.operation());
+    let unsaid = operations.find_map(|name| Some((name, entry.unsaid(name, &spec.params)?)));
+    match unsaid {
+        Some((name, why)) => Err(Failure::Usage(format!("admin:{name}: {why}"))),
+        None => Ok(schedule),
+    }
+}
+
+fn given_or_drawn(spec: &Spec, entry: &Entry) -> Result<Schedule, Failure> {
     let nodes = spec.node_names();
     let Some(text) = &spec.schedule else {
         return drawn(spec, entry);

@@ -365,11 +365,15 @@ impl Entry {
 }
 
 impl Entry {
-    /// What an operation lacks that nobody has said.
-    pub fn unsaid(&self, operation: &str, params: &Params) -> Option<&'static str> {
+    /// What an operation lacks that nobody has said, with these parameters given.
+    pub fn unsaid(
+        &self,
+        operation: &str,
+        given: &BTreeMap<String, String>,
+    ) -> Option<&'static str> {
         let goes_over = !self.versions.is_empty() && operation == folder::UPGRADE;
-        (goes_over && params.text(folder::NEXT) == folder::NONE)
-            .then_some("say to which version: --param next-version=NAME")
+        let next = given.get(folder::NEXT).filter(|next| *next != folder::NONE);
+        (goes_over && next.is_none()).then_some("say to which version: --param next-version=NAME")
     }
 }
 

@@ -152,7 +152,7 @@ impl fmt::Display for Table<'_> {
         if broken > 0 {
             writeln!(
                 f,
-                "{} gave no result and {} not counted.",
+                "\n{} gave no result and {} not counted.",
                 counted(broken, "run"),
                 either(broken, "is", "are")
             )?;

@@ -272,6 +272,13 @@ fn versions_run_beside_each_other_and_one_goes_over_to_the_next() {
     ] {
         place.schism(&with(param)).exits(64).says(&[says]);
     }
+    let night =
+        "version = 1\nseeds = 1\nnemeses = [\"admin:upgrade\"]\n[[system]]\nname = \"./own\"\n";
+    place.file("m.toml", night);
+    place
+        .schism(&["matrix", "plan", "m.toml"])
+        .exits(64)
+        .says(&["say to which version"]);
     let mixed = [
         with("version=default,newer"),
         vec!["--param", "next-version=newer"],

@@ -38,7 +38,7 @@ const KILLS: [&str; 8] = [
     "--nemesis",
     "kill",
     "--fault-gap",
-    "3s",
+    "1s",
     "--fault-length",
     "500ms",
     "--seed",

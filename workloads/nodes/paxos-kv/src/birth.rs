@@ -164,11 +164,10 @@ fn draw() -> io::Result<Birth> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wal::Habits;
     use nodekit::disk::Journal;
 
     use crate::core::message::Ballot;
-    use crate::wal::Wal;
+    use crate::wal::{Habits, Wal};
 
     fn opened(folder: &Path) -> Result<Births, BirthError> {
         let (mut wal, contents) = Wal::open(folder, "n1 of n1,n2", &Habits::default()).unwrap();

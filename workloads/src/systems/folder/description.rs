@@ -14,7 +14,7 @@ mod versions;
 pub use admin::Administered;
 pub use client::Client;
 pub use started::Started;
-pub use versions::{NEXT, NONE, UPGRADE, VERSION, Version};
+pub use versions::{DEFAULT, NEXT, NONE, UPGRADE, VERSION, Version};
 
 use super::answers::{Answers, HttpCall, HttpCalls};
 use super::file::{
@@ -128,9 +128,7 @@ impl Description {
         };
         reader.description(folder, &file)
     }
-}
 
-impl Description {
     /// What can be done to it as a fault.
     pub fn operations(&self) -> Vec<Operation> {
         let own = self.admin.iter().map(|admin| admin.operation.clone());

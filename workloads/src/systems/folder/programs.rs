@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use harness::cluster::Program;
 use history::Name;
 
-use super::description::{Description, NEXT, VERSION, Version, kept};
+use super::description::{DEFAULT, Description, NEXT, VERSION, Version, kept};
 use crate::params::Params;
 use crate::systems::SetupError;
 
@@ -104,16 +104,8 @@ impl Programs {
 
     /// What a template means by this name on the node with this index, from 1 on.
     pub fn of(&self, node: &Name, index: usize, called: &str) -> Option<&Program> {
-        let version = match &self.several {
-            None => {
-                return self
-                    .found
-                    .iter()
-                    .find(|((_, c), _)| c == called)
-                    .map(|(_, p)| p);
-            }
-            Some(several) => several.of(node, index),
-        };
+        let several = self.several.as_ref();
+        let version = several.map_or(DEFAULT, |several| several.of(node, index));
         self.found.get(&(version, called.to_string()))
     }
 

@@ -269,7 +269,8 @@ fn a_torn_tail_is_cut_off_and_one_that_is_kept_takes_what_follows_it() {
     }
 }
 
-/// A slow write is whole in the end, and in between there is half of it.
+/// A slow write is whole in the end, and in between there is half of it. Whoever looks may be late,
+/// so that is looked for in many.
 #[test]
 fn a_slow_write_rests_half_way() {
     let folder = tempfile::tempdir().unwrap();
@@ -279,16 +280,24 @@ fn a_slow_write_rests_half_way() {
     };
     let (mut wal, _) = Wal::open(folder.path(), "n1 of n1", &habits).unwrap();
     let path = segment_path(folder.path(), 1);
-    let before = fs::metadata(&path).unwrap().len();
-    let writing = thread::spawn(move || wal.append(&[accepted(1)]).map(|()| wal));
-    let grown = || fs::metadata(&path).unwrap().len();
-    while grown() == before {
-        thread::yield_now();
-    }
-    let half = grown();
-    let wal = writing.join().unwrap().unwrap();
-    assert!(half < grown(), "{before}, {half}, {}", grown());
+    let size = || fs::metadata(&path).unwrap().len();
+    let mut most = 0;
+    let seen = (1..=50).any(|slot| {
+        let before = size();
+        most = slot;
+        let half = thread::scope(|scope| {
+            let writing = scope.spawn(|| wal.append(&[accepted(slot)]).unwrap());
+            while size() == before {
+                thread::yield_now();
+            }
+            let half = size();
+            writing.join().unwrap();
+            half
+        });
+        half < size()
+    });
+    assert!(seen);
     drop(wal);
     let (_, contents) = Wal::open(folder.path(), "n1 of n1", &Habits::default()).unwrap();
-    assert_eq!(told(&contents), [1]);
+    assert_eq!(told(&contents), (1..=most).collect::<Vec<_>>());
 }

@@ -11,7 +11,7 @@ use super::{Read, Reader, kept};
 use crate::params::{Kind, Param};
 
 /// What the programs of `[programs]` are called.
-const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 /// There is no next version.
 pub const NONE: &str = "none";
 /// Which version nodes run.
