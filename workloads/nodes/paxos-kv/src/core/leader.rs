@@ -77,9 +77,13 @@ impl Core {
                 let best = found
                     .entry(accepted.slot)
                     .or_insert_with(|| accepted.clone());
-                // FLAW any-reported-value: the one that is looked at last.
+                // FLAW any-reported-value: any will do, and the oldest is as good as another.
                 let any = self.config.flaws.has(Flaw::AnyReportedValue);
-                if accepted.ballot > best.ballot || any {
+                let better = match any {
+                    true => accepted.ballot < best.ballot,
+                    false => accepted.ballot > best.ballot,
+                };
+                if better {
                     *best = accepted;
                 }
             }
