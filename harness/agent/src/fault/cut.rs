@@ -27,26 +27,21 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::net::IpAddr;
-use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
+mod kernel;
+
+use self::kernel::{Count, OURS, Table, counters, nft, tables};
 use crate::error::{Error, Result};
 use crate::journal::Left;
 use crate::mechanism::{Mechanism, anothers};
 use crate::nursery::Nursery;
-use crate::protocol::{Control, Direction, Drop, Evidence, Fault, Ran};
-use crate::site::{Site, tool};
+use crate::protocol::{Control, Direction, Drop, Evidence, Fault};
+use crate::site::Site;
 
-/// `nft` that takes longer than this is not going to end.
-const NFT: Duration = Duration::from_secs(10);
 /// A locally administered address (second bit of the first byte) that no device is given.
 const NOBODY: &str = "02:53:43:48:49:53";
 const MILLION: u32 = 1_000_000;
-/// The chain by which a table is known to be ours.
-const OURS: &str = "made-by-schism";
-/// The families in which we have a table.
-const FAMILIES: [&str; 2] = ["inet", "netdev"];
 
 /// What this node can do, and what the counters said before they were last replaced.
 #[derive(Debug, Default)]
@@ -388,72 +383,6 @@ fn framed(name: &str) -> bool {
     }
 }
 
-/// What the kernel holds of one fault.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    rules: usize,
-    packets: u64,
-}
-
-/// Reads our rules back from the kernel.
-fn counters(nursery: &Arc<Nursery>) -> Result<BTreeMap<u64, Count>> {
-    let mut counts = BTreeMap::new();
-    for Table { family, .. } in tables(nursery)?.into_iter().filter(|table| table.ours) {
-        let list = ["-j", "list", "table", family, "schism"];
-        count(&run(nursery, &list, "")?.stdout, &mut counts);
-    }
-    Ok(counts)
-}
-
-fn count(json: &str, counts: &mut BTreeMap<u64, Count>) {
-    let list: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    for entry in list["nftables"].as_array().into_iter().flatten() {
-        let rule = &entry["rule"];
-        let fault = rule["comment"]
-            .as_str()
-            .and_then(|comment| comment.strip_prefix("fault ")?.parse().ok());
-        let Some(fault) = fault else { continue };
-        let count: &mut Count = counts.entry(fault).or_default();
-        count.rules += 1;
-        for part in rule["expr"].as_array().into_iter().flatten() {
-            count.packets += part["counter"]["packets"].as_u64().unwrap_or_default();
-        }
-    }
-}
-
-/// A table of our name.
-struct Table {
-    family: &'static str,
-    ours: bool,
-}
-
-fn tables(nursery: &Arc<Nursery>) -> Result<Vec<Table>> {
-    let listed = run(nursery, &["list", "tables"], "")?.stdout;
-    let mut found = Vec::new();
-    for family in FAMILIES {
-        if listed
-            .lines()
-            .any(|line| line == format!("table {family} schism"))
-        {
-            let shown = run(nursery, &["list", "table", family, "schism"], "")?.stdout;
-            let mark = format!("chain {OURS} {{");
-            let ours = shown.lines().any(|line| line.trim() == mark);
-            found.push(Table { family, ours });
-        }
-    }
-    Ok(found)
-}
-
-fn nft(nursery: &Arc<Nursery>, text: &str) -> Result<Ran> {
-    run(nursery, &["-f", "-"], text)
-}
-
-fn run(nursery: &Arc<Nursery>, args: &[&str], stdin: &str) -> Result<Ran> {
-    let mut command = Command::new("nft");
-    command.args(args);
-    tool(nursery, command, stdin, NFT)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -571,20 +500,5 @@ table netdev schism {
             ..Cuts::default()
         };
         assert!(cannot.possible(&good).is_err());
-    }
-
-    #[test]
-    fn counters_are_read_by_fault() {
-        let json = r#"{"nftables":[{"metainfo":{}},{"rule":{"comment":"fault 7","expr":
-            [{"match":{}},{"counter":{"packets":3,"bytes":9}},{"drop":null}]}},
-            {"rule":{"comment":"fault 7","expr":[{"counter":{"packets":4}}]}},
-            {"rule":{"comment":"somebody's","expr":[{"counter":{"packets":5}}]}}]}"#;
-        let mut counts = BTreeMap::new();
-        count(json, &mut counts);
-        let seven = Count {
-            rules: 2,
-            packets: 7,
-        };
-        assert_eq!(counts, BTreeMap::from([(7, seven)]));
     }
 }
