@@ -222,9 +222,10 @@ impl Vacuity {
             if cut {
                 continue;
             }
+            let another = || spans.iter().any(|s| s.family == span.family && s.held());
             if span.skipped {
                 // Nobody led, say. It tells nothing against the others of its family.
-                if !spans.iter().any(|s| s.family == span.family && s.held()) {
+                if !another() {
                     let reason = format!(
                         "{fault} was passed over{because}, and no other {} took hold",
                         span.family
@@ -233,7 +234,8 @@ impl Vacuity {
                 }
                 continue;
             }
-            if !span.held() {
+            // Nor does a kill that found a daemon that had ended by itself.
+            if !(span.held() || another() && main.crashed_before(span)) {
                 let seen = evidence(&span.inject);
                 let reason = format!("{fault} never took hold{because} ({seen})");
                 vacuous.push(note("fault did not hold", Some(fault.clone()), reason));
@@ -376,8 +378,17 @@ impl Main<'_> {
     /// A daemon that ended by itself when it was started again is why the fault is still seen, and
     /// that is not the harness's doing.
     fn crashed_after(&self, span: &Span) -> bool {
+        self.crashed(span, |at| at >= span.from)
+    }
+
+    /// A daemon that had ended by itself is why the fault took no hold of it.
+    fn crashed_before(&self, span: &Span) -> bool {
+        self.crashed(span, |at| at <= span.until)
+    }
+
+    fn crashed(&self, span: &Span, when: impl Fn(Time) -> bool) -> bool {
         marks(self.history).iter().any(|placed| match &placed.mark {
-            Mark::Crash(node, _) => span.targets.contains(node) && placed.time >= span.from,
+            Mark::Crash(node, _) => span.targets.contains(node) && when(placed.time),
             _ => false,
         })
     }

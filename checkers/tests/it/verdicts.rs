@@ -26,7 +26,7 @@ fn role(f: &str, asked: &Value) -> Role {
 }
 
 /// Events in any order; the history has them by time.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Tape {
     events: Vec<Event>,
     next_process: u64,
@@ -372,6 +372,20 @@ fn a_node_that_calls_itself_ready_and_takes_no_write_did_not_come_back() {
     let found = recovered(&tape);
     let says = "n3 did not serve again: one write was tried there, and was not answered (unavailable: no leader)";
     is(&found, Verdict::Invalid, &["never served again"], says);
+    // An error of a page is told by its beginning.
+    let mut long = good();
+    long.events = tape.events.clone();
+    let failed = |event: &&mut Event| event.error.is_some() && event.node.as_deref() == Some("n3");
+    for event in long.events.iter_mut().filter(failed) {
+        event.error = Some("é".repeat(5_000));
+    }
+    let begins = format!("was not answered ({}…)", "é".repeat(160));
+    is(
+        &recovered(&long),
+        Verdict::Invalid,
+        &["never served again"],
+        &begins,
+    );
     // Somebody ended the run before the node had had its time.
     let mut stopped = good();
     stopped.events = tape.events.clone();

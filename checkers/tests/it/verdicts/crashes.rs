@@ -2,6 +2,23 @@
 
 use super::*;
 
+impl Tape {
+    /// The receipt of a fault's injection says that it did not take hold.
+    fn denies(&mut self, number: u64) {
+        let injected =
+            |event: &&mut Event| event.process == Process::Nemesis && event.kind == Kind::Ok;
+        for event in self.events.iter_mut().filter(injected) {
+            let Ok(mut note) = event.value.to_serde::<Note>() else {
+                continue;
+            };
+            if note.fault == number && note.action == Action::Inject {
+                note.receipt.as_mut().unwrap().held = false;
+                event.value = Value::from_serde(&note).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn a_daemon_that_ends_by_itself_makes_the_run_invalid_unless_it_may() {
     let mut tape = good();
@@ -95,4 +112,34 @@ fn a_daemon_that_ends_when_it_is_started_again_is_no_failure_of_the_harness() {
         &["crashed"],
         "exit 3",
     );
+}
+
+/// What has ended by itself cannot be killed, and the other kills were kills.
+#[test]
+fn a_kill_that_found_a_daemon_that_had_ended_takes_nothing_from_the_others() {
+    let mut tape = good();
+    tape.fault(0, "kill", 2_000, 3_000, down(&["n2"]), true);
+    tape.fault(1, "kill", 6_000, 7_000, down(&["n1"]), true);
+    tape.denies(1);
+    let did_not_hold = &["fault did not hold"];
+    let found = check(&vacuity(), &tape);
+    is(&found, Verdict::Vacuous, did_not_hold, "never took hold");
+    let ended = |node: &str, at| {
+        let mut tape = tape.clone();
+        tape.mark(at, Mark::Crash(node.into(), Crash::default()));
+        check(&vacuity(), &tape)
+    };
+    is(
+        &ended("n1", 5_000),
+        Verdict::Valid,
+        &[],
+        "1 of 2 faults held",
+    );
+    let (other, later) = (ended("n2", 5_000), ended("n1", 7_100));
+    is(&other, Verdict::Vacuous, did_not_hold, "never took hold");
+    is(&later, Verdict::Vacuous, did_not_hold, "never took hold");
+    // Of no kill at all is known that it was one.
+    tape.denies(0);
+    tape.mark(5_000, Mark::Crash("n1".into(), Crash::default()));
+    assert_eq!(check(&vacuity(), &tape).verdict, Verdict::Vacuous);
 }
