@@ -131,6 +131,12 @@ const PARAMS: &[Param] = &[
         about: "of a hundred writes of a node's log so many rest for 100 ms half way",
     },
     Param {
+        name: "failed-syncs",
+        kind: Kind::Count { min: 0, max: 100 },
+        default: "0",
+        about: "of a hundred syncs of the first node's log so many fail, after the first 200",
+    },
+    Param {
         name: TRACE,
         kind: Kind::Choice(&["on", "off"]),
         default: "on",

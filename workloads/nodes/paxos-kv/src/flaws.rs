@@ -103,6 +103,10 @@ pub enum Flaw {
     /// takes all of that for torn too. As in logs that are opened for appending before they are
     /// read to their end.
     TornTailKept,
+    /// A sync of the log that failed is taken for one that did not, or is tried again and succeeds
+    /// because the kernel took the pages for clean. PostgreSQL until 11.2 ("fsyncgate", 2018);
+    /// Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
+    SyncErrorIgnored,
     /// A long range is read page by page and given out as one answer, so it mixes several moments.
     /// Scans without a snapshot, as by cursors of many stores.
     TornRange,
@@ -167,6 +171,7 @@ impl Planted for Flaw {
         Flaw::NoGraceAfterRestart,
         Flaw::LogCutEarly,
         Flaw::TornTailKept,
+        Flaw::SyncErrorIgnored,
         Flaw::TornRange,
         Flaw::SessionsNotInSnapshot,
         Flaw::OlderSnapshotInstalls,
@@ -413,6 +418,14 @@ impl Planted for Flaw {
                 "kill",
                 None,
                 &[("slow-writes", "30")],
+                &["ballots", "agreement", "linearizability"],
+            ),
+            Flaw::SyncErrorIgnored => (
+                "sync-error-ignored",
+                "a sync of the log that failed is taken for one that did not",
+                "kill",
+                None,
+                &[("failed-syncs", "90")],
                 &["ballots", "agreement", "linearizability"],
             ),
             Flaw::TornRange => (

@@ -55,6 +55,7 @@ pub fn status(core: &Core, params: &Params, now: Now) -> String {
             "snapshot-every": params.snapshot_every,
             "max-batch": params.max_batch,
             "slow-writes": params.slow_writes,
+            "failed-syncs": params.failed_syncs,
             "peer-loss": params.hazards.peer_loss,
             "peer-late": params.hazards.peer_late,
             "peer-repeats": params.hazards.peer_repeats,

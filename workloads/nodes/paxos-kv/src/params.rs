@@ -74,6 +74,10 @@ pub struct Params {
     /// Of a hundred writes of the log so many rest for 100 ms half way.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=100))]
     pub slow_writes: u64,
+    /// Of a hundred syncs of the log of the first node by name so many fail, after the first 200
+    /// of a process.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=100))]
+    pub failed_syncs: u64,
     /// A file for the safety-relevant events, as JSON lines; appended to.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -121,7 +125,9 @@ impl Params {
     pub fn habits(&self, seed: u64) -> Habits {
         Habits {
             slow_writes: self.slow_writes,
+            failed_syncs: if self.me() == 0 { self.failed_syncs } else { 0 },
             seed,
+            ignores_failed_syncs: self.flaws().has(Flaw::SyncErrorIgnored),
             keeps_torn_tail: self.flaws().has(Flaw::TornTailKept),
         }
     }

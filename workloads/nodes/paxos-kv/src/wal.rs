@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -28,15 +28,22 @@ const VERSION: u32 = 1;
 const SEGMENT_BYTES: u64 = 16 << 20;
 /// A slow write rests so long half way.
 const REST: Duration = Duration::from_millis(100);
+/// A disk that fails serves for so many syncs first, so that its node can serve.
+const GOOD_SYNCS: u64 = 200;
 
 /// What makes a log other than it should be. Nothing by default.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Habits {
     /// Of a hundred writes so many rest half way, as on a slow disk, and a process that dies
     /// meanwhile leaves a torn one.
     pub slow_writes: u64,
+    /// After the first [`GOOD_SYNCS`] of a process, of a hundred syncs so many fail, and what they
+    /// were to bring to the disk is not there.
+    pub failed_syncs: u64,
     /// Which they are.
     pub seed: u64,
+    /// FLAW sync-error-ignored.
+    pub ignores_failed_syncs: bool,
     /// FLAW torn-tail-kept.
     pub keeps_torn_tail: bool,
 }
@@ -114,7 +121,8 @@ pub struct Wal {
     bytes: u64,
     segments: VecDeque<Segment>,
     state: State,
-    slow_writes: u64,
+    habits: Habits,
+    syncs: u64,
     random: Random,
 }
 
@@ -202,8 +210,9 @@ impl Wal {
                 bytes,
                 segments,
                 state,
-                slow_writes: habits.slow_writes,
+                syncs: 0,
                 random: Random(habits.seed),
+                habits: *habits,
             },
             contents,
         ))
@@ -225,9 +234,18 @@ impl Journal for Wal {
     /// One frame for all.
     fn append(&mut self, records: &[Record]) -> Result<(), PathError> {
         let frame = frame::encode(&records);
-        let rests = self.random.below(100) < self.slow_writes;
+        self.syncs += 1;
+        let fails = self.syncs > GOOD_SYNCS && self.random.below(100) < self.habits.failed_syncs;
+        let rests = self.random.below(100) < self.habits.slow_writes;
         let (first, rest) = frame.split_at(if rests { frame.len() / 2 } else { 0 });
         let write = |mut file: &File| {
+            if fails {
+                // FLAW sync-error-ignored: it goes on as if the records were there.
+                return match self.habits.ignores_failed_syncs {
+                    true => Ok(()),
+                    false => Err(io::Error::other("the sync failed (--failed-syncs)")),
+                };
+            }
             file.write_all(first)?;
             if rests {
                 thread::sleep(REST);

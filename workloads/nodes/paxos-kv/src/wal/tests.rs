@@ -301,3 +301,34 @@ fn a_slow_write_rests_half_way() {
     let (_, contents) = Wal::open(folder.path(), "n1 of n1", &Habits::default()).unwrap();
     assert_eq!(told(&contents), (1..=most).collect::<Vec<_>>());
 }
+
+/// From the first sync that fails on, a node must not go on as if its records were there.
+#[test]
+fn a_sync_that_failed_is_told_and_what_it_was_for_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let habits = Habits {
+        failed_syncs: 100,
+        ..Habits::default()
+    };
+    let (mut wal, _) = Wal::open(folder.path(), "n1 of n1", &habits).unwrap();
+    for slot in 1..=GOOD_SYNCS {
+        wal.append(&[accepted(slot)]).unwrap();
+    }
+    let error = wal.append(&[accepted(GOOD_SYNCS + 1)]).unwrap_err();
+    assert!(error.to_string().contains("wal-0000000001.log"), "{error}");
+    drop(wal);
+    // Its flaw goes on, and what came later is gone too.
+    let habits = Habits {
+        ignores_failed_syncs: true,
+        ..habits
+    };
+    let (mut wal, contents) = Wal::open(folder.path(), "n1 of n1", &habits).unwrap();
+    let whole: Vec<u64> = (1..=GOOD_SYNCS).collect();
+    assert_eq!(told(&contents), whole);
+    for slot in 1..=GOOD_SYNCS + 2 {
+        wal.append(&[accepted(GOOD_SYNCS + slot)]).unwrap();
+    }
+    drop(wal);
+    let (_, contents) = Wal::open(folder.path(), "n1 of n1", &Habits::default()).unwrap();
+    assert_eq!(told(&contents), (1..=2 * GOOD_SYNCS).collect::<Vec<_>>());
+}

@@ -237,7 +237,7 @@ const RARE: [(Flaw, World, u64); 5] = [
 
 /// Flaws that `scripted.rs` leads to, one of them because its storm of elections takes long to
 /// simulate; and those of the HTTP surface and of the log's file, which are not simulated.
-const ELSEWHERE: [Flaw; 7] = [
+const ELSEWHERE: [Flaw; 8] = [
     Flaw::DuellingLeaders,
     Flaw::StaleBallotDecides,
     Flaw::AnyReportedValue,
@@ -245,6 +245,7 @@ const ELSEWHERE: [Flaw; 7] = [
     Flaw::OlderSnapshotInstalls,
     Flaw::TornRange,
     Flaw::TornTailKept,
+    Flaw::SyncErrorIgnored,
 ];
 
 /// Snapshots every few slots that take their time, and all families of faults.
