@@ -13,4 +13,4 @@ if [ {index} -gt 4 ] && ! [ -e {data}/db ]; then
 fi
 hosts=$(echo "{list.cluster}" | cut -d, -f1-3 | sed 's#[^,=]*=http://##g; s#:2380#:2379#g')
 sed -i "s#ETCD_HOSTS#$hosts#" {data}/patroni.yml
-exec "$2" {data}/patroni.yml
+exec sh {data}/patroni.sh "$2" {data}/patroni.yml

@@ -23,7 +23,8 @@ if index <= 3:
 if asked == "followed":
     nodes = "{peers}".split(",")
     said = get("http://" + nodes[3].rsplit(":", 1)[0] + ":8008/patroni")
-    sys.exit((said["state"], said["role"]) != ("running", "master"))
+    # "master" until 4.0.
+    sys.exit(said["state"] != "running" or said["role"] not in ("master", "primary"))
 said = get("http://{address}:8008/cluster")
 own = [member for member in said["members"] if member["name"] == "{name}"]
 role, state = own[0]["role"], own[0]["state"]

@@ -194,7 +194,7 @@ fn servers_of_nats_go_over_to_a_later_version_while_they_serve() {
 }
 
 #[test]
-#[ignore = "needs patroni, python3-etcd, postgresql-15, etcd-server and python3-psycopg2"]
+#[ignore = "needs patroni, python3-etcd, postgresql-15, etcd-server, python3-psycopg2, and .ci/get-systems"]
 fn a_primary_under_patroni_that_wakes_when_nobody_leads_leads_with_what_it_had() {
     let place = Place::new();
     let calm = "--nodes 5 --nemesis none --time-limit 25s --rate 30 --seed 1";
@@ -202,6 +202,8 @@ fn a_primary_under_patroni_that_wakes_when_nobody_leads_leads_with_what_it_had()
     let faults = schedule("patroni", "stale-primary.schedule");
     let stale = format!("--nodes 5 {faults} --time-limit 60s --param synchronous=on");
     assert!(some_seed(&place, "patroni", &stale, &["lost element"]));
+    let later = format!("{stale} -w set --param version=4.1.5 --seed 1");
+    ends(&place, &run("patroni", &later), 0);
 }
 
 #[test]
@@ -263,6 +265,22 @@ fn validators_of_cometbft_that_are_all_killed_lose_nothing() {
     let kills = "--nodes 4 --rate 3 --concurrency 6 --op-timeout 15s --time-limit 45s --seed 1 \
                  --nemesis kill:all --fault-gap 15s --fault-length 2s";
     ends(&place, &run("cometbft", kills), 0);
+}
+
+#[test]
+#[ignore = "needs the chain that .ci/get-systems makes"]
+fn validators_of_cometbft_wait_until_it_is_as_late_as_their_clocks_once_said() {
+    let place = Place::new();
+    let ahead = schedule("cometbft", "clocks-ahead.schedule");
+    let how =
+        format!("--nodes 4 --rate 3 --concurrency 6 --op-timeout 15s --time-limit 45s {ahead}");
+    assert!(some_seed(
+        &place,
+        "cometbft",
+        &format!("{how} --param pbts=on"),
+        &["never served again"]
+    ));
+    ends(&place, &run("cometbft", &format!("{how} --seed 1")), 0);
 }
 
 #[test]
