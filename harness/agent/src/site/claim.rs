@@ -43,9 +43,10 @@ impl Site {
         let sole = self.sole_owner_of_the_node();
         let mut found: BTreeMap<Ident, String> = BTreeMap::new();
         if sole || !served.iter().all(|(_, ident)| mine.contains(ident)) {
-            let (foreign, others) = self.foreign(name)?;
+            let runs = format!("{}/run/", self.nursery.prefix());
+            let (foreign, others) = self.foreign(name, &runs)?;
             let strangers = if sole {
-                strangers(&foreign, others)
+                strangers(&foreign, others, &runs)
             } else {
                 Vec::new()
             };
@@ -120,7 +121,7 @@ impl Site {
     /// Processes that are not this daemon's, whatever they hold: the agent, who started it, what it
     /// runs for itself, and other daemons. And those that there were besides at the same moment:
     /// what the agent starts a moment later is in neither.
-    fn foreign(&mut self, name: &str) -> Result<(BTreeSet<u32>, Vec<Process>)> {
+    fn foreign(&mut self, name: &str, runs: &str) -> Result<(BTreeSet<u32>, Vec<Process>)> {
         let mut foreign = service::ancestors();
         let others: Vec<String> = self
             .daemons
@@ -132,14 +133,13 @@ impl Site {
             let members = self.daemon(&other)?.members()?;
             foreign.extend(members.iter().map(|ident| ident.pid));
         }
-        let runs = format!("{}/run/", self.nursery.prefix());
         let mut rest = tree::all().map_err(io("list", Path::new("/proc")))?;
         let mut own: BTreeSet<u32> = BTreeSet::new();
         loop {
             let is_own = |process: &Process| {
                 own.contains(&process.parent)
                     || own.contains(&process.session)
-                    || tree::marker(process.ident).is_some_and(|marker| marker.starts_with(&runs))
+                    || is_run(process.ident, runs)
             };
             let (found, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_own);
             rest = others;
@@ -153,10 +153,16 @@ impl Site {
     }
 }
 
+/// Whether the agent runs it for itself.
+fn is_run(ident: Ident, runs: &str) -> bool {
+    tree::marker(ident).is_some_and(|marker| marker.starts_with(runs))
+}
+
 /// Whoever is neither the agent's nor known to be a daemon's.
-fn strangers(foreign: &BTreeSet<u32>, others: Vec<Process>) -> Vec<Ident> {
-    // Between fork and exec a child of the agent's runs the agent's program. One without a parent
-    // came in from outside. One without memory is ending, and cannot be asked whose it was.
+fn strangers(foreign: &BTreeSet<u32>, others: Vec<Process>, runs: &str) -> Vec<Ident> {
+    // Between fork and exec a child of the agent's runs the agent's program, and has no mark of its
+    // own: it is asked for that again after it was seen to run another. One without a parent came
+    // in from outside. One without memory is ending, and cannot be asked whose it was.
     let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     let agent = program(std::process::id());
     let stranger = |process: &Process| {
@@ -164,6 +170,7 @@ fn strangers(foreign: &BTreeSet<u32>, others: Vec<Process>) -> Vec<Ident> {
         process.parent != 0
             && !foreign.contains(&pid)
             && program(pid) != agent
+            && !is_run(process.ident, runs)
             && tree::has_memory(pid)
     };
     let strangers = others.into_iter().filter(stranger);
@@ -171,4 +178,33 @@ fn strangers(foreign: &BTreeSet<u32>, others: Vec<Process>) -> Vec<Ident> {
         .map(|process| process.ident)
         .filter(|ident| tree::alive(*ident))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// It was listed before its exec, when nothing told whose it is.
+    #[test]
+    fn what_the_agent_had_just_begun_to_run_is_no_stranger() {
+        let found = |marker: Option<&str>| {
+            let mut command = Command::new("sleep");
+            command.arg("60").env_remove(tree::MARKER);
+            if let Some(marker) = marker {
+                command.env(tree::MARKER, marker);
+            }
+            let mut child = command.spawn().expect("sleep");
+            let all = tree::all().expect("/proc");
+            let listed = all.into_iter().filter(|one| one.ident.pid == child.id());
+            let found = strangers(&BTreeSet::new(), listed.collect(), "agent-7/run/");
+            child.kill().expect("it lives");
+            child.wait().expect("it ends");
+            found.len()
+        };
+        assert_eq!(found(None), 1);
+        assert_eq!(found(Some("agent-8/run/1")), 1);
+        assert_eq!(found(Some("agent-7/run/1")), 0);
+    }
 }

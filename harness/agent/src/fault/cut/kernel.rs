@@ -1,5 +1,5 @@
-//! What the kernel holds of our tables, as `nft` tells it. Each question is a program that starts, on
-//! every node, so few are asked.
+//! What the kernel holds of our tables, as `nft` tells it. Each question is a program that starts,
+//! on every node, so few are asked.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -79,11 +79,8 @@ impl Core {
                     .or_insert_with(|| accepted.clone());
                 // FLAW any-reported-value: any will do, and the oldest is as good as another.
                 let any = self.config.flaws.has(Flaw::AnyReportedValue);
-                let better = match any {
-                    true => accepted.ballot < best.ballot,
-                    false => accepted.ballot > best.ballot,
-                };
-                if better {
+                let (this, that) = (accepted.ballot, best.ballot);
+                if this > that && !any || this < that && any {
                     *best = accepted;
                 }
             }
