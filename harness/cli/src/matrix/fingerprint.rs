@@ -7,16 +7,19 @@
 //! faults. Which operations a core has is chance, and so is whether one lies between two faults.
 //! How well that holds has been measured: `harness/docs/nightly.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod looks;
+
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use checkers::{Analysis, Anomaly, Verdict};
 use clap::Args;
 use history::store::{Run, Store};
-use history::{History, Name, Op, Outcome, fault};
+use history::{History, Op, fault};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::looks::{knows_better, parted};
 use crate::exit::Failure;
 use crate::flags::StoreArgs;
 use crate::judged::load_results;
@@ -139,6 +142,8 @@ const ALIKE: &[&[&str]] = &[
     &["held twice", "token not greater"],
     // The accounts do not add up, all together or one of them.
     &["total changed", "unexplained balance"],
+    // A write was acknowledged in a block that did not stay.
+    &["acknowledged too early", "acknowledged write moved"],
 ];
 
 /// Decided by a leader, with what it counted.
@@ -160,8 +165,9 @@ const APARTS: &[&str] = &[
 const NOT_TAKEN: &str = "heavier branch not taken";
 /// The same where no node ever gave up a block.
 const NEVER_TAKEN: &str = "heavier branch never taken";
-/// Headers are there before their blocks, but not for so many looks.
-const LOOKS: usize = 10;
+/// What comes of it that chains are apart, and all that is left to see where too much was late for
+/// them to be judged.
+const SILENT: &str = "never served again";
 
 /// What is taken for what went wrong.
 struct Core<'a> {
@@ -173,6 +179,9 @@ struct Core<'a> {
 
 fn of(spec: &Spec, analyses: &[Analysis], history: &History) -> Option<Fingerprint> {
     let mut core = core(analyses)?;
+    if core.kind == SILENT && parted(history) {
+        (core.kind, core.checker) = (APART.into(), "chain");
+    }
     if core.kind == APART && refused(analyses).is_empty() && knows_better(history) {
         core.kind = match gave_up(analyses) {
             true => NOT_TAKEN.into(),
@@ -203,6 +212,7 @@ fn core(analyses: &[Analysis]) -> Option<Core<'_>> {
         let is = |(_, a): &&(&str, &Anomaly)| kinds.contains(&a.kind.as_str());
         found.iter().filter(is).copied().collect()
     };
+    let alike = |kind| ALIKE.iter().find(|alike| alike.contains(kind));
     let causes = CAUSES.iter().map(|kind| of(&[kind]));
     // Nodes that hold a block against the rules go apart by that, whatever comes of it.
     let split = match refused(analyses).is_empty() {
@@ -211,8 +221,7 @@ fn core(analyses: &[Analysis]) -> Option<Core<'_>> {
     };
     // Checkers, and a checker's anomalies, stand in the order in which a reader wants them.
     let first = found.first().map(|(_, a)| a.kind.as_str());
-    let alike = first.and_then(|kind| ALIKE.iter().find(|alike| alike.contains(&kind)));
-    let symptoms = match (alike, first) {
+    let symptoms = match (first.as_ref().and_then(alike), first) {
         (Some(alike), _) => of(alike),
         (None, Some(kind)) => of(&[kind]),
         (None, None) => Vec::new(),
@@ -221,9 +230,8 @@ fn core(analyses: &[Analysis]) -> Option<Core<'_>> {
     let taken = taken.chain([of(APARTS), symptoms]);
     let taken = taken.into_iter().find(|taken| !taken.is_empty())?;
     let kinds: BTreeSet<&str> = taken.iter().map(|(_, a)| a.kind.as_str()).collect();
-    let known_by = |kind: &&str| ALIKE.iter().find(|alike| alike.contains(kind));
     Some(Core {
-        kind: match kinds.first().and_then(known_by) {
+        kind: match kinds.first().and_then(alike) {
             Some(alike) => alike[0].into(),
             None if kinds.iter().all(|kind| APARTS.contains(kind)) => APART.into(),
             None => kinds.into_iter().collect::<Vec<_>>().join(", "),
@@ -238,7 +246,7 @@ fn clue(core: &Core, analyses: &[Analysis], history: &History) -> String {
     match core.kind.as_str() {
         "stale read" => asked(core, history),
         HASTY => hasty(analyses, history),
-        APART | "never served again" => refused(analyses),
+        APART | SILENT => refused(analyses),
         _ => "",
     }
     .into()
@@ -286,22 +294,6 @@ fn asked(core: &Core, history: &History) -> &'static str {
     }
 }
 
-/// Whether a node knew of a branch of more work than its own at the end, and for a while before.
-fn knows_better(history: &History) -> bool {
-    let mut last: BTreeMap<&Name, usize> = BTreeMap::new();
-    let looks = history.ops().iter();
-    for look in looks.filter(|op| op.f == "head" && op.outcome == Outcome::Ok) {
-        if let Some(node) = &look.node {
-            let knew = last.entry(node).or_default();
-            *knew = match look.output.get("best_header") {
-                Some(_) => *knew + 1,
-                None => 0,
-            };
-        }
-    }
-    last.into_values().any(|looks| looks >= LOOKS)
-}
-
 /// Whether any node ever gave up a block.
 fn gave_up(analyses: &[Analysis]) -> bool {
     let mut figures = analyses.iter().flat_map(|a| &a.figures);
@@ -338,6 +330,7 @@ fn faults(history: &History) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::looks::LOOKS;
     use super::*;
 
     fn analysis(checker: &str, kinds: &[&str]) -> Analysis {
@@ -372,6 +365,12 @@ mod tests {
             kind(&all),
             is("accepted value forgotten, promise forgotten")
         );
+        // Of a write that was acknowledged too early it is chance what is seen. It moves, too,
+        // where chains part, and then it is no cause.
+        let moved = || analysis("chain", &["acknowledged write moved"]);
+        assert_eq!(kind(&[moved(), register()]), is("acknowledged too early"));
+        let parted = || analysis("chain", &["chains do not converge"]);
+        assert_eq!(kind(&[moved(), parted()]), is(APART));
         // Checkers that found nothing, and kinds that nobody has heard of, change nothing.
         let mine = analysis("mine", &["a new kind", "stale read"]);
         assert_eq!(kind(&[analysis("set", &[]), mine]), is("a new kind"));
@@ -471,6 +470,11 @@ mod tests {
 
     /// Looks at two nodes, whether each time n1 knew of a better branch.
     fn looks(knew: &[bool]) -> History {
+        looks_at(knew, |_| "a".into())
+    }
+
+    /// The same, with the heads that n2 had.
+    fn looks_at(knew: &[bool], other: impl Fn(usize) -> String) -> History {
         let mut text = r#"{"schism":"history","version":1,"began_ns":0}"#.to_string();
         let mut event = |index: usize, kind: &str, node: &str, value: &str| {
             text += &format!(
@@ -479,8 +483,9 @@ mod tests {
         };
         for (n, knew) in knew.iter().enumerate() {
             let better = if *knew { r#","best_header":"b""# } else { "" };
-            for (m, (node, better)) in [("n1", better), ("n2", "")].into_iter().enumerate() {
-                let head = format!(r#"{{"head":"a"{better}}}"#);
+            let of_both = [("n1", "a".to_string(), better), ("n2", other(n), "")];
+            for (m, (node, head, better)) in of_both.into_iter().enumerate() {
+                let head = format!(r#"{{"head":"{head}"{better}}}"#);
                 event(4 * n + 2 * m, "invoke", node, "null");
                 event(4 * n + 2 * m + 1, "ok", node, &head);
             }
@@ -489,14 +494,40 @@ mod tests {
         read.expect("it is a history").history
     }
 
-    #[test]
-    fn a_node_that_stays_apart_and_knows_of_better_did_not_take_it() {
-        let spec: Spec = serde_json::from_str(
+    fn chain() -> Spec {
+        serde_json::from_str(
             r#"{"schism":"0","created":"","machine":{"kernel":"","arch":"","cores":1},"cluster":"lab",
             "system":"chain","workload":"set","nemesis":"none","nodes":2,"time_limit_ms":52000,
             "op_timeout_ms":3000,"rate":200.0,"concurrency":3,"seed":1,"params":{},"flaws":[]}"#,
         )
-        .expect("a specification");
+        .expect("a specification")
+    }
+
+    /// The chains could not be judged, and nobody served.
+    #[test]
+    fn nodes_that_never_serve_again_with_heads_of_their_own_are_chains_apart() {
+        let print = |checker: &str, kind: &str, history: &History| {
+            of(&chain(), &[analysis(checker, &[kind])], history).expect("it is invalid")
+        };
+        let silent = |knew: &[bool], other: fn(usize) -> String| {
+            print("recovery", SILENT, &looks_at(knew, other))
+        };
+        let judged = |knew: &[bool]| print("chain", "chains do not converge", &looks(knew));
+        let (no, yes) = ([false; LOOKS], [true; LOOKS]);
+        let own = |n| format!("b{n}");
+        assert_eq!(silent(&no, own).id, judged(&no).id);
+        assert_eq!(silent(&yes, own).id, judged(&yes).id);
+        // For too short a time, or with the same head once.
+        assert_eq!(silent(&no[1..], own).kind, SILENT);
+        let once = |n| if n == 3 { "a".into() } else { format!("b{n}") };
+        assert_eq!(silent(&no, once).kind, SILENT);
+        let history = looks_at(&no, own);
+        assert_eq!(print("set", "lost element", &history).kind, "lost element");
+    }
+
+    #[test]
+    fn a_node_that_stays_apart_and_knows_of_better_did_not_take_it() {
+        let spec = chain();
         let print = |kind: &str, knew: &[bool]| {
             let analyses = [analysis("chain", &[kind])];
             of(&spec, &analyses, &looks(knew)).expect("it is invalid")
