@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use history::fault::{self, Span};
 use history::mark::{Mark, Phase, Placed, Recovery as Seen, Strain, began, marks};
-use history::wording::{counted, either, seconds};
+use history::wording::{counted, either, seconds, shortened};
 use history::{History, Name, Op, Time};
 use serde_json::json;
 
@@ -17,7 +17,7 @@ use crate::figure::{Gauge, Part};
 use crate::role::{Roles, answered, client_worked};
 use crate::{Analysis, Anomaly, Budget, Checker};
 
-/// What is told of an error, in characters.
+/// What is told of a client's error, in characters. The history has all of it.
 const MOST_CHARS: usize = 160;
 
 const SERVED_AGAIN: Gauge = Gauge::new(
@@ -288,7 +288,7 @@ impl Recovery {
             let last = ops.last()?;
             let unanswered = !ops.iter().any(|op| answered(op));
             unanswered.then(|| {
-                let error = shortened(last.error.as_deref().unwrap_or("no answer"));
+                let error = shortened(last.error.as_deref().unwrap_or("no answer"), MOST_CHARS);
                 let tries = match ops.len() {
                     1 => format!("one {what} was tried there, and was not answered"),
                     n => format!("{n} {what}s were tried there, and none was answered"),
@@ -304,14 +304,6 @@ impl Recovery {
             }
         }
         none_of("operation", at_node().collect())
-    }
-}
-
-/// A client may put a whole page into its error. The history has all of it.
-fn shortened(error: &str) -> String {
-    match error.char_indices().nth(MOST_CHARS) {
-        Some((at, _)) => format!("{}…", &error[..at]),
-        None => error.to_string(),
     }
 }
 

@@ -235,7 +235,7 @@ impl Vacuity {
                 continue;
             }
             // Nor does a kill that found a daemon that had ended by itself.
-            if !(span.held() || another() && main.crashed_before(span)) {
+            if !(span.held() || another() && main.had_ended(span)) {
                 let seen = evidence(&span.inject);
                 let reason = format!("{fault} never took hold{because} ({seen})");
                 vacuous.push(note("fault did not hold", Some(fault.clone()), reason));
@@ -378,17 +378,26 @@ impl Main<'_> {
     /// A daemon that ended by itself when it was started again is why the fault is still seen, and
     /// that is not the harness's doing.
     fn crashed_after(&self, span: &Span) -> bool {
-        self.crashed(span, |at| at >= span.from)
+        let mut targets = span.targets.iter();
+        targets.any(|node| self.crashed(node, span.from, Time::MAX))
     }
 
-    /// A daemon that had ended by itself is why the fault took no hold of it.
-    fn crashed_before(&self, span: &Span) -> bool {
-        self.crashed(span, |at| at <= span.until)
+    /// All daemons of a kill had ended by themselves since they were last started. Nobody starts
+    /// them while it is in force, so they may have been seen to end only then.
+    fn had_ended(&self, span: &Span) -> bool {
+        let started = |node: &Name| {
+            let kills = self.spans.iter().filter(|s| s.from < span.from);
+            let kills = kills.filter(|s| s.loss.down.contains(node));
+            kills.map(|s| s.from).max().unwrap_or_default()
+        };
+        let ended = |node: &Name| self.crashed(node, started(node), span.until);
+        let kill = span.family == "kill" && span.error.is_none() && span.void().is_empty();
+        kill && !span.targets.is_empty() && span.targets.iter().all(ended)
     }
 
-    fn crashed(&self, span: &Span, when: impl Fn(Time) -> bool) -> bool {
+    fn crashed(&self, node: &Name, from: Time, until: Time) -> bool {
         marks(self.history).iter().any(|placed| match &placed.mark {
-            Mark::Crash(node, _) => span.targets.contains(node) && when(placed.time),
+            Mark::Crash(of, _) => of == node && (from..=until).contains(&placed.time),
             _ => false,
         })
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use agent::protocol::{Request, State};
 use history::Name;
 use history::mark::{Mark, Recovery};
+use history::wording::shortened;
 use tokio::task::JoinSet;
 
 use crate::cluster::Node;
@@ -91,7 +92,10 @@ fn telling(text: &str) -> Vec<String> {
     let shown = reason
         .into_iter()
         .chain(["..."].iter().filter(|_| reason.is_some()));
-    shown.chain(end).map(|line| shortened(line)).collect()
+    shown
+        .chain(end)
+        .map(|line| shortened(line, MOST_CHARS))
+        .collect()
 }
 
 /// Whether a line says that something went wrong, and is no step of a trace of calls.
@@ -111,13 +115,6 @@ fn names_a_fault(line: &str) -> bool {
         .contains(&&*word)
     };
     !line.starts_with([' ', '\t']) && line.split(|c: char| !c.is_alphanumeric()).any(said)
-}
-
-fn shortened(line: &str) -> String {
-    match line.char_indices().nth(MOST_CHARS) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_string(),
-    }
 }
 
 async fn has_ended(node: &Node, daemon: &str) -> bool {

@@ -48,6 +48,14 @@ pub fn with_first(n: impl Into<Count> + Copy, one: &str, first: &str) -> String 
     }
 }
 
+/// The first characters of a text that somebody else wrote, who may have written a page.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_string(),
+    }
+}
+
 /// `a`, `a and b`, `a, b and c`; of more than `most` the first, and how many more there are.
 pub fn listed<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> String {
     let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();

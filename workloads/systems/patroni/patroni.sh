@@ -1,4 +1,5 @@
-# Patroni, as a program or as a folder that pip has installed it into. Usage: patroni.sh PATRONI ARGUMENTS
+# Patroni, as a program or as a folder that pip has installed it into.
+# Usage: patroni.sh PATRONI ARGUMENTS
 program=$1
 shift
 [ -d "$program" ] || exec "$program" "$@"

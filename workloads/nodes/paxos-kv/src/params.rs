@@ -186,6 +186,16 @@ mod tests {
     }
 
     #[test]
+    fn one_disk_of_all_goes_bad() {
+        let failed = |id: &str| {
+            let peers = "--peers=n1=10.0.0.1:1,n2=10.0.0.2:1";
+            let params = parse(&[id, peers, "--failed-syncs=90"]).unwrap();
+            params.habits(1).failed_syncs
+        };
+        assert_eq!((failed("--id=n1"), failed("--id=n2")), (90, 0));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let peers = "--peers=n1=10.0.0.1:1,n2=10.0.0.2:1";
         for (flags, message) in [

@@ -233,19 +233,21 @@ impl Journal for Wal {
 
     /// One frame for all.
     fn append(&mut self, records: &[Record]) -> Result<(), PathError> {
-        let frame = frame::encode(&records);
         self.syncs += 1;
         let fails = self.syncs > GOOD_SYNCS && self.random.below(100) < self.habits.failed_syncs;
+        if fails && !self.habits.ignores_failed_syncs {
+            let error = io::Error::other("the sync failed (--failed-syncs)");
+            return Err(at(&self.path)(error));
+        }
+        // FLAW sync-error-ignored: it goes on as if the records were there.
+        let frame = if fails {
+            Vec::new()
+        } else {
+            frame::encode(&records)
+        };
         let rests = self.random.below(100) < self.habits.slow_writes;
         let (first, rest) = frame.split_at(if rests { frame.len() / 2 } else { 0 });
         let write = |mut file: &File| {
-            if fails {
-                // FLAW sync-error-ignored: it goes on as if the records were there.
-                return match self.habits.ignores_failed_syncs {
-                    true => Ok(()),
-                    false => Err(io::Error::other("the sync failed (--failed-syncs)")),
-                };
-            }
             file.write_all(first)?;
             if rests {
                 thread::sleep(REST);
