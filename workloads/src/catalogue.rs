@@ -60,6 +60,18 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &Log,
 ];
 
+/// The workload of this name: one of `own`, or one of this program.
+///
+/// # Errors
+/// With the nearest name, if there is no such workload.
+pub fn find_with(
+    own: &[&'static dyn Workload],
+    name: &str,
+) -> Result<&'static dyn Workload, NoWorkload> {
+    let own = own.iter().find(|workload| workload.name() == name);
+    own.map_or_else(|| find(name), |own| Ok(*own))
+}
+
 /// The workload of this name.
 ///
 /// # Errors

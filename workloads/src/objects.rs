@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::client::{Client, Completion, Connect, Invocation, OpError};
+use harness::client::{Client, Completion, Connect, Invocation, OpError, REJECTED};
 use harness::cluster::Node;
 use history::{Event, Kind, Process, Value};
 
@@ -135,6 +135,12 @@ impl Client for ObjectClient {
             Err(error) => error.completion(operation, reads_only),
         }
     }
+}
+
+/// Refuses a call that the workloads of such objects do not make.
+pub(crate) fn never_asked(object: &str, call: Call) -> OpError {
+    let why = format!("no {object} is asked to {}", call.word());
+    OpError::new(REJECTED, why)
 }
 
 /// An operation on a key.

@@ -16,11 +16,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use harness::client::{CONFLICT, MALFORMED, OpError, REJECTED, UNAVAILABLE};
+use harness::client::{CONFLICT, MALFORMED, OpError, UNAVAILABLE};
 use harness::cluster::Node;
 use history::Value;
 
 use crate::interface::{Call, Consistency, Kv, Objects, OpenKv, OpenObjects};
+use crate::objects::never_asked;
 
 /// Compare-and-sets that lose before a call gives up. With as many clients as runs have, one that
 /// loses so often has met a store that never lets it win.
@@ -101,10 +102,7 @@ fn step(call: Call, found: Option<&Value>, value: &Value) -> Result<Step, OpErro
             let next = number(found)?.wrapping_add(1);
             Ok(Step::Put(next.into(), next.into()))
         }
-        _ => Err(OpError::new(
-            REJECTED,
-            format!("no object is asked to {}", call.word()),
-        )),
+        _ => Err(never_asked("object", call)),
     }
 }
 

@@ -325,8 +325,7 @@ impl Entry {
     /// # Errors
     /// With the nearest name, if there is no such workload.
     pub fn workload_named(&self, name: &str) -> Result<&'static dyn Workload, NoWorkload> {
-        let own = self.own.iter().find(|workload| workload.name() == name);
-        own.map_or_else(|| catalogue::find(name), |own| Ok(*own))
+        catalogue::find_with(self.own, name)
     }
 
     /// How it is loaded, set up so, where nobody says otherwise.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use harness::client::{MALFORMED, OpError, REJECTED, UNAVAILABLE};
+use harness::client::{MALFORMED, OpError, UNAVAILABLE};
 use harness::cluster::Node;
 use history::Value;
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Client, Etcd, Pair, after, ask, decode, encode};
 use crate::http::Lines;
 use crate::interface::{Call, Objects, OpenObjects};
+use crate::objects::never_asked;
 
 /// How long an answer waits for a change, and for another one after it.
 const FIRST: Duration = Duration::from_millis(100);
@@ -218,10 +219,7 @@ impl Objects for Follower {
         match call {
             Call::Write => self.put(key, value).await,
             Call::Watch => self.follow(key, value.as_int()).await,
-            _ => Err(OpError::new(
-                REJECTED,
-                format!("no feed is asked to {}", call.word()),
-            )),
+            _ => Err(never_asked("feed", call)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use harness::client::{CONFLICT, MALFORMED, NOT_HELD, OpError, REJECTED, UNAVAILABLE};
+use harness::client::{CONFLICT, MALFORMED, NOT_HELD, OpError, UNAVAILABLE};
 use harness::cluster::Node;
 use history::Value;
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Client, Etcd, Txn, absent, ask, encode};
 use crate::interface::{Call, Objects, OpenObjects};
+use crate::objects::never_asked;
 
 /// A member that has lost its leader keeps those waiting who ask it for leases. A client that waits
 /// for as long as its operation may take is over after that, with all leases that it holds: one
@@ -136,10 +137,7 @@ impl Objects for Holder {
                 let id = self.held.remove(key).ok_or_else(not_held)?;
                 self.revoke(&id).await.map(|()| Value::Nil)
             }
-            _ => Err(OpError::new(
-                REJECTED,
-                format!("no lease is asked to {}", call.word()),
-            )),
+            _ => Err(never_asked("lease", call)),
         }
     }
 }

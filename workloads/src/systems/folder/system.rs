@@ -410,9 +410,7 @@ impl System for Described {
         let Client::Command(command) = &self.description.client else {
             return Ok(());
         };
-        let own = self.description.workloads.iter();
-        let own = own.copied().find(|own| own.name() == self.workload);
-        let asked = own.or_else(|| catalogue::find(&self.workload).ok());
+        let asked = catalogue::find_with(&self.description.workloads, &self.workload);
         let calls = asked.map_or(&[][..], |workload| workload.calls());
         self.process(command, node).rehearse(calls).await
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use harness::client::{MALFORMED, OpError, REJECTED, UNAVAILABLE};
+use harness::client::{MALFORMED, OpError, UNAVAILABLE};
 use harness::cluster::Node;
 use history::Value;
 use hyper::StatusCode;
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::PaxosKv;
 use crate::http::{Http, Patience, segment};
 use crate::interface::{Call, Objects, OpenObjects};
+use crate::objects::never_asked;
 use crate::systems::own::{error_of, json};
 use crate::systems::parse;
 
@@ -181,10 +182,7 @@ impl Objects for Follower {
         match call {
             Call::Write => self.put(key, value).await,
             Call::Watch => self.follow(key, value.as_int()).await,
-            _ => Err(OpError::new(
-                REJECTED,
-                format!("no feed is asked to {}", call.word()),
-            )),
+            _ => Err(never_asked("feed", call)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::client::{CONFLICT, NOT_HELD, OpError, REJECTED, UNAVAILABLE};
+use harness::client::{CONFLICT, NOT_HELD, OpError, UNAVAILABLE};
 use harness::cluster::Node;
 use history::Value;
 use hyper::StatusCode;
@@ -15,6 +15,7 @@ use serde_json::json;
 use super::PaxosKv;
 use crate::http::{Answer, Http, Patience, segment};
 use crate::interface::{Call, Objects, OpenObjects};
+use crate::objects::never_asked;
 use crate::systems::own::{error_of, json as bytes};
 use crate::systems::parse;
 
@@ -111,10 +112,7 @@ impl Objects for Holder {
                 let released = self.ask(key, "release", json!({"lease": lease}));
                 released.await.map(|_| Value::Nil)
             }
-            _ => Err(OpError::new(
-                REJECTED,
-                format!("no lease is asked to {}", call.word()),
-            )),
+            _ => Err(never_asked("lease", call)),
         }
     }
 }
