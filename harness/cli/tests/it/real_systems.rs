@@ -243,6 +243,25 @@ fn a_node_of_antietcd_ends_when_it_is_told_to_unlock_what_it_did_not_lock() {
 }
 
 #[test]
+#[ignore = "needs nodejs, and the antietcd that .ci/get-systems gets"]
+fn a_leader_of_antietcd_that_is_cut_off_answers_beside_the_next_one() {
+    let place = Place::new();
+    let two = schedule("antietcd", "early-vote.schedule");
+    let how = "--nodes 3 -w register --param keys=2 --param reads-per-write=30 --rate 150 \
+               --concurrency 18 --time-limit 60s --param restart=always --may-crash";
+    let stale = &["stale read"];
+    assert!(some_seed(
+        &place,
+        "antietcd",
+        &format!("{how} {two}"),
+        stale
+    ));
+    // Without a node that has just started nobody stands for election while the lease lasts.
+    let cut = "--nemesis partition:leader --fault-length 4s --fault-gap 5s --seed 1";
+    ends(&place, &run("antietcd", &format!("{how} {cut}")), 0);
+}
+
+#[test]
 #[ignore = "needs monero"]
 fn a_miner_of_monero_that_was_early_is_banned_for_longer_than_it_was() {
     let place = Place::new();
