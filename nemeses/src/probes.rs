@@ -16,6 +16,7 @@ use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nemesis::World;
 use history::Name;
+use tokio::task::JoinSet;
 
 use crate::ask::Mechanisms;
 use crate::sights::Sights;
@@ -206,7 +207,7 @@ fn probe_address(node: &Node) -> SocketAddr {
     SocketAddr::new(node.address, hello.probe_port)
 }
 
-/// Tries a TCP connection to each target's client port from another node.
+/// Tries a TCP connection to each target's client port, from all nodes that are not hit at once.
 pub(crate) async fn connect(
     targets: &Mechanisms,
     world: &World,
@@ -215,26 +216,22 @@ pub(crate) async fn connect(
 ) {
     let port = world.system.client_port();
     let tried = at_once(targets.iter().map(|(target, _)| {
-        let stranger = |n: &&Node| targets.iter().all(|(target, _)| target.name != n.name);
-        let other = |n: &&Node| n.name != target.name;
-        let from = world
-            .nodes
-            .iter()
-            .find(stranger)
-            .or(world.nodes.iter().find(other));
-        // A lone node asks itself: its own answers pass the same rule.
-        let from = from.unwrap_or(target).clone();
+        let of = |who: &dyn Fn(&Node) -> bool| -> Vec<Node> {
+            world.nodes.iter().filter(|n| who(n)).cloned().collect()
+        };
+        let hit = |n: &Node| targets.iter().any(|(target, _)| target.name == n.name);
+        // Where all are hit they ask each other, and a lone node asks itself.
+        let mut from = of(&|n| !hit(n));
+        if from.is_empty() {
+            from = of(&|n| n.name != target.name);
+        }
+        if from.is_empty() {
+            from.push(target.clone());
+        }
         let target = target.clone();
         async move {
-            let request = Request::Connect {
-                to: SocketAddr::new(target.address, port),
-                timeout_ms: u64::try_from(CONNECT_PATIENCE.as_millis()).unwrap_or(u64::MAX),
-            };
-            (
-                from.name,
-                target.name,
-                from.agent.call::<Connected>(request).await,
-            )
+            let (from, answer) = first_answered(from, SocketAddr::new(target.address, port)).await;
+            (from, target.name, answer)
         }
     }))
     .await;
@@ -257,4 +254,34 @@ pub(crate) async fn connect(
             }
         }
     }
+}
+
+/// What the first of them says who was answered, if only by a refusal: whoever another fault has
+/// cut off from there hears nothing, and that proves nothing. Without such a one the first of all.
+async fn first_answered(
+    from: Vec<Node>,
+    to: SocketAddr,
+) -> (Name, Result<Connected, ControlError>) {
+    let mut asked = JoinSet::new();
+    for (place, node) in from.into_iter().enumerate() {
+        let request = Request::Connect {
+            to,
+            timeout_ms: u64::try_from(CONNECT_PATIENCE.as_millis()).unwrap_or(u64::MAX),
+        };
+        asked.spawn(async move {
+            let answer = node.agent.call::<Connected>(request).await;
+            (answer.is_err(), place, node.name, answer)
+        });
+    }
+    let mut silent = Vec::new();
+    while let Some(tried) = asked.join_next().await {
+        let tried = tried.expect("a question does not panic");
+        if let (_, _, from, Ok(Connected::Yes | Connected::Refused)) = tried {
+            return (from, tried.3);
+        }
+        silent.push(tried);
+    }
+    silent.sort_by_key(|(failed, place, ..)| (*failed, *place));
+    let (.., from, answer) = silent.swap_remove(0);
+    (from, answer)
 }

@@ -296,6 +296,9 @@ impl Script {
                 let dropped = self.rules(&target).any(|rule| {
                     rule.direction == Direction::Out && rule.local_port == Some(to.port())
                 });
+                let there = self.through(name, target.clone(), 1);
+                let back = self.through(&target, name.clone(), there);
+                let dropped = dropped || back == 0;
                 let dead = matches!(self.state(&target), State::Stopped { .. })
                     && !self.lies(&target, Lie::Answers);
                 json(match (dropped, dead) {
