@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use checkers::{Analysis, Anomaly, Verdict};
 use clap::Args;
 use history::store::{Run, Store};
-use history::{History, Op, fault};
+use history::{History, fault};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -118,7 +118,7 @@ const CAUSES: &[&str] = &[
     "heavier branch not taken",
     "decided by followers only",
     "left for equal work",
-    "transaction given up",
+    GIVEN_UP,
     "decided without a quorum",
     "chosen value replaced",
     "state went back",
@@ -132,6 +132,10 @@ const CAUSES: &[&str] = &[
     "sum too low",
     "acknowledged too early",
 ];
+
+/// A node left a branch, and what was in it is not in the chain that another node has at the end.
+/// Where the two have not come together that is no wonder.
+const GIVEN_UP: &str = "transaction given up";
 
 /// Symptoms of one thing: which of them clients happened to see is chance. Each line is known by
 /// its first.
@@ -213,7 +217,10 @@ fn core(analyses: &[Analysis]) -> Option<Core<'_>> {
         found.iter().filter(is).copied().collect()
     };
     let alike = |kind| ALIKE.iter().find(|alike| alike.contains(kind));
-    let causes = CAUSES.iter().map(|kind| of(&[kind]));
+    let causes = CAUSES.iter().map(|kind| match *kind {
+        GIVEN_UP if !of(APARTS).is_empty() => Vec::new(),
+        kind => of(&[kind]),
+    });
     // Nodes that hold a block against the rules go apart by that, whatever comes of it.
     let split = match refused(analyses).is_empty() {
         true => Vec::new(),
@@ -270,27 +277,31 @@ fn hasty(analyses: &[Analysis], history: &History) -> &'static str {
     }
 }
 
-/// Whether those that answered with something old took themselves for the leader, most of them;
-/// where nodes keep a trace. Of one that does not lead a read may have been handed on to another.
+/// Whether a follower answered with something old, where nodes keep a trace. A node that is asked
+/// may hand the read on to whoever leads. So a read only counts as the follower's if one node led,
+/// and nobody else, since before the newer value was written: that one has it.
 fn asked(core: &Core, history: &History) -> &'static str {
     let led = led::by_trace(history);
     if led.is_empty() {
         return "";
     }
-    let reads = core.anomalies.iter().filter_map(|anomaly| {
-        let read = history.find(*anomaly.ops.last()?)?;
-        (read.f == "read").then_some(read)
-    });
-    let by_leader = |read: &Op| {
-        let mut led = led
-            .iter()
-            .filter(|led| Some(&led.node) == read.node.as_ref());
-        led.any(|led| led.at_any_time(read.call, read.ret))
+    let by_follower = |anomaly: &&Anomaly| {
+        let mut ops = anomaly.ops.iter().rev();
+        let mut op = || ops.next().and_then(|op| history.find(*op));
+        let Some(read) = op().filter(|read| read.f == "read") else {
+            return false;
+        };
+        let since = op().map_or(read.call, |newer| newer.call.min(read.call));
+        let mut leaders = led.iter().filter(|led| led.at_any_time(since, read.ret));
+        let (Some(only), None) = (leaders.next(), leaders.next()) else {
+            return false;
+        };
+        let all_the_time = only.from <= since && read.ret <= only.until;
+        all_the_time && Some(&only.node) != read.node.as_ref()
     };
-    let (led, followed): (Vec<Op>, Vec<Op>) = reads.partition(|read| by_leader(read));
-    match led.len() >= followed.len() {
-        true => " asked of a leader",
-        false => " asked of followers",
+    match core.anomalies.iter().any(by_follower) {
+        true => " by a follower",
+        false => " by a leader",
     }
 }
 
@@ -371,6 +382,10 @@ mod tests {
         assert_eq!(kind(&[moved(), register()]), is("acknowledged too early"));
         let parted = || analysis("chain", &["chains do not converge"]);
         assert_eq!(kind(&[moved(), parted()]), is(APART));
+        // Nor does what a node gave up count where nodes have not come together.
+        let given_up = || analysis("chain", &[GIVEN_UP]);
+        assert_eq!(kind(&[given_up(), register()]), is(GIVEN_UP));
+        assert_eq!(kind(&[given_up(), parted()]), is(APART));
         // Checkers that found nothing, and kinds that nobody has heard of, change nothing.
         let mine = analysis("mine", &["a new kind", "stale read"]);
         assert_eq!(kind(&[analysis("set", &[]), mine]), is("a new kind"));
@@ -397,39 +412,50 @@ mod tests {
         clue(&core(&analyses).unwrap(), &analyses, &history)
     }
 
-    /// As n1's and n2's traces are recorded: n1 leads from 10 to 50, n2 never.
-    const TRACES: [&str; 4] = [
-        r#""time":900,"process":8,"type":"invoke","f":"trace","value":null,"node":"n1""#,
-        r#""time":901,"process":8,"type":"ok","f":"trace","value":{"node":"n1","events":[
+    /// As traces are recorded: n1 leads from 10 to 50, n2 from 40 to 80, n3 never.
+    const TRACES: [&str; 6] = [
+        r#""time":900,"process":7,"type":"invoke","f":"trace","value":null,"node":"n1""#,
+        r#""time":901,"process":7,"type":"ok","f":"trace","value":{"node":"n1","events":[
             {"event":"lead","t_ns":1010},{"event":"step-down","t_ns":1050}]},"node":"n1""#,
-        r#""time":902,"process":9,"type":"invoke","f":"trace","value":null,"node":"n2""#,
-        r#""time":903,"process":9,"type":"ok","f":"trace","value":{"node":"n2","events":[]},"node":"n2""#,
+        r#""time":902,"process":8,"type":"invoke","f":"trace","value":null,"node":"n2""#,
+        r#""time":903,"process":8,"type":"ok","f":"trace","value":{"node":"n2","events":[
+            {"event":"lead","t_ns":1040},{"event":"step-down","t_ns":1080}]},"node":"n2""#,
+        r#""time":904,"process":9,"type":"invoke","f":"trace","value":null,"node":"n3""#,
+        r#""time":905,"process":9,"type":"ok","f":"trace","value":{"node":"n3","events":[]},"node":"n3""#,
     ];
 
     #[test]
-    fn a_stale_read_is_told_by_whether_a_leader_was_asked() {
-        let at = |time: u64, node: &str| {
-            let event = |time, kind, value: &str| {
+    fn a_stale_read_is_a_followers_if_one_node_led_since_before_the_newer_write() {
+        let at = |written: u64, read: u64, node: &str| {
+            let event = |time, kind, f, value: &str| {
                 format!(
-                    r#""time":{time},"process":1,"type":"{kind}","f":"read","value":[1,{value}],"node":"{node}""#
+                    r#""time":{time},"process":1,"type":"{kind}","f":"{f}","value":[1,{value}],"node":"{node}""#
                 )
             };
-            let read = [event(time, "invoke", "null"), event(time + 5, "ok", "3")];
+            let events = [
+                event(written, "invoke", "write", "4"),
+                event(written + 1, "ok", "write", "4"),
+                event(read, "invoke", "read", "null"),
+                event(read + 2, "ok", "read", "3"),
+            ];
             let mut stale = analysis("linearizable", &["stale read"]);
-            stale.anomalies[0].ops = vec![0];
-            let events = [&read[0], &read[1]].map(String::as_str);
-            let with = events.iter().chain(&TRACES).map(|e| e.replace('\n', " "));
-            let with: Vec<String> = with.collect();
-            let with: Vec<&str> = with.iter().map(String::as_str).collect();
+            stale.anomalies[0].ops = vec![0, 2];
+            let events: Vec<&str> = events.iter().map(String::as_str).collect();
+            let traces = TRACES.map(|event| event.replace('\n', " "));
+            let with = events.iter().copied();
+            let with = with.chain(traces.iter().map(String::as_str));
             // Without traces nobody knows.
             assert_eq!(told(stale.clone(), &events), "");
-            told(stale, &with)
+            told(stale, &with.collect::<Vec<_>>())
         };
-        assert_eq!(at(20, "n1"), " asked of a leader");
-        // It began before and ended when it led.
-        assert_eq!(at(6, "n1"), " asked of a leader");
-        assert_eq!(at(60, "n1"), " asked of followers");
-        assert_eq!(at(20, "n2"), " asked of followers");
+        assert_eq!(at(15, 20, "n3"), " by a follower");
+        assert_eq!(at(15, 20, "n1"), " by a leader");
+        // Whoever led later may not have had the newer value when it answered for n3.
+        assert_eq!(at(5, 20, "n3"), " by a leader");
+        // Two led, or nobody.
+        assert_eq!(at(30, 42, "n3"), " by a leader");
+        assert_eq!(at(60, 85, "n3"), " by a leader");
+        assert_eq!(at(60, 65, "n3"), " by a follower");
     }
 
     #[test]
