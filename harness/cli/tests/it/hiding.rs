@@ -84,7 +84,7 @@ fn a_system_that_forks_away_is_killed_all_the_same() {
     assert_eq!(injected["held"], true, "{injected}");
     // Whether the server is known from its birth or by its sockets depends on how soon its parent
     // ended.
-    for part in ["nobody is at ports", " -> n2 port"] {
+    for part in ["nobody is at ports", " -> n2 port 7000: refused"] {
         let seen = lines(&injected, "evidence");
         assert!(
             seen.iter().any(|line| line.contains(part)),
