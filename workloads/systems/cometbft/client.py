@@ -1,18 +1,18 @@
-"""A client of a chain with CometBFT: payments with a memo by its own command line, blocks by HTTP."""
+"""A client of a chain with CometBFT: payments with a memo, and blocks, over its HTTP."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
 import re
 import socket
-import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-# Accounts that pay, one for each client, since an account's payments have an order.
-PAYERS = 8
+from payment import Payer, field, fields
+
+NET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "net")
 # Seconds in which a client that was given up ends, and leaves its account.
 PATIENCE = 20
 # A block's place in the log has room for so many payments.
@@ -25,24 +25,25 @@ class Refused(Exception):
 
 
 def payer():
-    """An account that no other client has, as long as what is returned is open."""
+    """An account that no other client has, since an account's payments have an order."""
+    with open(os.path.join(NET, "payers"), encoding="utf-8") as file:
+        payers = [line.split() for line in file]
     until = time.monotonic() + PATIENCE
-    number = 0
     while time.monotonic() < until:
-        number = (number + 1) % PAYERS
-        held = socket.socket(socket.AF_UNIX)
-        try:
-            held.bind(f"\0schism-cometbft-{number}")
-            return f"c{number}", held
-        except OSError:
-            held.close()
+        for address, secret in payers:
+            held = socket.socket(socket.AF_UNIX)
+            try:
+                held.bind(f"\0schism-cometbft-{address}")
+                return Payer(address, secret, held)
+            except OSError:
+                held.close()
         time.sleep(0.05)
-    raise SystemExit(f"there are {PAYERS} accounts: run it with --concurrency {PAYERS} or less")
+    many = len(payers)
+    raise SystemExit(f"there are {many} accounts: run it with --concurrency {many} or less")
 
 
 class Chain:
-    def __init__(self, address, port, account):
-        self.account, self.node = account, f"tcp://{address}:{port}"
+    def __init__(self, address, port):
         self.connection = http.client.HTTPConnection(address, port, timeout=10)
         try:
             self.connection.connect()
@@ -57,36 +58,32 @@ class Chain:
         self.connection.request("GET", "/" + path)
         return json.loads(self.connection.getresponse().read()).get("result")
 
-    def send(self, log, value):
+    def send(self, payer, log, value):
         """Where the payment stands that has it in its memo."""
-        said = self.pay(f"schism:{log}:{value};")
+        account, sequence = self.account(payer.address)
+        paid = payer.pays(f"schism:{log}:{value};", account, sequence)
+        said = self.ask(f"broadcast_tx_sync?tx=0x{paid.hex()}")
+        if said is None:
+            raise ConnectionError("it was not taken, and nothing says that it will not be")
         if said["code"] != 0:
-            raise Refused(said["raw_log"])
+            raise Refused(said["log"])
         while True:
-            found = self.ask(f"tx?hash=0x{said['txhash']}")
+            found = self.ask(f"tx?hash=0x{said['hash']}")
             if found:
                 return int(found["height"]) * ROOM + found["index"]
             time.sleep(0.1)
 
-    def pay(self, memo):
-        home = os.path.join(HERE, "net", "clients")
-        environment = {**os.environ, "HOME": home, "LD_LIBRARY_PATH": os.path.join(HERE, "bin")}
-        argv = [
-            os.path.join(HERE, "bin", "injectived"), "tx", "bank", "send", self.account, self.to(),
-            "1inj", "--note", memo, "--gas", "200000", "--fees", "32000000000000inj", "--yes",
-            "--broadcast-mode", "sync", "--node", self.node, "--chain-id", "schism-1",
-            "--keyring-backend", "test", "--home", home, "--output", "json",
-        ]
-        ran = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=30)
+    def account(self, address):
+        """An account's number, and how many payments the node knows to be in the chain."""
         try:
-            return json.loads(ran.stdout)
-        except ValueError:
-            words = (ran.stderr or ran.stdout).strip().splitlines() or [f"it ended with {ran.returncode}"]
-            raise ConnectionError(words[0]) from None
-
-    def to(self):
-        with open(os.path.join(HERE, "net", "payee"), encoding="utf-8") as file:
-            return file.read().strip()
+            asked = field(1, address).hex()
+            found = self.ask(f'abci_query?path="/cosmos.auth.v1beta1.Query/Account"&data=0x{asked}')
+            # The account of the answer, of its kind, and what every kind has.
+            account = fields(fields(fields(base64.b64decode(found["response"]["value"]))[1])[2])
+            account = fields(account[1])
+            return account.get(3, 0), account.get(4, 0)
+        except (OSError, http.client.HTTPException, LookupError, TypeError, ValueError) as e:
+            raise Refused(f"reading before paying: {type(e).__name__}: {e}") from e
 
     def poll(self, log, first):
         found = []
@@ -104,25 +101,26 @@ class Chain:
 
 
 def main():
-    chain = to = None
-    account, _held = payer()
+    to = who = None
     for line in sys.stdin:
         asked = json.loads(line)
-        if asked["f"] == "init":
-            to = (asked["address"], asked["port"], account)
+        f = asked["f"]
+        if f == "init":
+            to = (asked["address"], asked["port"])
             answer = {"offers": ["send", "poll"]}
         else:
             try:
-                chain = chain or Chain(*to)
-                ask = chain.send if asked["f"] == "send" else chain.poll
-                answer = {"value": ask(asked["key"], asked["value"])}
+                # A node closes what was silent for some seconds.
+                with contextlib.closing(Chain(*to)) as chain:
+                    if f == "send":
+                        who = who or payer()
+                        answer = {"value": chain.send(who, asked["key"], asked["value"])}
+                    else:
+                        answer = {"value": chain.poll(asked["key"], asked["value"])}
             except Refused as e:
                 answer = {"type": "fail", "error": f"refused: {e}"}
-            except (OSError, http.client.HTTPException, ValueError, TypeError, subprocess.TimeoutExpired) as e:
+            except (OSError, http.client.HTTPException, ValueError, TypeError) as e:
                 answer = {"type": "info", "error": f"{type(e).__name__}: {e}"}
-            if answer.get("type") and chain:
-                chain.close()
-                chain = None
         answer.setdefault("type", "ok")
         answer["id"] = asked["id"]
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -1,6 +1,6 @@
 # Gets a node with CometBFT from a package of Python's that brings the program, and makes a chain of
-# four validators: `bin` has the program, `net/n1` to `net/n4` their homes, `net/clients` the keys of
-# those who pay.
+# four validators: `bin` has the program, `net/n1` to `net/n4` their homes, `net/payers` the addresses
+# and keys of those who pay.
 set -e
 cd "$(dirname "$0")"
 version=1.20.1
@@ -26,10 +26,14 @@ for n in n1 n2 n3 n4; do
     chain init $n --chain-id schism-1 --home "$made/$n" >/dev/null
     key validator $n
 done
-for client in 0 1 2 3 4 5 6 7; do
+for client in $(seq 24); do
     key c$client clients
-    chain add-genesis-account --chain-id schism-1 "$(address c$client clients)" 1000000000000000000000inj --home "$first"
+    payer=$(address c$client clients)
+    chain add-genesis-account --chain-id schism-1 "$payer" 1000000000000000000000inj --home "$first"
+    secret=$(chain keys unsafe-export-eth-key c$client --keyring-backend test --home "$made/clients")
+    echo "$payer $secret" >>"$made/payers"
 done
+rm -r "$made/clients"
 for n in n1 n2 n3 n4; do
     chain add-genesis-account --chain-id schism-1 "$(address validator $n)" 1000000000000000000000inj --home "$first"
 done
@@ -47,7 +51,6 @@ done
 for n in n1 n2 n3 n4; do
     chain comet show-node-id --home "$made/$n" >"$made/$n/id"
 done
-address validator n1 >"$made/payee"
 rm "$made/said"
 chmod 755 "$made"
 mv "$made" net

@@ -281,7 +281,7 @@ fn a_miner_of_monero_that_was_early_is_banned_for_longer_than_it_was() {
 #[ignore = "needs the chain that .ci/get-systems makes"]
 fn validators_of_cometbft_that_are_all_killed_lose_nothing() {
     let place = Place::new();
-    let kills = "--nodes 4 --rate 3 --concurrency 6 --op-timeout 15s --time-limit 45s --seed 1 \
+    let kills = "--nodes 4 --rate 10 --concurrency 16 --op-timeout 15s --time-limit 45s --seed 1 \
                  --nemesis kill:all --fault-gap 15s --fault-length 2s";
     ends(&place, &run("cometbft", kills), 0);
 }
@@ -292,7 +292,7 @@ fn validators_of_cometbft_wait_until_it_is_as_late_as_their_clocks_once_said() {
     let place = Place::new();
     let ahead = schedule("cometbft", "clocks-ahead.schedule");
     let how =
-        format!("--nodes 4 --rate 3 --concurrency 6 --op-timeout 15s --time-limit 45s {ahead}");
+        format!("--nodes 4 --rate 10 --concurrency 16 --op-timeout 15s --time-limit 45s {ahead}");
     assert!(some_seed(
         &place,
         "cometbft",
