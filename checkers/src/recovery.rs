@@ -53,6 +53,8 @@ struct Healed<'a> {
     spans: Vec<Span>,
     /// Clients' operations of the final phase.
     last: Vec<&'a Op>,
+    /// Whether a client was ever answered.
+    any_answer: bool,
 }
 
 impl Healed<'_> {
@@ -101,6 +103,7 @@ impl Checker for Recovery {
             history,
             spans: fault::spans(history),
             last: history.asked().filter(|op| op.call >= healed).collect(),
+            any_answer: history.asked().any(answered),
             marks,
         };
         let seen: Vec<(&Name, &Seen)> = run
@@ -151,13 +154,16 @@ impl Checker for Recovery {
             None => in_time(judged.len(), exempt.len(), allowed, slowest),
         };
         let unasked = judged.into_iter().find(|node| self.unasked(&run, node));
-        let mut analysis = match (anomalies.is_empty(), unasked) {
-            (true, Some(node)) => {
-                let why = format!(
-                    "every client of {node} failed by itself after the faults: whether it serves is not known"
-                );
-                Analysis::unknown(self.name(), why)
+        let unasked = match unasked {
+            _ if !run.last.is_empty() && !run.any_answer => {
+                Some("no client was ever answered, at any node: it may be the clients".to_string())
             }
+            unasked => unasked.map(|node| {
+                format!("every client of {node} failed by itself after the faults: whether it serves is not known")
+            }),
+        };
+        let mut analysis = match (anomalies.is_empty(), unasked) {
+            (true, Some(why)) => Analysis::unknown(self.name(), why),
             _ => Analysis::of_anomalies(self.name(), summary, anomalies),
         };
         if let Some(slowest) = slowest {
@@ -272,6 +278,10 @@ impl Recovery {
     /// Why a node that says that it serves does not: of what it was asked in the final phase
     /// nothing was answered, or no write.
     fn refusal(&self, run: &Healed<'_>, node: &Name) -> Option<String> {
+        // Nobody was ever told anything, wherever they asked: it may be the clients.
+        if !run.any_answer {
+            return None;
+        }
         // Whoever was stopped while asking had not asked for as long as is allowed.
         let stopped = |placed: &Placed| match &placed.mark {
             Mark::Stopped(stopped) => stopped.phase >= Phase::Final,
@@ -328,9 +338,12 @@ fn anomaly(run: &Healed<'_>, node: &Name, why: &str, log: &[String]) -> Anomaly 
         .asked()
         .filter(|op| op.node.as_ref() == Some(node) && answered(op) && op.call < healed);
     let last = last.max_by_key(|op| op.ret);
-    let since = match last {
-        None => "it never answered an operation of the main phase".to_string(),
-        Some(op) => format!("its last answer was at {}", op.ret),
+    let (again, since) = match last {
+        None => (
+            "",
+            "it never answered an operation of the main phase".to_string(),
+        ),
+        Some(op) => (" again", format!("its last answer was at {}", op.ret)),
     };
     let touches = |span: &&Span| {
         let deaf = span.loss.deaf.iter().any(|(a, b)| a == node || b == node);
@@ -356,7 +369,7 @@ fn anomaly(run: &Healed<'_>, node: &Name, why: &str, log: &[String]) -> Anomaly 
         object: Some(node.to_string()),
         ops: last.map(|op| op.index).into_iter().collect(),
         reason: format!(
-            "{node} did not serve again: {why}; {since}; {before}{}",
+            "{node} did not serve{again}: {why}; {since}; {before}{}",
             log_text(log)
         ),
         ..Anomaly::default()

@@ -44,6 +44,14 @@ pub fn client_worked(op: &Op) -> bool {
     code(op).is_none_or(|code| !OF_CLIENTS.contains(&code))
 }
 
+/// Codes of answers, and of ends of the client's program, that nobody understands.
+const SENSELESS: [&str; 2] = ["client-failed", "malformed"];
+
+/// Whether nobody knows what the client made of the system's answer.
+pub fn senseless(op: &Op) -> bool {
+    code(op).is_some_and(|code| SENSELESS.contains(&code))
+}
+
 /// Whether the system answered: it did what was asked, or looked and said no.
 pub fn answered(op: &Op) -> bool {
     match op.outcome {

@@ -5,6 +5,7 @@
 //! fault or the node, so that whoever reads it knows what to mend. The rules in one table are in
 //! `harness/docs/verdicts.md`.
 
+mod clients;
 mod quorum;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use history::mark::{self, Mark, Placed, Stopped, limit, main_phase, marks};
 use history::wording::{counted, either};
 use history::{History, Name, Op, Outcome, Time, fault};
 
+use self::clients::{commonest_error, found_nothing, senseless};
 use self::quorum::whole;
 use crate::figure::{Gauge, Part};
 use crate::role::{Role, Roles, answered};
@@ -156,7 +158,10 @@ impl Checker for Vacuity {
         let (infra, mut vacuous) = self.faults(&main);
         let served = self.served(&main);
         vacuous.extend(self.successes(&main));
-        vacuous.extend(self.service.iter().flat_map(|service| service.lacks(&main)));
+        vacuous.extend(senseless(&main.asked));
+        let service = self.service.iter();
+        vacuous.extend(service.clone().flat_map(|service| service.lacks(&main)));
+        vacuous.extend(service.filter_map(|service| found_nothing(&main.asked, service)));
         vacuous.extend(silent(&main, &served));
         if self.service.is_some() {
             vacuous.extend(main.untried());
@@ -276,9 +281,10 @@ impl Vacuity {
         let ok = main.ok();
         if ok < self.least_ok {
             let reason = format!(
-                "{} succeeded, and at least {} must",
+                "{} succeeded, and at least {} must{}",
                 counted(ok, "operation"),
-                self.least_ok
+                self.least_ok,
+                commonest_error(main.asked.iter().copied())
             );
             lacks.push(note("too few successes", None, reason));
         }
@@ -289,9 +295,11 @@ impl Vacuity {
         }
         for (f, ok) in by_f.iter().filter(|(_, ok)| **ok < self.least_ok_of_each) {
             let least = self.least_ok_of_each;
+            let of_it = main.asked.iter().copied().filter(|op| op.f == **f);
             let reason = format!(
-                "{} {f} succeeded, and at least {least} must",
-                counted(*ok, "operation")
+                "{} {f} succeeded, and at least {least} must{}",
+                counted(*ok, "operation"),
+                commonest_error(of_it)
             );
             lacks.push(note("too few successes", Some(f.to_string()), reason));
         }

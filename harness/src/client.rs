@@ -3,6 +3,8 @@
 //! Whether a failed operation is known not to have happened is decided here, at the edge, error by
 //! error: everything behind it relies on `fail` meaning "did not happen and never will".
 
+use std::fmt;
+
 use async_trait::async_trait;
 use history::{Kind, Name, Value};
 
@@ -90,6 +92,15 @@ pub struct OpError {
     pub detail: String,
 }
 
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail.is_empty() {
+            true => f.write_str(self.code.code),
+            false => write!(f, "{}: {}", self.code.code, self.detail),
+        }
+    }
+}
+
 impl OpError {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> OpError {
         OpError {
@@ -107,10 +118,7 @@ impl OpError {
                 false => Kind::Info,
             },
             value: asked.value.clone(),
-            error: Some(match self.detail.is_empty() {
-                true => self.code.code.to_string(),
-                false => format!("{}: {}", self.code.code, self.detail),
-            }),
+            error: Some(self.to_string()),
             version: None,
         }
     }

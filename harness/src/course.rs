@@ -76,8 +76,6 @@ impl Course {
     pub async fn run(mut self, test: Test, listener: &Listener) -> Notes {
         self.recovery_time = test.recovery_time.unwrap_or(self.recovery_time);
         self.planned = test.schedule.len() as u64;
-        let nodes = self.world.nodes.clone();
-        listener.record(self.recorder.clone(), nodes).await;
         let looked = crate::clocks::look(&self.world.nodes, &self.recorder).await;
         self.note(looked);
         let watchers = Watchers::start(&self.world.system, &self.world.nodes, &self.recorder);

@@ -112,8 +112,8 @@ impl System for NullSystem {
     async fn install(&self, _: &Node, _: &[Node]) -> Result<(), ControlError> {
         Ok(())
     }
-    async fn ready(&self, _: &Node) -> bool {
-        true
+    async fn ready(&self, _: &Node) -> Result<(), String> {
+        Ok(())
     }
     fn client_port(&self) -> u16 {
         0

@@ -47,13 +47,17 @@ impl Words {
     }
 }
 
-pub async fn last_words(node: &Node, daemon: &str) -> Words {
+/// `why` is what came of asking it, while it runs.
+async fn last_words(node: &Node, daemon: &str, why: &str) -> Words {
     let patience = Duration::from_secs(5);
     let state = node.agent.call::<State>(Request::State {
         daemon: daemon.into(),
     });
     let state = match tokio::time::timeout(patience, state).await {
-        Ok(Ok(State::Running { pid })) => format!("{daemon} runs as pid {pid}, but does not serve"),
+        Ok(Ok(State::Running { pid })) => {
+            let why = shortened(why, MOST_CHARS);
+            format!("{daemon} runs as pid {pid}, but does not serve: {why}")
+        }
         Ok(Ok(State::Paused { pid })) => format!("{daemon}, pid {pid}, is stopped"),
         Ok(Ok(State::Stopped { status })) => format!("{daemon} has ended ({status})"),
         Ok(Err(e)) => e.to_string(),
@@ -123,17 +127,29 @@ async fn has_ended(node: &Node, daemon: &str) -> bool {
     matches!(state, Ok(State::Stopped { .. }))
 }
 
-/// Asks the node until it is ready or the time is out. One whose daemon has ended will not become
-/// ready, and one whose agent is gone is asked once.
-async fn is_ready(system: &dyn System, node: &Node, daemon: &str, until: Instant) -> bool {
+/// Asks the node until it is ready or the time is out, and why it is not. One whose daemon has
+/// ended will not become ready, and one whose agent is gone is asked once.
+async fn is_ready(
+    system: &dyn System,
+    node: &Node,
+    daemon: &str,
+    until: Instant,
+) -> Result<(), String> {
+    let mut last = None;
     loop {
         let asked = tokio::time::timeout_at(until.into(), system.ready(node));
-        if matches!(asked.await, Ok(true)) {
-            return true;
-        }
+        let why = match asked.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(why)) => why,
+            // What it said before says more.
+            Err(_) => last
+                .take()
+                .unwrap_or_else(|| "it was asked, and did not answer in time".into()),
+        };
         if Instant::now() >= until || node.agent.is_gone() || has_ended(node, daemon).await {
-            return false;
+            return Err(why);
         }
+        last = Some(why);
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -148,7 +164,7 @@ async fn ask_all<F>(
     patience: Duration,
     mut each: F,
 ) where
-    F: AsyncFnMut(&Node, bool, Duration),
+    F: AsyncFnMut(&Node, Result<(), String>, Duration),
 {
     let mut asking = JoinSet::new();
     for node in nodes.iter().cloned() {
@@ -164,18 +180,40 @@ async fn ask_all<F>(
     }
 }
 
+/// What is to be said of every node whose daemon does not run any more.
+pub async fn ended(nodes: &[Node], daemon: &str) -> Vec<String> {
+    let mut ended = Vec::new();
+    for node in nodes {
+        if has_ended(node, daemon).await {
+            let words = last_words(node, daemon, "").await;
+            ended.push(format!("{}: {}", node.name, words.text()));
+        }
+    }
+    ended
+}
+
+/// A node that is not ready in time.
+pub struct Unready {
+    /// Whether its daemon has ended.
+    pub ended: bool,
+    pub text: String,
+}
+
 /// Waits for the start of the system; what is wrong with the nodes that are not ready in time.
-pub async fn started(system: &Arc<dyn System>, nodes: &[Node], daemon: &str) -> Vec<String> {
+pub async fn started(system: &Arc<dyn System>, nodes: &[Node], daemon: &str) -> Vec<Unready> {
     let mut not_ready = Vec::new();
-    let each = async |node: &Node, ready: bool, _| {
-        if !ready {
-            let words = last_words(node, daemon).await;
-            not_ready.push(format!("{}: {}", node.name, words.text()));
+    let each = async |node: &Node, ready: Result<(), String>, _| {
+        if let Err(why) = ready {
+            let words = last_words(node, daemon, &why).await;
+            not_ready.push(Unready {
+                ended: has_ended(node, daemon).await,
+                text: format!("{}: {}", node.name, words.text()),
+            });
         }
     };
     let (since, patience) = (Instant::now(), system.patience());
     ask_all(system, nodes, daemon, since, patience, each).await;
-    not_ready.sort();
+    not_ready.sort_by(|a, b| a.text.cmp(&b.text));
     not_ready
 }
 
@@ -196,31 +234,34 @@ impl Recovering<'_> {
         let mut served = Vec::new();
         let mut failed = None;
         let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        let each = async |node: &Node, ready: bool, after: Duration| {
+        let each = async |node: &Node, ready: Result<(), String>, after: Duration| {
             let mut recovery = Recovery {
-                served: ready,
+                served: ready.is_ok(),
                 after_ns: nanoseconds(after),
                 allowed_ns: nanoseconds(self.allowed),
                 ..Recovery::default()
             };
-            if ready {
-                served.push(node.name.clone());
-                if again {
-                    return;
+            match ready {
+                Ok(()) => {
+                    served.push(node.name.clone());
+                    if again {
+                        return;
+                    }
                 }
-            } else {
-                let words = last_words(node, self.daemon).await;
-                let text = format!(
-                    "{} does not serve after healing: {}",
-                    node.name, words.state
-                );
-                self.progress.remark(text);
-                recovery.why = match again {
-                    true => format!("after the last writes: {}", words.state),
-                    false => words.state,
-                };
-                recovery.log = words.log;
-                recovery.unseen = node.agent.is_gone();
+                Err(why) => {
+                    let words = last_words(node, self.daemon, &why).await;
+                    let text = format!(
+                        "{} does not serve after healing: {}",
+                        node.name, words.state
+                    );
+                    self.progress.remark(text);
+                    recovery.why = match again {
+                        true => format!("after the last writes: {}", words.state),
+                        false => words.state,
+                    };
+                    recovery.log = words.log;
+                    recovery.unseen = node.agent.is_gone();
+                }
             }
             let mark = Mark::Recovery(node.name.clone(), recovery);
             failed = failed.take().or(self.recorder.mark(mark).err());

@@ -28,7 +28,7 @@ use crate::test::{Notes, Test};
 pub enum RunError {
     #[error("the cluster did not come up: {0}")]
     Cluster(ClusterError),
-    #[error("{what}:\n{}", .errors.join("\n"))]
+    #[error("{what}: {}", .errors.join("\n"))]
     Nodes {
         what: &'static str,
         errors: Vec<String>,
@@ -127,6 +127,16 @@ async fn on_cluster(
     // 4. Drive: operations and faults, into one history; 5. heal, wait until every node serves, and
     // look at what is left.
     let recorder = Recorder::create(&run.history())?;
+    // What ends from here on is heard, and is an event. What had ended by now cannot be put on
+    // trial.
+    listener.record(recorder.clone(), world.nodes.clone()).await;
+    let errors = readiness::ended(&world.nodes, &world.daemon).await;
+    if !errors.is_empty() {
+        return Err(RunError::Nodes {
+            what: "ended before the main phase",
+            errors,
+        });
+    }
     let course = Course::new(world, recorder, progress, stop, notes);
     Ok(course.run(test, listener).await)
 }
@@ -139,8 +149,12 @@ async fn start(
 ) -> Result<String, RunError> {
     each(nodes, "installing failed", |node| {
         let (system, all) = (system.clone(), nodes.to_vec());
+        async move { system.install(&node, &all).await }
+    })
+    .await?;
+    each(nodes, "starting failed", |node| {
+        let (system, all) = (system.clone(), nodes.to_vec());
         async move {
-            system.install(&node, &all).await?;
             let daemon = system.daemon(&node, &all);
             node.agent
                 .call::<agent::protocol::Started>(agent::protocol::Request::Start { daemon })
@@ -150,11 +164,14 @@ async fn start(
     })
     .await?;
     let daemon = system.daemon(&nodes[0], nodes).name;
-    let errors = readiness::started(system, nodes, &daemon).await;
-    if !errors.is_empty() {
+    let unready = readiness::started(system, nodes, &daemon).await;
+    if !unready.is_empty() {
         return Err(RunError::Nodes {
-            what: "not ready in time",
-            errors,
+            what: match unready.iter().any(|node| node.ended) {
+                true => "ended at its start",
+                false => "not ready in time",
+            },
+            errors: unready.into_iter().map(|node| node.text).collect(),
         });
     }
     if let Err(why) = system.clients_work(&nodes[0]).await {

@@ -85,7 +85,10 @@ pub trait System: Send + Sync {
     /// Whether the node serves clients now, and has caught up with the others where it answers from
     /// what it holds itself: reads of a node that lags are no evidence of loss. Asked again until
     /// all nodes do or time is out.
-    async fn ready(&self, node: &Node) -> bool;
+    ///
+    /// # Errors
+    /// Why it is not ready: what was asked of it, and what came of that.
+    async fn ready(&self, node: &Node) -> Result<(), String>;
 
     /// Whether its clients can work, where that is not this program's own business. Asked once, of
     /// a node that is ready.

@@ -122,8 +122,8 @@ mod tests {
         async fn install(&self, _: &Node, _: &[Node]) -> Result<(), ControlError> {
             Ok(())
         }
-        async fn ready(&self, _: &Node) -> bool {
-            true
+        async fn ready(&self, _: &Node) -> Result<(), String> {
+            Ok(())
         }
         fn client_port(&self) -> u16 {
             0

@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use harness::client::{DISCONNECTED, MALFORMED, OpError, REFUSED, REJECTED, TIMEOUT, UNAVAILABLE};
+use history::wording::shortened;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -64,6 +65,23 @@ pub struct Answer {
     pub status: StatusCode,
     pub body: Bytes,
 }
+
+/// What came of a question, for people: the status with the beginning of the body, or why there was
+/// no answer.
+pub fn told(asked: &Result<Answer, OpError>) -> String {
+    let answer = match asked {
+        Ok(answer) => answer,
+        Err(e) => return e.to_string(),
+    };
+    let body = String::from_utf8_lossy(&answer.body);
+    match body.trim() {
+        "" => format!("status {}", answer.status),
+        body => format!("status {} with {}", answer.status, shortened(body, SHOWN)),
+    }
+}
+
+/// Characters of a body that are told.
+const SHOWN: usize = 120;
 
 /// A client of one address. Connects when it must, and again after an error.
 pub struct Http {

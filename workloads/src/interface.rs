@@ -137,6 +137,17 @@ impl Call {
             Call::Own(word) => word,
         }
     }
+
+    /// Whether something is found out by it: then success without a value is no answer.
+    pub fn asks(self) -> bool {
+        match self {
+            Call::Read | Call::Scan | Call::Dequeue | Call::Acquire | Call::Renew => true,
+            Call::Generate | Call::Send | Call::Poll | Call::Watch => true,
+            Call::Txn | Call::Balances => true,
+            Call::Write | Call::Cas | Call::Append | Call::Enqueue => false,
+            Call::Release | Call::Add | Call::Transfer | Call::Own(_) => false,
+        }
+    }
 }
 
 /// How much a read wants.

@@ -145,8 +145,12 @@ pub fn of_violation(part: &Part, violation: &Violation) -> Anomaly {
             (stale_or_inverted(is_read(last)), reason)
         }
         Kind::Crossed { one, other } => {
+            let with = match part.ops.iter().any(|op| matches!(op.op, Action::Cas(..))) {
+                true => ", with what is made from it by compare-and-set,",
+                false => "",
+            };
             let reason = format!(
-                "{} had returned before {} was invoked, so {} came before {}; {} had returned before {} was invoked, so it came after: a value, with what is made from it by compare-and-set, is current only once",
+                "{} had returned before {} was invoked, so {} came before {}; {} had returned before {} was invoked, so it came after: a value{with} is current only once",
                 named[0],
                 named[1],
                 value(one),

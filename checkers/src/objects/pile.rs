@@ -22,6 +22,7 @@
 //! order. Nor has that of another, if it is not explained even when each such value may be taken as
 //! early as by the earliest of these takes; else search decides.
 
+use history::wording::counted;
 use history::{Op, Value};
 use rustc_hash::FxHashMap;
 
@@ -319,6 +320,17 @@ impl<'a, 'h> Pile<'a, 'h> {
         (told, stays)
     }
 
+    /// How many takes without an answer had been asked for when the last of these values was taken,
+    /// or the empty take returned: later ones cannot have taken what was missing then.
+    fn asked_before(&self, values: &[u32], empty: Option<u32>) -> usize {
+        let takes = values.iter().filter_map(|i| self.items[*i as usize].take);
+        let empty = empty.map(|i| self.empties[i as usize]);
+        let last = takes.chain(empty).map(|at| self.calls[at as usize].ret);
+        let last = last.max().unwrap_or(u32::MAX);
+        let calls = self.lost.iter().map(|at| self.calls[*at as usize].call);
+        calls.filter(|call| *call < last).count()
+    }
+
     /// The fewest of the values that have no order, and why. `is_bad` tells it of spans with empty
     /// takes.
     fn finding(
@@ -350,9 +362,12 @@ impl<'a, 'h> Pile<'a, 'h> {
             [first, second] if bad.empty.is_none() => format!("{first} and {second}"),
             all => all.join(", "),
         };
-        let lost = match (stays, self.lost.len()) {
+        let lost = match (stays, self.asked_before(&values, bad.empty)) {
             (false, _) | (_, 0) => String::new(),
-            (true, n) => format!(", whatever the {n} unanswered {take}s took"),
+            (true, n) => {
+                let unanswered = counted(n, &format!("unanswered {take}"));
+                format!(", whatever the {unanswered} took that had been asked for by then")
+            }
         };
         let more = match minimal {
             true => "",

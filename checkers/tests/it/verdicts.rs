@@ -1,6 +1,7 @@
 //! What decides whether a run is green, whatever its operations say: crashes, recovery, stops, and
 //! what was asked and answered in the main phase.
 
+mod clients;
 mod crashes;
 mod service;
 

@@ -142,7 +142,12 @@ fn main() -> ExitCode {
 /// ordinary user, or of a session that is no login, often lacks them.
 fn look_in_sbin() {
     let own = std::env::var("PATH").unwrap_or_default();
-    let all = format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
+    let mut all = own.clone();
+    for folder in "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".split(':') {
+        if !own.split(':').any(|known| known == folder) {
+            all = format!("{all}:{folder}");
+        }
+    }
     // SAFETY: this is the first thing that the program does, and it has one thread yet.
     unsafe { std::env::set_var("PATH", all) };
 }

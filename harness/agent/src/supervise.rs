@@ -79,8 +79,13 @@ impl Supervised {
         }
     }
 
+    /// Where the first process ended well, the others are the daemon: it has put itself into the
+    /// background. Where it failed, the daemon has, whatever it left behind.
     pub fn state(&mut self) -> Result<State> {
-        let members = self.members()?;
+        let mut members = self.members()?;
+        if self.root.is_none() && self.status != Exit::Code(0).to_string() {
+            members.clear();
+        }
         let Some(first) = self
             .root
             .filter(|root| members.contains(root))

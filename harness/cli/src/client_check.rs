@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use checkers::Verdict;
 use clap::Args;
 use serde_json::json;
-use workloads::systems::folder::rehearsal::{self, Program, Rehearsal};
+use workloads::systems::folder::rehearsal::{self, Finding, Program, Rehearsal};
 
 use crate::exit::Failure;
 use crate::terminal;
@@ -41,12 +41,25 @@ pub fn command(args: &ClientCheckArgs) -> Result<ExitCode, Failure> {
     let folder = folder
         .canonicalize()
         .map_err(|e| Failure::Usage(format!("{}: {e}", folder.display())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::infra)?;
     let program = match &args.system {
-        None => Program {
+        None => Some(Program {
             argv: args.command.clone(),
             own: Vec::new(),
-        },
-        Some(_) => of(&folder)?,
+        }),
+        Some(_) => rehearsal::program(&folder).map_err(Failure::usage)?,
+    };
+    let Some(program) = program else {
+        let at = args.address.ok_or_else(|| of_requests(&folder))?;
+        let tried = runtime.block_on(rehearsal::requests(&folder, at));
+        let findings = tried.map_err(Failure::usage)?;
+        return Ok(tell(
+            &findings.ok_or_else(|| of_requests(&folder))?,
+            args.json,
+        ));
     };
     // A port that was free just now.
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|held| held.local_addr());
@@ -58,14 +71,14 @@ pub fn command(args: &ClientCheckArgs) -> Result<ExitCode, Failure> {
         at: args.address.unwrap_or(nobody),
         serves: args.address.is_some(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::infra)?;
-    let findings = runtime.block_on(rehearsal.run());
-    for finding in &findings {
+    Ok(tell(&runtime.block_on(rehearsal.run()), args.json))
+}
+
+/// Prints what was found; the exit code is that of the worst of it.
+fn tell(findings: &[Finding], as_json: bool) -> ExitCode {
+    for finding in findings {
         let (what, wrong) = (finding.what, finding.wrong);
-        match args.json {
+        match as_json {
             true => terminal::json(&json!({
                 "what": what, "wrong": wrong, "detail": finding.detail,
             })),
@@ -76,18 +89,16 @@ pub fn command(args: &ClientCheckArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
-    Ok(match findings.iter().any(|finding| finding.wrong) {
+    match findings.iter().any(|finding| finding.wrong) {
         true => ExitCode::from(Verdict::Invalid.exit_code()),
         false => ExitCode::SUCCESS,
-    })
+    }
 }
 
-fn of(folder: &Path) -> Result<Program, Failure> {
-    let program = rehearsal::program(folder).map_err(Failure::usage)?;
-    program.ok_or_else(|| {
-        Failure::Usage(format!(
-            "{} has no client program: its clients are [client.http]",
-            folder.display()
-        ))
-    })
+fn of_requests(folder: &Path) -> Failure {
+    Failure::Usage(format!(
+        "{} has no client program. If its clients are [client.http], they are tried on a node that serves: \
+         give its --address",
+        folder.display()
+    ))
 }

@@ -182,6 +182,9 @@ pub fn command(mut args: CompareArgs) -> Result<ExitCode, Failure> {
         let first = systems::find(&args.system_a).map_err(Failure::usage)?;
         args.experiment.workload = Some(first.workload.into());
     }
+    if args.experiment.nodes.is_none() {
+        args.experiment.nodes = sides.iter().map(|side| side.entry.nodes).min();
+    }
     let experiment = &args.experiment;
     experiment.check()?;
     let asked = Asked::new(experiment, &sides, &families(&args.nemesis)?)?;
@@ -207,11 +210,16 @@ fn rule(rule: &TimeRule) -> Rule {
 
 /// The two systems with what each is given.
 fn sides(args: &CompareArgs) -> Result<[Side; 2], Failure> {
-    let names = [&args.system_a, &args.system_b];
+    let given = [&args.system_a, &args.system_b];
     let mut entries = Vec::new();
-    for name in names {
+    for name in given {
         entries.push(systems::find(name).map_err(Failure::usage)?);
     }
+    // A folder by its name, unless both have the same.
+    let names = match entries[0].name == entries[1].name {
+        true => given.map(String::as_str),
+        false => [entries[0].name, entries[1].name],
+    };
     let mut params = [args.param_a.clone(), args.param_b.clone()];
     for (name, value) in &args.param {
         let Some((system, param)) = name.split_once('.') else {
@@ -220,7 +228,7 @@ fn sides(args: &CompareArgs) -> Result<[Side; 2], Failure> {
             }
             continue;
         };
-        if !names.iter().any(|n| *n == system) {
+        if !names.contains(&system) {
             return Err(Failure::Usage(format!(
                 "--param {name}={value}: there is no {system:?} here, only {} and {}",
                 names[0], names[1]
@@ -244,13 +252,13 @@ fn sides(args: &CompareArgs) -> Result<[Side; 2], Failure> {
             .map(|(k, v)| format!("{k}={v}"))
             .collect();
         match (own.is_empty(), names[0] == names[1]) {
-            (true, false) => names[i].clone(),
+            (true, false) => names[i].into(),
             (true, true) => format!("{} as it is", names[i]),
             (false, _) => format!("{} with {}", names[i], own.join(" ")),
         }
     };
     Ok([0, 1].map(|i| Side {
-        system: names[i].clone(),
+        system: given[i].clone(),
         entry: entries[i],
         params: params[i].clone(),
         label: label(i),

@@ -38,7 +38,7 @@ pub struct ExperimentArgs {
     pub workload: Option<String>,
     #[command(flatten)]
     pub drawing: Drawing,
-    /// Number of nodes, 1 to 9 [default: 5]
+    /// Number of nodes, 1 to 9 [default: the system's; of two systems the fewer]
     #[arg(long, short, value_name = "N")]
     pub nodes: Option<usize>,
     /// Runs of each kind, each with a seed of its own

@@ -58,8 +58,11 @@ pub struct InputArgs {
 
 /// A span of time as people write it.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    workloads::params::parse_duration(text)
-        .ok_or_else(|| "write it like `500ms`, `90s` or `1h30m`".into())
+    match harness::units::read_duration(text) {
+        Ok(span) if span.as_micros() > 0 => Ok(span),
+        Ok(_) => Err("it is less than a microsecond".into()),
+        Err(_) => Err("write it like `500ms`, `90s` or `1h30m`".into()),
+    }
 }
 
 /// A format of histories by its name.

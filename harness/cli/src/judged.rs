@@ -151,15 +151,8 @@ pub fn recall(run: &Run) -> Result<Outcome, Failure> {
 
 pub fn outcome(run: &Run, spec: &Spec, history: &History, judged: Judged) -> Outcome {
     let all = || judged.analyses.iter().flat_map(|a| &a.anomalies);
-    let complete = |ops: &[u64]| {
-        let times = ops.iter().map(|index| {
-            let completion = history.op(*index).and_then(|op| op.completion);
-            let event = history.events().get(completion.unwrap_or(*index) as usize);
-            event.map_or(0, |e| e.time.as_nanos())
-        });
-        times.max()
-    };
-    let found = all().filter_map(|anomaly| complete(&anomaly.ops)).min();
+    let found = all().filter_map(|anomaly| summary::complete(anomaly, history));
+    let found = found.min().map(|at| at.as_nanos());
     Outcome {
         run: run.path().display().to_string(),
         verdict: judged.verdict,

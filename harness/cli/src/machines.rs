@@ -39,7 +39,7 @@ pub struct ClusterArgs {
     /// What the nodes are [default: lab]
     #[arg(help_heading = "Machines", long, value_enum)]
     pub cluster: Option<Kind>,
-    /// How many nodes, or which hosts [default: 5]
+    /// How many nodes, or which hosts [default: as many as the system's file says, else 5]
     ///
     /// 1 to 9; with `--cluster ssh` the hosts, by comma: `HOST`, `USER@HOST`, or `HOST=ADDRESS`
     /// if peers reach the host at another address than SSH does.

@@ -49,6 +49,7 @@ pub fn lines(title: &str, judged: &Judged, history: &History, rest: Rest) -> Vec
             out.extend(anomaly_lines(anomaly, history));
         }
         out.extend(more(analysis, rest).map(|more| Line::plain(format!("  {more}"))));
+        out.extend(before_faults(analysis, history).map(Line::plain));
     }
     out.extend([Line::default(), Line::plain("checkers")]);
     out.extend(judged.analyses.iter().map(|analysis| {
@@ -68,6 +69,30 @@ pub fn lines(title: &str, judged: &Judged, history: &History, rest: Rest) -> Vec
             .and(Tone::Plain, word(warning))
     }));
     out
+}
+
+/// When all operations of an anomaly had their answers.
+pub fn complete(anomaly: &Anomaly, history: &History) -> Option<Time> {
+    let time = |index: &u64| {
+        let completion = history.op(*index).and_then(|op| op.completion);
+        let event = history.events().get(completion.unwrap_or(*index) as usize);
+        event.map_or(Time(0), |event| event.time)
+    };
+    anomaly.ops.iter().map(time).max()
+}
+
+/// Whether what is wrong was there before the first fault, which then is not its cause.
+fn before_faults(analysis: &Analysis, history: &History) -> Option<String> {
+    let spans = fault::spans(history);
+    let fault = spans.iter().filter_map(|span| span.held_from).min()?;
+    // Whoever never served again had done so before.
+    let wrong = analysis.anomalies.iter();
+    let wrong = wrong.filter(|anomaly| anomaly.kind != "never served again");
+    let first = wrong.filter_map(|anomaly| complete(anomaly, history)).min();
+    let first = first.filter(|first| analysis.verdict == Verdict::Invalid && *first < fault)?;
+    Some(format!(
+        "  the first was complete at {first}, before any fault took hold"
+    ))
 }
 
 /// What is not shown here, and how much of it the report has.
@@ -247,6 +272,25 @@ mod tests {
             }
         }
         History::new(events).unwrap()
+    }
+
+    #[test]
+    fn what_was_wrong_before_any_fault_is_not_its_doing() {
+        let history = history(3, &[true]);
+        let of = |ops: &[u64], kind: &str| {
+            let wrong = Anomaly {
+                kind: kind.into(),
+                ops: ops.to_vec(),
+                ..Anomaly::default()
+            };
+            let found = Analysis::of_anomalies("linearizable", "wrong", vec![wrong]);
+            before_faults(&found, &history)
+        };
+        // Operations end at 1, 3 and 5 s, and the fault holds from 7 s on.
+        let says = "  the first was complete at 3.000 s, before any fault took hold";
+        assert_eq!(of(&[0, 2], "stale read").as_deref(), Some(says));
+        assert_eq!(of(&[0, 7], "crashed"), None);
+        assert_eq!(of(&[2], "never served again"), None);
     }
 
     #[test]

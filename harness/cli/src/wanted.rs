@@ -171,7 +171,8 @@ impl Wanted {
         let no_system = || Failure::Usage("say which system: `schism systems`".into());
         let system = self.system.ok_or_else(no_system)?;
         let pace = pace(&system, &self.params)?;
-        let nodes = self.nodes.unwrap_or(5);
+        let entry = systems::find(&system).map_err(Failure::usage)?;
+        let nodes = self.nodes.unwrap_or(entry.nodes);
         let rate = self.rate.unwrap_or(pace.rate);
         if !(rate.is_finite() && rate > 0.0 && rate <= 1e6) {
             return Err(Failure::Usage(format!(
@@ -201,7 +202,6 @@ impl Wanted {
                 "--recovery-time 0: no node could serve again in time".into(),
             ));
         }
-        let entry = systems::find(&system).map_err(Failure::usage)?;
         if let (Some(then), Some(now)) = (&self.folder, entry.folder)
             && then.sha256 != now.sha256
         {

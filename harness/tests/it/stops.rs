@@ -119,14 +119,14 @@ impl System for Double {
     async fn install(&self, _: &Node, _: &[Node]) -> Result<(), ControlError> {
         Ok(())
     }
-    async fn ready(&self, _: &Node) -> bool {
+    async fn ready(&self, _: &Node) -> Result<(), String> {
         let healed = self.0.in_part("waiting until every node serves");
         match self.0.hangs {
             Hangs::Start => forever().await,
             Hangs::Recovery if healed => forever().await,
             _ => {}
         }
-        true
+        Ok(())
     }
     fn patience(&self) -> Duration {
         HOUR

@@ -431,8 +431,8 @@ impl System for Paper {
         Ok(())
     }
 
-    async fn ready(&self, _: &Node) -> bool {
-        true
+    async fn ready(&self, _: &Node) -> Result<(), String> {
+        Ok(())
     }
 
     async fn leader(&self, _: &[Node]) -> Option<Name> {

@@ -54,6 +54,7 @@ pub(super) const ENTRY: Entry = Entry {
     own: &[],
     variable: VARIABLE,
     operations: &[],
+    nodes: super::NODES,
     leads: false,
     may_crash: false,
     time_rules: TIME_RULES,
@@ -148,10 +149,11 @@ impl ChainNode {
 
     /// Whether the node has a block, connections to all others, and every block from which any of
     /// those who answer gives answers, deep enough to give the same.
-    async fn settled(&self, node: &Node, all: &[Node]) -> Option<bool> {
+    async fn settled(&self, node: &Node, all: &[Node]) -> Result<(), String> {
         let mut http = self.network.http(node, Patience::QUESTION);
-        let status: Status = ask(&mut http, "/debug/status").await.ok()?;
-        let peers: Peers = ask(&mut http, "/chain/peers").await.ok()?;
+        let said = |e: OpError| e.to_string();
+        let status: Status = ask(&mut http, "/debug/status").await.map_err(said)?;
+        let peers: Peers = ask(&mut http, "/chain/peers").await.map_err(said)?;
         let others = all.iter().filter(|other| other.name != node.name);
         let connected = |other: &Node| {
             peers
@@ -159,8 +161,11 @@ impl ChainNode {
                 .iter()
                 .any(|p| p.node.as_ref() == Some(&other.name))
         };
-        if status.height == 0 || !others.clone().all(connected) {
-            return Some(false);
+        if status.height == 0 {
+            return Err("it has no block yet".into());
+        }
+        if let Some(other) = others.clone().find(|other| !connected(other)) {
+            return Err(format!("it is not connected to {}", other.name));
         }
         let depth = self.params().count(CONFIRMATIONS.name) as i64;
         // The others first: what they had by then, this node has to have now.
@@ -168,12 +173,17 @@ impl ChainNode {
             recent(self.network.http(other, Patience::QUESTION), depth)
         });
         let theirs = theirs.await;
-        let mine = recent(http, depth + SPREAD).await?;
-        Some(
-            theirs
-                .iter()
-                .all(|(_, theirs)| caught_up(&mine, theirs, depth)),
-        )
+        let mine = recent(http, depth + SPREAD).await;
+        let mine = mine.ok_or("it does not show its blocks")?;
+        let ahead = theirs
+            .iter()
+            .find(|(_, theirs)| !caught_up(&mine, theirs, depth));
+        match ahead {
+            None => Ok(()),
+            Some((other, _)) => Err(format!(
+                "it has not caught up with {other}, or has another chain"
+            )),
+        }
     }
 }
 
@@ -313,11 +323,9 @@ impl System for ChainNode {
         make_folders(node).await
     }
 
-    async fn ready(&self, node: &Node) -> bool {
-        match self.nodes.get() {
-            Some(all) => self.settled(node, all).await.unwrap_or(false),
-            None => false,
-        }
+    async fn ready(&self, node: &Node) -> Result<(), String> {
+        let all = self.nodes.get().ok_or("it is not installed")?;
+        self.settled(node, all).await
     }
 
     /// Until the first blocks, and some more until one of them is deep.

@@ -36,7 +36,7 @@ use self::opinion::opinion_of;
 use super::{
     Entry, Pace, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
 };
-use crate::http::{Answer, Http, Patience};
+use crate::http::{Answer, Http, Patience, told};
 use crate::interface::{Call, Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
 use crate::leader_watch;
 use crate::params::{Kind, Param, Params};
@@ -94,6 +94,7 @@ pub(super) const ENTRY: Entry = Entry {
     own: &[],
     variable: VARIABLE,
     operations: operations::ALL,
+    nodes: super::NODES,
     leads: true,
     may_crash: false,
     time_rules: &[],
@@ -269,7 +270,7 @@ impl System for Etcd {
     }
 
     /// etcd calls itself healthy after a linearizable read of its own.
-    async fn ready(&self, node: &Node) -> bool {
+    async fn ready(&self, node: &Node) -> Result<(), String> {
         #[derive(Deserialize)]
         struct Health {
             health: String,
@@ -278,8 +279,12 @@ impl System for Etcd {
             answer: Duration::from_secs(2),
             ..Patience::QUESTION
         };
-        let answer = self.http(node, patience).get("/health").await;
-        answer.is_ok_and(|a| parse::<Health>(&a.body).is_ok_and(|h| h.health == "true"))
+        let asked = self.http(node, patience).get("/health").await;
+        let health = asked.as_ref().map(|a| parse::<Health>(&a.body));
+        match health {
+            Ok(Ok(said)) if said.health == "true" => Ok(()),
+            _ => Err(format!("GET /health: {}", told(&asked))),
+        }
     }
 
     async fn leader(&self, nodes: &[Node]) -> Option<Name> {

@@ -125,6 +125,7 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
     let own = description.workloads.iter().copied();
     let own: Vec<_> = own.filter(|workload| workload.texts().is_some()).collect();
     let (leads, may_crash) = (description.leader.is_some(), description.may_crash);
+    let nodes = description.nodes;
     let interfaces = description.client.interfaces();
     let operations = description.operations();
     let install = description.install.as_deref().map_or("", kept);
@@ -146,6 +147,7 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
         own: own.leak(),
         variable: "",
         operations: operations.leak(),
+        nodes,
         leads,
         may_crash,
         time_rules: &[],

@@ -60,6 +60,7 @@ pub(super) const ENTRY: Entry = Entry {
     own: &[],
     variable: VARIABLE,
     operations: &[],
+    nodes: super::NODES,
     leads: false,
     may_crash: false,
     time_rules: refused::TIME_RULES,
@@ -252,11 +253,11 @@ impl System for Litecoind {
 
     /// There are coins, and the node has every block from which any that answers gives answers,
     /// deep enough to give the same.
-    async fn ready(&self, node: &Node) -> bool {
-        let Some(all) = self.network.nodes.get() else {
-            return false;
-        };
-        self.network.addresses.get().is_some() && self.network.settled(node, all).await
+    async fn ready(&self, node: &Node) -> Result<(), String> {
+        let all = self.network.nodes.get().ok_or("it is not installed")?;
+        let coins = self.network.addresses.get();
+        coins.ok_or("there are no wallets with coins yet")?;
+        self.network.settled(node, all).await
     }
 
     /// Most of it is the first wallets' creation.
@@ -379,27 +380,29 @@ impl Network {
 
     /// Whether the node has caught up with every other that answers: a node that lags by a block
     /// gives older answers than the others did, and its reads would look as if something were lost.
-    async fn settled(&self, node: &Node, all: &[Node]) -> bool {
+    async fn settled(&self, node: &Node, all: &[Node]) -> Result<(), String> {
         // The others first: what they had by then, this node has to have now.
         let theirs = super::ask_all(all, |other| {
             let rpc = self.rpc(other, Patience::QUESTION);
             self.deep(rpc)
         });
         let theirs = theirs.await;
-        let Some((height, _)) = self.deep(self.rpc(node, Patience::QUESTION)).await else {
-            return false;
-        };
+        let mine = self.deep(self.rpc(node, Patience::QUESTION)).await;
+        let (height, _) = mine.ok_or("it does not say how long its chain is")?;
         let mut rpc = self.rpc(node, Patience::QUESTION);
-        for (_, (at, hash)) in theirs {
+        for (other, (at, hash)) in theirs {
             if at > height {
-                return false;
+                return Err(format!(
+                    "it answers from block {height}, and {other} from block {at}"
+                ));
             }
             match rpc.call::<String>("getblockhash", json!([at])).await {
                 Ok(mine) if mine == hash => {}
-                _ => return false,
+                Ok(_) => return Err(format!("at block {at} it has another chain than {other}")),
+                Err(e) => return Err(e.describe()),
             }
         }
-        true
+        Ok(())
     }
 
     /// Height and hash of the newest block from which the node gives answers.

@@ -51,6 +51,8 @@ pub struct Entry {
     pub variable: &'static str,
     /// What can be done to it as faults of the family `admin`.
     pub operations: &'static [Operation],
+    /// On how many nodes it runs where nobody says.
+    pub nodes: usize,
     /// Whether one node leads the others, so that faults can be aimed at it.
     pub leads: bool,
     /// Whether its daemons may end by themselves: whoever says so judges no crash.
@@ -67,6 +69,9 @@ pub struct Entry {
     flaws: fn() -> Result<Vec<Flaw>, SetupError>,
     set_up: &'static (dyn Fn(&Setup) -> Result<Ready, SetupError> + Send + Sync),
 }
+
+/// On how many nodes a system runs that does not say it otherwise.
+pub const NODES: usize = 5;
 
 /// A version of a system's programs beside those that are found by themselves.
 #[derive(Clone, Copy)]
@@ -423,7 +428,10 @@ async fn run(node: &Node, argv: Vec<String>) -> Result<Ran, ControlError> {
         false => Err(ControlError::Refused {
             node: node.name.clone(),
             request: command,
-            reason: format!("{}: {}", ran.status, ran.stderr.trim()),
+            reason: match [&ran.stderr, &ran.stdout].map(|said| said.trim()) {
+                ["", ""] => ran.status,
+                ["", said] | [said, _] => format!("{}: {said}", ran.status),
+            },
         }),
     }
 }

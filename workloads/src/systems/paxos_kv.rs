@@ -26,7 +26,7 @@ use super::{
     Entry, Flaw, Pace, Ready, Setup, SetupError, TimeRule, ask_all, at, majority, make_folders,
     parse, run,
 };
-use crate::http::{Http, Patience};
+use crate::http::{Http, Patience, told};
 use crate::interface::{
     Call, Command, DecidedLog, Interface, Kv, LedgerOverKv, Log, LogEntry, Offers, OpenKv,
 };
@@ -187,6 +187,7 @@ pub(super) const ENTRY: Entry = Entry {
     own: &[],
     variable: VARIABLE,
     operations: &[],
+    nodes: super::NODES,
     leads: true,
     may_crash: false,
     time_rules: TIME_RULES,
@@ -373,10 +374,13 @@ impl System for PaxosKv {
     }
 
     /// A quorum read succeeds only when a quorum can be reached from this node.
-    async fn ready(&self, node: &Node) -> bool {
+    async fn ready(&self, node: &Node) -> Result<(), String> {
         let mut http = self.http(node, Patience::QUESTION);
-        let answer = http.get("/kv/ready?read=quorum").await;
-        answer.is_ok_and(|a| a.status == StatusCode::OK || a.status == StatusCode::NOT_FOUND)
+        let asked = http.get("/kv/ready?read=quorum").await;
+        match &asked {
+            Ok(a) if a.status == StatusCode::OK || a.status == StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(format!("a quorum read: {}", told(&asked))),
+        }
     }
 
     async fn leader(&self, nodes: &[Node]) -> Option<Name> {

@@ -139,7 +139,7 @@ async fn keeps_the_contract(ready: Ready, mut cluster: Loopback, leaders: Leader
     cluster.down().await.unwrap();
     let mut late = open.open(&nodes[0]);
     assert_eq!(late.put("k", &int(9)).await.unwrap_err().code, REFUSED);
-    assert!(!ready.system.ready(&nodes[0]).await);
+    assert!(ready.system.ready(&nodes[0]).await.is_err());
     assert_eq!(ready.system.leader(&nodes).await, None);
     cluster
 }

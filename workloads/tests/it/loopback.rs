@@ -57,7 +57,10 @@ impl Loopback {
             let _: Started = node.agent.call(Request::Start { daemon }).await.unwrap();
         }
         for node in &nodes {
-            wait_for("every node is ready", || system.ready(node)).await;
+            wait_for("every node is ready", || async {
+                system.ready(node).await.is_ok()
+            })
+            .await;
         }
         nodes
     }

@@ -108,11 +108,22 @@ fn a_system_that_does_not_start_leaves_why_in_the_runs_folder() {
     place
         .schism(&["list"])
         .exits(0)
-        .prints(&["infra", "not ready in time"]);
+        .prints(&["infra", "ended at its start: n1: paxos-kv has ended"]);
     place
         .schism(&["check"])
         .exits(4)
         .prints(&["INFRA", says, "no licence"]);
+}
+
+/// Its port answers either way. Whoever puts himself into the background ends well.
+#[test]
+fn what_a_failed_daemon_leaves_behind_is_no_daemon() {
+    let place = Place::new();
+    let calm = ["--nemesis", "none"];
+    let more = |status: u8| format!("REAL \"$@\" & sleep 0.1; exit {status}");
+    run(&place, &more(0), &calm).exits(0).prints(&["VALID"]);
+    let failed = run(&place, &more(3), &calm).exits(4);
+    failed.says(&["ended at its start", "paxos-kv has ended (exit 3)"]);
 }
 
 /// All nodes stand still from the beginning to the end of the main phase. That the last operations

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, example};
 
 const USAGE: i32 = 64;
 
@@ -133,6 +133,11 @@ fn comparisons_that_make_no_sense_are_refused_before_anything_starts() {
         let args = [&["compare"], *args].concat();
         place.schism(&args).exits(USAGE).says(words);
     }
+    // A folder is called by its name, and not by its path.
+    let folder = example("simple-kv").display().to_string();
+    let args = ["compare", &folder, "paxos-kv", "--param", "etcd.reads=log"];
+    let refused = place.schism(&args).exits(USAGE);
+    refused.says(&["only simple-kv and paxos-kv"]);
     assert!(!place.store().exists(), "nothing was begun");
 }
 

@@ -2,14 +2,9 @@
 //! acknowledged.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::Place;
-
-fn example(name: &str) -> PathBuf {
-    let systems = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems");
-    systems.join(name).canonicalize().expect("an example")
-}
+use crate::support::{Place, example};
 
 /// A run of one node that is killed now and then.
 fn killed<'a>(system: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -282,6 +277,114 @@ fn a_new_system_is_a_folder_that_runs_once_its_server_is_there() {
         .says(&["needs a whole folder on each node"]);
 }
 
+/// The example with a client, with changes to its files.
+fn changed(place: &Place, changes: &[(&str, &str, &str)]) {
+    let own = place.path().join("own");
+    fs::create_dir(&own).unwrap();
+    for (from, file) in [
+        ("simple-kv", "server.py"),
+        ("simple-kv-client", "client.py"),
+        ("simple-kv-client", "system.toml"),
+    ] {
+        let mut text = fs::read_to_string(example(from).join(file)).unwrap();
+        text = text.replace("../simple-kv/server.py", "server.py");
+        for (_, old, new) in changes.iter().filter(|(of, ..)| *of == file) {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
+        }
+        fs::write(own.join(file), text).unwrap();
+    }
+}
+
+const OWN: [&str; 9] = [
+    "run",
+    "./own",
+    "--nodes",
+    "1",
+    "--nemesis",
+    "none",
+    "--time-limit",
+    "2s",
+    "--recovery-time=3s",
+];
+
+/// The client makes the server end before it answers `init`: the server was ready then.
+#[test]
+fn a_daemon_that_ends_between_ready_and_the_first_operation_is_not_put_on_trial() {
+    let place = Place::new();
+    let end = "        if self.path == \"/end\":\n            os._exit(7)\n";
+    let ends = "            connection = Connection(asked[\"address\"], asked[\"port\"])\n";
+    let kill = "            try:\n                connection.ask(\"GET\", \"/end\")\n            \
+                except (OSError, http.client.HTTPException):\n                pass\n";
+    changed(
+        &place,
+        &[
+            (
+                "server.py",
+                "    def do_GET(self):\n",
+                &format!("    def do_GET(self):\n{end}"),
+            ),
+            ("client.py", ends, &format!("{ends}{kill}")),
+        ],
+    );
+    let ended = place.schism(&OWN).exits(4);
+    ended.says(&[
+        "ended before the main phase: n1: own has ended (exit 7)",
+        "serving on",
+    ]);
+    place.assert_nothing_left();
+}
+
+/// It answers with texts where numbers were written, and the server would be blamed for them.
+#[test]
+fn a_client_that_misunderstands_is_not_the_systems_failure() {
+    let place = Place::new();
+    let read = "\"value\": body[\"value\"]}";
+    let text = "\"value\": str(body[\"value\"])}";
+    changed(&place, &[("client.py", read, text)]);
+    let ended = place.schism(&OWN).exits(3);
+    ended.prints(&[
+        "VACUOUS",
+        "had an answer that makes no sense, such as `malformed: the text \"",
+    ]);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_node_that_is_never_ready_says_what_it_answered() {
+    for (ready, words) in [
+        ("tcp = true", "[ready] tcp: 10.77.0.1:8001: "),
+        (
+            "exec = [\"sh\", \"-c\", \"echo not yet; exit 7\"]",
+            "exit 7: not yet",
+        ),
+        (
+            "exec = [\"no-such-program\"]",
+            "[ready] exec: `no-such-program`: cannot run",
+        ),
+        (
+            "log = \"never\"",
+            "[ready] log: no line of own.log has \"never\"",
+        ),
+    ] {
+        let place = Place::new();
+        // Clients ask another port than that on which it listens.
+        let changes = [
+            ("system.toml", "log = \"serving on\"", ready),
+            (
+                "system.toml",
+                "port = 8000",
+                "port = 8001\nstart-time = \"2s\"",
+            ),
+            ("system.toml", "{address}:{port}", "{address}:8000"),
+        ];
+        changed(&place, &changes);
+        let ended = place.schism(&OWN).exits(4);
+        ended.says(&["not ready in time: n1: own runs as pid", words]);
+        place.assert_nothing_left();
+    }
+}
+
 #[test]
 fn a_client_is_tried_without_a_run() {
     let place = Place::new();
@@ -316,6 +419,42 @@ fn a_client_is_tried_without_a_run() {
             "a second answer to 1",
         ]);
     place.schism(&["client-check"]).exits(64);
+}
+
+/// A node on this machine, its folder's requests, and the same with a path that it does not know.
+#[test]
+fn requests_are_tried_on_a_node_that_serves() {
+    let place = Place::new();
+    let server = example("simple-kv").join("server.py");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap().to_string();
+    drop(port);
+    let mut serving = std::process::Command::new("python3")
+        .arg(server)
+        .args(["--listen", &address, "--data"])
+        .arg(place.path())
+        .spawn()
+        .unwrap();
+    crate::support::eventually("it serves", || {
+        std::net::TcpStream::connect(&address).is_ok()
+    });
+    let right = example("simple-kv").display().to_string();
+    let text = fs::read_to_string(example("simple-kv").join("system.toml")).unwrap();
+    fs::create_dir(place.path().join("wrong")).unwrap();
+    place.file(
+        "wrong/system.toml",
+        text.replace("PUT /kv/{key}", "PUT /kw/{key}"),
+    );
+    let tried =
+        |system: &str| place.schism(&["client-check", "--system", system, "--address", &address]);
+    let (fine, wrong) = (tried(&right), tried("wrong"));
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    fine.exits(0)
+        .prints(&["cas register-check-", "ok with [1,2]"]);
+    wrong.exits(1).prints(&["ok with null, not 1"]);
+    let nobody = place.schism(&["client-check", "--system", &right]);
+    nobody.exits(64).says(&["give its --address"]);
 }
 
 /// Three nodes, a leader, refusals that say that they are definite: all of it from one file.

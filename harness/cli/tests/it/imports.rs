@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::Value;
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, example};
 
 const CLUSTER: &str = r#"name: kv
 x-common: &common
@@ -310,8 +310,7 @@ fn a_unit_becomes_a_daemon_whose_folders_are_its_nodes() {
 #[test]
 fn an_imported_unit_runs_once_what_was_to_say_is_said() {
     let place = Place::new();
-    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/simple-kv");
-    let server = server.join("server.py").canonicalize().expect("an example");
+    let server = example("simple-kv").join("server.py");
     let unit = format!(
         "[Service]\nExecStart=/usr/bin/python3 {} --listen ADDRESS --data /var/lib/mine\n\
          StateDirectory=mine\nRestart=no\nWorkingDirectory=/var/lib/mine\n",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::folders::STRANGER;
-use crate::support::{Place, history_of};
+use crate::support::{Place, example, history_of};
 
 /// Beside the example's own text.
 const ADMIN: &str = r#"
@@ -43,7 +43,7 @@ restart = true
 
 fn place() -> Place {
     let place = Place::new();
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/simple-kv");
+    let example = example("simple-kv");
     let own = place.path().join("own");
     fs::create_dir(&own).expect("a new folder");
     fs::copy(example.join("server.py"), own.join("server.py")).expect("it is there");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::Place;
+use crate::support::{Place, example};
 
 const FILES: [&str; 5] = [
     "system.toml",
@@ -15,7 +15,7 @@ const FILES: [&str; 5] = [
 
 /// The example, copied to where it can be changed.
 fn stock(place: &Place) -> PathBuf {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/stock");
+    let example = example("stock");
     let own = place.path().join("stock");
     fs::create_dir(&own).expect("the folder is writable");
     for file in FILES {

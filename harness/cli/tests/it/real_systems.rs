@@ -1,9 +1,9 @@
 //! Systems that nobody here wrote, each a folder, with what they are known to do wrong and the twin
 //! that does not. Those that take long to install are ignored: `make test-systems` runs them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::Place;
+use crate::support::{Place, example, systems};
 
 /// A run of a system, by its folder if it has one.
 fn run(name: &str, more: &str) -> Vec<String> {
@@ -14,14 +14,9 @@ fn run(name: &str, more: &str) -> Vec<String> {
     first.into_iter().chain(more).collect()
 }
 
-/// Where the folders are.
-fn systems() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems")
-}
-
 /// The faults of a schedule that lies in a system's folder.
 fn schedule(of: &str, name: &str) -> String {
-    format!("--schedule {}", systems().join(of).join(name).display())
+    format!("--schedule {}", example(of).join(name).display())
 }
 
 /// Whether one of the checkers of the last run found this kind of anomaly.
@@ -271,9 +266,7 @@ fn a_miner_of_monero_that_was_early_is_banned_for_longer_than_it_was() {
         &run("monerod", &format!("{load} --nemesis none --seed 1")),
         0,
     );
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/monerod");
-    let schedule = folder.join("early-miner.schedule");
-    let early = format!("{load} --schedule {}", schedule.display());
+    let early = format!("{load} {}", schedule("monerod", "early-miner.schedule"));
     assert!(some_seed(&place, "monerod", &early, &["lost element"]));
 }
 

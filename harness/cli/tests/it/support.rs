@@ -183,6 +183,15 @@ impl Ended {
 }
 
 /// The text of a run's history.
+/// Where the folders of the systems that ship are.
+pub fn systems() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems")
+}
+
+pub fn example(name: &str) -> PathBuf {
+    systems().join(name).canonicalize().expect("an example")
+}
+
 pub fn history_of(run: &Path) -> String {
     let file = std::fs::File::open(run.join(HISTORY)).expect("it was recorded");
     let text = history::frames::text(BufReader::new(file)).expect("it is readable");

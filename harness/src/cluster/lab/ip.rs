@@ -7,8 +7,11 @@ use std::process::{Command, Output, Stdio};
 /// and `nft`.
 pub fn path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
-    format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
+    format!("{own}:{FOLDERS}")
 }
+
+/// Where programs of the distribution and of the machine's administrator are.
+pub const FOLDERS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs a command to its end with this input.
 pub(super) fn feed(command: &mut Command, input: &str) -> io::Result<Output> {

@@ -206,7 +206,7 @@ fn become_agent(plan: &Plan, signals: &child::Signals) -> String {
             // What happens to be in a person's environment must not decide how a system behaves;
             // over SSH it is not there either.
             .env_clear()
-            .env("PATH", ip::path())
+            .env("PATH", ip::FOLDERS)
             .env("HOME", Path::new(DIR).join("data"))
             .env("LANG", "C.UTF-8")
             .stderr(log);

@@ -128,7 +128,24 @@ impl HttpCall {
         let found = body
             .pointer(&self.value)
             .ok_or_else(|| malformed(format!("there is no {}", self.value)))?;
-        Ok(shaped(found.clone(), self.shape))
+        let found = shaped(found.clone(), self.shape);
+        match number_as_text(&found) {
+            None => Ok(found),
+            Some(text) => Err(malformed(format!(
+                "{text:?} is a text, and what was written a number: say as = \"int\""
+            ))),
+        }
+    }
+}
+
+/// A text in what was found that is a number. Workloads write numbers, and texts are no numbers: it
+/// would be taken for what nobody wrote, and the system blamed for it.
+pub fn number_as_text(found: &Value) -> Option<&str> {
+    match found {
+        Value::Text(text) => text.parse::<i64>().is_ok().then_some(text.as_str()),
+        Value::List(items) => items.iter().find_map(number_as_text),
+        Value::Map(pairs) => pairs.iter().find_map(|(_, value)| number_as_text(value)),
+        Value::Nil | Value::Bool(_) | Value::Int(_) => None,
     }
 }
 
@@ -418,6 +435,7 @@ mod tests {
             (200, r#"{"val": 1}"#),
             (200, "not JSON"),
             (500, "oh"),
+            (200, r#"[[1, "7"]]"#),
         ])
         .await;
         assert_eq!(to.get("k", NOW).await, Ok(None));
@@ -425,6 +443,14 @@ mod tests {
         for expected in ["unavailable", "malformed", "malformed", "unknown"] {
             assert_eq!(code(to.get("k", NOW).await), expected);
         }
+        let text = HttpCall {
+            value: String::new(),
+            shape: Shape::Json,
+            ..to.calls.find(Call::Read).unwrap().clone()
+        };
+        let answer = to.http.get("/kv/k").await.unwrap();
+        let why = text.found(&answer).unwrap_err();
+        assert!(why.detail.contains(r#""7" is a text"#), "{why}");
         assert_eq!(code(to.get("k", Consistency::Local).await), "rejected");
     }
 }

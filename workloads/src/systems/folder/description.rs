@@ -40,6 +40,7 @@ pub struct Description {
     pub workloads: Vec<&'static dyn Workload>,
     pub calls: Vec<Call>,
     pub port: u16,
+    pub nodes: usize,
     /// How what is missing is installed.
     pub install: Option<String>,
     /// The file with the image in which everything runs, and which of its images.
@@ -157,6 +158,7 @@ impl Reader<'_> {
             workloads,
             calls,
             port: *file.port.get_ref(),
+            nodes: self.nodes(file)?,
             install: file.install.clone(),
             image: self.image(file, &client)?,
             version: self.on_a_node(file, &file.version)?,

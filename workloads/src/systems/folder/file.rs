@@ -18,6 +18,7 @@ pub struct File {
     pub about: String,
     pub workloads: Spanned<Vec<Text>>,
     pub port: Spanned<u16>,
+    pub nodes: Option<Spanned<usize>>,
     pub install: Option<String>,
     /// What `docker save` wrote, in which the programs are.
     pub image: Option<Text>,

@@ -48,6 +48,28 @@ impl FolderError {
                 .map(str::to_string),
             false => None,
         };
-        FolderError::at(path, text, at, format!("{message}{}", hint(&near)))
+        FolderError::at(path, text, at, format!("{}{}", plain(message), hint(&near)))
     }
+}
+
+/// What the reader of TOML says in words of Rust, in words of those who write the file.
+const PLAIN: &[(&str, &str)] = &[
+    ("expected u16", "expected a number from 0 to 65535"),
+    (
+        "expected a sequence",
+        "expected a list, such as [\"sh\", \"start.sh\"]",
+    ),
+    (
+        "missing field `client`",
+        "there is no [client.http], by which it is asked over HTTP, and no [client] with a command",
+    ),
+    ("missing field", "this is missing:"),
+    ("invalid type: string", "this is a text:"),
+    ("invalid type: integer", "this is a number:"),
+    ("invalid value: integer", "this number does not do:"),
+];
+
+fn plain(message: &str) -> String {
+    let said = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+    PLAIN.iter().fold(message.to_string(), said)
 }

@@ -248,7 +248,11 @@ pub fn shown(line: &[u8]) -> String {
     let mut shown: String = text
         .chars()
         .take(SHOWN)
-        .flat_map(char::escape_debug)
+        .map(|c| match c {
+            // Programs quote much, and a terminal obeys none of these.
+            '"' | '\'' | '\\' => c.to_string(),
+            c => c.escape_debug().to_string(),
+        })
         .collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
@@ -335,7 +339,8 @@ impl Process {
         Ok(())
     }
 
-    async fn ask(&mut self, call: Call, key: &str, value: Json) -> Result<Reply, OpError> {
+    /// What it is answered with; nil where that is nothing.
+    async fn ask(&mut self, call: Call, key: &str, value: Json) -> Result<Value, OpError> {
         self.version = None;
         let mut running = self.ready().await?;
         let offers = running.greeted().await?;
@@ -354,7 +359,7 @@ impl Process {
         match refusal(&reply) {
             None => {
                 self.version.clone_from(&reply.version);
-                Ok(reply)
+                reply.found(call)
             }
             Some(error) => Err(error),
         }
@@ -370,7 +375,7 @@ impl Kv for Process {
     async fn get(&mut self, key: &str, consistency: Consistency) -> Result<Option<Value>, OpError> {
         not_local(consistency)?;
         match self.ask(Call::Read, key, Json::Null).await {
-            Ok(reply) => Ok(Some(reply.value).filter(|value| !value.is_nil())),
+            Ok(found) => Ok(Some(found).filter(|value| !value.is_nil())),
             Err(e) if e.code == harness::client::NOT_FOUND => Ok(None),
             Err(e) => Err(e),
         }
@@ -401,8 +406,8 @@ impl Kv for Process {
         consistency: Consistency,
     ) -> Result<Vec<(String, Value)>, OpError> {
         not_local(consistency)?;
-        let reply = self.ask(Call::Scan, prefix, Json::Null).await?;
-        entries(&reply.value, prefix)
+        let found = self.ask(Call::Scan, prefix, Json::Null).await?;
+        entries(&found, prefix)
     }
 
     fn version(&mut self) -> Option<Value> {
@@ -413,7 +418,7 @@ impl Kv for Process {
 #[async_trait]
 impl Objects for Process {
     async fn perform(&mut self, call: Call, key: &str, value: &Value) -> Result<Value, OpError> {
-        Ok(self.ask(call, key, as_json(value)).await?.value)
+        self.ask(call, key, as_json(value)).await
     }
 
     fn version(&mut self) -> Option<Value> {
@@ -424,7 +429,7 @@ impl Objects for Process {
 #[async_trait]
 impl Transactions for Process {
     async fn transact(&mut self, micros: &Value) -> Result<Value, OpError> {
-        Ok(self.ask(Call::Txn, "", as_json(micros)).await?.value)
+        self.ask(Call::Txn, "", as_json(micros)).await
     }
 
     fn version(&mut self) -> Option<Value> {
@@ -443,9 +448,9 @@ impl Bank for Process {
     }
 
     async fn balances(&mut self) -> Result<Vec<(String, i64)>, OpError> {
-        let reply = self.ask(Call::Balances, "", Json::Null).await?;
+        let found = self.ask(Call::Balances, "", Json::Null).await?;
         let wrong = || OpError::new(MALFORMED, "balances are a map of accounts to whole numbers");
-        let all = entries(&reply.value, "")?.into_iter();
+        let all = entries(&found, "")?.into_iter();
         all.map(|(name, balance)| Some((name, balance.as_int()?)))
             .collect::<Option<_>>()
             .ok_or_else(wrong)

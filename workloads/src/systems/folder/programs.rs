@@ -153,7 +153,10 @@ fn locate_or_say(
     let install = version.install.as_deref();
     locate(folder, written).ok_or_else(|| SetupError::NoProgram {
         program: kept(called),
-        looked: format!("neither {} nor in PATH", folder.join(written).display()),
+        looked: format!(
+            "[programs] {called} = {written:?}: neither {} nor in PATH",
+            folder.join(written).display()
+        ),
         remedy: match install.or(description.install.as_deref()) {
             Some(install) => kept(install),
             None => "its system.toml does not say how to install it (`install`)",

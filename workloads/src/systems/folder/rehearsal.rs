@@ -1,6 +1,8 @@
 //! Tries a client program without a run: does it keep the protocol, what does it make of a system
 //! that is not there, and, of one that is, does it read what it wrote?
 
+mod sense;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,10 +10,12 @@ use std::time::{Duration, Instant};
 use harness::client::OpError;
 use serde_json::{Value as Json, json};
 
+use super::answers;
 use super::description::{Client, Description};
 use super::place::FolderError;
 use super::process::{Greeting, Running};
 use super::reply::{Kind, Reply};
+use crate::http::{Http, Patience};
 use crate::interface::Call;
 
 /// For an answer: a system that is not there refuses at once.
@@ -69,6 +73,40 @@ pub fn program(folder: &Path) -> Result<Option<Program>, FolderError> {
     }))
 }
 
+/// Tries a folder's requests, where its clients are `[client.http]`, on a node that serves at this
+/// address. None: its clients are something else.
+///
+/// # Errors
+/// What is wrong with the folder.
+pub async fn requests(folder: &Path, at: SocketAddr) -> Result<Option<Vec<Finding>>, FolderError> {
+    let description = Description::read(folder)?;
+    let Client::Http(calls) = description.client else {
+        return Ok(None);
+    };
+    let offers: Vec<String> = calls.calls().iter().map(|c| c.word().to_string()).collect();
+    let node = [
+        ("name", "n1".to_string()),
+        ("address", at.ip().to_string()),
+        ("index", "1".into()),
+        ("port", at.port().to_string()),
+    ];
+    let node = node.map(|(name, value)| (name.to_string(), value));
+    let params = description.params.iter();
+    let params = params.map(|p| (format!("param.{}", p.name), p.default.to_string()));
+    let mut client = answers::Client {
+        http: Http::new(at, Patience::CLIENT),
+        calls,
+        names: node.into_iter().chain(params).collect(),
+    };
+    let mut trials = Trials {
+        findings: Vec::new(),
+    };
+    if let Err(e) = sense::look(&mut trials, &mut client, &offers).await {
+        trials.wrong("protocol", e.to_string());
+    }
+    Ok(Some(trials.findings))
+}
+
 struct Trials {
     findings: Vec<Finding>,
 }
@@ -99,7 +137,7 @@ impl Rehearsal<'_> {
             findings: Vec::new(),
         };
         if let Err(e) = self.trials(&mut trials).await {
-            trials.wrong("protocol", format!("{}: {}", e.code.code, e.detail));
+            trials.wrong("protocol", e.to_string());
         }
         trials.findings
     }
@@ -135,7 +173,13 @@ impl Rehearsal<'_> {
         }
         let reply = asked(&mut client, "no-such-operation", "k", &Json::Null).await?;
         match reply.kind {
-            Some(Kind::Fail | Kind::Error) => trials.fine("unknown operation", "refused"),
+            Some(Kind::Fail | Kind::Error) if self.serves => {
+                trials.fine("unknown operation", "refused");
+            }
+            Some(Kind::Fail | Kind::Error) => trials.fine(
+                "unknown operation",
+                "refused, which it may be because nobody listens: --address says more",
+            ),
             _ => trials.wrong(
                 "unknown operation",
                 "must be answered with fail: it did not happen",
@@ -143,7 +187,7 @@ impl Rehearsal<'_> {
         }
         match self.serves {
             false => nobody(trials, &mut client, &offers).await?,
-            true => sense(trials, &mut client, &offers).await?,
+            true => sense::look(trials, &mut client, &offers).await?,
         }
         speed(trials, &mut client, "speed", "no-such-operation").await?;
         if self.serves && offers.iter().any(|word| word == "read") {
@@ -219,66 +263,6 @@ async fn nobody(
                 "nobody listens: info. It may be fail, for nothing was sent; info costs power",
             ),
             _ => trials.wrong(word, "nobody listens, and it is answered with ok"),
-        }
-    }
-    Ok(())
-}
-
-/// A system serves: what was written is read, and a compare-and-set compares.
-async fn sense(
-    trials: &mut Trials,
-    client: &mut Running,
-    offers: &[String],
-) -> Result<(), OpError> {
-    let key = format!("schism-check-{}", std::process::id());
-    let list = format!("{key}-list");
-    let steps: [(&str, &str, Json, Option<Json>); 10] = [
-        ("read", &key, Json::Null, Some(Json::Null)),
-        ("write", &key, json!(1), None),
-        ("read", &key, Json::Null, Some(json!(1))),
-        ("cas", &key, json!([1, 2]), None),
-        ("cas", &key, json!([1, 3]), Some(json!("fail"))),
-        ("read", &key, Json::Null, Some(json!(2))),
-        ("append", &list, json!(1), None),
-        ("append", &list, json!(2), None),
-        ("read", &list, Json::Null, Some(json!([1, 2]))),
-        ("scan", &key, Json::Null, Some(json!("has it"))),
-    ];
-    let has = |word: &str| offers.iter().any(|offered| offered == word);
-    for (f, key, value, expected) in steps {
-        let needs_cas = expected == Some(json!(2)) && !has("cas");
-        let needs_append = key == list && !has("append");
-        if !has(f) || needs_cas || needs_append {
-            continue;
-        }
-        let reply = asked(client, f, key, &value).await?;
-        let got = serde_json::to_value(&reply.value).unwrap_or_default();
-        let right = match (&expected, f) {
-            (None, _) => reply.kind == Some(Kind::Ok),
-            (Some(_), "cas") => matches!(reply.kind, Some(Kind::Fail | Kind::Error)),
-            (Some(_), "scan") => {
-                let found = super::answers::entries(&reply.value, key);
-                found.is_ok_and(|pairs| !pairs.is_empty())
-            }
-            (Some(expected), _) => {
-                let absent = expected.is_null() && reply.code == Some(20);
-                absent || reply.kind == Some(Kind::Ok) && got == *expected
-            }
-        };
-        let what = Call::ALL
-            .iter()
-            .find(|call| call.word() == f)
-            .map_or("", |call| call.word());
-        let asked = format!("{f} {key} {value}");
-        let kind = reply
-            .kind
-            .map_or("no type".into(), |kind| format!("{kind:?}").to_lowercase());
-        match right {
-            true => trials.fine(what, format!("{asked}: {kind} with {got}")),
-            false => {
-                let wanted = expected.map_or("ok".to_string(), |value| value.to_string());
-                trials.wrong(what, format!("{asked}: {kind} with {got}, not {wanted}"));
-            }
         }
     }
     Ok(())

@@ -2,11 +2,15 @@
 //! codes are understood: those that are definite there are definite here.
 
 use harness::client::{
-    CONFLICT, ERRORS, ErrorCode, NOT_FOUND, OpError, REJECTED, TIMEOUT, UNAVAILABLE, UNKNOWN,
+    CONFLICT, ERRORS, ErrorCode, MALFORMED, NOT_FOUND, OpError, REJECTED, TIMEOUT, UNAVAILABLE,
+    UNKNOWN,
 };
 use history::Value;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
+
+use super::answers::number_as_text;
+use crate::interface::Call;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -19,13 +23,14 @@ pub enum Kind {
 }
 
 /// One line of a program.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Reply {
     pub id: Option<u64>,
     #[serde(rename = "type")]
     pub kind: Option<Kind>,
-    #[serde(default)]
-    pub value: Value,
+    /// Some(nil) is `null`, and none is no value at all.
+    #[serde(default, deserialize_with = "given")]
+    pub value: Option<Value>,
     #[serde(default)]
     pub error: Option<Json>,
     /// One of Maelstrom's.
@@ -35,6 +40,37 @@ pub struct Reply {
     pub version: Option<Value>,
     #[serde(default)]
     pub offers: Option<Vec<String>>,
+}
+
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
+impl Reply {
+    /// What an operation was answered with, whose answer is ok.
+    pub fn found(self, call: Call) -> Result<Value, OpError> {
+        if let Some(value) = self.value.as_ref().filter(|_| writes_numbers(call))
+            && let Some(text) = number_as_text(value)
+        {
+            let why = format!("the text {text:?}, where a number was written");
+            return Err(OpError::new(MALFORMED, why));
+        }
+        match self.value {
+            None if call.asks() => Err(OpError::new(
+                MALFORMED,
+                format!(
+                    "ok to {} has no `value`: where there is nothing, it is null",
+                    call.word()
+                ),
+            )),
+            value => Ok(value.unwrap_or_default()),
+        }
+    }
+}
+
+/// Of a workload of one's own, and of identifiers, nobody knows what they are.
+fn writes_numbers(call: Call) -> bool {
+    !matches!(call, Call::Own(_) | Call::Generate)
 }
 
 /// What one of Maelstrom's codes is called here.

@@ -25,7 +25,7 @@ use super::process::Idle;
 use super::programs::Programs;
 use super::template::Template;
 use crate::catalogue;
-use crate::http::{Http, Patience};
+use crate::http::{Http, Patience, told};
 use crate::leader_watch::{self, Opinion};
 use crate::params::Params;
 use crate::systems::{Setup, ask_all, at, majority, make_folders, run};
@@ -380,28 +380,47 @@ impl System for Described {
         self.write_starts(node, all).await
     }
 
-    async fn ready(&self, node: &Node) -> bool {
+    async fn ready(&self, node: &Node) -> Result<(), String> {
+        let address = at(node, self.description.port);
         match &self.description.ready {
             Ready::Http { path, answer } => {
-                let asked = self.http(node, ASKED).get(&self.path(path, node)).await;
-                asked.is_ok_and(|got| {
+                let path = self.path(path, node);
+                let asked = self.http(node, ASKED).get(&path).await;
+                let is_right = asked.as_ref().is_ok_and(|got| {
                     let is_ok = answer.status.is_some() || got.status.is_success();
-                    is_ok && answer.has(&got)
+                    is_ok && answer.has(got)
+                });
+                is_right.then_some(()).ok_or_else(|| {
+                    format!("[ready] http: GET http://{address}{path}: {}", told(&asked))
                 })
             }
             Ready::Tcp => {
-                let connecting = TcpStream::connect(at(node, self.description.port));
-                let connected = tokio::time::timeout(ASKED.connect, connecting).await;
-                matches!(connected, Ok(Ok(_)))
+                let patience = ASKED.connect;
+                let why = match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(e)) => e.to_string(),
+                    Err(_) => format!("no connection in {patience:?}"),
+                };
+                Err(format!("[ready] tcp: {address}: {why}"))
             }
-            Ready::Exec(argv) => run(node, self.beside(argv, node)).await.is_ok(),
+            Ready::Exec(argv) => {
+                let argv = self.beside(argv, node);
+                let command = argv.join(" ");
+                match run(node, argv).await {
+                    Ok(_) => Ok(()),
+                    Err(ControlError::Refused { reason, .. }) => {
+                        Err(format!("[ready] exec: `{command}`: {reason}"))
+                    }
+                    Err(e) => Err(e.to_string()),
+                }
+            }
             Ready::Log(line) => {
-                let log = node
-                    .log(&format!("{}.log", self.name))
-                    .display()
-                    .to_string();
+                let name = format!("{}.log", self.name);
+                let log = node.log(&name).display().to_string();
                 let argv = ["grep", "-q", "-F", "-e", line, &log].map(String::from);
-                run(node, argv.to_vec()).await.is_ok()
+                let found = run(node, argv.to_vec()).await;
+                let missing = |_| format!("[ready] log: no line of {name} has {line:?}");
+                found.map(drop).map_err(missing)
             }
         }
     }

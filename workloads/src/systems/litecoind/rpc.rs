@@ -25,7 +25,7 @@ impl RpcError {
     pub fn describe(&self) -> String {
         match self {
             RpcError::Said { code, message } => format!("{message} ({code})"),
-            RpcError::Lost(error) => format!("{}: {}", error.code.code, error.detail),
+            RpcError::Lost(error) => error.to_string(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{TOO_FEW, night, results};
-use crate::support::{Ended, Place};
+use crate::support::{Ended, Place, example};
 
 /// Of this much memory Schism needs a part, and the node takes the rest.
 const MIB: u64 = 600;
@@ -72,7 +72,7 @@ fn a_cell_killed_for_memory_counts_neither_way() {
         return;
     };
     let place = Place::new();
-    let system = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/systems/simple-kv");
+    let system = example("simple-kv");
     fs::create_dir(place.path().join("greedy")).expect("the place is ours");
     let read = |name: &str| fs::read_to_string(system.join(name)).expect("an example");
     let server = read("server.py");

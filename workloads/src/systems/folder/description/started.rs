@@ -6,6 +6,7 @@ use agent::protocol::StopSignal;
 use super::super::file::{DaemonFile, File, Nodes, Text};
 use super::super::template::Template;
 use super::{Client, Read, Reader};
+use crate::systems::NODES;
 
 /// The programs of a node.
 pub struct Started {
@@ -47,6 +48,15 @@ impl Started {
 }
 
 impl Reader<'_> {
+    /// On how many nodes it runs where nobody says.
+    pub(super) fn nodes(&self, file: &File) -> Read<usize> {
+        match &file.nodes {
+            None => Ok(NODES),
+            Some(nodes) if (1..=9).contains(nodes.get_ref()) => Ok(*nodes.get_ref()),
+            Some(nodes) => self.wrong(nodes.span().start, "there can be 1 to 9 nodes"),
+        }
+    }
+
     pub(super) fn started(&self, file: &File, known: &[String]) -> Read<Started> {
         let DaemonFile {
             command,

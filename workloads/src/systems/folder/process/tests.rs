@@ -98,6 +98,11 @@ async fn what_is_no_answer_leaves_the_operation_open_and_is_shown() {
         ),
         (long.as_str(), "client-failed", "xxx…"),
         (
+            r#"read l; echo "it's \"no\" \\ answer""#,
+            "client-failed",
+            r#"it's "no" \ answer"#,
+        ),
+        (
             r#"read l; echo '{"id":7,"type":"ok"}'"#,
             "client-failed",
             "answer to 7",
@@ -130,6 +135,25 @@ async fn what_is_no_answer_leaves_the_operation_open_and_is_shown() {
         assert!(detail.contains(words), "{script}: {detail}");
         assert!(!detail.contains('\u{1b}'), "{detail}");
     }
+}
+
+/// No value and `null` are two things: whoever forgets it would say that there is nothing.
+#[tokio::test]
+async fn what_was_asked_for_is_in_the_answer() {
+    let init = r#"read l; echo '{"id":0,"type":"ok","offers":["read","dequeue"]}'"#;
+    let answers = |answer: &str| client(&format!("{init}; read l; echo '{answer}'; read l"));
+    let mut says = answers(r#"{"id":1,"type":"ok","value":null}"#);
+    assert_eq!(says.get("k", NOW).await, Ok(None));
+    let silent = r#"{"id":1,"type":"ok"}"#;
+    let why = answers(silent).get("k", NOW).await.unwrap_err();
+    assert!(why.detail.contains("ok to read has no `value`"), "{why}");
+    let mut taker = answers(silent);
+    let why = taker.perform(Call::Dequeue, "q", &Value::Nil).await;
+    // It may have been taken.
+    assert!(why.is_err_and(|e| e.code == MALFORMED && !e.code.definite));
+    let mut text = answers(r#"{"id":1,"type":"ok","value":[[1,"7"]]}"#);
+    let why = text.get("k", NOW).await.unwrap_err();
+    assert!(why.detail.contains(r#"the text "7""#), "{why}");
 }
 
 /// It is started again for the next operation, so one mistake does not end a run.

@@ -188,7 +188,7 @@ async fn a_node_is_ready_when_it_answers_as_it_was_said() {
         let (_dir, ready) = system("served", fake.address.port(), &more);
         let node = &nodes(1)[0];
         assert_eq!(
-            ready.system.ready(node).await,
+            ready.system.ready(node).await.is_ok(),
             expected,
             "{rule} {status} {body}"
         );
@@ -198,5 +198,8 @@ async fn a_node_is_ready_when_it_answers_as_it_was_said() {
         1,
         "[ready]\ntcp = true\n[daemon]\ncommand = [\"x\"]\n",
     );
-    assert!(!ready.system.ready(&nodes(1)[0]).await);
+    let why = ready.system.ready(&nodes(1)[0]).await;
+    let why = why.expect_err("nobody listens");
+    assert!(why.starts_with("[ready] tcp: 127.0.0.1:1: "), "{why}");
+    assert!(why.contains("refused"), "{why}");
 }
