@@ -161,7 +161,8 @@ impl AccessArgs {
 /// How many nodes, and which hosts they are if they are hosts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chosen {
-    pub count: usize,
+    /// None: as many as the system has where nobody says.
+    pub count: Option<usize>,
     pub hosts: Vec<String>,
 }
 
@@ -196,7 +197,7 @@ impl ClusterArgs {
             };
             check(&hosts)?;
             return Ok(Chosen {
-                count: hosts.len(),
+                count: Some(hosts.len()),
                 hosts,
             });
         }
@@ -206,14 +207,14 @@ impl ClusterArgs {
             ));
         }
         let count = match &self.nodes {
-            None => scenario.unwrap_or(5),
-            Some(text) => text.parse().map_err(|_| {
+            None => scenario,
+            Some(text) => Some(text.parse().map_err(|_| {
                 Failure::Usage(format!(
                     "--nodes {text}: a number; hosts are for --cluster ssh"
                 ))
-            })?,
+            })?),
         };
-        if !(1..=lab::MOST).contains(&count) {
+        if let Some(count) = count.filter(|count| !(1..=lab::MOST).contains(count)) {
             let of = match self.kind() {
                 Kind::Lab => "a lab",
                 _ => "a cluster of Vagrant's",
@@ -300,10 +301,21 @@ mod tests {
     fn hosts_are_for_ssh_and_numbers_for_the_others() {
         let chosen = args(Kind::Ssh, "a, me@b,c=10.0.0.3").choose(None);
         let hosts = ["a", "me@b", "c=10.0.0.3"].map(String::from).to_vec();
-        assert_eq!(chosen.expect("is fine"), Chosen { count: 3, hosts });
-        assert_eq!(args(Kind::Lab, "3").choose(Some(4)).expect("fine").count, 3);
+        assert_eq!(
+            chosen.expect("is fine"),
+            Chosen {
+                count: Some(3),
+                hosts
+            }
+        );
+        let flag = args(Kind::Lab, "3").choose(Some(4));
+        assert_eq!(flag.expect("is fine").count, Some(3));
         let scenario = ClusterArgs::default().choose(Some(4));
-        assert_eq!(scenario.expect("is fine").count, 4);
+        assert_eq!(scenario.expect("is fine").count, Some(4));
+        assert_eq!(
+            ClusterArgs::default().choose(None).expect("fine").count,
+            None
+        );
         assert!(refused(&args(Kind::Lab, "a,b")).contains("--cluster ssh"));
         assert!(refused(&args(Kind::Lab, "10")).contains("1 to 9"));
         for (wrong, word) in [

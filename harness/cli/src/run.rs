@@ -346,7 +346,7 @@ fn flags(args: &RunArgs, below: &Wanted) -> Result<Wanted, Failure> {
                 machines.access = below.access.clone();
             }
             let chosen = machines.choose(below.nodes)?;
-            (kind, chosen.hosts, machines.access, Some(chosen.count))
+            (kind, chosen.hosts, machines.access, chosen.count)
         }
     };
     Ok(args.load.on(Wanted {

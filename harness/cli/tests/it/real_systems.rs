@@ -176,6 +176,19 @@ fn nats_reads_what_is_old_and_lets_two_compare_and_set_the_same() {
 }
 
 #[test]
+#[ignore = "needs the nats-server that .ci/get-systems gets"]
+fn a_leader_of_nats_that_was_cut_off_refuses_what_the_next_one_takes() {
+    let place = Place::new();
+    let how = "--param version=2.12.1 --param sync=always --param reads=confirmed -w cas-register \
+               --fault-length 3s..10s --fault-gap 2s..6s --rate 60 --concurrency 12 --time-limit 60s";
+    let both = format!("{how} --nemesis pause:leader+partition:leader");
+    assert!(some_seed(&place, "nats", &both, &["aborted read"]));
+    // One that was only stopped hears of the next one as soon as it wakes.
+    let stopped = format!("{how} --nemesis pause:leader --seed 1");
+    ends(&place, &run("nats", &stopped), 0);
+}
+
+#[test]
 #[ignore = "needs nats-server, and the later one that .ci/get-systems gets"]
 fn servers_of_nats_go_over_to_a_later_version_while_they_serve() {
     let place = Place::new();
