@@ -24,14 +24,16 @@ pub(super) fn commonest_error<'a>(ops: impl Iterator<Item = &'a Op>) -> String {
     let mut many = 0;
     for op in ops.filter(|op| op.outcome != Outcome::Ok) {
         many += 1;
-        let error = op.error.as_deref().unwrap_or("no answer");
+        let Some(error) = op.error.as_deref() else {
+            continue;
+        };
         let code = error.split(':').next().unwrap_or_default();
         by_code.entry(code).or_default().push(error);
     }
     let most = by_code.values().max_by_key(|errors| errors.len());
     most.map_or(String::new(), |errors| {
         format!(
-            "; of the {many} others {} had the error `{}`",
+            "; of those that did not, {} of {many} had the error `{}`",
             errors.len(),
             shortened(errors[0], MOST_CHARS)
         )

@@ -240,8 +240,7 @@ fn what_is_wrong_is_said() {
             "order inverted",
             &[0, 4, 1, 5],
             "write 1 (op 0) had returned before read of 2 (op 4) was invoked, so 1 came before 2; write 2 \
-             (op 1) had returned before read of 1 (op 5) was invoked, so it came after: a value, with what \
-             is made from it by compare-and-set, is current only once",
+             (op 1) had returned before read of 1 (op 5) was invoked, so it came after: a value is current only once",
             "
              P0 |-write 1-|
              P1  |-write 2-|

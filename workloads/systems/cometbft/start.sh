@@ -12,8 +12,6 @@ for one in {list.addresses}; do
 done
 sed -i -e "s#^persistent_peers = .*#persistent_peers = \"${peers#,}\"#" \
     -e 's#^laddr = "tcp://127.0.0.1:26657"#laddr = "tcp://{address}:{port}"#' \
-    -e 's#^timeout_propose = .*#timeout_propose = "{param.timeout-propose}"#' \
-    -e 's#^timeout_commit = .*#timeout_commit = "{param.timeout-commit}"#' \
     -e 's#^addr_book_strict = .*#addr_book_strict = false#' \
     -e 's#^pprof_laddr = .*#pprof_laddr = ""#' $home/config/config.toml
 sed -i -e 's#^enable = true#enable = false#' $home/config/app.toml
@@ -21,4 +19,7 @@ if [ {param.pbts} = on ]; then
     sed -i 's#"pbts_enable_height": *"0"#"pbts_enable_height": "1"#' $home/config/genesis.json
 fi
 export LD_LIBRARY_PATH=$bin HOME={data}
-exec $bin/injectived start --home $home --log-level info
+# Injective has values of its own, whatever stands in config.toml.
+exec $bin/injectived start --home $home --log-level info \
+    --unsafe-consensus-timeout-propose {param.timeout-propose} \
+    --unsafe-consensus-timeout-commit {param.timeout-commit}

@@ -73,7 +73,7 @@ fn where_no_client_was_ever_answered_nobody_knows_whose_fault_it_is() {
     is(&recovered(&tape), Verdict::Unknown, &[], says);
     let found = check(&vacuity(), &tape);
     assert_eq!(found.verdict, Verdict::Vacuous);
-    let says = "of the 200 others 200 had the error `malformed: the text";
+    let says = "of those that did not, 200 of 200 had the error `malformed: the text";
     assert!(found.summary.contains(says), "{found:#?}");
     // One answer in the main phase, and the silence after it is a failure.
     let first = tape
