@@ -31,6 +31,8 @@ const MOST_CHARS: usize = 400;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
     pub state: String,
+    /// Whether the daemon has ended.
+    pub ended: bool,
     /// The last lines of its log.
     pub log: Vec<String>,
 }
@@ -38,7 +40,7 @@ pub struct Words {
 impl Words {
     /// As one text of several lines.
     pub fn text(&self) -> String {
-        let Words { state, log } = self;
+        let Words { state, log, .. } = self;
         if log.is_empty() {
             return format!("{state}; its log is empty");
         }
@@ -53,7 +55,9 @@ async fn last_words(node: &Node, daemon: &str, why: &str) -> Words {
     let state = node.agent.call::<State>(Request::State {
         daemon: daemon.into(),
     });
-    let state = match tokio::time::timeout(patience, state).await {
+    let state = tokio::time::timeout(patience, state).await;
+    let ended = matches!(state, Ok(Ok(State::Stopped { .. })));
+    let state = match state {
         Ok(Ok(State::Running { pid })) => {
             let why = shortened(why, MOST_CHARS);
             format!("{daemon} runs as pid {pid}, but does not serve: {why}")
@@ -65,6 +69,7 @@ async fn last_words(node: &Node, daemon: &str, why: &str) -> Words {
     };
     Words {
         state,
+        ended,
         log: last_lines(node, daemon, patience).await,
     }
 }
@@ -206,7 +211,7 @@ pub async fn started(system: &Arc<dyn System>, nodes: &[Node], daemon: &str) -> 
         if let Err(why) = ready {
             let words = last_words(node, daemon, &why).await;
             not_ready.push(Unready {
-                ended: has_ended(node, daemon).await,
+                ended: words.ended,
                 text: format!("{}: {}", node.name, words.text()),
             });
         }

@@ -130,8 +130,18 @@ async fn on_cluster(
     // What ends from here on is heard, and is an event. What had ended by now cannot be put on
     // trial.
     listener.record(recorder.clone(), world.nodes.clone()).await;
-    let errors = readiness::ended(&world.nodes, &world.daemon).await;
+    let mut errors = readiness::ended(&world.nodes, &world.daemon).await;
     if !errors.is_empty() {
+        // Whoever judges the run again would take an empty history for what happened.
+        listener.cease().await;
+        recorder.finish()?;
+        let history = run.history();
+        let removed = std::fs::remove_file(&history);
+        errors.extend(
+            removed
+                .err()
+                .map(|e| format!("cannot remove {}: {e}", history.display())),
+        );
         return Err(RunError::Nodes {
             what: "ended before the main phase",
             errors,

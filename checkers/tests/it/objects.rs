@@ -29,6 +29,27 @@ fn agrees_on(model: Model, histories: u64, lost_takes: bool) {
         .has_at_least(histories / 20, &[Verdict::Valid, Verdict::Invalid]);
 }
 
+/// Takes without an answer are named where they may have had the value that is missing, and not
+/// where they were asked for too late.
+#[test]
+fn only_takes_that_were_asked_for_in_time_are_an_excuse() {
+    let late = "
+        P0 |-enqueue 1-| |-enqueue 2-|
+        P1                             |-dequeue 2-|
+        P2                                          |-dequeue-?";
+    let found = judged(Model::Queue, late);
+    assert_eq!(found.verdict, Verdict::Invalid, "{found:#?}");
+    assert!(
+        !found.anomalies[0].reason.contains("unanswered"),
+        "{found:#?}"
+    );
+    let early = "
+        P0 |-enqueue 1-| |-enqueue 2-|
+        P1                             |-dequeue 2-|
+        P2                               |-dequeue-?";
+    assert_eq!(judged(Model::Queue, early).verdict, Verdict::Valid);
+}
+
 #[test]
 fn queues_agree_with_brute_force() {
     agrees_with_brute_force(Model::Queue);

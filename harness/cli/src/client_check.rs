@@ -16,6 +16,7 @@ use crate::terminal;
 #[command(after_help = "Examples:
   schism client-check python3 client.py
   schism client-check --system ./my-system
+  schism client-check --system ./my-system --address 127.0.0.1:8000
   schism client-check --address 127.0.0.1:8000 -- python3 client.py --verbose")]
 pub struct ClientCheckArgs {
     /// The program with its arguments

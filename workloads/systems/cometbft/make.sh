@@ -13,7 +13,8 @@ if ! [ -x bin/injectived ]; then
     chmod 755 bin/injectived
     rm -r part
 fi
-[ -d net ] && exit
+[ -e net/payers ] && exit
+rm -rf net
 made=$(mktemp -d -p .)
 trap 'rm -rf "$made"' EXIT
 chain() {

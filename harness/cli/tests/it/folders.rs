@@ -332,7 +332,22 @@ fn a_daemon_that_ends_between_ready_and_the_first_operation_is_not_put_on_trial(
         "ended before the main phase: n1: own has ended (exit 7)",
         "serving on",
     ]);
+    // Judged again it is the same.
+    let again = place.schism(&["check"]).exits(4);
+    again.prints(&["INFRA", "ended before the main phase"]);
     place.assert_nothing_left();
+}
+
+/// Whose `python3` is started must not depend on who starts the run.
+#[test]
+fn nodes_have_nothing_of_the_callers_path() {
+    let place = Place::new();
+    let asked = "version = [\"python3\", \"--version\"]";
+    let path = "version = [\"sh\", \"-c\", \"echo $PATH\"]";
+    changed(&place, &[("system.toml", asked, path)]);
+    place.schism(&OWN).exits(0);
+    let folders = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(place.results()["notes"]["versions"][0], folders);
 }
 
 /// It answers with texts where numbers were written, and the server would be blamed for them.
@@ -383,78 +398,6 @@ fn a_node_that_is_never_ready_says_what_it_answered() {
         ended.says(&["not ready in time: n1: own runs as pid", words]);
         place.assert_nothing_left();
     }
-}
-
-#[test]
-fn a_client_is_tried_without_a_run() {
-    let place = Place::new();
-    let system = example("simple-kv-client").display().to_string();
-    let fine = place
-        .schism(&["client-check", "--system", &system])
-        .exits(0);
-    assert!(!fine.stdout.contains("wrong"), "{}", fine.stdout);
-    fine.prints(&[
-        "answers a second",
-        "ends with its input",
-        "nobody listens: refused",
-    ]);
-    // It answers everything with ok, twice, and stays.
-    let bad = place.file(
-        "bad.py",
-        "import sys, json\n\
-         for line in sys.stdin:\n\
-         \x20   asked = json.loads(line)\n\
-         \x20   print(json.dumps({'id': asked['id'], 'type': 'ok', 'offers': ['read', 'wirte']}))\n\
-         \x20   if asked['f'] == 'read': print('{\"id\":1,\"type\":\"ok\"}')\n\
-         \x20   sys.stdout.flush()\n",
-    );
-    let bad = bad.display().to_string();
-    place
-        .schism(&["client-check", "python3", &bad])
-        .exits(1)
-        .prints(&[
-            "\"wirte\"",
-            "must be answered with fail",
-            "answered with ok",
-            "a second answer to 1",
-        ]);
-    place.schism(&["client-check"]).exits(64);
-}
-
-/// A node on this machine, its folder's requests, and the same with a path that it does not know.
-#[test]
-fn requests_are_tried_on_a_node_that_serves() {
-    let place = Place::new();
-    let server = example("simple-kv").join("server.py");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap().to_string();
-    drop(port);
-    let mut serving = std::process::Command::new("python3")
-        .arg(server)
-        .args(["--listen", &address, "--data"])
-        .arg(place.path())
-        .spawn()
-        .unwrap();
-    crate::support::eventually("it serves", || {
-        std::net::TcpStream::connect(&address).is_ok()
-    });
-    let right = example("simple-kv").display().to_string();
-    let text = fs::read_to_string(example("simple-kv").join("system.toml")).unwrap();
-    fs::create_dir(place.path().join("wrong")).unwrap();
-    place.file(
-        "wrong/system.toml",
-        text.replace("PUT /kv/{key}", "PUT /kw/{key}"),
-    );
-    let tried =
-        |system: &str| place.schism(&["client-check", "--system", system, "--address", &address]);
-    let (fine, wrong) = (tried(&right), tried("wrong"));
-    serving.kill().unwrap();
-    serving.wait().unwrap();
-    fine.exits(0)
-        .prints(&["cas register-check-", "ok with [1,2]"]);
-    wrong.exits(1).prints(&["ok with null, not 1"]);
-    let nobody = place.schism(&["client-check", "--system", &right]);
-    nobody.exits(64).says(&["give its --address"]);
 }
 
 /// Three nodes, a leader, refusals that say that they are definite: all of it from one file.

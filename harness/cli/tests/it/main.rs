@@ -28,6 +28,7 @@ mod pages;
 mod pictures;
 mod readable;
 mod real_systems;
+mod rehearsals;
 mod replay;
 mod runs;
 mod shape;

@@ -55,6 +55,12 @@ fn what_is_wrong_is_said_with_line_and_column_and_what_may_be_meant() {
             "3:8",
             &["a text: \"8000\"", "0 to 65535"],
         ),
+        (
+            "port = 8000",
+            "port = 8000\nnodes = 10",
+            "4:9",
+            &["1 to 9 nodes"],
+        ),
         ("port = 8000", "port = 0", "3:8", &["1 to 65535"]),
         ("\"register\"", "\"regster\"", "2:14", &["\"register\""]),
         ("\"register\"", "\"kv\"", "2:14", &["[client.http.cas]"]),
