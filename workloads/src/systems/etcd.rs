@@ -8,10 +8,10 @@ mod feed;
 mod leases;
 mod operations;
 mod opinion;
+pub mod programs;
 mod replica;
 mod transactions;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +33,9 @@ use serde_json::{Value as Json, json};
 
 use self::operations::Compacted;
 use self::opinion::opinion_of;
+use self::programs::Programs;
 use super::{
-    Entry, Pace, Ready, Setup, SetupError, ask_all, at, locate, majority, make_folders, parse, run,
+    Entry, Pace, Ready, Setup, SetupError, ask_all, at, majority, make_folders, parse, run,
 };
 use crate::http::{Answer, Http, Patience, told};
 use crate::interface::{Call, Consistency, Interface, Kv, LedgerOverKv, Offers, OpenKv};
@@ -70,6 +71,7 @@ const PARAMS: &[Param] = &[
         default: "100ms",
         about: "how often the leader says that it is there",
     },
+    programs::PARAM,
 ];
 
 /// How it gets onto a machine of Debian's.
@@ -100,7 +102,7 @@ pub(super) const ENTRY: Entry = Entry {
     time_rules: &[],
     install: INSTALL,
     versions: &[],
-    look: &|| program().map(drop),
+    look: &Programs::look,
     pace: |_| Pace::QUICK,
     flaws: || Ok(Vec::new()),
     set_up: &set_up,
@@ -148,34 +150,25 @@ fn set_up(setup: &Setup) -> Result<Ready, SetupError> {
             ),
         });
     }
-    Ok(Etcd::new(program()?, setup.params.clone(), Ports::default()).ready())
-}
-
-/// etcd's program: where `SCHISM_ETCD` says, else where packages and people put programs.
-///
-/// # Errors
-/// If it is in none of these places.
-pub fn program() -> Result<PathBuf, SetupError> {
-    let folders = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from);
-    locate(NAME, VARIABLE, &folders, INSTALL)
+    let programs = Programs::find(&setup.params)?;
+    Ok(Etcd::new(programs, setup.params.clone(), Ports::default()).ready())
 }
 
 /// The system, set up.
-#[derive(Clone)]
 pub struct Etcd {
-    program: PathBuf,
+    programs: Programs,
     params: Params,
     ports: Ports,
-    compacted: Arc<Compacted>,
+    compacted: Compacted,
 }
 
 impl Etcd {
-    pub fn new(program: PathBuf, params: Params, ports: Ports) -> Etcd {
+    pub fn new(programs: Programs, params: Params, ports: Ports) -> Etcd {
         Etcd {
-            program,
+            programs,
             params,
             ports,
-            compacted: Arc::default(),
+            compacted: Compacted::default(),
         }
     }
 
@@ -221,10 +214,7 @@ impl System for Etcd {
     }
 
     fn programs(&self) -> Vec<Program> {
-        vec![Program {
-            name: NAME.into(),
-            from: self.program.clone(),
-        }]
+        self.programs.all()
     }
 
     fn daemon(&self, node: &Node, all: &[Node]) -> Daemon {
@@ -234,7 +224,7 @@ impl System for Etcd {
             .iter()
             .map(|node| format!("{}={}", node.name, peer(node)))
             .collect();
-        let mut argv = vec![node.bin(NAME).display().to_string()];
+        let mut argv = vec![self.programs.of(node).display().to_string()];
         for (flag, value) in [
             ("name", node.name.to_string()),
             ("data-dir", node.data().join("etcd").display().to_string()),
@@ -265,7 +255,8 @@ impl System for Etcd {
         }
     }
 
-    async fn install(&self, node: &Node, _all: &[Node]) -> Result<(), ControlError> {
+    async fn install(&self, node: &Node, all: &[Node]) -> Result<(), ControlError> {
+        self.programs.place(all);
         make_folders(node).await
     }
 
@@ -323,12 +314,15 @@ impl System for Etcd {
         node: &Node,
         _all: &[Node],
     ) -> Result<Operated, ControlError> {
+        if operation == programs::UPGRADE.name {
+            return self.programs.upgrade(step, node).await;
+        }
         let http = self.http(node, operations::PATIENCE);
         Ok(operations::operate(http, operation, step, &self.compacted).await)
     }
 
     async fn version(&self, node: &Node) -> Result<String, ControlError> {
-        let program = node.bin(NAME).display().to_string();
+        let program = self.programs.of(node).display().to_string();
         let ran = run(node, vec![program, "--version".into()]).await?;
         // "etcd Version: 3.4.23", then lines about its build.
         let first = ran.stdout.lines().next().unwrap_or_default();

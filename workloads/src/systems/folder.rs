@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use sha2::{Digest, Sha256};
 
-pub use description::{NEXT, NONE, UPGRADE};
+pub use description::{NEXT, NONE};
 pub use place::FolderError;
 
 use self::description::{Client, Description, FILE, kept};

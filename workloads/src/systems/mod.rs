@@ -6,6 +6,7 @@ pub mod folder;
 pub mod litecoind;
 mod own;
 pub mod paxos_kv;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use harness::client::{MALFORMED, OpError};
 use harness::cluster::Node;
 use harness::control::ControlError;
 use harness::nearest::nearest;
-use harness::system::{Operation, System};
+use harness::system::{Operated, Operation, System};
 use history::Name;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -370,14 +371,18 @@ impl Entry {
 
 impl Entry {
     /// What an operation lacks that nobody has said, with these parameters given.
-    pub fn unsaid(
-        &self,
-        operation: &str,
-        given: &BTreeMap<String, String>,
-    ) -> Option<&'static str> {
-        let goes_over = !self.versions.is_empty() && operation == folder::UPGRADE;
+    pub fn unsaid(&self, operation: &str, given: &BTreeMap<String, String>) -> Option<String> {
+        if operation != versions::UPGRADE {
+            return None;
+        }
+        if self.folder.is_none() {
+            let variable = format!("{}_NEXT", self.variable);
+            let is_named = std::env::var_os(&variable).is_some();
+            return (!is_named).then(|| format!("say to which program: {variable}=PATH"));
+        }
         let next = given.get(folder::NEXT).filter(|next| *next != folder::NONE);
-        (goes_over && next.is_none()).then_some("say to which version: --param next-version=NAME")
+        (!self.versions.is_empty() && next.is_none())
+            .then(|| "say to which version: --param next-version=NAME".into())
     }
 }
 
@@ -412,17 +417,23 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Runs a short command on the node.
+/// Runs a command on the node to its end, however it ends.
+async fn ended(node: &Node, argv: Vec<String>, patience: Duration) -> Result<Ran, ControlError> {
+    let run = Request::Run {
+        argv,
+        stdin: String::new(),
+        timeout_ms: patience.as_millis() as u64,
+    };
+    node.agent.call(run).await
+}
+
+/// How long a short command may take.
+const SHORT: Duration = Duration::from_secs(10);
+
+/// Runs a short command on the node, which has to succeed.
 async fn run(node: &Node, argv: Vec<String>) -> Result<Ran, ControlError> {
     let command = argv.join(" ");
-    let ran: Ran = node
-        .agent
-        .call(Request::Run {
-            argv,
-            stdin: String::new(),
-            timeout_ms: 10_000,
-        })
-        .await?;
+    let ran = ended(node, argv, SHORT).await?;
     match ran.success {
         true => Ok(ran),
         false => Err(ControlError::Refused {
@@ -433,6 +444,24 @@ async fn run(node: &Node, argv: Vec<String>) -> Result<Ran, ControlError> {
                 ["", said] | [said, _] => format!("{}: {said}", ran.status),
             },
         }),
+    }
+}
+
+/// How an operation went that is a command: `exit 1: member not found`.
+fn said_by(ran: &Ran) -> Operated {
+    /// For people.
+    const MOST_CHARS: usize = 200;
+    let lines = ran.stdout.lines().chain(ran.stderr.lines());
+    let told = match lines.map(str::trim).rfind(|line| !line.is_empty()) {
+        Some(line) => {
+            let line: String = line.chars().take(MOST_CHARS).collect();
+            format!("{}: {line}", ran.status)
+        }
+        None => ran.status.clone(),
+    };
+    Operated {
+        worked: ran.success,
+        told,
     }
 }
 

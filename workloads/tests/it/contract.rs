@@ -30,9 +30,10 @@ pub fn paxos_kv(setup: Setup, ports: Ports) -> Ready {
 }
 
 pub fn etcd(setup: Setup, ports: Ports) -> Ready {
-    let program = etcd::program().unwrap_or_else(|e| panic!("{e}"));
+    let found = etcd::programs::Programs::find(&setup.params);
+    let programs = found.unwrap_or_else(|e| panic!("{e}"));
     let (client, peer) = (ports.client, ports.peer);
-    etcd::Etcd::new(program, setup.params, etcd::Ports { client, peer }).ready()
+    etcd::Etcd::new(programs, setup.params, etcd::Ports { client, peer }).ready()
 }
 
 pub fn chain(setup: Setup, ports: Ports) -> Ready {

@@ -197,6 +197,31 @@ fn a_comparison_goes_on_where_it_was() {
     place.assert_nothing_left();
 }
 
+/// One of the two says on how many nodes it runs, the other runs on five by itself.
+#[test]
+fn two_systems_are_compared_on_the_nodes_of_the_smaller_one() {
+    let place = Place::new();
+    let own = place.path().join("own");
+    std::fs::create_dir(&own).expect("a new folder");
+    let from = example("simple-kv");
+    std::fs::copy(from.join("server.py"), own.join("server.py")).expect("it is there");
+    let text = std::fs::read_to_string(from.join("system.toml")).expect("it is there");
+    place.file("own/system.toml", format!("nodes = 1\n{text}"));
+    let command = "compare paxos-kv ./own -w register --nemesis none --time-limit 1s --seeds 1";
+    let command: Vec<&str> = command.split(' ').collect();
+    place.schism(&command).says(&["2 runs, 0 of them"]);
+    let runs = std::fs::read_dir(place.store()).expect("there are runs");
+    let specs: Vec<Value> = runs
+        .map(|run| run.expect("it is there").path().join("spec.json"))
+        .filter(|spec| !spec.starts_with(place.store().join("latest")) && spec.exists())
+        .map(|spec| std::fs::read(spec).expect("it can be read"))
+        .map(|spec| serde_json::from_slice(&spec).expect("it is JSON"))
+        .collect();
+    let nodes: Vec<&Value> = specs.iter().map(|spec| &spec["nodes"]).collect();
+    assert_eq!(nodes, [1, 1], "{specs:?}");
+    place.assert_nothing_left();
+}
+
 #[test]
 fn a_sweep_goes_on_where_it_was() {
     let place = Place::new();

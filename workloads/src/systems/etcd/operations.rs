@@ -1,4 +1,5 @@
-//! What an administrator does to etcd: compacts its history, defragments a member's file.
+//! What an administrator does to etcd: compacts its history, defragments a member's file, puts
+//! another program in its place.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::ask;
+use super::programs::UPGRADE;
 use crate::http::{Http, Patience};
 
 const COMPACT: &str = "compact";
@@ -31,6 +33,7 @@ pub const ALL: &[Operation] = &[
         restarts: false,
         takes_node_away: false,
     },
+    UPGRADE,
 ];
 
 /// A member may have much to rewrite.

@@ -14,7 +14,7 @@ mod versions;
 pub use admin::Administered;
 pub use client::Client;
 pub use started::Started;
-pub use versions::{DEFAULT, NEXT, NONE, UPGRADE, VERSION, Version};
+pub use versions::{NEXT, NONE, Version};
 
 use super::answers::{Answers, HttpCall, HttpCalls};
 use super::file::{

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use harness::cluster::Program;
 use history::Name;
 
-use super::description::{DEFAULT, Description, NEXT, VERSION, Version, kept};
+use super::description::{Description, NEXT, Version, kept};
 use crate::params::Params;
 use crate::systems::SetupError;
+use crate::systems::versions::{DEFAULT, Turns, VERSION};
 
 /// What nodes are given, and which of it each runs.
 pub struct Programs {
@@ -22,13 +22,9 @@ pub struct Programs {
 }
 
 struct Several {
-    /// The nodes' own, which go round.
-    turns: Vec<&'static str>,
-    next: Option<&'static str>,
+    turns: Turns,
     /// What templates call the programs of which there are several.
     differ: BTreeSet<String>,
-    /// Nodes that have gone over to the next version.
-    upgraded: Mutex<BTreeSet<Name>>,
 }
 
 impl Programs {
@@ -45,18 +41,15 @@ impl Programs {
                 all.find(|known| *known == name)
             };
             let all = description.versions.iter();
+            let own = params.each(VERSION).filter_map(named).collect();
             Several {
-                turns: params.each(VERSION).filter_map(named).collect(),
-                next: named(params.text(NEXT)),
+                turns: Turns::new(own, named(params.text(NEXT))),
                 differ: all.flat_map(|v| v.programs.keys().cloned()).collect(),
-                upgraded: Mutex::default(),
             }
         });
         let is_asked_for = |version: &&Version| match &several {
             None => true,
-            Some(several) => {
-                several.next == Some(version.name) || several.turns.contains(&version.name)
-            }
+            Some(several) => several.turns.have(version.name),
         };
         let mut found: BTreeMap<(&'static str, String), Program> = BTreeMap::new();
         for version in description.versions.iter().filter(is_asked_for) {
@@ -105,40 +98,26 @@ impl Programs {
     /// What a template means by this name on the node with this index, from 1 on.
     pub fn of(&self, node: &Name, index: usize, called: &str) -> Option<&Program> {
         let several = self.several.as_ref();
-        let version = several.map_or(DEFAULT, |several| several.of(node, index));
+        let version = several.map_or(DEFAULT, |several| several.turns.of(node, index));
         self.found.get(&(version, called.to_string()))
     }
 
     /// From now on the node runs the next version.
     pub fn upgrade(&self, node: &Name) {
         if let Some(several) = &self.several {
-            let mut upgraded = several
-                .upgraded
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            upgraded.insert(node.clone());
+            several.turns.upgrade(node);
         }
     }
 
     /// What tells that a node runs the next version: its programs of which there are several.
     pub fn next(&self) -> Vec<&Program> {
         let next = self.several.iter().flat_map(|several| {
-            let named = several.next.map(|next| (next, &several.differ));
+            let named = several.turns.next().map(|next| (next, &several.differ));
             named
                 .into_iter()
                 .flat_map(|(next, differ)| differ.iter().map(move |called| (next, called.clone())))
         });
         next.filter_map(|key| self.found.get(&key)).collect()
-    }
-}
-
-impl Several {
-    fn of(&self, node: &Name, index: usize) -> &'static str {
-        let upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.next {
-            Some(next) if upgraded.contains(node) => next,
-            _ => self.turns[(index - 1) % self.turns.len()],
-        }
     }
 }
 

@@ -114,7 +114,8 @@ impl<'a> Combining<'a> {
             wrongs.push(wrong(at.span(), "a label has no `/` in it"));
         }
         if entry.folder.is_some() && !system.versions.is_empty() {
-            let message = "a folder says itself which programs it has: one folder for each version";
+            let message =
+                "a folder has its versions in its own [versions]: params = { version = \"NAME\" }";
             wrongs.push(wrong(system.name.span(), message));
         }
         if system.versions.is_empty() {

@@ -1,5 +1,4 @@
-//! Several versions of a system's programs, beside each other: which a node runs is a parameter,
-//! and an upgrade in the middle of a run is an operation.
+//! What a folder says of several versions of its programs.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +8,12 @@ use harness::system::Operation;
 use super::super::file::{File, Text, VersionFile};
 use super::{Read, Reader, kept};
 use crate::params::{Kind, Param};
+use crate::systems::versions::{DEFAULT, OPERATION, UPGRADE, VERSION};
 
-/// What the programs of `[programs]` are called.
-pub const DEFAULT: &str = "default";
 /// There is no next version.
 pub const NONE: &str = "none";
-/// Which version nodes run.
-pub const VERSION: &str = "version";
 /// To which they are upgraded.
 pub const NEXT: &str = "next-version";
-/// The operation that does so.
-pub const UPGRADE: &str = "upgrade";
 
 /// One, with the programs that it has of its own.
 #[derive(Clone, Debug)]
@@ -55,12 +49,8 @@ pub fn params(versions: &[Version]) -> Vec<Param> {
 /// What goes over to another, if there is one.
 pub fn operation(versions: &[Version]) -> Option<Operation> {
     (versions.len() > 1).then_some(Operation {
-        name: UPGRADE,
         about: "runs the version that the parameter next-version names, from now on",
-        is_undone: false,
-        is_checked: true,
-        restarts: true,
-        takes_node_away: false,
+        ..OPERATION
     })
 }
 
