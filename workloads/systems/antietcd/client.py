@@ -21,7 +21,8 @@ class Conflict(Exception):
 
 
 def text(value):
-    return base64.b64encode(value.encode()).decode()
+    # Keys of transactions are numbers.
+    return base64.b64encode(str(value).encode()).decode()
 
 
 def compare(key, revision):
