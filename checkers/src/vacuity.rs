@@ -289,13 +289,16 @@ impl Vacuity {
             lacks.push(note("too few successes", None, reason));
         }
         let mut by_f: BTreeMap<&str, usize> = BTreeMap::new();
-        let observed = main.history.ops().iter().filter(|op| op.observes());
-        for op in main.asked.iter().copied().chain(observed) {
+        let counting = || {
+            let observed = main.history.ops().iter().filter(|op| op.observes());
+            main.asked.iter().copied().chain(observed)
+        };
+        for op in counting() {
             *by_f.entry(&op.f).or_default() += usize::from(op.outcome == Outcome::Ok);
         }
         for (f, ok) in by_f.iter().filter(|(_, ok)| **ok < self.least_ok_of_each) {
             let least = self.least_ok_of_each;
-            let of_it = main.asked.iter().copied().filter(|op| op.f == **f);
+            let of_it = counting().filter(|op| op.f == **f);
             let reason = format!(
                 "{} {f} succeeded, and at least {least} must{}",
                 counted(*ok, "operation"),

@@ -30,6 +30,10 @@ pub(super) fn commonest_error<'a>(ops: impl Iterator<Item = &'a Op>) -> String {
         let code = error.split(':').next().unwrap_or_default();
         by_code.entry(code).or_default().push(error);
     }
+    // While a client that ended starts anew, it is the cause and not that it does.
+    if by_code.contains_key("client-failed") {
+        by_code.remove("no-client");
+    }
     let most = by_code.values().max_by_key(|errors| errors.len());
     most.map_or(String::new(), |errors| {
         format!(

@@ -75,6 +75,16 @@ fn where_no_client_was_ever_answered_nobody_knows_whose_fault_it_is() {
     assert_eq!(found.verdict, Verdict::Vacuous);
     let says = "of those that did not, 200 of 200 had the error `malformed: the text";
     assert!(found.summary.contains(says), "{found:#?}");
+    // Most found no client, because theirs was starting anew after it had ended.
+    let mut ended = tape.clone();
+    let waits = |event: &mut Event| event.error = Some("no-client: no init yet".into());
+    change(&mut ended, |_| true, waits);
+    let is_write = |e: &&mut Event| e.kind == Kind::Info && e.f == "write";
+    let first = ended.events.iter_mut().find(is_write);
+    first.expect("all have failed").error = Some("client-failed: no such attribute".into());
+    let found = check(&vacuity(), &ended);
+    let says = "had the error `client-failed: no such attribute`";
+    assert!(found.summary.contains(says), "{found:#?}");
     // One answer in the main phase, and the silence after it is a failure.
     let first = tape
         .events
