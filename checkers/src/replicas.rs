@@ -8,7 +8,8 @@
 //!
 //! `index` is how far in the replicated log the node has applied it. Two nodes at the same index
 //! have applied the same entries, so what they hold must be the same; of what it is made nobody
-//! here needs to know. Of two at different indices nothing follows, and the summary says so.
+//! here needs to know. Of two at different indices nothing follows, and the summary says so. Where
+//! half of the nodes or more do not tell, the verdict is unknown unless two differ.
 
 use history::wording::{counted, listed};
 use history::{History, Op, Outcome, Value};
@@ -77,7 +78,10 @@ impl Checker for Replicas {
         if !lacking.is_empty() {
             summary = format!("{summary}; {}", listed(lacking.iter(), 3));
         }
+        // Of those that were asked most must have told.
+        let too_few = found.is_empty() && lacking.len() >= states.len().max(1);
         let analysis = match compared {
+            _ if too_few => Analysis::unknown(self.name(), summary),
             0 => Analysis::measured(self.name(), summary),
             _ => Analysis::valid(self.name(), summary),
         };

@@ -70,3 +70,29 @@ fn nodes_at_different_indices_are_not_compared() {
     assert!(found.summary.contains("no two nodes"), "{found:#?}");
     assert!(found.summary.contains("n3") && found.summary.contains("gone"));
 }
+
+#[test]
+fn where_half_of_the_nodes_do_not_tell_nobody_knows() {
+    let gone = Err("gone");
+    let half = check(&[("n1", Ok((9, 5))), ("n2", gone)]);
+    assert_eq!(half.verdict, Verdict::Unknown);
+    assert!(
+        half.summary
+            .contains("what n2 holds could not be read (gone)")
+    );
+    let alike = check(&[
+        ("n1", Ok((9, 5))),
+        ("n2", Ok((9, 5))),
+        ("n3", gone),
+        ("n4", gone),
+    ]);
+    assert_eq!(alike.verdict, Verdict::Unknown);
+    // What is seen is seen.
+    let differ = check(&[
+        ("n1", Ok((9, 5))),
+        ("n2", Ok((9, 6))),
+        ("n3", gone),
+        ("n4", gone),
+    ]);
+    assert_eq!(differ.verdict, Verdict::Invalid);
+}

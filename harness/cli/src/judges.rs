@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use checkers::Checker;
 use history::store::Store;
 use workloads::catalogue::{self, Circumstances};
+use workloads::interface::Interface;
 use workloads::params::Params;
 
 use crate::exit::Failure;
@@ -56,8 +57,15 @@ pub fn judges(
     let params = Params::resolve(&own, given).map_err(Failure::usage)?;
     let circumstances = match spec {
         None => Circumstances::default(),
-        // A folder offers keys and values; that its daemons may crash stands in the specification.
-        Some(spec) if spec.folder.is_some() => of(spec),
+        // What a folder says that matters here stands in the specification.
+        Some(spec) if spec.folder.is_some() => Circumstances {
+            offered: spec
+                .replicas
+                .then_some(Interface::Replicas)
+                .into_iter()
+                .collect(),
+            ..of(spec)
+        },
         Some(spec) => {
             let entry = spec.entry().map_err(Failure::usage)?;
             let given = spec.params.iter().map(|(k, v)| (k.as_str(), v.as_str()));

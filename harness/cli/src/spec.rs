@@ -75,6 +75,9 @@ pub struct Spec {
     /// Whether a daemon may end by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_crash: bool,
+    /// Whether the nodes of a folder's system show what they hold when the run is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replicas: bool,
     pub seed: u64,
     /// Parameters that differ from their defaults.
     pub params: BTreeMap<String, String>,

@@ -9,6 +9,7 @@ use harness::generator::Shape;
 use harness::scheduler::Clients;
 use history::Name;
 use nemeses::schedule::Schedule;
+use workloads::interface::Interface;
 use workloads::params::{Param, Params};
 use workloads::scenario::Scenario;
 use workloads::systems::{self, Entry, Origin, Pace};
@@ -237,6 +238,7 @@ impl Wanted {
             recovery_ms: self.recovery_time.map(|span| span.as_millis() as u64),
             // Who judges a run later need not have the folder.
             may_crash: self.may_crash || entry.folder.is_some() && entry.may_crash,
+            replicas: entry.folder.is_some() && entry.interfaces.contains(&Interface::Replicas),
             seed: self
                 .seed
                 .unwrap_or_else(|| u64::from(rand::random::<u32>())),

@@ -126,7 +126,7 @@ fn entry(folder: &Path) -> Result<Entry, SetupError> {
     let own: Vec<_> = own.filter(|workload| workload.texts().is_some()).collect();
     let (leads, may_crash) = (description.leader.is_some(), description.may_crash);
     let nodes = description.nodes;
-    let interfaces = description.client.interfaces();
+    let interfaces = description.interfaces().leak();
     let operations = description.operations();
     let install = description.install.as_deref().map_or("", kept);
     let looked = description.clone();
@@ -214,6 +214,7 @@ fn set_up(
     let offers = Offers {
         kv: Some(system.clone()),
         ledger: Some(Arc::new(LedgerOverKv(system.clone()))),
+        replicas: description.replica.is_some(),
         ..Offers::default()
     };
     Ok(Ready {

@@ -1,5 +1,6 @@
-"""What a node says. Usage: word.py ADDRESS PORT ready|leader"""
+"""What a node says. Usage: word.py ADDRESS PORT ready|leader|replica"""
 
+import hashlib
 import json
 import sys
 import urllib.request
@@ -15,5 +16,11 @@ def ask(path, body):
 if sys.argv[3] == "ready":
     # No node answers this as long as none leads.
     ask("kv/range", {"key": "ready"})
+elif sys.argv[3] == "replica":
+    # All keys, as the node itself has them.
+    said = ask("kv/range", {"key": "", "range_end": "", "serializable": True})
+    pairs = sorted([kv["key"], kv["value"], kv["mod_revision"]] for kv in said["kvs"])
+    digest = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+    print(json.dumps({"revision": said["header"]["revision"], "holds": {"keys": len(pairs), "sha256": digest}}))
 else:
     print(ask("maintenance/status", {}).get("leader", ""))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::folders::STRANGER;
-use crate::support::{Place, example, history_of};
+use crate::support::{Ended, Place, example, history_of};
 
 /// Beside the example's own text.
 const ADMIN: &str = r#"
@@ -229,6 +229,41 @@ fn nodes_are_upgraded_one_after_the_other_under_load() {
     place.assert_nothing_left();
 }
 
+/// A node's index is how many values it has; what it holds is what the third one lies about.
+#[test]
+fn what_nodes_hold_at_one_index_is_compared_when_the_run_is_over() {
+    let place = Place::new();
+    let node = Path::new(env!("CARGO_BIN_EXE_schism")).with_file_name("paxos-kv");
+    let own: PathBuf = place.path().join("own");
+    fs::create_dir(&own).expect("a new folder");
+    let held = "echo \"{\\\"at\\\": 5, \\\"sum\\\": $1}\"\n";
+    fs::write(own.join("held.sh"), held).expect("it is ours");
+    let text = STRANGER
+        .replace("PROGRAM", &node.display().to_string())
+        .replace("[lists]", "held = \"held.sh\"\n[lists]");
+    let run = |replica: &str| {
+        let replica = format!("[replica]\nindex = \"/at\"\nholds = \"/sum\"\nexec = {replica}\n");
+        fs::write(own.join("system.toml"), format!("{text}{replica}")).expect("it is ours");
+        let args = "run ./own --nodes 3 -t 3s --seed 3 --nemesis none";
+        place.schism(&args.split(' ').collect::<Vec<_>>())
+    };
+    run("[\"sh\", \"{program.held}\", \"7\"]")
+        .exits(0)
+        .prints(&["3 of 3 nodes that told what they hold were at the same index"]);
+    run("[\"sh\", \"{program.held}\", \"{index}\"]")
+        .exits(1)
+        .prints(&["replicas diverge", "n1 holds 1, and n2 holds 2"]);
+    // It was asked for, and nobody tells.
+    run("[\"sh\", \"-c\", \"echo not me; exit 3\"]")
+        .exits(3)
+        .prints(&[
+            "0 operations replica succeeded, and at least 1 must; of those that did not, 3 of 3 had the error",
+            "unknown  replicas",
+            "exit 3: not me",
+        ]);
+    place.assert_nothing_left();
+}
+
 #[test]
 fn versions_run_beside_each_other_and_one_goes_over_to_the_next() {
     let place = Place::new();
@@ -322,4 +357,61 @@ fn versions_run_beside_each_other_and_one_goes_over_to_the_next() {
         .schism(&[&install("newer")[..], &["--yes"]].concat())
         .exits(0);
     assert!(own.join("newer/paxos-kv").exists());
+}
+
+#[test]
+fn members_of_etcd_run_another_program_beside_others_and_from_the_midst_of_a_run_on() {
+    let place = Place::new();
+    place.file(
+        "s.toml",
+        "version = 1\n[[fault]]\nat = \"2s\"\nlasts = \"1s\"\nfamily = \"admin\"\nshape = \"upgrade\"\n\
+         targets = [\"n3\"]\n",
+    );
+    let args = "run etcd --nodes 3 -t 6s --seed 3 --schedule s.toml";
+    let args: Vec<&str> = args.split(' ').collect();
+    let with_next = |next: Option<&Path>, more: &[&str]| {
+        let mut command = place.command(&[&args[..], more].concat());
+        if let Some(next) = next {
+            command.env("SCHISM_ETCD_NEXT", next);
+        }
+        Ended::of(command.output().expect("it starts"))
+    };
+    let mixed = &["--param", "version=default,next"];
+    for (next, more, says) in [
+        (
+            None,
+            &[][..],
+            "admin:upgrade: say to which program: SCHISM_ETCD_NEXT=PATH",
+        ),
+        (
+            None,
+            mixed,
+            "say which program the next one is: SCHISM_ETCD_NEXT=PATH",
+        ),
+        (
+            Some(Path::new("/nowhere/etcd")),
+            &[][..],
+            "SCHISM_ETCD_NEXT is /nowhere/etcd",
+        ),
+    ] {
+        with_next(next, more).exits(64).says(&[says]);
+    }
+    // A program of its own, so that it is seen which of the two runs: it stays beside etcd.
+    let own = ["/usr/bin/etcd", "/usr/local/bin/etcd"].map(Path::new);
+    let own = own.into_iter().find(|path| path.exists()).expect("etcd");
+    let next = place.script(
+        "next",
+        &format!(
+            "[ \"$1\" = --version ] && echo etcd Version: next\n{} \"$@\"",
+            own.display()
+        ),
+    );
+    with_next(Some(&next), mixed)
+        .exits(0)
+        .prints(&["VALID", "1 of 1 fault held"]);
+    let receipt = noted(&place, "inject")[0].to_string();
+    assert!(receipt.contains("n3: upgrade is in force"), "{receipt}");
+    let versions = place.results()["notes"]["versions"].to_string();
+    assert!(versions.contains("etcd next"), "{versions}");
+    place.assert_nothing_left();
 }

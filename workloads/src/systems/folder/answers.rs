@@ -170,7 +170,8 @@ fn shaped(json: Json, shape: Shape) -> Value {
     }
 }
 
-fn begins(body: &[u8]) -> String {
+/// As much of an answer as people are shown.
+pub fn begins(body: &[u8]) -> String {
     String::from_utf8_lossy(body).chars().take(SHOWN).collect()
 }
 

@@ -4,22 +4,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::system::Operation;
-use serde_json::Value as Json;
 
 mod admin;
+mod asked;
 mod client;
 mod started;
 mod versions;
 
 pub use admin::Administered;
+pub use asked::{AskLeader, AskReplica, Leader, Ready, Replica};
 pub use client::Client;
 pub use started::Started;
 pub use versions::{NEXT, NONE, Version};
 
 use super::answers::{Answers, HttpCall, HttpCalls};
 use super::file::{
-    AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, LeaderFile, ListFile, ParamFile,
-    SidecarFile, Text,
+    AnswerFile, CallFile, ClientFile, File, HttpFile, KindFile, ListFile, ParamFile, SidecarFile,
+    Text,
 };
 use super::place::FolderError;
 use super::template::Template;
@@ -59,6 +60,7 @@ pub struct Description {
     pub files: Vec<(String, Template)>,
     pub ready: Ready,
     pub leader: Option<Leader>,
+    pub replica: Option<Replica>,
     /// What can be done to it as faults.
     pub admin: Vec<Administered>,
     pub client: Client,
@@ -69,39 +71,6 @@ pub struct List {
     pub each: Template,
     pub separator: String,
     pub others: bool,
-}
-
-/// When a node serves.
-pub enum Ready {
-    Http { path: Template, answer: Answers },
-    Tcp,
-    Exec(Vec<Template>),
-    Log(String),
-}
-
-/// Who leads.
-pub struct Leader {
-    pub ask: AskLeader,
-    /// What a node answers that leads; without it nodes answer the leader's name or address.
-    pub equals: Option<Json>,
-}
-
-impl Leader {
-    /// Whether a node that answers so says that it leads.
-    pub fn is_claim(&self, answer: &Json) -> bool {
-        self.equals.as_ref() == Some(answer)
-    }
-}
-
-/// How a node is asked who leads.
-pub enum AskLeader {
-    Http {
-        path: Template,
-        /// Where in the answer it stands.
-        pointer: String,
-    },
-    /// What a command on the node prints.
-    Exec(Vec<Template>),
 }
 
 /// Reads one file, and knows which names its templates may have.
@@ -128,6 +97,12 @@ impl Description {
                 .collect(),
         };
         reader.description(folder, &file)
+    }
+
+    pub fn interfaces(&self) -> Vec<Interface> {
+        let replicas = self.replica.as_ref().map(|_| Interface::Replicas);
+        let of_clients = self.client.interfaces().iter().copied();
+        of_clients.chain(replicas).collect()
     }
 
     /// What can be done to it as a fault.
@@ -187,6 +162,11 @@ impl Reader<'_> {
                 .leader
                 .as_ref()
                 .map(|leader| self.leader(file, leader))
+                .transpose()?,
+            replica: file
+                .replica
+                .as_ref()
+                .map(|replica| self.replica(file, replica))
                 .transpose()?,
             admin: self.admin(file, &known)?,
             client,
@@ -391,53 +371,6 @@ impl Reader<'_> {
         argv.iter()
             .map(|text| self.template(text, &known))
             .collect()
-    }
-
-    fn ready(&self, file: &File) -> Read<Ready> {
-        let (at, ready) = (file.ready.span().start, file.ready.get_ref());
-        let tcp = ready.tcp.then_some(());
-        match (&ready.http, tcp, &ready.exec, &ready.log) {
-            (Some(path), None, None, None) => Ok(Ready::Http {
-                path: self.path(path, &self.of_node(&[]))?,
-                answer: Answers {
-                    status: ready.status.as_ref().map(|status| *status.get_ref()),
-                    contains: None,
-                    json: ready
-                        .json
-                        .as_ref()
-                        .map(|text| self.pointer(text))
-                        .transpose()?,
-                    equals: ready.equals.clone(),
-                },
-            }),
-            (None, Some(()), None, None) => Ok(Ready::Tcp),
-            (None, None, Some(argv), None) if !argv.is_empty() => {
-                Ok(Ready::Exec(self.on_a_node(file, argv)?))
-            }
-            (None, None, None, Some(line)) if !line.is_empty() => Ok(Ready::Log(line.clone())),
-            _ => self.wrong(
-                at,
-                "one of `http`, `tcp = true`, `exec` and `log` says when a node serves",
-            ),
-        }
-    }
-
-    fn leader(&self, file: &File, leader: &toml::Spanned<LeaderFile>) -> Read<Leader> {
-        let (at, leader) = (leader.span().start, leader.get_ref());
-        let ask = match (&leader.http, &leader.json, &leader.exec) {
-            (Some(http), Some(json), None) => AskLeader::Http {
-                path: self.path(http, &self.of_node(&[]))?,
-                pointer: self.pointer(json)?,
-            },
-            (None, None, Some(argv)) if !argv.is_empty() => {
-                AskLeader::Exec(self.on_a_node(file, argv)?)
-            }
-            _ => return self.wrong(at, "`http` with `json`, or `exec`, says who leads"),
-        };
-        Ok(Leader {
-            ask,
-            equals: leader.equals.clone(),
-        })
     }
 
     fn path(&self, text: &Text, known: &[String]) -> Read<Template> {

@@ -46,6 +46,8 @@ pub struct File {
     pub sidecar: Vec<SidecarFile>,
     pub ready: Spanned<ReadyFile>,
     pub leader: Option<Spanned<LeaderFile>>,
+    /// What a node holds when the run is over.
+    pub replica: Option<Spanned<ReplicaFile>>,
     /// Operations of its own that can be asked for as faults, by name.
     #[serde(default)]
     pub admin: BTreeMap<Text, AdminFile>,
@@ -160,6 +162,16 @@ pub struct LeaderFile {
     pub json: Option<Text>,
     pub exec: Option<Vec<Text>>,
     pub equals: Option<Json>,
+}
+
+/// The answer has both: how far the node has applied the log, and what it holds then.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReplicaFile {
+    pub http: Option<Text>,
+    pub exec: Option<Vec<Text>>,
+    pub index: Text,
+    pub holds: Text,
 }
 
 /// An operation: commands that are run on a node, beside its daemon.

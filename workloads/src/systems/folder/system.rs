@@ -496,6 +496,13 @@ impl System for Described {
         self.description.port
     }
 
+    async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
+        match &self.description.replica {
+            Some(replica) => vec![("replica".into(), self.held(node, replica).await)],
+            None => Vec::new(),
+        }
+    }
+
     fn operations(&self) -> Vec<Operation> {
         self.description.operations()
     }
@@ -532,5 +539,6 @@ impl System for Described {
 
 mod clients;
 mod operations;
+mod replica;
 #[cfg(test)]
 mod tests;

@@ -141,6 +141,18 @@ fn what_is_wrong_is_said_with_line_and_column_and_what_may_be_meant() {
             &["`http` with `json`, or `exec`"],
         ),
         (
+            "[client.http]",
+            "[replica]\nindex = \"/i\"\nholds = \"/h\"\n[client.http]",
+            "20:1",
+            &["`http` or `exec`, one of them"],
+        ),
+        (
+            "[client.http]",
+            "[replica]\nhttp = \"/\"\nindex = \"a.i\"\nholds = \"/h\"\n[client.http]",
+            "22:9",
+            &["did you mean \"/a/i\"?"],
+        ),
+        (
             "[lists]",
             "[versions.\"1 2\"]\nprograms = { server = \"s\" }\n[lists]",
             "11:11",

@@ -203,3 +203,46 @@ async fn a_node_is_ready_when_it_answers_as_it_was_said() {
     assert!(why.starts_with("[ready] tcp: 127.0.0.1:1: "), "{why}");
     assert!(why.contains("refused"), "{why}");
 }
+
+/// What a node that gives these answers is said to hold.
+async fn holds(answers: &[&str]) -> Result<String, String> {
+    let acts = answers
+        .iter()
+        .map(|body| Act::Answer(200, body.to_string()));
+    let fake = Fake::start(acts).await;
+    let more = "[ready]\ntcp = true\n[daemon]\ncommand = [\"x\"]\n\
+                [replica]\nhttp = \"/state\"\nindex = \"/at\"\nholds = \"/sum\"\n";
+    let (_dir, ready) = system("held", fake.address.port(), more);
+    assert!(ready.offers.replicas);
+    let read = ready.system.final_reads(&nodes(1)[0]).await;
+    let [(f, value)] = &read[..] else {
+        panic!("{read:?}")
+    };
+    assert_eq!(f.as_str(), "replica");
+    value.clone().map(|value| value.to_string())
+}
+
+#[tokio::test]
+async fn what_a_node_holds_is_what_it_says_twice() {
+    let says = |at: &str, sum: &str| format!("{{\"at\": {at}, \"sum\": {sum}}}");
+    let (old, new) = (says("7", "\"a\""), says("\"8\"", "[1]"));
+    // It was still applying something, and its number of 64 bits is a text.
+    let held = holds(&[&old, &new, &new]).await.expect("it is at rest");
+    assert_eq!(held, r#"{"node" "n1", "index" 8, "holds" [1]}"#);
+    for (answer, why) in [
+        ("x", "GET /state: no JSON"),
+        ("{\"at\": 1}", "nothing at \"/sum\""),
+        (
+            "{\"at\": 1.5, \"sum\": 1}",
+            "1.5 at \"/at\" is no whole number",
+        ),
+    ] {
+        let told = holds(&[answer]).await.expect_err(answer);
+        assert!(
+            told.starts_with("[replica]") && told.contains(why),
+            "{told}"
+        );
+    }
+    let told = holds(&[&old]).await.expect_err("it closes the connection");
+    assert!(told.starts_with("[replica] http: GET /state: "), "{told}");
+}
