@@ -34,6 +34,7 @@ use serde_json::{Value as Json, json};
 use self::operations::Compacted;
 use self::opinion::opinion_of;
 use self::programs::Programs;
+use self::replica::Of;
 use super::{
     Entry, Pace, Ready, Setup, SetupError, ask_all, at, majority, make_folders, parse, run,
 };
@@ -299,7 +300,11 @@ impl System for Etcd {
     }
 
     async fn final_reads(&self, node: &Node) -> Vec<(Name, Result<Value, String>)> {
-        let read = replica::read(self.http(node, Patience::COLLECT), &node.name).await;
+        let of = match self.programs.are_several() {
+            true => Of::Keys,
+            false => Of::Disk,
+        };
+        let read = replica::read(self.http(node, Patience::COLLECT), &node.name, of).await;
         vec![("replica".into(), read)]
     }
 

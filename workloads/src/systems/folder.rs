@@ -36,6 +36,7 @@ use self::in_image::InImage;
 use self::programs::Programs;
 use self::system::Described;
 use super::{Entry, Origin, Pace, Ready, SYSTEMS, Setup, SetupError, Version};
+use crate::image::hex;
 use crate::interface::{LedgerOverKv, Offers};
 use crate::recipes::ObjectsOverKv;
 
@@ -261,11 +262,7 @@ fn hash(folder: &Path) -> io::Result<String> {
         // Images are large.
         io::copy(&mut content, &mut hash)?;
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hash.finalize()))
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -215,6 +215,29 @@ fn a_primary_under_patroni_that_wakes_when_nobody_leads_leads_with_what_it_had()
 }
 
 #[test]
+#[ignore = "needs patroni, python3-etcd, postgresql-15, etcd-server, python3-psycopg2, and .ci/get-systems"]
+fn patroni_ends_if_etcd_has_no_majority_when_it_starts() {
+    let place = Place::new();
+    let faults = schedule("patroni", "no-quorum.schedule");
+    let how = format!("--nodes 5 --param version=4.1.5 --rate 30 --time-limit 50s {faults}");
+    assert!(some_seed(&place, "patroni", &how, &["crashed"]));
+    let report = place.schism(&["check"]);
+    assert!(report.stdout.contains("patroni of n5"), "{report:#?}");
+    // Where etcd answers nothing at all it waits, as it means to.
+    let two = example("patroni").join("no-quorum.schedule");
+    let two = std::fs::read_to_string(two).expect("it is there");
+    let three = two.replace("[\"n1\", \"n2\"]", "[\"n1\", \"n2\", \"n3\"]");
+    assert_ne!(three, two);
+    place.file("three.schedule", three);
+    let how = "--nodes 5 --param version=4.1.5 --rate 30 --time-limit 50s --seed 1";
+    ends(
+        &place,
+        &run("patroni", &format!("{how} --schedule three.schedule")),
+        0,
+    );
+}
+
+#[test]
 #[ignore = "needs the dqlite-demo that .ci/get-systems builds"]
 fn a_leader_of_dqlite_that_wakes_answers_from_what_it_held() {
     let place = Place::new();
@@ -281,6 +304,21 @@ fn a_miner_of_monero_that_was_early_is_banned_for_longer_than_it_was() {
     );
     let early = format!("{load} {}", schedule("monerod", "early-miner.schedule"));
     assert!(some_seed(&place, "monerod", &early, &["lost element"]));
+}
+
+#[test]
+#[ignore = "needs monero"]
+fn a_miner_of_monero_that_is_ahead_of_all_when_it_starts_mines_no_more() {
+    let place = Place::new();
+    let ahead = schedule("monerod", "ahead.schedule");
+    let load = "--nodes 3 --rate 4 --op-timeout 12s --time-limit 40s";
+    let kinds = ["never served again"];
+    assert!(some_seed(
+        &place,
+        "monerod",
+        &format!("{load} {ahead}"),
+        &kinds
+    ));
 }
 
 #[test]

@@ -49,8 +49,7 @@ impl Programs {
             locate(NAME, NEXT_VARIABLE, &[], remedy)
         });
         let next = next.transpose()?;
-        let word = |word: &str| [DEFAULT, NEXT].into_iter().find(|known| *known == word);
-        let own: Vec<&str> = params.each(VERSION).filter_map(word).collect();
+        let own = turns(params);
         if own.contains(&NEXT) && next.is_none() {
             return Err(SetupError::Refused {
                 system: NAME,
@@ -93,15 +92,32 @@ impl Programs {
         self.nodes.get_or_init(names);
     }
 
+    /// What each member runs now, by name.
+    fn run(&self) -> impl Iterator<Item = (&Name, &'static str)> {
+        let placed = self.nodes.get().into_iter().flatten();
+        (1..)
+            .zip(placed)
+            .map(|(index, name)| (name, self.turns.of(name, index)))
+    }
+
     /// Which file the member runs.
     pub fn of(&self, node: &Node) -> PathBuf {
-        let mut placed = self.nodes.get().into_iter().flatten();
-        let before = placed.position(|name| *name == node.name);
-        let index = 1 + before.unwrap_or_default();
-        node.bin(match self.turns.of(&node.name, index) {
-            NEXT => NEXT_NAME,
+        let version = self.run().find(|(name, _)| **name == node.name);
+        node.bin(match version {
+            Some((_, NEXT)) => NEXT_NAME,
             _ => NAME,
         })
+    }
+
+    /// Whether not all members run the same.
+    pub fn are_several(&self) -> bool {
+        let mut all = self.run().map(|(_, version)| version);
+        let first = all.next();
+        all.any(|other| Some(other) != first)
+    }
+
+    pub fn go_over(&self, node: &Node) {
+        self.turns.upgrade(&node.name);
     }
 
     /// The member is started anew after this.
@@ -109,10 +125,29 @@ impl Programs {
         if step == Step::Check {
             return versions::look(node, vec![node.bin(NEXT_NAME)]).await;
         }
-        self.turns.upgrade(&node.name);
+        self.go_over(node);
         Ok(Operated {
             worked: true,
             told: format!("it is to run the program that {NEXT_VARIABLE} names"),
         })
     }
+
+    /// For tests: neither of the two is there.
+    #[cfg(test)]
+    pub fn of_two(params: &Params, all: &[Node]) -> Programs {
+        let programs = Programs {
+            own: "etcd".into(),
+            next: Some("etcd-next".into()),
+            turns: Turns::new(turns(params), Some(NEXT)),
+            nodes: OnceLock::new(),
+        };
+        programs.place(all);
+        programs
+    }
+}
+
+/// What the members run at first, in turn.
+fn turns(params: &Params) -> Vec<&'static str> {
+    let word = |word: &str| [DEFAULT, NEXT].into_iter().find(|known| *known == word);
+    params.each(VERSION).filter_map(word).collect()
 }

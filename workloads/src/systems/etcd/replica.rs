@@ -1,16 +1,18 @@
 //! What a member holds, for comparison with the others: how far it has applied the log, the
-//! revision that it came to, and the hash of its key space.
+//! revision that it came to, and a hash.
 
 use std::time::Duration;
 
 use harness::client::OpError;
 use history::{Name, Value};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
 use super::ask;
 use crate::http::Http;
+use crate::image::hex;
 
 /// Numbers of 64 bits are text.
 #[derive(Deserialize, PartialEq)]
@@ -27,26 +29,39 @@ struct Header {
     revision: String,
 }
 
-/// Of all that is under keys, leases and members, without how far the log is applied.
+/// What is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// All that a member has on its disk but for how far the log is applied: keys, leases, members.
+    Disk,
+    /// The keys alone, for members of several versions: each version keeps notes of its own beside
+    /// them.
+    Keys,
+}
+
 #[derive(Deserialize)]
 struct Hash {
     hash: i64,
 }
 
+#[derive(Deserialize)]
+struct All {
+    #[serde(default)]
+    kvs: Vec<Json>,
+}
+
 /// So long for a member to apply what it knows to be committed, and to be left alone for one hash.
 const AT_REST: Duration = Duration::from_secs(5);
 
-/// Hashes the key space while nothing is applied.
-pub(super) async fn read(mut http: Http, node: &Name) -> Result<Value, String> {
+/// Hashes what a member holds while nothing is applied.
+pub(super) async fn read(mut http: Http, node: &Name, of: Of) -> Result<Value, String> {
     let ends = Instant::now() + AT_REST;
     loop {
         let before = status(&mut http).await?;
-        let hash: Hash = ask(&mut http, "/v3/maintenance/hash", &json!({}))
-            .await
-            .map_err(told)?;
+        let hash = hash(&mut http, of).await.map_err(told)?;
         let after = status(&mut http).await?;
         if before == after && after.raft_index == after.raft_applied_index {
-            return value(node, &after, &hash);
+            return value(node, &after, hash);
         }
         if Instant::now() > ends {
             return Err(format!(
@@ -56,6 +71,18 @@ pub(super) async fn read(mut http: Http, node: &Name) -> Result<Value, String> {
         }
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+async fn hash(http: &mut Http, of: Of) -> Result<Value, OpError> {
+    if of == Of::Disk {
+        let hash: Hash = ask(http, "/v3/maintenance/hash", &json!({})).await?;
+        return Ok(hash.hash.into());
+    }
+    // From the first key on, as the member itself has them.
+    let all = json!({"key": "AA==", "range_end": "AA==", "serializable": true});
+    let all: All = ask(http, "/v3/kv/range", &all).await?;
+    let keys = serde_json::to_vec(&all.kvs).expect("it was JSON");
+    Ok(Value::text(hex(&Sha256::digest(keys))))
 }
 
 async fn status(http: &mut Http) -> Result<Status, String> {
@@ -68,14 +95,14 @@ fn told(error: OpError) -> String {
     format!("{}: {}", error.code.code, error.detail)
 }
 
-fn value(node: &Name, status: &Status, hash: &Hash) -> Result<Value, String> {
+fn value(node: &Name, status: &Status, hash: Value) -> Result<Value, String> {
     let number = |text: &str| {
         let number = text.parse::<i64>();
         number.map_err(|_| format!("{text:?} is no number"))
     };
     let holds = Value::Map(vec![
         ("revision".into(), number(&status.header.revision)?.into()),
-        ("hash".into(), hash.hash.into()),
+        ("hash".into(), hash),
     ]);
     Ok(Value::Map(vec![
         ("node".into(), node.clone().into()),

@@ -141,3 +141,48 @@ async fn a_condition_on_the_range_compares_every_key_and_those_that_were_read() 
         );
     }
 }
+
+#[tokio::test]
+async fn members_of_several_versions_are_compared_by_their_keys() {
+    const AT: &str = r#"{"header":{"revision":"4"},"raftIndex":"9","raftAppliedIndex":"9"}"#;
+    let name: Name = "n1".into();
+    let held = |of, answer| {
+        let name = name.clone();
+        async move {
+            let (client, fake) = client(vec![(200, AT), (200, answer), (200, AT)]).await;
+            let held = replica::read(client.http, &name, of)
+                .await
+                .expect("it is at rest");
+            assert_eq!(held.get("index"), Some(&Value::Int(9)));
+            let hash = held
+                .get("holds")
+                .and_then(|holds| holds.get("hash"))
+                .cloned();
+            (hash.expect("there is one"), fake.requests()[1].clone())
+        }
+    };
+    let (disk, asked) = held(Of::Disk, r#"{"hash":5}"#).await;
+    assert_eq!(disk, Value::Int(5));
+    assert!(asked.contains("/v3/maintenance/hash"), "{asked}");
+    let other = ONE.replace("WzFd", "WzJd");
+    let (one, asked) = held(Of::Keys, ONE).await;
+    assert!(asked.contains(r#""serializable":true"#), "{asked}");
+    let [same, another] = [ONE, &other].map(|answer| held(Of::Keys, answer));
+    assert_eq!(same.await.0, one);
+    assert_ne!(another.await.0, one);
+}
+
+#[tokio::test]
+async fn a_cluster_is_of_several_versions_while_not_all_have_gone_over() {
+    let params = |word: &str| Params::resolve(PARAMS, [("version", word)]).expect("a version");
+    let nodes = harness::dummy::nodes(2);
+    let programs = Programs::of_two(&params("default"), &nodes);
+    assert!(!programs.are_several());
+    assert_eq!(programs.of(&nodes[0]), nodes[0].bin("etcd"));
+    programs.go_over(&nodes[0]);
+    assert!(programs.are_several());
+    assert_eq!(programs.of(&nodes[0]), nodes[0].bin("etcd-next"));
+    programs.go_over(&nodes[1]);
+    assert!(!programs.are_several());
+    assert!(Programs::of_two(&params("default,next"), &nodes).are_several());
+}

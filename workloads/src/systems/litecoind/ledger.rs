@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::rpc::{Rpc, RpcError};
 use super::{Info, Wallet, ancestry};
+use crate::image::hex;
 use crate::interface::Ledger;
 
 /// Entries are what transactions of the node's own wallet carry in an output that cannot be spent.
@@ -134,10 +135,6 @@ impl Ledger for Client {
     fn version(&mut self) -> Option<Value> {
         self.version.take()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The entry that an output carries, if it carries one: OP_RETURN, a length, and the marked text.
