@@ -322,6 +322,16 @@ fn a_miner_of_monero_that_is_ahead_of_all_when_it_starts_mines_no_more() {
 }
 
 #[test]
+#[ignore = "needs litecoind, and a minute"]
+fn nodes_of_litecoin_that_are_all_killed_forget_what_they_had_confirmed() {
+    let place = Place::new();
+    let kills = "-w ledger --nodes 3 --param block-interval=1s --param confirmations=3 --nemesis kill:all \
+                 --fault-gap 12s --fault-length 2s --time-limit 40s --recovery-time 10s";
+    let kinds = ["conflicting confirmed blocks"];
+    assert!(some_seed(&place, "litecoind", kills, &kinds));
+}
+
+#[test]
 #[ignore = "needs the chain that .ci/get-systems makes"]
 fn validators_of_cometbft_that_are_all_killed_lose_nothing() {
     let place = Place::new();
