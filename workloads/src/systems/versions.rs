@@ -77,6 +77,11 @@ impl Turns {
         }
     }
 
+    /// Whether nodes run several versions, or one has gone over to another.
+    pub fn are_several(&self) -> bool {
+        self.own.iter().any(|other| *other != self.own[0]) || !self.upgraded().is_empty()
+    }
+
     /// From now on the node runs the next version.
     pub fn upgrade(&self, node: &Name) {
         self.upgraded().insert(node.clone());
@@ -111,6 +116,7 @@ mod tests {
             nodes.map(|(at, node)| turns.of(node, at + 1)).collect()
         };
         assert_eq!(run(), ["a", "b", "a"]);
+        assert!(turns.are_several());
         turns.upgrade(&names[2]);
         assert_eq!(run(), ["a", "b", "c"]);
         assert!(turns.have("c") && !turns.have("d"));

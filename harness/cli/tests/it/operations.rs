@@ -229,7 +229,7 @@ fn nodes_are_upgraded_one_after_the_other_under_load() {
     place.assert_nothing_left();
 }
 
-/// A node's index is how many values it has; what it holds is what the third one lies about.
+/// Every node says that it is at one index; what it holds is what it is told to say.
 #[test]
 fn what_nodes_hold_at_one_index_is_compared_when_the_run_is_over() {
     let place = Place::new();

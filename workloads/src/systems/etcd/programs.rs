@@ -92,28 +92,20 @@ impl Programs {
         self.nodes.get_or_init(names);
     }
 
-    /// What each member runs now, by name.
-    fn run(&self) -> impl Iterator<Item = (&Name, &'static str)> {
-        let placed = self.nodes.get().into_iter().flatten();
-        (1..)
-            .zip(placed)
-            .map(|(index, name)| (name, self.turns.of(name, index)))
-    }
-
     /// Which file the member runs.
     pub fn of(&self, node: &Node) -> PathBuf {
-        let version = self.run().find(|(name, _)| **name == node.name);
-        node.bin(match version {
-            Some((_, NEXT)) => NEXT_NAME,
+        let mut placed = self.nodes.get().into_iter().flatten();
+        let before = placed.position(|name| *name == node.name);
+        let index = 1 + before.unwrap_or_default();
+        node.bin(match self.turns.of(&node.name, index) {
+            NEXT => NEXT_NAME,
             _ => NAME,
         })
     }
 
-    /// Whether not all members run the same.
+    /// Whether more than one of the two has written on the members' disks.
     pub fn are_several(&self) -> bool {
-        let mut all = self.run().map(|(_, version)| version);
-        let first = all.next();
-        all.any(|other| Some(other) != first)
+        self.turns.are_several()
     }
 
     pub fn go_over(&self, node: &Node) {

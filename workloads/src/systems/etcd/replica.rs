@@ -34,8 +34,7 @@ struct Header {
 pub enum Of {
     /// All that a member has on its disk but for how far the log is applied: keys, leases, members.
     Disk,
-    /// The keys alone, for members of several versions: each version keeps notes of its own beside
-    /// them.
+    /// The keys alone, where several versions have written: each keeps notes beside them.
     Keys,
 }
 
